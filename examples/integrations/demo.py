@@ -1,0 +1,381 @@
+"""Orders that survive SIGKILL: starts an example application, kills it in the middle of its sagas, and tells the tale.
+
+Usage: python demo.py [APP ...]          (all applications by default)
+
+Everything happens in a temporary folder and on a free loopback port. Exit code 0 means that every claim which is
+printed below was observed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+HERE = Path(__file__).resolve().parent
+
+SECONDS = 30.0
+"""How long the demonstration waits for anything before it calls that a deviation."""
+
+TUNED = {"SAGAZ_LEASE_SECONDS": "1.5", "SAGAZ_RENEW_SECONDS": "0.5", "SAGAZ_POLL_SECONDS": "0.1"}
+"""A dead process's runs are taken over when their leases end: after 30 s by default, which is long to watch."""
+
+
+# The applications.
+
+
+@dataclass(frozen=True)
+class App:
+    """An example application, and how to serve it.
+
+    Attributes:
+        serve: The command that serves it in one process, given a port.
+        kinds: The paths of its endpoints, by what they do with an order.
+    """
+
+    name: str
+    folder: Path
+    serve: Callable[[int], list[str]]
+    kinds: dict[str, str]
+
+
+def fastapi() -> App:
+    """The FastAPI application, under uvicorn."""
+
+    def serve(port: int) -> list[str]:
+        return [sys.executable, "-m", "uvicorn", "main:app", "--host", "127.0.0.1", "--port", str(port)]
+
+    return App(
+        "fastapi",
+        HERE / "fastapi_app",
+        serve,
+        {"inline": "/orders", "background": "/orders/background", "deferred": "/orders/deferred"},
+    )
+
+
+APPS: dict[str, Callable[[], App]] = {"fastapi": fastapi}
+
+
+# The orders, and what must become of them.
+
+
+@dataclass
+class Order:
+    """One order of the story.
+
+    Attributes:
+        killed_in: The service call that SIGKILL interrupts, after the effect and before the answer.
+        calls: How often each service must have been called in the end; each did its work once.
+    """
+
+    name: str
+    kind: str
+    status: str = "completed"
+    amount: int = 4_200
+    killed_in: str | None = None
+    calls: dict[str, int] = field(default_factory=lambda: {"reserve": 1, "charge": 1, "ship": 1})
+    saga_id: str = ""
+
+    @property
+    def body(self) -> dict[str, Any]:
+        return {"order_id": self.name, "amount": self.amount}
+
+
+DECLINED = {"reserve": 1, "charge": 1, "release": 1}
+
+
+def calm_orders() -> list[Order]:
+    """Orders during which nothing dies."""
+    return [
+        Order("A1", "inline"),
+        Order("A2", "background"),
+        Order("A3", "deferred"),
+        Order("A4", "inline", "rolled_back", amount=99_000, calls=DECLINED),
+    ]
+
+
+def doomed_orders() -> list[Order]:
+    """Orders in the middle of which the server is killed."""
+    return [
+        Order("B1", "inline", killed_in="ship", calls={"reserve": 1, "charge": 1, "ship": 2}),
+        Order("B2", "background", killed_in="charge", calls={"reserve": 1, "charge": 2, "ship": 1}),
+        Order("B3", "deferred", killed_in="ship", calls={"reserve": 1, "charge": 1, "ship": 2}),
+        Order("B4", "background", "rolled_back", 99_000, killed_in="release", calls={**DECLINED, "release": 2}),
+    ]
+
+
+# The driver.
+
+
+class DeviationError(Exception):
+    """Something else happened than what is claimed."""
+
+
+def expect(condition: bool, otherwise: str) -> None:
+    if not condition:
+        raise DeviationError(otherwise)
+
+
+def wait_for(what: str, condition: Callable[[], bool]) -> float:
+    """Wait until something is so; return how many seconds it took."""
+    began = time.monotonic()
+    while not condition():
+        expect(time.monotonic() - began < SECONDS, f"{what}: not within {SECONDS:.0f} s")
+        time.sleep(0.02)
+    return time.monotonic() - began
+
+
+class Shop:
+    """One application in a folder of its own: its database, its ledger, its server and its customers."""
+
+    def __init__(self, app: App, folder: Path) -> None:
+        self.app = app
+        self.ledger_file = folder / "ledger.jsonl"
+        self.log_file = folder / "server.log"
+        self.hold = folder / "hold"
+        self.hold.mkdir()
+        self.port = free_port()
+        self.http = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=SECONDS, trust_env=False)
+        self.server: subprocess.Popen[bytes] | None = None
+        self._env = {name: value for name, value in os.environ.items() if not name.startswith(("SAGAZ_", "SHOP_"))} | {
+            "SAGAZ_STORAGE_URL": f"sqlite:///{folder / 'orders.db'}",
+            "SHOP_LEDGER": str(self.ledger_file),
+            "SHOP_HOLD": str(self.hold),
+            **TUNED,
+        }
+
+    def start(self) -> int:
+        """Start the server and wait until it answers; return its pid."""
+        with self.log_file.open("ab") as log:
+            self.server = subprocess.Popen(
+                self.app.serve(self.port), cwd=self.app.folder, env=self._env, stdout=log, stderr=log
+            )
+        wait_for("the server answers", self._is_up)
+        return self.server.pid
+
+    def _is_up(self) -> bool:
+        expect(self.server is not None and self.server.poll() is None, "the server ended while it was starting")
+        try:
+            return self.http.get("/orders/none").status_code == 404
+        except httpx.TransportError:
+            return False
+
+    def kill(self) -> None:
+        """SIGKILL the server: no handler runs, nothing is flushed."""
+        if self.server is not None:
+            self.server.kill()
+            self.server.wait()
+
+    def stop(self) -> None:
+        """Ask the server to shut down, and see that it does."""
+        if self.server is not None:
+            self.server.terminate()
+            self.server.wait(SECONDS)
+
+    def close(self) -> None:
+        """Leave nothing behind."""
+        self.kill()
+        self.http.close()
+
+    def send(self, order: Order, headers: dict[str, str] | None = None) -> httpx.Response:
+        return self.http.post(self.app.kinds[order.kind], json=order.body, headers=headers)
+
+    def read(self, order: Order) -> dict[str, Any]:
+        answer = self.http.get(f"/orders/{order.saga_id}")
+        expect(answer.status_code == 200, f"order {order.name} is gone: HTTP {answer.status_code}")
+        state: dict[str, Any] = answer.json()
+        return state
+
+    def ledger(self, order: Order) -> list[dict[str, Any]]:
+        """Return the calls that the services had for an order, oldest first."""
+        if not self.ledger_file.exists():
+            return []
+        lines = map(json.loads, self.ledger_file.read_text().splitlines())
+        return [line for line in lines if line["order"] == order.name]
+
+    def ended(self, order: Order) -> bool:
+        return self.read(order)["status"] in ("completed", "rolled_back", "failed")
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+# The story.
+
+
+def tell(app: App, shop: Shop) -> None:
+    """Play all acts; raises at the first deviation."""
+    say(f"{app.name}: sagas on an embedded SQLite file, killed with SIGKILL")
+    pid = shop.start()
+    print(f"The server runs as process {pid}.")
+    calm = calm_orders()
+    play_calm(shop, calm)
+    doomed = doomed_orders()
+    with ThreadPoolExecutor() as customers:
+        answers = send_doomed(shop, doomed, customers)
+        shop.kill()
+        print(f"\nSIGKILL: process {pid} is dead, in the middle of {len(doomed)} sagas.")
+        for order, answer in answers:
+            tell_answer(order, answer)
+    for held in shop.hold.iterdir():
+        held.unlink()
+    second = shop.start()
+    print(f"\nThe server is started again, as process {second}. Nobody sends anything again.")
+    took = wait_for("all orders have ended", lambda: all(map(shop.ended, doomed)))
+    print(f"All orders have ended {took:.1f} s later (the dead process's leases had to run out first).")
+    say("What happened to each order")
+    for order in [*calm, *doomed]:
+        account(shop, order)
+    shop.stop()
+
+
+def play_calm(shop: Shop, orders: list[Order]) -> None:
+    say("Act 1: nothing dies")
+    inline, background, deferred, declined = orders
+    answer = received(shop.send(inline), inline, 201)
+    expect(answer.get("status") == "completed", f"order {inline.name}: {answer}")
+    received(shop.send(background), background, 202)
+    key = {"Idempotency-Key": "customer-7-basket-3"}
+    first = received(shop.send(deferred, key), deferred, 202)
+    again = received(shop.send(deferred, key), deferred, 202)
+    expect(first == again, f"the same Idempotency-Key gave {first} and {again}")
+    print(f"     {deferred.name} was sent twice with one Idempotency-Key: both answers name the same saga.")
+    received(shop.send(declined), declined, 402)
+    wait_for("the orders of act 1 have ended", lambda: all(map(shop.ended, orders)))
+
+
+def received(answer: httpx.Response, order: Order, status: int) -> dict[str, Any]:
+    print(f"  {order.name}  {order.kind:<10}  HTTP {answer.status_code}  {answer.text}")
+    expect(answer.status_code == status, f"order {order.name}: expected HTTP {status}")
+    body: dict[str, Any] = answer.json()
+    order.saga_id = body["saga_id"] if "saga_id" in body else body["detail"]["saga_id"]
+    return body
+
+
+Answers = list[tuple[Order, Future[httpx.Response]]]
+
+
+def send_doomed(shop: Shop, orders: list[Order], customers: ThreadPoolExecutor) -> Answers:
+    """Send orders that hang where they are to be killed, and wait until all of them do."""
+    say("Act 2: the server is killed")
+    for order in orders:
+        (shop.hold / f"{order.killed_in}-{order.name}").touch()
+    answers = [(order, customers.submit(shop.send, order)) for order in orders]
+    for order in orders:
+        wait_for(f"order {order.name} is in {order.killed_in}", lambda order=order: is_held(shop, order))
+        order.saga_id = shop.ledger(order)[-1]["key"].partition(":")[0]
+        print(f"  {order.name}  {order.kind:<10}  in the middle of {order.killed_in!r}: done, and not yet answered.")
+    return answers
+
+
+def is_held(shop: Shop, order: Order) -> bool:
+    calls = shop.ledger(order)
+    return bool(calls) and calls[-1]["service"] == order.killed_in
+
+
+def tell_answer(order: Order, answer: Future[httpx.Response]) -> None:
+    try:
+        code = answer.result(SECONDS).status_code
+    except httpx.TransportError:
+        expect(order.kind == "inline", f"order {order.name} ({order.kind}) was not acknowledged before the kill")
+        print(f"  {order.name}  its customer got no answer: the connection broke.")
+    else:
+        expect(code == 202 and order.kind != "inline", f"order {order.name}: HTTP {code}")
+        print(f"  {order.name}  its customer had got HTTP {code}, so it must not be lost.")
+
+
+def account(shop: Shop, order: Order) -> None:
+    """Print what became of an order, and compare it with the claims."""
+    state, calls = shop.read(order), shop.ledger(order)
+    print(f"\n  {order.name}  {order.kind}{', killed in ' + repr(order.killed_in) if order.killed_in else ''}")
+    print(f"      ended as {state['status']}" + (f": {state['error']}" if state["error"] else ""))
+    for line in calls:
+        print(f"      process {line['pid']}: {line['service']:<8} {remark(line, order)}")
+    expect(state["status"] == order.status, f"order {order.name} ended as {state['status']}, not {order.status}")
+    expect(state["order_id"] == order.name, f"saga {order.saga_id} belongs to order {state['order_id']}")
+    counted = dict(Counter(line["service"] for line in calls))
+    expect(counted == order.calls, f"order {order.name}: the ledger has {counted}, expected {order.calls}")
+    check_keys(order, calls)
+
+
+def remark(line: dict[str, Any], order: Order) -> str:
+    if line["outcome"] == "repeated":
+        return "called again with the same key, because nobody knew whether it was done; it was, and did nothing"
+    if line["service"] == order.killed_in:
+        return f"{line['outcome']}, but killed before the journal could say so"
+    return str(line["outcome"])
+
+
+def check_keys(order: Order, calls: list[dict[str, Any]]) -> None:
+    """See that each service worked once, and that only what was in doubt was called again, under one key."""
+    for service in {line["service"] for line in calls}:
+        own = [line for line in calls if line["service"] == service]
+        outcomes = [line["outcome"] for line in own]
+        expect(
+            outcomes[0] in ("done", "declined") and set(outcomes[1:]) <= {"repeated"},
+            f"order {order.name}: {service} had the outcomes {outcomes}",
+        )
+        expect(len({line["key"] for line in own}) == 1, f"order {order.name}: {service} was called with several keys")
+        expect(len(own) == 1 or service == order.killed_in, f"order {order.name}: {service} was called again")
+    if order.killed_in is not None:
+        expect(len({line["pid"] for line in calls}) == 2, f"order {order.name} was not resumed by another process")
+
+
+def say(title: str) -> None:
+    print(f"\n{title}\n{'-' * len(title)}")
+
+
+@contextmanager
+def opened(app: App) -> Iterator[Shop]:
+    """A shop in a temporary folder; whatever happens, its server does not outlive the block."""
+    with tempfile.TemporaryDirectory(prefix="sagaz-demo-") as folder:
+        shop = Shop(app, Path(folder))
+        try:
+            yield shop
+        except (DeviationError, httpx.HTTPError, subprocess.SubprocessError) as error:
+            log = shop.log_file.read_text(errors="replace") if shop.log_file.exists() else ""
+            raise DeviationError(f"{app.name}: {error}\n\nThe end of the server's log:\n{log[-6_000:]}") from error
+        finally:
+            shop.close()
+
+
+def main(names: list[str]) -> int:
+    """Play the story with each application; 0 only if nothing deviated from it."""
+    if unknown := [name for name in names if name not in APPS]:
+        print(f"There is no application {', '.join(unknown)}; there are: {', '.join(APPS)}.")
+        return 2
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    for name in names or APPS:
+        try:
+            with opened(app := APPS[name]()) as shop:
+                tell(app, shop)
+        except DeviationError as deviation:
+            print(f"\nDEVIATION: {deviation}")
+            return 1
+    say("Observed")
+    print("Every order ended as it had to. Every charge, reservation and parcel was made once. Steps that had been")
+    print("recorded as done were not called again; the one call of each killed order that was in doubt was repeated")
+    print("under its own idempotency key, and the service recognised it.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,43 @@
+"""sagaz's own request context, written so that it can be put back from wherever the request happens to end.
+
+``SagaContextManager.scope`` cannot: it replaces the values of an enclosing scope, and it raises when it is left in
+another `contextvars.Context` than it was entered in, as the bodies of streaming responses are.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Mapping
+from contextvars import ContextVar, Token
+from typing import Any
+
+__all__ = ["SagaContextToken", "connect_saga_context", "pop_saga_context", "push_saga_context"]
+
+_MODULE = "sagaz.integrations._base"
+
+SagaContextToken = Token[dict[str, Any]]
+
+
+def connect_saga_context() -> None:
+    """Import what `push_saga_context` writes to (and with it sagaz)."""
+    from sagaz_integration_core._upstream.imports import load_sagaz
+
+    load_sagaz()
+    importlib.import_module(_MODULE)
+
+
+def push_saga_context(correlation_id: str, values: Mapping[str, object]) -> SagaContextToken | None:
+    """Add values to those that ``SagaContextManager`` sees here; None when it was never imported, so nobody looks."""
+    variable: ContextVar[dict[str, Any]] | None = getattr(sys.modules.get(_MODULE), "_saga_context", None)
+    if variable is None:
+        return None
+    return variable.set({**variable.get(), **values, "correlation_id": correlation_id})
+
+
+def pop_saga_context(token: SagaContextToken) -> None:
+    """Put back what ``SagaContextManager`` saw before, also in another Context than the values were added in."""
+    try:
+        token.var.reset(token)
+    except ValueError:
+        token.var.set({} if token.old_value is Token.MISSING else token.old_value)

@@ -1,0 +1,144 @@
+"""Reading saga classes: their names, their steps, and the mistakes that sagaz passes over in silence."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
+from typing import Any
+
+from sagaz_integration_core._upstream.imports import load_sagaz
+from sagaz_integration_core.errors import SagaDefinitionError
+
+__all__ = ["StepInfo", "check_steps", "describe", "saga_name", "validate"]
+
+_MAX_NAME = 200
+"""Characters; saga_id:step is an idempotency key, and payment providers stop at 255."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepInfo:
+    """One declared step, for listings and diagrams."""
+
+    name: str
+    depends_on: tuple[str, ...]
+    compensated: bool
+    pivot: bool
+
+
+def saga_name(saga_class: type[Any]) -> str:
+    """Return the name under which sagaz, and every row, knows this class.
+
+    Raises:
+        SagaDefinitionError: It is not a subclass of ``sagaz.Saga``, or its name cannot be stored.
+    """
+    if not (isinstance(saga_class, type) and issubclass(saga_class, load_sagaz().Saga)):
+        raise SagaDefinitionError(
+            f"Expected a subclass of sagaz.Saga, got {saga_class!r}. "
+            "Pass the class itself (OrderSaga), not an instance or its name."
+        )
+    name = saga_class.saga_name or saga_class.__name__
+    _check_name(name, f"{saga_class.__qualname__}.saga_name")
+    return str(name)
+
+
+def _check_name(name: object, where: str) -> None:
+    if not isinstance(name, str) or not 0 < len(name) <= _MAX_NAME or not name.isprintable():
+        raise SagaDefinitionError(f"{where} is {name!r}; it must be 1 to {_MAX_NAME} printable characters.")
+
+
+def validate(saga_class: type[Any]) -> None:
+    """Refuse a class whose decorators sagaz would partly ignore.
+
+    Raises:
+        SagaDefinitionError: Naming the method, what is wrong and the nearest step name.
+    """
+    owner = saga_class.__qualname__
+    steps: dict[str, str] = {}
+    for attribute, method in _decorated(saga_class, "_saga_step_meta"):
+        _check_method(owner, attribute, method)
+        name = method._saga_step_meta.name
+        _check_name(name, f"The step name of {owner}.{attribute}")
+        if name in steps:
+            raise SagaDefinitionError(
+                f"{owner}.{steps[name]} and {owner}.{attribute} are both step {name!r}; sagaz would drop one of them. "
+                "Rename one."
+            )
+        steps[name] = attribute
+    _check_compensations(saga_class, owner, steps)
+    check_steps(owner, {m._saga_step_meta.name: m._saga_step_meta.depends_on for _, m in _steps(saga_class)})
+
+
+def _check_compensations(saga_class: type[Any], owner: str, steps: dict[str, str]) -> None:
+    seen: dict[str, str] = {}
+    for attribute, method in _decorated(saga_class, "_saga_compensation_meta"):
+        _check_method(owner, attribute, method)
+        target = method._saga_compensation_meta.for_step
+        if target not in steps:
+            raise SagaDefinitionError(
+                f"{owner}.{attribute} compensates {target!r}, and no step has that name.{_nearest(target, steps)}"
+            )
+        if target in seen:
+            raise SagaDefinitionError(
+                f"{owner}.{seen[target]} and {owner}.{attribute} both compensate {target!r}; keep one."
+            )
+        seen[target] = attribute
+
+
+def check_steps(owner: str, depends_on: dict[str, Iterable[str]]) -> None:
+    """Refuse dependencies that name no step, and circles."""
+    for step, needed in depends_on.items():
+        for name in needed:
+            if name not in depends_on:
+                raise SagaDefinitionError(
+                    f"Step {step!r} of {owner} depends on {name!r}, and no step has that name."
+                    f"{_nearest(name, depends_on)}"
+                )
+    try:
+        TopologicalSorter(depends_on).prepare()
+    except CycleError as error:
+        circle = " → ".join(error.args[1])
+        raise SagaDefinitionError(f"The steps of {owner} depend on each other in a circle: {circle}.") from None
+
+
+def _check_method(owner: str, attribute: str, method: Callable[..., Any]) -> None:
+    if attribute.startswith("_"):
+        raise SagaDefinitionError(f"{owner}.{attribute} is decorated, but sagaz ignores private methods. Rename it.")
+    if inspect.isasyncgenfunction(method) or inspect.isgeneratorfunction(method):
+        raise SagaDefinitionError(f"{owner}.{attribute} yields; a step returns a dict or None.")
+    parameters = [p for p in inspect.signature(method).parameters.values() if p.default is p.empty]
+    needed = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    if len(needed) > 2:
+        raise SagaDefinitionError(
+            f"{owner}.{attribute} requires the arguments {', '.join(p.name for p in needed[1:])}; "
+            "it is called with the context only. Give the others a default or remove them."
+        )
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(name, list(known), n=1)
+    if close:
+        return f" Did you mean {close[0]!r}?"
+    return f" Steps: {', '.join(sorted(known)) or 'none'}."
+
+
+def _steps(saga_class: type[Any]) -> Iterator[tuple[str, Any]]:
+    return _decorated(saga_class, "_saga_step_meta")
+
+
+def _decorated(saga_class: type[Any], marker: str) -> Iterator[tuple[str, Any]]:
+    for attribute in dir(saga_class):
+        method = inspect.getattr_static(saga_class, attribute)
+        method = getattr(method, "__func__", method)
+        if hasattr(method, marker):
+            yield attribute, method
+
+
+def describe(saga_class: type[Any]) -> list[StepInfo]:
+    """Return the declared steps, dependencies before dependents."""
+    undone = {m._saga_compensation_meta.for_step for _, m in _decorated(saga_class, "_saga_compensation_meta")}
+    metas = {m._saga_step_meta.name: m._saga_step_meta for _, m in _steps(saga_class)}
+    order = TopologicalSorter({name: sorted(meta.depends_on) for name, meta in sorted(metas.items())}).static_order()
+    return [StepInfo(name, tuple(metas[name].depends_on), name in undone, metas[name].pivot) for name in order]

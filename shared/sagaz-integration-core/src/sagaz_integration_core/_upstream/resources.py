@@ -1,0 +1,168 @@
+"""sagaz's own configuration, storages and brokers: built, opened once and closed, each in its own way."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from typing import Any
+
+from sagaz_integration_core._upstream.imports import load_sagaz
+from sagaz_integration_core._upstream.mirror import Mirror
+from sagaz_integration_core._upstream.storage import StoreSagaStorage
+from sagaz_integration_core.errors import SettingsError, StoreUnavailable
+from sagaz_integration_core.protocols import SagaStore
+from sagaz_integration_core.settings import Settings
+from sagaz_integration_core.texts import error_text
+from sagaz_integration_core.urls import BrokerURL, parse_broker_url
+
+__all__ = ["SagazResources", "configured_globally", "settings_for"]
+
+
+def configured_globally() -> Any:
+    """Return what the application gave to ``sagaz.configure``, or None when it never did."""
+    from sagaz.core import config
+
+    load_sagaz()
+    return config._global_config
+
+
+def settings_for(settings: Settings, config: Any) -> Settings:
+    """Return the settings with the store that a ``SagaConfig``'s storage implies, unless a storage URL was given.
+
+    Raises:
+        SettingsError: The storage keeps no journal, and nothing says where runs are to be kept.
+    """
+    if config is None or "storage_url" in settings.explicit:
+        return settings
+    manager = config.storage_manager
+    url = _implied_url(config.storage) if manager is None else _manager_url(manager)
+    return settings if url is None else replace(settings, storage_url=url)
+
+
+def _implied_url(storage: Any) -> str | None:
+    kind = type(storage).__name__
+    if kind == "InMemorySagaStorage":
+        return None
+    if kind == "PostgreSQLSagaStorage":
+        return str(storage.connection_string)
+    if kind == "SQLiteSagaStorage" and storage.db_path != ":memory:":
+        return f"sqlite:///{storage.db_path}"
+    raise SettingsError(
+        f"SagaConfig has a {kind}, which keeps no journal of steps. Say where runs are to be kept with "
+        "SAGAZ_STORAGE_URL (postgresql://…, sqlite:///…, or memory:// to accept that a restart forgets them); "
+        f"the {kind} then gets each run's state as well."
+    )
+
+
+def _manager_url(manager: Any) -> str | None:
+    url = manager._saga_url or "memory://"
+    if url == "memory://":
+        return None
+    if url.startswith(("postgresql://", "postgres://", "sqlite:///")):
+        return str(url)
+    raise SettingsError(
+        "SagaConfig has a StorageManager for another kind of store than PostgreSQL or an SQLite file. "
+        "Say where runs are to be kept with SAGAZ_STORAGE_URL."
+    )
+
+
+class SagazResources:
+    """What sagaz brings to a runtime.
+
+    Attributes:
+        config: The ``SagaConfig`` that ``get_config`` hands out; saves of unmodified sagaz code arrive in a store.
+        listeners: What durable runs notify.
+        broker: Where events go, not connected yet; None when none is configured.
+        mirror: Saves the state of runs to the storage of the user's own config as well.
+    """
+
+    def __init__(self, settings: Settings, config: Any, store: SagaStore) -> None:
+        self._given = config
+        self.broker = _broker(settings.broker_url) if settings.broker_url else None
+        if config is not None and config.broker is not None:
+            self.broker = config.broker
+        facade = StoreSagaStorage(store)
+        if config is None:
+            self.config = load_sagaz().SagaConfig(
+                storage=facade, metrics=settings.metrics, tracing=settings.tracing, logging=settings.logging
+            )
+        elif config.storage_manager is None and type(config.storage).__name__ == "InMemorySagaStorage":
+            self.config = config.with_storage(facade)
+        else:
+            self.config = config
+        self.mirror = Mirror(None)
+
+    @property
+    def listeners(self) -> list[Any]:
+        """The configured listeners, without those whose work the runtime does itself (log lines, outbox)."""
+        own = ["OutboxSagaListener"] + (["LoggingSagaListener"] if self.config.logging is True else [])
+        return [listener for listener in self.config.listeners if type(listener).__name__ not in own]
+
+    async def open(self, stack: AsyncExitStack) -> None:
+        """Open the user's own storages; the stack closes them.
+
+        Raises:
+            StoreUnavailable: One of them cannot be opened.
+        """
+        if self._given is not None and self.config is self._given:
+            manager = self._given.storage_manager
+            if manager is not None:
+                await _open(manager, stack, needed=_unopened(manager))
+                self._given.storage = manager.saga
+            else:
+                await _open(self._given.storage, stack)
+            self.mirror = Mirror(self._given.storage)
+        if (outbox := self.config._derived_outbox_storage) is not None:
+            await _open(outbox, stack)
+        if self.broker is not None:
+            stack.push_async_callback(self.broker.close)
+
+
+def _unopened(manager: Any) -> bool:
+    try:
+        return manager.saga is None
+    except RuntimeError:
+        return True
+
+
+async def _open(resource: Any, stack: AsyncExitStack, *, needed: bool = True) -> None:
+    try:
+        if not hasattr(resource, "initialize"):
+            await stack.enter_async_context(resource)
+        else:
+            if needed:
+                await resource.initialize()
+            stack.push_async_callback(resource.close)
+    except Exception as error:
+        raise StoreUnavailable(f"sagaz's {type(resource).__name__} cannot be opened: {error_text(error)}") from error
+
+
+def _broker(url: str) -> Any:
+    parsed = parse_broker_url(url)
+    from sagaz import MissingDependencyError
+
+    try:
+        return _make_broker(parsed)
+    except (ImportError, MissingDependencyError) as error:
+        raise SettingsError(
+            f'A {parsed.kind} broker is configured, and its client is not installed: pip install "sagaz[{parsed.kind}]"'
+        ) from error
+
+
+def _make_broker(parsed: BrokerURL) -> Any:
+    # Not sagaz's own factory: it refuses rediss:// and amqps://, and prints the password when it does.
+    if parsed.kind == "redis":
+        from sagaz.core.outbox.brokers.redis import RedisBroker, RedisBrokerConfig
+
+        return RedisBroker(RedisBrokerConfig(url=parsed.url))
+    if parsed.kind == "rabbitmq":
+        from sagaz.core.outbox.brokers.rabbitmq import RabbitMQBroker, RabbitMQBrokerConfig
+
+        return RabbitMQBroker(RabbitMQBrokerConfig(url=parsed.url))
+    if parsed.kind == "kafka":
+        from sagaz.core.outbox.brokers.kafka import KafkaBroker, KafkaBrokerConfig
+
+        return KafkaBroker(KafkaBrokerConfig(bootstrap_servers=parsed.url.removeprefix("kafka://").rstrip("/")))
+    from sagaz.core.outbox.brokers.memory import InMemoryBroker
+
+    return InMemoryBroker()

@@ -1,0 +1,78 @@
+"""Calling a step: async or plain, within its time limit, and telling its own cancellation from ours."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import inspect
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Executor
+from contextlib import AbstractContextManager
+from typing import Any
+
+from sagaz_integration_core.errors import StepError
+
+__all__ = ["StepCaller"]
+
+Scope = Callable[[], AbstractContextManager[Any]]
+
+
+class StepCaller:
+    """Calls the functions of one run's steps.
+
+    Args:
+        pool: Where plain functions run, so that they do not block the event loop.
+        scope: Entered around every call, in the thread that makes it (an application context, connections).
+    """
+
+    def __init__(self, pool: Executor, scope: Scope) -> None:
+        self._pool = pool
+        self._scope = scope
+        self._threads: dict[str, asyncio.Future[Any]] = {}
+
+    async def call(self, name: str, function: Callable[[dict[str, Any]], Any], context: Any, timeout: float) -> Any:
+        """Call a step and return what it returns; a call before it that overran its limit in a thread is waited for.
+
+        Raises:
+            TimeoutError: It took longer than ``timeout`` seconds. A plain function goes on in its thread.
+            StepError: It raised ``CancelledError`` although nobody had cancelled it; sagaz would take that for success.
+        """
+        if (thread := self._threads.get(name)) is not None:
+            await asyncio.wait([thread])
+        try:
+            async with asyncio.timeout(timeout) as limit:
+                return await self._call(name, function, context)
+        except TimeoutError as error:
+            if limit.expired():
+                raise TimeoutError(f"Step {name!r} timed out after {timeout:g} s.") from error
+            raise
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            raise StepError(f"Step {name!r} raised CancelledError without having been cancelled.") from None
+
+    async def _call(self, name: str, function: Callable[[dict[str, Any]], Any], context: Any) -> Any:
+        if _is_async(function):
+            with self._scope():
+                return await function(context)
+        result = await self._in_thread(name, function, context)
+        if inspect.isawaitable(result):
+            with self._scope():
+                return await result
+        return result
+
+    def _in_thread(self, name: str, function: Callable[[dict[str, Any]], Any], context: Any) -> Awaitable[Any]:
+        def work() -> Any:
+            with self._scope():
+                return function(context)
+
+        loop = asyncio.get_running_loop()
+        future = loop.run_in_executor(self._pool, contextvars.copy_context().run, work)
+        self._threads[name] = future
+        future.add_done_callback(lambda done: done.cancelled() or done.exception())
+        return asyncio.shield(future)
+
+
+def _is_async(function: Callable[..., Any]) -> bool:
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)

@@ -1,0 +1,108 @@
+"""Every error that this project raises on purpose; each names what was given, what was expected and the fix."""
+
+from __future__ import annotations
+
+__all__ = [
+    "ContextValueError",
+    "IdempotencyConflict",
+    "LeaseLost",
+    "RunFailed",
+    "RunInProgress",
+    "RunInterrupted",
+    "RunNotFound",
+    "RuntimeNotOpen",
+    "SagaDefinitionError",
+    "SagaNotRegistered",
+    "SagazError",
+    "SettingsError",
+    "StepError",
+    "StoreNotMigrated",
+    "StoreUnavailable",
+    "TransactionRequired",
+    "WriteLockHeld",
+    "WrongDatabase",
+]
+
+
+class SagazError(Exception):
+    """Base class of every error that this project raises on purpose."""
+
+
+class SettingsError(SagazError, ValueError):
+    """A setting is unknown, malformed or contradicts another one; raised once, at start-up."""
+
+
+class ContextValueError(SagazError, ValueError):
+    """A saga's context, or a step's result, holds a value that some store would bend or refuse.
+
+    Attributes:
+        path: Where the value sits, e.g. ``items[2].price``; empty for the value as a whole.
+    """
+
+    def __init__(self, message: str, path: str = "") -> None:
+        super().__init__(message)
+        self.path = path
+
+
+class SagaDefinitionError(SagazError, TypeError):
+    """A saga class cannot be run as it is written; raised when it is registered."""
+
+
+class SagaNotRegistered(SagazError, LookupError):
+    """A saga's name or class is not registered in this deployment."""
+
+
+class RuntimeNotOpen(SagazError, RuntimeError):
+    """No runtime is open for this application, in this process."""
+
+
+class IdempotencyConflict(SagazError):
+    """An idempotency key was used before, with another payload."""
+
+
+class RunInProgress(SagazError):
+    """The run that an idempotency key names has not finished yet."""
+
+
+class RunInterrupted(SagazError):
+    """This process stopped executing a run before its end; a worker resumes it.
+
+    Raised to whoever waits for an inline run when the store cannot be written, the lease is lost or the process
+    drains. Nothing is compensated, and nothing is lost.
+    """
+
+
+class RunFailed(SagazError):
+    """The run that an idempotency key names has already ended without success."""
+
+
+class RunNotFound(SagazError, LookupError):
+    """There is no run with this saga_id in the store."""
+
+
+class StoreUnavailable(SagazError):
+    """The store cannot be opened, read or written now; nothing was recorded."""
+
+
+class StoreNotMigrated(StoreUnavailable):
+    """The store's tables are missing or older than this release needs."""
+
+
+class WriteLockHeld(StoreUnavailable):
+    """A transaction of this very process holds SQLite's write lock, so that waiting could never end."""
+
+
+class TransactionRequired(SagazError):
+    """A start was asked to join a transaction, and the connection is in none."""
+
+
+class WrongDatabase(SagazError):
+    """A start was asked to join a transaction in another database than the store's."""
+
+
+class LeaseLost(SagazError):
+    """Another process owns this run now; the write was refused and nothing of it was recorded."""
+
+
+class StepError(SagazError):
+    """A step or a compensation failed in an earlier attempt; the journal keeps only its text."""

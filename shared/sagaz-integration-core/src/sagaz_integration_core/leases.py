@@ -1,0 +1,104 @@
+"""Keeping the leases of the runs that this process executes, and stopping those it can no longer keep."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+
+from sagaz_integration_core.errors import LeaseLost, StoreUnavailable
+from sagaz_integration_core.protocols import SagaStore
+
+__all__ = ["Lease", "LeaseKeeper"]
+
+logger = logging.getLogger(__name__)
+
+
+class Lease:
+    """One run's lease as this process sees it, by its own monotonic clock.
+
+    Args:
+        taken_at: The monotonic time before the claim was sent; the store's clock started later, so that this
+            process always believes its lease to end before the store does.
+        margin: Seconds before the end at which the run is stopped.
+    """
+
+    def __init__(self, saga_id: str, attempt: int, taken_at: float, seconds: float, margin: float) -> None:
+        self.saga_id = saga_id
+        self.attempt = attempt
+        self.on_lost: Callable[[LeaseLost], None] | None = None
+        self._margin = margin
+        self.ends_at = 0.0
+        self.prolong(taken_at, seconds)
+
+    def prolong(self, taken_at: float, seconds: float) -> None:
+        """Note a renewal that was sent at ``taken_at``."""
+        self.ends_at = taken_at + seconds - self._margin
+
+    @property
+    def remaining(self) -> float:
+        """Seconds for which this process may still act on the run."""
+        return self.ends_at - time.monotonic()
+
+    def lose(self, why: str) -> None:
+        """Tell the run that it is not this process's any more."""
+        if self.on_lost is not None:
+            self.on_lost(LeaseLost(f"Run {self.saga_id} (attempt {self.attempt}): {why}"))
+
+
+class LeaseKeeper:
+    """Renews all leases of a process in one statement, every ``renew_seconds``."""
+
+    def __init__(self, store: SagaStore, owner: str, *, lease_seconds: float, renew_seconds: float) -> None:
+        self._store = store
+        self._owner = owner
+        self._lease_seconds = lease_seconds
+        self._renew_seconds = renew_seconds
+        self._margin = min(2.0, lease_seconds / 10)
+        self._held: dict[str, Lease] = {}
+        self._renewed_at = 0.0
+
+    def hold(self, saga_id: str, attempt: int, taken_at: float) -> Lease:
+        """Begin to keep a lease that was just taken."""
+        lease = Lease(saga_id, attempt, taken_at, self._lease_seconds, self._margin)
+        self._held[saga_id] = lease
+        return lease
+
+    def drop(self, lease: Lease) -> None:
+        """Stop keeping a lease: the run ended, or was given back or lost."""
+        if self._held.get(lease.saga_id) is lease:
+            del self._held[lease.saga_id]
+
+    async def run(self) -> None:
+        """Renew until cancelled."""
+        while True:
+            await asyncio.sleep(self._pause())
+            if self._held and time.monotonic() >= self._renewed_at + self._renew_seconds:
+                await self._renew()
+            for lease in list(self._held.values()):
+                if lease.remaining <= 0:
+                    self.drop(lease)
+                    lease.lose("its lease could not be renewed in time; a worker resumes it.")
+
+    def _pause(self) -> float:
+        until_end = min((lease.remaining for lease in self._held.values()), default=self._renew_seconds)
+        return max(0.01, min(self._renew_seconds / 2, until_end))
+
+    async def _renew(self) -> None:
+        asked = list(self._held.values())
+        sent_at = time.monotonic()
+        try:
+            held = await self._store.renew(
+                self._owner, [(lease.saga_id, lease.attempt) for lease in asked], self._lease_seconds
+            )
+        except StoreUnavailable as error:
+            logger.warning("%d leases could not be renewed, trying again: %s", len(asked), error)
+            return
+        self._renewed_at = sent_at
+        for lease in asked:
+            if lease.saga_id in held:
+                lease.prolong(sent_at, self._lease_seconds)
+            elif self._held.get(lease.saga_id) is lease:
+                self.drop(lease)
+                lease.lose("another process has taken it over, or a person has settled it.")

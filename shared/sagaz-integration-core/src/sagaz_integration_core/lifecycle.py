@@ -1,0 +1,265 @@
+"""The runtime of one application in one process: opened once, closed in reverse, safe when opening half fails."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+import secrets
+import socket
+from collections.abc import Callable, Coroutine, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, AsyncExitStack, nullcontext
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from sagaz_integration_core import context, logs
+from sagaz_integration_core._upstream.imports import load_sagaz
+from sagaz_integration_core.batching import Batcher
+from sagaz_integration_core.errors import RunFailed, RunInterrupted, RuntimeNotOpen
+from sagaz_integration_core.leases import LeaseKeeper
+from sagaz_integration_core.protocols import ClaimedRun, RunStatus, RunWrite, SagaStore
+from sagaz_integration_core.registry import SagaRegistry
+from sagaz_integration_core.runs import RunExecution, SagaRun
+from sagaz_integration_core.settings import Settings
+from sagaz_integration_core.stores import create_store
+
+if TYPE_CHECKING:
+    from sagaz_integration_core._upstream.mirror import Mirror
+    from sagaz_integration_core._upstream.resources import SagazResources
+    from sagaz_integration_core.registry import SagaSpec
+    from sagaz_integration_core.worker import Worker
+
+__all__ = ["SagazRuntime"]
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+class SagazRuntime:
+    """Store, registry, leases, broker and running sagas of one application.
+
+    Args:
+        settings: Validated settings; by default those of the environment.
+        config: The user's own ``SagaConfig``, if there is one; its storages and broker are opened and closed too.
+        sagas: Saga classes, or (class, factory) pairs, that can be started and resumed here.
+        app: What `current_step` hands to steps as ``app``.
+        worker: Run a worker inside this process. On memory there always is one.
+        step_scope: Entered around every call of a step, in the thread that makes it.
+        hint: Where the framework's users register sagas, for error messages.
+        open_store: Makes the store; by default it is chosen by the storage URL.
+    """
+
+    def __init__(
+        self,
+        settings: Settings | None = None,
+        *,
+        config: Any = None,
+        sagas: Iterable[SagaSpec] = (),
+        app: Any = None,
+        worker: bool = False,
+        step_scope: Callable[[], AbstractContextManager[Any]] = nullcontext,
+        hint: str = "sagas=[…]",
+        open_store: Callable[[Settings], SagaStore] = create_store,
+    ) -> None:
+        self.settings = settings if settings is not None else Settings.from_env()
+        self.app = app
+        self.app_state: Any = None
+        self.step_scope = step_scope
+        self.registry = SagaRegistry(sagas, hint=hint)
+        self._given_config = config
+        self._embedded_worker = worker
+        self._open_store = open_store
+        self._stack: AsyncExitStack | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the runtime can be used, in this process."""
+        return self._stack is not None and self._pid == os.getpid()
+
+    async def open(self) -> None:
+        """Open store, storages and broker on the running event loop, and begin to keep leases.
+
+        Raises:
+            SettingsError: Settings and config contradict each other.
+            StoreUnavailable: The store cannot be opened; nothing is left open.
+        """
+        if self._stack is not None:
+            raise RuntimeNotOpen("This runtime is open already; close it before opening it again.")
+        load_sagaz()
+        async with AsyncExitStack() as stack:
+            await self._open(stack)
+            self._stack = stack.pop_all()
+
+    async def _open(self, stack: AsyncExitStack) -> None:
+        from sagaz_integration_core._upstream.resources import SagazResources, settings_for
+
+        self._pid = os.getpid()
+        self.loop = asyncio.get_running_loop()
+        self.owner = f"{socket.gethostname()[:60]}:{self._pid}:{secrets.token_hex(4)}"
+        settings = settings_for(self.settings, self._given_config)
+        logs.install()
+        stack.callback(logs.uninstall)
+        self.pool = ThreadPoolExecutor(settings.sync_threads, thread_name_prefix="sagaz-step")
+        stack.callback(self.pool.shutdown, wait=False)
+        self.store = self._open_store(settings)
+        stack.push_async_callback(self.store.close)
+        await self.store.open()
+        self._resources: SagazResources = SagazResources(settings, self._given_config, self.store)
+        await self._resources.open(stack)
+        self.listeners = self._resources.listeners
+        self._batcher: Batcher[RunWrite, bool] = Batcher(self.store.write)
+        self._active: dict[asyncio.Task[SagaRun], RunExecution] = {}
+        self._parked: set[RunExecution] = set()
+        self._draining = False
+        self._worker: Worker | None = None
+        self.leases = LeaseKeeper(
+            self.store, self.owner, lease_seconds=settings.lease_seconds, renew_seconds=settings.renew_seconds
+        )
+        keeper = self.loop.create_task(self.leases.run(), name="sagaz-leases")
+        stack.push_async_callback(_cancel, keeper)
+
+    async def begin(self, app_state: Any = None) -> None:
+        """Start the embedded worker, if there is to be one; called when the application's resources are ready."""
+        self.app_state = app_state
+        if self._embedded_worker or self.store.embedded:
+            from sagaz_integration_core.worker import Worker
+
+            self._worker = Worker(self)
+            self._worker.start()
+
+    async def drain(self, seconds: float | None = None) -> None:
+        """Take no new runs, let the running ones end within ``seconds`` (by default the setting), release the rest."""
+        self._draining = True
+        grace = self.settings.drain_seconds if seconds is None else seconds
+        if self._worker is not None:
+            self._worker.stop()
+        if self._active and grace > 0:
+            await asyncio.wait(self._active, timeout=grace)
+        reason = RunInterrupted("this process is shutting down.")
+        for execution in [*self._active.values(), *self._parked]:
+            execution.halt(reason)
+        for execution in list(self._parked):
+            self.execute(execution)
+        if self._active:
+            await asyncio.wait(self._active)
+        if self._worker is not None:
+            await self._worker.stopped()
+
+    async def close(self) -> None:
+        """Drain what still runs and close everything in reverse; harmless when already closed."""
+        if self._stack is None:
+            return
+        stack, self._stack = self._stack, None
+        async with stack:
+            await self.drain()
+
+    # What executions use.
+
+    @property
+    def config(self) -> Any:
+        """The ``SagaConfig`` whose storage is this runtime's store, or the user's own."""
+        return self._resources.config
+
+    @property
+    def mirror(self) -> Mirror:
+        """Saves runs to the user's own sagaz storage too."""
+        return self._resources.mirror
+
+    @property
+    def broker(self) -> Any:
+        """sagaz's broker, or None."""
+        return self._resources.broker
+
+    @property
+    def publishes(self) -> bool:
+        """Whether steps and outcomes are written to the outbox."""
+        return self._resources.broker is not None
+
+    def write(self, write: RunWrite) -> asyncio.Future[bool]:
+        """Commit a journal write together with those of other runs."""
+        return self._batcher.submit(write)
+
+    def backoff(self, failures: int) -> float:
+        """Return how many seconds to wait after so many failures: doubling, bounded, with jitter."""
+        doubled: float = self.settings.backoff_seconds * 2 ** min(failures - 1, 60)
+        return min(doubled, self.settings.backoff_max_seconds) * random.uniform(0.5, 1.0)
+
+    def park(self, run: ClaimedRun, taken_at: float) -> RunExecution:
+        """Hold a run that this process has leased, without executing it yet."""
+        execution = RunExecution(self, run, self.leases.hold(run.saga_id, run.attempt, taken_at))
+        self._parked.add(execution)
+        return execution
+
+    def execute(self, execution: RunExecution) -> asyncio.Task[SagaRun]:
+        """Execute a parked run in a task that the runtime owns: no request's end cancels it."""
+        self._parked.discard(execution)
+        task = self.loop.create_task(self._execute(execution), name=f"saga {execution.run.saga_id}")
+        self._active[task] = execution
+        task.add_done_callback(self._ended)
+        return task
+
+    async def _execute(self, execution: RunExecution) -> SagaRun:
+        run = execution.run
+        logs.log_fields.set({"saga_id": run.saga_id, "saga_name": run.saga_name, "attempt": run.attempt})
+        with context.bound(run.correlation_id) if run.correlation_id else nullcontext():
+            try:
+                return await execution.execute()
+            except (RunInterrupted, RunFailed) as error:
+                logger.warning("%s", error)
+                raise
+            except Exception:
+                if execution.outcome is None:
+                    logger.exception("Run %s stopped unexpectedly; it is resumed when its lease ends.", run.saga_id)
+                raise
+
+    def _ended(self, task: asyncio.Task[SagaRun]) -> None:
+        del self._active[task]
+        if not task.cancelled():
+            task.exception()  # Logged already; whoever awaits the task still gets it.
+
+    def report(self, run: ClaimedRun, status: RunStatus, error: str | None) -> None:
+        """Tell the log how a run ended."""
+        if self.settings.logging or status == "failed":
+            level = {"completed": logging.INFO, "rolled_back": logging.WARNING}.get(status, logging.ERROR)
+            why = f" ({error})" if error else ""
+            logger.log(level, "Saga %r, run %s: %s%s", run.saga_name, run.saga_id, status, why)
+
+    def check_open(self) -> None:
+        """Refuse new work unless the runtime is open, in this process, and not shutting down.
+
+        Raises:
+            RuntimeNotOpen: Saying which of the three it is.
+        """
+        if self._stack is None:
+            raise RuntimeNotOpen("The sagaz runtime is not open. It opens and closes with the application's lifespan.")
+        if self._pid != os.getpid():
+            raise RuntimeNotOpen(
+                f"The sagaz runtime was opened in process {self._pid} before a fork, and this is {os.getpid()}. "
+                "Open it in each process, after the fork."
+            )
+        if self._draining:
+            raise RuntimeNotOpen("The sagaz runtime is shutting down and takes no new runs; try again elsewhere.")
+
+    def call(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Do asynchronous work from a synchronous thread and wait for it.
+
+        Raises:
+            RuntimeNotOpen: Called on the event loop's own thread, which would wait for itself.
+        """
+        self.check_open()
+        try:
+            running = asyncio.get_running_loop()
+        except RuntimeError:
+            running = None
+        if running is self.loop:
+            raise RuntimeNotOpen(
+                "This would block the event loop that has to do the work. Use await and the async form."
+            )
+        return asyncio.run_coroutine_threadsafe(work(), self.loop).result()
+
+
+async def _cancel(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.wait([task])

@@ -1,0 +1,82 @@
+"""Why a value is refused and where it sits: paths such as ``items[2].price``, and how to turn a type into JSON."""
+
+from __future__ import annotations
+
+import json
+
+from sagaz_integration_core.errors import ContextValueError
+
+__all__ = ["Refused", "advice", "path_of"]
+
+_HINTS = {
+    "enum.Enum": "pass .value",
+    "pydantic.main.BaseModel": 'pass .model_dump(mode="json")',
+    "numpy.generic": "pass .item()",
+    "numpy.ndarray": "pass .tolist()",
+    "decimal.Decimal": "pass str(...), which keeps every digit",
+    "fractions.Fraction": "pass str(...)",
+    "datetime.date": "pass .isoformat()",
+    "datetime.time": "pass .isoformat()",
+    "datetime.timedelta": "pass .total_seconds()",
+    "uuid.UUID": "pass str(...)",
+    "pathlib.PurePath": "pass str(...)",
+    "builtins.bytes": "pass .decode() or .hex()",
+    "builtins.bytearray": "pass .decode() or .hex()",
+    "builtins.tuple": "pass list(...)",
+    "builtins.set": "pass sorted(...)",
+    "builtins.frozenset": "pass sorted(...)",
+    "builtins.BaseException": "pass str(...)",
+    "builtins.str": "pass str(...)",
+    "builtins.int": "pass int(...)",
+    "builtins.float": "pass float(...)",
+    "builtins.dict": "pass dict(...)",
+    "builtins.list": "pass list(...)",
+}
+"""Bases by their full name, so that none need be imported; the first that fits is taken (``class E(str, Enum)``)."""
+
+
+class Refused(Exception):
+    """Carries a refusal from the offending value up to the root, collecting the path on its way."""
+
+    def __init__(self, reason: str, culprit: object = None) -> None:
+        super().__init__(reason)
+        self._reason = reason
+        self._culprit = culprit
+        self._parts: list[object] = []
+        self._seen = 0
+
+    def climb(self, container: dict[str, object] | list[object], key: object) -> None:
+        """Note that the value sits in ``container`` under ``key``."""
+        if type(key) is str or isinstance(container, list):
+            self._parts.append(key)
+        if container is self._culprit:
+            # What was too deep holds itself: one round of the cycle is path enough.
+            self._reason = f"this {type(container).__name__} is inside itself; JSON has no cycles"
+            self._parts = self._parts[self._seen :]
+            self._seen = len(self._parts)
+
+    def error(self, what: str) -> ContextValueError:
+        """Return the error for the caller; ``what`` is what the value as a whole is called."""
+        path = path_of(*reversed(self._parts))
+        return ContextValueError(f"{path or what}: {self._reason}", path)
+
+
+def path_of(*parts: object) -> str:
+    """Return the path of keys and indexes, from the root on, as Python would nearly write it."""
+    return "".join(_part(part) for part in parts).removeprefix(".")
+
+
+def advice(value: object) -> str:
+    """Tell how to turn a value into JSON, by its type alone: the value itself may be large, or secret."""
+    bases = {f"{base.__module__}.{base.__qualname__}" for base in type(value).__mro__}
+    hint = next((hint for name, hint in _HINTS.items() if name in bases), "")
+    if hasattr(type(value), "__dataclass_fields__"):
+        hint = "pass dataclasses.asdict(...)"
+    return hint or "pass its id, or what is needed of it as dict, list, str, int, float, bool or None"
+
+
+def _part(key: object) -> str:
+    if not isinstance(key, str):
+        return f"[{key}]"
+    short = key if len(key) <= 60 else f"{key[:60]}..."
+    return f".{key}" if short is key and key.isidentifier() and key.isascii() else f"[{json.dumps(short)}]"

@@ -1,0 +1,116 @@
+"""Saga name and class, both ways; only registered sagas can be started or resumed.
+
+Nothing that stands in a database row or a request is ever imported: a name either is registered here, or it is
+refused.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sagaz_integration_core.errors import SagaDefinitionError, SagaNotRegistered
+
+if TYPE_CHECKING:
+    from sagaz import Saga
+
+    SagaSpec = type[Saga] | tuple[type[Saga], Callable[[], Saga]]
+
+__all__ = ["Registration", "SagaRegistry"]
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """One saga that this deployment can run, and how to build an instance of it."""
+
+    name: str
+    saga_class: type[Saga]
+    factory: Callable[[], Saga]
+
+    def create(self) -> Saga:
+        """Build a fresh instance; sagaz's instances are good for one run only.
+
+        Raises:
+            SagaDefinitionError: The factory returned something else.
+        """
+        saga: Saga = self.factory()
+        if not isinstance(saga, self.saga_class):
+            raise SagaDefinitionError(
+                f"The factory of saga {self.name!r} returned a {type(saga).__name__}; "
+                f"it must return a new {self.saga_class.__name__} at every call."
+            )
+        return saga
+
+
+class SagaRegistry:
+    """The sagas that one application can start and its workers can run."""
+
+    def __init__(self, sagas: Iterable[SagaSpec] = (), *, hint: str = "sagas=[…]") -> None:
+        self._by_name: dict[str, Registration] = {}
+        self._by_class: dict[type[Any], Registration] = {}
+        self._hint = hint
+        for spec in sagas:
+            self.add(spec)
+
+    def add(self, spec: SagaSpec) -> Registration:
+        """Register a class, or a (class, factory) pair when its ``__init__`` needs collaborators; again is harmless.
+
+        Raises:
+            SagaDefinitionError: The class cannot be run as written, or its name is taken by another class.
+        """
+        saga_class, factory = spec if isinstance(spec, tuple) else (spec, None)
+        known = self._by_class.get(saga_class)
+        if known is None:
+            return self._register(saga_class, factory)
+        if factory is not None and factory is not known.factory:
+            if known.factory is not saga_class:
+                raise SagaDefinitionError(f"Saga {known.name!r} is registered with two factories; keep one of them.")
+            return self._store(Registration(known.name, saga_class, factory))
+        return known
+
+    def _register(self, saga_class: type[Saga], factory: Callable[[], Saga] | None) -> Registration:
+        # Only here is sagaz needed; listing or importing a plugin does not load it.
+        from sagaz_integration_core._upstream.definitions import saga_name, validate
+
+        name = saga_name(saga_class)
+        if (taken := self._by_name.get(name)) is not None:
+            raise SagaDefinitionError(
+                f"Two sagas are named {name!r}: {_path(taken.saga_class)} and {_path(saga_class)}. "
+                f"Runs are found by that name, so give one of them another saga_name."
+            )
+        validate(saga_class)
+        return self._store(Registration(name, saga_class, factory or saga_class))
+
+    def _store(self, registration: Registration) -> Registration:
+        self._by_name[registration.name] = registration
+        self._by_class[registration.saga_class] = registration
+        return registration
+
+    def get(self, name: str) -> Registration:
+        """Return the registration of a name.
+
+        Raises:
+            SagaNotRegistered: There is none; the message lists the names and how to add one.
+        """
+        registration = self._by_name.get(name)
+        if registration is None:
+            raise SagaNotRegistered(self._unknown(name))
+        return registration
+
+    def _unknown(self, name: str) -> str:
+        close = difflib.get_close_matches(name, self._by_name, n=1)
+        guess = f" Did you mean {close[0]!r}?" if close else ""
+        known = ", ".join(sorted(self._by_name)) or "none"
+        return f"No saga named {name!r} is registered.{guess} Registered: {known}. Add its class to {self._hint}."
+
+    def __iter__(self) -> Iterator[Registration]:
+        return iter(sorted(self._by_name.values(), key=lambda registration: registration.name))
+
+    def __len__(self) -> int:
+        return len(self._by_name)
+
+
+def _path(saga_class: type[Any]) -> str:
+    return f"{saga_class.__module__}.{saga_class.__qualname__}"

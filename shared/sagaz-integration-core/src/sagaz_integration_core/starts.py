@@ -1,0 +1,235 @@
+"""Starting runs: checked at the door, one insert, and then inline, in the background or for a worker."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from sagaz_integration_core import codec
+from sagaz_integration_core.context import current
+from sagaz_integration_core.errors import (
+    IdempotencyConflict,
+    RunFailed,
+    RunInProgress,
+    SagazError,
+)
+from sagaz_integration_core.protocols import FINISHED, ClaimedRun, Inserted, NewRun
+from sagaz_integration_core.runs import RunExecution, SagaRun
+
+if TYPE_CHECKING:
+    from sagaz import Saga
+
+    from sagaz_integration_core.lifecycle import SagazRuntime
+
+__all__ = ["finished_run", "launch", "new_run", "run_inline", "start", "start_many", "start_sync"]
+
+_NAMESPACE = uuid.UUID("3f1d5c0e-7c55-5a5c-9b1e-6f0f4f6f7a11")
+_MAX_ID = 200
+
+
+def new_run(
+    runtime: SagazRuntime,
+    saga_class: type[Saga],
+    context: Mapping[str, Any],
+    *,
+    saga_id: str | None = None,
+    idempotency_key: str | None = None,
+    not_before: datetime | None = None,
+) -> NewRun:
+    """Check everything that a start is given, and return the row to insert; nothing is written.
+
+    Raises:
+        ContextValueError: The context holds what some store would bend; the message names the path.
+        SagaDefinitionError: The class cannot be run as written.
+        SagazError: The key, id or time is malformed.
+    """
+    name = runtime.registry.add(saga_class).name
+    limit = runtime.settings.max_context_bytes
+    codec.check_reserved(context)
+    text = given = codec.encode(context, max_bytes=limit)
+    request = current()
+    if request is not None and request.propagate and "correlation_id" not in context:
+        text = codec.encode({**context, "correlation_id": request.correlation_id}, max_bytes=limit)
+    if not_before is not None and not_before.tzinfo is None:
+        raise SagazError(f"not_before={not_before!r} has no time zone; use an aware datetime, e.g. datetime.now(UTC).")
+    return NewRun(
+        saga_id=_saga_id(name, saga_id, idempotency_key),
+        saga_name=name,
+        context=text,
+        fingerprint=codec.fingerprint(given),
+        correlation_id=request.correlation_id if request is not None else None,
+        not_before=not_before,
+    )
+
+
+def _saga_id(name: str, saga_id: str | None, key: str | None) -> str:
+    if saga_id is not None and key is not None:
+        raise SagazError("Give saga_id or idempotency_key, not both: the key determines the id.")
+    if key is not None:
+        _check_token("idempotency_key", key)
+        return str(uuid.uuid5(_NAMESPACE, f"{name}\0{key}"))
+    if saga_id is not None:
+        _check_token("saga_id", saga_id)
+        return saga_id
+    return str(uuid.uuid4())
+
+
+def _check_token(what: str, value: object) -> None:
+    if not isinstance(value, str) or not 0 < len(value) <= _MAX_ID or not value.isprintable():
+        given = f"{len(value)} characters" if isinstance(value, str) else type(value).__name__
+        raise SagazError(f"{what} must be a string of 1 to {_MAX_ID} printable characters, got {given}.")
+
+
+def _accept(run: NewRun, inserted: Inserted, idempotency_key: str | None) -> str:
+    if not inserted.created and inserted.fingerprint != run.fingerprint:
+        raise IdempotencyConflict(
+            f"Run {run.saga_id} of saga {run.saga_name!r} exists with another payload"
+            + (f" (idempotency key {idempotency_key!r})" if idempotency_key is not None else "")
+            + ". A key stands for one request: send the same payload again, or a new key."
+        )
+    return inserted.saga_id
+
+
+async def start(
+    runtime: SagazRuntime,
+    saga_class: type[Saga],
+    context: Mapping[str, Any],
+    *,
+    session: Any = None,
+    idempotency_key: str | None = None,
+    not_before: datetime | None = None,
+) -> str:
+    """Insert a run for a worker and return its saga_id; with ``session`` it joins that transaction.
+
+    Raises:
+        IdempotencyConflict: The key was used with another payload.
+        StoreUnavailable: Nothing was recorded.
+        WrongDatabase, TransactionRequired: The session cannot carry the run.
+    """
+    runtime.check_open()
+    run = new_run(runtime, saga_class, context, idempotency_key=idempotency_key, not_before=not_before)
+    if session is None:
+        [inserted] = await runtime.store.insert([run], runtime.settings.lease_seconds)
+    else:
+        from sagaz_integration_core.sessions import join
+
+        [inserted] = await join(session, runtime.store, [run])
+    return _accept(run, inserted, idempotency_key)
+
+
+def start_sync(
+    runtime: SagazRuntime,
+    saga_class: type[Saga],
+    context: Mapping[str, Any],
+    *,
+    session: Any = None,
+    idempotency_key: str | None = None,
+    not_before: datetime | None = None,
+) -> str:
+    """Do as `start`, from a thread that is not the event loop's; ``session`` is a synchronous one."""
+    runtime.check_open()
+    run = new_run(runtime, saga_class, context, idempotency_key=idempotency_key, not_before=not_before)
+    if session is None:
+        [inserted] = runtime.call(lambda: runtime.store.insert([run], runtime.settings.lease_seconds))
+    else:
+        from sagaz_integration_core.sessions import join_sync
+
+        [inserted] = join_sync(session, runtime.store, [run])
+    return _accept(run, inserted, idempotency_key)
+
+
+async def start_many(
+    runtime: SagazRuntime,
+    saga_class: type[Saga],
+    contexts: Iterable[Mapping[str, Any]],
+    *,
+    session: Any = None,
+    not_before: datetime | None = None,
+) -> list[str]:
+    """Insert many runs in one statement; all of them or none."""
+    runtime.check_open()
+    runs = [new_run(runtime, saga_class, context, not_before=not_before) for context in contexts]
+    if not runs:
+        return []
+    if session is None:
+        inserted = await runtime.store.insert(runs, runtime.settings.lease_seconds)
+    else:
+        from sagaz_integration_core.sessions import join
+
+        inserted = await join(session, runtime.store, runs)
+    return [one.saga_id for one in inserted]
+
+
+async def launch(
+    runtime: SagazRuntime,
+    saga_class: type[Saga],
+    context: Mapping[str, Any],
+    *,
+    saga_id: str | None = None,
+    idempotency_key: str | None = None,
+) -> tuple[str, RunExecution | None]:
+    """Insert a run that this process has leased, and park it; None when the key's run was there already.
+
+    `SagazRuntime.execute` executes it. If the process dies before that, a worker does.
+    """
+    runtime.check_open()
+    run = replace(
+        new_run(runtime, saga_class, context, saga_id=saga_id, idempotency_key=idempotency_key), owner=runtime.owner
+    )
+    taken_at = time.monotonic()
+    [inserted] = await runtime.store.insert([run], runtime.settings.lease_seconds)
+    _accept(run, inserted, idempotency_key)
+    if not inserted.created:
+        return run.saga_id, None
+    claimed = ClaimedRun(
+        run.saga_id, run.saga_name, "executing", run.context, None, run.correlation_id, attempt=1, failures=0
+    )
+    return run.saga_id, runtime.park(claimed, taken_at)
+
+
+async def run_inline(
+    runtime: SagazRuntime,
+    saga_class: type[Saga],
+    context: Mapping[str, Any],
+    *,
+    saga_id: str | None = None,
+    idempotency_key: str | None = None,
+) -> SagaRun:
+    """Execute a run here and now, and return its result.
+
+    A caller that is cancelled does not cancel the run.
+
+    Raises:
+        Exception: The saga failed: the step's own exception, after compensation, with a note of saga_id and status.
+        RunInterrupted: This process had to stop before the end; a worker resumes it.
+        RunInProgress: The key's run exists and has not ended.
+    """
+    saga_id, execution = await launch(runtime, saga_class, context, saga_id=saga_id, idempotency_key=idempotency_key)
+    if execution is None:
+        return await finished_run(runtime, saga_id)
+    return await asyncio.shield(runtime.execute(execution))
+
+
+async def finished_run(runtime: SagazRuntime, saga_id: str) -> SagaRun:
+    """Return the recorded result of a run that completed.
+
+    Raises:
+        RunInProgress: It has not ended.
+        RunFailed: It was rolled back, or a person is needed.
+    """
+    record = await runtime.store.load(saga_id)
+    if record is None or record.status not in FINISHED:
+        raise RunInProgress(f"Run {saga_id} has not ended yet; ask for its status instead of starting it again.")
+    if record.status != "completed":
+        raise RunFailed(f"Run {saga_id} of saga {record.saga_name!r} ended as {record.status}: {record.error}")
+    values = codec.decode(record.context)
+    for step in await runtime.store.load_steps(saga_id):
+        if step.phase == "do" and step.result:
+            values.update(codec.decode(step.result))
+    values["saga_id"] = saga_id
+    return SagaRun(values, saga_id=saga_id, saga_name=record.saga_name, status="completed")

@@ -1,0 +1,234 @@
+"""Runs in this process's memory, with the rules of a durable store: for development, tests and what may be lost."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections import Counter
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from typing import Any
+
+from sagaz_integration_core.protocols import (
+    ACTIVE,
+    FINISHED,
+    FOREIGN,
+    ClaimedRun,
+    Inserted,
+    NewRun,
+    OutboxRecord,
+    RunFilter,
+    RunRecord,
+    RunStatus,
+    RunWrite,
+    StepRecord,
+    StoreStats,
+)
+from sagaz_integration_core.stores._foreign import correlation_id_of, taken
+from sagaz_integration_core.stores._memory import changes
+from sagaz_integration_core.stores._memory.outbox import Outbox
+from sagaz_integration_core.stores._memory.runs import Runs
+from sagaz_integration_core.stores._opened import Opened
+from sagaz_integration_core.stores.wakeup import WakeUp
+
+__all__ = ["MemoryStore"]
+
+
+class MemoryStore:
+    """Keeps runs as long as the process lives; no other process sees them.
+
+    Args:
+        keep_finished: How many finished runs are kept; beyond it those that ended first are forgotten, and with them
+            their idempotency keys.
+    """
+
+    kind = "memory"
+    embedded = True
+
+    def __init__(self, keep_finished: int = 10_000) -> None:
+        self._keep_finished = keep_finished
+        self._opened = Opened("The memory store")
+        self._wakeup = WakeUp()
+        # A start may come from another thread than the runtime's.
+        self._lock = threading.Lock()
+        self._id = uuid.uuid4().hex
+        self._runs = Runs()
+        self._outbox = Outbox()
+        self._workers: dict[str, datetime] = {}
+
+    async def open(self) -> None:
+        """Belong to this process and event loop."""
+        self._wakeup.bind()
+        self._opened.set()
+
+    async def close(self) -> None:
+        """Refuse further use; what is kept is there again after another `open`."""
+        self._opened.clear()
+
+    async def store_id(self) -> str:
+        """Return the random id that was made with the store."""
+        self._opened.check()
+        return self._id
+
+    async def insert(self, runs: Sequence[NewRun], lease_seconds: float) -> list[Inserted]:
+        """Insert runs."""
+        with self._use():
+            moment = datetime.now(UTC)
+            inserted = [self._insert(run, moment, lease_seconds) for run in runs]
+        if any(run.owner is None for run in runs):
+            self.wake()
+        return inserted
+
+    async def claim(
+        self, owner: str, limit: int, lease_seconds: float, saga_ids: Sequence[str] | None = None
+    ) -> list[ClaimedRun]:
+        """Lease runs that are due, or whose lease has ended."""
+        with self._use():
+            moment = datetime.now(UTC)
+            due = {row.saga_id: row for row in islice(self._runs.due(moment, saga_ids), limit)}
+            rows = [changes.leased(row, owner, moment, lease_seconds) for row in due.values()]
+            for row in rows:
+                self._runs.put(row)
+            return [changes.claimed(row, self._runs.journal(row.saga_id)) for row in rows]
+
+    async def renew(self, owner: str, runs: Sequence[tuple[str, int]], lease_seconds: float) -> set[str]:
+        """Prolong leases that are still held."""
+        with self._use():
+            moment = datetime.now(UTC)
+            rows = [self._held(saga_id, owner, attempt) for saga_id, attempt in runs]
+            held = [row for row in rows if row is not None]
+            for row in held:
+                self._runs.put(changes.prolonged(row, moment, lease_seconds))
+            return {row.saga_id for row in held}
+
+    async def write(self, writes: Sequence[RunWrite]) -> list[bool]:
+        """Record all writes in order."""
+        with self._use():
+            moment = datetime.now(UTC)
+            answers = [self._write(write, moment) for write in writes]
+        if any(write.release is not None for write in writes):
+            self.wake()
+        return answers
+
+    async def load(self, saga_id: str) -> RunRecord | None:
+        """Return one run."""
+        with self._use():
+            return self._runs.rows.get(saga_id)
+
+    async def load_steps(self, saga_id: str) -> list[StepRecord]:
+        """Return a run's journal in the order in which its entries were started."""
+        with self._use():
+            return self._runs.journal(saga_id)
+
+    async def find(self, query: RunFilter) -> list[RunRecord]:
+        """Return runs, newest first."""
+        with self._use():
+            return self._runs.find(query)
+
+    async def stats(self) -> StoreStats:
+        """Return the figures for a health check."""
+        with self._use():
+            moment = datetime.now(UTC)
+            counts: dict[RunStatus, int] = dict.fromkeys((*ACTIVE, *FINISHED), 0)
+            counts.update(Counter(row.status for row in self._runs.rows.values()))
+            due, oldest = self._runs.count_due(moment)
+            age = None if oldest is None else (moment - oldest).total_seconds()
+            return StoreStats(counts, due, age, sum(until > moment for until in self._workers.values()))
+
+    async def heartbeat(self, worker: str, seconds: float) -> None:
+        """Note that a worker is alive for the next ``seconds``; 0 takes the note back."""
+        with self._use():
+            moment = datetime.now(UTC)
+            self._workers[worker] = moment + timedelta(seconds=seconds)
+            self._workers = {name: until for name, until in self._workers.items() if until > moment}
+
+    async def wait(self, seconds: float) -> None:
+        """Return when runs may have become due, at the latest after ``seconds``."""
+        self._opened.check()
+        await self._wakeup.wait(seconds)
+
+    def wake(self) -> None:
+        """Make `wait` return now; callable from any thread."""
+        self._wakeup.wake()
+
+    async def save_foreign(
+        self, saga_id: str, saga_name: str, status: str, context: str, metadata: dict[str, Any]
+    ) -> None:
+        """Insert or update a row on behalf of sagaz's own engine.
+
+        Raises:
+            ValueError: A run of ours has this saga_id.
+        """
+        with self._use():
+            old = self._runs.rows.get(saga_id)
+            if old is not None and old.fingerprint != FOREIGN:
+                raise taken(saga_id)
+            new = NewRun(saga_id, saga_name, context, FOREIGN, correlation_id_of(metadata))
+            self._put(changes.foreign(new, status, old, datetime.now(UTC)))
+
+    async def delete(self, saga_id: str) -> bool:
+        """Delete a finished or foreign run with its journal; its events stay until they are sent."""
+        with self._use():
+            row = self._runs.rows.get(saga_id)
+            if row is None or (row.status in ACTIVE and row.fingerprint != FOREIGN):
+                return False
+            self._remove(saga_id)
+            return True
+
+    async def prune(self, older_than: datetime, statuses: Sequence[RunStatus], limit: int) -> int:
+        """Delete runs that ended before ``older_than``, at most ``limit``; return how many."""
+        with self._use():
+            old = self._runs.ended(older_than, statuses)[:limit]
+            for saga_id in old:
+                self._remove(saga_id)
+            return len(old)
+
+    async def due_events(self, limit: int, lease_seconds: float) -> list[OutboxRecord]:
+        """Lease and return events to publish, at most the oldest unsent one of each saga."""
+        with self._use():
+            return self._outbox.lease(limit, datetime.now(UTC), lease_seconds)
+
+    async def settle_events(self, sent: Sequence[int], failed: Sequence[tuple[int, str, float, bool]]) -> None:
+        """Record which events were sent, and which are to be tried again or set aside."""
+        with self._use():
+            moment = datetime.now(UTC)
+            for id_ in sent:
+                self._outbox.sent(id_, keep=self._outbox.saga_of(id_) in self._runs.rows)
+            for id_, error, delay, dead in failed:
+                self._outbox.failed(id_, error, moment + timedelta(seconds=delay), dead=dead)
+
+    def _use(self) -> threading.Lock:
+        self._opened.check()
+        return self._lock
+
+    def _insert(self, run: NewRun, moment: datetime, lease_seconds: float) -> Inserted:
+        row = self._runs.rows.get(run.saga_id)
+        if row is None:
+            self._runs.put(changes.inserted(run, moment, lease_seconds))
+        return Inserted(run.saga_id, row is None, run.fingerprint if row is None else row.fingerprint)
+
+    def _held(self, saga_id: str, owner: str, attempt: int) -> RunRecord | None:
+        row = self._runs.rows.get(saga_id)
+        return row if row is not None and changes.is_held(row, owner, attempt) else None
+
+    def _write(self, write: RunWrite, moment: datetime) -> bool:
+        row = self._held(write.saga_id, write.owner, write.attempt)
+        if row is None:
+            return False
+        for step in write.steps:
+            old = self._runs.entry(write.saga_id, step.step, step.phase)
+            self._runs.enter(changes.entered(old, write, step, moment))
+        for event in write.events:
+            self._outbox.add(write.saga_id, event, moment)
+        self._put(changes.written(row, write, moment))
+        return True
+
+    def _put(self, row: RunRecord) -> None:
+        self._runs.put(row)
+        for saga_id in self._runs.surplus(self._keep_finished):
+            self._remove(saga_id)
+
+    def _remove(self, saga_id: str) -> None:
+        self._runs.remove(saga_id)
+        self._outbox.forget_sent(saga_id)

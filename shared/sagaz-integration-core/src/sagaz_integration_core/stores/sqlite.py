@@ -1,0 +1,143 @@
+"""Durable runs in an SQLite file: one connection, in one thread, one transaction for each call."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sagaz_integration_core.protocols import (
+    ClaimedRun,
+    Inserted,
+    NewRun,
+    OutboxRecord,
+    RunFilter,
+    RunRecord,
+    RunStatus,
+    RunWrite,
+    StepRecord,
+    StoreStats,
+)
+from sagaz_integration_core.stores._foreign import correlation_id_of, taken
+from sagaz_integration_core.stores._sqlite import journal, leases, outbox, reads, schema, upkeep
+from sagaz_integration_core.stores._sqlite.thread import ConnectionThread
+from sagaz_integration_core.stores.wakeup import WakeUp
+
+__all__ = ["SQLiteStore"]
+
+
+class SQLiteStore:
+    """Keeps runs in an SQLite file, which several processes of one machine may share.
+
+    Args:
+        path: The file; it is made, with its tables, when it is not there. Its directory must be.
+        busy_seconds: How long to wait for another connection's write transaction.
+    """
+
+    kind = "sqlite"
+    embedded = False
+
+    def __init__(self, path: str | os.PathLike[str], *, busy_seconds: float = 5.0) -> None:
+        self._thread = ConnectionThread(os.path.abspath(path), busy_seconds)
+        self._wakeup = WakeUp()
+
+    async def open(self) -> None:
+        """Connect, and make the tables when they are missing."""
+        await self._thread.open()
+        self._wakeup.bind()
+
+    async def close(self) -> None:
+        """Finish what was asked for, and disconnect; harmless when already closed."""
+        await self._thread.close()
+
+    async def store_id(self) -> str:
+        """Return the random id that was made with the tables."""
+        return await self._thread.read(schema.read_store_id)
+
+    async def insert(self, runs: Sequence[NewRun], lease_seconds: float) -> list[Inserted]:
+        """Insert runs in one transaction."""
+        inserted = await self._thread.write(lambda sqlite: leases.insert(sqlite, runs, lease_seconds), wary=True)
+        if any(run.owner is None for run in runs):
+            self.wake()
+        return inserted
+
+    async def claim(
+        self, owner: str, limit: int, lease_seconds: float, saga_ids: Sequence[str] | None = None
+    ) -> list[ClaimedRun]:
+        """Lease runs that are due, or whose lease has ended."""
+        if not await self._thread.read(lambda sqlite: leases.any_due(sqlite, saga_ids)):
+            return []
+        return await self._thread.write(lambda sqlite: leases.claim(sqlite, owner, limit, lease_seconds, saga_ids))
+
+    async def renew(self, owner: str, runs: Sequence[tuple[str, int]], lease_seconds: float) -> set[str]:
+        """Prolong leases that are still held."""
+        return await self._thread.write(lambda sqlite: leases.renew(sqlite, owner, runs, lease_seconds))
+
+    async def write(self, writes: Sequence[RunWrite]) -> list[bool]:
+        """Commit all writes in one transaction."""
+        answers = await self._thread.write(lambda sqlite: journal.write(sqlite, writes))
+        if any(write.release is not None for write in writes):
+            self.wake()
+        return answers
+
+    async def load(self, saga_id: str) -> RunRecord | None:
+        """Return one run."""
+        return await self._thread.read(lambda sqlite: reads.load(sqlite, saga_id))
+
+    async def load_steps(self, saga_id: str) -> list[StepRecord]:
+        """Return a run's journal in the order in which its entries were started."""
+        return await self._thread.read(lambda sqlite: leases.steps_of(sqlite, [saga_id])[saga_id])
+
+    async def find(self, query: RunFilter) -> list[RunRecord]:
+        """Return runs, newest first."""
+        return await self._thread.read(lambda sqlite: reads.find(sqlite, query))
+
+    async def stats(self) -> StoreStats:
+        """Return the figures for a health check."""
+        return await self._thread.read(reads.stats)
+
+    async def heartbeat(self, worker: str, seconds: float) -> None:
+        """Note that a worker is alive for the next ``seconds``; 0 takes the note back."""
+        await self._thread.write(lambda sqlite: upkeep.heartbeat(sqlite, worker, seconds))
+
+    async def wait(self, seconds: float) -> None:
+        """Return when this process made runs due, at the latest after ``seconds``: other processes' are polled for."""
+        self._thread.check()
+        await self._wakeup.wait(seconds)
+
+    def wake(self) -> None:
+        """Make `wait` return now; callable from any thread."""
+        self._wakeup.wake()
+
+    async def save_foreign(
+        self, saga_id: str, saga_name: str, status: str, context: str, metadata: dict[str, Any]
+    ) -> None:
+        """Insert or update a row on behalf of sagaz's own engine.
+
+        Raises:
+            ValueError: A run of ours has this saga_id.
+        """
+        correlation_id = correlation_id_of(metadata)
+        if not await self._thread.write(
+            lambda sqlite: upkeep.save_foreign(sqlite, saga_id, saga_name, status, context, correlation_id)
+        ):
+            raise taken(saga_id)
+
+    async def delete(self, saga_id: str) -> bool:
+        """Delete a finished or foreign run with its journal; its events stay until they are sent."""
+        return await self._thread.write(lambda sqlite: upkeep.delete(sqlite, saga_id))
+
+    async def prune(self, older_than: datetime, statuses: Sequence[RunStatus], limit: int) -> int:
+        """Delete runs that ended before ``older_than``, at most ``limit``; return how many."""
+        return await self._thread.write(lambda sqlite: upkeep.prune(sqlite, older_than, statuses, limit))
+
+    async def due_events(self, limit: int, lease_seconds: float) -> list[OutboxRecord]:
+        """Lease and return events to publish, at most the oldest unsent one of each saga."""
+        if not await self._thread.read(outbox.any_event_due):
+            return []
+        return await self._thread.write(lambda sqlite: outbox.due_events(sqlite, limit, lease_seconds))
+
+    async def settle_events(self, sent: Sequence[int], failed: Sequence[tuple[int, str, float, bool]]) -> None:
+        """Record which events were sent, and which are to be tried again or set aside."""
+        await self._thread.write(lambda sqlite: outbox.settle_events(sqlite, sent, failed))

@@ -1,0 +1,162 @@
+"""The addresses of stores and brokers: which there are, how they are read, and what a wrong one should have been."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Literal
+
+from sagaz_integration_core.errors import SettingsError
+from sagaz_integration_core.redaction import redact
+
+__all__ = ["BrokerURL", "StorageURL", "parse_broker_url", "parse_storage_url", "read_broker_url", "read_storage_url"]
+
+_STORES = "memory://, sqlite:///relative.db, sqlite:////absolute.db or postgresql://user:password@host/database"
+_BROKERS = "redis://, rediss://, amqp://, amqps://, kafka://host:port or memory://"
+
+_BROKER_KINDS: dict[str, Literal["redis", "rabbitmq", "kafka"]] = {
+    "redis": "redis",
+    "rediss": "redis",
+    "amqp": "rabbitmq",
+    "amqps": "rabbitmq",
+    "rabbitmq": "rabbitmq",
+    "kafka": "kafka",
+}
+
+_UNENCODED = re.compile(r"\s|%00|%(?![0-9A-Fa-f]{2})")
+_HOST = re.compile(r"(\[[^\[\]]*\]|[^:\[\]]*)(:\d{0,5})?")
+
+
+@dataclass(frozen=True, slots=True)
+class StorageURL:
+    """Where runs are kept: ``path`` (absolute) for sqlite, ``dsn`` (as it was given, for libpq) for postgresql."""
+
+    kind: Literal["memory", "sqlite", "postgresql"]
+    path: Path | None = None
+    dsn: str | None = None
+
+    def __repr__(self) -> str:
+        dsn = self.dsn and redact(self.dsn)
+        return f"StorageURL(kind={self.kind!r}, path={self.path and str(self.path)!r}, dsn={dsn!r})"
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerURL:
+    """Where events are published; ``url`` is what the broker's own client understands."""
+
+    kind: Literal["memory", "redis", "rabbitmq", "kafka"]
+    url: str
+
+    def __repr__(self) -> str:
+        return f"BrokerURL(kind={self.kind!r}, url={redact(self.url)!r})"
+
+
+def parse_storage_url(url: str) -> StorageURL:
+    """Read the address of a store.
+
+    Raises:
+        SettingsError: It is none; the message has the address without its password, and the nearest valid choice.
+    """
+    try:
+        return read_storage_url(url)
+    except ValueError as error:
+        raise SettingsError(f"The storage URL {redact(url)!r} is wrong: {error}") from None
+
+
+def parse_broker_url(url: str) -> BrokerURL:
+    """Read the address of a broker.
+
+    Raises:
+        SettingsError: It is none; the message has the address without its password, and the nearest valid choice.
+    """
+    try:
+        return read_broker_url(url)
+    except ValueError as error:
+        raise SettingsError(f"The broker URL {redact(url)!r} is wrong: {error}") from None
+
+
+def read_storage_url(url: str) -> StorageURL:
+    """Read the address of a store; a ValueError tells only what is wrong with it and what would be right."""
+    scheme, separator, rest = url.partition("://")
+    if url == "memory://":
+        return StorageURL("memory")
+    if separator and scheme == "sqlite":
+        return StorageURL("sqlite", path=_sqlite_path(rest))
+    if separator and scheme in ("postgresql", "postgres"):
+        _check_hosts(rest)
+        return StorageURL("postgresql", dsn=url)
+    raise ValueError(_storage_advice(url, scheme if separator else ""))
+
+
+def read_broker_url(url: str) -> BrokerURL:
+    """Read the address of a broker; a ValueError tells only what is wrong with it and what would be right."""
+    scheme, separator, rest = url.partition("://")
+    if url == "memory://":
+        return BrokerURL("memory", url)
+    if not separator or scheme not in _BROKER_KINDS:
+        raise ValueError(_broker_advice(url, scheme if separator else ""))
+    _check_hosts(rest)
+    if scheme == "kafka" and not rest:
+        raise ValueError("it names no host; expected kafka://host:9092")
+    # rabbitmq:// is sagaz's own word; no client knows it.
+    return BrokerURL(_BROKER_KINDS[scheme], f"amqp://{rest}" if scheme == "rabbitmq" else url)
+
+
+def _sqlite_path(rest: str) -> Path:
+    if rest in ("", "/", ":memory:", "/:memory:"):
+        raise ValueError("SQLite in memory is not offered; use memory://, or name a file: sqlite:///sagaz.db")
+    if not rest.startswith("/"):
+        raise ValueError(f"after two slashes comes a host; a relative file has three: {redact(f'sqlite:///{rest}')}")
+    name = rest[1:]
+    if "?" in name or "\0" in name:
+        raise ValueError("options and NUL are not taken; expected sqlite:///relative.db or sqlite:////absolute.db")
+    if name.endswith("/"):
+        raise ValueError("it names a directory; add a file's name, e.g. sagaz.db")
+    return Path(name).absolute()
+
+
+def _check_hosts(rest: str) -> None:
+    authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    hosts = authority.rpartition("@")[2].split(",")
+    broken = any(_HOST.fullmatch(host) is None for host in hosts)
+    if _is_unencoded(authority, rest) or (broken and "@" in rest):
+        raise ValueError("percent-encode @ : / ? # % and spaces in the user and the password (@ is %40, / is %2F)")
+    if broken:
+        raise ValueError("after the host only a numeric port is expected, and an IPv6 address in brackets: [::1]:5432")
+
+
+def _is_unencoded(authority: str, rest: str) -> bool:
+    """Whether libpq and the brokers' clients would misread the password, and then repeat it in their errors."""
+    userinfo, at, _ = authority.rpartition("@")
+    path = rest[len(authority) :].partition("?")[0]
+    return "@" in userinfo or _UNENCODED.search(userinfo) is not None or (not at and "@" in path)
+
+
+def _storage_advice(url: str, scheme: str) -> str:
+    dialect, _, driver = scheme.partition("+")
+    if driver and dialect in ("postgresql", "postgres", "sqlite"):
+        return f"sagaz brings its own driver; expected {dialect}:// without +{driver}"
+    if dialect in _BROKER_KINDS:
+        return f"{dialect} can carry events (as the broker URL) but not keep runs; expected {_STORES}"
+    if dialect in ("mysql", "mariadb", "oracle", "mssql"):
+        return f"{dialect} keeps runs only through Django's own DATABASES (django-sagaz); expected {_STORES}"
+    if url in ("", "memory", "memory:", ":memory:", "sqlite", "sqlite:") or dialect == "memory":
+        return f"expected {_STORES}"
+    if not scheme and not re.search(r"[@=:?\s]", url):
+        return f"it has no scheme; a file is named sqlite:///{url}, an absolute path with four slashes"
+    return _nearest(scheme or url.partition(":")[0], ("memory", "sqlite", "postgresql", "postgres"), _STORES)
+
+
+def _broker_advice(url: str, scheme: str) -> str:
+    if scheme.endswith("+socket") or scheme == "unix":
+        return "a broker behind a Unix socket is not offered; expected redis://host:6379/0"
+    if scheme == "memory":
+        return "expected memory://, and nothing after it"
+    return _nearest(scheme or url.partition(":")[0], (*_BROKER_KINDS, "memory"), _BROKERS)
+
+
+def _nearest(scheme: str, choices: tuple[str, ...], expected: str) -> str:
+    near = get_close_matches(scheme.lower(), choices, n=1)
+    return f"did you mean {near[0]}://? Expected {expected}" if near else f"expected {expected}"

@@ -1,0 +1,144 @@
+"""Claims due runs and executes them side by side, under leases, until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from sagaz_integration_core.errors import StoreUnavailable
+from sagaz_integration_core.relay import Relay
+from sagaz_integration_core.runs import RunExecution, SagaRun
+
+if TYPE_CHECKING:
+    from sagaz_integration_core.lifecycle import SagazRuntime
+
+__all__ = ["Worker"]
+
+logger = logging.getLogger(__name__)
+
+
+class Worker:
+    """One worker of an open runtime.
+
+    Args:
+        concurrency: The most runs at once; by default the setting.
+        drain: Return when nothing is due and nothing runs, instead of waiting for more.
+        on_progress: Called whenever a run was taken or has ended.
+
+    Attributes:
+        ended: How many runs ended, by status; ``given back`` counts those that did not end here.
+    """
+
+    def __init__(
+        self,
+        runtime: SagazRuntime,
+        *,
+        concurrency: int | None = None,
+        drain: bool = False,
+        on_progress: Callable[[Worker], None] | None = None,
+    ) -> None:
+        self._runtime = runtime
+        self._concurrency = concurrency or runtime.settings.concurrency
+        self._drain = drain
+        self._on_progress = on_progress
+        self._stopping = asyncio.Event()
+        self._running: dict[asyncio.Task[SagaRun], RunExecution] = {}
+        self._task: asyncio.Task[None] | None = None
+        self._relay = Relay(runtime) if runtime.broker is not None else None
+        self.ended: Counter[str] = Counter()
+
+    @property
+    def running(self) -> int:
+        """How many runs are being executed."""
+        return len(self._running)
+
+    def start(self) -> None:
+        """Run in a task of its own."""
+        self._task = asyncio.get_running_loop().create_task(self.run(), name="sagaz-worker")
+
+    def stop(self) -> None:
+        """Claim nothing more; `run` returns soon, and what runs is left to the runtime's drain."""
+        self._stopping.set()
+
+    async def stopped(self) -> None:
+        """Wait until the task of `start` has ended."""
+        if self._task is not None:
+            await asyncio.wait([self._task])
+
+    async def run(self) -> None:
+        """Work until `stop`, or with ``drain`` until nothing is due."""
+        helpers = [asyncio.create_task(self._beat())]
+        if self._relay is not None and not self._drain:
+            helpers.append(asyncio.create_task(self._relay.run()))
+        try:
+            await self._work()
+            if self._relay is not None and self._drain:
+                await self._relay.publish_all()
+        finally:
+            for helper in helpers:
+                helper.cancel()
+            await asyncio.wait(helpers)
+            await self._heartbeat(0)
+
+    async def _work(self) -> None:
+        while not self._stopping.is_set():
+            free = self._concurrency - len(self._running)
+            claimed = await self._claim(free) if free else 0
+            if self._drain and not claimed and not self._running:
+                return
+            if claimed == free:
+                await self._pause(*self._running)
+            else:
+                await self._pause(*self._running, idle=True)
+
+    async def _claim(self, free: int) -> int:
+        runtime = self._runtime
+        taken_at = time.monotonic()
+        try:
+            runs = await runtime.store.claim(runtime.owner, free, runtime.settings.lease_seconds)
+        except StoreUnavailable as error:
+            logger.warning("No runs can be claimed now; trying again: %s", error)
+            return 0
+        for run in runs:
+            execution = runtime.park(run, taken_at)
+            task = runtime.execute(execution)
+            self._running[task] = execution
+            task.add_done_callback(self._ended)
+        self._progress()
+        return len(runs)
+
+    def _ended(self, task: asyncio.Task[SagaRun]) -> None:
+        outcome = self._running.pop(task).outcome
+        self.ended[outcome or "given back"] += 1
+        self._progress()
+
+    def _progress(self) -> None:
+        if self._on_progress is not None:
+            self._on_progress(self)
+
+    async def _pause(self, *running: asyncio.Task[SagaRun], idle: bool = False) -> None:
+        """Return when a run ends, or the worker is to stop, or (when idle) new runs may have become due."""
+        own: list[asyncio.Task[Any]] = [asyncio.create_task(self._stopping.wait())]
+        if idle:
+            own.append(asyncio.create_task(self._runtime.store.wait(self._runtime.settings.poll_seconds)))
+        try:
+            await asyncio.wait([*running, *own], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in own:
+                task.cancel()
+            await asyncio.wait(own)
+
+    async def _beat(self) -> None:
+        while True:
+            await self._heartbeat(3 * self._runtime.settings.renew_seconds)
+            await asyncio.sleep(self._runtime.settings.renew_seconds)
+
+    async def _heartbeat(self, seconds: float) -> None:
+        try:
+            await self._runtime.store.heartbeat(self._runtime.owner, seconds)
+        except StoreUnavailable as error:
+            logger.debug("The heartbeat was not noted: %s", error)

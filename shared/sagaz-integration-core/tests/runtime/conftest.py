@@ -1,0 +1,69 @@
+"""A runtime per test, on every embedded store, and sagas that write what they do to a ledger."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from sagaz_integration_core.lifecycle import SagazRuntime
+from sagaz_integration_core.protocols import FINISHED
+from sagaz_integration_core.settings import Settings
+
+
+@pytest.fixture
+def anyio_backend():
+    return "asyncio"
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def storage_url(request, tmp_path):
+    return "memory://" if request.param == "memory" else f"sqlite:///{tmp_path / 'sagaz.db'}"
+
+
+@pytest.fixture
+def settings(storage_url):
+    return Settings(storage_url=storage_url, poll_seconds=0.05, backoff_seconds=0.01, drain_seconds=5)
+
+
+@asynccontextmanager
+async def _opened(settings: Settings, **options) -> AsyncIterator[SagazRuntime]:
+    runtime = SagazRuntime(settings, **options)
+    await runtime.open()
+    await runtime.begin()
+    try:
+        yield runtime
+    finally:
+        await runtime.close()
+
+
+@pytest.fixture
+def opened():
+    """Opens a runtime for the length of a ``async with`` block."""
+    return _opened
+
+
+@pytest.fixture
+async def runtime(settings):
+    async with _opened(settings) as runtime:
+        yield runtime
+
+
+@pytest.fixture
+def ended():
+    """Waits until a run has a final status, and returns its row."""
+
+    async def wait(runtime: SagazRuntime, saga_id: str):
+        async with asyncio.timeout(20):
+            while (record := await runtime.store.load(saga_id)).status not in FINISHED:
+                await asyncio.sleep(0.01)
+        return record
+
+    return wait
+
+
+@pytest.fixture
+def ledger():
+    return []

@@ -1,0 +1,106 @@
+"""What is published: an sdist and a wheel of every distribution, the wheel built from the sdist alone."""
+
+import configparser
+import email.message
+import email.parser
+import subprocess
+import sys
+import tarfile
+import tomllib
+import zipfile
+from pathlib import Path, PurePosixPath
+
+import pytest
+from packaging.requirements import Requirement
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGES = tomllib.loads((ROOT / "release.toml").read_text())["packages"]
+
+pytestmark = pytest.mark.parametrize("name", PACKAGES)
+
+
+@pytest.fixture(scope="module")
+def dists(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("dists")
+    subprocess.run([sys.executable, ROOT / "tools/build_dists.py", folder], check=True, timeout=100)
+    return folder
+
+
+def module_of(name: str) -> str:
+    return name.replace("-", "_")
+
+
+def open_wheel(dists: Path, name: str) -> zipfile.ZipFile:
+    (wheel,) = dists.glob(f"{module_of(name)}-*.whl")
+    return zipfile.ZipFile(wheel)
+
+
+def members_of_sdist(dists: Path, name: str) -> set[str]:
+    (sdist,) = dists.glob(f"{module_of(name)}-*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        return {str(PurePosixPath(*PurePosixPath(member).parts[1:])) for member in archive.getnames()}
+
+
+def metadata_of(dists: Path, name: str) -> email.message.Message:
+    with open_wheel(dists, name) as wheel:
+        (file,) = (member for member in wheel.namelist() if member.endswith(".dist-info/METADATA"))
+        return email.parser.Parser().parsestr(wheel.read(file).decode())
+
+
+def test_file_names_and_metadata_have_the_version_of_release_toml(dists: Path, name: str) -> None:
+    version = PACKAGES[name]["version"]
+    assert {file.name for file in dists.glob(f"{module_of(name)}-*")} == {
+        f"{module_of(name)}-{version}.tar.gz",
+        f"{module_of(name)}-{version}-py3-none-any.whl",
+    }
+    assert (metadata_of(dists, name)["Name"], metadata_of(dists, name)["Version"]) == (name, version)
+
+
+def test_wheel_holds_every_source_file_and_nothing_else(dists: Path, name: str) -> None:
+    source = ROOT / PACKAGES[name]["path"] / "src"
+    files = {str(file.relative_to(source)) for file in source.rglob("*") if file.is_file() and file.suffix != ".pyc"}
+    with open_wheel(dists, name) as wheel:
+        members = {member for member in wheel.namelist() if ".dist-info/" not in member}
+    assert members == files
+    assert {f"{module_of(name)}/__init__.py", f"{module_of(name)}/py.typed"} <= members
+
+
+def test_wheel_carries_the_licence(dists: Path, name: str) -> None:
+    with open_wheel(dists, name) as wheel:
+        (file,) = (member for member in wheel.namelist() if member.endswith(".dist-info/licenses/LICENSE"))
+        assert wheel.read(file) == (ROOT / "LICENSE").read_bytes()
+    assert metadata_of(dists, name)["License-Expression"] == "MIT"
+
+
+def test_sdist_holds_what_a_packager_needs(dists: Path, name: str) -> None:
+    members = members_of_sdist(dists, name)
+    assert {"pyproject.toml", "README.md", "CHANGELOG.md", "LICENSE", "PKG-INFO"} <= members
+    assert f"src/{module_of(name)}/py.typed" in members
+
+
+def test_neither_archive_holds_tests_or_leftovers(dists: Path, name: str) -> None:
+    with open_wheel(dists, name) as wheel:
+        members = members_of_sdist(dists, name) | set(wheel.namelist())
+    unwanted = {"tests", "changelog.d", "__pycache__"}
+    assert [member for member in sorted(members) if unwanted & set(PurePosixPath(member).parts)] == []
+
+
+def test_commands_name_modules_that_the_wheel_holds(dists: Path, name: str) -> None:
+    with open_wheel(dists, name) as wheel:
+        members = set(wheel.namelist())
+        for file in (member for member in members if member.endswith(".dist-info/entry_points.txt")):
+            parser = configparser.ConfigParser()
+            parser.read_string(wheel.read(file).decode())
+            for target in parser["console_scripts"].values():
+                path = target.partition(":")[0].replace(".", "/")
+                assert {f"{path}.py", f"{path}/__init__.py"} & members, target
+
+
+def test_requirements_have_bounds(dists: Path, name: str) -> None:
+    requirements = [Requirement(line) for line in metadata_of(dists, name).get_all("Requires-Dist", [])]
+    ours = {other for other in PACKAGES if other != name}
+    plain = [requirement for requirement in requirements if requirement.marker is None]
+    assert [str(requirement) for requirement in plain if not requirement.specifier] == []
+    core = [requirement for requirement in plain if requirement.name in ours]
+    for requirement in core:
+        assert requirement.specifier.contains(PACKAGES[requirement.name]["version"])

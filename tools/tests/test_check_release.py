@@ -1,0 +1,89 @@
+"""The release check finds each kind of difference, in a copy of this repository's files, and names its place."""
+
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import check_release
+
+PACKAGES = check_release.read_toml(check_release.ROOT / "release.toml")["packages"]
+FILES = [
+    *("LICENSE", "README.md", "release.toml", "tox.ini"),
+    *(f"{p['path']}/{file}" for p in PACKAGES.values() for file in ("LICENSE", "*.md", "*.toml", "changelog.d/*")),
+]
+FASTAPI = "packages/fastapi-sagaz/pyproject.toml"
+Edit = Callable[[str, str, str], None]
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    for file in (file for pattern in FILES for file in check_release.ROOT.glob(pattern)):
+        target = tmp_path / file.relative_to(check_release.ROOT)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, target)
+    return tmp_path
+
+
+@pytest.fixture
+def edit(root: Path) -> Edit:
+    def replace(file: str, pattern: str, new: str) -> None:
+        text, count = re.subn(pattern, new, (root / file).read_text())
+        assert count
+        (root / file).write_text(text)
+
+    return replace
+
+
+def test_the_repository_agrees_with_itself(root: Path) -> None:
+    assert check_release.check(root) == []
+
+
+@pytest.mark.parametrize(
+    ("file", "pattern", "new", "complaint"),
+    [
+        (FASTAPI, r'">=3\.11"', '">=3.10"', f'{FASTAPI}: requires-python is ">=3.10"'),
+        (FASTAPI, r' ".*:: 3\.12",\n', "", f"{FASTAPI}: classifiers name Python 3.11, 3.13"),
+        (FASTAPI, r"fastapi>=", "fastapi>", f"{FASTAPI}: dependencies have fastapi"),
+        (FASTAPI, r"core>=", "core>", f"{FASTAPI}: dependencies have sagaz-integration-core"),
+        (FASTAPI, r'dynamic = \["version"\]', 'version = "1"', f"{FASTAPI}: version must come from release.toml"),
+        (FASTAPI, r"packages..fastapi", "packages.flask", f"{FASTAPI}: the version is not"),
+        (FASTAPI, r"\.\./release\.toml", "release.toml", f"{FASTAPI}: the version is not read from release.toml"),
+        ("release.toml", r'version = "0\.', 'version = "1.', "does not follow FastAPI"),
+        ("release.toml", r",<0\.", ",<1.", "the tested series say"),
+        ("release.toml", r'"3\.13"\]', '"3.13", "3.99"]', "tox.ini: env_list lacks core-py399"),
+        ("release.toml", r', "3\.13"\]', "]", "tox.ini: env_list has core-py313"),
+        ("tox.ini", r" fastapi-floor\n", "\n", "tox.ini: env_list lacks fastapi-floor"),
+        ("tox.ini", r"fastapi==", "fastapi>=", "tox.ini: the floor is not pinned"),
+        ("README.md", r"\| FastAPI ", "| Fast ", "README.md: its table differs"),
+        ("README.md", r"<!-- release-table -->", "", "README.md: has no table"),
+        ("packages/fastapi-sagaz/LICENSE", r"MIT", "BSD", "packages/fastapi-sagaz/LICENSE: differs"),
+        ("packages/fastapi-sagaz/pyproject.toml", r'name = "fastapi-sagaz"', 'name = "x"', f"{FASTAPI}: name is 'x'"),
+    ],
+)
+def test_a_difference_is_named(root: Path, edit: Edit, file: str, pattern: str, new: str, complaint: str) -> None:
+    edit(file, pattern, new)
+    errors = check_release.check(root)
+    assert any(complaint in error for error in errors), errors
+
+
+def test_write_makes_the_readme_agree(root: Path, edit: Edit, monkeypatch: pytest.MonkeyPatch) -> None:
+    edit("README.md", r"\| FastAPI ", "| Fast ")
+    monkeypatch.setattr(sys, "argv", ["check_release.py", "--write"])
+    assert check_release.main(root) == 0
+
+
+@pytest.mark.parametrize("path", [package["path"] for package in PACKAGES.values()])
+def test_towncrier_extends_each_changelog_and_keeps_the_folder(root: Path, path: str) -> None:
+    (root / path / "changelog.d/1.fixed.md").write_text("Mended.")
+    config = check_release.ROOT / "towncrier.toml"
+    command = ["towncrier", "build", "--yes", "--config", config, "--dir", root / path, "--version", "9.8.7"]
+    subprocess.run(command, check=True, cwd=root)
+    changelog = (root / path / "CHANGELOG.md").read_text()
+    assert "## 9.8.7 (" in changelog
+    assert "### Fixed\n\n- Mended. (#1)" in changelog
+    assert [file.name for file in (root / path / "changelog.d").iterdir()] == ["README.md"]
