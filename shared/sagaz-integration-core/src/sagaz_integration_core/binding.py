@@ -35,9 +35,14 @@ class Binding:
         *,
         idempotency_key: str | None = None,
     ) -> SagaRun:
-        """Execute the saga durably, on a fresh instance, and return its result; see `starts.run_inline`."""
-        return await starts.run_inline(
-            self.runtime, self.saga_class, initial_context or {}, saga_id=saga_id, idempotency_key=idempotency_key
+        """Execute the saga durably, on a fresh instance, and return its result; see `starts.run_inline`.
+
+        The caller's event loop need not be the runtime's.
+        """
+        return await self.runtime.reach(
+            lambda: starts.run_inline(
+                self.runtime, self.saga_class, initial_context or {}, saga_id=saga_id, idempotency_key=idempotency_key
+            )
         )
 
 

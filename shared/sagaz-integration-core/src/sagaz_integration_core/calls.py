@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Executor
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from sagaz_integration_core.errors import StepError
@@ -35,7 +35,8 @@ class StepCaller:
 
         Raises:
             TimeoutError: It took longer than ``timeout`` seconds. A plain function goes on in its thread.
-            StepError: It raised ``CancelledError`` although nobody had cancelled it; sagaz would take that for success.
+            StepError: It raised what is no `Exception` (``SystemExit``, a ``CancelledError`` of its own);
+                sagaz would take that for success.
         """
         if (thread := self._threads.get(name)) is not None:
             await asyncio.wait([thread])
@@ -54,17 +55,17 @@ class StepCaller:
 
     async def _call(self, name: str, function: Callable[[dict[str, Any]], Any], context: Any) -> Any:
         if _is_async(function):
-            with self._scope():
+            with self._scope(), _only_exceptions(name):
                 return await function(context)
         result = await self._in_thread(name, function, context)
         if inspect.isawaitable(result):
-            with self._scope():
+            with self._scope(), _only_exceptions(name):
                 return await result
         return result
 
     def _in_thread(self, name: str, function: Callable[[dict[str, Any]], Any], context: Any) -> Awaitable[Any]:
         def work() -> Any:
-            with self._scope():
+            with self._scope(), _only_exceptions(name):
                 return function(context)
 
         loop = asyncio.get_running_loop()
@@ -72,6 +73,20 @@ class StepCaller:
         self._threads[name] = future
         future.add_done_callback(lambda done: done.cancelled() or done.exception())
         return asyncio.shield(future)
+
+
+@contextmanager
+def _only_exceptions(name: str) -> Iterator[None]:
+    try:
+        yield
+    except (asyncio.CancelledError, GeneratorExit, KeyboardInterrupt):
+        # Meant for the task or the process; `StepCaller.call` tells a step's own CancelledError from ours.
+        raise
+    except BaseException as error:
+        # StopIteration cannot travel through a future.
+        if isinstance(error, Exception) and not isinstance(error, StopIteration | StopAsyncIteration):
+            raise
+        raise StepError(f"Step {name!r} raised {type(error).__name__}: {error}") from error
 
 
 def _is_async(function: Callable[..., Any]) -> bool:

@@ -96,7 +96,7 @@ def copy_value(value: Any) -> Any:
 def _encode(value: Mapping[str, Any], what: str, max_bytes: int) -> str:
     if not isinstance(value, Mapping):
         raise ContextValueError(f"{what}: expected a dict, not {type(value).__name__}; {advice(value)}")
-    tree = dict(value)
+    tree = value if type(value) is dict else dict(value)
     try:
         _check_dict(tree, 1, _EXPLOSION * max_bytes)
     except Refused as refused:
@@ -127,7 +127,7 @@ class _TooLarge(Exception):
 
 def _check_dict(value: dict[str, Any], depth: int, budget: int) -> int:
     if depth > MAX_DEPTH:
-        raise Refused(_TOO_DEEP, value)
+        raise Refused(_TOO_DEEP)
     key = None
     try:
         for key, item in value.items():
@@ -144,7 +144,7 @@ def _check_dict(value: dict[str, Any], depth: int, budget: int) -> int:
 
 def _check_list(value: list[Any], depth: int, budget: int) -> int:
     if depth > MAX_DEPTH:
-        raise Refused(_TOO_DEEP, value)
+        raise Refused(_TOO_DEEP)
     position = 0
     try:
         for item in value:

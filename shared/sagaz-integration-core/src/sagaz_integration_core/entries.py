@@ -62,6 +62,10 @@ class Entries:
         """Return what is known of a step, or of its compensation."""
         return self._entries.get((step, phase))
 
+    def in_order(self) -> list[StepWrite]:
+        """Return all entries in the order in which they began."""
+        return list(self._entries.values())
+
     def steps(self) -> set[str]:
         """Return the names of all steps that have an entry."""
         return {step for step, _ in self._entries}

@@ -45,7 +45,7 @@ class Journal:
         self._entries = entries
         self._events = events
         self._caller = StepCaller(runtime.pool, runtime.step_scope)
-        self._rolling_back = run.status == "compensating"
+        self._rolling_back = self._resumes_rollback = run.status == "compensating"
         self._task: asyncio.Task[None] | None = None
         self.decision = run.error if self._rolling_back else None
         self.error: Exception | None = None
@@ -75,17 +75,25 @@ class Journal:
 
     def _forward(self, step: Step) -> Call:
         async def do(live: dict[str, Any]) -> dict[str, Any] | None:
+            if self._resumes_rollback:
+                self._restore(live)
+                raise StepError(self.decision or "The run was rolling back.")
             entry = self._entries.get(step.name, "do")
             if entry is not None and entry.status == "done":
                 return codec.decode(entry.result) if entry.result else None
             if self._rolling_back:
-                # Whether it had its effect is unknown, so it is compensated like one that had.
-                if entry is not None and entry.status in ("started", "in_doubt"):
-                    self._engine.mark_executed(step.name)
-                raise self.error or StepError(self._run.error or "The run was rolling back.")
+                raise self.error or StepError(self.decision or "The run was rolling back.")
             return await self._do(step, live)
 
         return do
+
+    def _restore(self, live: dict[str, Any]) -> None:
+        """Bring the engine to where it was, whatever steps the class has gained since: only undoing is left."""
+        for entry in self._entries.in_order():
+            if entry.phase == "do" and entry.status != "failed":
+                live.update(codec.decode(entry.result) if entry.result else {})
+                # Whether one that had started had its effect is unknown, so it is compensated like one that had.
+                self._engine.mark_executed(entry.step, done=entry.status == "done")
 
     async def _do(self, step: Step, live: dict[str, Any]) -> dict[str, Any] | None:
         await self._record(self._entries.started(step.name, "do"))
@@ -161,7 +169,7 @@ class Journal:
     def _enter(self, step: Step, phase: Phase, retry: int) -> None:
         run, runtime = self._run, self._runtime
         info = CurrentStep(
-            run.saga_id, run.saga_name, step.name, phase, run.attempt, retry, run.correlation_id, runtime.app,
+            run.saga_id, run.saga_name, step.name, phase, run.attempt, retry, run.correlation_id, runtime.app_given,
             runtime.app_state,
         )  # fmt: skip
         current.set(info)

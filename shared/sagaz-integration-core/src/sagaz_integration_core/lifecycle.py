@@ -9,19 +9,21 @@ import random
 import secrets
 import socket
 from collections.abc import Callable, Coroutine, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, Future
 from contextlib import AbstractContextManager, AsyncExitStack, nullcontext
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sagaz_integration_core import context, logs
 from sagaz_integration_core._upstream.imports import load_sagaz
 from sagaz_integration_core.batching import Batcher
-from sagaz_integration_core.errors import RunFailed, RunInterrupted, RuntimeNotOpen
+from sagaz_integration_core.errors import RunInterrupted, RuntimeNotOpen
 from sagaz_integration_core.leases import LeaseKeeper
 from sagaz_integration_core.protocols import ClaimedRun, RunStatus, RunWrite, SagaStore
 from sagaz_integration_core.registry import SagaRegistry
 from sagaz_integration_core.runs import RunExecution, SagaRun
 from sagaz_integration_core.settings import Settings
+from sagaz_integration_core.step_threads import StepThreads
+from sagaz_integration_core.steps import followed
 from sagaz_integration_core.stores import create_store
 
 if TYPE_CHECKING:
@@ -44,11 +46,12 @@ class SagazRuntime:
         settings: Validated settings; by default those of the environment.
         config: The user's own ``SagaConfig``, if there is one; its storages and broker are opened and closed too.
         sagas: Saga classes, or (class, factory) pairs, that can be started and resumed here.
-        app: What `current_step` hands to steps as ``app``.
+        app: What `current_step` hands to steps as ``app``; a weak reference to it stays weak.
         worker: Run a worker inside this process. On memory there always is one.
         step_scope: Entered around every call of a step, in the thread that makes it.
         hint: Where the framework's users register sagas, for error messages.
         open_store: Makes the store; by default it is chosen by the storage URL.
+        step_pool: Makes that in which plain steps are called; the runtime shuts it down.
     """
 
     def __init__(
@@ -62,16 +65,24 @@ class SagazRuntime:
         step_scope: Callable[[], AbstractContextManager[Any]] = nullcontext,
         hint: str = "sagas=[…]",
         open_store: Callable[[Settings], SagaStore] = create_store,
+        step_pool: Callable[[Settings], Executor] | None = None,
     ) -> None:
-        self.settings = settings if settings is not None else Settings.from_env()
-        self.app = app
+        settings = settings if settings is not None else Settings.from_env()
+        self.settings = settings if config is None else _with_store_of(config, settings)
+        self.app_given = app
         self.app_state: Any = None
         self.step_scope = step_scope
         self.registry = SagaRegistry(sagas, hint=hint)
         self._given_config = config
         self._embedded_worker = worker
         self._open_store = open_store
+        self._step_pool = step_pool or _step_threads
         self._stack: AsyncExitStack | None = None
+
+    @property
+    def app(self) -> Any:
+        """The application; None when it was given as a weak reference and has gone."""
+        return followed(self.app_given)
 
     @property
     def is_open(self) -> bool:
@@ -93,15 +104,15 @@ class SagazRuntime:
             self._stack = stack.pop_all()
 
     async def _open(self, stack: AsyncExitStack) -> None:
-        from sagaz_integration_core._upstream.resources import SagazResources, settings_for
+        from sagaz_integration_core._upstream.resources import SagazResources
 
         self._pid = os.getpid()
         self.loop = asyncio.get_running_loop()
         self.owner = f"{socket.gethostname()[:60]}:{self._pid}:{secrets.token_hex(4)}"
-        settings = settings_for(self.settings, self._given_config)
+        settings = self.settings
         logs.install()
         stack.callback(logs.uninstall)
-        self.pool = ThreadPoolExecutor(settings.sync_threads, thread_name_prefix="sagaz-step")
+        self.pool = self._step_pool(settings)
         stack.callback(self.pool.shutdown, wait=False)
         self.store = self._open_store(settings)
         stack.push_async_callback(self.store.close)
@@ -192,6 +203,10 @@ class SagazRuntime:
         self._parked.add(execution)
         return execution
 
+    def is_parked(self, execution: RunExecution) -> bool:
+        """Whether nobody has executed this run yet; a drain executes what is parked."""
+        return execution in self._parked
+
     def execute(self, execution: RunExecution) -> asyncio.Task[SagaRun]:
         """Execute a parked run in a task that the runtime owns: no request's end cancels it."""
         self._parked.discard(execution)
@@ -206,7 +221,7 @@ class SagazRuntime:
         with context.bound(run.correlation_id) if run.correlation_id else nullcontext():
             try:
                 return await execution.execute()
-            except (RunInterrupted, RunFailed) as error:
+            except RunInterrupted as error:
                 logger.warning("%s", error)
                 raise
             except Exception:
@@ -233,7 +248,7 @@ class SagazRuntime:
             RuntimeNotOpen: Saying which of the three it is.
         """
         if self._stack is None:
-            raise RuntimeNotOpen("The sagaz runtime is not open. It opens and closes with the application's lifespan.")
+            raise RuntimeNotOpen("The sagaz runtime is not open. It opens and closes with its application.")
         if self._pid != os.getpid():
             raise RuntimeNotOpen(
                 f"The sagaz runtime was opened in process {self._pid} before a fork, and this is {os.getpid()}. "
@@ -257,7 +272,28 @@ class SagazRuntime:
             raise RuntimeNotOpen(
                 "This would block the event loop that has to do the work. Use await and the async form."
             )
-        return asyncio.run_coroutine_threadsafe(work(), self.loop).result()
+        return self.submit(work).result()
+
+    async def reach(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Do asynchronous work from a coroutine on any event loop, this runtime's or another one."""
+        self.check_open()
+        if asyncio.get_running_loop() is self.loop:
+            return await work()
+        return await asyncio.wrap_future(self.submit(work))
+
+    def submit(self, work: Callable[[], Coroutine[Any, Any, T]]) -> Future[T]:
+        """Have the event loop do asynchronous work; callable from any thread."""
+        return asyncio.run_coroutine_threadsafe(work(), self.loop)
+
+
+def _with_store_of(config: Any, settings: Settings) -> Settings:
+    from sagaz_integration_core._upstream.resources import settings_for
+
+    return settings_for(settings, config)
+
+
+def _step_threads(settings: Settings) -> Executor:
+    return StepThreads(settings.sync_threads)
 
 
 async def _cancel(task: asyncio.Task[None]) -> None:

@@ -36,29 +36,29 @@ _HINTS = {
 
 
 class Refused(Exception):
-    """Carries a refusal from the offending value up to the root, collecting the path on its way."""
+    """Carries a refusal from the offending value up to the root, collecting the way it went."""
 
-    def __init__(self, reason: str, culprit: object = None) -> None:
+    def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self._reason = reason
-        self._culprit = culprit
-        self._parts: list[object] = []
-        self._seen = 0
+        self._trail: list[tuple[object, object]] = []
 
     def climb(self, container: dict[str, object] | list[object], key: object) -> None:
         """Note that the value sits in ``container`` under ``key``."""
-        if type(key) is str or isinstance(container, list):
-            self._parts.append(key)
-        if container is self._culprit:
-            # What was too deep holds itself: one round of the cycle is path enough.
-            self._reason = f"this {type(container).__name__} is inside itself; JSON has no cycles"
-            self._parts = self._parts[self._seen :]
-            self._seen = len(self._parts)
+        self._trail.append((container, key))
 
     def error(self, what: str) -> ContextValueError:
         """Return the error for the caller; ``what`` is what the value as a whole is called."""
-        path = path_of(*reversed(self._parts))
-        return ContextValueError(f"{path or what}: {self._reason}", path)
+        trail, reason = self._trail[::-1], self._reason
+        seen: set[int] = set()
+        for level, (container, _) in enumerate(trail):
+            if id(container) in seen:
+                trail, reason = trail[:level], f"this {type(container).__name__} is inside itself; JSON has no cycles"
+                break
+            seen.add(id(container))
+        # A key that is no string has no place in a path; the reason tells of it.
+        path = path_of(*(key for container, key in trail if type(key) is str or isinstance(container, list)))
+        return ContextValueError(f"{path or what}: {reason}", path)
 
 
 def path_of(*parts: object) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -29,8 +28,6 @@ if TYPE_CHECKING:
     from sagaz_integration_core.lifecycle import SagazRuntime
 
 __all__ = ["RunExecution", "SagaRun"]
-
-logger = logging.getLogger(__name__)
 
 
 class SagaRun(dict[str, Any]):
@@ -160,10 +157,6 @@ class RunExecution:
             return await self._give_up(error_text(error))
         delay = self._runtime.backoff(self.run.failures + 1)
         await self._entries.release(delay, failed=True, error=error_text(error))
-        logger.warning(
-            "Run %s of saga %r cannot be executed here and is tried again in %.1f s: %s",
-            self.run.saga_id, self.run.saga_name, delay, error,
-        )  # fmt: skip
         return self._interrupted(error)
 
     async def _give_up(self, reason: str) -> SagazError:

@@ -12,12 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from sagaz_integration_core import codec
 from sagaz_integration_core.context import current
-from sagaz_integration_core.errors import (
-    IdempotencyConflict,
-    RunFailed,
-    RunInProgress,
-    SagazError,
-)
+from sagaz_integration_core.errors import IdempotencyConflict, RunFailed, RunInProgress, SagazError
 from sagaz_integration_core.protocols import FINISHED, ClaimedRun, Inserted, NewRun
 from sagaz_integration_core.runs import RunExecution, SagaRun
 
@@ -26,7 +21,17 @@ if TYPE_CHECKING:
 
     from sagaz_integration_core.lifecycle import SagazRuntime
 
-__all__ = ["finished_run", "launch", "new_run", "run_inline", "start", "start_many", "start_sync"]
+__all__ = [
+    "accept",
+    "finished_run",
+    "launch",
+    "new_run",
+    "run_inline",
+    "start",
+    "start_many",
+    "start_many_sync",
+    "start_sync",
+]
 
 _NAMESPACE = uuid.UUID("3f1d5c0e-7c55-5a5c-9b1e-6f0f4f6f7a11")
 _MAX_ID = 200
@@ -61,7 +66,7 @@ def new_run(
         saga_id=_saga_id(name, saga_id, idempotency_key),
         saga_name=name,
         context=text,
-        fingerprint=codec.fingerprint(given),
+        fingerprint=codec.fingerprint(f"{name}\0{given}"),
         correlation_id=request.correlation_id if request is not None else None,
         not_before=not_before,
     )
@@ -85,7 +90,12 @@ def _check_token(what: str, value: object) -> None:
         raise SagazError(f"{what} must be a string of 1 to {_MAX_ID} printable characters, got {given}.")
 
 
-def _accept(run: NewRun, inserted: Inserted, idempotency_key: str | None) -> str:
+def accept(run: NewRun, inserted: Inserted, idempotency_key: str | None) -> str:
+    """Return the run's id, unless its key was used for something else.
+
+    Raises:
+        IdempotencyConflict: A run with another payload is there.
+    """
     if not inserted.created and inserted.fingerprint != run.fingerprint:
         raise IdempotencyConflict(
             f"Run {run.saga_id} of saga {run.saga_name!r} exists with another payload"
@@ -113,13 +123,8 @@ async def start(
     """
     runtime.check_open()
     run = new_run(runtime, saga_class, context, idempotency_key=idempotency_key, not_before=not_before)
-    if session is None:
-        [inserted] = await runtime.store.insert([run], runtime.settings.lease_seconds)
-    else:
-        from sagaz_integration_core.sessions import join
-
-        [inserted] = await join(session, runtime.store, [run])
-    return _accept(run, inserted, idempotency_key)
+    [inserted] = await _insert(runtime, session, [run])
+    return accept(run, inserted, idempotency_key)
 
 
 def start_sync(
@@ -134,13 +139,8 @@ def start_sync(
     """Do as `start`, from a thread that is not the event loop's; ``session`` is a synchronous one."""
     runtime.check_open()
     run = new_run(runtime, saga_class, context, idempotency_key=idempotency_key, not_before=not_before)
-    if session is None:
-        [inserted] = runtime.call(lambda: runtime.store.insert([run], runtime.settings.lease_seconds))
-    else:
-        from sagaz_integration_core.sessions import join_sync
-
-        [inserted] = join_sync(session, runtime.store, [run])
-    return _accept(run, inserted, idempotency_key)
+    [inserted] = _insert_sync(runtime, session, [run])
+    return accept(run, inserted, idempotency_key)
 
 
 async def start_many(
@@ -152,17 +152,44 @@ async def start_many(
     not_before: datetime | None = None,
 ) -> list[str]:
     """Insert many runs in one statement; all of them or none."""
-    runtime.check_open()
-    runs = [new_run(runtime, saga_class, context, not_before=not_before) for context in contexts]
-    if not runs:
-        return []
-    if session is None:
-        inserted = await runtime.store.insert(runs, runtime.settings.lease_seconds)
-    else:
-        from sagaz_integration_core.sessions import join
+    runs = _new_runs(runtime, saga_class, contexts, not_before)
+    return [one.saga_id for one in await _insert(runtime, session, runs)] if runs else []
 
-        inserted = await join(session, runtime.store, runs)
-    return [one.saga_id for one in inserted]
+
+def start_many_sync(
+    runtime: SagazRuntime,
+    saga_class: type[Saga],
+    contexts: Iterable[Mapping[str, Any]],
+    *,
+    session: Any = None,
+    not_before: datetime | None = None,
+) -> list[str]:
+    """Do as `start_many`, from a thread that is not the event loop's; ``session`` is a synchronous one."""
+    runs = _new_runs(runtime, saga_class, contexts, not_before)
+    return [one.saga_id for one in _insert_sync(runtime, session, runs)] if runs else []
+
+
+def _new_runs(
+    runtime: SagazRuntime, saga_class: type[Saga], contexts: Iterable[Mapping[str, Any]], not_before: datetime | None
+) -> list[NewRun]:
+    runtime.check_open()
+    return [new_run(runtime, saga_class, context, not_before=not_before) for context in contexts]
+
+
+async def _insert(runtime: SagazRuntime, session: Any, runs: list[NewRun]) -> list[Inserted]:
+    if session is None:
+        return await runtime.store.insert(runs, runtime.settings.lease_seconds)
+    from sagaz_integration_core.sessions import join
+
+    return await join(session, runtime.store, runs)
+
+
+def _insert_sync(runtime: SagazRuntime, session: Any, runs: list[NewRun]) -> list[Inserted]:
+    if session is None:
+        return runtime.call(lambda: runtime.store.insert(runs, runtime.settings.lease_seconds))
+    from sagaz_integration_core.sessions import join_sync
+
+    return join_sync(session, runtime.store, runs)
 
 
 async def launch(
@@ -183,7 +210,7 @@ async def launch(
     )
     taken_at = time.monotonic()
     [inserted] = await runtime.store.insert([run], runtime.settings.lease_seconds)
-    _accept(run, inserted, idempotency_key)
+    accept(run, inserted, idempotency_key)
     if not inserted.created:
         return run.saga_id, None
     claimed = ClaimedRun(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import weakref
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sagaz_integration_core.protocols import Phase
 
-__all__ = ["CurrentStep", "current_step"]
+__all__ = ["CurrentStep", "current_step", "followed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +21,7 @@ class CurrentStep:
         retry: How often this call was tried again within the attempt, from 0.
         idempotency_key: ``saga_id:step``, for a compensation ``saga_id:step:undo``; the same at every attempt and
             retry, so that a payment provider that is given it does the work once.
-        app: The application object, in web processes and workers alike.
+        app_given: The application, or a weak reference to it: contexts are kept by timers long after their step.
         state: What the application's lifespan yielded (FastAPI), by attribute; elsewhere None.
     """
 
@@ -31,8 +32,13 @@ class CurrentStep:
     attempt: int
     retry: int
     correlation_id: str | None
-    app: Any = None
+    app_given: Any = field(default=None, repr=False)
     state: Any = None
+
+    @property
+    def app(self) -> Any:
+        """The application object, in web processes and workers alike."""
+        return followed(self.app_given)
 
     @property
     def idempotency_key(self) -> str:
@@ -42,6 +48,11 @@ class CurrentStep:
 
 
 current: ContextVar[CurrentStep] = ContextVar("sagaz_current_step")
+
+
+def followed(given: Any) -> Any:
+    """Return what a weak reference refers to, None if that has gone; anything else as it is."""
+    return given() if isinstance(given, weakref.ref) else given
 
 
 def current_step() -> CurrentStep:

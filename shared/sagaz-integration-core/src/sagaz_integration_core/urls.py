@@ -25,7 +25,9 @@ _BROKER_KINDS: dict[str, Literal["redis", "rabbitmq", "kafka"]] = {
     "kafka": "kafka",
 }
 
-_UNENCODED = re.compile(r"\s|%00|%(?![0-9A-Fa-f]{2})")
+_UNENCODED = re.compile(r"(?<![?&]host=)@|\s|%00|%(?![0-9A-Fa-f]{2})")
+"""An @ that is left over is most likely the password's; only an abstract socket (``?host=@name``) begins with one."""
+
 _HOST = re.compile(r"(\[[^\[\]]*\]|[^:\[\]]*)(:\d{0,5})?")
 
 
@@ -119,19 +121,13 @@ def _sqlite_path(rest: str) -> Path:
 
 def _check_hosts(rest: str) -> None:
     authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
-    hosts = authority.rpartition("@")[2].split(",")
-    broken = any(_HOST.fullmatch(host) is None for host in hosts)
-    if _is_unencoded(authority, rest) or (broken and "@" in rest):
-        raise ValueError("percent-encode @ : / ? # % and spaces in the user and the password (@ is %40, / is %2F)")
+    userinfo, _, hosts = authority.rpartition("@")
+    broken = any(_HOST.fullmatch(host) is None for host in hosts.split(","))
+    # libpq and the brokers' clients would misread such a password, and then repeat it in their errors.
+    if _UNENCODED.search(userinfo) or _UNENCODED.search(rest[len(authority) :]) or (broken and "@" in rest):
+        raise ValueError("percent-encode @ : / ? # % and spaces in user, password and options (@ is %40, / is %2F)")
     if broken:
         raise ValueError("after the host only a numeric port is expected, and an IPv6 address in brackets: [::1]:5432")
-
-
-def _is_unencoded(authority: str, rest: str) -> bool:
-    """Whether libpq and the brokers' clients would misread the password, and then repeat it in their errors."""
-    userinfo, at, _ = authority.rpartition("@")
-    path = rest[len(authority) :].partition("?")[0]
-    return "@" in userinfo or _UNENCODED.search(userinfo) is not None or (not at and "@" in path)
 
 
 def _storage_advice(url: str, scheme: str) -> str:

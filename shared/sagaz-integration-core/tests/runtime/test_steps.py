@@ -273,3 +273,33 @@ async def test_parallel_steps_each_keep_their_own_result(runtime):
 def test_current_step_outside_a_step_says_so():
     with pytest.raises(LookupError, match="outside a step"):
         current_step()
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), BaseExceptionGroup("group", [GeneratorExit()])], ids=repr)
+@pytest.mark.parametrize("plain", [False, True])
+async def test_a_step_that_raises_what_is_no_exception_fails_and_leaves_the_process_alone(runtime, error, plain):
+    class Odd(Saga):
+        if plain:
+
+            @action("one")
+            def one(self, ctx):
+                raise error
+        else:
+
+            @action("one")
+            async def one(self, ctx):
+                raise error
+
+    with pytest.raises(StepError, match=type(error).__name__):
+        await bind(runtime, Odd).run({})
+    assert (await only_run(runtime)).status == "rolled_back"
+
+
+async def test_a_plain_step_that_raises_stop_iteration_fails_instead_of_hanging(runtime):
+    class Odd(Saga):
+        @action("one")
+        def one(self, ctx):
+            next(iter([]))
+
+    with pytest.raises(StepError, match="StopIteration"):
+        await bind(runtime, Odd).run({})

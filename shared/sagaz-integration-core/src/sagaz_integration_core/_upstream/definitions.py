@@ -12,7 +12,7 @@ from typing import Any
 from sagaz_integration_core._upstream.imports import load_sagaz
 from sagaz_integration_core.errors import SagaDefinitionError
 
-__all__ = ["StepInfo", "check_steps", "describe", "saga_name", "validate"]
+__all__ = ["StepInfo", "check_steps", "describe", "has_steps", "saga_name", "validate"]
 
 _MAX_NAME = 200
 """Characters; saga_id:step is an idempotency key, and payment providers stop at 255."""
@@ -134,6 +134,11 @@ def _decorated(saga_class: type[Any], marker: str) -> Iterator[tuple[str, Any]]:
         method = getattr(method, "__func__", method)
         if hasattr(method, marker):
             yield attribute, method
+
+
+def has_steps(value: object) -> bool:
+    """Whether this is a saga class that declares steps, and not a base class for others."""
+    return isinstance(value, type) and issubclass(value, load_sagaz().Saga) and any(_steps(value))
 
 
 def describe(saga_class: type[Any]) -> list[StepInfo]:

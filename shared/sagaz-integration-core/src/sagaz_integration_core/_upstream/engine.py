@@ -101,9 +101,11 @@ class Engine:
                 step.compensation_fn = compensation(declared)
                 step.compensation_timeout_seconds = None
 
-    def mark_executed(self, step: str) -> None:
-        """Have a step compensated although it did not end well."""
+    def mark_executed(self, step: str, *, done: bool = False) -> None:
+        """Have a step compensated although sagaz has not seen it end well; a pivot that is done stays one."""
         self._saga._compensation_graph.mark_step_executed(step)
+        if done and self._saga._step_registry[step].pivot:
+            self._saga._propagate_taint_from_pivot(step)
 
     async def run(self, context: Mapping[str, Any], saga_id: str) -> None:
         """Run sagaz's engine to its end; raises what it raises."""

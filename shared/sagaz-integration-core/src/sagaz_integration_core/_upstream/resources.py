@@ -20,9 +20,9 @@ __all__ = ["SagazResources", "configured_globally", "settings_for"]
 
 def configured_globally() -> Any:
     """Return what the application gave to ``sagaz.configure``, or None when it never did."""
+    load_sagaz()
     from sagaz.core import config
 
-    load_sagaz()
     return config._global_config
 
 

@@ -21,6 +21,7 @@ from sagaz_integration_core.protocols import (
 )
 from sagaz_integration_core.stores._foreign import correlation_id_of, taken
 from sagaz_integration_core.stores._sqlite import journal, leases, outbox, reads, schema, upkeep
+from sagaz_integration_core.stores._sqlite.join import joining
 from sagaz_integration_core.stores._sqlite.thread import ConnectionThread
 from sagaz_integration_core.stores.wakeup import WakeUp
 
@@ -39,13 +40,15 @@ class SQLiteStore:
     embedded = False
 
     def __init__(self, path: str | os.PathLike[str], *, busy_seconds: float = 5.0) -> None:
-        self._thread = ConnectionThread(os.path.abspath(path), busy_seconds)
+        self._path = os.path.abspath(path)
+        self._thread = ConnectionThread(self._path, busy_seconds)
         self._wakeup = WakeUp()
 
     async def open(self) -> None:
         """Connect, and make the tables when they are missing."""
         await self._thread.open()
         self._wakeup.bind()
+        self.joining = joining(self._path, await self.store_id())
 
     async def close(self) -> None:
         """Finish what was asked for, and disconnect; harmless when already closed."""

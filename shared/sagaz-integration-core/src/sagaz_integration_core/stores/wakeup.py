@@ -34,8 +34,18 @@ class WakeUp:
         loop = self._loop
         if loop is None or self._event.is_set():
             return
+        if _running_loop() is loop:
+            self._event.set()
+            return
         try:
             loop.call_soon_threadsafe(self._event.set)
         except RuntimeError:
             # The loop is closed, so nobody waits.
             self._loop = None
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None

@@ -27,9 +27,10 @@ def after(moment: datetime, seconds: float) -> str:
     return stamp(moment + timedelta(seconds=seconds))
 
 
-def when(text: str | None) -> datetime | None:
-    """Read a time, or none."""
-    return None if text is None else datetime.fromisoformat(text).replace(tzinfo=UTC)
+def when(value: str | datetime | None) -> datetime | None:
+    """Read a time, or none; a connection of Django's has made a datetime of it."""
+    moment = datetime.fromisoformat(value) if isinstance(value, str) else value
+    return None if moment is None else moment.replace(tzinfo=UTC)
 
 
 def new_run_row(run: NewRun, moment: datetime, lease_seconds: float) -> dict[str, Any]:

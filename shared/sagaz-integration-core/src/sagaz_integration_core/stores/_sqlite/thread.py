@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from sagaz_integration_core.stores._opened import Opened
+from sagaz_integration_core.stores._sqlite import forks
 from sagaz_integration_core.stores._sqlite.connection import Connection, Work
 
 __all__ = ["ConnectionThread"]
@@ -34,25 +35,25 @@ class ConnectionThread:
         """Start the thread and connect; harmless when already done."""
         if self._opened and not self._opened.inherited:
             return
-        # What a fork has inherited is of no use: the thread did not follow, and the connection is the parent's.
+        forks.register(self._path)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sagaz-sqlite")
         self._connection = Connection(self._path, self._busy_seconds)
         try:
             await self._run(self._connection.open)
         except BaseException:
-            self._stop()
+            await self._stop()
             raise
         self._opened.set()
 
     async def close(self) -> None:
-        """Finish what was asked for, disconnect and end the thread; harmless when already done."""
+        """Finish what was asked for, disconnect and end the thread; harmless when already done.
+
+        A fork only forgets it: the thread did not follow, and the connection is the parent's.
+        """
         usable = self._opened and not self._opened.inherited
         self._opened.clear()
         if usable:
-            try:
-                await self._run(lambda: None)
-            finally:
-                self._stop()
+            await self._stop()
 
     async def read(self, work: Work[T]) -> T:
         """Do what only reads."""
@@ -64,9 +65,17 @@ class ConnectionThread:
         self.check()
         return await self._run(lambda: self._connection.write(work, wary=wary))
 
-    async def _run(self, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+    def _run(self, work: Callable[[], T]) -> asyncio.Future[T]:
+        return asyncio.get_running_loop().run_in_executor(self._thread, work)
 
-    def _stop(self) -> None:
-        self._thread.submit(self._connection.close)
-        self._thread.shutdown(wait=True)
+    async def _stop(self) -> None:
+        stopping = self._run(self._disconnect)
+        self._thread.shutdown(wait=False)
+        # Not even cancellation leaves the file open.
+        await asyncio.shield(stopping)
+
+    def _disconnect(self) -> None:
+        try:
+            self._connection.close()
+        finally:
+            forks.forget(self._path)

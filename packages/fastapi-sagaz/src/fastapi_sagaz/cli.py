@@ -1,0 +1,152 @@
+"""The command ``fastapi-sagaz``: a worker, and what people and probes ask of an application's sagas."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+import click
+
+from fastapi_sagaz._serving import entered, load_app
+from fastapi_sagaz._visit import Visit, VisitOver, visiting
+from sagaz_integration_core import commands, working
+from sagaz_integration_core.errors import SagazError, SettingsError
+from sagaz_integration_core.lifecycle import SagazRuntime
+
+__all__ = ["main"]
+
+T = TypeVar("T")
+
+_SAGAS_HINT = "create_lifespan(sagas=[…])"
+_WORKER_HINT = "create_lifespan(worker=True)"
+
+_target = click.argument("app", metavar="MODULE:APP")
+_factory = click.option("--factory", is_flag=True, help="APP is a function that returns the application.")
+_format = click.option("--format", "output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+
+
+@click.group()
+@click.version_option(package_name="fastapi-sagaz")
+def main() -> None:
+    """Work on, look at and set up the sagas of a FastAPI application.
+
+    MODULE:APP is what uvicorn takes, e.g. main:app; the SAGAZ_… environment variables are those of the server.
+    """
+
+
+@main.command()
+@_target
+@_factory
+@click.option("--concurrency", type=click.IntRange(min=1), help="The most runs at once; by default SAGAZ_CONCURRENCY.")
+@click.option("--drain", is_flag=True, help="Execute what is due, and exit.")
+def worker(app: str, factory: bool, concurrency: int | None, drain: bool) -> None:
+    """Execute runs: started ones, and those whose process died.
+
+    The application's lifespan is entered, so that steps find what they find in the server. The first SIGTERM or SIGINT
+    lets running sagas end within SAGAZ_DRAIN_SECONDS, gives the rest back and exits with 0; a second one exits at once,
+    with 143 or 130.
+    """
+
+    async def run() -> None:
+        async with _in_lifespan(app, factory) as runtime:
+            ended = await working.work(
+                runtime,
+                concurrency=concurrency,
+                drain=drain,
+                tell=click.echo,
+                sagas_hint=_SAGAS_HINT,
+                worker_hint=_WORKER_HINT,
+            )
+        click.echo(f"Done: {working.summary(ended)}.")
+
+    _do(run)
+    working.leave(0)
+
+
+@main.command("list")
+@_target
+@_factory
+@_format
+def list_(app: str, factory: bool, output: str) -> None:
+    """Show the registered sagas with their steps."""
+
+    async def run() -> None:
+        async with _in_lifespan(app, factory) as runtime:
+            sagas = commands.list_sagas(runtime)
+        click.echo(commands.as_json(sagas) if output == "json" else commands.list_text(sagas, _SAGAS_HINT))
+
+    _do(run)
+
+
+@main.command()
+@_target
+@_factory
+@_format
+def check(app: str, factory: bool, output: str) -> None:
+    """Look at the store: exit with 0 when all is well, with 1 when not.
+
+    Failed runs, which need a person, are counted and are no reason to exit with 1.
+    """
+
+    async def run() -> commands.Health:
+        return await commands.check(await _runtime(app, factory))
+
+    health = _do(run)
+    click.echo(commands.as_json(health) if output == "json" else commands.check_text(health))
+    raise SystemExit(0 if health.healthy else 1)
+
+
+@main.command()
+@_target
+@_factory
+def migrate(app: str, factory: bool) -> None:
+    """Create the tables in PostgreSQL, or bring them up to date."""
+
+    async def run() -> str:
+        return await commands.migrate(await _runtime(app, factory))
+
+    click.echo(_do(run))
+
+
+def _do(run: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    try:
+        return asyncio.run(run())
+    except SagazError as error:
+        raise click.ClickException(str(error)) from error
+
+
+@asynccontextmanager
+async def _in_lifespan(target: str, factory: bool) -> AsyncIterator[SagazRuntime]:
+    """Enter the application's whole lifespan; no worker of its own starts."""
+    app = load_app(target, factory=factory)
+    working.configure_logging()
+    visit = Visit(enter=True)
+    with visiting(visit):
+        async with entered(app) as state:
+            runtime = _met(visit, target)
+            # What routers' own lifespans yielded is known only now.
+            runtime.app_state = type(runtime.app_state)(state)
+            yield runtime
+
+
+async def _runtime(target: str, factory: bool) -> SagazRuntime:
+    """Return the application's runtime, not opened, and enter none of its resources."""
+    app = load_app(target, factory=factory)
+    visit = Visit(enter=False)
+    with visiting(visit):
+        try:
+            async with entered(app):
+                return _met(visit, target)
+        except VisitOver:
+            return _met(visit, target)
+
+
+def _met(visit: Visit, target: str) -> SagazRuntime:
+    if visit.runtime is None:
+        raise SettingsError(
+            f"The application {target} has no sagas: its lifespan comes to no create_lifespan(). "
+            "Expected app = FastAPI(lifespan=create_lifespan())."
+        )
+    return visit.runtime

@@ -1,0 +1,138 @@
+"""What endpoints ask for with ``Depends``: the configuration, bound sagas, and the start of runs for later."""
+
+# The core is imported inside the functions, where it is loaded already: `import fastapi_sagaz` stays light.
+# Without `from __future__ import annotations`: FastAPI evaluates these signatures, and finds no namespace for strings
+# in callable objects.
+
+from collections.abc import AsyncIterator, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from starlette.requests import HTTPConnection
+
+from fastapi_sagaz._apps import runtime_of
+from fastapi_sagaz._parked import parking
+
+if TYPE_CHECKING:
+    from sagaz import Saga, SagaConfig
+
+__all__ = ["SagaDependency", "SagaFactory", "SagaStarter", "get_config"]
+
+S = TypeVar("S", bound="Saga")
+
+
+async def get_config(connection: HTTPConnection) -> "SagaConfig":
+    """Return the application's ``SagaConfig``; its storage looks runs up in the runtime's own store.
+
+    A saga made with it, ``OrderSaga(config=config)``, runs on sagaz's own engine: its result is a plain dict, and it is
+    not durable. `SagaFactory` gives durable ones.
+
+    Raises:
+        RuntimeNotOpen: The application's lifespan has opened none.
+    """
+    config: SagaConfig = runtime_of(connection).config
+    return config
+
+
+@dataclass(frozen=True)
+class SagaDependency(Generic[S]):
+    """A dependency that yields a bound instance of one saga class; those of the same class are equal."""
+
+    saga_class: type[S]
+
+    async def __call__(self, connection: HTTPConnection) -> AsyncIterator[S]:
+        """Yield a saga whose ``run`` is durable."""
+        from sagaz_integration_core.binding import bind
+
+        saga = bind(runtime_of(connection), self.saga_class)
+        with parking(saga):
+            yield saga
+
+
+class SagaFactory:
+    """Makes dependencies: ``saga: OrderSaga = Depends(saga_factory(OrderSaga))``.
+
+    ``saga_factory(OrderSaga)`` is equal to itself however often it is written, so that
+    ``app.dependency_overrides[saga_factory(OrderSaga)]`` finds it. The saga's ``run`` has to be awaited; a plain
+    ``def`` endpoint uses `SagaStarter.sync`.
+    """
+
+    def __call__(self, saga_class: type[S]) -> SagaDependency[S]:
+        """Return the dependency that yields a bound saga of this class."""
+        return SagaDependency(saga_class)
+
+
+class SagaStarter:
+    """Starts runs that a worker executes: ``start: Annotated[SagaStarter, Depends()]``."""
+
+    def __init__(self, connection: HTTPConnection) -> None:
+        self._runtime = runtime_of(connection)
+
+    async def __call__(
+        self,
+        saga_class: "type[Saga]",
+        context: Mapping[str, Any],
+        *,
+        session: Any = None,
+        idempotency_key: str | None = None,
+        not_before: datetime | None = None,
+    ) -> str:
+        """Record a run and return its saga_id.
+
+        Args:
+            session: An SQLAlchemy session or connection, or a psycopg connection: the run exists if and only if its
+                transaction is committed. Without, the run is committed when this returns.
+            idempotency_key: The same key gives the same saga_id and one run.
+            not_before: An aware datetime, before which no worker takes the run.
+
+        Raises:
+            ContextValueError: The context holds what some store would bend; nothing was recorded.
+            IdempotencyConflict: The key was used with another payload.
+            StoreUnavailable: Nothing was recorded.
+            TransactionRequired, WrongDatabase: The session cannot carry the run.
+        """
+        from sagaz_integration_core.starts import start
+
+        return await start(
+            self._runtime,
+            saga_class,
+            context,
+            session=session,
+            idempotency_key=idempotency_key,
+            not_before=not_before,
+        )
+
+    def sync(
+        self,
+        saga_class: "type[Saga]",
+        context: Mapping[str, Any],
+        *,
+        session: Any = None,
+        idempotency_key: str | None = None,
+        not_before: datetime | None = None,
+    ) -> str:
+        """Do the same in a plain ``def`` endpoint, with a synchronous session."""
+        from sagaz_integration_core.starts import start_sync
+
+        return start_sync(
+            self._runtime,
+            saga_class,
+            context,
+            session=session,
+            idempotency_key=idempotency_key,
+            not_before=not_before,
+        )
+
+    async def many(
+        self,
+        saga_class: "type[Saga]",
+        contexts: Iterable[Mapping[str, Any]],
+        *,
+        session: Any = None,
+        not_before: datetime | None = None,
+    ) -> list[str]:
+        """Record many runs of one saga in one statement, all of them or none; return their saga_ids in order."""
+        from sagaz_integration_core.starts import start_many
+
+        return await start_many(self._runtime, saga_class, contexts, session=session, not_before=not_before)

@@ -1,0 +1,166 @@
+"""The application's lifespan: the runtime is opened before its resources, drained before them and closed after them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from fastapi import APIRouter
+
+from fastapi_sagaz._apps import OpenApp, attached, open_app
+from fastapi_sagaz._routes import sagas_in_routes
+from fastapi_sagaz._visit import current_visit
+from sagaz_integration_core import configured_globally
+from sagaz_integration_core.errors import SettingsError
+
+if TYPE_CHECKING:
+    from sagaz import SagaConfig
+
+    from sagaz_integration_core.lifecycle import SagazRuntime
+    from sagaz_integration_core.registry import SagaSpec
+    from sagaz_integration_core.settings import Settings
+
+__all__ = ["SagazLifespan", "create_lifespan"]
+
+State = Mapping[str, Any] | None
+
+
+def create_lifespan(
+    config: SagaConfig | Settings | Mapping[str, object] | None = None,
+    *,
+    lifespan: Callable[[Any], Any] | None = None,
+    sagas: Iterable[SagaSpec] = (),
+    worker: bool = False,
+) -> SagazLifespan:
+    """Return a lifespan for ``FastAPI(lifespan=…)`` that makes sagas durable in this application.
+
+    Args:
+        config: A ``SagaConfig`` of sagaz, a mapping such as ``{"STORAGE_URL": "sqlite:///sagas.db"}`` (the environment
+            adds what it leaves open) or `Settings`; by default the ``SAGAZ_…`` environment variables, and what was
+            given to ``sagaz.configure``.
+        lifespan: The application's own, entered inside: steps find what it yields in ``current_step().state``.
+        sagas: Classes, or (class, factory) pairs, that a worker must know before a request has used them. Those of
+            `SagaFactory` dependencies are found by themselves.
+        worker: Run a worker inside every process that serves the application.
+    """
+    return SagazLifespan(config, lifespan, tuple(sagas), worker)
+
+
+class SagazLifespan:
+    """What `create_lifespan` returns; the application and included routers may each have one."""
+
+    def __init__(
+        self, config: Any, lifespan: Callable[[Any], Any] | None, sagas: tuple[SagaSpec, ...], worker: bool
+    ) -> None:
+        self._config = config
+        self._lifespan = lifespan
+        self._sagas = sagas
+        self._worker = worker
+
+    def __call__(self, app: Any) -> AbstractAsyncContextManager[Any]:
+        """Return the lifespan of an application: it opens the runtime, or joins the one that is open already."""
+        if not hasattr(app, "state"):
+            raise SettingsError(
+                f"create_lifespan needs an application to belong to, and was entered with {app!r}. "
+                "Give it to FastAPI(lifespan=…), or to a router that an application includes."
+            )
+        opened = open_app(app)
+        return self._open(app) if opened is None else self._join(app, opened)
+
+    @asynccontextmanager
+    async def _open(self, app: Any) -> AsyncIterator[State]:
+        runtime = self._runtime(app)
+        await runtime.open()
+        try:
+            opened = OpenApp(runtime, self._config, worker=self._worker)
+            with attached(app, opened):
+                async with self._users_own(app) as state:
+                    opened.add_state(state)
+                    opened.begin_soon()
+                    try:
+                        yield state
+                    finally:
+                        opened.postpone()
+                        await runtime.drain()
+        finally:
+            await runtime.close()
+
+    @asynccontextmanager
+    async def _join(self, app: Any, opened: OpenApp) -> AsyncIterator[State]:
+        self._check_agreement(opened)
+        for saga in self._sagas:
+            opened.runtime.registry.add(saga)
+        if self._lifespan is None:
+            yield None
+            return
+        opened.postpone()
+        async with self._users_own(app) as state:
+            opened.add_state(state)
+            opened.begin_soon()
+            try:
+                yield state
+            finally:
+                # Steps may need what this lifespan takes down now.
+                opened.postpone()
+                await opened.runtime.drain()
+
+    def _runtime(self, app: Any) -> SagazRuntime:
+        from sagaz_integration_core.lifecycle import SagazRuntime
+
+        settings, config = _resolve(self._config)
+        visit = current_visit()
+        runtime = SagazRuntime(
+            settings,
+            config=config,
+            sagas=self._sagas,
+            app=app,
+            worker=self._worker and visit is None,
+            hint="create_lifespan(sagas=[…])",
+        )
+        for saga in sagas_in_routes(app.routes):
+            runtime.registry.add(saga)
+        if visit is not None:
+            visit.meet(runtime)
+        return runtime
+
+    def _users_own(self, app: Any) -> AbstractAsyncContextManager[State]:
+        # A router knows every form that a lifespan can have in FastAPI.
+        return APIRouter(lifespan=self._lifespan).lifespan_context(app)
+
+    def _check_agreement(self, opened: OpenApp) -> None:
+        if opened.runtime.loop is not asyncio.get_running_loop():
+            raise SettingsError(
+                "The lifespan of this application is entered a second time, on another event loop, while the first is "
+                "still open. Build one application for each server or test client."
+            )
+        if self._config is not None and self._config is not opened.config and self._config != opened.config:
+            raise SettingsError(
+                "create_lifespan was given one config on the application and another on an included router, and they "
+                "share one runtime. Give config to the application's only."
+            )
+        if self._worker and not opened.worker:
+            raise SettingsError(
+                "create_lifespan(worker=True) is on an included router, and the application's own has worker=False. "
+                "Give worker=True to the application's."
+            )
+
+
+def _resolve(config: Any) -> tuple[Settings, Any]:
+    from sagaz_integration_core.settings import Settings, environment, mapping
+
+    if config is None:
+        return Settings.from_env(), configured_globally()
+    if isinstance(config, Settings):
+        return config, None
+    if isinstance(config, Mapping):
+        return Settings.load(mapping(config, "config"), environment()), None
+    from sagaz import SagaConfig
+
+    if not isinstance(config, SagaConfig):
+        raise SettingsError(
+            f"create_lifespan(config=…) takes a sagaz.SagaConfig, a mapping such as {{'STORAGE_URL': …}} or Settings, "
+            f"and was given a {type(config).__name__}. To wrap a lifespan of your own use create_lifespan(lifespan=…)."
+        )
+    return Settings.from_env(), config

@@ -1,0 +1,237 @@
+"""The command, as a process of its own, on an SQLite file."""
+
+import json
+import os
+import pty
+import signal
+import sys
+
+import pytest
+
+
+def start_later(shop, *orders):
+    """Have runs recorded by a server that executes nothing."""
+    import httpx
+
+    server, url = shop.serve()
+    ids = [httpx.post(f"{url}/later", json=order).json() for order in orders]
+    server.kill(signal.SIGTERM)
+    server.wait()
+    return ids
+
+
+# worker.
+
+
+def test_drain_executes_what_is_due_and_exits(shop):
+    start_later(shop, {"order": 1}, {"order": 2, "decline": True})
+    worker = shop.command("worker", "main:app", "--drain")
+    assert worker.wait() == 0
+    assert "Done: 1 completed, 1 rolled_back." in worker.said
+    assert "\r" not in worker.said
+    assert shop.steps(2) == ["reserve 2 pool-7", "charge 2 charge", "release 2"]
+
+
+def test_steps_find_the_resources_of_the_lifespan_which_are_taken_down_at_the_end(shop):
+    start_later(shop, {"order": 1})
+    (shop.folder / "ledger.txt").unlink()
+    assert shop.command("worker", "main:app", "--drain").wait() == 0
+    assert shop.ledger() == ["resources", "reserve 1 pool-7", "charge 1 charge", "ship 1", "no resources"]
+
+
+def test_the_applications_own_embedded_worker_does_not_start_beside_the_commands(shop):
+    start_later(shop, *({"order": n, "hold": "charge"} for n in range(4)))
+    worker = shop.command("worker", "main:app", "--concurrency", "2", EMBEDDED="1")
+    worker.notes(r"charge \d charge[\s\S]*charge \d charge")
+    held = [line for line in shop.ledger() if line.startswith("charge")]
+    for n in range(4):
+        shop.go(n)
+    worker.notes(r"(ship \d[\s\S]*){4}")
+    assert len(held) == 2
+
+
+def test_sigterm_lets_running_sagas_end_and_exits_with_0(shop):
+    start_later(shop, {"order": 1, "hold": "charge"}, {"order": 2})
+    worker = shop.command("worker", "main:app", "--concurrency", "1")
+    worker.notes("charge 1")
+    worker.kill(signal.SIGTERM)
+    worker.says("Stopping: 1 runs may end within 5 s. Once more stops at once.")
+    shop.go(1)
+    assert worker.wait() == 0
+    assert "Done: 1 completed." in worker.said
+    assert shop.ledger()[-2:] == ["ship 1", "no resources"]
+    assert shop.steps(2) == []
+
+
+def test_what_does_not_end_in_time_is_given_back_and_resumed_without_waiting_for_the_lease(shop):
+    start_later(shop, {"order": 1, "hold": "charge"})
+    worker = shop.command("worker", "main:app", SAGAZ_DRAIN_SECONDS="0.2", SAGAZ_LEASE_SECONDS="60")
+    worker.notes("charge 1")
+    worker.kill(signal.SIGINT)
+    assert worker.wait() == 0
+    assert "Done: 1 given back." in worker.said
+    shop.go(1)
+    second = shop.command("worker", "main:app", "--drain", SAGAZ_LEASE_SECONDS="60")
+    assert second.wait() == 0
+    assert "Done: 1 completed." in second.said
+    assert shop.steps(1) == ["reserve 1 pool-7", "charge 1 charge", "charge 1 charge", "ship 1"]
+
+
+@pytest.mark.parametrize(("first", "second", "code"), [("SIGTERM", "SIGTERM", 143), ("SIGTERM", "SIGINT", 130)])
+def test_a_second_signal_stops_at_once(shop, first, second, code):
+    start_later(shop, {"order": 1, "hold": "charge"})
+    worker = shop.command("worker", "main:app", SAGAZ_DRAIN_SECONDS="60")
+    worker.notes("charge 1")
+    worker.kill(getattr(signal, first))
+    worker.says("Once more stops at once")
+    worker.kill(getattr(signal, second))
+    assert worker.wait(5) == code
+    shop.go(1)
+    again = shop.command("worker", "main:app")
+    again.notes("ship 1")
+    again.kill(signal.SIGTERM)
+    assert again.wait() == 0
+
+
+def test_a_killed_worker_is_replaced_by_another_one_which_repeats_only_the_step_in_doubt(shop):
+    start_later(shop, {"order": 1, "hold": "charge"})
+    first = shop.command("worker", "main:app")
+    first.notes("charge 1")
+    first.kill()
+    first.wait()
+    shop.go(1)
+    second = shop.command("worker", "main:app")
+    second.notes("ship 1")
+    assert shop.steps(1) == ["reserve 1 pool-7", "charge 1 charge", "charge 1 charge", "ship 1"]
+
+
+def test_a_terminal_is_shown_the_progress(shop):
+    start_later(shop, {"order": 1}, {"order": 2})
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.chdir(shop.folder)
+        code = "from fastapi_sagaz.cli import main; main()"
+        os.execv(sys.executable, [sys.executable, "-c", code, "worker", "main:app", "--drain"])
+    output = b""
+    while True:
+        try:
+            chunk = os.read(terminal, 10_000)
+        except OSError:
+            break
+        if not chunk:
+            break
+        output += chunk
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    assert b"\rno runs, 2 running" in output
+    assert b"\r2 completed, 0 running" in output
+    assert b"Done: 2 completed." in output
+
+
+def test_a_worker_on_memory_is_refused(shop):
+    worker = shop.command("worker", "main:app", SAGAZ_STORAGE_URL="memory://")
+    assert worker.wait() == 1
+    assert "Error: Runs are kept in memory" in worker.said
+    assert "create_lifespan(worker=True)" in worker.said
+
+
+def test_a_worker_logs_runs_with_their_ids(shop):
+    [saga_id] = start_later(shop, {"order": 1})
+    worker = shop.command("worker", "main:app", "--drain")
+    assert worker.wait() == 0
+    assert f"{saga_id}] Saga 'OrderSaga', run {saga_id}: completed" in worker.said
+
+
+# list, check and migrate.
+
+
+def test_list_shows_sagas_and_steps(shop):
+    command = shop.command("list", "main:app")
+    assert command.wait() == 0
+    assert command.said == (
+        "OrderSaga  (main.OrderSaga)\n"
+        "  reserve  compensated\n"
+        "  charge   after reserve\n"
+        "  ship     after charge\n"
+    )  # fmt: skip
+
+
+def test_list_as_json(shop):
+    command = shop.command("list", "main:make", "--factory", "--format", "json")
+    assert command.wait() == 0
+    [saga] = json.loads(command.said)
+    assert (saga["name"], saga["path"]) == ("OrderSaga", "main.OrderSaga")
+    assert saga["steps"][1] == {"name": "charge", "depends_on": ["reserve"], "compensated": False, "pivot": False}
+
+
+def test_check_counts_and_enters_none_of_the_applications_resources(shop):
+    start_later(shop, {"order": 1}, {"order": 2})
+    (shop.folder / "ledger.txt").unlink()
+    command = shop.command("check", "main:app", "--format", "json")
+    assert command.wait() == 0
+    found = json.loads(command.said)
+    assert (found["healthy"], found["reachable"], found["migrated"]) == (True, True, True)
+    assert (found["stats"]["counts"]["pending"], found["stats"]["due"], found["stats"]["live_workers"]) == (2, 2, 0)
+    assert not (shop.folder / "ledger.txt").exists()
+    text = shop.command("check", "main:app")
+    assert text.wait() == 0
+    assert "due        2, the oldest for" in text.said
+
+
+def test_check_fails_when_the_store_cannot_be_reached(shop):
+    url = f"sqlite:///{shop.folder}/no/such/folder/sagas.db"
+    command = shop.command("check", "main:app", "--format", "json", SAGAZ_STORAGE_URL=url)
+    assert command.wait() == 1
+    found = json.loads(command.said)
+    assert (found["healthy"], found["reachable"], found["stats"]) == (False, False, None)
+
+
+def test_check_sees_a_live_worker(shop):
+    worker = shop.command("worker", "main:app")
+    worker.says("Working on sqlite: OrderSaga. Ctrl.C stops.")
+    deadline = 50
+    while deadline:
+        command = shop.command("check", "main:app", "--format", "json")
+        assert command.wait() == 0
+        if json.loads(command.said)["stats"]["live_workers"] == 1:
+            break
+        deadline -= 1
+    assert deadline
+
+
+def test_migrate_has_nothing_to_do_on_sqlite(shop):
+    command = shop.command("migrate", "main:app")
+    assert command.wait() == 0
+    assert command.said == "Nothing to migrate: the sqlite store makes its own tables.\n"
+    assert not (shop.folder / "ledger.txt").exists()
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        ("main", "'main' names no application; expected MODULE:APP"),
+        ("nain:app", "There is no module 'nain' here"),
+        ("main:ap", "has no 'ap'"),
+        ("main:SHOP_", "has no 'SHOP_'"),
+        ("main:bare", "its lifespan comes to no create_lifespan"),
+        ("main:os", "is a module, and no ASGI application"),
+    ],
+)
+def test_a_wrong_target_is_one_clear_error(shop, target, message):
+    command = shop.command("list", target)
+    assert command.wait() == 1
+    assert message in command.said
+    assert "Traceback" not in command.said
+
+
+def test_a_wrong_setting_is_one_clear_error(shop):
+    command = shop.command("worker", "main:app", SAGAZ_CONCURENCY="3")
+    assert command.wait() == 1
+    assert command.said.startswith("Error: SAGAZ_CONCURENCY: no such setting; did you mean SAGAZ_CONCURRENCY?")
+
+
+def test_an_error_of_the_application_itself_is_not_hidden(shop):
+    (shop.folder / "main.py").write_text("import nothing_of_that_name")
+    command = shop.command("list", "main:app")
+    assert command.wait() == 1
+    assert "ModuleNotFoundError: No module named 'nothing_of_that_name'" in command.said

@@ -1,0 +1,70 @@
+"""Where create_lifespan takes its configuration from, and what it refuses."""
+
+import pytest
+import sagaz
+from fastapi import FastAPI
+from sagaz import SagaConfig
+from sagaz.core.storage import InMemorySagaStorage
+
+from fastapi_sagaz import (
+    Settings,
+    SettingsError,
+    create_lifespan,
+)
+from fastapi_sagaz._apps import open_app
+
+
+def runtime_of(app):
+    return open_app(app).runtime
+
+
+async def test_settings_come_from_the_environment_by_default(monkeypatch, storage_url):
+    monkeypatch.setenv("SAGAZ_STORAGE_URL", storage_url)
+    app = FastAPI()
+    async with create_lifespan()(app):
+        assert runtime_of(app).store.kind == "sqlite"
+
+
+async def test_a_mapping_is_completed_by_the_environment(monkeypatch, storage_url):
+    monkeypatch.setenv("SAGAZ_STORAGE_URL", "memory://")
+    monkeypatch.setenv("SAGAZ_CONCURRENCY", "3")
+    app = FastAPI()
+    async with create_lifespan({"STORAGE_URL": storage_url})(app):
+        assert runtime_of(app).store.kind == "sqlite"
+        assert runtime_of(app).settings.concurrency == 3
+
+
+async def test_settings_are_taken_as_they_are(storage_url):
+    app = FastAPI()
+    async with create_lifespan(Settings(storage_url=storage_url))(app):
+        assert runtime_of(app).store.kind == "sqlite"
+
+
+async def test_what_was_given_to_sagaz_configure_is_used(monkeypatch):
+    config = SagaConfig(storage=InMemorySagaStorage(), metrics=False)
+    monkeypatch.setattr("sagaz.core.config._global_config", None)
+    sagaz.configure(config)
+    app = FastAPI()
+    async with create_lifespan()(app):
+        assert runtime_of(app).config.metrics is False
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"STORAGE_ULR": "memory://"}, r"config\['STORAGE_ULR'\].*did you mean config\['STORAGE_URL'\]"),
+        ({"STORAGE_URL": "mysql://me:secret@db/x"}, r"me:\*\*\*@db/x.*mysql keeps runs only"),
+        ("sqlite:///sagas.db", "was given a str"),
+        (create_lifespan, r"create_lifespan\(lifespan=…\)"),
+    ],
+)
+async def test_a_wrong_config_is_one_error_at_start_up(config, message):
+    with pytest.raises(SettingsError, match=message) as caught:
+        async with create_lifespan(config)(FastAPI()):
+            pytest.fail("it started")
+    assert "secret" not in str(caught.value)
+
+
+async def test_a_router_that_is_served_by_itself_is_refused():
+    with pytest.raises(SettingsError, match="needs an application"):
+        create_lifespan()(None)

@@ -1,0 +1,63 @@
+"""What PostgreSQL's errors mean to whoever runs the application, each with its fix."""
+
+from __future__ import annotations
+
+import psycopg
+from psycopg import errors as pg
+
+from sagaz_integration_core.errors import StoreNotMigrated, StoreUnavailable
+
+__all__ = ["ConnectionLost", "busy", "lost", "not_migrated", "unavailable"]
+
+MIGRATE = "Run `fastapi-sagaz migrate MODULE:APP`, or have the runtime do it when it opens, with SAGAZ_MIGRATE=1"
+
+
+class ConnectionLost(StoreUnavailable):
+    """The connection went away during a statement: whether that was committed is not known."""
+
+
+def not_migrated(shown: str, why: str) -> StoreNotMigrated:
+    """Return the error for tables that are missing or too old, with the command that makes them."""
+    return StoreNotMigrated(f"The PostgreSQL store {shown} is not ready: {why}. {MIGRATE}.")
+
+
+def lost(shown: str, error: psycopg.Error) -> ConnectionLost:
+    """Return the error for a connection that broke."""
+    return ConnectionLost(
+        f"The connection to the PostgreSQL store {shown} was lost: {_text(error)}. It opens again by itself as soon as "
+        "the server can be reached. Whether the last statement was committed is not known."
+    )
+
+
+def busy(shown: str, size: int, seconds: float) -> StoreUnavailable:
+    """Return the error for a pool that had no connection to spare."""
+    return StoreUnavailable(
+        f"None of the {size} connections to the PostgreSQL store {shown} became free within {seconds:g} s. Raise "
+        "pool_size (SAGAZ_POOL_SIZE), or find out what blocks their statements (pg_stat_activity)."
+    )
+
+
+def unavailable(shown: str, error: psycopg.Error) -> StoreUnavailable | None:
+    """Return what an error means for the store; None when it is about the statement's values or a mistake of ours."""
+    if isinstance(error, (pg.UndefinedTable, pg.InvalidSchemaName, pg.UndefinedColumn)):
+        return not_migrated(shown, _text(error))
+    if isinstance(error, pg.InsufficientPrivilege):
+        return StoreUnavailable(
+            f"The PostgreSQL store {shown} refuses this user: {_text(error)}. Grant it USAGE on the schema, and "
+            "SELECT, INSERT, UPDATE and DELETE on the four sagaz_ tables; only migrating needs more."
+        )
+    if isinstance(error, pg.ReadOnlySqlTransaction):
+        return StoreUnavailable(
+            f"The PostgreSQL store {shown} is read-only: {_text(error)}. After a failover the new primary is found by "
+            "itself; with several hosts in the URL, add target_session_attrs=read-write."
+        )
+    if isinstance(error, (psycopg.OperationalError, psycopg.InterfaceError)):
+        return StoreUnavailable(
+            f"The PostgreSQL store {shown} cannot be used: {_text(error)}. Check that the server runs and that host, "
+            "port, database, user and password are right."
+        )
+    return None
+
+
+def _text(error: psycopg.Error) -> str:
+    return " ".join(str(error).split()).rstrip(".") or type(error).__name__

@@ -1,0 +1,99 @@
+"""The migrations of a PostgreSQL store, in order; what was released is never changed, only followed by another one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["MIGRATIONS", "Migration"]
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One step from a version of the tables to the next; all of them run in one transaction.
+
+    Attributes:
+        version: Of the tables, afterwards.
+        compatible: The oldest version of the tables that a release may know and still use these: a rolling deployment
+            migrates first, and then replaces its processes one after the other.
+    """
+
+    version: int
+    name: str
+    compatible: int
+    statements: tuple[str, ...]
+
+
+# A run's row is written a few times and then rests. Its due time is indexed and changes with every lease, so that only
+# journal entries can be updated in place (HOT); both tables leave room in their pages for the next version of a row.
+# Rows die fast here, and an index that leads through dead ones is slow: vacuum comes early and does not dawdle.
+_QUEUE = (
+    "fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 500, "
+    "autovacuum_vacuum_insert_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05, "
+    "autovacuum_vacuum_cost_delay = 0"
+)
+
+# saga_id is compared as bytes, whatever the database's language: it is cheaper, and the order the same everywhere.
+# There are no foreign keys: each insert of a journal entry would lock and check a row that its writer has locked.
+_CREATE = (
+    """
+    CREATE TABLE {schema}.sagaz_meta (key text COLLATE "C" PRIMARY KEY, value text NOT NULL)
+    """,
+    f"""
+    CREATE TABLE {{schema}}.sagaz_run (
+        saga_id text COLLATE "C" PRIMARY KEY,
+        saga_name text NOT NULL,
+        status text COLLATE "C" NOT NULL,
+        context jsonb NOT NULL,
+        error text,
+        correlation_id text,
+        attempt integer NOT NULL,
+        failures integer NOT NULL,
+        lease_owner text,
+        lease_expires_at timestamptz,
+        available_at timestamptz,
+        created_at timestamptz NOT NULL,
+        updated_at timestamptz NOT NULL,
+        finished_at timestamptz,
+        fingerprint text NOT NULL
+    ) WITH ({_QUEUE})
+    """,
+    # available_at is when a run may be claimed: for a leased one the end of its lease, NULL for never (again).
+    "CREATE INDEX sagaz_run_due ON {schema}.sagaz_run (available_at) WHERE available_at IS NOT NULL",
+    "CREATE INDEX sagaz_run_status ON {schema}.sagaz_run (status, created_at, saga_id)",
+    "CREATE INDEX sagaz_run_correlation ON {schema}.sagaz_run (correlation_id) WHERE correlation_id IS NOT NULL",
+    "CREATE INDEX sagaz_run_finished ON {schema}.sagaz_run (finished_at) WHERE finished_at IS NOT NULL",
+    f"""
+    CREATE TABLE {{schema}}.sagaz_step (
+        saga_id text COLLATE "C" NOT NULL,
+        step text COLLATE "C" NOT NULL,
+        phase text COLLATE "C" NOT NULL,
+        status text NOT NULL,
+        result jsonb,
+        error text,
+        attempt integer NOT NULL,
+        started_at timestamptz,
+        finished_at timestamptz,
+        PRIMARY KEY (saga_id, step, phase)
+    ) WITH ({_QUEUE})
+    """,
+    f"""
+    CREATE TABLE {{schema}}.sagaz_outbox (
+        id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+        event_id text COLLATE "C" NOT NULL UNIQUE,
+        saga_id text COLLATE "C" NOT NULL,
+        topic text NOT NULL,
+        payload jsonb NOT NULL,
+        headers jsonb NOT NULL,
+        status text COLLATE "C" NOT NULL,
+        attempts integer NOT NULL,
+        error text,
+        available_at timestamptz,
+        created_at timestamptz NOT NULL,
+        sent_at timestamptz
+    ) WITH ({_QUEUE})
+    """,
+    "CREATE INDEX sagaz_outbox_due ON {schema}.sagaz_outbox (available_at, id) WHERE status = 'pending'",
+    "CREATE INDEX sagaz_outbox_saga ON {schema}.sagaz_outbox (saga_id, status, id)",
+)
+
+MIGRATIONS = (Migration(1, "0001_initial", 1, _CREATE),)

@@ -1,0 +1,81 @@
+"""What is asked about runs, by people and by health checks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sagaz_integration_core.protocols import ACTIVE, FINISHED, RunFilter, RunRecord, RunStatus, StepRecord, StoreStats
+from sagaz_integration_core.stores._postgresql.database import Database
+from sagaz_integration_core.stores._postgresql.rows import run_record, step_record
+from sagaz_integration_core.stores._postgresql.sql import RUN_COLUMNS, STEPS_OF
+
+__all__ = ["find", "load", "load_steps", "stats"]
+
+_STATUSES: tuple[RunStatus, ...] = (*ACTIVE, *FINISHED)
+
+_LOAD = f"SELECT {RUN_COLUMNS} FROM {{schema}}.sagaz_run WHERE saga_id = %s"  # noqa: S608
+
+# The newest of each status come from the index on status and time; however many there are, few are read. Which there
+# are is found by leaping from one to the next: sagaz's own rows have some that ours have not.
+_FIND = f"""
+WITH RECURSIVE present (status) AS (
+    (SELECT status FROM {{schema}}.sagaz_run ORDER BY status LIMIT 1)
+    UNION ALL
+    SELECT (SELECT run.status FROM {{schema}}.sagaz_run AS run WHERE run.status > present.status
+        ORDER BY run.status LIMIT 1)
+    FROM present WHERE present.status IS NOT NULL
+)
+SELECT newest.* FROM present CROSS JOIN LATERAL (
+    SELECT {RUN_COLUMNS} FROM {{schema}}.sagaz_run AS run
+    WHERE run.status = present.status{{conditions}}
+    ORDER BY created_at DESC, saga_id DESC LIMIT %(limit)s) AS newest
+ORDER BY created_at DESC, saga_id DESC LIMIT %(limit)s
+"""  # noqa: S608
+
+_STATS = """
+SELECT
+    (SELECT json_object_agg(status, n) FROM (
+        SELECT status, count(*) AS n FROM {schema}.sagaz_run GROUP BY status) AS counted),
+    (SELECT count(*) FROM {schema}.sagaz_run WHERE available_at <= statement_timestamp()),
+    (SELECT extract(epoch FROM statement_timestamp() - min(available_at))::double precision
+        FROM {schema}.sagaz_run WHERE available_at <= statement_timestamp()),
+    (SELECT count(*) FROM {schema}.sagaz_meta
+        WHERE key >= 'worker:' AND key < 'worker;'
+            AND value::double precision > extract(epoch FROM statement_timestamp()))
+"""
+
+
+async def load(db: Database, saga_id: str) -> RunRecord | None:
+    """Return one run."""
+    rows = await db.fetch(_LOAD, [saga_id])
+    return run_record(rows[0]) if rows else None
+
+
+async def load_steps(db: Database, saga_id: str) -> list[StepRecord]:
+    """Return a run's journal in the order in which its entries were started."""
+    return [step_record(row) for row in await db.fetch(STEPS_OF, [[saga_id]])]
+
+
+async def find(db: Database, query: RunFilter) -> list[RunRecord]:
+    """Return the runs that match, the newest first."""
+    values: dict[str, Any] = {"limit": query.limit}
+    conditions = ""
+    if query.statuses:
+        conditions += " AND present.status = ANY(%(statuses)s::text[])"
+        values["statuses"] = list(query.statuses)
+    for column, value in (("saga_name", query.saga_name), ("correlation_id", query.correlation_id)):
+        if value is not None:
+            conditions += f" AND {column} = %({column})s"
+            values[column] = value
+    if query.before is not None:
+        conditions += " AND (created_at, saga_id) < (%(created_at)s, %(saga_id)s)"
+        values["created_at"], values["saga_id"] = query.before
+    rows = await db.fetch(_FIND.replace("{conditions}", conditions), values)
+    return [run_record(row) for row in rows]
+
+
+async def stats(db: Database) -> StoreStats:
+    """Return the figures for a health check."""
+    [(found, due, oldest, workers)] = await db.fetch(_STATS)
+    counts: dict[RunStatus, int] = {**dict.fromkeys(_STATUSES, 0), **(found or {})}
+    return StoreStats(counts, due, oldest, workers)

@@ -1,0 +1,69 @@
+"""How records are read from PostgreSQL's rows, and given to its statements."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from sagaz_integration_core.protocols import ClaimedRun, NewRun, OutboxRecord, RunRecord, StepRecord
+from sagaz_integration_core.stores._postgresql.database import Row
+from sagaz_integration_core.stores._postgresql.sql import INSERT_MANY, INSERT_ONE
+
+__all__ = ["claimed_run", "event_record", "insertion", "run_record", "step_record"]
+
+
+def insertion(runs: Sequence[NewRun], lease_seconds: float) -> tuple[str, tuple[str | None, ...]]:
+    """Return the statement that inserts these runs, and its values: all are texts, which every driver passes alike."""
+    first = runs[0]
+    if len(runs) == 1 and first.owner is None and first.not_before is None:
+        return INSERT_ONE, (first.saga_id, first.saga_name, first.context, first.correlation_id, first.fingerprint)
+    return INSERT_MANY, (json.dumps(_new_run_rows(runs, lease_seconds), ensure_ascii=False),)
+
+
+def _new_run_rows(runs: Sequence[NewRun], lease_seconds: float) -> list[dict[str, Any]]:
+    # In the order of the ids, so that no two callers wait for each other.
+    return [
+        {
+            "saga_id": run.saga_id,
+            "saga_name": run.saga_name,
+            "context": run.context,
+            "correlation_id": run.correlation_id,
+            "not_before": _time(run.not_before),
+            "owner": run.owner,
+            "lease_seconds": None if run.owner is None else lease_seconds,
+            "fingerprint": run.fingerprint,
+        }
+        for run in sorted(runs, key=lambda run: run.saga_id)
+    ]
+
+
+def claimed_run(row: Row, steps: Iterable[StepRecord]) -> ClaimedRun:
+    """Read what ``CLAIM`` returns."""
+    values: Row = (*row, tuple(steps))
+    return ClaimedRun(*values)
+
+
+def run_record(row: Row) -> RunRecord:
+    """Read a row of ``sagaz_run``."""
+    return RunRecord(*row[:9], *(_utc(moment) for moment in row[9:14]), *row[14:])
+
+
+def step_record(row: Row) -> StepRecord:
+    """Read a row of ``sagaz_step``."""
+    return StepRecord(*row[:7], *(_utc(moment) for moment in row[7:]))
+
+
+def event_record(row: Row) -> OutboxRecord:
+    """Read a row of ``sagaz_outbox``."""
+    return OutboxRecord(*row[:9], *(moment.astimezone(UTC) for moment in row[9:]))
+
+
+def _utc(moment: datetime | None) -> datetime | None:
+    """Psycopg gives times in the session's time zone, which belongs to the user's configuration."""
+    return None if moment is None else moment.astimezone(UTC)
+
+
+def _time(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.isoformat()

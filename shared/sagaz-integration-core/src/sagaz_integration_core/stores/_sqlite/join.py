@@ -1,0 +1,57 @@
+"""How runs are inserted through a caller's own connection to the same SQLite file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from sagaz_integration_core.joining import Joining, Statement
+from sagaz_integration_core.protocols import NewRun
+from sagaz_integration_core.stores._sqlite.rows import now, stamp
+
+__all__ = ["joining"]
+
+# It begins with INSERT, for by that word sqlite3 knows that a transaction is to begin. All runs are in one value, so
+# that their number has no limit. ``WHERE true`` keeps SQLite from taking ON CONFLICT for a join.
+_INSERT = """INSERT INTO sagaz_run
+    (saga_id, saga_name, status, context, correlation_id, attempt, failures, available_at, created_at, updated_at,
+     fingerprint)
+SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), 'pending', json_extract(value, '$[2]'),
+    json_extract(value, '$[3]'), 0, 0, json_extract(value, '$[4]'), json_extract(value, '$[5]'),
+    json_extract(value, '$[5]'), json_extract(value, '$[6]')
+FROM json_each(%s) WHERE true
+ON CONFLICT (saga_id) DO NOTHING
+RETURNING saga_id"""
+
+_FIND = "SELECT saga_id, fingerprint FROM sagaz_run WHERE saga_id IN (SELECT value FROM json_each(%s))"
+
+
+def joining(path: str, store_id: str) -> Joining:
+    """Return the statements of the store in this file."""
+    return Joining(
+        database="sqlite",
+        shown=f"sqlite:///{path}",
+        store_id=store_id,
+        probe=Statement("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'sagaz_meta'"),
+        identify=Statement("SELECT value FROM sagaz_meta WHERE key = 'store_id'"),
+        insert=_insert,
+        find=lambda saga_ids: Statement(_FIND, (json.dumps(list(saga_ids)),)),
+    )
+
+
+def _insert(runs: Sequence[NewRun]) -> Statement:
+    moment = now()
+    stamped = stamp(moment)
+    rows = [
+        [
+            run.saga_id,
+            run.saga_name,
+            run.context,
+            run.correlation_id,
+            stamp(run.not_before or moment),
+            stamped,
+            run.fingerprint,
+        ]
+        for run in runs
+    ]
+    return Statement(_INSERT, (json.dumps(rows),))

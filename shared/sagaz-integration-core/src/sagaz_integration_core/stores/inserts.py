@@ -1,0 +1,53 @@
+"""What became of each run of an insert: made, or there already."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from sagaz_integration_core.protocols import Inserted, NewRun
+
+__all__ = ["Insertion"]
+
+
+class Insertion:
+    """Keeps account of an insert that skips what is there, and of the look-up of what it skipped.
+
+    A row that is neither made nor found was deleted in between, and is inserted again.
+    """
+
+    def __init__(self, runs: Sequence[NewRun]) -> None:
+        self._runs = runs
+        self._first: dict[str, NewRun] = {}
+        for run in runs:
+            self._first.setdefault(run.saga_id, run)
+        self._made: set[str] = set()
+        self._found: dict[str, str] = {}
+
+    @property
+    def taken(self) -> list[str]:
+        """The ids that were neither made nor found yet."""
+        return [saga_id for saga_id in self._first if saga_id not in self._made and saga_id not in self._found]
+
+    @property
+    def missing(self) -> list[NewRun]:
+        """The runs of these ids; where an id is given twice, the first one is inserted."""
+        return [self._first[saga_id] for saga_id in self.taken]
+
+    def made(self, rows: Iterable[Sequence[Any]]) -> None:
+        """Take what the insert returned: rows that begin with the saga_id."""
+        self._made.update(row[0] for row in rows)
+
+    def found(self, rows: Iterable[Sequence[Any]]) -> None:
+        """Take what the look-up returned: saga_id and fingerprint."""
+        self._found.update((row[0], row[1]) for row in rows)
+
+    def answers(self) -> list[Inserted]:
+        """Return an answer for each run, in their order; of those with one id, the first is the one that was made."""
+        fresh = set(self._made)
+        answers = []
+        for run in self._runs:
+            fingerprint = self._found.get(run.saga_id) or self._first[run.saga_id].fingerprint
+            answers.append(Inserted(run.saga_id, run.saga_id in fresh, fingerprint))
+            fresh.discard(run.saga_id)
+        return answers

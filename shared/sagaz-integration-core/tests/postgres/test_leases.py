@@ -1,0 +1,190 @@
+"""No two processes hold one run: claims and fenced writes on connections of their own, at once."""
+
+from __future__ import annotations
+
+import asyncio
+from uuid import uuid4
+
+import psycopg
+import pytest
+
+from sagaz_integration_core import codec
+from sagaz_integration_core.protocols import NewRun, Release, RunFilter, RunWrite, StepWrite
+from sagaz_integration_core.settings import Settings
+from sagaz_integration_core.stores.postgres import PostgresStore
+
+pytestmark = pytest.mark.anyio
+
+
+def new(saga_id: str | None = None, context: str = "{}", owner: str | None = None) -> NewRun:
+    return NewRun(saga_id or str(uuid4()), "OrderSaga", context, "f1", owner=owner)
+
+
+def started(name: str) -> StepWrite:
+    return StepWrite(name, "do", "started")
+
+
+async def test_eight_claimers_of_their_own_never_get_the_same_run(store, settings):
+    await store.insert([new() for _ in range(2000)], 30)
+    others = [PostgresStore(Settings(storage_url=settings.storage_url, schema=settings.schema)) for _ in range(8)]
+
+    async def claim_all(number: int, other: PostgresStore) -> list[str]:
+        await other.open()
+        got: list[str] = []
+        while runs := await other.claim(f"w{number}", 7, 30):
+            got += [run.saga_id for run in runs]
+        await other.close()
+        return got
+
+    got = await asyncio.gather(*(claim_all(number, other) for number, other in enumerate(others)))
+    assert sorted(saga_id for saga_ids in got for saga_id in saga_ids) == sorted(
+        {saga_id for saga_ids in got for saga_id in saga_ids}
+    )
+    assert sum(map(len, got)) == 2000
+
+
+async def test_a_write_that_waits_for_a_claim_is_fenced_out(store, settings):
+    """The row is read again when its lock is obtained: what the claim changed meanwhile is seen."""
+    await store.insert([new("x", owner="old"), new("y", owner="old")], 30)
+    async with await psycopg.AsyncConnection.connect(settings.storage_url) as claiming:
+        update = "UPDATE {}.sagaz_run SET attempt = attempt + 1, lease_owner = 'new' WHERE saga_id = 'x'"
+        await claiming.execute(update.format(settings.schema).encode())
+        writes = [RunWrite(saga_id, "old", 1, (started("pay"),), status="completed") for saga_id in ("x", "y")]
+        writing = asyncio.create_task(store.write(writes))
+        await _blocked(settings.storage_url)
+        await claiming.commit()
+    assert await writing == [False, True]
+    assert (await store.load("x")).status == "executing"
+    assert (await store.load_steps("x"), len(await store.load_steps("y"))) == ([], 1)
+
+
+async def test_a_claim_passes_a_row_by_that_is_being_written(store, settings):
+    await store.insert([new("x"), new("y")], 30)
+    async with await psycopg.AsyncConnection.connect(settings.storage_url) as writing:
+        select = f"SELECT 1 FROM {settings.schema}.sagaz_run WHERE saga_id = 'x' FOR NO KEY UPDATE"
+        await writing.execute(select.encode())
+        assert [run.saga_id for run in await asyncio.wait_for(store.claim("w1", 10, 30), 5)] == ["y"]
+
+
+async def test_owners_race_and_only_the_present_one_records(store, settings):
+    """Each owner writes as fast as it can while the run is taken over and over again."""
+    other = PostgresStore(settings)
+    await other.open()
+    await store.insert([new("x")], 30)
+    accepted: list[int] = []
+
+    async def execute(place: PostgresStore, owner: str) -> None:
+        (run,) = await place.claim(owner, 1, -1, ["x"]) or [None]
+        if run is None:
+            return
+        for n in range(5):
+            step = started(f"{run.attempt}-{n}")
+            if not (await place.write([RunWrite("x", owner, run.attempt, (step,))]))[0]:
+                return
+            accepted.append(run.attempt)
+
+    for round_ in range(20):
+        await asyncio.gather(*(execute(place, f"{n}-{round_}") for n, place in enumerate((store, other, store))))
+    steps = await store.load_steps("x")
+    assert len(steps) == len(accepted)
+    # Whatever an owner recorded is before whatever its successor did.
+    assert [step.attempt for step in steps] == sorted(step.attempt for step in steps)
+    await other.close()
+
+
+async def test_batches_and_renewals_of_the_same_runs_do_not_deadlock(store):
+    runs = [new(owner="w1") for _ in range(200)]
+    await store.insert(runs, 30)
+    writes = [RunWrite(run.saga_id, "w1", 1, (started("pay"),)) for run in runs]
+    held = [(run.saga_id, 1) for run in runs]
+    for _ in range(5):
+        await asyncio.gather(store.write(writes), store.renew("w1", held[::-1], 30), store.write(writes[::-1]))
+
+
+async def test_a_tenure_in_one_batch_ends_where_it_ends(store):
+    await store.insert([new("x", owner="w1"), new("y", owner="w1")], 30)
+    answers = await store.write(
+        [
+            RunWrite("x", "w1", 1, (started("pay"),)),
+            RunWrite("x", "w0", 1, (started("stale"),)),
+            RunWrite("x", "w1", 1, (StepWrite("pay", "do", "done", result='"ok"'), started("ship"))),
+            RunWrite("x", "w1", 1, (started("pay"),)),
+            RunWrite("y", "w1", 1, status="compensating"),
+            RunWrite("y", "w1", 1, release=Release(5.0, failed=True), error="boom"),
+            RunWrite("x", "w1", 1, status="completed"),
+            RunWrite("y", "w1", 1, (started("late"),)),
+            RunWrite("x", "w1", 1, error="late"),
+        ]
+    )
+    assert answers == [True, False, True, True, True, True, True, False, False]
+    assert [(step.step, step.status, step.result) for step in await store.load_steps("x")] == [
+        ("ship", "started", None),
+        ("pay", "started", None),
+    ]
+    x, y = await store.load("x"), await store.load("y")
+    assert (x.status, x.error, x.lease_owner) == ("completed", None, None)
+    assert (y.status, y.error, y.failures, y.lease_owner) == ("compensating", "boom", 1, None)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {},
+        {"": "", "a b": [1, -1, 2**63 - 1, -(2**63)]},
+        {"floats": [0.1, 1.0, 1e15, 123456789012345.6, 5e-324, 2.5e-7, -0.5, 9999999999999998.0]},
+        {"text": '\u0001\u007f\u00e9\u20ac\U0001f600 " \\ / \n\t $1 %s :x ? \\u0000 \ufffe'},
+        {"deep": [[[[{"a": [None, True, False, {}]}]]]], "b": 1, "aa": 2, "a": 3},
+        {"numbers as text": ["1e400", "NaN", "0"]},
+    ],
+)
+async def test_what_the_codec_accepts_comes_back_as_it_was(store, value):
+    text = codec.encode(value, max_bytes=10_000)
+    await store.insert([new("x", text, owner="w1")], 30)
+    await store.write([RunWrite("x", "w1", 1, (StepWrite("s", "do", "done", result=text),))])
+    for back in ((await store.load("x")).context, (await store.load_steps("x"))[0].result):
+        # jsonb has an order of its own for keys; everything else is the same text again.
+        assert codec.encode(codec.decode(back), max_bytes=10_000) == text
+
+
+async def test_round_trips_are_counted(store, monkeypatch):
+    """A guard that does not depend on a machine's speed: what a run costs is its round trips."""
+    execute_once, executed = store._db.execute_once, []
+
+    async def counting(template, values=()):
+        executed.append(template)
+        return await execute_once(template, values)
+
+    async def cost(call) -> int:
+        executed.clear()
+        await call
+        return len(executed)
+
+    monkeypatch.setattr(store._db, "execute_once", counting)
+    runs = [new() for _ in range(100)]
+    assert await cost(store.insert(runs, 30)) == 1
+    assert await cost(store.insert([new(owner="w1")], 30)) == 1
+    assert await cost(store.claim("w1", 100, 30)) == 1
+    held = [RunWrite(run.saga_id, "w1", 1, (started("pay"),)) for run in runs]
+    assert await cost(store.write([*held, *(RunWrite(run.saga_id, "w1", 1, status="completed") for run in runs)])) == 1
+    assert await cost(store.renew("w1", [(run.saga_id, 1) for run in runs], 30)) == 1
+    assert await cost(store.claim("w1", 100, 30)) == 1
+    assert await cost(store.stats()) == 1
+
+
+async def test_rows_of_sagaz_with_a_status_that_ours_have_not_are_listed(store):
+    await store.insert([new("ours")], 30)
+    await store.save_foreign("theirs", "OrderSaga", "forward_recovery", "{}", {})
+    assert [run.saga_id for run in await store.find(RunFilter())] == ["theirs", "ours"]
+    assert [run.saga_id for run in await store.find(RunFilter(statuses=("pending", "pending")))] == ["ours"]
+
+
+async def _blocked(url: str) -> None:
+    """Wait until some connection to this database waits for a lock."""
+    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as observer:
+        query = (
+            "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock' "
+            "AND wait_event IN ('transactionid', 'tuple')"
+        )
+        async with asyncio.timeout(10):
+            while not await (await observer.execute(query)).fetchone():
+                pass

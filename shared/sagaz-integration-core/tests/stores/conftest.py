@@ -1,0 +1,58 @@
+"""The stores that the contract is tested on: another one is one more line in `STORES`."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from sagaz_integration_core.protocols import SagaStore
+from sagaz_integration_core.settings import Settings
+from sagaz_integration_core.stores.memory import MemoryStore
+from sagaz_integration_core.stores.postgres import PostgresStore
+from sagaz_integration_core.stores.sqlite import SQLiteStore
+
+
+@asynccontextmanager
+async def opened(store: SagaStore) -> AsyncIterator[SagaStore]:
+    await store.open()
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+@asynccontextmanager
+async def opened_postgres(url: str) -> AsyncIterator[SagaStore]:
+    settings = Settings(storage_url=url, schema=f"test_{secrets.token_hex(6)}", migrate=True)
+    async with opened(PostgresStore(settings)) as store:
+        yield store
+
+
+# Each makes an open, empty store, given a directory of its own, and fixtures.
+STORES: dict[str, Callable[[Path, pytest.FixtureRequest], AbstractAsyncContextManager[SagaStore]]] = {
+    "memory": lambda path, request: opened(MemoryStore()),
+    "sqlite": lambda path, request: opened(SQLiteStore(path / "sagaz.db")),
+    "postgres": lambda path, request: opened_postgres(request.getfixturevalue("shared_postgres_url")),
+}
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(params=STORES)
+async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[SagaStore]:
+    async with STORES[request.param](tmp_path, request) as store:
+        yield store
+
+
+@pytest.fixture
+async def sqlite_store(tmp_path: Path) -> AsyncIterator[SQLiteStore]:
+    store = SQLiteStore(tmp_path / "sagaz.db")
+    async with opened(store):
+        yield store

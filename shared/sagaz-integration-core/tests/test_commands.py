@@ -1,0 +1,232 @@
+"""What the commands say, on every embedded store, without any framework."""
+
+from __future__ import annotations
+
+import json
+import logging
+import subprocess
+import sys
+
+import pytest
+from sagaz import Saga, action, compensate
+
+from sagaz_integration_core import commands, working
+from sagaz_integration_core.errors import SagaNotRegistered, SettingsError, StoreUnavailable
+from sagaz_integration_core.lifecycle import SagazRuntime
+from sagaz_integration_core.protocols import StoreStats
+from sagaz_integration_core.settings import Settings
+from sagaz_integration_core.starts import start
+from sagaz_integration_core.stores.sqlite import SQLiteStore
+
+
+class OrderSaga(Saga):
+    saga_name = "order"
+
+    @action("ship", depends_on=["charge", "reserve"], pivot=True)
+    async def ship(self, ctx):
+        return {}
+
+    @action("charge", depends_on=["reserve"])
+    async def charge(self, ctx):
+        if ctx.get("decline"):
+            raise ValueError("declined")
+        return {}
+
+    @compensate("charge")
+    async def refund(self, ctx):
+        return None
+
+    @action("reserve")
+    async def reserve(self, ctx):
+        return {}
+
+
+@pytest.fixture
+def anyio_backend():
+    return "asyncio"
+
+
+@pytest.fixture
+def settings(tmp_path):
+    return Settings(storage_url=f"sqlite:///{tmp_path}/sagas.db", poll_seconds=0.05)
+
+
+def stats(**figures):
+    counts = dict.fromkeys(("pending", "executing", "compensating", "completed", "rolled_back", "failed"), 0)
+    return StoreStats(**{"counts": counts, "due": 0, "oldest_due_age": None, "live_workers": 0, **figures})
+
+
+# Listing.
+
+
+def test_a_listing_shows_steps_in_an_order_in_which_they_can_run():
+    listing = commands.list_sagas(SagazRuntime(Settings(), sagas=[OrderSaga]))
+    assert commands.list_text(listing, "here") == (
+        f"order  ({__name__}.OrderSaga)\n"
+        "  reserve\n"
+        "  charge   after reserve; compensated\n"
+        "  ship     after charge, reserve; pivot"
+    )
+    [saga] = json.loads(commands.as_json(listing))
+    assert saga["name"] == "order"
+    assert [step["name"] for step in saga["steps"]] == ["reserve", "charge", "ship"]
+
+
+def test_an_empty_listing_says_where_sagas_are_registered():
+    listing = commands.list_sagas(SagazRuntime(Settings()))
+    assert commands.list_text(listing, "SAGAZ['SAGAS']") == "No saga is registered. Add the classes to SAGAZ['SAGAS']."
+    assert commands.as_json(listing) == "[]"
+
+
+# Checking.
+
+
+async def test_a_runtime_that_is_not_open_is_opened_for_the_check_and_closed(settings):
+    runtime = SagazRuntime(settings)
+    health = await commands.check(runtime)
+    assert (health.healthy, health.reachable, health.migrated, health.problem) == (True, True, True, None)
+    assert not runtime.is_open
+    assert commands.check_text(health) == (
+        f"store      {settings.storage_url}\n"
+        "reachable  yes\n"
+        "tables     up to date\n"
+        "runs       0 pending, 0 executing, 0 compensating, 0 completed, 0 rolled_back, 0 failed\n"
+        "due        0\n"
+        "workers    0 alive\n"
+        "problem    none"
+    )
+
+
+async def test_a_runtime_that_is_open_stays_open(settings):
+    runtime = SagazRuntime(settings, sagas=[OrderSaga])
+    await runtime.open()
+    await start(runtime, OrderSaga, {})
+    health = await commands.check(runtime)
+    assert runtime.is_open
+    await runtime.close()
+    found = json.loads(commands.as_json(health))
+    assert (found["stats"]["counts"]["pending"], found["stats"]["due"], found["healthy"]) == (1, 1, True)
+    assert "due        1, the oldest for 0." in commands.check_text(health)
+
+
+async def test_a_store_that_cannot_be_reached_is_a_problem_and_no_exception(tmp_path):
+    runtime = SagazRuntime(Settings(storage_url=f"sqlite:///{tmp_path}/none/sagas.db"))
+    health = await commands.check(runtime)
+    assert (health.healthy, health.reachable, health.migrated, health.stats) == (False, False, False, None)
+    text = commands.check_text(health)
+    assert "reachable  no\ntables     unknown\nproblem    The SQLite store" in text
+
+
+async def test_the_check_of_a_memory_store_says_whose_memory_it_is():
+    health = await commands.check(SagazRuntime(Settings()))
+    assert "note       each process has a memory of its own" in commands.check_text(health)
+
+
+@pytest.mark.parametrize(
+    ("figures", "healthy"),
+    [
+        ({}, True),
+        ({"due": 3, "oldest_due_age": 59.0}, True),
+        ({"due": 3, "oldest_due_age": 61.0}, False),
+        ({"due": 3, "oldest_due_age": 61.0, "live_workers": 1}, True),
+    ],
+)
+async def test_work_that_nobody_does_is_a_problem(settings, monkeypatch, figures, healthy):
+    async def answer(self):
+        return stats(**figures)
+
+    monkeypatch.setattr(SQLiteStore, "stats", answer)
+    health = await commands.check(SagazRuntime(settings))
+    assert health.healthy is healthy
+    assert healthy or "3 runs are due, the oldest for 61 s, and no worker is alive" in health.problem
+
+
+async def test_failed_runs_are_counted_and_no_problem(settings, monkeypatch):
+    async def answer(self):
+        return stats(counts={**stats().counts, "failed": 2})
+
+    monkeypatch.setattr(SQLiteStore, "stats", answer)
+    health = await commands.check(SagazRuntime(settings))
+    assert health.healthy
+    assert "2 failed" in commands.check_text(health)
+
+
+# Migrating.
+
+
+async def test_embedded_stores_have_nothing_to_migrate(settings):
+    for given, kind in ((settings, "sqlite"), (Settings(), "memory")):
+        text = await commands.migrate(SagazRuntime(given))
+        assert text == f"Nothing to migrate: the {kind} store makes its own tables."
+
+
+async def test_a_server_that_is_away_is_an_error_without_the_password():
+    pytest.importorskip("psycopg")
+    runtime = SagazRuntime(Settings(storage_url="postgresql://me:secret@127.0.0.1:1/shop"))
+    with pytest.raises(StoreUnavailable) as caught:
+        await commands.migrate(runtime)
+    assert "secret" not in str(caught.value)
+
+
+# Working.
+
+
+async def work(runtime, **options):
+    said = []
+    ended = await working.work(runtime, tell=said.append, sagas_hint="HERE", worker_hint="INSIDE", **options)
+    return ended, said
+
+
+async def test_drain_executes_what_is_due_and_counts_it(settings):
+    runtime = SagazRuntime(settings, sagas=[OrderSaga])
+    await runtime.open()
+    for decline in (False, True, False):
+        await start(runtime, OrderSaga, {"decline": decline})
+    ended, said = await work(runtime, drain=True)
+    await runtime.close()
+    assert dict(ended) == {"completed": 2, "rolled_back": 1}
+    assert working.summary(ended) == "2 completed, 1 rolled_back"
+    assert said == ["Working on sqlite: order."]
+
+
+async def test_a_worker_on_memory_is_refused_with_the_two_ways_out():
+    runtime = SagazRuntime(Settings(), sagas=[OrderSaga])
+    await runtime.open()
+    with pytest.raises(SettingsError, match=r"SAGAZ_STORAGE_URL \(sqlite:///.*inside the application: INSIDE"):
+        await work(runtime)
+    await runtime.close()
+
+
+async def test_a_worker_without_sagas_is_refused(settings):
+    runtime = SagazRuntime(settings)
+    await runtime.open()
+    with pytest.raises(SagaNotRegistered, match="Add the classes to HERE"):
+        await work(runtime)
+    await runtime.close()
+
+
+def test_the_root_logger_is_configured_unless_the_application_did(monkeypatch):
+    monkeypatch.setattr(logging, "root", root := logging.RootLogger(logging.WARNING))
+    monkeypatch.setattr(logging.Logger, "root", root)
+    working.configure_logging()
+    [handler] = root.handlers
+    record = logging.makeLogRecord({"msg": "hello", "name": "shop", "levelname": "INFO"})
+    assert handler.filter(record)
+    assert handler.format(record).endswith("INFO shop [None None] hello")
+    working.configure_logging()
+    assert root.handlers == [handler]
+
+
+def test_a_step_that_never_returns_does_not_keep_the_process():
+    code = """
+import time
+from concurrent.futures import ThreadPoolExecutor
+from sagaz_integration_core.working import leave
+pool = ThreadPoolExecutor(1, thread_name_prefix="sagaz-step")
+pool.submit(time.sleep, 60)
+pool.shutdown(wait=False)
+print("bye", end="")
+leave(0)
+"""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=20)
+    assert (result.returncode, result.stdout) == (0, "bye")

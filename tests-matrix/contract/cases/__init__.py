@@ -1,0 +1,41 @@
+"""The cases by theme. A case's name says what a user may rely on; its docstring, where there is one, says why."""
+
+from __future__ import annotations
+
+from contract.case import cases_of
+from contract.cases import (
+    bad_input,
+    bad_sagas,
+    background,
+    compensation,
+    concurrency,
+    correlation,
+    deferred,
+    idempotency,
+    inline,
+    lifecycle,
+    shutdown,
+    transactions,
+    unusable_stores,
+)
+
+__all__ = ["CASES"]
+
+CASES = {
+    module.__name__.rpartition(".")[2]: cases_of(vars(module))
+    for module in (
+        lifecycle,
+        correlation,
+        inline,
+        background,
+        deferred,
+        compensation,
+        concurrency,
+        bad_input,
+        bad_sagas,
+        unusable_stores,
+        idempotency,
+        transactions,
+        shutdown,
+    )
+}

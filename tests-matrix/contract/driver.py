@@ -1,0 +1,237 @@
+"""What the contract asks of a framework: the one file that the author of a new driver has to read.
+
+A driver lives in ``contract/drivers/<name>.py`` and is a subclass of `Driver`, 50 to 150 lines long. It builds one
+small application **in its framework's own idiom**, with the plugin's public names only, as a user of that framework
+would write it, and says how to reach it. Cases never see the framework. To write one:
+
+1.  Set ``name`` and ``capabilities`` (see `CAPABILITIES`; a case that needs another one is skipped, loudly), and
+    ``package`` (the import name of the plugin; when it is not installed, the whole driver is skipped, loudly).
+2.  In ``build`` make the application from ``self.spec``, with these routes; ``start`` builds it anew and starts it up
+    as a server would. What goes wrong (a wrong setting, a badly declared saga, a store that cannot be opened) must come out of ``start`` as
+    the exception that the user's server would print, with nothing left open. Run system checks here, if the
+    framework has some, and raise what they report.
+
+    ==================================  ==================================================================
+    ``POST /inline/<saga>``             run it now with the JSON body as context: 200, `ran` (the run)
+    ``POST /background/<saga>``         run it after the answer: 202, `accepted` (saga_id)
+    ``POST /background/<saga>?then=raise``   the same, and then the endpoint raises `Boom`
+    ``POST /deferred/<saga>``           start it for a worker: 202, `accepted` (saga_id)
+    ``POST /joined/<saga>?then=commit``      only with "join_session": insert the row ``context["id"]`` into the
+                                        application's own table and start the saga in the same transaction, then
+                                        commit it; with ``then=rollback`` roll it back; with ``then=savepoint`` do
+                                        both in a savepoint, roll that back, and commit: 202, `accepted`
+    ``GET /whoami``                     200, `whoami()`
+    ``GET /stream``                     with "streaming": a streamed body with one piece for each of `pieces()`
+    ``GET /boom``                       raise `Boom`
+    ``WEBSOCKET /ws``                   with "websocket": accept, send `whoami()` as JSON text, close
+    ==================================  ==================================================================
+
+    ``<saga>`` is one of ``self.spec.routes``; make one route for each where the idiom is to declare the class
+    (FastAPI's dependencies), or look it up there where it is not. The body is parsed with the framework's own JSON
+    parser, **without** a schema, and what it gives is passed on as it is. The headers ``Idempotency-Key`` (inline and
+    deferred) and ``Run-Id`` (inline) are passed to the plugin as ``idempotency_key=`` and ``saga_id=``. What
+    a start or a run raises is answered with `told` (error): its status code and JSON. `Boom` is not caught.
+3.  Set ``self.runtime`` (the `SagazRuntime` that the plugin keeps for this application) and ``self.app`` (what
+    ``current_step().app`` is) before ``start`` returns. Look them up where the plugin keeps them; the only thing
+    that a driver may do with private names.
+4.  In ``stop`` shut the application down as a server would. Harmless when ``start`` failed or ``stop`` was called.
+    ``start`` may be called again afterwards.
+5.  In ``request`` send one `Ask` and return its `Answer`: `support.asgi.AsgiClient` and `support.wsgi.WsgiClient` do
+    it. Synchronous frameworks are called in threads, many at once; cases are ``async`` for everybody.
+6.  ``work`` runs a worker until nothing is due. By default one over ``self.runtime``; override it where the framework
+    has a command that can be called inside the process (Django's ``call_command("sagaz_worker", drain=True)``).
+
+Settings come as ``spec.options``: the names of `sagaz_integration_core.settings.Settings` in upper case (``{"STORAGE_URL":
+…, "LEASE_SECONDS": …}``) with real values, misspelled ones included. ``spec.environment()`` sets them as ``SAGAZ_…``
+variables within a ``with`` block, for frameworks that read the environment.
+
+Then add the class to ``contract/drivers/__init__.py``, and run ``pytest tests-matrix/contract -k <name>``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+from sagaz.integrations._base import SagaContextManager
+
+from sagaz_integration_core import context, errors
+from sagaz_integration_core.worker import Worker
+from support.answers import Answer, Ask
+
+if TYPE_CHECKING:
+    from sagaz import Saga
+
+    from sagaz_integration_core.lifecycle import SagazRuntime
+    from sagaz_integration_core.protocols import SagaStore
+    from sagaz_integration_core.runs import SagaRun
+
+__all__ = ["CAPABILITIES", "Boom", "Driver", "Spec", "accepted", "pieces", "ran", "told", "whoami"]
+
+T = TypeVar("T")
+
+CAPABILITIES = {
+    "inline": "a request can run a saga and answer with its result",
+    "background": "a request can start a saga that this process runs after the answer",
+    "deferred": "a request can start a saga for a worker",
+    "embedded_worker": "spec.worker=True runs a worker inside the application's process",
+    "streaming": "responses can be streamed",
+    "websocket": "there are WebSockets, and driver.websocket",
+    "disconnect": "an endpoint goes on when its client has left (Ask.leave)",
+    "join_session": "a start can join a transaction of the application's own database, which is the store's",
+    "lifespan": "a request that comes before start-up finds no open runtime, instead of opening it",
+    "header_name": "the name of the correlation header can be chosen",
+    "propagate": "the correlation id can be kept out of the sagas' contexts",
+}
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What a case wants of an application.
+
+    Attributes:
+        sagas: The classes to register when the application is built, in the framework's way.
+        routes: The classes that requests can name, registered or not.
+        options: Settings, the storage URL among them.
+        worker: Whether the application's process runs a worker too.
+        propagate: Whether the correlation id is put into the contexts of sagas.
+    """
+
+    options: Mapping[str, Any]
+    sagas: tuple[type[Saga], ...] = ()
+    routes: Mapping[str, type[Saga]] = field(default_factory=dict)
+    worker: bool = False
+    propagate: bool = True
+
+    @contextmanager
+    def environment(self) -> Iterator[None]:
+        """Set the options as environment variables within the block."""
+        before = dict(os.environ)
+        os.environ.update({f"SAGAZ_{name}": _as_text(value) for name, value in self.options.items()})
+        try:
+            yield
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
+
+
+def _as_text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+class Driver(ABC):
+    """One framework's application; see the module's docstring.
+
+    Attributes:
+        runtime: What the plugin keeps for the started application.
+        app: What ``current_step().app`` is in its steps.
+    """
+
+    name: ClassVar[str]
+    package: ClassVar[str]
+    capabilities: ClassVar[frozenset[str]]
+
+    runtime: SagazRuntime
+    app: Any
+
+    def __init__(self, spec: Spec) -> None:
+        self.spec = spec
+
+    @abstractmethod
+    def build(self) -> None:
+        """Make the application, and do not start it."""
+
+    @abstractmethod
+    async def start(self) -> None:
+        """Build the application and start it up."""
+
+    @abstractmethod
+    async def stop(self) -> None:
+        """Shut it down."""
+
+    @abstractmethod
+    async def request(self, ask: Ask) -> Answer:
+        """Send a request and return the whole answer."""
+
+    async def websocket(self, ask: Ask) -> tuple[dict[str, Any], list[Any]]:
+        """Open a WebSocket; return ASGI's accept message, and every JSON message until it was closed."""
+        raise NotImplementedError
+
+    async def own_rows(self) -> list[str]:
+        """Return the ids in the application's own table, with "join_session"."""
+        raise NotImplementedError
+
+    async def work(self) -> None:
+        """Run a worker until nothing is due."""
+        await self.in_runtime(lambda: Worker(self.runtime, drain=True).run())
+
+    async def ask(self, question: Callable[[SagaStore], Awaitable[T]]) -> T:
+        """Ask the application's own store something; on memory nobody else could."""
+
+        async def answer() -> T:
+            return await question(self.runtime.store)
+
+        return await self.in_runtime(answer)
+
+    async def in_runtime(self, work: Callable[[], Any]) -> Any:
+        """Do something on the event loop that the plugin keeps its runtime on, this one or another thread's."""
+        if self.runtime.loop is asyncio.get_running_loop():
+            return await work()
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work(), self.runtime.loop))
+
+
+# What endpoints answer, the same in every framework.
+
+
+class Boom(Exception):
+    """What an endpoint raises when it is asked to; nobody catches it."""
+
+
+_CODES: tuple[tuple[type[Exception], int], ...] = (
+    (errors.ContextValueError, 422),
+    (errors.IdempotencyConflict, 409),
+    (errors.RunInProgress, 409),
+    (errors.RunFailed, 409),
+    (errors.StoreUnavailable, 503),
+    (errors.RunInterrupted, 503),
+    (errors.RuntimeNotOpen, 503),
+    (errors.SagazError, 400),
+)
+
+
+def told(error: Exception) -> tuple[int, dict[str, Any]]:
+    """What a start or a run raised, as status code and JSON."""
+    status = next((code for kind, code in _CODES if isinstance(error, kind)), 500)
+    notes = list(getattr(error, "__notes__", ()))
+    return status, {
+        "error": type(error).__name__,
+        "message": str(error).encode("ascii", "backslashreplace").decode(),
+        "notes": notes,
+        "path": getattr(error, "path", ""),
+    }
+
+
+def ran(run: SagaRun) -> dict[str, Any]:
+    """What a run returned, as JSON."""
+    return {"saga_id": run.saga_id, "saga_name": run.saga_name, "status": run.status.value, "result": dict(run)}
+
+
+def accepted(saga_id: str) -> dict[str, Any]:
+    """A start, as JSON."""
+    return {"saga_id": saga_id}
+
+
+def whoami() -> dict[str, Any]:
+    """The request at hand, as our context and as sagaz's own see it."""
+    return {"ours": context.correlation_id(), "sagaz": SagaContextManager.get("correlation_id")}
+
+
+def pieces() -> Iterator[bytes]:
+    """The body of ``/stream``: the correlation id, as it is seen while each of three pieces is made."""
+    for _ in range(3):
+        yield f"{context.correlation_id()}\n".encode()

@@ -1,0 +1,130 @@
+"""FastAPI: a lifespan, dependencies and the middleware, as the tutorial writes them."""
+
+# Without `from __future__ import annotations`: endpoints are made in functions, where FastAPI finds no names for strings.
+
+from importlib.util import find_spec
+from typing import Annotated, Any
+
+from fastapi import BackgroundTasks, Depends, FastAPI, Header, Request, WebSocket
+from fastapi.responses import JSONResponse, StreamingResponse
+
+from contract.driver import Boom, Driver, accepted, pieces, ran, told, whoami
+from contract.drivers._orders import Orders
+from fastapi_sagaz import SagaContextMiddleware, SagaFactory, SagaStarter, create_lifespan, run_saga_background
+from fastapi_sagaz._apps import open_app
+from support.answers import Answer, Ask
+from support.asgi import AsgiClient
+
+__all__ = ["FastAPIDriver"]
+
+saga_factory = SagaFactory()
+Start = Annotated[SagaStarter, Depends()]
+Key = Annotated[str | None, Header(alias="Idempotency-Key")]
+RunId = Annotated[str | None, Header(alias="Run-Id")]
+
+
+class FastAPIDriver(Driver):
+    """One FastAPI application, called over ASGI in the test's own event loop."""
+
+    name = "fastapi"
+    package = "fastapi_sagaz"
+    capabilities = frozenset(
+        ("inline", "background", "deferred", "embedded_worker", "streaming", "websocket", "disconnect", "lifespan")
+        + ("header_name", "propagate")
+        + (("join_session",) if find_spec("sagaz_integration_core.sessions") and find_spec("sqlalchemy") else ())
+    )
+
+    def build(self) -> None:
+        """Make the application, without entering its lifespan: a request now comes too early."""
+        spec = self.spec
+        self.orders = Orders(spec.options["STORAGE_URL"])
+        lifespan = create_lifespan(spec.options, sagas=spec.sagas, worker=spec.worker, lifespan=self.orders.lifespan)
+        self.app = app = FastAPI(lifespan=lifespan)
+        app.add_middleware(SagaContextMiddleware, propagate_to_context=spec.propagate)
+        for name, saga_class in spec.routes.items():
+            _add_saga(app, name, saga_class, self.orders)
+        _add_others(app)
+        self.client = AsgiClient(app)
+
+    async def start(self) -> None:
+        self.build()
+        await self.client.startup()
+        self.runtime = open_app(self.app).runtime
+
+    async def stop(self) -> None:
+        await self.client.shutdown()
+
+    async def request(self, ask: Ask) -> Answer:
+        return await self.client.request(ask)
+
+    async def websocket(self, ask: Ask) -> tuple[dict[str, Any], list[Any]]:
+        return await self.client.websocket(ask)
+
+    async def own_rows(self) -> list[str]:
+        return await self.orders.ids()
+
+
+def _add_saga(app: FastAPI, name: str, saga_class: type, orders: Orders) -> None:
+    bound = Annotated[saga_class, Depends(saga_factory(saga_class))]
+
+    @app.post(f"/inline/{name}")
+    async def inline(request: Request, saga: bound, key: Key = None, run_id: RunId = None) -> JSONResponse:
+        try:
+            run = await saga.run(await request.json(), saga_id=run_id, idempotency_key=key)
+        except Exception as error:
+            return _told(error)
+        return JSONResponse(ran(run))
+
+    @app.post(f"/background/{name}")
+    async def background(request: Request, saga: bound, tasks: BackgroundTasks, then: str = "") -> JSONResponse:
+        try:
+            saga_id = await run_saga_background(tasks, saga, context=await request.json())
+        except Exception as error:
+            return _told(error)
+        if then == "raise":
+            raise Boom(saga_id)
+        return JSONResponse(accepted(saga_id), 202, background=tasks)
+
+    @app.post(f"/deferred/{name}")
+    async def deferred(request: Request, start: Start, key: Key = None) -> JSONResponse:
+        try:
+            saga_id = await start(saga_class, await request.json(), idempotency_key=key)
+        except Exception as error:
+            return _told(error)
+        return JSONResponse(accepted(saga_id), 202)
+
+    @app.post(f"/joined/{name}")
+    async def joined(request: Request, start: Start, then: str) -> JSONResponse:
+        context = await request.json()
+        try:
+            async with orders.transaction(then) as session:
+                await orders.add(session, context["id"])
+                saga_id = await start(saga_class, context, session=session)
+        except Exception as error:
+            return _told(error)
+        return JSONResponse(accepted(saga_id), 202)
+
+
+def _told(error: Exception) -> JSONResponse:
+    status, body = told(error)
+    return JSONResponse(body, status)
+
+
+def _add_others(app: FastAPI) -> None:
+    @app.get("/whoami")
+    async def who() -> dict[str, Any]:
+        return whoami()
+
+    @app.get("/stream")
+    async def stream() -> StreamingResponse:
+        return StreamingResponse(pieces(), media_type="text/plain")
+
+    @app.get("/boom")
+    async def boom() -> None:
+        raise Boom
+
+    @app.websocket("/ws")
+    async def ws(websocket: WebSocket) -> None:
+        await websocket.accept()
+        await websocket.send_json(whoami())
+        await websocket.close()

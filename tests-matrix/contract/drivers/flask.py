@@ -1,0 +1,179 @@
+"""Flask: the extension, Flask-SQLAlchemy for the application's own table, as the how-to writes them."""
+
+from __future__ import annotations
+
+import asyncio
+from importlib.util import find_spec
+from typing import Any
+
+from flask import Flask, Response, request
+
+from contract.driver import Boom, Driver, accepted, pieces, ran, told, whoami
+from flask_sagaz import SagazExtension
+from support.answers import Answer, Ask
+from support.wsgi import WsgiClient
+
+__all__ = ["FlaskDriver"]
+
+
+class FlaskDriver(Driver):
+    """One Flask application, called over WSGI, each request in a thread of its own."""
+
+    name = "flask"
+    package = "flask_sagaz"
+    capabilities = frozenset(
+        ("inline", "background", "deferred", "embedded_worker", "streaming", "header_name", "propagate")
+        + (("join_session",) if find_spec("flask_sqlalchemy") else ())
+    )
+
+    def build(self) -> None:
+        spec = self.spec
+        self.app = app = Flask("shop")
+        app.config.update({f"SAGAZ_{name}": value for name, value in spec.options.items()})
+        self.sagaz = SagazExtension(app, sagas=spec.sagas, worker=spec.worker, propagate_to_context=spec.propagate)
+        self.orders = Orders(app, spec.options["STORAGE_URL"])
+        _add_sagas(app, self.sagaz, spec.routes, self.orders)
+        _add_others(app)
+        self.client = WsgiClient(app)
+
+    async def start(self) -> None:
+        self.build()
+        await asyncio.to_thread(self._open)
+        self.runtime = self.app.extensions["sagaz"].process().get()
+
+    def _open(self) -> None:
+        with self.app.app_context():
+            # The first use opens the store, here and not in the first request, so that an error comes out here.
+            assert self.sagaz.config is not None
+
+    async def stop(self) -> None:
+        if hasattr(self, "runtime"):
+            await asyncio.to_thread(self._close)
+
+    def _close(self) -> None:
+        with self.app.app_context():
+            self.sagaz.close()
+        self.orders.close()
+
+    async def request(self, ask: Ask) -> Answer:
+        return await self.client.request(ask)
+
+    async def own_rows(self) -> list[str]:
+        return await asyncio.to_thread(self.orders.ids)
+
+
+class Orders:
+    """The application's own table, through Flask-SQLAlchemy; no connection is opened before it is used."""
+
+    def __init__(self, app: Flask, storage_url: str) -> None:
+        self.db: Any = None
+        self._app = app
+        if find_spec("flask_sqlalchemy") is not None and not storage_url.startswith("memory:"):
+            from flask_sqlalchemy import SQLAlchemy
+
+            app.config["SQLALCHEMY_DATABASE_URI"] = storage_url.replace("postgresql://", "postgresql+psycopg://")
+            self.db = SQLAlchemy(app)
+
+    def session(self) -> Any:
+        """Return the scoped session; the table is there."""
+        from sqlalchemy import event, text
+
+        engine = self.db.engine
+        if engine.dialect.name == "sqlite" and not event.contains(engine, "connect", _without_legacy_begin):
+            event.listen(engine, "connect", _without_legacy_begin)
+            event.listen(engine, "begin", _begin)
+        with engine.begin() as connection:
+            connection.execute(text("CREATE TABLE IF NOT EXISTS shop_order (id TEXT PRIMARY KEY)"))
+        return self.db.session
+
+    def add(self, id_: str) -> None:
+        from sqlalchemy import text
+
+        self.db.session.execute(text("INSERT INTO shop_order (id) VALUES (:id)"), {"id": id_})
+
+    def ids(self) -> list[str]:
+        from sqlalchemy import text
+
+        with self._app.app_context():
+            return list(self.session().scalars(text("SELECT id FROM shop_order")))
+
+    def close(self) -> None:
+        if self.db is not None:
+            with self._app.app_context():
+                self.db.engine.dispose()
+
+
+def _without_legacy_begin(connection: Any, record: Any) -> None:
+    connection.isolation_level = None
+
+
+def _begin(connection: Any) -> None:
+    connection.exec_driver_sql("BEGIN")
+
+
+def _add_sagas(app: Flask, sagaz: SagazExtension, routes: Any, orders: Orders) -> None:
+    @app.post("/inline/<saga>")
+    def inline(saga: str) -> Any:
+        try:
+            run = sagaz.run_sync(
+                sagaz.create_saga(routes[saga]),
+                request.get_json(),
+                saga_id=request.headers.get("Run-Id"),
+                idempotency_key=request.headers.get("Idempotency-Key"),
+            )
+        except Exception as error:
+            return _told(error)
+        return ran(run)
+
+    @app.post("/background/<saga>")
+    def background(saga: str) -> Any:
+        try:
+            saga_id = sagaz.run_background(sagaz.create_saga(routes[saga]), request.get_json())
+        except Exception as error:
+            return _told(error)
+        if request.args.get("then") == "raise":
+            raise Boom(saga_id)
+        return accepted(saga_id), 202
+
+    @app.post("/deferred/<saga>")
+    def deferred(saga: str) -> Any:
+        try:
+            saga_id = sagaz.start(
+                routes[saga], request.get_json(), idempotency_key=request.headers.get("Idempotency-Key")
+            )
+        except Exception as error:
+            return _told(error)
+        return accepted(saga_id), 202
+
+    @app.post("/joined/<saga>")
+    def joined(saga: str) -> Any:
+        session, context, then = orders.session(), request.get_json(), request.args["then"]
+        savepoint = session.begin_nested() if then == "savepoint" else None
+        try:
+            orders.add(context["id"])
+            saga_id = sagaz.start(routes[saga], context, session=session)
+        except Exception as error:
+            return _told(error)
+        if savepoint is not None:
+            savepoint.rollback()
+        (session.rollback if then == "rollback" else session.commit)()
+        return accepted(saga_id), 202
+
+
+def _told(error: Exception) -> Any:
+    status, body = told(error)
+    return body, status
+
+
+def _add_others(app: Flask) -> None:
+    @app.get("/whoami")
+    def who() -> Any:
+        return whoami()
+
+    @app.get("/stream")
+    def stream() -> Response:
+        return Response(pieces(), mimetype="text/plain")
+
+    @app.get("/boom")
+    def boom() -> None:
+        raise Boom

@@ -1,0 +1,188 @@
+"""The sagas of the cases, made anew for each site, and the ledger that their steps keep in memory."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import threading
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+from sagaz import Saga, action, compensate
+
+from sagaz_integration_core.steps import current_step
+
+__all__ = ["UNKEPT", "Declined", "Entry", "Shop"]
+
+Context = dict[str, Any]
+
+logger = logging.getLogger("contract.shop")
+
+UNKEPT: dict[str, Any] = {
+    "datetime": datetime(2026, 1, 1, tzinfo=UTC),
+    "decimal": Decimal("1.10"),
+    "bytes": b"x",
+    "set": {1},
+    "tuple": (1, 2),
+    "nan": math.nan,
+    "key": {1: "one"},
+    "object": object(),
+}
+"""What no store keeps as it is, by the name that a context asks for it with."""
+
+
+class Declined(Exception):
+    """The card was declined."""
+
+
+class Entry(NamedTuple):
+    """One call of a step."""
+
+    saga_id: str
+    step: str
+    phase: str
+    order: Any
+    key: str
+    attempt: int
+    correlation_id: str | None
+    app: Any
+    in_event_loop: bool
+
+    @property
+    def what(self) -> str:
+        return self.step if self.phase == "do" else f"undo {self.step}"
+
+
+class Shop:
+    """A ledger, a gate at which steps wait when their context says so, and the sagas that use both.
+
+    The context of an order may have ``fail`` (the step that fails), ``fail_undo`` (the one whose compensation fails)
+    and ``wait`` (the step that waits at the gate; ``undo <step>`` for a compensation).
+    """
+
+    def __init__(self) -> None:
+        self.ledger: list[Entry] = []
+        self.gate = threading.Event()
+        self.sagas: dict[str, type[Saga]] = {
+            "order": _order(self),
+            "parcel": _parcel(self),
+            "odd": _odd(self),
+            "names": _odd_names(self),
+        }
+
+    def calls(self, saga_id: str) -> list[str]:
+        """What was called for a run, in order."""
+        return [entry.what for entry in self.ledger if entry.saga_id == saga_id]
+
+    def note(self, ctx: Context) -> str:
+        """Write a call down, before it has any effect."""
+        try:
+            in_loop = asyncio.get_running_loop() is not None
+        except RuntimeError:
+            in_loop = False
+        step = current_step()
+        entry = Entry(
+            step.saga_id, step.step, step.phase, ctx.get("order"), step.idempotency_key, step.attempt,
+            step.correlation_id, step.app, in_loop,
+        )  # fmt: skip
+        self.ledger.append(entry)
+        logger.info("calling %s", entry.what)
+        return entry.what
+
+    async def visit(self, ctx: Context) -> None:
+        """An async step's work."""
+        what = self.note(ctx)
+        while ctx.get("wait") == what and not self.gate.is_set():
+            await asyncio.sleep(0.005)
+        _fail(ctx, what)
+
+    def visit_in_thread(self, ctx: Context) -> None:
+        """A plain step's work."""
+        what = self.note(ctx)
+        if ctx.get("wait") == what:
+            self.gate.wait(20)
+        _fail(ctx, what)
+
+
+def _fail(ctx: Context, what: str) -> None:
+    if ctx.get("fail") == what:
+        raise Declined(f"{what}: the card was declined")
+    if what == f"undo {ctx.get('fail_undo')}":
+        raise RuntimeError(f"{what}: the bank is closed")
+
+
+def _order(shop: Shop) -> type[Saga]:
+    class OrderSaga(Saga):
+        saga_name = "order"
+
+        @action("reserve")
+        async def reserve(self, ctx: Context) -> Context:
+            await shop.visit(ctx)
+            return {"reservation": f"r-{ctx.get('order')}"}
+
+        @compensate("reserve")
+        async def release(self, ctx: Context) -> None:
+            assert ctx["reservation"]
+            await shop.visit(ctx)
+
+        @action("charge", depends_on=["reserve"])
+        def charge(self, ctx: Context) -> None:
+            shop.visit_in_thread(ctx)
+            ctx["charged"] = [ctx["reservation"]]
+
+        @compensate("charge")
+        def refund(self, ctx: Context) -> None:
+            assert ctx["charged"]
+            shop.visit_in_thread(ctx)
+
+        @action("ship", depends_on=["charge"])
+        async def ship(self, ctx: Context) -> Context:
+            await shop.visit(ctx)
+            return {"parcel": f"p-{ctx.get('order')}"}
+
+        @compensate("ship")
+        async def recall(self, ctx: Context) -> None:
+            await shop.visit(ctx)
+
+    return OrderSaga
+
+
+def _parcel(shop: Shop) -> type[Saga]:
+    class ParcelSaga(Saga):
+        saga_name = "parcel"
+
+        @action("send")
+        async def send(self, ctx: Context) -> None:
+            await shop.visit(ctx)
+
+    return ParcelSaga
+
+
+def _odd(shop: Shop) -> type[Saga]:
+    class OddSaga(Saga):
+        saga_name = "odd"
+
+        @action("make")
+        async def make(self, ctx: Context) -> Context:
+            await shop.visit(ctx)
+            return {"made": {"here": UNKEPT[ctx["unkept"]]}}
+
+        @compensate("make")
+        async def unmake(self, ctx: Context) -> None:
+            await shop.visit(ctx)
+
+    return OddSaga
+
+
+def _odd_names(shop: Shop) -> type[Saga]:
+    class OddNamesSaga(Saga):
+        saga_name = "päckchen"
+
+        @action("schließe ab")
+        async def close(self, ctx: Context) -> Context:
+            await shop.visit(ctx)
+            return {"schlüssel": ctx["name"]}
+
+    return OddNamesSaga

@@ -1,0 +1,63 @@
+"""Why a call was made again: only ever because its outcome was in doubt, and somebody died or could not write."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from itertools import pairwise
+
+from storm.storm import Evidence
+from support.ledger import Line
+
+__all__ = ["UNRECORDED_SECONDS", "repetitions", "visits"]
+
+UNRECORDED_SECONDS = 2.0
+"""How long the end of a step may stay unrecorded while the database is up: a shared commit on a busy machine."""
+
+Visit = list[Line]
+
+
+def visits(lines: list[Line]) -> list[Visit]:
+    """Split a run's lines into what each process noted in each of its attempts, the earliest first."""
+    found: dict[tuple[int, int], Visit] = defaultdict(list)
+    for line in lines:
+        found[line.pid, line.attempt].append(line)
+    return sorted(found.values(), key=lambda visit: visit[0].at)
+
+
+def repetitions(evidence: Evidence, lines: list[Line]) -> Iterator[tuple[str, bool]]:
+    """Yield, for each call of a run that was made again, why, and whether that is allowed."""
+    calls: dict[tuple[str, str], list[Line]] = defaultdict(list)
+    for line in lines:
+        if line.event == "begin":
+            calls[line.call].append(line)
+    for begins in calls.values():
+        for one, again in pairwise(begins):
+            yield _reason(evidence, lines, one, again)
+
+
+def _reason(evidence: Evidence, lines: list[Line], one: Line, again: Line) -> tuple[str, bool]:
+    own = [line for line in lines if (line.pid, line.attempt) == (one.pid, one.attempt) and line.at >= one.at]
+    last = [line for line in own if line.call == one.call][-1]
+    what = f"{one.step} {one.phase} of {one.saga_id}"
+    if own[-1].call != one.call:
+        return f"{what}: repeated although its process had gone on to {own[-1].step} {own[-1].phase}", False
+    if (one.pid, one.attempt) == (again.pid, again.attempt):
+        return f"{what}: called twice in one attempt", False
+    if last.event == "cancelled":
+        return "its process gave it up", True
+    died = evidence.deaths.get(one.pid)
+    if died is not None and died < again.at:
+        if last.event in ("begin", "suicide"):
+            return "its process was killed inside it", True
+        if died - last.at <= UNRECORDED_SECONDS:
+            return "its process was killed before the end was recorded", True
+    if any(down < again.at and last.at < up + UNRECORDED_SECONDS for down, up in evidence.outages):
+        return "the database was away before the end was recorded", True
+    return f"{what}: {last.event} at {last.at:.3f} in {one.pid}, again at {again.at:.3f}, died {died}", False
+
+
+def reasons(evidence: Evidence, by_saga: dict[str, list[Line]]) -> tuple[Counter[str], list[str]]:
+    """Count the allowed reasons, and list everything else."""
+    found = [reason for lines in by_saga.values() for reason in repetitions(evidence, lines)]
+    return Counter(why for why, allowed in found if allowed), [why for why, allowed in found if not allowed]

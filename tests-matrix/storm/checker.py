@@ -1,0 +1,142 @@
+"""What a storm must have left intact; every check returns the contradictions that it found, and nothing is sampled."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+
+from sagaz_integration_core.protocols import FINISHED, RunRecord
+from storm.attribution import reasons, visits
+from storm.plan import STEPS, Order
+from storm.storm import Evidence
+from support.ledger import Line
+
+__all__ = ["CHECKS", "by_saga", "contradictions"]
+
+
+def by_saga(evidence: Evidence) -> dict[str, list[Line]]:
+    """Return the ledger's lines of each run."""
+    found: dict[str, list[Line]] = defaultdict(list)
+    for line in evidence.lines:
+        found[line.saga_id].append(line)
+    return found
+
+
+def order_of(evidence: Evidence, run: RunRecord) -> Order:
+    return evidence.sent[json.loads(run.context)["number"]].order
+
+
+def acknowledged_starts_have_ended(evidence: Evidence) -> Iterator[str]:
+    runs = {run.saga_id: run for run in evidence.runs}
+    for sent in evidence.sent:
+        if len(set(sent.saga_ids)) > 1:
+            yield f"{sent.order.key} was acknowledged under several ids: {sent.saga_ids}"
+        for saga_id in set(sent.saga_ids):
+            run = runs.get(saga_id)
+            if run is None:
+                yield f"{sent.order.key} was acknowledged as {saga_id}, and there is no such run"
+            elif run.status not in FINISHED:
+                yield f"{sent.order.key} ({saga_id}) is still {run.status}"
+
+
+def no_run_was_invented(evidence: Evidence) -> Iterator[str]:
+    """A run is there because somebody was told so, or because somebody was told nothing."""
+    counts = Counter(order_of(evidence, run).number for run in evidence.runs)
+    for run in evidence.runs:
+        sent = evidence.sent[order_of(evidence, run).number]
+        if counts[sent.order.number] > 1:
+            yield f"{sent.order.key} has {counts[sent.order.number]} runs, one of them {run.saga_id}"
+        known = run.saga_id in sent.saga_ids or sent.unanswered
+        if not known and not _may_be_committed(evidence, sent.refusals):
+            yield f"{sent.order.key} has the run {run.saga_id}, and was answered {sent.saga_ids or sent.refusals}"
+    for saga_id in by_saga(evidence).keys() - {run.saga_id for run in evidence.runs}:
+        yield f"steps of {saga_id} were called, and there is no such run"
+
+
+def _may_be_committed(evidence: Evidence, refusals: list[tuple[float, int, str]]) -> bool:
+    """Whether the answer to a commit was lost: the database died while it was asked."""
+    return any(down - 5 < at < up + 5 for at, _, _ in refusals for down, up in evidence.outages)
+
+
+def no_two_processes_were_inside_one_run(evidence: Evidence) -> Iterator[str]:
+    for saga_id, lines in by_saga(evidence).items():
+        for one, other in pairwise(visits(lines)):
+            left = _left_at(evidence, one)
+            if left is None:
+                yield f"{saga_id}: process {one[0].pid} never left {one[-1].step}, and {other[0].pid} came"
+            elif left > other[0].at:
+                yield f"{saga_id}: process {other[0].pid} came {left - other[0].at:.3f} s before {one[0].pid} left"
+
+
+def _left_at(evidence: Evidence, visit: list[Line]) -> float | None:
+    if visit[-1].event in ("begin", "suicide"):
+        return evidence.deaths.get(visit[-1].pid)
+    return visit[-1].at
+
+
+def repeated_calls_were_in_doubt(evidence: Evidence) -> Iterator[str]:
+    yield from reasons(evidence, by_saga(evidence))[1]
+
+
+def final_statuses_are_truthful(evidence: Evidence) -> Iterator[str]:
+    lines = by_saga(evidence)
+    for run in evidence.runs:
+        order = order_of(evidence, run)
+        if run.status != order.outcome:
+            yield f"{order.key} ({run.saga_id}) ended as {run.status}, planned was {order.outcome}: {run.error}"
+        else:
+            for said in _untrue(order, lines[run.saga_id]):
+                yield f"{order.key} ({run.saga_id}) ended as {run.status}, but {said}"
+
+
+def _untrue(order: Order, lines: list[Line]) -> Iterator[str]:
+    """Compare the ledger with what the final status says; repeated calls are another check's."""
+    called = {line.call for line in lines if line.event == "begin"}
+    ended = {line.call for line in lines if line.event == "end"}
+    failed = {line.call for line in lines if line.event == "failed"}
+    done = STEPS[: STEPS.index(order.fails)] if order.fails else STEPS
+    undone = done if order.fails else ()
+    expected_end = {(step, "do") for step in done} | {(step, "undo") for step in undone if step != order.broken}
+    expected_failure = {(order.fails, "do")} if order.fails else set()
+    expected_failure |= {(order.broken, "undo")} if order.broken else set()
+    if ended != expected_end:
+        yield f"these calls ended: {sorted(ended)}, and these should have: {sorted(expected_end)}"
+    if failed != expected_failure:
+        yield f"these calls failed: {sorted(failed)}, and these should have: {sorted(expected_failure)}"
+    if called != expected_end | expected_failure:
+        yield f"these were called too: {sorted(called - expected_end - expected_failure)}"
+    first = list(dict.fromkeys(line.call for line in lines if line.event == "begin"))
+    forward, backward = [s for s, phase in first if phase == "do"], [s for s, phase in first if phase == "undo"]
+    if forward != [*STEPS][: len(forward)] or backward != [*reversed(undone)]:
+        yield f"its steps were called in the order {first}"
+
+
+def the_last_processes_left_when_asked(evidence: Evidence) -> Iterator[str]:
+    for code in evidence.exit_codes:
+        if code not in (0, -15):
+            yield f"a process left with {code} after SIGTERM"
+
+
+def no_process_died_of_itself(evidence: Evidence) -> Iterator[str]:
+    """Except that a program cannot start while the database is away."""
+    for pid, at, code in evidence.exits:
+        if not any(down - 1 < at < up + 10 for down, up in evidence.outages):
+            yield f"process {pid} left by itself with {code}"
+
+
+CHECKS: tuple[Callable[[Evidence], Iterator[str]], ...] = (
+    acknowledged_starts_have_ended,
+    no_run_was_invented,
+    no_two_processes_were_inside_one_run,
+    repeated_calls_were_in_doubt,
+    final_statuses_are_truthful,
+    the_last_processes_left_when_asked,
+    no_process_died_of_itself,
+)
+
+
+def contradictions(evidence: Evidence) -> dict[str, list[str]]:
+    """Return what every check found."""
+    return {check.__name__: list(check(evidence)) for check in CHECKS}

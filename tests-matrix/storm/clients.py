@@ -1,0 +1,104 @@
+"""The clients of a storm: they send every order when it is due, and note what they were answered."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import httpx
+
+from storm.plan import Order
+
+__all__ = ["Clients", "Sent"]
+
+_TIMEOUT = 15.0
+_PAUSE = 0.1
+_UNSENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+
+
+@dataclass
+class Sent:
+    """What became of an order, as its client knows.
+
+    Attributes:
+        saga_ids: Those of all acknowledgements, each a 2xx answer; more than one is a bug.
+        unanswered: How many requests got no answer: their run may exist or not.
+        refusals: The times at which other answers came, with their status and text.
+    """
+
+    order: Order
+    began: float = 0.0
+    ended: float = 0.0
+    saga_ids: list[str] = field(default_factory=list)
+    unanswered: int = 0
+    refusals: list[tuple[float, int, str]] = field(default_factory=list)
+
+    @property
+    def acknowledged(self) -> bool:
+        return bool(self.saga_ids)
+
+
+class Clients:
+    """Sends orders to any of the servers."""
+
+    def __init__(self, orders: Sequence[Order], ports: Sequence[int]) -> None:
+        self.sent = [Sent(order) for order in orders]
+        self._http = [
+            httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=_TIMEOUT, trust_env=False) for port in ports
+        ]
+        self._stop = threading.Event()
+
+    def send_all(self, began: float) -> None:
+        """Send everything, each order when it is due after ``began``, and wait for the last answer."""
+        with ThreadPoolExecutor(32, thread_name_prefix="client") as clients:
+            for sent in self.sent:
+                if self._stop.wait(max(0.0, began + sent.order.due - time.monotonic())):
+                    return
+                clients.submit(self._send, sent).add_done_callback(lambda done: done.result())
+
+    def stop(self) -> None:
+        """Send nothing more."""
+        self._stop.set()
+
+    def close(self) -> None:
+        for client in self._http:
+            client.close()
+
+    def _send(self, sent: Sent) -> None:
+        sent.began = time.monotonic()
+        attempt = sent.order.number
+        while not self._stop.is_set():
+            attempt += 1
+            if not self._try(sent, self._http[attempt % len(self._http)]):
+                # The connection was refused: nothing was sent. Another server may be there.
+                self._stop.wait(_PAUSE)
+            elif sent.acknowledged or not sent.order.insists:
+                break
+            else:
+                self._stop.wait(_PAUSE)
+        sent.ended = time.monotonic()
+
+    def _try(self, sent: Sent, server: httpx.Client) -> bool:
+        """Send it once; False when it cannot have arrived."""
+        order = sent.order
+        try:
+            answer = server.post(f"/{order.kind}", json=order.context, headers={"Idempotency-Key": order.key})
+        except _UNSENT:
+            return False
+        except httpx.TransportError:
+            sent.unanswered += 1
+            return True
+        if answer.is_success:
+            sent.saga_ids.append(answer.json()["saga_id"])
+        else:
+            sent.refusals.append((time.monotonic(), answer.status_code, answer.text[:500]))
+        return True
+
+    def save(self, path: Path) -> None:
+        """Write what the clients know."""
+        path.write_text("".join(json.dumps(asdict(sent)) + "\n" for sent in self.sent))

@@ -1,0 +1,58 @@
+"""The FastAPI application of the storm, served by uvicorn and worked on by ``fastapi-sagaz worker``."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+from uuid import uuid4
+
+from fastapi import BackgroundTasks, Depends, FastAPI, Header, Request
+from fastapi.responses import JSONResponse
+from sagaz import Saga
+
+from fastapi_sagaz import (
+    RunInterrupted,
+    RuntimeNotOpen,
+    SagaContextMiddleware,
+    SagaFactory,
+    SagaStarter,
+    StoreUnavailable,
+    create_lifespan,
+    run_saga_background,
+)
+from storm.sagas import PlannedError, StormSaga
+
+app = FastAPI(lifespan=create_lifespan(sagas=[StormSaga]))
+app.add_middleware(SagaContextMiddleware)
+
+Bound = Annotated[Saga, Depends(SagaFactory()(StormSaga))]
+Key = Annotated[str, Header(alias="Idempotency-Key")]
+
+
+@app.exception_handler(StoreUnavailable)
+@app.exception_handler(RuntimeNotOpen)
+async def unavailable(request: Request, error: Exception) -> JSONResponse:
+    return JSONResponse({"error": str(error)}, 503)
+
+
+@app.get("/up")
+async def up() -> None: ...
+
+
+@app.post("/inline")
+async def inline(context: dict[str, Any], saga: Bound) -> dict[str, str]:
+    saga_id = str(uuid4())
+    try:
+        await saga.run(context, saga_id=saga_id)
+    except (PlannedError, RunInterrupted):
+        pass  # It ended as planned, or goes on elsewhere: recorded in either case.
+    return {"saga_id": saga_id}
+
+
+@app.post("/background", status_code=202)
+async def background(context: dict[str, Any], saga: Bound, tasks: BackgroundTasks, key: Key) -> dict[str, str]:
+    return {"saga_id": await run_saga_background(tasks, saga, context, idempotency_key=key)}
+
+
+@app.post("/deferred", status_code=202)
+async def deferred(context: dict[str, Any], start: Annotated[SagaStarter, Depends()], key: Key) -> dict[str, str]:
+    return {"saga_id": await start(StormSaga, context, idempotency_key=key)}

@@ -1,0 +1,137 @@
+"""The processes of a storm: started, killed by their pid, started again, and asked to leave at the end."""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+
+from storm.plan import Plan
+from support.programs import Program, environment, free_port
+from support.waiting import until_true
+
+__all__ = ["Fleet", "Framework"]
+
+_PACE = {
+    "SAGAZ_LEASE_SECONDS": "3",
+    "SAGAZ_RENEW_SECONDS": "0.5",
+    "SAGAZ_POLL_SECONDS": "0.2",
+    "SAGAZ_BACKOFF_SECONDS": "0.1",
+    "SAGAZ_BACKOFF_MAX_SECONDS": "1",
+    "SAGAZ_MAX_FAILURES": "200",
+    "SAGAZ_DRAIN_SECONDS": "20",
+    "SAGAZ_LOGGING": "false",
+    "SAGAZ_METRICS": "false",
+}
+
+
+@dataclass(frozen=True)
+class Framework:
+    """How a framework's programs are started.
+
+    Attributes:
+        serve: The command that serves the application, given a loopback port.
+        work: The command that runs a worker until it is told to stop.
+        migrate: The command that creates the tables, if one is needed; run once, before everything else.
+        ready: What the server and the worker write to their logs, each at its start, when they are at work.
+        env: What its programs need besides the SAGAZ settings.
+    """
+
+    serve: Callable[[int], list[str]]
+    work: list[str]
+    ready: tuple[str, str]
+    migrate: list[str] | None = None
+    env: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class Fleet:
+    """All processes of a storm, in slots: first the workers, then the servers.
+
+    Attributes:
+        kills: Pid and time of every SIGKILL that was sent.
+        exits: Pid, time and exit code of every process that ended by itself, without SIGKILL.
+    """
+
+    plan: Plan
+    framework: Framework
+    folder: Path
+    storage_url: str
+    kills: list[tuple[int, float]] = field(default_factory=list)
+    exits: list[tuple[int, float, int]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        ledger = str(self.folder / "ledger")
+        self._env = environment(**_PACE, **self.framework.env, SAGAZ_STORAGE_URL=self.storage_url, STORM_LEDGER=ledger)
+        self._lock = threading.Lock()
+        self.ports = [free_port() for _ in range(self.plan.webs)]
+        web, worker = self.framework.ready
+        work = [self._program(self.framework.work, f"worker-{n}", worker) for n in range(self.plan.workers)]
+        serve = [self._program(self.framework.serve(port), f"web-{n}", web) for n, port in enumerate(self.ports)]
+        self.slots = [*work, *serve]
+
+    def _program(self, command: list[str], name: str, ready: str = "") -> Program:
+        return Program(command, self.folder / f"{name}.log", self._env, ready)
+
+    def start(self) -> None:
+        """Start everything, and return when every server answers."""
+        if self.framework.migrate is not None:
+            migration = self._program(self.framework.migrate, "migrate")
+            migration.start()
+            assert migration.wait(60) == 0, migration.tail()
+        for program in self.slots:
+            program.start()
+        for port in self.ports:
+            until_true(lambda port=port: self._is_up(port), f"a server answers on port {port}", 40)
+
+    def _is_up(self, port: int) -> bool:
+        try:
+            return httpx.get(f"http://127.0.0.1:{port}/up", trust_env=False, timeout=5).is_success
+        except httpx.TransportError:
+            return False
+
+    def kill(self, victim: int) -> None:
+        """SIGKILL the process in a slot, or in the next one that is at work, and start another one.
+
+        Killing Python while it imports would prove nothing, and on a busy machine nobody would ever get to work.
+        """
+        with self._lock:
+            for program in [*self.slots[victim:], *self.slots[:victim]]:
+                if program.exitcode is None and program.is_ready:
+                    self.kills.append((program.pid, time.monotonic()))
+                    program.kill()
+                    program.start()
+                    return
+
+    def tend(self) -> None:
+        """Start again what ended by itself: by a crash in a saga, or because the database was away."""
+        with self._lock:
+            for program in self.slots:
+                code = program.exitcode
+                if code is not None:
+                    if code != -signal.SIGKILL:
+                        self.exits.append((program.pid, time.monotonic(), code))
+                    program.start()
+
+    def leave(self) -> list[int]:
+        """SIGTERM everything, and return the exit codes."""
+        with self._lock:
+            for program in self.slots:
+                program.signal(signal.SIGTERM)
+            return [program.wait(40) for program in self.slots]
+
+    def close(self) -> None:
+        """Leave no process behind, whatever has happened."""
+        for program in self.slots:
+            program.close()
+
+    def save(self) -> None:
+        """Write the kills beside the ledger."""
+        told = {"kills": self.kills, "exits": self.exits}
+        (self.folder / "kills.json").write_text(json.dumps(told, indent=1))

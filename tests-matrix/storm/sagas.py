@@ -1,0 +1,85 @@
+"""The saga of the storm: four steps that note their beginning and end in the ledger, and fail or crash as planned."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+from sagaz import Saga, action, compensate
+
+from sagaz_integration_core.steps import current_step
+from storm.plan import STEPS
+from support import ledger
+
+__all__ = ["PlannedError", "StormSaga"]
+
+Context = dict[str, Any]
+
+LEDGER = Path(os.environ.get("STORM_LEDGER", "ledger"))
+
+
+class PlannedError(Exception):
+    """The step was to fail."""
+
+
+async def do(ctx: Context) -> Context:
+    step = current_step().step
+    async with _noted():
+        await asyncio.sleep(ctx["pause"])
+        if ctx["fails"] == step:
+            raise PlannedError(step)
+    return {step: "done"}
+
+
+async def undo(ctx: Context) -> None:
+    step = current_step().step
+    assert ctx[step] == "done", "what the step returned is there, also in another process"
+    async with _noted():
+        if step in ctx["crashes"]:
+            _crash_once()
+        await asyncio.sleep(ctx["pause"])
+        if ctx["broken"] == step:
+            raise PlannedError(f"undo {step}")
+
+
+class _noted:  # noqa: N801 - reads as what it does
+    """Notes the beginning and the end of a call, and whether it failed or was given up."""
+
+    async def __aenter__(self) -> None:
+        ledger.append(LEDGER, "begin")
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
+        ledger.append(LEDGER, "end" if kind is None else "failed" if issubclass(kind, Exception) else "cancelled")
+
+
+def _crash_once() -> None:
+    """Kill this process, if no process has died here before."""
+    step = current_step()
+    marker = LEDGER.with_name(f"crashed-{step.saga_id}-{step.step}")
+    try:
+        os.close(os.open(marker, os.O_CREAT | os.O_EXCL))
+    except FileExistsError:
+        return
+    ledger.append(LEDGER, "suicide")
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _methods() -> dict[str, Any]:
+    methods: dict[str, Any] = {}
+    for index, name in enumerate(STEPS):
+
+        async def forward(self: Saga, ctx: Context) -> Context:
+            return await do(ctx)
+
+        async def backward(self: Saga, ctx: Context) -> None:
+            await undo(ctx)
+
+        methods[f"do_{name}"] = action(name, depends_on=list(STEPS[max(0, index - 1) : index]))(forward)
+        methods[f"undo_{name}"] = compensate(name)(backward)
+    return methods
+
+
+StormSaga = type("StormSaga", (Saga,), {"saga_name": "storm", "__doc__": "Four steps in a row.", **_methods()})

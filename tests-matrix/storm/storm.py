@@ -1,0 +1,179 @@
+"""One storm from beginning to end: start everything, let it rage, let it calm down, and hand over what was seen."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sagaz_integration_core.protocols import ACTIVE, RunFilter, RunRecord
+from sagaz_integration_core.settings import Settings
+from sagaz_integration_core.stores import create_store
+from storm.clients import Clients, Sent
+from storm.fleet import Fleet, Framework
+from storm.plan import Plan
+from support import ledger
+from support.waiting import until
+
+__all__ = ["Evidence", "rage"]
+
+_CALM_SECONDS = 90.0
+
+
+@dataclass
+class Evidence:
+    """What was seen of a storm, for the checks and the summary.
+
+    Attributes:
+        deaths: When each process died by SIGKILL, its own or ours.
+        outages: When the database was away.
+        exits: Pid, time and exit code of processes that ended otherwise, before they were asked to.
+        exit_codes: Those after SIGTERM, at the end.
+        phases: When each phase ended, in seconds after the beginning.
+    """
+
+    plan: Plan
+    sent: list[Sent]
+    runs: list[RunRecord]
+    lines: list[ledger.Line]
+    deaths: dict[int, float]
+    outages: list[tuple[float, float]]
+    exits: list[tuple[int, float, int]]
+    exit_codes: list[int]
+    kills: int
+    phases: dict[str, float]
+    logs: dict[str, str] = field(default_factory=dict)
+
+
+async def rage(
+    plan: Plan,
+    framework: Framework,
+    folder: Path,
+    storage_url: str,
+    restart_database: Callable[[], None] | None = None,
+) -> Evidence:
+    """Run a storm.
+
+    Args:
+        folder: Where ledger, logs and notes are written; copied to SAGAZ_STORM_DIR at the end, whatever the end is.
+        restart_database: Crashes the database and starts it again; called ``plan.restarts`` times.
+    """
+    phases: dict[str, float] = {}
+    fleet = Fleet(plan, framework, folder, storage_url)
+    clients = Clients(plan.orders(), fleet.ports)
+    try:
+        fleet.start()
+        began = time.monotonic()
+        outages = _storm(plan, fleet, clients, restart_database or (lambda: None), began)
+        phases["every client was answered"] = time.monotonic() - began
+        clients.save(folder / "requests.jsonl")
+        runs = await _calm(fleet, storage_url)
+        phases["every run had ended"] = time.monotonic() - began
+        exit_codes = fleet.leave()
+        phases["every process had left"] = time.monotonic() - began
+        lines = ledger.read(folder / "ledger")
+        deaths = {line.pid: line.at for line in lines if line.event == "suicide"} | dict(fleet.kills)
+        return Evidence(
+            plan, clients.sent, runs, lines, deaths, outages, fleet.exits, exit_codes, len(fleet.kills),
+            phases, {log.stem: log.read_text(errors="replace") for log in folder.glob("*.log")},
+        )  # fmt: skip
+    finally:
+        clients.stop()
+        fleet.close()
+        clients.close()
+        fleet.save()
+        _keep(folder)
+
+
+def _storm(
+    plan: Plan, fleet: Fleet, clients: Clients, restart: Callable[[], None], began: float
+) -> list[tuple[float, float]]:
+    """Send, kill and restart side by side until the storm's time is over, and then until every client has its answer."""
+    over, answered = threading.Event(), threading.Event()
+    outages: list[tuple[float, float]] = []
+    with _beside(lambda: _tend(fleet, answered), answered), _beside(lambda: clients.send_all(began), None):
+        with (
+            _beside(lambda: _kill(plan, fleet, over), over),
+            _beside(lambda: _restart(plan, restart, began, outages, over), None),
+        ):
+            over.wait(max(0.0, began + plan.seconds - time.monotonic()))
+    return outages
+
+
+@contextmanager
+def _beside(work: Callable[[], None], over: threading.Event | None) -> Iterator[None]:
+    """Do something in a thread during the block, which waits for its end (``over`` asks for it) and raises its error."""
+    raised: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            work()
+        except BaseException as error:
+            raised.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield
+    finally:
+        if over is not None:
+            over.set()
+        thread.join()
+    if raised:
+        raise raised[0]
+
+
+def _kill(plan: Plan, fleet: Fleet, over: threading.Event) -> None:
+    for pause, victim in plan.kills():
+        if over.wait(pause):
+            return
+        fleet.kill(victim)
+
+
+def _tend(fleet: Fleet, over: threading.Event) -> None:
+    while not over.wait(0.1):
+        fleet.tend()
+
+
+def _restart(
+    plan: Plan, restart: Callable[[], None], began: float, outages: list[tuple[float, float]], over: threading.Event
+) -> None:
+    for at in plan.restart_times():
+        if over.wait(max(0.0, began + at - time.monotonic())):
+            return
+        down = time.monotonic()
+        restart()
+        outages.append((down, time.monotonic()))
+
+
+async def _calm(fleet: Fleet, storage_url: str) -> list[RunRecord]:
+    """Wait without kills until no run is active, and return all runs."""
+    store = create_store(Settings(storage_url=storage_url))
+    await store.open()
+
+    async def ended() -> bool:
+        fleet.tend()
+        return not await store.find(RunFilter(statuses=ACTIVE, limit=1))
+
+    try:
+        await until(ended, "every run has a final status", _CALM_SECONDS)
+        runs: list[RunRecord] = []
+        while page := await store.find(RunFilter(limit=500, before=_position(runs))):
+            runs.extend(page)
+        return runs
+    finally:
+        await store.close()
+
+
+def _position(runs: list[RunRecord]) -> tuple:
+    return (runs[-1].created_at, runs[-1].saga_id) if runs else None  # type: ignore[return-value]
+
+
+def _keep(folder: Path) -> None:
+    if kept := os.environ.get("SAGAZ_STORM_DIR"):
+        shutil.copytree(folder, Path(kept) / folder.name, dirs_exist_ok=True)

@@ -1,0 +1,1 @@
+"""What contract, kills and storm share; nothing here knows a framework."""

