@@ -25,6 +25,7 @@ from sagaz_integration_core.settings import Settings
 from sagaz_integration_core.step_threads import StepThreads
 from sagaz_integration_core.steps import followed
 from sagaz_integration_core.stores import create_store
+from sagaz_integration_core.tasks import cancel_all
 
 if TYPE_CHECKING:
     from sagaz_integration_core._upstream.mirror import Mirror
@@ -129,7 +130,7 @@ class SagazRuntime:
             self.store, self.owner, lease_seconds=settings.lease_seconds, renew_seconds=settings.renew_seconds
         )
         keeper = self.loop.create_task(self.leases.run(), name="sagaz-leases")
-        stack.push_async_callback(_cancel, keeper)
+        stack.push_async_callback(cancel_all, [keeper])
 
     async def begin(self, app_state: Any = None) -> None:
         """Start the embedded worker, if there is to be one; called when the application's resources are ready."""
@@ -294,8 +295,3 @@ def _with_store_of(config: Any, settings: Settings) -> Settings:
 
 def _step_threads(settings: Settings) -> Executor:
     return StepThreads(settings.sync_threads)
-
-
-async def _cancel(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    await asyncio.wait([task])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from sagaz_integration_core import codec
@@ -18,7 +18,7 @@ from sagaz_integration_core.errors import (
 from sagaz_integration_core.events import EventLog
 from sagaz_integration_core.journal import Journal
 from sagaz_integration_core.leases import Lease
-from sagaz_integration_core.protocols import ClaimedRun, EventWrite, RunStatus
+from sagaz_integration_core.protocols import ClaimedRun, EventWrite, RunRecord, RunStatus, StepRecord
 from sagaz_integration_core.texts import error_text
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from sagaz_integration_core._upstream.engine import Engine
     from sagaz_integration_core.lifecycle import SagazRuntime
 
-__all__ = ["RunExecution", "SagaRun"]
+__all__ = ["RunExecution", "SagaRun", "values_of"]
 
 
 class SagaRun(dict[str, Any]):
@@ -53,6 +53,15 @@ class SagaRun(dict[str, Any]):
 
     def __repr__(self) -> str:
         return f"<SagaRun {self.saga_name} {self.saga_id} {self.status.value}: {dict.__repr__(self)}>"
+
+
+def values_of(record: RunRecord, steps: Iterable[StepRecord]) -> dict[str, Any]:
+    """Return a run's context as its journal tells it: the input, and what its steps have added so far."""
+    values = codec.decode(record.context)
+    for step in steps:
+        if step.phase == "do" and step.status == "done" and step.result:
+            values.update(codec.decode(step.result))
+    return values
 
 
 class RunExecution:

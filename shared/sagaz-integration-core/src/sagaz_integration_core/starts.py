@@ -14,7 +14,7 @@ from sagaz_integration_core import codec
 from sagaz_integration_core.context import current
 from sagaz_integration_core.errors import IdempotencyConflict, RunFailed, RunInProgress, SagazError
 from sagaz_integration_core.protocols import FINISHED, ClaimedRun, Inserted, NewRun
-from sagaz_integration_core.runs import RunExecution, SagaRun
+from sagaz_integration_core.runs import RunExecution, SagaRun, values_of
 
 if TYPE_CHECKING:
     from sagaz import Saga
@@ -254,9 +254,5 @@ async def finished_run(runtime: SagazRuntime, saga_id: str) -> SagaRun:
         raise RunInProgress(f"Run {saga_id} has not ended yet; ask for its status instead of starting it again.")
     if record.status != "completed":
         raise RunFailed(f"Run {saga_id} of saga {record.saga_name!r} ended as {record.status}: {record.error}")
-    values = codec.decode(record.context)
-    for step in await runtime.store.load_steps(saga_id):
-        if step.phase == "do" and step.result:
-            values.update(codec.decode(step.result))
-    values["saga_id"] = saga_id
+    values = {**values_of(record, await runtime.store.load_steps(saga_id)), "saga_id": saga_id}
     return SagaRun(values, saga_id=saga_id, saga_name=record.saga_name, status="completed")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from sagaz_integration_core.errors import StoreUnavailable
 from sagaz_integration_core.relay import Relay
 from sagaz_integration_core.runs import RunExecution, SagaRun
+from sagaz_integration_core.tasks import cancel_all
 
 if TYPE_CHECKING:
     from sagaz_integration_core.lifecycle import SagazRuntime
@@ -79,9 +80,7 @@ class Worker:
             if self._relay is not None and self._drain:
                 await self._relay.publish_all()
         finally:
-            for helper in helpers:
-                helper.cancel()
-            await asyncio.wait(helpers)
+            await cancel_all(helpers)
             await self._heartbeat(0)
 
     async def _work(self) -> None:
@@ -128,9 +127,7 @@ class Worker:
         try:
             await asyncio.wait([*running, *own], return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in own:
-                task.cancel()
-            await asyncio.wait(own)
+            await cancel_all(own)
 
     async def _beat(self) -> None:
         while True:

@@ -18,14 +18,25 @@ def anyio_backend():
     return "asyncio"
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-def storage_url(request, tmp_path):
+def _url(request, tmp_path):
+    if request.param == "postgres":
+        return request.getfixturevalue("postgres_url")
     return "memory://" if request.param == "memory" else f"sqlite:///{tmp_path / 'sagaz.db'}"
 
 
-@pytest.fixture
-def settings(storage_url):
-    return Settings(storage_url=storage_url, poll_seconds=0.05, backoff_seconds=0.01, drain_seconds=5)
+def _settings(url):
+    return Settings(storage_url=url, migrate=True, poll_seconds=0.05, backoff_seconds=0.01, drain_seconds=5)
+
+
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
+def settings(request, tmp_path):
+    return _settings(_url(request, tmp_path))
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def shared_settings(request, tmp_path):
+    """Of stores that more than one process, or runtime, can see."""
+    return _settings(_url(request, tmp_path))
 
 
 @asynccontextmanager

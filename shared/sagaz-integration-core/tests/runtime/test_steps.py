@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 
 import pytest
@@ -266,8 +267,8 @@ async def test_parallel_steps_each_keep_their_own_result(runtime):
 
     result = await bind(runtime, Wide).run({})
     assert (result["a"], result["b"]) == (1, 2)
-    results = {s.step: s.result for s in await runtime.store.load_steps(result.saga_id)}
-    assert results == {"a": '{"a":1}', "b": '{"b":2}'}
+    results = {s.step: json.loads(s.result) for s in await runtime.store.load_steps(result.saga_id)}
+    assert results == {"a": {"a": 1}, "b": {"b": 2}}
 
 
 def test_current_step_outside_a_step_says_so():

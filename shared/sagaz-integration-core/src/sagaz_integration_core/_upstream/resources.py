@@ -40,13 +40,15 @@ def settings_for(settings: Settings, config: Any) -> Settings:
 
 
 def _implied_url(storage: Any) -> str | None:
-    kind = type(storage).__name__
-    if kind == "InMemorySagaStorage":
+    # By name: sagaz's storages import their drivers, which need not be installed.
+    kinds = {base.__name__ for base in type(storage).__mro__}
+    if "InMemorySagaStorage" in kinds:
         return None
-    if kind == "PostgreSQLSagaStorage":
+    if "PostgreSQLSagaStorage" in kinds:
         return str(storage.connection_string)
-    if kind == "SQLiteSagaStorage" and storage.db_path != ":memory:":
+    if "SQLiteSagaStorage" in kinds and storage.db_path != ":memory:":
         return f"sqlite:///{storage.db_path}"
+    kind = type(storage).__name__
     raise SettingsError(
         f"SagaConfig has a {kind}, which keeps no journal of steps. Say where runs are to be kept with "
         "SAGAZ_STORAGE_URL (postgresql://…, sqlite:///…, or memory:// to accept that a restart forgets them); "

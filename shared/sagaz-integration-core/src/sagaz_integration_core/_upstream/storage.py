@@ -10,6 +10,7 @@ from sagaz.core.types import SagaStatus, SagaStepStatus
 
 from sagaz_integration_core import codec
 from sagaz_integration_core.protocols import FINISHED, FOREIGN, RunFilter, RunRecord, RunStatus, SagaStore, StepRecord
+from sagaz_integration_core.runs import values_of
 
 __all__ = ["StoreSagaStorage"]
 
@@ -55,7 +56,8 @@ class StoreSagaStorage(SagaStorage):
         record = await self._store.load(saga_id)
         if record is None:
             return None
-        return {**_summary(record), "steps": _steps(await self._store.load_steps(saga_id))}
+        steps = await self._store.load_steps(saga_id)
+        return {**_summary(record), "context": values_of(record, steps), "steps": _steps(steps)}
 
     async def delete_saga_state(self, saga_id: str) -> bool:
         """Delete a finished or foreign run."""

@@ -1,0 +1,90 @@
+"""Mistakes in a saga class that sagaz passes over in silence are found when it is registered."""
+
+from __future__ import annotations
+
+import pytest
+from sagaz import Saga, action, compensate
+
+from sagaz_integration_core._upstream.definitions import describe
+from sagaz_integration_core.errors import SagaDefinitionError, SagaNotRegistered
+from sagaz_integration_core.registry import SagaRegistry
+
+
+def saga(**methods):
+    return type("Shop", (Saga,), methods)
+
+
+def work():
+    async def work(self, ctx):
+        return None
+
+    return work
+
+
+async def needs_two(self, ctx, results):
+    return None
+
+
+async def yields(self, ctx):
+    yield 1
+
+
+@pytest.mark.parametrize(
+    ("saga_class", "message"),
+    [
+        (saga(a=action("charge")(work()), b=compensate("chrage")(work())), "compensates 'chrage'.*Did you mean 'charge'"),
+        (saga(a=action("a", depends_on=["reserv"])(work()), b=action("reserve")(work())), "Did you mean 'reserve'"),
+        (saga(a=action("same")(work()), b=action("same")(work())), "both step 'same'"),
+        (saga(a=action("a")(work()), b=compensate("a")(work()), c=compensate("a")(work())), "both compensate 'a'"),
+        (saga(a=action("a", depends_on=["b"])(work()), b=action("b", depends_on=["a"])(work())), "in a circle"),
+        (saga(_a=action("a")(work())), "ignores private methods"),
+        (saga(a=action("a")(work()), b=compensate("a")(needs_two)), "requires the arguments ctx, results"),
+        (saga(a=action("a")(yields)), "yields; a step returns a dict or None"),
+        (saga(a=action("")(work())), "must be 1 to 200 printable characters"),
+        (saga(saga_name="x" * 201, a=action("a")(work())), "saga_name is .* it must be 1 to 200"),
+    ],
+    ids=["typo", "dependency", "twice", "two undo", "circle", "private", "arity", "generator", "empty", "long"],
+)
+def test_a_class_that_cannot_run_as_written_is_refused_with_the_reason(saga_class, message):
+    with pytest.raises(SagaDefinitionError, match=message):
+        SagaRegistry([saga_class])
+
+
+def test_two_classes_with_one_name_are_refused():
+    first, second = saga(a=action("a")(work())), saga(a=action("a")(work()))
+    with pytest.raises(SagaDefinitionError, match="Two sagas are named 'Shop'"):
+        SagaRegistry([first, second])
+
+
+def test_registering_a_class_again_is_harmless_and_a_factory_may_come_later():
+    shop = saga(a=action("a")(work()))
+    registry = SagaRegistry([shop, shop])
+    made = shop()
+    registry.add((shop, lambda: made))
+    registry.add(shop)
+    assert registry.get("Shop").create() is made
+
+
+def test_a_factory_that_makes_something_else_is_refused():
+    shop = saga(a=action("a")(work()))
+    registry = SagaRegistry([(shop, lambda: object())])
+    with pytest.raises(SagaDefinitionError, match="returned a object; it must return a new Shop"):
+        registry.get("Shop").create()
+
+
+def test_an_unknown_name_tells_the_known_ones_and_where_to_add_one():
+    registry = SagaRegistry([saga(a=action("a")(work()))], hint="SAGAZ['SAGAS']")
+    with pytest.raises(SagaNotRegistered) as caught:
+        registry.get("Shpo")
+    message = str(caught.value)
+    assert "Did you mean 'Shop'?" in message
+    assert "Registered: Shop." in message
+    assert "SAGAZ['SAGAS']" in message
+
+
+def test_steps_are_described_dependencies_first():
+    shop = saga(b=action("b", depends_on=["a"], pivot=True)(work()), a=action("a")(work()), undo=compensate("a")(work()))
+    assert [(s.name, s.depends_on, s.compensated, s.pivot) for s in describe(shop)] == [
+        ("a", (), True, False),
+        ("b", ("a",), False, True),
+    ]

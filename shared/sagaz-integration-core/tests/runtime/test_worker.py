@@ -1,0 +1,356 @@
+"""What workers do with runs that nobody executes: claim, keep, give back, give up."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+from sagaz import Saga, action, compensate
+
+from sagaz_integration_core import starts
+from sagaz_integration_core.binding import bind
+from sagaz_integration_core.errors import RunInterrupted, StoreUnavailable
+from sagaz_integration_core.protocols import RunFilter
+from sagaz_integration_core.steps import current_step
+from sagaz_integration_core.stores import create_store
+from sagaz_integration_core.worker import Worker
+
+
+def one_step(work, name="one-step"):
+    class OneStep(Saga):
+        saga_name = name
+
+        @action("work")
+        async def work(self, ctx):
+            return await work(ctx)
+
+    return OneStep
+
+
+async def nothing(ctx):
+    return None
+
+
+async def drained(runtime, **options):
+    worker = Worker(runtime, drain=True, **options)
+    async with asyncio.timeout(20):
+        await worker.run()
+    return worker
+
+
+async def test_a_started_run_is_executed_by_an_embedded_worker(settings, opened, ended):
+    async with opened(settings, worker=True) as runtime:
+        saga_id = await starts.start(runtime, one_step(nothing), {"n": 1})
+        assert (await ended(runtime, saga_id)).status == "completed"
+
+
+async def test_a_draining_worker_executes_what_is_due_and_returns(shared_settings, opened):
+    running, most = 0, 0
+
+    async def work(ctx):
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        await asyncio.sleep(0.01)
+        running -= 1
+
+    saga = one_step(work)
+    async with opened(shared_settings, sagas=[saga]) as runtime:
+        await starts.start_many(runtime, saga, [{"n": n} for n in range(25)])
+        worker = await drained(runtime, concurrency=4)
+        assert worker.ended == {"completed": 25}
+        assert most == 4
+
+
+async def test_a_run_that_is_not_due_yet_is_left_alone(shared_settings, opened):
+    from datetime import UTC, datetime, timedelta
+
+    async with opened(shared_settings) as runtime:
+        tomorrow = datetime.now(UTC) + timedelta(days=1)
+        saga_id = await starts.start(runtime, one_step(nothing), {}, not_before=tomorrow)
+        assert (await drained(runtime)).ended == {}
+        assert (await runtime.store.load(saga_id)).status == "pending"
+
+
+async def test_an_unknown_saga_is_tried_again_later_and_ends_as_failed_with_its_name(settings, opened, ended):
+    """A deployment may be rolling: another worker may know it, and this one may after its restart."""
+    settings = replace(settings, max_failures=3)
+    async with opened(settings, sagas=[one_step(nothing, "orders")], worker=True) as runtime:
+        known = one_step(nothing, "order")
+        saga_id = await starts.start(runtime, known, {})
+        runtime.registry._by_name.pop("order")
+        record = await ended(runtime, saga_id)
+    assert (record.status, record.failures, record.attempt) == ("failed", 2, 3)
+    assert "No saga named 'order' is registered. Did you mean 'orders'?" in record.error
+
+
+async def test_a_factory_that_fails_once_costs_one_failure_and_no_run(settings, opened, ended):
+    made = []
+    saga = one_step(nothing)
+
+    def make():
+        made.append(1)
+        if len(made) == 1:
+            raise ConnectionError("collaborator is away")
+        return saga()
+
+    async with opened(settings, sagas=[(saga, make)], worker=True) as runtime:
+        saga_id = await starts.start(runtime, saga, {})
+        record = await ended(runtime, saga_id)
+    assert (record.status, record.failures) == ("completed", 1)
+    assert not record.error, "a completed run does not show an old error"
+
+
+async def test_draining_lets_runs_end_within_the_grace_period(settings, opened, ended):
+    entered, go = asyncio.Event(), asyncio.Event()
+
+    async def work(ctx):
+        entered.set()
+        await go.wait()
+
+    async with opened(settings, worker=True) as runtime:
+        saga_id = await starts.start(runtime, one_step(work), {})
+        await entered.wait()
+        asyncio.get_running_loop().call_later(0.05, go.set)
+        await runtime.drain()
+        assert (await runtime.store.load(saga_id)).status == "completed"
+
+
+async def test_draining_gives_the_rest_back_at_no_cost_and_another_worker_resumes_it(shared_settings, opened):
+    entered = asyncio.Event()
+    calls = []
+
+    class TwoSteps(Saga):
+        @action("first")
+        async def first(self, ctx):
+            calls.append("first")
+
+        @action("second", depends_on=["first"])
+        async def second(self, ctx):
+            calls.append(current_step().attempt)
+            entered.set()
+            if current_step().attempt == 1:
+                await asyncio.Event().wait()
+
+    async with opened(replace(shared_settings, drain_seconds=0), worker=True) as runtime:
+        run = asyncio.create_task(bind(runtime, TwoSteps).run({}))
+        await entered.wait()
+    with pytest.raises(RunInterrupted, match="shutting down"):
+        await run
+    async with opened(shared_settings, sagas=[TwoSteps]) as runtime:
+        [record] = await runtime.store.find(RunFilter())
+        assert (record.status, record.failures, record.lease_owner) == ("pending", 0, None)
+        await drained(runtime)
+        [record] = await runtime.store.find(RunFilter())
+    assert (record.status, record.failures) == ("completed", 0)
+    assert calls == ["first", 1, 2], "what was done is not done again"
+
+
+async def test_a_lease_is_renewed_while_its_run_goes_on(shared_settings, opened):
+    settings = replace(shared_settings, lease_seconds=0.4, renew_seconds=0.1)
+    seen = asyncio.Event()
+
+    async def work(ctx):
+        async with asyncio.timeout(10):
+            first = (await runtime.store.load(current_step().saga_id)).lease_expires_at
+            while (await runtime.store.load(current_step().saga_id)).lease_expires_at <= first:
+                await asyncio.sleep(0.01)
+        seen.set()
+
+    async with opened(settings) as runtime:
+        await bind(runtime, one_step(work)).run({})
+    assert seen.is_set()
+
+
+class Unwilling:
+    """A store that can be told to be away."""
+
+    def __init__(self, store, *methods):
+        self._store, self._methods, self.away = store, methods, False
+
+    def __getattr__(self, name):
+        attribute = getattr(self._store, name)
+        if name not in self._methods:
+            return attribute
+
+        async def call(*args):
+            if self.away:
+                raise StoreUnavailable("The store is away.")
+            return await attribute(*args)
+
+        return call
+
+
+async def test_a_process_that_cannot_renew_stops_its_steps_before_the_lease_ends(shared_settings, opened, ended):
+    settings = replace(shared_settings, lease_seconds=0.5, renew_seconds=0.1)
+    stopped = []
+
+    async def work(ctx):
+        if current_step().attempt > 1:
+            return
+        first.store.away = True
+        try:
+            await asyncio.Event().wait()
+        finally:
+            record = await other.store.load(current_step().saga_id)
+            stopped.append(record.attempt)
+
+    def unwilling(settings):
+        return Unwilling(create_store(settings), "renew", "write")
+
+    saga = one_step(work)
+    async with opened(settings, open_store=unwilling) as first, opened(settings, sagas=[saga], worker=True) as other:
+        with pytest.raises(RunInterrupted, match="renewed"):
+            await bind(first, saga).run({})
+        [record] = await other.store.find(RunFilter())
+        record = await ended(other, record.saga_id)
+    assert stopped == [1], "its step was cancelled while the lease was still its own"
+    assert (record.status, record.attempt, record.failures) == ("completed", 2, 1)
+
+
+async def test_a_short_outage_of_the_store_only_delays_a_run(settings, opened):
+    def unwilling(settings):
+        return Unwilling(create_store(settings), "write")
+
+    calls = []
+
+    class TwoSteps(Saga):
+        @action("first")
+        async def first(self, ctx):
+            calls.append("first")
+            runtime.store.away = True
+            asyncio.get_running_loop().call_later(0.15, setattr, runtime.store, "away", False)
+
+        @compensate("first")
+        async def undo(self, ctx):
+            calls.append("undo")
+
+        @action("second", depends_on=["first"])
+        async def second(self, ctx):
+            calls.append("second")
+
+    async with opened(settings, open_store=unwilling) as runtime:
+        result = await bind(runtime, TwoSteps).run({})
+    assert (result.status.value, calls) == ("completed", ["first", "second"])
+
+
+async def test_a_store_that_stays_away_stops_the_run_without_compensating(settings, opened):
+    settings = replace(settings, lease_seconds=0.4, renew_seconds=0.1)
+
+    def unwilling(settings):
+        return Unwilling(create_store(settings), "write", "renew")
+
+    calls = []
+
+    class TwoSteps(Saga):
+        @action("first")
+        async def first(self, ctx):
+            runtime.store.away = True
+
+        @compensate("first")
+        async def undo(self, ctx):
+            calls.append("undo")
+
+        @action("second", depends_on=["first"])
+        async def second(self, ctx):
+            calls.append("second")
+
+    async with opened(settings, open_store=unwilling) as runtime:
+        with pytest.raises(RunInterrupted):
+            await bind(runtime, TwoSteps).run({})
+        assert calls == []
+        runtime.store.away = False
+
+
+async def test_a_run_whose_process_died_too_often_ends_as_failed(shared_settings, opened, ended):
+    settings = replace(shared_settings, max_failures=2)
+    saga = one_step(nothing)
+    async with opened(settings, sagas=[saga]) as runtime:
+        saga_id = await starts.start(runtime, saga, {})
+        for n in range(3):
+            assert await runtime.store.claim(f"dead-{n}", 1, 0.0)
+        worker = await drained(runtime)
+        record = await runtime.store.load(saga_id)
+    assert worker.ended == {"failed": 1}
+    assert "Given up after" in record.error
+
+
+class TestRollingDeployments:
+    """Two versions of a saga, as the workers of a rolling deployment have them."""
+
+    @staticmethod
+    def version(steps, calls, *, fail=None):
+        def make(name):
+            async def work(self, ctx):
+                calls.append(name)
+                if name == fail:
+                    raise ValueError(f"{name} fails")
+
+            async def undo(self, ctx):
+                calls.append(f"undo {name}")
+
+            return action(name, depends_on=steps[steps.index(name) - 1 : steps.index(name)])(work), compensate(name)(
+                undo
+            )
+
+        body = {"saga_name": "rolling"}
+        for name in steps:
+            body[name], body[f"undo_{name}"] = make(name)
+        return type("Rolling", (Saga,), body)
+
+    async def interrupted_after(self, settings, opened, steps, calls, last):
+        """A run of the old version that stopped right before ``last``."""
+        reached = asyncio.Event()
+        old = self.version(steps, calls)
+
+        async def block(saga, ctx):
+            reached.set()
+            await asyncio.Event().wait()
+
+        setattr(old, last, action(last, depends_on=[steps[steps.index(last) - 1]])(block))
+        async with opened(replace(settings, drain_seconds=0)) as runtime:
+            run = asyncio.create_task(bind(runtime, old).run({}))
+            await reached.wait()
+        with pytest.raises(RunInterrupted):
+            await run
+
+    async def test_a_gained_step_runs_and_what_was_done_is_not_done_again(self, shared_settings, opened):
+        calls = []
+        await self.interrupted_after(shared_settings, opened, ["a", "b"], calls, "b")
+        new = self.version(["a", "x", "b"], calls)
+        async with opened(shared_settings, sagas=[new]) as runtime:
+            assert (await drained(runtime)).ended == {"completed": 1}
+        assert calls == ["a", "x", "b"]
+
+    async def test_a_lost_step_backs_off_for_a_worker_that_has_it_and_ends_as_failed(self, shared_settings, opened):
+        calls = []
+        await self.interrupted_after(shared_settings, opened, ["a", "b", "c"], calls, "c")
+        new = self.version(["a", "c"], calls)
+        settings = replace(shared_settings, max_failures=2)
+        async with opened(settings, sagas=[new], worker=True) as runtime:
+            async with asyncio.timeout(20):
+                while not (found := await runtime.store.find(RunFilter(statuses=("failed",)))):
+                    await asyncio.sleep(0.01)
+        assert "has the steps b, which saga 'rolling' has not in this deployment" in found[0].error
+        assert calls == ["a", "b"]
+
+    async def test_a_rollback_is_complete_although_the_class_gained_a_step(self, shared_settings, opened):
+        calls = []
+        old = self.version(["a", "b", "c"], calls, fail="c")
+        reached = asyncio.Event()
+
+        async def block(saga, ctx):
+            reached.set()
+            await asyncio.Event().wait()
+
+        old.undo_b = compensate("b")(block)
+        async with opened(replace(shared_settings, drain_seconds=0)) as runtime:
+            run = asyncio.create_task(bind(runtime, old).run({}))
+            await reached.wait()
+        with pytest.raises(RunInterrupted):
+            await run
+        new = self.version(["x", "a", "b", "c"], calls)
+        async with opened(shared_settings, sagas=[new]) as runtime:
+            assert (await drained(runtime)).ended == {"rolled_back": 1}
+        assert calls == ["a", "b", "c", "undo b", "undo a"]
