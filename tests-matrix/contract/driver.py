@@ -6,10 +6,10 @@ would write it, and says how to reach it. Cases never see the framework. To writ
 
 1.  Set ``name`` and ``capabilities`` (see `CAPABILITIES`; a case that needs another one is skipped, loudly), and
     ``package`` (the import name of the plugin; when it is not installed, the whole driver is skipped, loudly).
-2.  In ``build`` make the application from ``self.spec``, with these routes; ``start`` builds it anew and starts it up
-    as a server would. What goes wrong (a wrong setting, a badly declared saga, a store that cannot be opened) must come out of ``start`` as
-    the exception that the user's server would print, with nothing left open. Run system checks here, if the
-    framework has some, and raise what they report.
+2.  In ``build`` make the application from ``self.spec``, with the routes below; ``start`` builds it anew and starts it
+    up as a server would. What goes wrong (a wrong setting, a badly declared saga, a store that cannot be opened) must
+    come out of ``start`` as the exception that the user's server would print, with nothing left open. Run system
+    checks here, if the framework has some, and raise what they report.
 
     ==================================  ==================================================================
     ``POST /inline/<saga>``             run it now with the JSON body as context: 200, `ran` (the run)
@@ -41,8 +41,8 @@ would write it, and says how to reach it. Cases never see the framework. To writ
 6.  ``work`` runs a worker until nothing is due. By default one over ``self.runtime``; override it where the framework
     has a command that can be called inside the process (Django's ``call_command("sagaz_worker", drain=True)``).
 
-Settings come as ``spec.options``: the names of `sagaz_integration_core.settings.Settings` in upper case (``{"STORAGE_URL":
-…, "LEASE_SECONDS": …}``) with real values, misspelled ones included. ``spec.environment()`` sets them as ``SAGAZ_…``
+Settings come as ``spec.options``: the names of `sagaz_integration_core.settings.Settings` in upper case, real values
+(``{"STORAGE_URL": …, "LEASE_SECONDS": 5}``), misspelled ones included. ``spec.environment()`` sets them as ``SAGAZ_…``
 variables within a ``with`` block, for frameworks that read the environment.
 
 Then add the class to ``contract/drivers/__init__.py``, and run ``pytest tests-matrix/contract -k <name>``.

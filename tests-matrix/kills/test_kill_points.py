@@ -1,4 +1,4 @@
-"""SIGKILL at every point of a saga of four steps, in every way of running one; a second process ends what the first left.
+"""SIGKILL at every point of a saga of four steps, in every way of running it; another process ends what is left.
 
 One run is held at each point (before, inside and after each step and each compensation), all in one process, which is
 then killed from outside: the state that each run is left in is the one that a death at its point leaves.
@@ -93,7 +93,7 @@ def check(run: RunRecord, lines: list[Line], died: int) -> list[str]:
         == Counter(line.call for line in lines if line.event == "begin"),
         f"it was undone in the order {undone}": list(dict.fromkeys(undone)) == [*reversed(done)],
         "a call was repeated under another key": len(keys) == len({call for call, _ in keys}),
-        "two processes were inside it at once": first[-1].at < later[0].at if later else moment == "after",
+        "two processes were inside it at once": first[-1].at < later[0].at,
         "the attempts do not tell the processes apart": {line.attempt for line in first} == {1}
         and {line.attempt for line in later} <= {2},
         f"its attempt is {run.attempt}, its failures {run.failures}": (run.attempt, run.failures) == (2, 1),

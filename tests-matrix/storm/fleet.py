@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import threading
 import time
@@ -41,6 +42,7 @@ class Framework:
         migrate: The command that creates the tables, if one is needed; run once, before everything else.
         ready: What the server and the worker write to their logs, each at its start, when they are at work.
         env: What its programs need besides the SAGAZ settings.
+        forks: Whether the server forks processes that do its work: one of those is killed, and it replaces it.
     """
 
     serve: Callable[[int], list[str]]
@@ -48,6 +50,7 @@ class Framework:
     ready: tuple[str, str]
     migrate: list[str] | None = None
     env: Mapping[str, str] = field(default_factory=dict)
+    forks: bool = False
 
 
 @dataclass
@@ -103,11 +106,20 @@ class Fleet:
         """
         with self._lock:
             for program in [*self.slots[victim:], *self.slots[:victim]]:
-                if program.exitcode is None and program.is_ready:
-                    self.kills.append((program.pid, time.monotonic()))
-                    program.kill()
-                    program.start()
+                if program.exitcode is None and program.is_ready and self._kill(program):
                     return
+
+    def _kill(self, program: Program) -> bool:
+        if not self.framework.forks or self.slots.index(program) < self.plan.workers:
+            self.kills.append((program.pid, time.monotonic()))
+            program.kill()
+            program.start()
+            return True
+        victim = next(iter(program.children()), None)
+        if victim is not None:
+            self.kills.append((victim, time.monotonic()))
+            os.kill(victim, signal.SIGKILL)
+        return victim is not None
 
     def tend(self) -> None:
         """Start again what ended by itself: by a crash in a saga, or because the database was away."""

@@ -99,7 +99,7 @@ class Plan:
         broken = dice.choice(done) if done and dice.random() < 0.1 else None
         kind = dice.choice(_KINDS)
         due = number * self.seconds / self.sagas
-        return Order(number, kind, due, fails, crashes, broken, kind != "inline" and dice.random() < 0.6)
+        return Order(number, kind, due, fails, crashes, broken, kind != "inline" and dice.random() < 0.9)
 
     def kills(self) -> Iterator[tuple[float, int]]:
         """Yield the pause before each kill, and which process is its victim."""

@@ -45,7 +45,7 @@ async def undo(ctx: Context) -> None:
             raise PlannedError(f"undo {step}")
 
 
-class _noted:  # noqa: N801 - reads as what it does
+class _noted:
     """Notes the beginning and the end of a call, and whether it failed or was given up."""
 
     async def __aenter__(self) -> None:

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from sagaz_integration_core.protocols import ACTIVE, RunFilter, RunRecord
@@ -47,7 +47,6 @@ class Evidence:
     exit_codes: list[int]
     kills: int
     phases: dict[str, float]
-    logs: dict[str, str] = field(default_factory=dict)
 
 
 async def rage(
@@ -80,7 +79,7 @@ async def rage(
         deaths = {line.pid: line.at for line in lines if line.event == "suicide"} | dict(fleet.kills)
         return Evidence(
             plan, clients.sent, runs, lines, deaths, outages, fleet.exits, exit_codes, len(fleet.kills),
-            phases, {log.stem: log.read_text(errors="replace") for log in folder.glob("*.log")},
+            phases,
         )  # fmt: skip
     finally:
         clients.stop()
@@ -93,21 +92,22 @@ async def rage(
 def _storm(
     plan: Plan, fleet: Fleet, clients: Clients, restart: Callable[[], None], began: float
 ) -> list[tuple[float, float]]:
-    """Send, kill and restart side by side until the storm's time is over, and then until every client has its answer."""
+    """Send, kill and restart side by side until the storm's time is over, and wait for the clients' last answers."""
     over, answered = threading.Event(), threading.Event()
     outages: list[tuple[float, float]] = []
-    with _beside(lambda: _tend(fleet, answered), answered), _beside(lambda: clients.send_all(began), None):
-        with (
-            _beside(lambda: _kill(plan, fleet, over), over),
-            _beside(lambda: _restart(plan, restart, began, outages, over), None),
-        ):
-            over.wait(max(0.0, began + plan.seconds - time.monotonic()))
+    with (
+        _beside(lambda: _tend(fleet, answered), answered),
+        _beside(lambda: clients.send_all(began), None),
+        _beside(lambda: _kill(plan, fleet, over), over),
+        _beside(lambda: _restart(plan, restart, began, outages, over), None),
+    ):
+        over.wait(max(0.0, began + plan.seconds - time.monotonic()))
     return outages
 
 
 @contextmanager
 def _beside(work: Callable[[], None], over: threading.Event | None) -> Iterator[None]:
-    """Do something in a thread during the block, which waits for its end (``over`` asks for it) and raises its error."""
+    """Do something in a thread during the block; ``over`` asks for its end, which is waited for."""
     raised: list[BaseException] = []
 
     def run() -> None:

@@ -27,7 +27,7 @@ READY = ("Application startup complete", "Working on")
 COMMAND = script("fastapi-sagaz", "fastapi_sagaz.cli:main")
 
 SMALL = Plan(workers=1, webs=1, sagas=60, seconds=12, kill_every=(0.4, 1.4)).from_env()
-LARGE = Plan(workers=4, webs=2, sagas=500, seconds=30, restarts=2).from_env()
+LARGE = Plan(workers=4, webs=2, sagas=600, seconds=30, restarts=2).from_env()
 
 
 def serve(port: int) -> list[str]:

@@ -68,6 +68,13 @@ class Program:
         assert self.process is not None
         return self.process.poll()
 
+    def children(self) -> list[int]:
+        """Return the processes that the one that runs now has forked, the oldest first."""
+        try:
+            return [int(pid) for pid in Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()]
+        except OSError:
+            return []
+
     def start(self) -> None:
         """Start a process; the one before it has ended."""
         assert self.process is None or self.process.poll() is not None

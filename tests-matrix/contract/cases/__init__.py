@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from contract.case import cases_of
 from contract.cases import (
+    background,
     bad_input,
     bad_sagas,
-    background,
     compensation,
     concurrency,
     correlation,

@@ -1,6 +1,6 @@
 """FastAPI: a lifespan, dependencies and the middleware, as the tutorial writes them."""
 
-# Without `from __future__ import annotations`: endpoints are made in functions, where FastAPI finds no names for strings.
+# Without `from __future__ import annotations`: FastAPI finds no names for strings in functions that make endpoints.
 
 from importlib.util import find_spec
 from typing import Annotated, Any

@@ -79,7 +79,7 @@ async def test_a_runtime_is_refused_in_a_forked_process(runtime):
     os.close(write)
     with os.fdopen(read) as answer:
         assert "before a fork" in answer.read()
-    os.waitpid(child, 0)
+    await asyncio.to_thread(os.waitpid, child, 0)
 
 
 async def test_a_config_with_sagazs_own_storage_gets_every_state_truthfully(tmp_path, opened):
@@ -122,7 +122,7 @@ async def test_a_storage_without_journal_asks_where_runs_are_to_be_kept(monkeypa
 
     config = SagaConfig()
     config.storage = RedisSagaStorage()
-    with pytest.raises(SettingsError, match="RedisSagaStorage, which keeps no journal.*SAGAZ_STORAGE_URL"):
+    with pytest.raises(SettingsError, match=r"RedisSagaStorage, which keeps no journal.*SAGAZ_STORAGE_URL"):
         SagazRuntime(Settings(), config=config)
 
 
