@@ -354,3 +354,17 @@ class TestRollingDeployments:
         async with opened(shared_settings, sagas=[new]) as runtime:
             assert (await drained(runtime)).ended == {"rolled_back": 1}
         assert calls == ["a", "b", "c", "undo b", "undo a"]
+
+    async def test_workers_of_both_versions_side_by_side_end_every_run(self, shared_settings, opened, ended):
+        """The new version lost step b: what has it in its journal goes back until the old version takes it."""
+        calls = []
+        await self.interrupted_after(shared_settings, opened, ["a", "b", "c"], calls, "c")
+        old, new = self.version(["a", "b", "c"], calls), self.version(["a", "c"], calls)
+        async with (
+            opened(shared_settings, sagas=[old], worker=True) as first,
+            opened(shared_settings, sagas=[new], worker=True) as second,
+        ):
+            ids = [await starts.start(runtime, saga, {}) for runtime, saga in ((first, old), (second, new)) * 10]
+            ids += [record.saga_id for record in await first.store.find(RunFilter())]
+            records = [await ended(first, saga_id) for saga_id in ids]
+        assert {record.status for record in records} == {"completed"}
