@@ -11,8 +11,8 @@ What happens follows from a seed (`storm.plan`); when exactly a kill lands does 
 
 and ``storm/test_storm_fastapi.py`` shows the rest. Parameters, all optional, from the environment:
 
-    SAGAZ_STORM_SEED       what is planned (default 1)
-    SAGAZ_STORM_SECONDS    how long starts and kills go on; the default suits tox, a soak has its own environment
-    SAGAZ_STORM_SAGAS      how many sagas are started in that time
-    SAGAZ_STORM_DIR        where the ledger, the kills, the requests, the logs and the summary are kept
+    SAGAZ_TEST_STORM_SEED       what is planned (default 1)
+    SAGAZ_TEST_STORM_SECONDS    how long starts and kills go on; the default suits tox, a soak has its own environment
+    SAGAZ_TEST_STORM_SAGAS      how many sagas are started in that time
+    SAGAZ_TEST_STORM_DIR        where the ledger, the kills, the requests, the logs and the summary are kept
 """

@@ -77,9 +77,9 @@ class Plan:
         env = os.environ
         return replace(
             self,
-            seed=int(env.get("SAGAZ_STORM_SEED", self.seed)),
-            seconds=float(env.get("SAGAZ_STORM_SECONDS", self.seconds)),
-            sagas=int(env.get("SAGAZ_STORM_SAGAS", self.sagas)),
+            seed=int(env.get("SAGAZ_TEST_STORM_SEED", self.seed)),
+            seconds=float(env.get("SAGAZ_TEST_STORM_SECONDS", self.seconds)),
+            sagas=int(env.get("SAGAZ_TEST_STORM_SAGAS", self.sagas)),
         )
 
     @property

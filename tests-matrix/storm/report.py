@@ -46,11 +46,11 @@ def summary(evidence: Evidence) -> dict[str, Any]:
 
 
 def judge(evidence: Evidence, folder: Path) -> None:
-    """Write the summary, beside the ledger and to SAGAZ_STORM_DIR, and fail if anything is contradicted."""
+    """Write the summary, beside the ledger and to SAGAZ_TEST_STORM_DIR, and fail if anything is contradicted."""
     told = summary(evidence)
     text = json.dumps(told, indent=1, ensure_ascii=False)
     (folder / "summary.json").write_text(text)
-    if kept := os.environ.get("SAGAZ_STORM_DIR"):
+    if kept := os.environ.get("SAGAZ_TEST_STORM_DIR"):
         (Path(kept) / folder.name / "summary.json").write_text(text)
     found = {name: said[:10] for name, said in told["contradictions"].items() if said}
     assert not found, f"seed {evidence.plan.seed}: {json.dumps(found, indent=1, ensure_ascii=False)}"

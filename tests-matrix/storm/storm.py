@@ -59,7 +59,7 @@ async def rage(
     """Run a storm.
 
     Args:
-        folder: Where ledger, logs and notes are written; copied to SAGAZ_STORM_DIR at the end, whatever the end is.
+        folder: Where ledger, logs and notes are written; copied to SAGAZ_TEST_STORM_DIR at the end, whatever the end is.
         restart_database: Crashes the database and starts it again; called ``plan.restarts`` times.
     """
     phases: dict[str, float] = {}
@@ -175,5 +175,5 @@ def _position(runs: list[RunRecord]) -> tuple:
 
 
 def _keep(folder: Path) -> None:
-    if kept := os.environ.get("SAGAZ_STORM_DIR"):
+    if kept := os.environ.get("SAGAZ_TEST_STORM_DIR"):
         shutil.copytree(folder, Path(kept) / folder.name, dirs_exist_ok=True)

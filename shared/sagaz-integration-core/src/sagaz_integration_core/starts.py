@@ -55,8 +55,8 @@ def new_run(
     """
     name = runtime.registry.add(saga_class).name
     limit = runtime.settings.max_context_bytes
-    codec.check_reserved(context)
     text = given = codec.encode(context, max_bytes=limit)
+    codec.check_reserved(context)
     request = current()
     if request is not None and request.propagate and "correlation_id" not in context:
         text = codec.encode({**context, "correlation_id": request.correlation_id}, max_bytes=limit)

@@ -1,0 +1,126 @@
+"""The checks find what they are there for: a storm that is told wrongly, in every way that would matter."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from sagaz_integration_core.protocols import RunRecord
+from storm.checker import contradictions
+from storm.clients import Sent
+from storm.plan import STEPS, Order, Plan
+from storm.report import summary
+from storm.storm import Evidence
+from support.ledger import Line
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+PLAN = Plan(workers=1, webs=1, sagas=1, seconds=1)
+
+
+def order(fails: str | None = None, broken: str | None = None) -> Order:
+    return Order(0, "deferred", 0.0, fails, (), broken, insists=False)
+
+
+def run(status: str, saga_id: str = "s") -> RunRecord:
+    context = json.dumps({"number": 0})
+    return RunRecord(
+        saga_id, "storm", status, context, None, None, 1, 0, None, None, None, NOW, NOW, NOW, "f"  # type: ignore[arg-type]
+    )  # fmt: skip
+
+
+def calls(*events: str, pid: int = 1, attempt: int = 1, start: float = 0.0) -> list[Line]:
+    """Lines from words such as ``reserve do end``, one tenth of a second apart; ``end`` implies ``begin``."""
+    lines, at = [], start
+    for text in events:
+        step, phase, event = text.split()
+        for one in ("begin", event) if event != "begin" else ("begin",):
+            lines.append(Line(one, "s", step, phase, attempt, pid, at, "key"))
+            at += 0.1
+    return lines
+
+
+def evidence(lines: list[Line], one: Order | None = None, status: str = "completed", **changes) -> Evidence:
+    made = Evidence(
+        PLAN, [Sent(one or order(), saga_ids=["s"])], [run(status)], lines, {}, [], [], [0], kills=0, phases={}
+    )
+    return replace(made, **changes)
+
+
+WHOLE = calls(*(f"{step} do end" for step in STEPS))
+UNDONE = calls("reserve do end", "charge do failed", "reserve undo end")
+
+
+def found(made: Evidence) -> list[str]:
+    """The names of the checks that found something."""
+    return [name for name, said in contradictions(made).items() if said]
+
+
+def test_storms_without_contradictions_pass() -> None:
+    assert found(evidence(WHOLE)) == []
+    assert found(evidence(UNDONE, order("charge"), "rolled_back")) == []
+    assert summary(evidence(WHOLE))["repeated calls"] == {}
+
+
+def killed_inside(gap: float = 1.0) -> list[Line]:
+    """The first process is killed inside of charge, and the second one begins ``gap`` seconds later."""
+    first = calls("reserve do end", "charge do begin")
+    return first + calls("charge do end", "pack do end", "ship do end", pid=2, attempt=2, start=first[-1].at + gap)
+
+
+def test_a_call_that_a_kill_interrupted_may_be_repeated() -> None:
+    assert found(evidence(killed_inside(), deaths={1: 0.4})) == []
+
+
+def test_a_call_whose_end_was_not_recorded_yet_may_be_repeated() -> None:
+    lines = calls("reserve do end") + calls(*(f"{step} do end" for step in STEPS), pid=2, attempt=2, start=3)
+    assert found(evidence(lines, deaths={1: 0.2})) == []
+    assert found(evidence(lines, outages=[(0.0, 0.5)])) == []
+
+
+CASES = {
+    "a lost run": (evidence(WHOLE, runs=[]), ["acknowledged_starts_have_ended", "no_run_was_invented"]),
+    "a run that never ends": (
+        evidence(WHOLE, status="executing"), ["acknowledged_starts_have_ended", "final_statuses_are_truthful"],
+    ),
+    "an invented run": (evidence(WHOLE, sent=[Sent(order(), refusals=[(0.0, 503, "")])]), ["no_run_was_invented"]),
+    "a start with two runs": (
+        evidence(WHOLE, sent=[Sent(order(), saga_ids=["s", "t"])], runs=[run("completed"), run("completed", "t")]),
+        ["acknowledged_starts_have_ended", "no_run_was_invented", "final_statuses_are_truthful"],
+    ),
+    "two processes at once": (
+        evidence(killed_inside(gap=0.05), deaths={1: 0.4}),
+        ["no_two_processes_were_inside_one_run", "repeated_calls_were_in_doubt"],
+    ),
+    "a repetition without a kill": (
+        evidence(killed_inside()), ["no_two_processes_were_inside_one_run", "repeated_calls_were_in_doubt"],
+    ),
+    "a repetition of what was recorded": (
+        evidence(WHOLE[:4] + calls(*(f"{s} do end" for s in STEPS), pid=2, attempt=2, start=3), deaths={1: 0.5}),
+        ["repeated_calls_were_in_doubt"],
+    ),
+    "a repetition long after the end": (
+        evidence(WHOLE[:2] + calls(*(f"{s} do end" for s in STEPS), pid=2, attempt=2, start=9), deaths={1: 8.0}),
+        ["repeated_calls_were_in_doubt"],
+    ),
+    "a step that was left out": (evidence(WHOLE[:6]), ["final_statuses_are_truthful"]),
+    "a compensation that was left out": (
+        evidence(UNDONE[:4], order("charge"), "rolled_back"), ["final_statuses_are_truthful"],
+    ),
+    "a broken compensation called rolled back": (
+        evidence(UNDONE, order("charge", broken="reserve"), "rolled_back"), ["final_statuses_are_truthful"],
+    ),
+    "steps in another order": (
+        evidence(calls(*(f"{step} do end" for step in reversed(STEPS)))), ["final_statuses_are_truthful"],
+    ),
+    "an unclean end": (evidence(WHOLE, exit_codes=[0, 1]), ["the_last_processes_left_when_asked"]),
+    "a worker that gave up": (evidence(WHOLE, exits=[(1, 5.0, 1)]), ["no_process_died_of_itself"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_what_must_not_happen_is_found(name: str) -> None:
+    made, expected = CASES[name]
+    assert found(made) == expected

@@ -1,0 +1,64 @@
+"""The storm over Flask: gunicorn with preloaded, forked, threaded workers and ``flask sagaz worker``."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from storm.fleet import Framework
+from storm.plan import Plan
+from storm.report import judge
+from storm.storm import rage
+from support import pg
+
+pytest.importorskip("flask_sagaz")
+pytest.importorskip("gunicorn")
+
+pytestmark = pytest.mark.storm
+
+READY = ("Listening at", "Working on")
+FLASK = [sys.executable, "-m", "flask", "--app", "storm.flask_app", "sagaz"]
+
+SMALL = Plan(workers=1, webs=1, sagas=60, seconds=12, kill_every=(0.4, 1.4)).from_env()
+LARGE = Plan(workers=4, webs=2, sagas=500, seconds=30, restarts=2).from_env()
+
+
+def serve(port: int) -> list[str]:
+    options = ["--bind", f"127.0.0.1:{port}", "--preload", "--workers", "2", "--threads", "8"]
+    return [sys.executable, "-m", "gunicorn", *options, "storm.flask_app:app"]
+
+
+@pytest.mark.timeout(SMALL.limit)
+async def test_one_worker_and_one_server_on_sqlite(tmp_path) -> None:
+    framework = Framework(serve, [*FLASK, "worker"], READY, forks=True)
+    evidence = await rage(SMALL, framework, tmp_path, f"sqlite:///{tmp_path / 'sagaz.db'}")
+    judge(evidence, tmp_path)
+
+
+@pytest.fixture
+def server() -> Iterator[pg.Server]:
+    """A PostgreSQL of the test's own, which it may crash; near the root, as a socket's path must be short."""
+    if reason := pg.why_not():
+        pytest.skip(f"PostgreSQL: {reason}")
+    folder = Path(tempfile.gettempdir()) / f"sagaz-storm-flask-{os.getpid()}"
+    server = pg.Server(folder)
+    try:
+        server.start()
+        yield server
+        server.stop()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.mark.timeout(LARGE.limit)
+async def test_four_workers_and_two_servers_on_postgresql_that_crashes_too(server, tmp_path) -> None:
+    framework = Framework(serve, [*FLASK, "worker"], READY, [*FLASK, "migrate"], forks=True)
+    evidence = await rage(LARGE, framework, tmp_path, server.url, lambda: server.restart("immediate"))
+    assert len(evidence.outages) == LARGE.restarts
+    judge(evidence, tmp_path)
