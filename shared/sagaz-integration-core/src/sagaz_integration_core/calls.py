@@ -6,7 +6,7 @@ import asyncio
 import contextvars
 import inspect
 from collections.abc import Awaitable, Callable, Iterator
-from concurrent.futures import Executor
+from concurrent.futures import Executor, Future
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
@@ -28,7 +28,7 @@ class StepCaller:
     def __init__(self, pool: Executor, scope: Scope) -> None:
         self._pool = pool
         self._scope = scope
-        self._threads: dict[str, asyncio.Future[Any]] = {}
+        self._threads: dict[str, Future[Any]] = {}
 
     async def call(self, name: str, function: Callable[[dict[str, Any]], Any], context: Any, timeout: float) -> Any:
         """Call a step and return what it returns; a call before it that overran its limit in a thread is waited for.
@@ -38,8 +38,8 @@ class StepCaller:
             StepError: It raised what is no `Exception` (``SystemExit``, a ``CancelledError`` of its own);
                 sagaz would take that for success.
         """
-        if (thread := self._threads.get(name)) is not None:
-            await asyncio.wait([thread])
+        if (thread := self._threads.get(name)) is not None and not thread.done():
+            await asyncio.wait([asyncio.wrap_future(thread)])
         try:
             async with asyncio.timeout(timeout) as limit:
                 return await self._call(name, function, context)
@@ -68,11 +68,9 @@ class StepCaller:
             with self._scope(), _only_exceptions(name):
                 return function(context)
 
-        loop = asyncio.get_running_loop()
-        future = loop.run_in_executor(self._pool, contextvars.copy_context().run, work)
-        self._threads[name] = future
-        future.add_done_callback(lambda done: done.cancelled() or done.exception())
-        return asyncio.shield(future)
+        # Cancelled while it waits for a thread, it is never called; once it is called, it goes on to its end.
+        future = self._threads[name] = self._pool.submit(contextvars.copy_context().run, work)
+        return asyncio.wrap_future(future)
 
 
 @contextmanager

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+from dataclasses import replace
 
 import pytest
 from sagaz import Saga, SagaStatus, action, compensate
 
 from sagaz_integration_core.binding import bind
-from sagaz_integration_core.errors import ContextValueError, StepError
+from sagaz_integration_core.errors import ContextValueError, RunInterrupted, StepError
 from sagaz_integration_core.protocols import RunFilter
 from sagaz_integration_core.steps import current_step
 
@@ -304,3 +305,29 @@ async def test_a_plain_step_that_raises_stop_iteration_fails_instead_of_hanging(
 
     with pytest.raises(StepError, match="StopIteration"):
         await bind(runtime, Odd).run({})
+
+
+async def test_a_plain_step_that_still_waits_for_a_thread_is_not_called_after_its_run_was_stopped(
+    settings, opened, ledger
+):
+    go, entered = threading.Event(), threading.Event()
+
+    class Blocking(Saga):
+        @action("one")
+        def one(self, ctx):
+            ledger.append(ctx["n"])
+            entered.set()
+            go.wait(10)
+
+    async with opened(replace(settings, sync_threads=1, drain_seconds=0)) as runtime:
+        saga = bind(runtime, Blocking)
+        first = asyncio.create_task(saga.run({"n": 1}))
+        await asyncio.to_thread(entered.wait, 10)
+        second = asyncio.create_task(saga.run({"n": 2}))
+        async with asyncio.timeout(10):
+            while len(await runtime.store.find(RunFilter(statuses=("executing",)))) < 2:
+                await asyncio.sleep(0.01)
+        await runtime.drain()
+        assert isinstance((await asyncio.gather(first, second, return_exceptions=True))[1], RunInterrupted)
+        go.set()
+    assert ledger == [1]
