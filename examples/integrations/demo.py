@@ -46,12 +46,18 @@ class App:
     Attributes:
         serve: The command that serves it in one process, given a port.
         kinds: The paths of its endpoints, by what they do with an order.
+        prepare: A command to run once, before it is served.
+        work: The command of a worker beside the server; without, the server works too.
+        refused: The path of an endpoint that starts a saga and then rolls its transaction back.
     """
 
     name: str
     folder: Path
     serve: Callable[[int], list[str]]
     kinds: dict[str, str]
+    prepare: list[str] | None = None
+    work: list[str] | None = None
+    refused: str | None = None
 
 
 def fastapi() -> App:
@@ -68,7 +74,39 @@ def fastapi() -> App:
     )
 
 
-APPS: dict[str, Callable[[], App]] = {"fastapi": fastapi}
+def flask() -> App:
+    """The Flask application, under Flask's own server: one process, so that killing it kills all there is."""
+
+    def serve(port: int) -> list[str]:
+        return [sys.executable, "-m", "flask", "--app", "main", "run", "--port", str(port)]
+
+    return App(
+        "flask",
+        HERE / "flask_app",
+        serve,
+        {"inline": "/orders", "background": "/orders/background", "deferred": "/orders/deferred"},
+    )
+
+
+def django() -> App:
+    """The Django application, under Django's own server, and a worker beside it for what is in the background."""
+    manage = [sys.executable, "manage.py"]
+
+    def serve(port: int) -> list[str]:
+        return [*manage, "runserver", "--noreload", f"127.0.0.1:{port}"]
+
+    return App(
+        "django",
+        HERE / "django_app",
+        serve,
+        {"inline": "/orders", "background": "/orders/decorated", "deferred": "/orders/deferred"},
+        prepare=[*manage, "migrate", "--verbosity", "0"],
+        work=[*manage, "sagaz_worker"],
+        refused="/orders/refused",
+    )
+
+
+APPS: dict[str, Callable[[], App]] = {"fastapi": fastapi, "django": django, "flask": flask}
 
 
 # The orders, and what must become of them.
@@ -152,21 +190,37 @@ class Shop:
         self.port = free_port()
         self.http = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=SECONDS, trust_env=False)
         self.server: subprocess.Popen[bytes] | None = None
+        self.worker: subprocess.Popen[bytes] | None = None
         self._env = {name: value for name, value in os.environ.items() if not name.startswith(("SAGAZ_", "SHOP_"))} | {
             "SAGAZ_STORAGE_URL": f"sqlite:///{folder / 'orders.db'}",
+            "SHOP_DATABASE": str(folder / "shop.db"),
+            "DJANGO_DEBUG": "1",
             "SHOP_LEDGER": str(self.ledger_file),
             "SHOP_HOLD": str(self.hold),
             **TUNED,
         }
 
-    def start(self) -> int:
-        """Start the server and wait until it answers; return its pid."""
-        with self.log_file.open("ab") as log:
-            self.server = subprocess.Popen(
-                self.app.serve(self.port), cwd=self.app.folder, env=self._env, stdout=log, stderr=log
-            )
+    def start(self) -> None:
+        """Start the server (and its worker) and wait until it answers."""
+        self.server = self._run(self.app.serve(self.port))
+        if self.app.work is not None:
+            self.worker = self._run(self.app.work)
         wait_for("the server answers", self._is_up)
-        return self.server.pid
+
+    @property
+    def processes(self) -> str:
+        """Who they are, as in ``server 12, worker 13``."""
+        named = {"server": self.server, "worker": self.worker}
+        return ", ".join(f"{name} {process.pid}" for name, process in named.items() if process is not None)
+
+    def prepare(self) -> None:
+        """Do what has to be done once."""
+        if self.app.prepare is not None:
+            expect(self._run(self.app.prepare).wait(SECONDS) == 0, "the preparation failed")
+
+    def _run(self, command: list[str]) -> subprocess.Popen[bytes]:
+        with self.log_file.open("ab") as log:
+            return subprocess.Popen(command, cwd=self.app.folder, env=self._env, stdout=log, stderr=log)
 
     def _is_up(self) -> bool:
         expect(self.server is not None and self.server.poll() is None, "the server ended while it was starting")
@@ -176,16 +230,16 @@ class Shop:
             return False
 
     def kill(self) -> None:
-        """SIGKILL the server: no handler runs, nothing is flushed."""
-        if self.server is not None:
-            self.server.kill()
-            self.server.wait()
+        """SIGKILL the server (and its worker): no handler runs, nothing is flushed."""
+        for process in filter(None, (self.server, self.worker)):
+            process.kill()
+            process.wait()
 
     def stop(self) -> None:
-        """Ask the server to shut down, and see that it does."""
-        if self.server is not None:
-            self.server.terminate()
-            self.server.wait(SECONDS)
+        """Ask the server (and its worker) to shut down, and see that it does."""
+        for process in filter(None, (self.server, self.worker)):
+            process.terminate()
+            process.wait(SECONDS)
 
     def close(self) -> None:
         """Leave nothing behind."""
@@ -225,8 +279,9 @@ def free_port() -> int:
 def tell(app: App, shop: Shop) -> None:
     """Play all acts; raises at the first deviation."""
     say(f"{app.name}: sagas on an embedded SQLite file, killed with SIGKILL")
-    pid = shop.start()
-    print(f"The server runs as process {pid}.")
+    shop.prepare()
+    shop.start()
+    print(f"Running: {shop.processes}.")
     calm = calm_orders()
     play_calm(shop, calm)
     doomed = doomed_orders()
@@ -235,14 +290,14 @@ def tell(app: App, shop: Shop) -> None:
             unanswered = send_doomed(shop, doomed, customers)
         finally:
             shop.kill()
-        print(f"\nSIGKILL: process {pid} is dead, in the middle of {len(doomed)} sagas.")
+        print(f"\nSIGKILL in the middle of {len(doomed)} sagas: {shop.processes}.")
         for order, answer in unanswered:
             expect(is_broken(answer), f"order {order.name} was answered although its server was dead")
             print(f"  {order.name}  its customer got no answer: the connection broke.")
     for held in shop.hold.iterdir():
         held.unlink()
-    second = shop.start()
-    print(f"\nThe server is started again, as process {second}. Nobody sends anything again.")
+    shop.start()
+    print(f"\nStarted again: {shop.processes}. Nobody sends anything again.")
     took = wait_for("all orders have ended", lambda: all(map(shop.ended, doomed)))
     print(f"All orders have ended {took:.1f} s later (the dead process's leases had to run out first).")
     say("What happened to each order")
@@ -263,11 +318,22 @@ def play_calm(shop: Shop, orders: list[Order]) -> None:
     expect(first == again, f"the same Idempotency-Key gave {first} and {again}")
     print(f"     {deferred.name} was sent twice with one Idempotency-Key: both answers name the same saga.")
     received(shop.send(declined), declined, 402)
+    if shop.app.refused is not None:
+        play_refused(shop, shop.app.refused)
     wait_for("the orders of act 1 have ended", lambda: all(map(shop.ended, orders)))
 
 
+def play_refused(shop: Shop, path: str) -> None:
+    """Start a saga in a transaction that is rolled back: it was never there."""
+    order = Order("A5", "rolled back")
+    received(shop.http.post(path, json=order.body), order, 409)
+    expect(shop.http.get(f"/orders/{order.saga_id}").status_code == 404, f"order {order.name} has a saga")
+    expect(not shop.ledger(order), f"order {order.name} was worked on")
+    print(f"     {order.name}'s transaction was rolled back after the saga was started in it: there is no saga.")
+
+
 def received(answer: httpx.Response, order: Order, status: int) -> dict[str, Any]:
-    print(f"  {order.name}  {order.kind:<10}  HTTP {answer.status_code}  {answer.text}")
+    print(f"  {order.name}  {order.kind:<11}  HTTP {answer.status_code}  {answer.text.strip()}")
     expect(answer.status_code == status, f"order {order.name}: expected HTTP {status}")
     body: dict[str, Any] = answer.json()
     order.saga_id = body["saga_id"] if "saga_id" in body else body["detail"]["saga_id"]
@@ -279,7 +345,7 @@ Answers = list[tuple[Order, Future[httpx.Response]]]
 
 def send_doomed(shop: Shop, orders: list[Order], customers: ThreadPoolExecutor) -> Answers:
     """Send orders that hang where they are to be killed; return those that nobody has answered yet."""
-    say("Act 2: the server is killed")
+    say("Act 2: SIGKILL")
     for order in orders:
         (shop.hold / f"{order.killed_in}-{order.name}").touch()
     answers = [(order, customers.submit(shop.send, order)) for order in orders]
@@ -289,7 +355,7 @@ def send_doomed(shop: Shop, orders: list[Order], customers: ThreadPoolExecutor) 
     for order in orders:
         wait_for(f"order {order.name} is in {order.killed_in!r}", partial(is_held, shop, order))
         order.saga_id = shop.ledger(order)[-1]["key"].partition(":")[0]
-        print(f"  {order.name}  {order.kind:<10}  {order.killed_in!r} has done its work, and its answer is held back.")
+        print(f"  {order.name}  {order.kind:<11}  {order.killed_in!r} has done its work, and its answer is held back.")
     return [(order, answer) for order, answer in answers if order.kind == "inline"]
 
 

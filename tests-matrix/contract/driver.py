@@ -87,6 +87,7 @@ CAPABILITIES = {
     "lifespan": "a request that comes before start-up finds no open runtime, instead of opening it",
     "header_name": "the name of the correlation header can be chosen",
     "propagate": "the correlation id can be kept out of the sagas' contexts",
+    "several": "one process can hold several applications with settings of their own",
 }
 
 
@@ -128,6 +129,7 @@ class Driver(ABC):
     """One framework's application; see the module's docstring.
 
     Attributes:
+        stores: The kinds of stores that the plugin is made for.
         runtime: What the plugin keeps for the started application.
         app: What ``current_step().app`` is in its steps.
     """
@@ -135,6 +137,7 @@ class Driver(ABC):
     name: ClassVar[str]
     package: ClassVar[str]
     capabilities: ClassVar[frozenset[str]]
+    stores: ClassVar[tuple[str, ...]] = ("memory", "sqlite", "postgres")
 
     runtime: SagazRuntime
     app: Any

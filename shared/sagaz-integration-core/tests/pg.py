@@ -30,8 +30,9 @@ class Server:
     PostgreSQL refuses to run as root: as root, it runs as the user ``nobody``.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, options: str = "") -> None:
         self.folder = folder
+        self._options = f"{_OPTIONS} -k {folder} {options}"
         self._data = folder / "data"
 
     @property
@@ -48,8 +49,7 @@ class Server:
             self._run(
                 "initdb", "--auth=trust", "--encoding=utf8", "--locale=C", "-U", "postgres", "-D", str(self._data)
             )
-        options = f"{_OPTIONS} -k {self.folder}"
-        self._run("pg_ctl", "-w", "-D", str(self._data), "-l", str(self.folder / "log"), "-o", options, "start")
+        self._run("pg_ctl", "-w", "-D", str(self._data), "-l", str(self.folder / "log"), "-o", self._options, "start")
 
     def stop(self, mode: Literal["smart", "fast", "immediate"] = "immediate") -> None:
         """Stop it; ``immediate`` is what a crash looks like."""
@@ -96,7 +96,8 @@ def shared_server(name: str) -> Iterator[str]:
         return
     # Short, for the path of a socket may have 107 bytes.
     folder = Path(tempfile.gettempdir()) / f"sagaz-pg-{name}"
-    server = Server(folder)
+    # Nothing of it outlives the machine, and databases come and go quickly.
+    server = Server(folder, "-c fsync=off -c full_page_writes=off")
     with _users(folder) as users:
         if not users:
             shutil.rmtree(folder, ignore_errors=True)

@@ -28,7 +28,7 @@ def test_results_and_exceptions_reach_the_caller(threads):
 
 def test_no_more_threads_are_started_than_are_needed_or_allowed(threads):
     gate = threading.Event()
-    before = threading.active_count()
+    before = threading.active_count() - 1
     for _ in range(5):
         threads.submit(int).result(5)
     assert threading.active_count() <= before + 2
@@ -72,6 +72,23 @@ def test_an_idle_thread_keeps_nothing_of_its_last_call_alive(threads):
     threads.submit(int).result(5)
     gc.collect()
     assert gone() is None
+
+
+def refuse_threads(monkeypatch):
+    def start(self):
+        raise RuntimeError("can't create new thread at interpreter shutdown")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+
+
+def test_when_python_starts_no_more_threads_those_that_there_are_do_it(threads, monkeypatch):
+    gate = threading.Event()
+    held = threads.submit(gate.wait, 30)
+    with monkeypatch.context() as patch:
+        refuse_threads(patch)
+        late = threads.submit(divmod, 7, 2)
+        gate.set()
+        assert (held.result(5), late.result(5)) == (True, (3, 1))
 
 
 def test_a_process_ends_although_a_call_has_not():

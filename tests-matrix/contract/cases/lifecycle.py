@@ -40,7 +40,7 @@ async def steps_find_the_application_that_runs_them(site: Site) -> None:
         assert all(entry.app is site.driver.app for entry in site.shop.ledger)
 
 
-@case("inline", started=False)
+@case("inline", "several", started=False)
 async def two_applications_in_one_process_share_nothing(site: Site) -> None:
     other = site.another(store={"STORAGE_URL": "memory://"}, shop=Shop())
     async with site, other:
@@ -52,7 +52,7 @@ async def two_applications_in_one_process_share_nothing(site: Site) -> None:
     assert site.driver.app is not other.driver.app
 
 
-@case("inline", started=False)
+@case("inline", "several", started=False)
 async def closing_one_application_leaves_the_other_one_open(site: Site) -> None:
     other = site.another(store={"STORAGE_URL": "memory://"}, shop=Shop())
     async with site:

@@ -7,6 +7,10 @@ import importlib
 __all__ = ["DRIVERS", "load"]
 
 DRIVERS = {
+    "django": "contract.drivers.django:DjangoDriver",
+    "django-async": "contract.drivers.django:AsyncDjangoDriver",
+    "django": "contract.drivers.django:DjangoDriver",
+    "django-async": "contract.drivers.django:AsyncDjangoDriver",
     "fastapi": "contract.drivers.fastapi:FastAPIDriver",
     "flask": "contract.drivers.flask:FlaskDriver",
 }

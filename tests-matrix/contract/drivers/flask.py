@@ -22,7 +22,7 @@ class FlaskDriver(Driver):
     name = "flask"
     package = "flask_sagaz"
     capabilities = frozenset(
-        ("inline", "background", "deferred", "embedded_worker", "streaming", "header_name", "propagate")
+        ("inline", "background", "deferred", "embedded_worker", "streaming", "header_name", "propagate", "several")
         + (("join_session",) if find_spec("flask_sqlalchemy") else ())
     )
 

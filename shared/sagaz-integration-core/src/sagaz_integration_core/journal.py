@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from sagaz_integration_core import codec
 from sagaz_integration_core.calls import StepCaller
 from sagaz_integration_core.entries import Entries
-from sagaz_integration_core.errors import ContextValueError, LeaseLost, StepError, StoreUnavailable
+from sagaz_integration_core.errors import ContextValueError, LeaseLost, RunInterrupted, StepError, StoreUnavailable
 from sagaz_integration_core.events import EventLog
+from sagaz_integration_core.exits import caused_by_exit
 from sagaz_integration_core.logs import log_fields
 from sagaz_integration_core.protocols import ClaimedRun, Phase
 from sagaz_integration_core.steps import CurrentStep, current
@@ -157,6 +158,8 @@ class Journal:
                 returned = await self._caller.call(step.name, function, view, timeout)
             except Exception as error:
                 await self._stop_if_halted()
+                if caused_by_exit(error):
+                    await self._stop(RunInterrupted("this process is exiting, and steps get no threads any more."))
                 if retry == retries:
                     raise
                 logger.warning("Step %r failed, try %d of %d: %s", step.name, retry + 1, retries + 1, error)

@@ -28,6 +28,9 @@ class StepThreads(Executor):
         self._lock = threading.Lock()
         self._threads: list[threading.Thread] = []
         self._closed = False
+        # Python 3.12 starts no thread any more while it exits, and runs that are drained then may need one.
+        self._add_thread()
+        self._idle.release()
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Call a function as soon as a thread is free."""
@@ -54,8 +57,14 @@ class StepThreads(Executor):
     def _add_thread(self) -> None:
         name = f"sagaz-step_{len(self._threads)}"
         thread = threading.Thread(target=self._work, name=name, daemon=True)
-        self._threads.append(thread)
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError:
+            # The process exits, or has too many; those that there are will do it.
+            if not self._threads:
+                raise
+        else:
+            self._threads.append(thread)
 
     def _work(self) -> None:
         while (call := self._calls.get()) is not None:

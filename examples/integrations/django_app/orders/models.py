@@ -1,0 +1,20 @@
+"""What the shop keeps of an order, beside its saga."""
+
+from __future__ import annotations
+
+from django.db import models
+
+
+class Order(models.Model):
+    class Status(models.TextChoices):
+        PLACED = "placed"
+        SHIPPED = "shipped"
+        CANCELLED = "cancelled"
+
+    number = models.CharField(max_length=40, unique=True)
+    amount = models.PositiveIntegerField()
+    status = models.CharField(max_length=10, choices=Status.choices, default=Status.PLACED)
+    parcel = models.CharField(max_length=100, blank=True)
+
+    def __str__(self) -> str:
+        return self.number

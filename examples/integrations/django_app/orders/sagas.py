@@ -1,0 +1,55 @@
+"""The order saga: reserve the stock, charge the card, ship the parcel; and each step's way back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django_sagaz import Saga, action, compensate, current_step
+from orders import services
+from orders.models import Order
+
+Context = dict[str, Any]
+
+
+class OrderSaga(Saga):
+    """Steps run in the order that ``depends_on`` gives; without it they would run in parallel.
+
+    A step may be called again after a crash. Its idempotency key is the same then, so that whoever it calls can
+    tell the repetition from a second order.
+    """
+
+    saga_name = "order"
+
+    @action("reserve")
+    async def reserve(self, ctx: Context) -> Context:
+        reserved = await services.call("reserve", ctx["order_id"], current_step().idempotency_key)
+        return {"reservation": reserved["reference"]}
+
+    @compensate("reserve")
+    async def release(self, ctx: Context) -> None:
+        await services.call("release", ctx["order_id"], current_step().idempotency_key)
+        # Asynchronous steps use the asynchronous ORM.
+        await Order.objects.filter(number=ctx["order_id"]).aupdate(status=Order.Status.CANCELLED)
+
+    @action("charge", depends_on=["reserve"])
+    async def charge(self, ctx: Context) -> Context:
+        charged = await services.charge(ctx["order_id"], current_step().idempotency_key, ctx["amount"])
+        return {"charge": charged["reference"]}
+
+    @compensate("charge")
+    async def refund(self, ctx: Context) -> None:
+        await services.call("refund", ctx["order_id"], current_step().idempotency_key)
+
+    @action("ship", depends_on=["charge"])
+    async def ship(self, ctx: Context) -> Context:
+        shipped = await services.call("ship", ctx["order_id"], current_step().idempotency_key)
+        return {"parcel": shipped["reference"]}
+
+    @compensate("ship")
+    async def recall(self, ctx: Context) -> None:
+        await services.call("recall", ctx["order_id"], current_step().idempotency_key)
+
+    @action("note", depends_on=["ship"])
+    def note(self, ctx: Context) -> None:
+        """Plain steps use the ORM as everywhere in Django; to do this twice is to do it once."""
+        Order.objects.filter(number=ctx["order_id"]).update(status=Order.Status.SHIPPED, parcel=ctx["parcel"])

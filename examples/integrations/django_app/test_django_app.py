@@ -1,0 +1,193 @@
+"""Runs the commands of the README against the application, under three servers, and compares the answers."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+HERE = Path(__file__).resolve().parent
+README = (HERE / "README.md").read_text()
+TRANSCRIPT = re.findall(r"^\$ (curl .*)\n((?:[^`$].*\n)*)", README, re.MULTILINE)
+
+SERVERS = {
+    "runserver": ["manage.py", "runserver", "--noreload", "127.0.0.1:PORT"],
+    "gunicorn": ["-m", "gunicorn", "config.wsgi", "--threads", "4", "--bind", "127.0.0.1:PORT"],
+    "uvicorn": ["-m", "uvicorn", "config.asgi:application", "--port", "PORT", "--log-level", "warning"],
+}
+
+
+@dataclass
+class Shop:
+    """A running server, with a database of its own."""
+
+    url: str
+    folder: Path
+    env: dict[str, str]
+
+    def get(self, path: str) -> httpx.Response:
+        return httpx.get(f"{self.url}{path}", trust_env=False)
+
+    def post(self, path: str, body: object) -> httpx.Response:
+        return httpx.post(f"{self.url}{path}", json=body, trust_env=False, timeout=30)
+
+    def ledger(self) -> list[tuple[str, str]]:
+        lines = map(json.loads, (self.folder / "ledger.jsonl").read_text().splitlines())
+        return [(line["service"], line["outcome"]) for line in lines]
+
+    def manage(self, *words: str, **more: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "manage.py", *words],
+            cwd=HERE, env=self.env | more, capture_output=True, text=True, timeout=60, check=True,
+        )  # fmt: skip
+        return done.stdout + done.stderr
+
+    def await_status(self, saga_id: str, status: str) -> None:
+        wait(lambda: self.get(f"/orders/{saga_id}").json()["status"] == status, f"{saga_id} is {status}")
+
+
+def wait(condition: Callable[[], bool], what: str) -> None:
+    for _ in range(300):
+        if condition():
+            return
+        time.sleep(0.1)
+    pytest.fail(f"not within 30 s: {what}")
+
+
+@contextmanager
+def running(words: list[str], env: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen([sys.executable, *words], cwd=HERE, env=env)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+@contextmanager
+def serving(words: list[str], folder: Path) -> Iterator[Shop]:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = str(listener.getsockname()[1])
+    env = {name: value for name, value in os.environ.items() if not name.startswith(("SAGAZ_", "SHOP_", "DJANGO_"))}
+    env |= {"SHOP_DATABASE": str(folder / "db.sqlite3"), "SHOP_LEDGER": str(folder / "ledger.jsonl")}
+    env |= {"SHOP_HOLD": str(folder), "DJANGO_DEBUG": "1"}
+    shop = Shop(f"http://127.0.0.1:{port}", folder, env)
+    shop.manage("migrate", "--verbosity", "0")
+    with running([word.replace("PORT", port) for word in words], env) as process:
+        wait(lambda: answers(process, shop), "the server answers")
+        yield shop
+
+
+def answers(process: subprocess.Popen[bytes], shop: Shop) -> bool:
+    assert process.poll() is None, "the server ended"
+    try:
+        return shop.get("/orders/none").status_code == 404
+    except httpx.TransportError:
+        return False
+
+
+@pytest.fixture(params=SERVERS)
+def every_server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Shop]:
+    with serving(SERVERS[request.param], tmp_path) as shop:
+        yield shop
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Iterator[Shop]:
+    with serving(SERVERS["runserver"], tmp_path) as shop:
+        yield shop
+
+
+def blanked(text: str) -> str:
+    """Replace saga ids, those of the README included, which are cut short."""
+    return re.sub(r"[0-9a-f]{8}-(…|[0-9a-f-]{27})", "<id>", text).strip()
+
+
+def saga_ids(text: str) -> list[str]:
+    return re.findall(r'"saga_id": "([0-9a-f-]{8,36}…?)"', text)
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
+@pytest.mark.skipif(sys.platform == "win32", reason="the README's quotes are a POSIX shell's")
+def test_every_command_of_the_readme_gives_the_answer_that_the_readme_shows(every_server: Shop) -> None:
+    assert len(TRANSCRIPT) == 10
+    ids: dict[str, str] = {}
+    with running(["manage.py", "sagaz_worker"], every_server.env):
+        for command, expected in TRANSCRIPT:
+            line = command.replace("http://127.0.0.1:8000", every_server.url)
+            for shown, real in ids.items():
+                line = line.replace(shown, real)
+            if '"completed"' in expected and "--json" not in line:
+                every_server.await_status(line.rpartition("/")[2], "completed")
+            answer = subprocess.run(
+                ["sh", "-c", line], capture_output=True, text=True, check=True, env={**os.environ, "NO_PROXY": "*"}
+            ).stdout
+            assert blanked(answer) == blanked(expected), command
+            for shown, real in zip(saga_ids(expected), saga_ids(answer), strict=True):
+                assert ids.setdefault(shown, real) == real, command
+    assert len(set(ids.values())) == len(ids), "orders with ids of their own"
+
+
+@pytest.mark.parametrize("path", ["/orders", "/orders/async"])
+def test_what_a_declined_order_did_is_undone(shop: Shop, path: str) -> None:
+    answer = shop.post(path, {"order_id": "T1", "amount": 10_001})
+    assert answer.status_code == 402
+    state = shop.get(f"/orders/{answer.json()['detail']['saga_id']}").json()
+    assert state["status"] == "rolled_back"
+    assert state["steps"] == ["reserve (do): done", "charge (do): failed", "reserve (undo): done"]
+    assert shop.ledger() == [("reserve", "done"), ("charge", "declined"), ("release", "done")]
+    assert orders(shop) == "[('T1', 'cancelled')]"
+
+
+def test_a_rolled_back_transaction_leaves_neither_order_nor_saga(shop: Shop) -> None:
+    assert shop.post("/orders/refused", {"order_id": "T2", "amount": 5}).status_code == 409
+    assert orders(shop) == "[]"
+    assert "Ended: no runs." in shop.manage("sagaz_worker", "--drain")
+    assert not (shop.folder / "ledger.jsonl").exists()
+
+
+def test_a_worker_resumes_what_a_killed_one_left(shop: Shop) -> None:
+    (shop.folder / "charge-T3").touch()
+    saga_id = shop.post("/orders/deferred", {"order_id": "T3", "amount": 5}).json()["saga_id"]
+    soon = {"SAGAZ_LEASE_SECONDS": "2", "SAGAZ_RENEW_SECONDS": "0.5", "SAGAZ_POLL_SECONDS": "0.1"}
+    with ExitStack() as stack:
+        killed = stack.enter_context(running(["manage.py", "sagaz_worker"], shop.env | soon))
+        wait(lambda: (shop.folder / "ledger.jsonl").exists() and len(shop.ledger()) == 2, "the card is charged")
+        killed.kill()
+    (shop.folder / "charge-T3").unlink()
+    with running(["manage.py", "sagaz_worker"], shop.env | soon):
+        shop.await_status(saga_id, "completed")
+    assert shop.ledger() == [("reserve", "done"), ("charge", "done"), ("charge", "repeated"), ("ship", "done")]
+    assert orders(shop) == "[('T3', 'shipped')]"
+
+
+@pytest.mark.parametrize("path", ["/orders", "/orders/async", "/orders/deferred", "/orders/decorated"])
+def test_a_malformed_order_is_refused_before_any_saga(shop: Shop, path: str) -> None:
+    for body in ({"order_id": "../etc", "amount": 1}, {"order_id": "T4", "amount": True}, ["T4", 1], "T4"):
+        assert shop.post(path, body).status_code == 400
+    assert orders(shop) == "[]"
+
+
+def test_the_settings_are_fit_for_deployment(tmp_path: Path) -> None:
+    env = {name: value for name, value in os.environ.items() if not name.startswith("DJANGO_")}
+    shop = Shop("", tmp_path, env | {"SHOP_DATABASE": str(tmp_path / "db.sqlite3")})
+    assert "no issues" in shop.manage("check", "--deploy", "--fail-level", "WARNING")
+    assert "No changes" in shop.manage("makemigrations", "--check")
+
+
+def orders(shop: Shop) -> str:
+    query = "from orders.models import Order; print(list(Order.objects.values_list('number', 'status')))"
+    return shop.manage("shell", "--verbosity", "0", "--command", query).strip()

@@ -1,0 +1,91 @@
+"""Sagas in Django projects that start with the database transaction, or not at all, and cannot be lost after it."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+import sagaz_integration_core
+from django_sagaz.errors import AtomicBlockError
+from sagaz_integration_core.errors import (
+    ContextValueError,
+    IdempotencyConflict,
+    RunFailed,
+    RunInProgress,
+    RunInterrupted,
+    RunNotFound,
+    RuntimeNotOpen,
+    SagaDefinitionError,
+    SagaNotRegistered,
+    SagazError,
+    SettingsError,
+    StepError,
+    StoreNotMigrated,
+    StoreUnavailable,
+    TransactionRequired,
+    WrongDatabase,
+)
+from sagaz_integration_core.steps import CurrentStep, current_step
+
+if TYPE_CHECKING:
+    from django_sagaz.base import Saga
+    from django_sagaz.inline import async_saga_factory, create_saga, run_saga
+    from django_sagaz.transactions import atomic_saga_start, run_deferred, saga_context
+    from sagaz_integration_core import action, compensate
+    from sagaz_integration_core.runs import SagaRun
+
+__all__ = [
+    "AtomicBlockError",
+    "ContextValueError",
+    "CurrentStep",
+    "IdempotencyConflict",
+    "RunFailed",
+    "RunInProgress",
+    "RunInterrupted",
+    "RunNotFound",
+    "RuntimeNotOpen",
+    "Saga",
+    "SagaDefinitionError",
+    "SagaNotRegistered",
+    "SagaRun",
+    "SagazError",
+    "SettingsError",
+    "StepError",
+    "StoreNotMigrated",
+    "StoreUnavailable",
+    "TransactionRequired",
+    "WrongDatabase",
+    "action",
+    "async_saga_factory",
+    "atomic_saga_start",
+    "compensate",
+    "create_saga",
+    "current_step",
+    "run_deferred",
+    "run_saga",
+    "saga_context",
+]
+
+# Whoever imports sagaz, before or after: the root logger stays as the project configured it.
+sagaz_integration_core.guard_import()
+
+# Django imports this package before its applications are ready, and a project that only lists it need not load sagaz.
+_PLACES = {
+    "Saga": "django_sagaz.base",
+    "SagaRun": "sagaz_integration_core.runs",
+    "action": "sagaz_integration_core",
+    "async_saga_factory": "django_sagaz.inline",
+    "atomic_saga_start": "django_sagaz.transactions",
+    "compensate": "sagaz_integration_core",
+    "create_saga": "django_sagaz.inline",
+    "run_deferred": "django_sagaz.transactions",
+    "run_saga": "django_sagaz.inline",
+    "saga_context": "django_sagaz.transactions",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(_PLACES[name]), name)
+    return value

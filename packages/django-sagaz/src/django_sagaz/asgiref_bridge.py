@@ -1,0 +1,39 @@
+"""Where asgiref sends synchronous work that belongs to a context; the only module that touches its switches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import Executor
+from contextlib import contextmanager
+
+from asgiref.sync import AsyncToSync, SyncToAsync
+
+__all__ = ["has_waiting_parent", "own_loop", "thread_sensitive_in"]
+
+
+def has_waiting_parent() -> bool:
+    """Whether a synchronous thread waits for this coroutine, and makes its calls (``async_to_sync``)."""
+    return getattr(AsyncToSync.executors, "current", None) is not None
+
+
+@contextmanager
+def thread_sensitive_in(executor: Executor) -> Iterator[None]:
+    """Have ``sync_to_async``, and with it the asynchronous ORM, make its calls in this executor, in this context."""
+    before = getattr(AsyncToSync.executors, "current", None)
+    AsyncToSync.executors.current = executor
+    try:
+        yield
+    finally:
+        AsyncToSync.executors.current = before
+
+
+@contextmanager
+def own_loop() -> Iterator[None]:
+    """Have ``async_to_sync`` on this thread find, afterwards, the event loop that it would have found before."""
+    local = SyncToAsync.threadlocal
+    before = dict(local.__dict__)
+    try:
+        yield
+    finally:
+        local.__dict__.clear()
+        local.__dict__.update(before)

@@ -1,0 +1,106 @@
+"""What ``manage.py check`` says about sagas; the ids are stable, so that they can be silenced."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.conf import settings
+from django.core import checks
+from django.core.checks import CheckMessage, Error, Tags, register
+from django.db import connections, router
+
+from django_sagaz.project import current_project, given_settings, read_settings
+from sagaz_integration_core.errors import SagazError
+
+__all__ = ["register_all"]
+
+_MIDDLEWARE = "django_sagaz.middleware.SagaContextMiddleware"
+
+
+def register_all() -> None:
+    """Register the checks; called when the applications are ready."""
+    register(check_settings, "sagaz")
+    register(check_sagas, "sagaz")
+    register(check_middleware, "sagaz")
+    register(check_database, Tags.database)
+    register(check_deployment, "sagaz", deploy=True)
+
+
+def check_settings(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    """E001: a setting is wrong. E002: psycopg 3 is missing."""
+    try:
+        _, alias = read_settings(given_settings())
+    except SagazError as error:
+        return [Error(f"SAGAZ: {error}", id="sagaz.E001")]
+    if alias is None:
+        return []
+    return _check_psycopg(connections[alias])
+
+
+def _check_psycopg(connection: Any) -> list[CheckMessage]:
+    if connection.vendor != "postgresql" or connection.Database.__name__ == "psycopg":
+        return []
+    hint = 'pip install "django-sagaz[postgres]"'
+    return [Error("Sagas in PostgreSQL need psycopg 3, and only psycopg2 is installed.", hint=hint, id="sagaz.E002")]
+
+
+def check_sagas(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    """E003: a saga cannot be run as it is written. W001: there is none."""
+    try:
+        registry = current_project().registry
+    except SagazError as error:
+        wrong_settings = bool(check_settings(None))
+        return [] if wrong_settings else [Error(str(error), id="sagaz.E003")]
+    if len(registry):
+        return []
+    hint = "Define them in the sagas.py module of an installed app; a worker runs only what it finds there."
+    return [checks.Warning("No saga was found.", hint=hint, id="sagaz.W001")]
+
+
+def check_middleware(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    """W002: the correlation id is bound only after something that may want it."""
+    given = list(settings.MIDDLEWARE)
+    if _MIDDLEWARE not in given:
+        return []
+    before = [name for name in given[: given.index(_MIDDLEWARE)] if not name.startswith("django.")]
+    if not before:
+        return []
+    hint = f"Move {_MIDDLEWARE} to the top of MIDDLEWARE, so that their log records have the correlation id too."
+    return [checks.Warning(f"{before[0]} comes before SagaContextMiddleware.", hint=hint, id="sagaz.W002")]
+
+
+def check_database(app_configs: Any, databases: Sequence[str] | None = None, **kwargs: Any) -> list[CheckMessage]:
+    """E004: a router keeps the tables out of the database that is to have them."""
+    try:
+        alias = current_project().alias
+    except SagazError:
+        return []
+    if alias is None or alias not in (databases or ()):
+        return []
+    if router.allow_migrate(alias, "django_sagaz", model_name="run"):
+        return []
+    hint = "Have the router's allow_migrate return True for app label 'django_sagaz' there, or set SAGAZ['DATABASE']."
+    message = f"Sagas are kept in database {alias!r}, and a database router does not let their tables be made there."
+    return [Error(message, hint=hint, id="sagaz.E004")]
+
+
+def check_deployment(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    """W003: memory. W004: debugging. W005: leases as short as in a demonstration."""
+    try:
+        values, alias = read_settings(given_settings())
+    except SagazError:
+        return []
+    found: list[CheckMessage] = []
+    if alias is None and values.storage_url.startswith("memory:"):
+        hint = "Leave out SAGAZ['STORAGE_URL'] to keep them in the project's own database."
+        found.append(checks.Warning("Sagas are kept in memory, and lost with the process.", hint=hint, id="sagaz.W003"))
+    if alias is not None and settings.DEBUG:
+        hint = "Set DEBUG = False."
+        found.append(
+            checks.Warning("With DEBUG, Django keeps the worker's queries in memory.", hint=hint, id="sagaz.W004")
+        )
+    if values.lease_seconds < 5:
+        hint = "Leave out SAGAZ['LEASE_SECONDS']: a pause of the process, or of the network, must not end a lease."
+        found.append(checks.Warning(f"A lease is {values.lease_seconds:g} s short.", hint=hint, id="sagaz.W005"))
+    return found

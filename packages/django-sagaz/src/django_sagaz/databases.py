@@ -1,0 +1,96 @@
+"""What is asked of Django's connections: whose transaction is open, is it healthy, and what do its errors mean."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from django.db import DatabaseError, InterfaceError, OperationalError, connections
+
+from sagaz_integration_core.errors import StoreNotMigrated, StoreUnavailable
+
+__all__ = ["ConnectionDied", "healthy", "in_test_case", "in_transaction", "translated"]
+
+_UNDEFINED = frozenset({"42P01", "42703", "3F000"})
+"""PostgreSQL's codes for a missing table, column or schema."""
+
+_NO_SUCH_TABLE = 1146
+"""MySQL's."""
+
+
+class ConnectionDied(StoreUnavailable):
+    """The connection went away during a statement: whether that was committed is not known."""
+
+
+def in_transaction(connection: Any) -> bool:
+    """Whether the user's own code has a transaction open; the atomic blocks of a ``TestCase`` are not the user's."""
+    if connection.in_atomic_block:
+        return any(not getattr(block, "_from_testcase", False) for block in connection.atomic_blocks)
+    return connection.connection is not None and not connection.get_autocommit()
+
+
+def in_test_case(connection: Any) -> bool:
+    """Whether only this thread sees what is in the database: in a ``TestCase``, or in a database in memory."""
+    if any(getattr(block, "_from_testcase", False) for block in connection.atomic_blocks):
+        return True
+    return bool(connection.vendor == "sqlite" and connection.is_in_memory_db())
+
+
+def healthy() -> None:
+    """Close this thread's connections that a step left broken, or in a transaction; the others are kept.
+
+    Django's own ``close_old_connections`` would, by its defaults, close them all, after every step.
+    """
+    for connection in connections.all(initialized_only=True):
+        if connection.connection is None:
+            continue
+        if connection.in_atomic_block or connection.get_autocommit() != connection.settings_dict["AUTOCOMMIT"]:
+            _discard(connection)
+        elif connection.errors_occurred:
+            if connection.is_usable():
+                connection.errors_occurred = False
+            else:
+                connection.close()
+
+
+def _discard(connection: Any) -> None:
+    # close() would keep the wrapper in its transaction until a block is left that nobody will leave.
+    connection.connection.close()
+    del connections[connection.alias]
+
+
+@contextmanager
+def translated(connection: Any) -> Iterator[None]:
+    """Turn Django's database errors into the store's."""
+    try:
+        yield
+    except DatabaseError as error:
+        if _is_missing(error):
+            raise StoreNotMigrated(
+                f"Database {connection.alias!r} has not the tables of sagaz: {_text(error)}. Run: manage.py migrate"
+                + ("" if connection.alias == "default" else f" --database {connection.alias}")
+            ) from error
+        if not isinstance(error, OperationalError | InterfaceError):
+            raise
+        raise _unavailable(connection, error) from error
+    except InterfaceError as error:
+        raise _unavailable(connection, error) from error
+
+
+def _unavailable(connection: Any, error: Exception) -> StoreUnavailable:
+    text = f"Database {connection.alias!r} cannot be used: {_text(error)}. Nothing is lost; try again."
+    if connection.in_atomic_block or connection.connection is None or connection.is_usable():
+        return StoreUnavailable(text)
+    connection.close()
+    return ConnectionDied(text)
+
+
+def _is_missing(error: Exception) -> bool:
+    cause = error.__cause__
+    state = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
+    return state in _UNDEFINED or error.args[:1] == (_NO_SUCH_TABLE,) or str(error).startswith("no such table")
+
+
+def _text(error: Exception) -> str:
+    return " ".join(str(error).split()).rstrip(".") or type(error).__name__

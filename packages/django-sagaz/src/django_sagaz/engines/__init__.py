@@ -1,0 +1,35 @@
+"""The store of each kind of database, over Django's connections."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.db import connections
+
+if TYPE_CHECKING:
+    from django_sagaz.runners import Runner
+    from sagaz_integration_core.protocols import SagaStore
+
+__all__ = ["open_store"]
+
+
+def open_store(alias: str, run: Runner, *, notify: bool = True, listen: bool = False) -> SagaStore:
+    """Return a store on the database of this alias; it connects when it is first asked something.
+
+    Args:
+        run: Makes its database calls.
+        notify: Whether commits wake workers, where the database can do that.
+        listen: Whether it waits for that; only a worker does.
+    """
+    vendor = connections[alias].vendor
+    if vendor == "sqlite":
+        from django_sagaz.engines.sqlite import DjangoSQLiteStore
+
+        return DjangoSQLiteStore(alias, run)
+    if vendor == "postgresql":
+        from django_sagaz.engines.postgresql import DjangoPostgresStore
+
+        return DjangoPostgresStore(alias, run, notify=notify, listen=listen)
+    from django_sagaz.engines.orm import ORMStore
+
+    return ORMStore(alias, run)

@@ -1,0 +1,165 @@
+"""Every other database through Django's ORM: MariaDB and MySQL, and whatever has a backend for Django."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from datetime import datetime
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from django.db import OperationalError, connections, transaction
+
+from django_sagaz.databases import translated
+from django_sagaz.engines import orm_journal, orm_outbox, orm_runs, orm_upkeep
+from django_sagaz.engines.identity import read_store_id
+from django_sagaz.runners import Runner
+from sagaz_integration_core.protocols import (
+    ClaimedRun,
+    Inserted,
+    NewRun,
+    OutboxRecord,
+    RunFilter,
+    RunRecord,
+    RunStatus,
+    RunWrite,
+    StepRecord,
+    StoreStats,
+)
+from sagaz_integration_core.stores._foreign import correlation_id_of, taken
+from sagaz_integration_core.stores.wakeup import WakeUp
+
+__all__ = ["ORMStore"]
+
+T = TypeVar("T")
+P = ParamSpec("P")
+
+_DEADLOCKS = (1205, 1213)
+"""MySQL's codes for a lock that was waited for too long, and for two that waited for each other."""
+
+_PAUSES = (0.02, 0.1, 0.5)
+
+
+class ORMStore:
+    """Keeps runs in any database that Django can use; workers poll.
+
+    Args:
+        run: Makes the database calls.
+    """
+
+    kind = "django"
+    embedded = False
+
+    def __init__(self, alias: str, run: Runner) -> None:
+        self._alias = alias
+        self._run = run
+        self._wakeup = WakeUp()
+
+    async def open(self) -> None:
+        """Belong to the running event loop; Django connects when there is something to ask."""
+        self._wakeup.bind()
+
+    async def close(self) -> None:
+        """Disconnect what is not the caller's."""
+        await self._run.close()
+
+    async def _do(self, work: Callable[Concatenate[Any, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self._run(lambda: self._transact(lambda connection: work(connection, *args, **kwargs)))
+
+    def _transact(self, work: Callable[[Any], T]) -> T:
+        connection = connections[self._alias]
+        with translated(connection):
+            for pause in _PAUSES:
+                try:
+                    with nullcontext() if connection.in_atomic_block else transaction.atomic(self._alias):
+                        return work(connection)
+                except OperationalError as error:
+                    if connection.in_atomic_block or error.args[:1] not in [(code,) for code in _DEADLOCKS]:
+                        raise
+                    time.sleep(pause)
+            with transaction.atomic(self._alias):
+                return work(connection)
+
+    async def store_id(self) -> str:
+        """Return the store's random id."""
+        return await self._run(lambda: read_store_id(connections[self._alias]))
+
+    async def insert(self, runs: Sequence[NewRun], lease_seconds: float) -> list[Inserted]:
+        """Insert runs in one transaction."""
+        inserted = await self._do(orm_runs.insert, runs, lease_seconds)
+        if any(run.owner is None for run in runs):
+            self.wake()
+        return inserted
+
+    async def claim(
+        self, owner: str, limit: int, lease_seconds: float, saga_ids: Sequence[str] | None = None
+    ) -> list[ClaimedRun]:
+        """Lease runs that are due, or whose lease has ended."""
+        return await self._do(orm_runs.claim, owner, limit, lease_seconds, saga_ids)
+
+    async def renew(self, owner: str, runs: Sequence[tuple[str, int]], lease_seconds: float) -> set[str]:
+        """Prolong leases that are still held."""
+        return await self._do(orm_runs.renew, owner, runs, lease_seconds)
+
+    async def write(self, writes: Sequence[RunWrite]) -> list[bool]:
+        """Commit all writes in one transaction."""
+        answers = await self._do(orm_journal.write, writes)
+        if any(write.release is not None for write in writes):
+            self.wake()
+        return answers
+
+    async def load(self, saga_id: str) -> RunRecord | None:
+        """Return one run."""
+        return await self._do(orm_upkeep.load, saga_id)
+
+    async def load_steps(self, saga_id: str) -> list[StepRecord]:
+        """Return a run's journal in the order in which its entries were started."""
+        return (await self._do(orm_runs.steps_of, [saga_id]))[saga_id]
+
+    async def find(self, query: RunFilter) -> list[RunRecord]:
+        """Return runs, newest first."""
+        return await self._do(orm_upkeep.find, query)
+
+    async def stats(self) -> StoreStats:
+        """Return the figures for a health check."""
+        return await self._do(orm_upkeep.stats)
+
+    async def heartbeat(self, worker: str, seconds: float) -> None:
+        """Note that a worker is alive for the next ``seconds``; 0 takes the note back."""
+        await self._do(orm_upkeep.heartbeat, worker, seconds)
+
+    async def wait(self, seconds: float) -> None:
+        """Return when this process made runs due, at the latest after ``seconds``: other processes' are polled for."""
+        await self._wakeup.wait(seconds)
+
+    def wake(self) -> None:
+        """Make `wait` return now; callable from any thread."""
+        self._wakeup.wake()
+
+    async def save_foreign(
+        self, saga_id: str, saga_name: str, status: str, context: str, metadata: dict[str, Any]
+    ) -> None:
+        """Insert or update a row on behalf of sagaz's own engine.
+
+        Raises:
+            ValueError: A run of ours has this saga_id.
+        """
+        correlation_id = correlation_id_of(metadata)
+        if not await self._do(orm_upkeep.save_foreign, saga_id, saga_name, status, context, correlation_id):
+            raise taken(saga_id)
+
+    async def delete(self, saga_id: str) -> bool:
+        """Delete a finished or foreign run with its journal; its events stay until they are sent."""
+        return await self._do(orm_upkeep.delete, saga_id)
+
+    async def prune(self, older_than: datetime, statuses: Sequence[RunStatus], limit: int) -> int:
+        """Delete runs that ended before ``older_than``, at most ``limit``; return how many."""
+        return await self._do(orm_upkeep.prune, older_than, statuses, limit)
+
+    async def due_events(self, limit: int, lease_seconds: float) -> list[OutboxRecord]:
+        """Lease and return events to publish, at most the oldest unsent one of each saga."""
+        return await self._do(orm_outbox.due_events, limit, lease_seconds)
+
+    async def settle_events(self, sent: Sequence[int], failed: Sequence[tuple[int, str, float, bool]]) -> None:
+        """Record which events were sent, and which are to be tried again or set aside."""
+        await self._do(orm_outbox.settle_events, sent, failed)

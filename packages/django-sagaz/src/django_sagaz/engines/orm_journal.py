@@ -1,0 +1,92 @@
+"""What running sagas record: journal entries, events and their own end, fenced by owner and attempt."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.db.models import Case, CharField, F, Value, When
+
+from django_sagaz.engines.orm_rows import Moment, json_text
+from django_sagaz.engines.orm_runs import held
+from django_sagaz.models import OutboxEvent, Step
+from sagaz_integration_core.protocols import FINISHED, EventWrite, RunWrite, StepWrite
+
+__all__ = ["write"]
+
+
+def write(connection: Any, writes: Sequence[RunWrite]) -> list[bool]:
+    """Record the writes in order; False for each whose run is not its owner's any more."""
+    moment = Moment(connection)
+    # Rows are locked in the order of their ids, so that no two batches wait for each other.
+    order = sorted(range(len(writes)), key=lambda n: writes[n].saga_id)
+    answers = {n: _write(connection, writes[n], moment) for n in order}
+    return [answers[n] for n in range(len(writes))]
+
+
+def _write(connection: Any, write: RunWrite, moment: Moment) -> bool:
+    # Also when only the journal grows: the update locks the row, and a claim waits for this transaction.
+    if not held(connection, write.saga_id, write.owner, write.attempt).update(**_changes(write, moment)):
+        return False
+    for n, step in enumerate(write.steps):
+        _write_step(connection, write, step, moment.after(n / 1_000_000))
+    for event in write.events:
+        _write_event(connection, write.saga_id, event, moment)
+    return True
+
+
+def _changes(write: RunWrite, moment: Moment) -> dict[str, Any]:
+    changes: dict[str, Any] = {"updated_at": moment.now}
+    if write.status is not None:
+        changes["status"] = write.status
+    if write.error is not None:
+        changes["error"] = write.error
+    if write.status in FINISHED:
+        changes |= {"finished_at": moment.now, "available_at": None, "lease_owner": None, "lease_expires_at": None}
+    elif write.release is not None:
+        changes |= {
+            "available_at": moment.after(write.release.delay),
+            "lease_owner": None,
+            "lease_expires_at": None,
+            "failures": F("failures") + int(write.release.failed),
+            "status": _released(write.status),
+        }
+    return changes
+
+
+def _released(status: str | None) -> Any:
+    if status is not None:
+        return "pending" if status == "executing" else status
+    return Case(When(status="executing", then=Value("pending")), default=F("status"), output_field=CharField())
+
+
+def _write_step(connection: Any, write: RunWrite, step: StepWrite, at: Any) -> None:
+    started = step.status == "started"
+    key = {"saga_id": write.saga_id, "step": step.step, "phase": step.phase}
+    changes: dict[str, Any] = {
+        "status": step.status,
+        "result": None if started else json_text(step.result),
+        "error": None if started else step.error,
+        "finished_at": None if started else at,
+    }
+    if started:
+        changes |= {"attempt": write.attempt, "started_at": at}
+    steps = Step.objects.using(connection.alias)
+    if not steps.filter(**key).update(**changes):
+        steps.create(**key, **{"attempt": write.attempt, **changes})
+
+
+def _write_event(connection: Any, saga_id: str, event: EventWrite, moment: Moment) -> None:
+    events = OutboxEvent.objects.using(connection.alias)
+    if not events.filter(event_id=event.event_id).exists():
+        events.create(
+            event_id=event.event_id,
+            saga_id=saga_id,
+            topic=event.topic,
+            payload=json_text(event.payload),
+            headers=json_text(event.headers),
+            status="pending",
+            attempts=0,
+            available_at=moment.now,
+            created_at=moment.now,
+        )

@@ -1,0 +1,123 @@
+"""What is asked about runs, workers' signs of life, rows of sagaz's own engine, and the deletion of old runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from django.db.models import Count, Min, Q
+
+from django_sagaz.engines.orm_rows import Moment, as_text, aware, json_text, run_record, stored
+from django_sagaz.models import OutboxEvent, Run, Step, StoreInfo
+from sagaz_integration_core.protocols import (
+    ACTIVE,
+    FINISHED,
+    FOREIGN,
+    RunFilter,
+    RunRecord,
+    RunStatus,
+    StoreStats,
+)
+
+__all__ = ["delete", "find", "heartbeat", "load", "prune", "save_foreign", "stats"]
+
+_WORKER = "worker:"
+
+
+def load(connection: Any, saga_id: str) -> RunRecord | None:
+    """Return one run."""
+    run = _runs(connection).filter(pk=saga_id).first()
+    return None if run is None else run_record(run)
+
+
+def find(connection: Any, query: RunFilter) -> list[RunRecord]:
+    """Return the runs that match, the newest first."""
+    runs = _runs(connection).order_by("-created_at", "-saga_id")
+    if query.statuses:
+        runs = runs.filter(status__in=query.statuses)
+    if query.saga_name is not None:
+        runs = runs.filter(saga_name=query.saga_name)
+    if query.correlation_id is not None:
+        runs = runs.filter(correlation_id=query.correlation_id)
+    if query.before is not None:
+        created_at, saga_id = stored(query.before[0]), query.before[1]
+        runs = runs.filter(Q(created_at__lt=created_at) | Q(created_at=created_at, saga_id__lt=saga_id))
+    return [run_record(run) for run in runs[: query.limit]]
+
+
+def _runs(connection: Any) -> Any:
+    return Run.objects.using(connection.alias).annotate(context_text=as_text("context")).defer("context")
+
+
+def stats(connection: Any) -> StoreStats:
+    """Return the figures for a health check."""
+    moment = Moment(connection)
+    runs = Run.objects.using(connection.alias)
+    counts: dict[RunStatus, int] = dict.fromkeys((*ACTIVE, *FINISHED), 0)
+    counts.update(runs.values_list("status").annotate(n=Count("pk")).order_by())
+    due = runs.filter(available_at__lte=moment.now).aggregate(n=Count("pk"), oldest=Min("available_at"))
+    oldest = aware(due["oldest"])
+    age = None if oldest is None else (moment.utc - oldest).total_seconds()
+    return StoreStats(counts, due["n"], age, _workers(connection).filter(value__gt=_stamp(moment, 0)).count())
+
+
+def heartbeat(connection: Any, worker: str, seconds: float) -> None:
+    """Note until when a worker is alive, and forget those that are not."""
+    moment = Moment(connection)
+    key = f"{_WORKER}{worker}"
+    _workers(connection).filter(Q(value__lte=_stamp(moment, 0)) | Q(key=key)).delete()
+    if seconds > 0:
+        StoreInfo.objects.using(connection.alias).create(key=key, value=_stamp(moment, seconds))
+
+
+def _workers(connection: Any) -> Any:
+    return StoreInfo.objects.using(connection.alias).filter(key__startswith=_WORKER)
+
+
+def _stamp(moment: Moment, seconds: float) -> str:
+    # Seconds since 1970, which sort as text for some more centuries.
+    return f"{moment.utc.timestamp() + seconds:.3f}"
+
+
+def save_foreign(
+    connection: Any, saga_id: str, saga_name: str, status: str, context: str, correlation_id: str | None
+) -> bool:
+    """Insert or update a row of sagaz's own engine; False when a run of ours has this saga_id."""
+    now = Moment(connection).now
+    changes: dict[str, Any] = {
+        "saga_name": saga_name,
+        "status": status,
+        "context": json_text(context),
+        "updated_at": now,
+        "finished_at": now if status in FINISHED else None,
+    }
+    if correlation_id is not None:
+        changes["correlation_id"] = correlation_id
+    runs = Run.objects.using(connection.alias)
+    if runs.filter(pk=saga_id, fingerprint=FOREIGN).update(**changes):
+        return True
+    if runs.filter(pk=saga_id).exists():
+        return False
+    runs.create(saga_id=saga_id, attempt=0, failures=0, created_at=now, fingerprint=FOREIGN, **changes)
+    return True
+
+
+def delete(connection: Any, saga_id: str) -> bool:
+    """Delete a finished or foreign run with its journal; its events stay until they are sent."""
+    return bool(_delete(connection, [saga_id]))
+
+
+def prune(connection: Any, older_than: datetime, statuses: Sequence[RunStatus], limit: int) -> int:
+    """Delete runs that ended before ``older_than``, those first that ended first."""
+    old = Run.objects.using(connection.alias).filter(status__in=statuses, finished_at__lt=stored(older_than))
+    return _delete(connection, list(old.order_by("finished_at").values_list("saga_id", flat=True)[:limit]))
+
+
+def _delete(connection: Any, saga_ids: Sequence[str]) -> int:
+    using = connection.alias
+    deletable = Q(fingerprint=FOREIGN) | Q(status__in=FINISHED)
+    gone = list(Run.objects.using(using).filter(deletable, pk__in=saga_ids).values_list("saga_id", flat=True))
+    Step.objects.using(using).filter(saga_id__in=gone).delete()
+    OutboxEvent.objects.using(using).filter(saga_id__in=gone, status="sent").delete()
+    return Run.objects.using(using).filter(pk__in=gone).delete()[0]

@@ -1,0 +1,97 @@
+"""PostgreSQL through Django: the core's statements, each a transaction of its own, and wake-ups at commits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import OperationalError, connections
+
+from django_sagaz.databases import ConnectionDied, translated
+from django_sagaz.engines.identity import read_store_id
+from django_sagaz.engines.listen import Listener
+from django_sagaz.runners import Runner
+from sagaz_integration_core.stores._postgresql.database import Database, Row, Values
+from sagaz_integration_core.stores._postgresql.errors import ConnectionLost
+from sagaz_integration_core.stores._postgresql.sql import ANY_DUE
+from sagaz_integration_core.stores.postgres import PostgresStore
+from sagaz_integration_core.stores.wakeup import WakeUp
+
+__all__ = ["DjangoPostgresStore"]
+
+CHANNEL = "'sagaz_' || current_schema()"
+"""The core's channel, so that its processes and Django's wake each other."""
+
+_DEADLOCK = "40P01"
+
+
+class DjangoPostgresStore(PostgresStore):
+    """The core's PostgreSQL store, with Django's connections in place of a pool.
+
+    Args:
+        notify: Whether commits wake workers.
+        listen: Whether `wait` listens for that.
+    """
+
+    kind = "django"
+
+    def __init__(self, alias: str, run: Runner, *, notify: bool, listen: bool) -> None:
+        self._alias = alias
+        self._run = run
+        self._db: Any = _Connection(alias, run, f"pg_notify({CHANNEL}, '')" if notify else "NULL")
+        self._wakeup = WakeUp()
+        any_due = self._db.text(ANY_DUE)
+        self._listener: Any = Listener(alias, run, any_due, self.wake) if notify and listen else None
+
+    async def open(self) -> None:
+        """Belong to the running event loop; Django connects when there is something to ask."""
+        self._wakeup.bind()
+
+    async def close(self) -> None:
+        """Disconnect what is not the caller's."""
+        if self._listener is not None:
+            await self._listener.stop()
+        await self._run.close()
+
+    async def store_id(self) -> str:
+        """Return the store's random id."""
+        return await self._run(lambda: read_store_id(connections[self._alias]))
+
+
+class _Connection(Database):
+    """Executes the core's statements on the connection that Django has where the runner makes its calls."""
+
+    def __init__(self, alias: str, run: Runner, wake: str) -> None:
+        super().__init__()
+        self._alias = alias
+        self._run = run
+        self._wake = wake
+
+    def check(self) -> None:
+        """Django opens connections when they are needed."""
+
+    def fill_in(self, template: str) -> str:
+        # The tables are found by the search path, as Django finds its own.
+        return template.replace("{schema}.", "").replace("{wake}", self._wake)
+
+    async def mend(self) -> None:
+        """The dead connection has been closed, and the next statement opens another."""
+
+    async def execute_once(self, template: str, values: Values = ()) -> list[Row]:
+        statement = self.text(template)
+        try:
+            return await self._run(lambda: self._execute(statement, values))
+        except ConnectionDied as error:
+            raise ConnectionLost(str(error)) from error
+
+    def _execute(self, statement: str, values: Values) -> list[Row]:
+        connection = connections[self._alias]
+        with translated(connection), connection.cursor() as cursor:
+            try:
+                cursor.execute(statement, values)
+            except OperationalError as error:
+                if connection.in_atomic_block or getattr(error.__cause__, "sqlstate", None) != _DEADLOCK:
+                    raise
+                # Nothing of it was committed, and whoever won has ended.
+                cursor.execute(statement, values)
+            rows: list[Row] = cursor.fetchall()
+            return rows

@@ -1,0 +1,111 @@
+"""SQLite through Django: the core's statements, each transaction on a Django connection."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import Any, TypeVar
+
+from django.db import connections, transaction
+
+from django_sagaz.databases import translated
+from django_sagaz.engines.identity import read_store_id
+from django_sagaz.runners import Runner
+from sagaz_integration_core.stores.sqlite import SQLiteStore
+from sagaz_integration_core.stores.wakeup import WakeUp
+
+__all__ = ["DjangoSQLiteStore"]
+
+T = TypeVar("T")
+
+
+class DjangoSQLiteStore(SQLiteStore):
+    """The core's SQLite store; only the way of a transaction to the database differs."""
+
+    kind = "django"
+
+    def __init__(self, alias: str, run: Runner) -> None:
+        self._thread: Any = _Transactions(alias, run)
+        self._wakeup = WakeUp()
+
+    async def open(self) -> None:
+        """Belong to the running event loop; Django connects when there is something to ask."""
+        self._wakeup.bind()
+
+    async def store_id(self) -> str:
+        """Return the store's random id."""
+        found: str = await self._thread.store_id()
+        return found
+
+
+class _Transactions:
+    """What the core's thread is to its own store."""
+
+    def __init__(self, alias: str, run: Runner) -> None:
+        self._alias = alias
+        self._run = run
+
+    def check(self) -> None:
+        """Django opens connections when they are needed."""
+
+    async def close(self) -> None:
+        await self._run.close()
+
+    async def store_id(self) -> str:
+        return await self._run(lambda: read_store_id(connections[self._alias]))
+
+    async def read(self, work: Callable[[Any], T]) -> T:
+        def call() -> T:
+            connection = connections[self._alias]
+            with translated(connection):
+                return work(_Statements(connection))
+
+        return await self._run(call)
+
+    async def write(self, work: Callable[[Any], T], *, wary: bool = False) -> T:
+        def call() -> T:
+            connection = connections[self._alias]
+            with translated(connection), _begun(connection):
+                return work(_Statements(connection))
+
+        return await self._run(call)
+
+
+@contextmanager
+def _begun(connection: Any) -> Iterator[None]:
+    """A write transaction from the first statement on: one that reads first may find that it can never write."""
+    if connection.in_atomic_block:
+        yield
+        return
+    connection.ensure_connection()
+    mode, connection.transaction_mode = connection.transaction_mode, "IMMEDIATE"
+    try:
+        with transaction.atomic(connection.alias):
+            yield
+    finally:
+        connection.transaction_mode = mode
+
+
+class _Statements:
+    """Executes the core's statements with Django's cursor."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+
+    def execute(self, statement: str, values: Any = ()) -> Any:
+        cursor = self._connection.cursor()
+        cursor.execute(_for_django(statement), values)
+        return cursor
+
+    def executemany(self, statement: str, rows: Iterable[Any]) -> None:
+        rows = list(rows)
+        if rows:
+            self._connection.cursor().executemany(_for_django(statement), rows)
+
+
+@cache
+def _for_django(statement: str) -> str:
+    """Write ``?`` and ``:name`` as Django does; as they are, its cursor would take them too, but not under DEBUG."""
+    return re.sub(r":(\w+)", r"%(\1)s", statement.replace("%", "%%").replace("?", "%s"))

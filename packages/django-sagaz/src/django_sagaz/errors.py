@@ -1,0 +1,11 @@
+"""Errors that only Django's users meet; the others are `sagaz_integration_core.errors`."""
+
+from __future__ import annotations
+
+from sagaz_integration_core.errors import SagazError
+
+__all__ = ["AtomicBlockError"]
+
+
+class AtomicBlockError(SagazError):
+    """A saga was to run inside ``transaction.atomic()``, where its journal could be rolled back."""

@@ -1,0 +1,113 @@
+"""How this process executes runs: on the caller's thread, on the caller's event loop, or on a loop of its own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+from django.db import connections
+
+from django_sagaz.asgiref_bridge import has_waiting_parent, thread_sensitive_in
+from django_sagaz.caller_loop import CallerLoop
+from django_sagaz.host import Host
+from django_sagaz.project import Project
+from django_sagaz.runners import ThreadSensitive
+from django_sagaz.step_threads import SensitiveThread
+from sagaz_integration_core.lifecycle import SagazRuntime
+
+__all__ = ["Executions"]
+
+T = TypeVar("T")
+Work = Callable[[SagazRuntime], Coroutine[Any, Any, T]]
+
+
+class Executions:
+    """Gives work a runtime that suits whoever asks for it.
+
+    - A synchronous caller gets a loop on its own thread, which uses the thread's own connection (`CallerLoop`).
+    - So does a coroutine for which a synchronous thread waits: an async view under WSGI, an async test.
+    - Any other coroutine (an async view under ASGI) hands the work to a loop that all share, with connections of its
+      own: a request that ends early then takes nothing away from its saga.
+    - With ``STORAGE_URL``, that loop does everything.
+    """
+
+    def __init__(self, project: Project) -> None:
+        self._project = project
+        self._host = Host(project)
+        self._idle: list[_OnCallersThread] = []
+        self._inherited: list[Any] = []
+        self._closed = False
+        os.register_at_fork(after_in_child=self._forget)
+
+    def run(self, work: Work[T]) -> T:
+        """Do work for a synchronous caller."""
+        if self._project.alias is None:
+            return self._host.call(work)
+        place = self._idle.pop() if self._idle else _OnCallersThread(self._project)
+        try:
+            result = place.run(work)
+        except Exception:
+            self._keep(place)
+            raise
+        self._keep(place)
+        return result
+
+    async def arun(self, work: Work[T]) -> T:
+        """Do work for a coroutine."""
+        if self._project.alias is None or not has_waiting_parent():
+            return await self._host.reach(work)
+        runtime = self._project.runtime(ThreadSensitive(), step_pool=lambda _: SensitiveThread())
+        await runtime.open()
+        try:
+            return await work(runtime)
+        finally:
+            await runtime.close()
+
+    def _keep(self, place: _OnCallersThread) -> None:
+        if self._closed:
+            place.close()
+        else:
+            self._idle.append(place)
+
+    def close(self) -> None:
+        """End what is idle, and let the rest end by itself; runs that were interrupted are resumed by workers."""
+        self._closed = True
+        while self._idle:
+            self._idle.pop().close()
+        self._host.close()
+
+    def _forget(self) -> None:
+        """Leave to the parent, after a fork, what is the parent's: its loops, and the connection of this thread."""
+        self._inherited += self._idle
+        self._idle = []
+        self._host = Host(self._project)
+        if self._inherited and self._project.alias is not None:
+            connection = connections[self._project.alias]
+            # Closing it would end the parent's session; Django opens another one.
+            self._inherited.append(connection.connection)
+            connection.connection = None
+
+
+class _OnCallersThread:
+    """A loop and its runtime, used by one caller at a time."""
+
+    def __init__(self, project: Project) -> None:
+        self._loop = CallerLoop()
+        self._runtime = project.runtime(
+            self._loop.thread,
+            step_pool=lambda _: self._loop.thread,
+            step_scope=lambda: thread_sensitive_in(self._loop.thread),
+        )
+
+    def run(self, work: Work[T]) -> T:
+        return self._loop.run(lambda: self._work(work))
+
+    async def _work(self, work: Work[T]) -> T:
+        if not self._runtime.is_open:
+            await self._runtime.open()
+        return await work(self._runtime)
+
+    def close(self) -> None:
+        self._loop.run(self._runtime.close)
+        self._loop.close()

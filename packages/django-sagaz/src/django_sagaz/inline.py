@@ -1,0 +1,142 @@
+"""Running sagas here and now, from synchronous and asynchronous code."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from django.apps import apps
+from django.db import connections
+
+from django_sagaz.databases import in_transaction
+from django_sagaz.errors import AtomicBlockError
+from sagaz_integration_core import starts
+from sagaz_integration_core.errors import RuntimeNotOpen, SagaDefinitionError
+from sagaz_integration_core.runs import SagaRun
+
+if TYPE_CHECKING:
+    from sagaz import Saga
+
+    from django_sagaz.apps import DjangoSagazConfig
+    from sagaz_integration_core.lifecycle import SagazRuntime
+
+    S = TypeVar("S", bound=Saga)
+
+__all__ = ["NOTHING", "async_saga_factory", "class_of", "create_saga", "run_saga"]
+
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+"""The context of a saga that was given none; None is no context, and refused."""
+
+
+def create_saga(saga_class: type[S]) -> S:
+    """Return an instance for `run_saga`, or for ``await saga.run(…)`` in asynchronous code; the class is registered.
+
+    Raises:
+        SagaDefinitionError: The class cannot be run as written.
+    """
+    registration = _config().registry.add(saga_class)
+    saga: Any = registration.create()
+    saga.run = _Run(saga_class)
+    return cast("S", saga)
+
+
+async def async_saga_factory(saga_class: type[S]) -> S:
+    """Return an instance whose ``await saga.run(…)`` is a durable run; for async views."""
+    return create_saga(saga_class)
+
+
+def run_saga(
+    saga: Saga | type[Saga],
+    context: Mapping[str, Any] = NOTHING,
+    *,
+    saga_id: str | None = None,
+    idempotency_key: str | None = None,
+) -> SagaRun:
+    """Run a saga to its end, from synchronous code, and return its result.
+
+    Its journal, and its ``def`` steps, use this thread's own database connection.
+
+    Args:
+        saga: From `create_saga`, or the class.
+        context: What the steps are given.
+        idempotency_key: The same key gives the same run, once.
+
+    Raises:
+        AtomicBlockError: A transaction is open, which could roll the journal back.
+        RunInterrupted: This process had to stop before the end; a worker resumes the run.
+        Exception: The saga failed: the step's own exception, after compensation.
+    """
+    saga_class = class_of(saga)
+    _refuse_running_loop()
+    _refuse_transaction()
+
+    async def work(runtime: SagazRuntime) -> SagaRun:
+        return await starts.run_inline(runtime, saga_class, context, saga_id=saga_id, idempotency_key=idempotency_key)
+
+    return _config().executions.run(work)
+
+
+class _Run:
+    """What stands in for a bound instance's ``run``."""
+
+    def __init__(self, saga_class: type[Saga]) -> None:
+        self._saga_class = saga_class
+
+    async def __call__(
+        self,
+        initial_context: Mapping[str, Any] = NOTHING,
+        saga_id: str | None = None,
+        *,
+        idempotency_key: str | None = None,
+    ) -> SagaRun:
+        """Execute the saga durably, on a fresh instance, and return its result."""
+
+        async def work(runtime: SagazRuntime) -> SagaRun:
+            return await starts.run_inline(
+                runtime, self._saga_class, initial_context, saga_id=saga_id, idempotency_key=idempotency_key
+            )
+
+        return await _config().executions.arun(work)
+
+
+def class_of(saga: Any) -> type[Saga]:
+    """Return the class of a saga, which may be given as an instance.
+
+    Raises:
+        SagaDefinitionError: It is no saga.
+    """
+    from sagaz_integration_core import Saga
+
+    if isinstance(saga, type) and issubclass(saga, Saga):
+        return saga
+    if isinstance(saga, Saga):
+        return type(saga)
+    raise SagaDefinitionError(f"Expected a saga or its class, got {saga!r}.")
+
+
+def _refuse_running_loop() -> None:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    raise RuntimeNotOpen(
+        "run_saga was called in asynchronous code, where it would block the event loop. Use "
+        "`saga = await async_saga_factory(OrderSaga)` and `await saga.run(…)`."
+    )
+
+
+def _refuse_transaction() -> None:
+    alias = _config().project.alias
+    if alias is not None and in_transaction(connections[alias]):
+        raise AtomicBlockError(
+            f"A transaction is open on database {alias!r}, and a saga cannot run inside it: a rollback would take back "
+            "the journal of steps that were really done. Start it instead with atomic_saga_start(…), for a worker to "
+            "run after the commit; or run it before or after the atomic block (under ATOMIC_REQUESTS, decorate the "
+            "view with @transaction.non_atomic_requests)."
+        )
+
+
+def _config() -> DjangoSagazConfig:
+    return cast("DjangoSagazConfig", apps.get_app_config("django_sagaz"))

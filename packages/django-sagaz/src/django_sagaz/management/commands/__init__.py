@@ -1,0 +1,1 @@
+"""sagaz_worker, sagaz_list and sagaz_check."""

@@ -1,0 +1,56 @@
+"""``manage.py sagaz_worker``: runs what was started, and resumes what other processes left."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from typing import Any
+
+from django.conf import settings as django_settings
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.utils.autoreload import run_with_reloader
+
+from django_sagaz.project import Project, current_project
+from django_sagaz.working import OPTIONS, changed, drain_here, work
+from sagaz_integration_core.errors import SagazError
+from sagaz_integration_core.working import configure_logging, summary
+
+__all__ = ["Command"]
+
+
+class Command(BaseCommand):
+    """Claims due runs and executes them, until it is stopped."""
+
+    help = "Run sagas that were started for later, and resume those whose process died."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Declare the options."""
+        parser.add_argument("--concurrency", type=int, help="how many runs at once (SAGAZ['CONCURRENCY'])")
+        parser.add_argument("--drain", action="store_true", help="end when nothing is due")
+        parser.add_argument("--database", help="the database alias that runs are kept in (SAGAZ['DATABASE'])")
+        parser.add_argument("--autoreload", action="store_true", help="start anew when code changes; needs DEBUG")
+        for name, meaning in OPTIONS.items():
+            option = f"--{name.replace('_', '-')}"
+            parser.add_argument(option, type=float, metavar="SECONDS", help=f"{meaning} (SAGAZ['{name.upper()}'])")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Work."""
+        if not options["autoreload"]:
+            self._work(options)
+            return
+        if not django_settings.DEBUG:
+            raise CommandError("--autoreload is for development, and DEBUG is off. Leave it out.")
+        run_with_reloader(self._work, options)
+
+    def _work(self, options: dict[str, Any]) -> None:
+        try:
+            ended = self._run(changed(current_project(), options), options["concurrency"], options["drain"])
+        except SagazError as error:
+            raise CommandError(str(error)) from error
+        self.stdout.write(f"Ended: {summary(ended)}.")
+
+    def _run(self, project: Project, concurrency: int | None, drain: bool) -> Counter[str]:
+        if drain and project.is_private:
+            return drain_here(project, concurrency)
+        configure_logging()
+        return asyncio.run(work(project, concurrency=concurrency, drain=drain, tell=self.stdout.write))

@@ -1,0 +1,90 @@
+"""The correlation id of each request: taken from its header or made, bound while it lasts, and sent back."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from typing import Any, cast
+
+from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from django.http import HttpRequest, StreamingHttpResponse
+from django.http.response import HttpResponseBase
+
+from django_sagaz.project import given_settings, read_settings
+from sagaz_integration_core.context import Binding, BoundContext, accept, bind, bound, unbind
+
+__all__ = ["SagaContextMiddleware"]
+
+GetResponse = Callable[[HttpRequest], HttpResponseBase]
+AsyncGetResponse = Callable[[HttpRequest], Awaitable[HttpResponseBase]]
+
+
+class SagaContextMiddleware:
+    """Binds the correlation id for log records, for the sagas that the request starts, and for the response.
+
+    One class for synchronous and asynchronous handlers, without a change of threads in either.
+    """
+
+    sync_capable = True
+    async_capable = True
+    propagate_to_context = True
+    """Whether sagas get the id into their context; a subclass may decide otherwise."""
+
+    def __init__(self, get_response: GetResponse | AsyncGetResponse) -> None:
+        self._get_response = get_response
+        settings, _ = read_settings(given_settings())
+        self._header = settings.header_name
+        self._is_async = iscoroutinefunction(get_response)
+        if self._is_async:
+            markcoroutinefunction(self)
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
+        """Answer a request."""
+        if self._is_async:
+            return self._acall(request)
+        get_response = cast("GetResponse", self._get_response)
+        binding = self._bind(request)
+        try:
+            return self._sent_back(get_response(request), binding.context)
+        finally:
+            unbind(binding)
+
+    async def _acall(self, request: HttpRequest) -> HttpResponseBase:
+        get_response = cast("AsyncGetResponse", self._get_response)
+        binding = self._bind(request)
+        try:
+            return self._sent_back(await get_response(request), binding.context)
+        finally:
+            unbind(binding)
+
+    def _bind(self, request: HttpRequest) -> Binding:
+        return bind(accept(request.headers.get(self._header)), propagate=self.propagate_to_context)
+
+    def _sent_back(self, response: HttpResponseBase, context: BoundContext) -> HttpResponseBase:
+        response.headers[self._header] = context.correlation_id
+        if isinstance(response, StreamingHttpResponse):
+            # Its body is made after this has returned.
+            pieces: Any = response.streaming_content
+            response.streaming_content = (
+                _pieces_async(pieces, context) if response.is_async else _pieces(pieces, context)
+            )
+        return response
+
+
+def _pieces(pieces: Iterable[bytes], context: BoundContext) -> Iterator[bytes]:
+    iterator, end = iter(pieces), object()
+    while True:
+        with bound(context.correlation_id, propagate=context.propagate):
+            piece: Any = next(iterator, end)
+        if piece is end:
+            return
+        yield piece
+
+
+async def _pieces_async(pieces: AsyncIterable[bytes], context: BoundContext) -> AsyncIterator[bytes]:
+    iterator, end = aiter(pieces), object()
+    while True:
+        with bound(context.correlation_id, propagate=context.propagate):
+            piece: Any = await anext(iterator, end)
+        if piece is end:
+            return
+        yield piece

@@ -1,0 +1,157 @@
+"""The tables, as `sagaz_integration_core.stores.schema` has them."""
+
+import uuid
+from typing import Any
+
+from django.db import migrations, models
+
+import django_sagaz.fields
+
+# A run's row is written a few times and then rests: its pages keep room for that, and vacuum comes early.
+_QUEUE = (
+    "fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 500, "
+    "autovacuum_vacuum_insert_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05, "
+    "autovacuum_vacuum_cost_delay = 0"
+)
+
+
+def tune(apps: Any, schema_editor: Any) -> None:
+    """Tell PostgreSQL that these tables are a queue."""
+    if schema_editor.connection.vendor == "postgresql":
+        for table in ("sagaz_run", "sagaz_step", "sagaz_outbox"):
+            schema_editor.execute(f"ALTER TABLE {table} SET ({_QUEUE})")
+
+
+def identify(apps: Any, schema_editor: Any) -> None:
+    """Give the store its id, and say what version its tables have, so that the core's own stores can use them too."""
+    info = apps.get_model("django_sagaz", "StoreInfo").objects.using(schema_editor.connection.alias)
+    values = {"schema_version": "1", "schema_compatible": "1", "store_id": uuid.uuid4().hex}
+    for key, value in values.items():
+        info.get_or_create(key=key, defaults={"value": value})
+
+
+class Migration(migrations.Migration):
+    initial = True
+
+    dependencies = []
+
+    operations = [
+        migrations.CreateModel(
+            name="Step",
+            fields=[
+                (
+                    "pk",
+                    models.CompositePrimaryKey(
+                        "saga_id", "step", "phase", blank=True, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                ("saga_id", django_sagaz.fields.ExactCharField(max_length=255)),
+                ("step", django_sagaz.fields.ExactCharField(max_length=200)),
+                ("phase", django_sagaz.fields.ExactCharField(choices=[("do", "Do"), ("undo", "Undo")], max_length=4)),
+                (
+                    "status",
+                    models.CharField(
+                        choices=[
+                            ("started", "Started"),
+                            ("done", "Done"),
+                            ("failed", "Failed"),
+                            ("in_doubt", "In Doubt"),
+                        ],
+                        max_length=10,
+                    ),
+                ),
+                ("result", models.JSONField(blank=True, null=True)),
+                ("error", models.TextField(blank=True, null=True)),
+                ("attempt", models.IntegerField()),
+                ("started_at", models.DateTimeField(blank=True, null=True)),
+                ("finished_at", models.DateTimeField(blank=True, null=True)),
+            ],
+            options={
+                "db_table": "sagaz_step",
+            },
+        ),
+        migrations.CreateModel(
+            name="StoreInfo",
+            fields=[
+                ("key", django_sagaz.fields.ExactCharField(max_length=200, primary_key=True, serialize=False)),
+                ("value", models.TextField()),
+            ],
+            options={
+                "db_table": "sagaz_meta",
+            },
+        ),
+        migrations.CreateModel(
+            name="OutboxEvent",
+            fields=[
+                ("id", models.BigAutoField(primary_key=True, serialize=False)),
+                ("event_id", django_sagaz.fields.ExactCharField(max_length=255, unique=True)),
+                ("saga_id", django_sagaz.fields.ExactCharField(max_length=255)),
+                ("topic", models.CharField(max_length=450)),
+                ("payload", models.JSONField()),
+                ("headers", models.JSONField()),
+                (
+                    "status",
+                    django_sagaz.fields.ExactCharField(
+                        choices=[("pending", "Pending"), ("sent", "Sent"), ("dead", "Dead")], max_length=10
+                    ),
+                ),
+                ("attempts", models.IntegerField(db_default=0)),
+                ("error", models.TextField(blank=True, null=True)),
+                ("available_at", models.DateTimeField(blank=True, null=True)),
+                ("created_at", models.DateTimeField()),
+                ("sent_at", models.DateTimeField(blank=True, null=True)),
+            ],
+            options={
+                "db_table": "sagaz_outbox",
+                "indexes": [
+                    models.Index(fields=["status", "available_at", "id"], name="sagaz_outbox_due"),
+                    models.Index(fields=["saga_id", "status", "id"], name="sagaz_outbox_saga"),
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name="Run",
+            fields=[
+                ("saga_id", django_sagaz.fields.ExactCharField(max_length=255, primary_key=True, serialize=False)),
+                ("saga_name", models.CharField(max_length=200)),
+                (
+                    "status",
+                    django_sagaz.fields.ExactCharField(
+                        choices=[
+                            ("pending", "Pending"),
+                            ("executing", "Executing"),
+                            ("compensating", "Compensating"),
+                            ("completed", "Completed"),
+                            ("rolled_back", "Rolled Back"),
+                            ("failed", "Failed"),
+                        ],
+                        max_length=20,
+                    ),
+                ),
+                ("context", models.JSONField()),
+                ("error", models.TextField(blank=True, null=True)),
+                ("correlation_id", models.CharField(blank=True, max_length=255, null=True)),
+                ("attempt", models.IntegerField(db_default=0)),
+                ("failures", models.IntegerField(db_default=0)),
+                ("lease_owner", django_sagaz.fields.ExactCharField(blank=True, max_length=120, null=True)),
+                ("lease_expires_at", models.DateTimeField(blank=True, null=True)),
+                ("available_at", models.DateTimeField(blank=True, null=True)),
+                ("created_at", models.DateTimeField()),
+                ("updated_at", models.DateTimeField()),
+                ("finished_at", models.DateTimeField(blank=True, null=True)),
+                ("fingerprint", models.CharField(max_length=64)),
+            ],
+            options={
+                "db_table": "sagaz_run",
+                "indexes": [
+                    models.Index(fields=["available_at"], name="sagaz_run_due"),
+                    models.Index(fields=["status", "created_at", "saga_id"], name="sagaz_run_status"),
+                    models.Index(fields=["created_at", "saga_id"], name="sagaz_run_created"),
+                    models.Index(fields=["correlation_id"], name="sagaz_run_correlation"),
+                    models.Index(fields=["finished_at"], name="sagaz_run_finished"),
+                ],
+            },
+        ),
+        migrations.RunPython(tune, migrations.RunPython.noop, elidable=False),
+        migrations.RunPython(identify, migrations.RunPython.noop, elidable=False),
+    ]

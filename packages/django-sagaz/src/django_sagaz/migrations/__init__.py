@@ -1,0 +1,1 @@
+"""The one migration: the tables of `sagaz_integration_core.stores.schema`."""

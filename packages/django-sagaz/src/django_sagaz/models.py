@@ -1,0 +1,137 @@
+"""The tables, as models: for migrations, queries and the admin. Runs are executed by plain SQL on the same tables."""
+
+from __future__ import annotations
+
+from django.db import models
+
+from django_sagaz.fields import ExactCharField
+
+__all__ = ["OutboxEvent", "Run", "Step", "StoreInfo"]
+
+
+class Run(models.Model):
+    """One run of a saga."""
+
+    class Status(models.TextChoices):
+        """sagaz's ``SagaStatus``; ``failed`` means that a person is needed."""
+
+        PENDING = "pending"
+        EXECUTING = "executing"
+        COMPENSATING = "compensating"
+        COMPLETED = "completed"
+        ROLLED_BACK = "rolled_back"
+        FAILED = "failed"
+
+    saga_id = ExactCharField(max_length=255, primary_key=True)
+    saga_name = models.CharField(max_length=200)
+    status = ExactCharField(max_length=20, choices=Status.choices)
+    context = models.JSONField()
+    error = models.TextField(null=True, blank=True)
+    correlation_id = models.CharField(max_length=255, null=True, blank=True)
+    attempt = models.IntegerField(db_default=0)
+    failures = models.IntegerField(db_default=0)
+    lease_owner = ExactCharField(max_length=120, null=True, blank=True)
+    lease_expires_at = models.DateTimeField(null=True, blank=True)
+    # When it may be claimed: for a leased run the end of its lease, NULL for never (again).
+    available_at = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField()
+    updated_at = models.DateTimeField()
+    finished_at = models.DateTimeField(null=True, blank=True)
+    fingerprint = models.CharField(max_length=64)
+
+    class Meta:
+        db_table = "sagaz_run"
+        # No conditions: MySQL has no partial indexes, and Django would warn of them at each migrate.
+        indexes = [
+            models.Index(fields=["available_at"], name="sagaz_run_due"),
+            models.Index(fields=["status", "created_at", "saga_id"], name="sagaz_run_status"),
+            models.Index(fields=["created_at", "saga_id"], name="sagaz_run_created"),
+            models.Index(fields=["correlation_id"], name="sagaz_run_correlation"),
+            models.Index(fields=["finished_at"], name="sagaz_run_finished"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.saga_name} {self.saga_id}"
+
+
+class Step(models.Model):
+    """One journal entry: a step, or its compensation, of one run."""
+
+    class Phase(models.TextChoices):
+        """The step itself, or its compensation."""
+
+        DO = "do"
+        UNDO = "undo"
+
+    class Status(models.TextChoices):
+        """``in_doubt``: it ended without telling whether its effect took place."""
+
+        STARTED = "started"
+        DONE = "done"
+        FAILED = "failed"
+        IN_DOUBT = "in_doubt"
+
+    pk = models.CompositePrimaryKey("saga_id", "step", "phase")
+    # No foreign key: each insert would lock and check a row that its writer has locked.
+    saga_id = ExactCharField(max_length=255)
+    step = ExactCharField(max_length=200)
+    phase = ExactCharField(max_length=4, choices=Phase.choices)
+    status = models.CharField(max_length=10, choices=Status.choices)
+    result = models.JSONField(null=True, blank=True)
+    error = models.TextField(null=True, blank=True)
+    attempt = models.IntegerField()
+    started_at = models.DateTimeField(null=True, blank=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        db_table = "sagaz_step"
+
+    def __str__(self) -> str:
+        return f"{self.step} ({self.phase}) of {self.saga_id}"
+
+
+class OutboxEvent(models.Model):
+    """One event that waits for a broker, was sent, or was set aside."""
+
+    class Status(models.TextChoices):
+        """``dead``: the broker refused it too often."""
+
+        PENDING = "pending"
+        SENT = "sent"
+        DEAD = "dead"
+
+    id = models.BigAutoField(primary_key=True)
+    event_id = ExactCharField(max_length=255, unique=True)
+    saga_id = ExactCharField(max_length=255)
+    topic = models.CharField(max_length=450)
+    payload = models.JSONField()
+    headers = models.JSONField()
+    status = ExactCharField(max_length=10, choices=Status.choices)
+    attempts = models.IntegerField(db_default=0)
+    error = models.TextField(null=True, blank=True)
+    available_at = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField()
+    sent_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        db_table = "sagaz_outbox"
+        indexes = [
+            models.Index(fields=["status", "available_at", "id"], name="sagaz_outbox_due"),
+            models.Index(fields=["saga_id", "status", "id"], name="sagaz_outbox_saga"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.topic} {self.event_id}"
+
+
+class StoreInfo(models.Model):
+    """What the store knows of itself: the version of its tables, its random id, and its living workers."""
+
+    key = ExactCharField(max_length=200, primary_key=True)
+    value = models.TextField()
+
+    class Meta:
+        db_table = "sagaz_meta"
+
+    def __str__(self) -> str:
+        return self.key

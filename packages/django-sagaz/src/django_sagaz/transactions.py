@@ -1,0 +1,153 @@
+"""Starting a saga as part of the caller's own database transaction: it exists if and only if the other rows do."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
+from datetime import datetime
+from functools import partial, wraps
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
+
+from django.db import DEFAULT_DB_ALIAS, connections
+
+from django_sagaz.databases import in_transaction
+from django_sagaz.inline import class_of
+from django_sagaz.project import Project, current_project
+from django_sagaz.runners import immediately
+from sagaz_integration_core import starts
+from sagaz_integration_core.errors import TransactionRequired, WrongDatabase
+
+if TYPE_CHECKING:
+    from sagaz import Saga
+
+__all__ = ["NOTHING", "atomic_saga_start", "run_deferred", "saga_context"]
+
+T = TypeVar("T")
+P = ParamSpec("P")
+
+# None is refused: it is what a request says whose body is ``null``.
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+_captured: ContextVar[str | None] = ContextVar("sagaz_transaction", default=None)
+
+
+def atomic_saga_start(
+    saga_class: type[Saga],
+    context: Mapping[str, Any] = NOTHING,
+    *,
+    connection: Any = None,
+    using: str | None = None,
+    idempotency_key: str | None = None,
+    not_before: datetime | None = None,
+) -> str:
+    """Start a saga with the commit of the transaction that is open, and return its saga_id; a worker runs it.
+
+    One INSERT on the transaction's own connection. A rollback, also of a savepoint, leaves nothing.
+
+    Args:
+        saga_class: The saga; it is registered by this.
+        context: What its steps are given.
+        connection: The connection of the transaction, as ``transaction.get_connection()`` returns it.
+        using: Or its database alias; by default the one that sagas are kept in.
+        idempotency_key: The same key gives the same saga_id, and one run.
+        not_before: When a worker may run it (an aware datetime); by default at once.
+
+    Raises:
+        TransactionRequired: No transaction is open.
+        WrongDatabase: It is open on another database than the one that sagas are kept in.
+        IdempotencyConflict: The key was used with another context.
+        ContextValueError: The context holds something that is not kept faithfully.
+    """
+    project = current_project()
+    _require_transaction(project, _given_alias(connection, using))
+    run = starts.new_run(
+        project.starter,
+        class_of(saga_class),
+        context,
+        idempotency_key=idempotency_key,
+        not_before=not_before,
+    )
+    [inserted] = immediately(project.store.insert([run], 0.0))
+    return starts.accept(run, inserted, idempotency_key)
+
+
+def run_deferred(saga: Saga | type[Saga], context: Mapping[str, Any] = NOTHING, **options: Any) -> str:
+    """Do as `atomic_saga_start`, with a saga's instance or class; within `saga_context`, in its transaction."""
+    if not {"connection", "using"} & options.keys():
+        options["using"] = _captured.get()
+    return atomic_saga_start(class_of(saga), context, **options)
+
+
+@overload
+def saga_context(view: Callable[P, T]) -> Callable[P, T]: ...
+
+
+@overload
+def saga_context(*, using: str | None = None) -> Callable[[Callable[P, T]], Callable[P, T]]: ...
+
+
+def saga_context(view: Any = None, *, using: str | None = None) -> Any:
+    """Decorate a function inside ``@transaction.atomic``: what it starts with ``run_deferred`` joins that transaction.
+
+    That there is one is checked before the function is called, rather than in the middle of it.
+
+    Args:
+        using: The database alias of the transaction; by default the one that sagas are kept in.
+
+    Raises:
+        TypeError: The function is asynchronous, which Django's transactions cannot be.
+    """
+    if view is None:
+        return partial(saga_context, using=using)
+    if inspect.iscoroutinefunction(view):
+        raise TypeError(
+            f"@saga_context was given the coroutine function {view.__qualname__}, and Django's transactions are "
+            "synchronous. Put the transaction into a plain function and await sync_to_async(function)(…)."
+        )
+
+    @wraps(view)
+    def within(*args: Any, **kwargs: Any) -> Any:
+        _require_transaction(current_project(), using)
+        token = _captured.set(using)
+        try:
+            return view(*args, **kwargs)
+        finally:
+            _captured.reset(token)
+
+    return within
+
+
+def _given_alias(connection: Any, using: str | None) -> str | None:
+    if connection is None:
+        return using
+    alias: str = connection.alias
+    if using not in (None, alias):
+        raise WrongDatabase(f"connection= is on database {alias!r} and using= names {using!r}; give one of them.")
+    if connections[alias] is not connection:
+        raise WrongDatabase(
+            f"connection= is on database {alias!r}, but not this thread's own connection. Pass "
+            "transaction.get_connection(), called on this thread."
+        )
+    return alias
+
+
+def _require_transaction(project: Project, alias: str | None) -> None:
+    home = project.alias
+    if home is None:
+        _ = project.store  # Raises, and says why.
+    elif alias not in (None, home):
+        raise WrongDatabase(
+            f"The transaction is on database {alias!r}, and sagas are kept in {home!r}: they could not commit "
+            f"together. Use transaction.atomic(using={home!r}), or set SAGAZ['DATABASE'] = {alias!r}."
+        )
+    elif not in_transaction(connections[home]):
+        raise TransactionRequired(
+            f"No transaction is open on database {home!r}, so there is nothing that the saga could commit with. Put "
+            f"the start and the rows that belong to it into one `with transaction.atomic({_using(home)}):` block."
+        )
+
+
+def _using(alias: str) -> str:
+    return "" if alias == DEFAULT_DB_ALIAS else f"using={alias!r}"

@@ -1,0 +1,87 @@
+"""A Django project on SQLite, PostgreSQL and (in an environment of its own) MariaDB; real servers, all of them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import django
+import pytest
+from django.conf import settings as django_settings
+from django.db import connections
+
+HERE = Path(__file__).parent
+CORE_TESTS = HERE.parents[2] / "shared/sagaz-integration-core/tests"
+
+sys.path[:0] = [str(HERE)]
+sys.path += [str(CORE_TESTS), str(CORE_TESTS / "stores")]
+
+_servers = contextlib.ExitStack()
+
+
+def pytest_configure(config):
+    from pg import session_name, shared_server
+
+    os.environ["TESTPROJECT_PG"] = _servers.enter_context(shared_server(session_name()))
+    # The workers of xdist inherit the name of the socket.
+    if os.environ.get("SAGAZ_TEST_MARIADB") and "TESTPROJECT_MARIA" not in os.environ:
+        from mariadb_server import mariadb
+
+        os.environ["TESTPROJECT_MARIA"] = _servers.enter_context(mariadb())
+    from testproject import settings
+
+    # Not by DJANGO_SETTINGS_MODULE, which the workers of xdist would inherit, and not find.
+    django_settings.configure(**{name: value for name, value in vars(settings).items() if name.isupper()})
+    django.setup()
+
+
+def pytest_unconfigure(config):
+    _servers.close()
+
+
+@pytest.fixture
+def anyio_backend():
+    return "asyncio"
+
+
+@pytest.fixture
+def home(alias, settings):
+    """Keep sagas in this database."""
+    settings.SAGAZ = {"DATABASE": alias, "POLL_SECONDS": 0.05, "BACKOFF_SECONDS": 0.01}
+    return alias
+
+
+@pytest.fixture
+def elsewhere(home, settings):
+    """Run Python, in this project and on these databases, in another process; returns the process."""
+    running = []
+
+    def start(*arguments, name=None, **sagaz):
+        names = {home: str(name or connections[home].settings_dict["NAME"])}
+        values = {**settings.SAGAZ, **sagaz}
+        env = {**os.environ, "TESTPROJECT_NAMES": json.dumps(names), "TESTPROJECT_SAGAZ": json.dumps(values)}
+        env["DJANGO_SETTINGS_MODULE"] = "testproject.settings"
+        env["PYTHONPATH"] = os.pathsep.join([str(HERE), *filter(None, [os.environ.get("PYTHONPATH")])])
+        process = subprocess.Popen(
+            [sys.executable, *arguments],
+            env=env,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        running.append(process)
+        return process
+
+    yield start
+    for process in running:
+        # With what it has forked: a reloader's child, for example.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()

@@ -1,0 +1,1 @@
+from test_store_claim import *  # noqa: F403

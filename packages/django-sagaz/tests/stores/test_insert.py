@@ -1,0 +1,1 @@
+from test_store_insert import *  # noqa: F403

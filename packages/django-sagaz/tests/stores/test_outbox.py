@@ -1,0 +1,1 @@
+from test_store_outbox import *  # noqa: F403

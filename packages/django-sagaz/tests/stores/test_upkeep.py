@@ -1,0 +1,1 @@
+from test_store_upkeep import *  # noqa: F403

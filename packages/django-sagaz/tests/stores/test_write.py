@@ -1,0 +1,1 @@
+from test_store_write import *  # noqa: F403

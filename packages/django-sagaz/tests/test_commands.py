@@ -1,0 +1,128 @@
+"""What the commands say, to people and to programs."""
+
+from __future__ import annotations
+
+import io
+import json
+import signal
+import time
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import transaction
+from places import on
+from testproject.shop.models import Order
+from testproject.shop.sagas import OrderSaga
+
+from django_sagaz import atomic_saga_start, run_saga
+from django_sagaz.models import Run
+
+
+def said(*arguments, **options):
+    out = io.StringIO()
+    call_command(*arguments, stdout=out, **options)
+    return out.getvalue()
+
+
+def start(home, n=1, **context):
+    with transaction.atomic(home):
+        return [atomic_saga_start(OrderSaga, {"db": home, "name": str(i), **context}) for i in range(n)]
+
+
+def test_sagaz_list_shows_the_sagas_of_the_project():
+    text = said("sagaz_list")
+    assert "order  (testproject.shop.sagas.OrderSaga)" in text
+    assert "count    after reserve" in text
+    [saga] = [saga for saga in json.loads(said("sagaz_list", format="json")) if saga["name"] == "order"]
+    assert [step["name"] for step in saga["steps"]] == ["reserve", "count", "ship"]
+
+
+@on("default", "pg", "maria")
+def test_sagaz_list_shows_runs(home):
+    run = run_saga(OrderSaga, {"db": home, "name": "x"})
+    start(home)
+    assert f"completed     {run.saga_id}  order" in said("sagaz_list", "--runs", "--status", "completed")
+    [pending] = json.loads(said("sagaz_list", "--runs", "--status", "pending", "--format", "json"))
+    assert (pending["status"], pending["saga_name"], "context" in pending) == ("pending", "order", False)
+    assert said("sagaz_list", "--runs", "--saga", "another").strip() == "No runs."
+
+
+@on("default", "pg", "maria")
+def test_sagaz_check_is_a_health_probe(home):
+    assert "problem    none" in said("sagaz_check")
+    assert json.loads(said("sagaz_check", format="json"))["healthy"] is True
+    [saga_id] = start(home)
+    Run.objects.using(home).filter(pk=saga_id).update(available_at="2020-01-01T00:00:00Z")
+    with pytest.raises(SystemExit) as caught:
+        said("sagaz_check")
+    assert caught.value.code == 1
+
+
+@on("default")
+def test_missing_tables_are_told_with_the_fix(home, elsewhere, tmp_path):
+    for command, code in (("sagaz_check", 1), ("sagaz_worker", 1), ("sagaz_list --runs", 1)):
+        process = elsewhere("-m", "django", *command.split(), name=tmp_path / "empty.db")
+        text, _ = process.communicate(timeout=30)
+        assert "has not the tables of sagaz: no such table: sagaz_run. Run: manage.py migrate" in text
+        assert process.returncode == code
+
+
+@on("default")
+def test_a_wrong_option_is_an_error(home):
+    with pytest.raises(CommandError, match="renew at least twice in a lease"):
+        said("sagaz_worker", "--drain", "--lease-seconds", "5")
+    with pytest.raises(CommandError, match="no such database"):
+        said("sagaz_worker", "--drain", "--database", "nowhere")
+    with pytest.raises(CommandError, match="DEBUG is off"):
+        said("sagaz_worker", "--autoreload")
+
+
+@on("default", "pg", "maria")
+def test_a_worker_takes_runs_as_they_come_and_leaves_when_told(home, elsewhere):
+    worker = elsewhere("-m", "django", "sagaz_worker", "--concurrency", "4", POLL_SECONDS=0.1)
+    assert "Working on" in worker.stdout.readline()
+    for n in range(3):
+        Order.objects.using(home).create(name="0")
+        [saga_id] = start(home)
+        until(lambda saga_id=saga_id: Run.objects.using(home).get(pk=saga_id).status == "completed")
+        assert Order.objects.using(home).filter(paid=True).count() == n + 1
+    assert "workers    1 alive" in said("sagaz_check")
+    worker.send_signal(signal.SIGTERM)
+    rest, _ = worker.communicate(timeout=30)
+    assert worker.returncode == 0, rest
+    assert "Ended: 3 completed." in rest
+    assert "workers    0 alive" in said("sagaz_check")
+
+
+@on("pg")
+def test_a_commit_wakes_the_worker_without_polling(home, elsewhere):
+    worker = elsewhere("-m", "django", "sagaz_worker", POLL_SECONDS=600)
+    assert "Working on" in worker.stdout.readline()
+    time.sleep(1)
+    for _ in range(3):
+        [saga_id] = start(home)
+        until(lambda saga_id=saga_id: Run.objects.using(home).get(pk=saga_id).status == "completed", 5)
+
+
+@on("default", "pg", "maria")
+def test_a_killed_workers_run_is_resumed_by_another(home, elsewhere):
+    options = ["--lease-seconds", "1", "--renew-seconds", "0.3", "--poll-seconds", "0.1"]
+    saga_ids = start(home, 3, pause=60)
+    worker = elsewhere("-m", "django", "sagaz_worker", *options)
+    until(lambda: Run.objects.using(home).filter(status="executing").count() == 3)
+    worker.kill()
+    worker.wait()
+    Run.objects.using(home).update(context={"db": home, "name": "0"})
+    second = elsewhere("-m", "django", "sagaz_worker", *options)
+    until(lambda: Run.objects.using(home).filter(status="completed", pk__in=saga_ids).count() == 3)
+    second.terminate()
+    said, _ = second.communicate(timeout=30)
+    assert second.returncode == 0, said
+    assert set(Run.objects.using(home).values_list("attempt", "failures")) == {(2, 1)}
+
+
+def until(condition, seconds=20):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)

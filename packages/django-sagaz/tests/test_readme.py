@@ -1,0 +1,200 @@
+"""Runs what the documentation shows: the README's path for newcomers, and every program of the how-to."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[1]
+README = (PACKAGE / "README.md").read_text()
+HOWTO = (PACKAGE.parents[1] / "docs/howto/django.md").read_text()
+
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+FILES = {name: text for _, text in BLOCK.findall(HOWTO) for name in re.findall(r"\A# (\w+\.py)\n", text)}
+
+[PATH] = [text for kind, text in BLOCK.findall(README) if kind == "console" and "startproject" in text]
+VIEWS = {name: text for _, text in BLOCK.findall(README) for name in re.findall(r"\A# (\w+/\w+\.py)\n", text)}
+
+
+def environment(folder):
+    """Return the environment for commands in a folder, in which relative import paths would lead elsewhere."""
+    given = {name: value for name, value in os.environ.items() if not name.startswith(("DJANGO_", "SAGAZ_"))}
+    paths = map(os.path.abspath, filter(None, given.get("PYTHONPATH", "").split(os.pathsep)))
+    return given | {"PYTHONPATH": os.pathsep.join([str(folder), *paths]), "PYTHONWARNINGS": "error"}
+
+
+def started(code):
+    """Return a program that sets Django and its tables up first."""
+    begin = "import os, django\nos.environ['DJANGO_SETTINGS_MODULE'] = 'settings'\ndjango.setup()\n"
+    tables = "from django.core.management import call_command\ncall_command('migrate', verbosity=0)\n"
+    return begin + tables + code
+
+
+def run(folder, *command):
+    done = subprocess.run(
+        command, cwd=folder, env=environment(folder), capture_output=True, text=True, check=False, timeout=100
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def follow(path, folder):
+    # What pip would install is installed; and it is this Python that has it, whatever is called so elsewhere.
+    script = path.replace("pip install django-sagaz\n", "").replace("django-admin", "python -m django")
+    python = f'python() {{ "{sys.executable}" "$@"; }}\n'
+    return run(folder, "sh", "-eu", "-c", python + script)
+
+
+def test_the_path_is_short():
+    assert len(PATH.splitlines()) < 25
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the commands are a POSIX shell's")
+def test_the_path_leads_from_nothing_to_a_completed_saga_and_to_a_view(tmp_path):
+    said = follow(PATH, tmp_path)
+    assert "Ended: 1 completed." in said
+    assert re.search(r"completed +[0-9a-f-]{36}  OrderSaga$", said, re.MULTILINE)
+    [project] = [found.parent for found in tmp_path.rglob("manage.py")]
+    for name, text in VIEWS.items():
+        (project / name).write_text(text)
+    said = run(project, sys.executable, "manage.py", "makemigrations", "orders")
+    assert "Create model Order" in said
+    assert "OK" in run(project, sys.executable, "manage.py", "test", "orders")
+
+
+SETTINGS = """
+SECRET_KEY = "docs"
+ALLOWED_HOSTS = ["*"]
+ROOT_URLCONF = "urls"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+INSTALLED_APPS = ["django.contrib.contenttypes", "django.contrib.auth", "django_sagaz", "shop"]
+MIDDLEWARE = ["django_sagaz.middleware.SagaContextMiddleware", "shop.errors.SagaErrorMiddleware"]
+SILENCED_SYSTEM_CHECKS = ["sagaz.W002"]
+DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": "db.sqlite3", "ATOMIC_REQUESTS": IS_ATOMIC}}
+REST_FRAMEWORK = {"DEFAULT_AUTHENTICATION_CLASSES": []}
+"""
+
+URLS = """
+from importlib import import_module
+from django.conf import settings
+from django.urls import path
+from shop import status
+names = settings.VIEWS
+urlpatterns = [path("status/<saga_id>", status.view)]
+urlpatterns += [path(name, import_module(f"shop.{name}").view) for name in names]
+if "atomic_requests" in names:
+    urlpatterns.append(path("inline_in_atomic_requests", import_module("shop.atomic_requests").inline))
+"""
+
+PLAIN = ["transaction", "decorated", "idempotent", "inline", "asynchronous", "asynchronous_start", "errors"]
+
+CALLS = """
+import json, sys
+from django.test import Client
+client = Client()
+for path, options in json.loads(sys.argv[1]):
+    answer = client.post(f"/{path}", **options)
+    print("ANSWER", answer.status_code, json.dumps(answer.json()))
+call_command("sagaz_worker", drain=True)
+from django_sagaz.models import Run
+for run in Run.objects.order_by("created_at"):
+    print("RUN", run.status, json.dumps(client.get(f"/status/{run.pk}").json()["steps"]))
+from shop.models import Order
+print("ORDERS", sorted(Order.objects.values_list("status", flat=True)))
+"""
+
+
+def project(folder, views, *, atomic=False):
+    """Write a project with the how-to's programs."""
+    shop = folder / "shop"
+    (shop / "migrations").mkdir(parents=True)
+    for package in (shop, shop / "migrations"):
+        (package / "__init__.py").touch()
+    for name, text in FILES.items():
+        (shop / name).write_text(text)
+    (shop / "models.py").write_text(FILES["models.py"] + "from shop.repeatable import Payment\n")
+    (folder / "settings.py").write_text(SETTINGS.replace("IS_ATOMIC", str(atomic)) + f"VIEWS = {views!r}\n")
+    (folder / "urls.py").write_text(URLS)
+    (folder / "calls.py").write_text(started(CALLS))
+    manage(folder, "makemigrations", "shop")
+
+
+def manage(folder, *words):
+    return run(folder, sys.executable, "-m", "django", *words, "--settings", "settings")
+
+
+def call(folder, *requests):
+    said = run(folder, sys.executable, "calls.py", json.dumps(requests))
+    answers = [line.split(maxsplit=2) for line in said.splitlines() if line.startswith("ANSWER")]
+    return [(int(status), json.loads(body)) for _, status, body in answers], said
+
+
+def test_the_views_of_the_how_to_work(tmp_path):
+    project(tmp_path, PLAIN)
+    key = {"headers": {"Idempotency-Key": "k"}}
+    requests = [(name, key if name == "idempotent" else {}) for name in PLAIN]
+    answers, said = call(tmp_path, *requests)
+    assert [status for status, _ in answers] == [202, 202, 202, 200, 200, 202, 422]
+    bodies = dict(zip(PLAIN, (body for _, body in answers), strict=True))
+    assert bodies["inline"]["status"] == bodies["asynchronous"]["status"] == "completed"
+    assert bodies["inline"]["receipt"] == f"charged under {bodies['inline']['saga_id']}:charge"
+    # All but the refused one: four that the worker ran, two within their requests.
+    assert said.count('RUN completed {"charge": "done", "confirm": "done"}') == 6
+    assert "ORDERS ['paid', 'paid', 'paid', 'paid', 'paid']" in said
+
+
+def test_the_views_of_the_how_to_work_under_atomic_requests(tmp_path):
+    project(tmp_path, ["atomic_requests", "decorated"], atomic=True)
+    answers, said = call(tmp_path, ("atomic_requests", {}), ("inline_in_atomic_requests", {}), ("decorated", {}))
+    assert [status for status, _ in answers] == [202, 200, 202]
+    assert said.count("RUN completed") == 3
+
+
+def test_the_view_of_django_rest_framework_works(tmp_path):
+    pytest.importorskip("rest_framework")
+    project(tmp_path, ["rest"])
+    answers, said = call(tmp_path, ("rest", {"data": {"amount": 42}, "content_type": "application/json"}))
+    assert answers[0][0] == 202
+    assert "RUN completed" in said
+
+
+def test_the_tests_of_the_how_to_pass(tmp_path):
+    project(tmp_path, ["transaction"])
+    assert "Ran 5 tests" in manage(tmp_path, "test", "shop")
+
+
+def test_the_repeatable_step_of_the_how_to_works(tmp_path):
+    project(tmp_path, [])
+    code = """
+from django_sagaz import run_saga
+from shop.repeatable import Payment, PaymentSaga
+print(run_saga(PaymentSaga, {"amount": 5})["payment"] == Payment.objects.get().pk, Payment.objects.get().key[-4:])
+"""
+    assert "True :pay" in run(tmp_path, sys.executable, "-c", started(code))
+
+
+def test_the_logging_of_the_how_to_shows_what_it_promises(tmp_path):
+    project(tmp_path, ["inline"])
+    [block] = [text for kind, text in BLOCK.findall(HOWTO) if text.startswith("LOGGING")]
+    with (tmp_path / "settings.py").open("a") as file:
+        file.write(block)
+    [(_, body)], said = call(tmp_path, ("inline", {"headers": {"X-Correlation-ID": "c-1"}}))
+    assert f"INFO c-1 {body['saga_id']} None Saga 'order', run {body['saga_id']}: completed" in said
+
+
+def test_the_rest_is_python_too():
+    for kind, text in BLOCK.findall(HOWTO + README):
+        if kind == "python":
+            ast.parse(text)
+
+
+def test_every_check_is_in_the_how_to():
+    source = (PACKAGE / "src/django_sagaz/checks.py").read_text()
+    assert set(re.findall(r'id="(sagaz\.\w+)"', source)) == set(re.findall(r"^\| `(sagaz\.\w+)`", HOWTO, re.MULTILINE))

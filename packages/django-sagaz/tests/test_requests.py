@@ -1,0 +1,130 @@
+"""The correlation id of each request, and sagas in views of both kinds, under Django's test clients and real servers."""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import pytest
+from django.test import AsyncClient, Client, RequestFactory
+from places import on
+from testproject.shop.models import Order
+
+from django_sagaz.middleware import SagaContextMiddleware
+from django_sagaz.models import Run
+from sagaz_integration_core import context
+
+HEADER = {"X-Correlation-ID": "abc-123"}
+
+
+@pytest.mark.parametrize("path", ["/who", "/who_async"])
+def test_the_test_client_sees_the_id_of_the_request(path):
+    answer = Client(headers=HEADER).get(path)
+    assert (answer.json()["id"], answer.headers["X-Correlation-ID"]) == ("abc-123", "abc-123")
+    made = Client().get(path)
+    assert made.json()["id"] == made.headers["X-Correlation-ID"] != "abc-123"
+    assert context.correlation_id() is None
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("path", ["/who", "/who_async"])
+async def test_the_async_client_sees_the_same(path):
+    answer = await AsyncClient().get(path, headers=HEADER)
+    assert (answer.json()["id"], answer.headers["X-Correlation-ID"]) == ("abc-123", "abc-123")
+    assert context.correlation_id() is None
+
+
+def test_an_unsafe_id_is_replaced():
+    answer = Client(headers={"X-Correlation-ID": "a b\x01"}).get("/who")
+    assert answer.json()["id"] == answer.headers["X-Correlation-ID"] != "a b\x01"
+
+
+@pytest.mark.parametrize("path", ["/boom", "/boom_async"])
+def test_an_exception_in_a_view_resets_the_context(path):
+    client = Client(headers=HEADER, raise_request_exception=False)
+    answer = client.get(path)
+    assert (answer.status_code, answer.headers["X-Correlation-ID"]) == (500, "abc-123")
+    assert context.correlation_id() is None
+
+
+def test_an_exception_that_passes_the_middleware_resets_the_context():
+    def fail(request):
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        SagaContextMiddleware(fail)(RequestFactory().get("/"))
+    assert context.correlation_id() is None
+
+
+def test_the_name_of_the_header_can_be_set(settings):
+    settings.SAGAZ = {"HEADER_NAME": "X-Request-ID"}
+    answer = Client(headers={"X-Request-ID": "r-1"}).get("/who")
+    assert (answer.json()["id"], answer.headers["X-Request-ID"]) == ("r-1", "r-1")
+
+
+@on("default", "pg")
+@pytest.mark.parametrize("path", ["/run", "/run_async"])
+def test_a_view_runs_a_saga_with_the_requests_id(home, path):
+    Order.objects.using(home).create(name="one")
+    body = {"db": home, "name": "one"}
+    answer = Client(headers=HEADER).post(path, body, content_type="application/json").json()
+    run = Run.objects.using(home).get()
+    assert (answer["saga_id"], answer["status"], run.status) == (run.saga_id, "completed", "completed")
+    assert (run.correlation_id, run.context["correlation_id"]) == ("abc-123", "abc-123")
+    assert Order.objects.using(home).get().paid
+
+
+SERVERS = {
+    "gunicorn": ["-m", "gunicorn", "--preload", "--workers", "2", "--threads", "4", "testproject.wsgi"],
+    "uvicorn": ["-m", "uvicorn", "testproject.asgi:application", "--lifespan", "off"],
+    "runserver": ["-m", "django", "runserver"],
+}
+
+
+@pytest.fixture
+def served(elsewhere, request):
+    """The address of a real server."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+    name = request.param
+    place = {"gunicorn": ["--bind", f"127.0.0.1:{port}"], "uvicorn": ["--port", str(port)]}
+    process = elsewhere(*SERVERS[name], *place.get(name, [f"127.0.0.1:{port}"]))
+    for _ in range(200):
+        try:
+            httpx.get(f"http://127.0.0.1:{port}/who", trust_env=False)
+        except httpx.TransportError:
+            assert process.poll() is None, process.stdout.read()
+            time.sleep(0.1)
+        else:
+            break
+    yield f"http://127.0.0.1:{port}"
+    process.terminate()
+    said, _ = process.communicate(timeout=30)
+    assert "Traceback" not in said, said
+
+
+@on("default", "pg")
+@pytest.mark.parametrize("served", SERVERS, indirect=True)
+def test_a_real_server_runs_sagas_of_concurrent_requests(home, served):
+    count = 12 if home == "default" else 40
+
+    def post(n):
+        path = ("/run", "/run_async", "/start")[n % 3]
+        body = {"db": home, "name": str(n)}
+        with httpx.Client(trust_env=False, timeout=60) as client:
+            answer = client.post(served + path, json=body, headers={"X-Correlation-ID": f"c-{n}"})
+        assert answer.status_code == 200, answer.text[:2000]
+        assert answer.headers["X-Correlation-ID"] == f"c-{n}"
+        return answer.json()["saga_id"], f"c-{n}", "pending" if path == "/start" else "completed"
+
+    with ThreadPoolExecutor(6) as clients:
+        expected = set(clients.map(post, range(count)))
+    assert set(Run.objects.using(home).values_list("saga_id", "correlation_id", "status")) == expected
+    with httpx.Client(trust_env=False) as client:
+        answer = client.get(served + "/stream", headers=HEADER)
+        assert answer.headers["X-Correlation-ID"] == "abc-123"
+        assert json.loads(client.get(served + "/who").text)["id"]

@@ -1,0 +1,50 @@
+"""The project that the tests run in."""
+
+import json
+import os
+import tempfile
+from urllib.parse import parse_qs, urlsplit
+
+FOLDER = tempfile.mkdtemp(prefix="sagaz-django-")
+SECRET_KEY = "tests"
+ROOT_URLCONF = "testproject.urls"
+USE_TZ = True
+ALLOWED_HOSTS = ["127.0.0.1", "testserver"]
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+INSTALLED_APPS = ["django.contrib.contenttypes", "django_sagaz", "testproject.shop"]
+MIDDLEWARE = ["django_sagaz.middleware.SagaContextMiddleware"]
+
+_pg = urlsplit(os.environ.get("TESTPROJECT_PG", "postgresql://postgres@/postgres"))
+
+DATABASES = {
+    "default": {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": f"{FOLDER}/default.db",
+        "TEST": {"NAME": f"{FOLDER}/test.db"},
+        "OPTIONS": {"timeout": 20},
+    },
+    "memory": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:", "TEST": {"DEPENDENCIES": []}},
+    "pg": {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": "sagaz",
+        "USER": _pg.username,
+        "HOST": _pg.hostname or parse_qs(_pg.query).get("host", [""])[0],
+        "PORT": _pg.port or "",
+        "PASSWORD": _pg.password or "",
+        "TEST": {"DEPENDENCIES": []},
+    },
+}
+
+if "TESTPROJECT_MARIA" in os.environ:
+    DATABASES["maria"] = {
+        "ENGINE": "django.db.backends.mysql",
+        "NAME": "sagaz",
+        "USER": "root",
+        "HOST": os.environ["TESTPROJECT_MARIA"],
+        "TEST": {"DEPENDENCIES": []},
+    }
+
+# Other processes than the tests' own: the databases that the tests have made.
+for _alias, _name in json.loads(os.environ.get("TESTPROJECT_NAMES", "{}")).items():
+    DATABASES[_alias]["NAME"] = _name
+SAGAZ = json.loads(os.environ.get("TESTPROJECT_SAGAZ", "{}"))

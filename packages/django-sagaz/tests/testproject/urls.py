@@ -1,0 +1,62 @@
+"""Views both ways."""
+
+import json
+
+from django.db import transaction
+from django.http import JsonResponse, StreamingHttpResponse
+from django.urls import path
+
+from django_sagaz import async_saga_factory, atomic_saga_start, create_saga, run_saga
+from sagaz_integration_core.context import correlation_id
+from testproject.shop.sagas import OrderSaga
+
+
+def _answer(run):
+    return JsonResponse({"saga_id": run.saga_id, "status": run.status.value, "context": dict(run)})
+
+
+def run(request):
+    return _answer(run_saga(create_saga(OrderSaga), json.loads(request.body)))
+
+
+async def run_async(request):
+    saga = await async_saga_factory(OrderSaga)
+    return _answer(await saga.run(json.loads(request.body)))
+
+
+def start(request):
+    context = json.loads(request.body)
+    with transaction.atomic(context["db"]):
+        return JsonResponse({"saga_id": atomic_saga_start(OrderSaga, context)})
+
+
+def who(request):
+    return JsonResponse({"id": correlation_id()})
+
+
+async def who_async(request):
+    return JsonResponse({"id": correlation_id()})
+
+
+def boom(request):
+    raise ZeroDivisionError(correlation_id())
+
+
+async def boom_async(request):
+    raise ZeroDivisionError(correlation_id())
+
+
+def stream(request):
+    return StreamingHttpResponse(str(correlation_id()) for _ in range(2))
+
+
+urlpatterns = [
+    path("run", run),
+    path("run_async", run_async),
+    path("start", start),
+    path("who", who),
+    path("who_async", who_async),
+    path("boom", boom),
+    path("boom_async", boom_async),
+    path("stream", stream),
+]

@@ -1,0 +1,85 @@
+"""The correlation id of every request: taken from its header or made, bound while it lasts, and sent back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any
+
+from flask import has_app_context
+
+from flask_sagaz._globals import on_g
+from flask_sagaz._streams import BoundStream
+from sagaz_integration_core.context import accept, bind, unbind
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+__all__ = ["Correlation"]
+
+Headers = list[tuple[str, str]]
+
+
+class Correlation:
+    """Binds a correlation id to each request, and sends it back in the same header; ``app.wsgi_app`` is wrapped in it.
+
+    Args:
+        header_name: The header that carries the id.
+        propagate: Whether the sagas that the request starts get it into their context.
+        prepare: Called before each request.
+    """
+
+    def __init__(
+        self, wsgi_app: WSGIApplication, header_name: str, *, propagate: bool, prepare: Callable[[], None]
+    ) -> None:
+        self._wsgi_app = wsgi_app
+        self._name = header_name
+        self._key = "HTTP_" + header_name.upper().replace("-", "_")
+        self._propagate = propagate
+        self._prepare = prepare
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Handle one request; what streams its body does so under the id, too."""
+        self._prepare()
+        correlation_id = accept(environ.get(self._key))
+        answer = _Answer(start_response, self._name, correlation_id)
+        binding = bind(correlation_id, propagate=self._propagate)
+        try:
+            # In a test's own application context, the request uses that one's g.
+            with on_g(correlation_id) if has_app_context() else nullcontext():
+                body = self._wsgi_app(environ, answer)
+        except Exception as error:
+            # The server logs it where nothing is bound any more.
+            error.add_note(f"correlation_id: {correlation_id}")
+            raise
+        finally:
+            unbind(binding)
+        return BoundStream(body, binding.context) if answer.streams else body
+
+
+class _Answer:
+    """A ``start_response`` that adds the header.
+
+    Attributes:
+        streams: Whether the body may still have to be made: its length is not known.
+    """
+
+    __slots__ = ("_correlation_id", "_name", "_start_response", "streams")
+
+    def __init__(self, start_response: StartResponse, name: str, correlation_id: str) -> None:
+        self._start_response = start_response
+        self._name = name
+        self._correlation_id = correlation_id
+        self.streams = True
+
+    def __call__(self, status: str, headers: Headers, exc_info: Any = None, /) -> Callable[[bytes], object]:
+        own = self._name.lower()
+        kept = []
+        for pair in headers:
+            name = pair[0].lower()
+            if name == "content-length":
+                self.streams = False
+            if name != own:
+                kept.append(pair)
+        kept.append((self._name, self._correlation_id))
+        return self._start_response(status, kept, exc_info)

@@ -1,0 +1,60 @@
+"""A runtime for a Flask application that it does not keep alive, and whose contexts its steps get."""
+
+from __future__ import annotations
+
+import asyncio
+import weakref
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from flask_sagaz._contexts import without_request
+from sagaz_integration_core.errors import RunInterrupted
+from sagaz_integration_core.lifecycle import SagazRuntime
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+    from sagaz_integration_core.registry import SagaRegistry
+    from sagaz_integration_core.runs import RunExecution, SagaRun
+    from sagaz_integration_core.settings import Settings
+
+__all__ = ["FlaskRuntime"]
+
+T = TypeVar("T")
+
+
+class FlaskRuntime(SagazRuntime):
+    """The runtime of one Flask application in one process.
+
+    Args:
+        app: A weak reference; only while a run is executed is the application kept alive.
+        registry: The application's, which outlives this runtime.
+    """
+
+    def __init__(
+        self, app: weakref.ref[Flask], settings: Settings, registry: SagaRegistry, *, config: Any, worker: bool
+    ) -> None:
+        super().__init__(settings, config=config, app=app, worker=worker, step_scope=self._app_context)
+        self.registry = registry
+        self._kept: dict[asyncio.Task[SagaRun], Flask | None] = {}
+
+    def _app_context(self) -> AbstractContextManager[Any]:
+        # Its teardown removes Flask-SQLAlchemy's session, and closes whatever else belongs to the context.
+        context: AbstractContextManager[Any] = self.app.app_context()
+        return context
+
+    def execute(self, execution: RunExecution) -> asyncio.Task[SagaRun]:
+        """Execute a parked run in a task that the runtime owns; its steps need the application until its end."""
+        app: Flask | None = self.app
+        if app is None:
+            execution.halt(RunInterrupted("its application was dropped."))
+        task = super().execute(execution)
+        self._kept[task] = app
+        task.add_done_callback(self._kept.pop)
+        return task
+
+    def submit(self, work: Callable[[], Coroutine[Any, Any, T]]) -> Future[T]:
+        """Have the event loop do asynchronous work, without the caller's request."""
+        return without_request().run(super().submit, work)

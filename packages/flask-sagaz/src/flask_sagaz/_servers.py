@@ -1,0 +1,47 @@
+"""Servers in which an event loop in a thread of its own cannot work: recognized, and refused with the way out."""
+
+from __future__ import annotations
+
+import sys
+
+from sagaz_integration_core.errors import SettingsError
+
+__all__ = ["check_server"]
+
+
+def check_server() -> None:
+    """See that this process can have a thread with an event loop.
+
+    Raises:
+        SettingsError: uWSGI runs without threads, or threads are greenlets by monkey-patching.
+    """
+    if _is_uwsgi_without_threads():
+        raise SettingsError(
+            "uWSGI runs without threads, so that sagas would never be executed. Set enable-threads = true "
+            "(or threads = …) in its configuration."
+        )
+    if (patcher := _monkey_patcher()) is not None:
+        raise SettingsError(
+            f"{patcher} has replaced threads by greenlets, and flask-sagaz needs a real one for its event loop: every "
+            "greenlet would seem to be inside of that loop. Use threaded workers, e.g. gunicorn --worker-class gthread "
+            "--threads 8."
+        )
+
+
+def _is_uwsgi_without_threads() -> bool:
+    # This module exists inside of uWSGI only; its options have keys of either kind.
+    options = getattr(sys.modules.get("uwsgi"), "opt", None)
+    if options is None:
+        return False
+    given = {key.decode() if isinstance(key, bytes) else key for key in options}
+    return given.isdisjoint(("enable-threads", "threads"))
+
+
+def _monkey_patcher() -> str | None:
+    gevent = sys.modules.get("gevent.monkey")
+    if gevent is not None and gevent.is_module_patched("threading"):
+        return "gevent"
+    eventlet = sys.modules.get("eventlet.patcher")
+    if eventlet is not None and eventlet.is_monkey_patched("thread"):
+        return "eventlet"
+    return None

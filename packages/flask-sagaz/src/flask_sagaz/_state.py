@@ -1,0 +1,131 @@
+"""What the extension keeps for one application: its settings, its sagas, and a runtime in each process."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from flask_sagaz._loops import RuntimeThread
+from flask_sagaz._runtime import FlaskRuntime
+from flask_sagaz._servers import check_server
+from sagaz_integration_core import configured_globally
+from sagaz_integration_core.registry import SagaRegistry
+from sagaz_integration_core.settings import Settings
+from sagaz_integration_core.urls import parse_storage_url
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+    from flask_sagaz.extension import SagazExtension
+    from sagaz_integration_core.lifecycle import SagazRuntime
+
+__all__ = ["AppState"]
+
+
+class AppState:
+    """One application's share of an extension; it lives in ``app.extensions`` and does not keep the application.
+
+    Args:
+        config: The user's ``SagaConfig``, if there is one.
+        worker: Run a worker inside every process that serves the application.
+    """
+
+    def __init__(
+        self,
+        app: Flask,
+        extension: SagazExtension,
+        settings: Settings,
+        registry: SagaRegistry,
+        *,
+        config: Any,
+        worker: bool,
+    ) -> None:
+        self.extension = extension
+        self.settings = settings
+        self.registry = registry
+        self.worker = worker
+        self._config = config
+        self._app = weakref.ref(app)
+        # An SQLite file is made ready under its write lock, which a view may hold already when it first needs us.
+        self._early = config is not None or parse_storage_url(settings.storage_url).path is not None
+        # By process: a fork gets a runtime of its own, and leaves alone what it has inherited, locks included.
+        self._processes: dict[int, ProcessRuntime] = {}
+
+    def process(self) -> ProcessRuntime:
+        """Return this process's share."""
+        pid = os.getpid()
+        found = self._processes.get(pid)
+        return found or self._processes.setdefault(pid, ProcessRuntime(self._app, self.new_runtime))
+
+    def prepare(self) -> None:
+        """Have the runtime opened before a view begins a transaction, or because a worker is to run here."""
+        if self._early or self.worker:
+            self.process().prepare(wait=self._early)
+
+    def new_runtime(self, *, worker: bool | None = None) -> FlaskRuntime:
+        """Make a runtime, not opened yet; ``worker`` replaces the application's own wish."""
+        config = self._config if self._config is not None else configured_globally()
+        embedded = self.worker if worker is None else worker
+        return FlaskRuntime(self._app, self.settings, self.registry, config=config, worker=embedded)
+
+
+class ProcessRuntime:
+    """The runtime of one application in one process, opened when it is first needed."""
+
+    def __init__(self, app: weakref.ref[Flask], make: Callable[[], SagazRuntime]) -> None:
+        self._make = make
+        self._lock = threading.Lock()
+        self._thread: RuntimeThread | None = None
+        self._given: SagazRuntime | None = None
+        if (living := app()) is not None:
+            # At exit something else ends it, earlier.
+            weakref.finalize(living, self._stop).atexit = False
+
+    def get(self) -> SagazRuntime:
+        """Return the open runtime, and open it when that is needed.
+
+        Raises:
+            SettingsError: The settings contradict each other, or the server has no threads.
+            StoreUnavailable: The store cannot be opened.
+        """
+        return self._given or self.begin().runtime()
+
+    def begin(self) -> RuntimeThread:
+        """Start the thread of the runtime, unless it is there, without waiting until the runtime is open."""
+        thread = self._thread
+        if thread is not None and not thread.failed:
+            return thread
+        with self._lock:
+            if self._thread is None or self._thread.failed:
+                check_server()
+                self._thread = RuntimeThread(self._make())
+                self._thread.start()
+            return self._thread
+
+    def prepare(self, *, wait: bool) -> None:
+        """Do as `begin`, but try a store that could not be opened at most once a second, and leave its error alone."""
+        thread = self._thread
+        if thread is None or (thread.failed and time.monotonic() - thread.started_at > 1):
+            thread = self.begin()
+        if wait:
+            thread.wait()
+
+    def _stop(self) -> None:
+        if self._thread is not None:
+            self._thread.stop()
+
+    def use(self, runtime: SagazRuntime | None) -> None:
+        """Have this runtime used, which a command has opened on its own event loop; None takes that back."""
+        self._given = runtime
+
+    def close(self) -> None:
+        """Drain and close the runtime, and wait for it; the next use opens another one."""
+        with self._lock:
+            thread, self._thread = self._thread, None
+        if thread is not None:
+            thread.stop()
+            thread.join()

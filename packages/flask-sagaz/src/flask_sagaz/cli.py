@@ -1,0 +1,110 @@
+"""The command ``flask sagaz``: a worker, and what people and probes ask of an application's sagas."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+from flask.cli import AppGroup
+
+from flask_sagaz._current import current_state
+from sagaz_integration_core import commands, working
+from sagaz_integration_core.errors import SagazError
+
+if TYPE_CHECKING:
+    from sagaz_integration_core.lifecycle import SagazRuntime
+
+__all__ = ["sagaz_group"]
+
+T = TypeVar("T")
+
+_SAGAS_HINT = "SagazExtension(sagas=[…])"
+_WORKER_HINT = "SagazExtension(worker=True)"
+
+_format = click.option("--format", "output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+
+sagaz_group = AppGroup("sagaz", help="Work on, look at and set up the sagas of this application.")
+
+
+@sagaz_group.command()
+@click.option("--concurrency", type=click.IntRange(min=1), help="The most runs at once; by default SAGAZ_CONCURRENCY.")
+@click.option("--drain", is_flag=True, help="Execute what is due, and exit.")
+def worker(concurrency: int | None, drain: bool) -> None:
+    """Execute runs: started ones, and those whose process died.
+
+    The first SIGTERM or SIGINT lets running sagas end within SAGAZ_DRAIN_SECONDS, gives the rest back and exits with 0;
+    a second one exits at once, with 143 or 130.
+    """
+
+    async def run() -> None:
+        async with _opened() as runtime:
+            ended = await working.work(
+                runtime,
+                concurrency=concurrency,
+                drain=drain,
+                tell=click.echo,
+                sagas_hint=_SAGAS_HINT,
+                worker_hint=_WORKER_HINT,
+            )
+        click.echo(f"Done: {working.summary(ended)}.")
+
+    working.configure_logging()
+    _do(run)
+
+
+@sagaz_group.command("list")
+@_format
+def list_(output: str) -> None:
+    """Show the registered sagas with their steps."""
+    sagas = commands.list_sagas(_runtime())
+    click.echo(commands.as_json(sagas) if output == "json" else commands.list_text(sagas, _SAGAS_HINT))
+
+
+@sagaz_group.command()
+@_format
+def check(output: str) -> None:
+    """Look at the store: exit with 0 when all is well, with 1 when not.
+
+    Failed runs, which need a person, are counted and are no reason to exit with 1.
+    """
+    health = _do(lambda: commands.check(_runtime()))
+    click.echo(commands.as_json(health) if output == "json" else commands.check_text(health))
+    raise SystemExit(0 if health.healthy else 1)
+
+
+@sagaz_group.command()
+def migrate() -> None:
+    """Create the tables in PostgreSQL, or bring them up to date."""
+    click.echo(_do(lambda: commands.migrate(_runtime())))
+
+
+def _do(run: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    try:
+        return asyncio.run(run())
+    except SagazError as error:
+        raise click.ClickException(str(error)) from error
+
+
+@asynccontextmanager
+async def _opened() -> AsyncIterator[SagazRuntime]:
+    """Open the application's runtime on this event loop; steps that start further sagas find it, too."""
+    runtime = _runtime()
+    await runtime.open()
+    process = current_state().process()
+    process.use(runtime)
+    try:
+        yield runtime
+    finally:
+        process.use(None)
+        await runtime.close()
+
+
+def _runtime() -> SagazRuntime:
+    """Return a runtime of the application, not opened, without a worker of its own."""
+    try:
+        return current_state().new_runtime(worker=False)
+    except SagazError as error:
+        raise click.ClickException(str(error)) from error

@@ -1,0 +1,228 @@
+"""The extension: durable sagas for one or more Flask applications."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from flask_sagaz._current import KEY, current_state
+from flask_sagaz._globals import globals_class
+from flask_sagaz._requests import Correlation
+from flask_sagaz._servers import check_server
+from flask_sagaz._state import AppState
+from flask_sagaz.cli import sagaz_group
+from sagaz_integration_core import starts
+from sagaz_integration_core.binding import Binding, bind, binding_of
+from sagaz_integration_core.errors import RuntimeNotOpen, SettingsError
+from sagaz_integration_core.registry import SagaRegistry
+from sagaz_integration_core.settings import Settings, arguments, environment, prefixed
+
+if TYPE_CHECKING:
+    from flask import Flask
+    from sagaz import Saga, SagaConfig
+
+    from sagaz_integration_core.lifecycle import SagazRuntime
+    from sagaz_integration_core.registry import SagaSpec
+    from sagaz_integration_core.runs import SagaRun
+
+    S = TypeVar("S", bound=Saga)
+
+__all__ = ["SagazExtension"]
+
+
+class SagazExtension:
+    """Makes sagas durable in the applications that it is given: here, or by `init_app`.
+
+    What it keeps for an application is in ``app.extensions["sagaz"]``; its methods work for the application at hand.
+
+    Args:
+        config: A ``SagaConfig`` of sagaz; by default what was given to ``sagaz.configure``.
+        storage_url: Where runs are kept; by default ``app.config["SAGAZ_STORAGE_URL"]``, else the environment's.
+            All other settings are read from ``SAGAZ_…`` in the same two places.
+        sagas: Classes, or (class, factory) pairs, that a worker must know before a request has used them.
+        worker: Run a worker inside every process that serves the application, from its first request on.
+        propagate_to_context: Whether sagas that a request starts get its correlation id as ``correlation_id`` in their
+            context.
+    """
+
+    def __init__(
+        self,
+        app: Flask | None = None,
+        *,
+        config: SagaConfig | None = None,
+        storage_url: str | None = None,
+        sagas: Iterable[SagaSpec] = (),
+        worker: bool = False,
+        propagate_to_context: bool = True,
+    ) -> None:
+        self._config = config
+        self._storage_url = storage_url
+        self._sagas = tuple(sagas)
+        self._worker = worker
+        self._propagate = propagate_to_context
+        if app is not None:
+            self.init_app(app)
+
+    def init_app(self, app: Flask) -> None:
+        """Prepare an application; no thread is started and nothing is connected before it is needed.
+
+        Raises:
+            SettingsError: The application has an extension already, a setting is wrong, or the server cannot do it.
+            SagaDefinitionError: A saga cannot be run as written.
+        """
+        if KEY in app.extensions:
+            raise SettingsError(
+                f"The application {app.name!r} has a SagazExtension already. Call init_app once for each application, "
+                "and not at all for the one that was given to SagazExtension(app)."
+            )
+        check_server()
+        settings = Settings.load(arguments(storage_url=self._storage_url), prefixed(app.config), environment())
+        registry = SagaRegistry(self._sagas, hint="SagazExtension(sagas=[…])")
+        state = AppState(app, self, settings, registry, config=self._config, worker=self._worker)
+        app.wsgi_app = Correlation(  # type: ignore[method-assign]
+            app.wsgi_app, settings.header_name, propagate=self._propagate, prepare=state.prepare
+        )
+        app.app_ctx_globals_class = globals_class(app.app_ctx_globals_class)
+        app.cli.add_command(sagaz_group)
+        app.extensions[KEY] = state
+
+    @property
+    def config(self) -> SagaConfig:
+        """The application's ``SagaConfig``; its storage looks runs up in the runtime's own store."""
+        config: SagaConfig = self._runtime().config
+        return config
+
+    def create_saga(self, saga_class: type[S]) -> S:
+        """Return an instance whose runs are durable: for `run_sync`, `run_background`, and ``await saga.run(…)``.
+
+        Raises:
+            RuntimeNotOpen: There is no application at hand, or the process is shutting down.
+            SagaDefinitionError: The class cannot be run as written.
+            StoreUnavailable: The store cannot be opened.
+        """
+        return bind(self._runtime(), saga_class)
+
+    def run_sync(
+        self,
+        saga: Saga,
+        context: Mapping[str, Any] | None = None,
+        saga_id: str | None = None,
+        *,
+        idempotency_key: str | None = None,
+    ) -> SagaRun:
+        """Execute a saga, wait for its end and return its result.
+
+        Args:
+            saga: From `create_saga`.
+            idempotency_key: The same key gives the same saga_id and one run.
+
+        Raises:
+            Exception: The saga failed: the step's own exception, after compensation, with a note of saga_id and status.
+            ContextValueError: The context holds what some store would bend; nothing was recorded.
+            IdempotencyConflict, RunInProgress, RunFailed: What the key's earlier run came to.
+            RunInterrupted: This process had to stop before the end; a worker resumes the run.
+            StoreUnavailable: Nothing was recorded.
+        """
+        bound = _binding(saga)
+        return bound.runtime.call(lambda: bound(context, saga_id, idempotency_key=idempotency_key))
+
+    def run_background(self, saga: Saga, context: Mapping[str, Any], *, idempotency_key: str | None = None) -> str:
+        """Record a run, have this process execute it, and return its saga_id.
+
+        When this returns the run is durable. It begins at once, is not affected by what becomes of the request, and is
+        executed by a worker if this process dies.
+
+        Args:
+            saga: From `create_saga`.
+            idempotency_key: The same key gives the same saga_id and one run.
+
+        Raises:
+            ContextValueError: The context holds what some store would bend; nothing was recorded.
+            IdempotencyConflict: The key was used with another payload.
+            StoreUnavailable: Nothing was recorded.
+        """
+        bound = _binding(saga)
+
+        async def begin() -> str:
+            saga_id, execution = await starts.launch(
+                bound.runtime, bound.saga_class, context, idempotency_key=idempotency_key
+            )
+            if execution is not None:
+                bound.runtime.execute(execution)
+            return saga_id
+
+        return bound.runtime.call(begin)
+
+    def start(
+        self,
+        saga_class: type[Saga],
+        context: Mapping[str, Any],
+        *,
+        session: Any = None,
+        idempotency_key: str | None = None,
+        not_before: datetime | None = None,
+    ) -> str:
+        """Record a run for a worker and return its saga_id.
+
+        Args:
+            session: Flask-SQLAlchemy's ``db.session``, another SQLAlchemy session or connection, or a psycopg
+                connection: the run exists if and only if its transaction is committed. Without, the run is committed
+                when this returns.
+            idempotency_key: The same key gives the same saga_id and one run.
+            not_before: An aware datetime, before which no worker takes the run.
+
+        Raises:
+            ContextValueError: The context holds what some store would bend; nothing was recorded.
+            IdempotencyConflict: The key was used with another payload.
+            StoreUnavailable: Nothing was recorded.
+            TransactionRequired, WrongDatabase: The session cannot carry the run.
+        """
+        return starts.start_sync(
+            self._runtime(),
+            saga_class,
+            context,
+            session=session,
+            idempotency_key=idempotency_key,
+            not_before=not_before,
+        )
+
+    def start_many(
+        self,
+        saga_class: type[Saga],
+        contexts: Iterable[Mapping[str, Any]],
+        *,
+        session: Any = None,
+        not_before: datetime | None = None,
+    ) -> list[str]:
+        """Record many runs of one saga in one statement, all of them or none; return their saga_ids in order."""
+        return starts.start_many_sync(self._runtime(), saga_class, contexts, session=session, not_before=not_before)
+
+    def load_saga_state(self, saga_id: str) -> dict[str, Any] | None:
+        """Return a run's status, context, steps and error, as ``config.storage`` has them; None when there is none."""
+        runtime = self._runtime()
+        state: dict[str, Any] | None = runtime.call(lambda: runtime.config.storage.load_saga_state(saga_id))
+        return state
+
+    def close(self) -> None:
+        """Drain and close the runtime of the application at hand in this process; its next use opens another.
+
+        Not needed as a rule: it happens when the process exits and when the application is dropped.
+        """
+        self._state().process().close()
+
+    def _runtime(self) -> SagazRuntime:
+        return self._state().process().get()
+
+    def _state(self) -> AppState:
+        state = current_state()
+        if state.extension is not self:
+            raise RuntimeNotOpen(
+                "This SagazExtension is not that of the application at hand. Use the one that was given to it, or "
+                "current_sagaz."
+            )
+        return state
+
+
+def _binding(saga: Saga) -> Binding:
+    return binding_of(saga, f"sagaz.create_saga({type(saga).__name__})")

@@ -1,0 +1,167 @@
+"""``flask sagaz``: a worker, and what people and probes ask of an application's sagas."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+from flask import Flask
+
+from flask_sagaz import Saga, SagazExtension, action, current_sagaz
+from support.programs import Program, environment
+
+HERE = Path(__file__).parent
+
+
+@pytest.fixture
+def run():
+    """Runs a command inside this process."""
+
+    def run(app, *words):
+        return app.test_cli_runner().invoke(args=["sagaz", *words])
+
+    return run
+
+
+def test_list_shows_sagas_and_steps(make_app, run, OrderSaga):
+    app, _ = make_app(sagas=[OrderSaga])
+    text = run(app, "list").output.splitlines()
+    assert text[0].startswith("order  (")
+    assert [line.split() for line in text[1:]] == [["reserve", "compensated"], ["charge", "after", "reserve"]]
+    [saga] = json.loads(run(app, "list", "--format", "json").output)
+    assert (saga["name"], [step["name"] for step in saga["steps"]]) == ("order", ["reserve", "charge"])
+
+
+def test_list_without_sagas_says_where_they_go(make_app, run):
+    app, _ = make_app()
+    assert run(app, "list").output == "No saga is registered. Add the classes to SagazExtension(sagas=[…]).\n"
+
+
+def test_check_tells_how_the_store_is(make_app, run, tmp_path, OrderSaga):
+    app, sagaz = make_app(f"sqlite:///{tmp_path / 'sagaz.db'}", sagas=[OrderSaga])
+    with app.app_context():
+        sagaz.start(OrderSaga, {"order_id": 1})
+    told = run(app, "check", "--format", "json")
+    health = json.loads(told.output)
+    assert (told.exit_code, health["healthy"], health["stats"]["counts"]["pending"]) == (0, True, 1)
+    assert "1 pending" in run(app, "check").output
+
+
+def test_check_of_a_store_that_cannot_be_reached_exits_with_1(make_app, run, tmp_path):
+    app, _ = make_app(f"sqlite:///{tmp_path / 'missing' / 'sagaz.db'}")
+    told = run(app, "check")
+    assert told.exit_code == 1
+    assert "reachable  no" in told.output
+
+
+def test_migrate_has_nothing_to_do_on_a_file(make_app, run, tmp_path):
+    app, _ = make_app(f"sqlite:///{tmp_path / 'sagaz.db'}")
+    assert run(app, "migrate").output == "Nothing to migrate: the sqlite store makes its own tables.\n"
+
+
+def test_an_application_without_extension_is_told_how_to_get_one(run):
+    from flask_sagaz.cli import sagaz_group
+
+    app = Flask("bare")
+    app.cli.add_command(sagaz_group)
+    told = run(app, "list")
+    assert (told.exit_code, "has no SagazExtension" in told.output) == (1, True)
+
+
+def test_a_worker_refuses_memory_and_an_empty_list_of_sagas(make_app, run, tmp_path, OrderSaga):
+    app, _ = make_app(sagas=[OrderSaga])
+    told = run(app, "worker", "--drain")
+    assert told.exit_code == 1
+    assert "SagazExtension(worker=True)" in told.output
+    app, _ = make_app(f"sqlite:///{tmp_path / 'sagaz.db'}")
+    told = run(app, "worker", "--drain")
+    assert told.exit_code == 1
+    assert "Add the classes to SagazExtension(sagas=[…])" in told.output
+
+
+def test_a_worker_that_drains_executes_what_is_due_and_exits(make_app, run, tmp_path, OrderSaga, record_of):
+    app, sagaz = make_app(f"sqlite:///{tmp_path / 'sagaz.db'}", sagas=[OrderSaga])
+    handlers = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+    with app.app_context():
+        ids = [sagaz.start(OrderSaga, {"order_id": n}) for n in range(5)]
+    told = run(app, "worker", "--drain", "--concurrency", "2")
+    assert (told.exit_code, told.output.splitlines()) == (0, ["Working on sqlite: order.", "Done: 5 completed."])
+    assert {record_of(app, saga_id).status for saga_id in ids} == {"completed"}
+    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == handlers
+
+
+def test_steps_in_a_worker_start_further_sagas_through_the_workers_own_runtime(make_app, run, tmp_path, OrderSaga):
+    class Outer(Saga):
+        saga_name = "outer"
+
+        @action("more")
+        def more(self, ctx):
+            current_sagaz.start(OrderSaga, {"order_id": 1})
+            current_sagaz.run_sync(current_sagaz.create_saga(OrderSaga), {"order_id": 2})
+
+    app, sagaz = make_app(f"sqlite:///{tmp_path / 'sagaz.db'}", sagas=[Outer, OrderSaga])
+    with app.app_context():
+        sagaz.start(Outer, {})
+        sagaz.close()
+    assert "Done: 2 completed." in run(app, "worker", "--drain").output
+
+
+@pytest.fixture
+def worker(tmp_path):
+    url = f"sqlite:///{tmp_path / 'sagaz.db'}"
+    env = environment(SAGAZ_STORAGE_URL=url, SAGAZ_DRAIN_SECONDS="1", SAGAZ_POLL_SECONDS="0.05")
+    env["PYTHONPATH"] = os.pathsep.join([str(HERE), env["PYTHONPATH"]])
+    command = [sys.executable, "-m", "flask", "--app", "served_app", "sagaz", "worker"]
+    program = Program(command, tmp_path / "worker.log", env, "Working on")
+    program.start()
+    yield url, program
+    program.close()
+
+
+@pytest.mark.parametrize(
+    ("number", "endless"), [(signal.SIGTERM, "seconds"), (signal.SIGINT, "seconds"), (signal.SIGTERM, "blocked")]
+)
+def test_a_signal_lets_a_worker_drain_and_gives_back_the_rest(
+    worker, make_app, until, record_of, ended, number, endless
+):
+    from served_app import Served
+
+    url, program = worker
+    app, sagaz = make_app(url, sagas=[Served])
+    with app.app_context():
+        short = sagaz.start(Served, {"seconds": 0.3})
+        assert ended(app, short).status == "completed"
+        long = sagaz.start(Served, {endless: 600})
+        until(lambda: record_of(app, long).status == "executing", "the worker has claimed it")
+    program.signal(number)
+    assert program.wait(30) == 0, program.tail()
+    assert "Stopping: 1 runs may end within 1 s." in program.tail()
+    record = record_of(app, long)
+    assert (record.status, record.failures, record.lease_owner) == ("pending", 0, None)
+
+
+def test_an_application_installs_no_signal_handlers(make_app, OrderSaga):
+    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+    app, sagaz = make_app(sagas=[OrderSaga], worker=True)
+    with app.app_context():
+        sagaz.run_sync(sagaz.create_saga(OrderSaga), {"order_id": 1})
+    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
+
+
+def test_every_application_has_the_commands():
+    app = Flask("shop")
+    SagazExtension(app)
+    assert {"worker", "list", "check", "migrate"} <= set(app.cli.commands["sagaz"].commands)
+
+
+def test_a_saga_of_an_application_is_described_with_its_module(make_app, run):
+    class Described(Saga):
+        @action("only")
+        async def only(self, ctx): ...
+
+    app, _ = make_app(sagas=[Described])
+    assert f"Described  ({__name__}." in run(app, "list").output

@@ -1,0 +1,106 @@
+"""Runs the programs of the how-to and of the README: every Python block whose first line is the name of a file."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+HOWTO = "docs/howto/flask.md"
+BLOCK = re.compile(r"^```python\n(# (\w+\.py)\n.*?)^```", re.MULTILINE | re.DOTALL)
+
+CALL = """
+import json, sys
+module = __import__(sys.argv[1])
+client = module.app.test_client()
+for method, path, options in json.loads(sys.argv[2]):
+    answer = client.open(path, method=method, **options)
+    print("ANSWER", json.dumps([answer.status_code, answer.json, dict(answer.headers)]))
+"""
+
+ORDER = {"order_id": "A1", "amount": 42}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Has the how-to's programs."""
+    for text, name in BLOCK.findall((ROOT / HOWTO).read_text()):
+        (tmp_path / name).write_text(text)
+    (tmp_path / "call.py").write_text(CALL)
+    return tmp_path
+
+
+def run(folder, *command, **settings):
+    env = {name: value for name, value in os.environ.items() if not name.startswith("SAGAZ_")} | settings
+    done = subprocess.run(
+        [sys.executable, "-W", "error", *command], cwd=folder, env=env, capture_output=True, text=True, timeout=60,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def call(folder, name, method, path, **options):
+    settings = options.pop("settings", {})
+    shown = run(folder, "call.py", name, json.dumps([(method, path, options)]), **settings)
+    [answer] = [json.loads(line.removeprefix("ANSWER ")) for line in shown.splitlines() if line.startswith("ANSWER ")]
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "options", "status", "expected"),
+    [
+        ("factory", "/orders", {}, 200, {"status": "completed"}),
+        ("inline", "/orders", {"json": ORDER}, 200, {"status": "completed", "reservation": "R-A1"}),
+        ("inline", "/orders/async", {"json": ORDER}, 200, {"status": "completed", "reservation": "R-A1"}),
+        ("background", "/orders", {"json": ORDER}, 202, {"status": "accepted"}),
+        ("deferred", "/orders", {"json": ORDER}, 202, {}),
+        ("deferred", "/orders/tomorrow", {"json": ORDER}, 202, {}),
+        ("deferred", "/orders/many", {"json": [ORDER, ORDER]}, 202, {}),
+        ("transaction", "/orders", {"query_string": {"amount": 42}}, 202, {"order_id": 1}),
+        ("idempotent", "/orders", {"json": ORDER, "headers": {"Idempotency-Key": "k"}}, 202, {}),
+        ("constructed", "/greetings/Ada", {}, 200, {"said": "Hello, Ada"}),
+        ("errors", "/orders", {"json": {"__x": 1}}, 422, {}),
+    ],
+)
+def test_the_recipes_work(folder, name, path, options, status, expected):
+    code, body, _ = call(folder, name, "POST", path, **options)
+    assert code == status, body
+    assert expected.items() <= body.items()
+
+
+def test_a_run_starts_with_the_transaction_of_the_recipe(folder):
+    call(folder, "transaction", "POST", "/orders", query_string={"amount": 42})
+    count = "import sqlite3; print(sqlite3.connect('shop.db').execute('select count(*) from sagaz_run').fetchone())"
+    assert "(1,)" in run(folder, "-W", "ignore", "-c", count)
+
+
+def test_collaborators_come_out_of_the_application(folder):
+    _, body, _ = call(folder, "collaborators", "POST", "/payments", query_string={"amount": 5})
+    assert body["receipt"] == f"charged 5 under {body['saga_id']}:charge"
+
+
+def test_the_correlation_id_is_sent_back_and_in_the_context(folder):
+    _, body, headers = call(folder, "correlated", "POST", "/orders", json=ORDER, headers={"X-Request-ID": "r-1"})
+    assert (headers["X-Request-ID"], body["correlation_id"]) == ("r-1", "r-1")
+
+
+@pytest.mark.parametrize("name", ["test_orders.py", "test_worker.py"])
+def test_the_tests_of_the_recipes_pass(folder, name):
+    assert "1 passed" in run(folder, "-m", "pytest", "-q", "-p", "no:cacheprovider", name)
+
+
+def test_the_five_minute_start_works(tmp_path):
+    [(text, name)] = BLOCK.findall((ROOT / "packages/flask-sagaz/README.md").read_text())
+    (tmp_path / name).write_text(text)
+    (tmp_path / "call.py").write_text(CALL)
+    settings = {"SAGAZ_STORAGE_URL": "sqlite:///sagas.db"}
+    code, body, _ = call(tmp_path, "main", "POST", "/orders", json=ORDER, settings=settings)
+    assert (code, body["status"]) == (200, "completed")
+    assert (tmp_path / "sagas.db").exists()

@@ -1,0 +1,144 @@
+"""The shop as a Django application: its table, its views both ways, and the middleware that keeps the id to itself."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from functools import wraps
+from typing import Any
+
+import django
+from asgiref.sync import iscoroutinefunction, sync_to_async
+from django.apps import AppConfig
+from django.conf import settings
+from django.db import models, transaction
+from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
+from django.urls import path
+
+from contract.driver import Boom, accepted, pieces, ran, told, whoami
+from django_sagaz import async_saga_factory, atomic_saga_start, create_saga, run_saga
+from django_sagaz.middleware import SagaContextMiddleware
+
+if not settings.configured:
+    settings.configure(ALLOWED_HOSTS=["testserver"], LOGGING_CONFIG=None, USE_TZ=True)
+    django.setup()
+
+__all__ = ["ASYNC_URLS", "URLS", "PrivateMiddleware", "ShopConfig", "ShopOrder"]
+
+
+class ShopConfig(AppConfig):
+    """The application whose ``sagas`` module is found; each site makes that anew."""
+
+    name = __name__
+    label = "shop"
+
+
+class ShopOrder(models.Model):
+    id = models.TextField(primary_key=True)
+
+    class Meta:
+        app_label = "shop"
+        db_table = "shop_order"
+
+
+class PrivateMiddleware(SagaContextMiddleware):
+    propagate_to_context = False
+
+
+def _view(view: Any) -> Any:
+    """Answer what a start or a run raises, and let out what the view itself raises."""
+
+    @wraps(view)
+    def answer(request: HttpRequest, saga: str) -> JsonResponse:
+        try:
+            body, status = view(request, settings.SHOP_SAGAS[saga])
+        except Exception as error:
+            status, body = told(error)
+        return JsonResponse(body, status=status)
+
+    @wraps(view)
+    async def aanswer(request: HttpRequest, saga: str) -> JsonResponse:
+        try:
+            body, status = await view(request, settings.SHOP_SAGAS[saga])
+        except Exception as error:
+            status, body = told(error)
+        return JsonResponse(body, status=status)
+
+    return aanswer if iscoroutinefunction(view) else answer
+
+
+def _inline(request: HttpRequest, saga_class: type) -> Any:
+    return ran(run_saga(create_saga(saga_class), json.loads(request.body), **_ids(request))), 200
+
+
+async def _ainline(request: HttpRequest, saga_class: type) -> Any:
+    saga: Any = await async_saga_factory(saga_class)
+    return ran(await saga.run(json.loads(request.body), **_ids(request))), 200
+
+
+def _ids(request: HttpRequest) -> dict[str, Any]:
+    return {"saga_id": request.headers.get("Run-Id"), "idempotency_key": request.headers.get("Idempotency-Key")}
+
+
+@transaction.atomic
+def _deferred(request: HttpRequest, saga_class: type) -> Any:
+    key = request.headers.get("Idempotency-Key")
+    return accepted(atomic_saga_start(saga_class, json.loads(request.body), idempotency_key=key)), 202
+
+
+@transaction.atomic
+def _joined(request: HttpRequest, saga_class: type) -> Any:
+    context, then = json.loads(request.body), request.GET["then"]
+    savepoint = transaction.savepoint()
+    ShopOrder.objects.create(id=context["id"])
+    saga_id = atomic_saga_start(saga_class, context, connection=transaction.get_connection())
+    if then == "savepoint":
+        transaction.savepoint_rollback(savepoint)
+    transaction.set_rollback(then == "rollback")
+    return accepted(saga_id), 202
+
+
+def _who(request: HttpRequest) -> HttpResponse:
+    return JsonResponse(whoami())
+
+
+async def _awho(request: HttpRequest) -> HttpResponse:
+    return JsonResponse(whoami())
+
+
+def _stream(request: HttpRequest) -> StreamingHttpResponse:
+    return StreamingHttpResponse(pieces())
+
+
+async def _astream(request: HttpRequest) -> StreamingHttpResponse:
+    async def apieces() -> AsyncIterator[bytes]:
+        for piece in pieces():
+            yield piece
+
+    return StreamingHttpResponse(apieces())
+
+
+def _boom(request: HttpRequest) -> HttpResponse:
+    raise Boom
+
+
+async def _aboom(request: HttpRequest) -> HttpResponse:
+    raise Boom
+
+
+URLS = (
+    path("inline/<saga>", _view(_inline)),
+    path("deferred/<saga>", _view(_deferred)),
+    path("joined/<saga>", _view(_joined)),
+    path("whoami", _who),
+    path("stream", _stream),
+    path("boom", _boom),
+)
+ASYNC_URLS = (
+    path("inline/<saga>", _view(_ainline)),
+    path("deferred/<saga>", _view(sync_to_async(_deferred))),
+    path("joined/<saga>", _view(sync_to_async(_joined))),
+    path("whoami", _awho),
+    path("stream", _astream),
+    path("boom", _aboom),
+)

@@ -1,0 +1,55 @@
+"""Its views."""
+
+import json
+from collections.abc import Callable
+from contextlib import suppress
+from functools import wraps
+from typing import Any
+from uuid import uuid4
+
+from django.db import DatabaseError, InterfaceError, transaction
+from django.http import HttpRequest, JsonResponse
+from django.urls import path
+
+from django_sagaz import RunInterrupted, StoreUnavailable, atomic_saga_start, create_saga, run_saga
+from storm.django_site.sagas import Registered
+from storm.sagas import PlannedError
+
+View = Callable[[HttpRequest], JsonResponse]
+
+
+def unavailable(view: View) -> View:
+    @wraps(view)
+    def answer(request: HttpRequest) -> JsonResponse:
+        try:
+            return view(request)
+        except (StoreUnavailable, DatabaseError, InterfaceError) as error:
+            return JsonResponse({"error": str(error)}, status=503)
+
+    return answer
+
+
+def up(request: HttpRequest) -> JsonResponse:
+    return JsonResponse({})
+
+
+@unavailable
+def inline(request: HttpRequest) -> JsonResponse:
+    saga_id = str(uuid4())
+    with suppress(PlannedError, RunInterrupted):  # It ended as planned, or goes on elsewhere: recorded in either case.
+        run_saga(create_saga(Registered), _body(request), saga_id=saga_id)
+    return JsonResponse({"saga_id": saga_id})
+
+
+@unavailable
+def deferred(request: HttpRequest) -> JsonResponse:
+    with transaction.atomic():
+        saga_id = atomic_saga_start(Registered, _body(request), idempotency_key=request.headers["Idempotency-Key"])
+    return JsonResponse({"saga_id": saga_id}, status=202)
+
+
+def _body(request: HttpRequest) -> Any:
+    return json.loads(request.body)
+
+
+urlpatterns = [path("up", up), path("inline", inline), path("background", deferred), path("deferred", deferred)]

@@ -1,0 +1,67 @@
+"""The storm over Django: gunicorn with preloaded, forked, threaded workers and ``manage.py sagaz_worker``."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from storm.fleet import Framework
+from storm.plan import Plan
+from storm.report import judge
+from storm.storm import rage
+from support import pg
+
+pytest.importorskip("django_sagaz")
+pytest.importorskip("gunicorn")
+
+pytestmark = pytest.mark.storm
+
+READY = ("Listening at", "Working on")
+MANAGE = [sys.executable, "-m", "django"]
+ENV = {"DJANGO_SETTINGS_MODULE": "storm.django_site.settings"}
+
+SMALL = Plan(workers=1, webs=1, sagas=60, seconds=12, kill_every=(0.4, 1.4)).from_env()
+LARGE = Plan(workers=4, webs=2, sagas=500, seconds=30, restarts=2).from_env()
+
+
+def serve(port: int) -> list[str]:
+    options = ["--bind", f"127.0.0.1:{port}", "--preload", "--workers", "2", "--threads", "8"]
+    return [sys.executable, "-m", "gunicorn", *options, "storm.django_site.wsgi"]
+
+
+def framework() -> Framework:
+    return Framework(serve, [*MANAGE, "sagaz_worker"], READY, [*MANAGE, "migrate"], env=ENV, forks=True)
+
+
+@pytest.mark.timeout(SMALL.limit)
+async def test_one_worker_and_one_server_on_sqlite_as_startproject_sets_it_up(tmp_path) -> None:
+    evidence = await rage(SMALL, framework(), tmp_path, f"sqlite:///{tmp_path / 'db.sqlite3'}")
+    judge(evidence, tmp_path)
+
+
+@pytest.fixture
+def server() -> Iterator[pg.Server]:
+    """A PostgreSQL of the test's own, which it may crash; near the root, as a socket's path must be short."""
+    if reason := pg.why_not():
+        pytest.skip(f"PostgreSQL: {reason}")
+    folder = Path(tempfile.gettempdir()) / f"sagaz-storm-django-{os.getpid()}"
+    server = pg.Server(folder)
+    try:
+        server.start()
+        yield server
+        server.stop()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.mark.timeout(LARGE.limit)
+async def test_four_workers_and_two_servers_on_postgresql_that_crashes_too(server, tmp_path) -> None:
+    evidence = await rage(LARGE, framework(), tmp_path, server.url, lambda: server.restart("immediate"))
+    assert len(evidence.outages) == LARGE.restarts
+    judge(evidence, tmp_path)
