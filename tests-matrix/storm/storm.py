@@ -59,7 +59,7 @@ async def rage(
     """Run a storm.
 
     Args:
-        folder: Where ledger, logs and notes are written; copied to SAGAZ_TEST_STORM_DIR at the end, whatever the end is.
+        folder: Where ledger, logs and notes are written; copied to SAGAZ_TEST_STORM_DIR at the end, whatever it is.
         restart_database: Crashes the database and starts it again; called ``plan.restarts`` times.
     """
     phases: dict[str, float] = {}

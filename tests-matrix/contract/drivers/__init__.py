@@ -9,8 +9,6 @@ __all__ = ["DRIVERS", "load"]
 DRIVERS = {
     "django": "contract.drivers.django:DjangoDriver",
     "django-async": "contract.drivers.django:AsyncDjangoDriver",
-    "django": "contract.drivers.django:DjangoDriver",
-    "django-async": "contract.drivers.django:AsyncDjangoDriver",
     "fastapi": "contract.drivers.fastapi:FastAPIDriver",
     "flask": "contract.drivers.flask:FlaskDriver",
 }

@@ -29,7 +29,17 @@ class FastAPIDriver(Driver):
     name = "fastapi"
     package = "fastapi_sagaz"
     capabilities = frozenset(
-        ("inline", "background", "deferred", "embedded_worker", "streaming", "websocket", "disconnect", "lifespan", "several")
+        (
+            "inline",
+            "background",
+            "deferred",
+            "embedded_worker",
+            "streaming",
+            "websocket",
+            "disconnect",
+            "lifespan",
+            "several",
+        )
         + ("header_name", "propagate")
         + (("join_session",) if find_spec("sagaz_integration_core.sessions") and find_spec("sqlalchemy") else ())
     )
