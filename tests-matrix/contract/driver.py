@@ -87,6 +87,7 @@ CAPABILITIES = {
     "lifespan": "a request that comes before start-up finds no open runtime, instead of opening it",
     "header_name": "the name of the correlation header can be chosen",
     "propagate": "the correlation id can be kept out of the sagas' contexts",
+    "own_store": "the plugin opens SQLite files and PostgreSQL itself, and not through the framework's connections",
     "several": "one process can hold several applications with settings of their own",
 }
 

@@ -1,4 +1,4 @@
-"""The correlation id of each request, and sagas in views of both kinds, under Django's test clients and real servers."""
+"""Each request's correlation id, and sagas in views of both kinds, under test clients and real servers."""
 
 from __future__ import annotations
 

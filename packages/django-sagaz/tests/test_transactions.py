@@ -6,6 +6,7 @@ import contextlib
 import threading
 
 import pytest
+from asgiref.sync import async_to_sync
 from django.core.management import call_command
 from django.db import connections, transaction
 from django.test.utils import CaptureQueriesContext
@@ -19,6 +20,7 @@ from django_sagaz import (
     TransactionRequired,
     WrongDatabase,
     atomic_saga_start,
+    create_saga,
     run_deferred,
     run_saga,
     saga_context,
@@ -226,6 +228,13 @@ def test_a_saga_does_not_run_inside_a_transaction(home):
         pytest.raises(AtomicBlockError, match=r"atomic_saga_start.*non_atomic_requests"),
     ):
         run_saga(OrderSaga, {"db": home, "name": "one"})
+    assert counts(home) == (0, 0)
+
+
+@EVERYWHERE
+def test_nor_does_one_for_which_asynchronous_code_waits_inside_a_transaction(home):
+    with transaction.atomic(home), pytest.raises(AtomicBlockError):
+        async_to_sync(create_saga(OrderSaga).run)({"db": home, "name": "one"})
     assert counts(home) == (0, 0)
 
 

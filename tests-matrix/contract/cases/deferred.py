@@ -57,7 +57,7 @@ async def a_worker_in_another_application_runs_it(site: Site) -> None:
         assert {entry.app for entry in site.shop.ledger} == {working.driver.app}
 
 
-@case("deferred", stores=DURABLE, started=False)
+@case("deferred", "embedded_worker", stores=DURABLE, started=False)
 async def a_saga_that_this_deployment_has_not_is_tried_again_and_then_needs_a_person(site: Site) -> None:
     async with site:
         saga_id = await site.start("deferred")
@@ -70,7 +70,7 @@ async def a_saga_that_this_deployment_has_not_is_tried_again_and_then_needs_a_pe
     assert site.shop.ledger == []
 
 
-@case("deferred", stores=DURABLE, started=False)
+@case("deferred", "embedded_worker", stores=DURABLE, started=False)
 async def a_saga_that_a_later_deployment_has_again_is_run_by_it(site: Site) -> None:
     async with site:
         saga_id = await site.start("deferred")

@@ -21,7 +21,7 @@ def _file(site: Site) -> Path:
     return Path(site.driver.spec.options["STORAGE_URL"].removeprefix("sqlite:///"))
 
 
-@case(stores=SQLITE, started=False)
+@case("own_store", stores=SQLITE, started=False)
 async def a_folder_that_does_not_exist_fails_the_start_up_naming_the_file(site: Site) -> None:
     missing = _file(site).parent / "nowhere" / "sagaz.db"
     with pytest.raises(Exception, match="directory that exists") as caught:
@@ -30,7 +30,7 @@ async def a_folder_that_does_not_exist_fails_the_start_up_naming_the_file(site: 
     assert str(missing) in str(caught.value)
 
 
-@case(stores=SQLITE, started=False)
+@case("own_store", stores=SQLITE, started=False)
 async def a_file_that_is_no_database_fails_the_start_up_and_is_left_alone(site: Site) -> None:
     text = "not a database, " * 100
     _file(site).write_text(text)
@@ -40,7 +40,7 @@ async def a_file_that_is_no_database_fails_the_start_up_and_is_left_alone(site: 
     assert _file(site).read_text() == text
 
 
-@case("inline", stores=SQLITE, started=False)
+@case("inline", "own_store", stores=SQLITE, started=False)
 async def after_a_failed_start_up_the_mended_application_starts(site: Site) -> None:
     folder = _file(site).parent / "later"
     late = site.another(store={"STORAGE_URL": f"sqlite:///{folder / 'sagaz.db'}"})
@@ -71,7 +71,7 @@ def _locked_elsewhere(path: Path) -> Iterator[None]:
         process.stdin.close()
 
 
-@case(stores=SQLITE, options={"SQLITE_BUSY_SECONDS": 0.1})
+@case("own_store", stores=SQLITE, options={"SQLITE_BUSY_SECONDS": 0.1})
 async def a_file_that_another_process_locks_for_too_long_fails_the_request(site: Site) -> None:
     with _locked_elsewhere(_file(site)):
         for kind in site.kinds:
@@ -84,7 +84,7 @@ async def a_file_that_another_process_locks_for_too_long_fails_the_request(site:
     assert {run.status for run in await site.all_ended()} == {"completed"}
 
 
-@case("inline", stores=SQLITE)
+@case("inline", "own_store", stores=SQLITE)
 async def a_lock_that_is_given_up_in_time_is_waited_for(site: Site) -> None:
     with _locked_elsewhere(_file(site)):
         run = _soon(site.post("/inline/order", {"order": 1}))
@@ -92,7 +92,7 @@ async def a_lock_that_is_given_up_in_time_is_waited_for(site: Site) -> None:
     assert (await run).status == 200
 
 
-@case("inline", stores=SQLITE)
+@case("inline", "own_store", stores=SQLITE)
 async def a_run_inside_this_processs_own_write_transaction_is_refused_with_the_reason(site: Site) -> None:
     """It would wait for itself for ever."""
     with closing(sqlite3.connect(_file(site), isolation_level=None)) as own:

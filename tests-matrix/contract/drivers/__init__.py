@@ -9,6 +9,8 @@ __all__ = ["DRIVERS", "load"]
 DRIVERS = {
     "django": "contract.drivers.django:DjangoDriver",
     "django-async": "contract.drivers.django:AsyncDjangoDriver",
+    "django-async-memory": "contract.drivers.django:AsyncMemoryDjangoDriver",
+    "django-memory": "contract.drivers.django:MemoryDjangoDriver",
     "fastapi": "contract.drivers.fastapi:FastAPIDriver",
     "flask": "contract.drivers.flask:FlaskDriver",
 }

@@ -1,191 +1,199 @@
-"""Django: views both ways, its own database as the store, and the worker command."""
+"""Django: one project in one process, sagas in its own database, under WSGI and under ASGI.
+
+Settings, applications and connections belong to the process in Django. So a site is a stretch of `override_settings`,
+and a second one at the same time has to be the same project, or there is none (no "several").
+"""
 
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import Awaitable, Callable
-from contextlib import ExitStack
-from typing import Any
+import io
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from types import ModuleType
+from typing import Any, ClassVar
 
-from asgiref.sync import sync_to_async
 from django.apps import apps
 from django.core.asgi import get_asgi_application
 from django.core.management import call_command
 from django.core.wsgi import get_wsgi_application
-from django.db import connections, transaction
-from django.http import HttpRequest, JsonResponse, StreamingHttpResponse
-from django.urls import path
+from django.db import connection, connections
+from django.test.utils import override_settings
+from sagaz import Saga
 
-from contract.driver import Boom, Driver, accepted, pieces, ran, told, whoami
-from contract.drivers._django_project import project
-from django_sagaz import async_saga_factory, atomic_saga_start, create_saga, run_saga
-from django_sagaz.project import current_project
-from django_sagaz.runners import immediately
+from contract.driver import Driver
+from contract.drivers._django_shop import ASYNC_URLS, URLS, PrivateMiddleware, ShopConfig, ShopOrder
+from django_sagaz import create_saga
+from django_sagaz.middleware import SagaContextMiddleware
+from django_sagaz.working import work
 from support.answers import Answer, Ask
 from support.asgi import AsgiClient
 from support.wsgi import WsgiClient
 
-__all__ = ["AsyncDjangoDriver", "DjangoDriver"]
+__all__ = ["AsyncDjangoDriver", "AsyncMemoryDjangoDriver", "DjangoDriver", "MemoryDjangoDriver"]
+
+SAGAS = f"{ShopConfig.name}.sagas"
 
 
 class DjangoDriver(Driver):
-    """One Django project, called over WSGI, each request in a thread of its own."""
+    """One project, called over WSGI, each request in a thread of its own; ``runtime`` is nothing that Django has."""
 
     name = "django"
     package = "django_sagaz"
-    capabilities = frozenset(("inline", "deferred", "streaming", "join_session", "header_name", "propagate"))
-    stores = ("sqlite", "postgres")
+    app = apps
+    urls: ClassVar[Any] = URLS
+    # "embedded_worker": the command's work, in another thread of this process.
+    capabilities = frozenset(
+        ("inline", "deferred", "embedded_worker", "streaming", "join_session", "header_name", "propagate")
+    )
+    stores: ClassVar[tuple[str, ...]] = ("sqlite", "postgres")
 
     def build(self) -> None:
-        self._stack = ExitStack()
-        self._patterns = [path(f"{kind}/<saga>", view) for kind, view in self.views().items()]
-        self._patterns += [path("whoami", who), path("stream", self.stream), path("boom", boom)]
+        spec, sagaz = self.spec, dict(self.spec.options)
+        self.databases = _databases(sagaz)
+        self.worker: _Worker | None = None
+        middleware = SagaContextMiddleware if spec.propagate else PrivateMiddleware
+        self.settings = override_settings(
+            INSTALLED_APPS=["django_sagaz", f"{ShopConfig.name}.ShopConfig"],
+            MIDDLEWARE=[f"{middleware.__module__}.{middleware.__name__}"],
+            ROOT_URLCONF=self.urls,
+            SAGAZ=sagaz,
+            SHOP_SAGAS=spec.routes,
+        )
+        sys.modules[SAGAS] = module = ModuleType(SAGAS)
+        for number, saga in enumerate(spec.sagas):
+            setattr(module, f"saga_{number}", saga)
+            if issubclass(saga, Saga):
+                saga.__module__ = SAGAS  # What a module merely imports belongs to another one.
+
+    def serve(self) -> Any:
+        """Make what a server would serve, and who speaks to it."""
+        return WsgiClient(get_wsgi_application())
 
     async def start(self) -> None:
         self.build()
-        await asyncio.to_thread(self._start)
+        self.is_started, self.is_entered = True, False
+        try:
+            await _in_thread(self._enter)
+        except BaseException:
+            await self.stop()
+            raise
+        if self.spec.worker and self.databases:
+            self.worker = _Worker()
+            await self.worker.start(self.config.project)
 
-    def _start(self) -> None:
-        self.alias = self._stack.enter_context(
-            project(self.spec.options, self.spec.sagas, self._patterns, propagate=self.spec.propagate)
-        )
-        self.app = apps
-        self.client: Any = self.make_client()
-
-    def make_client(self) -> Any:
-        return WsgiClient(get_wsgi_application())
+    def _enter(self) -> None:
+        self.settings.enable()
+        connections.settings = connections.configure_settings(dict(self.databases))
+        self.config: Any = apps.get_app_config("django_sagaz")
+        call_command("check", stdout=io.StringIO(), stderr=io.StringIO())
+        for saga in self.spec.sagas:
+            create_saga(saga)  # What is no saga was overlooked, and is met by the first view that uses it.
+        self.client: Any = self.serve()
+        if self.databases:
+            call_command("migrate", verbosity=0)
+            if ShopOrder._meta.db_table not in connection.introspection.table_names():
+                with connection.schema_editor() as editor:
+                    editor.create_model(ShopOrder)
+        self.is_entered = True
 
     async def stop(self) -> None:
-        await asyncio.to_thread(self._stack.close)
+        if not getattr(self, "is_started", False):
+            return
+        self.is_started = False
+        if self.worker is not None:
+            await self.worker.stop()
+        await _in_thread(self._leave)
+
+    def _leave(self) -> None:
+        try:
+            if self.is_entered:
+                self.config.executions.drain()  # As when the process exits.
+        finally:
+            self.settings.disable()
 
     async def request(self, ask: Ask) -> Answer:
         return await self.client.request(ask)
 
     async def own_rows(self) -> list[str]:
-        return await asyncio.to_thread(self._own_rows)
-
-    def _own_rows(self) -> list[str]:
-        with connections[self.alias].cursor() as cursor:
-            cursor.execute("SELECT id FROM shop_order")
-            rows = [id_ for (id_,) in cursor.fetchall()]
-        connections.close_all()
-        return rows
+        return await _in_thread(lambda: list(ShopOrder.objects.values_list("id", flat=True)))
 
     async def work(self) -> None:
-        await asyncio.to_thread(call_command, "sagaz_worker", drain=True)
+        await _in_thread(lambda: call_command("sagaz_worker", drain=True, stdout=io.StringIO()))
 
-    async def ask(self, question: Callable[[Any], Awaitable[Any]]) -> Any:
-        return await asyncio.to_thread(self._ask, question)
-
-    def _ask(self, question: Callable[[Any], Any]) -> Any:
-        try:
-            return immediately(question(current_project().store))
-        finally:
-            connections.close_all()
-
-    # The application.
-
-    def views(self) -> dict[str, Any]:
-        return {"inline": self.inline, "deferred": self.deferred, "joined": self.joined}
-
-    def inline(self, request: HttpRequest, saga: str) -> JsonResponse:
-        try:
-            bound = create_saga(self.spec.routes[saga])
-            run = run_saga(bound, body(request), saga_id=header(request, "Run-Id"), idempotency_key=key(request))
-        except Exception as error:
-            return failed(error)
-        return JsonResponse(ran(run))
-
-    def deferred(self, request: HttpRequest, saga: str) -> JsonResponse:
-        try:
-            with transaction.atomic(self.alias):
-                saga_id = atomic_saga_start(self.spec.routes[saga], body(request), idempotency_key=key(request))
-        except Exception as error:
-            return failed(error)
-        return JsonResponse(accepted(saga_id), status=202)
-
-    def joined(self, request: HttpRequest, saga: str) -> JsonResponse:
-        try:
-            with transaction.atomic(self.alias):
-                saga_id = self._join(request, self.spec.routes[saga])
-        except Exception as error:
-            return failed(error)
-        return JsonResponse(accepted(saga_id), status=202)
-
-    def _join(self, request: HttpRequest, saga_class: type) -> str:
-        then = request.GET["then"]
-        if then == "commit":
-            return self._add(request, saga_class)
-        if then == "rollback":
-            saga_id = self._add(request, saga_class)
-            transaction.set_rollback(True, self.alias)
-            return saga_id
-        savepoint = transaction.savepoint(self.alias)
-        saga_id = self._add(request, saga_class)
-        transaction.savepoint_rollback(savepoint, self.alias)
-        return saga_id
-
-    def _add(self, request: HttpRequest, saga_class: type) -> str:
-        context = body(request)
-        with connections[self.alias].cursor() as cursor:
-            cursor.execute("INSERT INTO shop_order (id) VALUES (%s)", [context["id"]])
-        return atomic_saga_start(saga_class, context, connection=transaction.get_connection(self.alias))
-
-    def stream(self, request: HttpRequest) -> StreamingHttpResponse:
-        return StreamingHttpResponse(pieces())
+    async def ask(self, question: Any) -> Any:
+        return await _in_thread(lambda: self.config.executions.run(lambda runtime: question(runtime.store)))
 
 
 class AsyncDjangoDriver(DjangoDriver):
-    """The same project with asynchronous views, called over ASGI in the test's own event loop."""
+    """The same with async views, over ASGI in the test's own event loop."""
 
     name = "django-async"
+    urls = ASYNC_URLS
 
-    def make_client(self) -> Any:
+    def serve(self) -> Any:
         return AsgiClient(get_asgi_application())
 
-    def views(self) -> dict[str, Any]:
-        return {"inline": self.inline_async, "deferred": self.deferred_async, "joined": self.joined}
 
-    async def inline_async(self, request: HttpRequest, saga: str) -> JsonResponse:
+class MemoryDjangoDriver(DjangoDriver):
+    """Sagas outside of the project's databases, where nothing can start together with a transaction."""
+
+    name = "django-memory"
+    capabilities = DjangoDriver.capabilities - {"deferred", "join_session"}
+    stores = ("memory",)
+
+
+class AsyncMemoryDjangoDriver(MemoryDjangoDriver, AsyncDjangoDriver):
+    """Both."""
+
+    name = "django-async-memory"
+
+
+def _databases(sagaz: dict[str, Any]) -> dict[str, Any]:
+    """Return DATABASES as a project has them, instead of a URL for the plugin; on memory there are none."""
+    url = sagaz["STORAGE_URL"]
+    if url.startswith("sqlite:"):
+        database = {"ENGINE": "django.db.backends.sqlite3", "NAME": url.removeprefix("sqlite:///")}
+    elif url.startswith("postgresql:"):
+        from psycopg.conninfo import conninfo_to_dict
+
+        info = conninfo_to_dict(url)
+        database = {"ENGINE": "django.db.backends.postgresql", "NAME": info.pop("dbname")}
+        database |= {key.upper(): str(value) for key, value in info.items()}
+    else:
+        return {}
+    for name in ("STORAGE_URL", "MIGRATE", "POOL_SIZE"):
+        sagaz.pop(name, None)
+    return {"default": database}
+
+
+async def _in_thread(work: Callable[[], Any]) -> Any:
+    def call() -> Any:
         try:
-            bound = await async_saga_factory(self.spec.routes[saga])
-            run = await bound.run(body(request), header(request, "Run-Id"), idempotency_key=key(request))
-        except Exception as error:
-            return failed(error)
-        return JsonResponse(ran(run))
+            return work()
+        finally:
+            connections.close_all()
 
-    async def deferred_async(self, request: HttpRequest, saga: str) -> JsonResponse:
-        return await sync_to_async(self.deferred)(request, saga)
-
-    async def stream(self, request: HttpRequest) -> StreamingHttpResponse:
-        async def body() -> Any:
-            for piece in pieces():
-                yield piece
-
-        return StreamingHttpResponse(body())
+    return await asyncio.to_thread(call)
 
 
-def who(request: HttpRequest) -> JsonResponse:
-    return JsonResponse(whoami())
+class _Worker:
+    """``manage.py sagaz_worker`` without its signals."""
 
+    async def start(self, project: Any) -> None:
+        ready = threading.Event()
+        main = self._main(project, lambda line: ready.set())
+        self._ended = asyncio.create_task(asyncio.to_thread(asyncio.run, main))
+        await asyncio.to_thread(ready.wait, 10)
 
-def boom(request: HttpRequest) -> JsonResponse:
-    raise Boom
+    async def _main(self, project: Any, tell: Callable[[str], None]) -> None:
+        self._loop, self._task = asyncio.get_running_loop(), asyncio.current_task()
+        with suppress(asyncio.CancelledError):
+            await work(project, concurrency=None, drain=False, tell=tell)
 
-
-def body(request: HttpRequest) -> Any:
-    return json.loads(request.body)
-
-
-def header(request: HttpRequest, name: str) -> str | None:
-    return request.headers.get(name)
-
-
-def key(request: HttpRequest) -> str | None:
-    return request.headers.get("Idempotency-Key")
-
-
-def failed(error: Exception) -> JsonResponse:
-    status, told_ = told(error)
-    return JsonResponse(told_, status=status)
+    async def stop(self) -> None:
+        assert self._task is not None
+        self._loop.call_soon_threadsafe(self._task.cancel)
+        await self._ended

@@ -22,7 +22,17 @@ class FlaskDriver(Driver):
     name = "flask"
     package = "flask_sagaz"
     capabilities = frozenset(
-        ("inline", "background", "deferred", "embedded_worker", "streaming", "header_name", "propagate", "several")
+        (
+            "inline",
+            "background",
+            "deferred",
+            "embedded_worker",
+            "streaming",
+            "header_name",
+            "propagate",
+            "several",
+            "own_store",
+        )
         + (("join_session",) if find_spec("flask_sqlalchemy") else ())
     )
 

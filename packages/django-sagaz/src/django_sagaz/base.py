@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from django_sagaz.transactions import NOTHING, run_deferred
+from django_sagaz.inline import NOTHING
+from django_sagaz.transactions import run_deferred
 from sagaz_integration_core import Saga as _Saga
 
 __all__ = ["Saga"]

@@ -110,6 +110,10 @@ class CallerLoop:
                 self.thread.make_calls()
         return task.result()
 
+    def soon(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Have the thread that drives it do something besides; callable from any other one."""
+        asyncio.run_coroutine_threadsafe(work(), self._loop)
+
     def close(self) -> None:
         """Give back what the loop holds, tasks that nobody waits for included."""
         for task in asyncio.all_tasks(self._loop):

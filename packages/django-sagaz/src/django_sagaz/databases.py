@@ -8,9 +8,10 @@ from typing import Any
 
 from django.db import DatabaseError, InterfaceError, OperationalError, connections
 
+from django_sagaz.errors import AtomicBlockError
 from sagaz_integration_core.errors import StoreNotMigrated, StoreUnavailable
 
-__all__ = ["ConnectionDied", "healthy", "in_test_case", "in_transaction", "translated"]
+__all__ = ["ConnectionDied", "healthy", "in_test_case", "in_transaction", "refuse_transaction", "translated"]
 
 _UNDEFINED = frozenset({"42P01", "42703", "3F000"})
 """PostgreSQL's codes for a missing table, column or schema."""
@@ -28,6 +29,21 @@ def in_transaction(connection: Any) -> bool:
     if connection.in_atomic_block:
         return any(not getattr(block, "_from_testcase", False) for block in connection.atomic_blocks)
     return connection.connection is not None and not connection.get_autocommit()
+
+
+def refuse_transaction(alias: str | None) -> None:
+    """Refuse to run a saga on this thread's connection while a transaction is open on it.
+
+    Raises:
+        AtomicBlockError: With the reason and the ways out.
+    """
+    if alias is not None and in_transaction(connections[alias]):
+        raise AtomicBlockError(
+            f"A transaction is open on database {alias!r}, and a saga cannot run inside it: a rollback would take back "
+            "the journal of steps that were really done. Start it instead with atomic_saga_start(…), for a worker to "
+            "run after the commit; or run it before or after the atomic block (under ATOMIC_REQUESTS, decorate the "
+            "view with @transaction.non_atomic_requests)."
+        )
 
 
 def in_test_case(connection: Any) -> bool:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import time
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
@@ -10,6 +12,7 @@ from django.db import connections
 
 from django_sagaz.asgiref_bridge import has_waiting_parent, thread_sensitive_in
 from django_sagaz.caller_loop import CallerLoop
+from django_sagaz.databases import refuse_transaction
 from django_sagaz.host import Host
 from django_sagaz.project import Project
 from django_sagaz.runners import ThreadSensitive
@@ -19,6 +22,8 @@ from sagaz_integration_core.lifecycle import SagazRuntime
 __all__ = ["Executions"]
 
 T = TypeVar("T")
+
+_MARGIN = 2.0
 Work = Callable[[SagazRuntime], Coroutine[Any, Any, T]]
 
 
@@ -37,7 +42,9 @@ class Executions:
         self._host = Host(project)
         self._idle: list[_OnCallersThread] = []
         self._inherited: list[Any] = []
+        self._busy: set[_OnCallersThread] = set()
         self._closed = False
+        atexit.register(self.drain)
         os.register_at_fork(after_in_child=self._forget)
 
     def run(self, work: Work[T]) -> T:
@@ -45,11 +52,14 @@ class Executions:
         if self._project.alias is None:
             return self._host.call(work)
         place = self._idle.pop() if self._idle else _OnCallersThread(self._project)
+        self._busy.add(place)
         try:
             result = place.run(work)
         except Exception:
             self._keep(place)
             raise
+        finally:
+            self._busy.discard(place)
         self._keep(place)
         return result
 
@@ -57,7 +67,9 @@ class Executions:
         """Do work for a coroutine."""
         if self._project.alias is None or not has_waiting_parent():
             return await self._host.reach(work)
-        runtime = self._project.runtime(ThreadSensitive(), step_pool=lambda _: SensitiveThread())
+        caller = ThreadSensitive()
+        await caller(lambda: refuse_transaction(self._project.alias))
+        runtime = self._project.runtime(caller, step_pool=lambda _: SensitiveThread())
         await runtime.open()
         try:
             return await work(runtime)
@@ -70,17 +82,27 @@ class Executions:
         else:
             self._idle.append(place)
 
+    def drain(self) -> None:
+        """Let the runs of other threads end within the settings' drain, and give the rest back; the process ends."""
+        for place in list(self._busy):
+            place.drain()
+        deadline = time.monotonic() + self._project.settings.drain_seconds + _MARGIN
+        while self._busy and time.monotonic() < deadline:
+            time.sleep(0.01)
+        self.close()
+
     def close(self) -> None:
         """End what is idle, and let the rest end by itself; runs that were interrupted are resumed by workers."""
         self._closed = True
+        atexit.unregister(self.drain)
         while self._idle:
             self._idle.pop().close()
         self._host.close()
 
     def _forget(self) -> None:
         """Leave to the parent, after a fork, what is the parent's: its loops, and the connection of this thread."""
-        self._inherited += self._idle
-        self._idle = []
+        self._inherited += [*self._idle, *self._busy]
+        self._idle, self._busy = [], set()
         self._host = Host(self._project)
         if self._inherited and self._project.alias is not None:
             connection = connections[self._project.alias]
@@ -107,6 +129,9 @@ class _OnCallersThread:
         if not self._runtime.is_open:
             await self._runtime.open()
         return await work(self._runtime)
+
+    def drain(self) -> None:
+        self._loop.soon(self._runtime.drain)
 
     def close(self) -> None:
         self._loop.run(self._runtime.close)

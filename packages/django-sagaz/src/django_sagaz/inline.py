@@ -8,10 +8,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from django.apps import apps
-from django.db import connections
 
-from django_sagaz.databases import in_transaction
-from django_sagaz.errors import AtomicBlockError
+from django_sagaz.databases import refuse_transaction
 from sagaz_integration_core import starts
 from sagaz_integration_core.errors import RuntimeNotOpen, SagaDefinitionError
 from sagaz_integration_core.runs import SagaRun
@@ -27,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["NOTHING", "async_saga_factory", "class_of", "create_saga", "run_saga"]
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
-"""The context of a saga that was given none; None is no context, and refused."""
+"""The context of a saga that is given none. None is refused: it is what a request says whose body is ``null``."""
 
 
 def create_saga(saga_class: type[S]) -> S:
@@ -70,7 +68,7 @@ def run_saga(
     """
     saga_class = class_of(saga)
     _refuse_running_loop()
-    _refuse_transaction()
+    refuse_transaction(_config().project.alias)
 
     async def work(runtime: SagazRuntime) -> SagaRun:
         return await starts.run_inline(runtime, saga_class, context, saga_id=saga_id, idempotency_key=idempotency_key)
@@ -125,17 +123,6 @@ def _refuse_running_loop() -> None:
         "run_saga was called in asynchronous code, where it would block the event loop. Use "
         "`saga = await async_saga_factory(OrderSaga)` and `await saga.run(…)`."
     )
-
-
-def _refuse_transaction() -> None:
-    alias = _config().project.alias
-    if alias is not None and in_transaction(connections[alias]):
-        raise AtomicBlockError(
-            f"A transaction is open on database {alias!r}, and a saga cannot run inside it: a rollback would take back "
-            "the journal of steps that were really done. Start it instead with atomic_saga_start(…), for a worker to "
-            "run after the commit; or run it before or after the atomic block (under ATOMIC_REQUESTS, decorate the "
-            "view with @transaction.non_atomic_requests)."
-        )
 
 
 def _config() -> DjangoSagazConfig:

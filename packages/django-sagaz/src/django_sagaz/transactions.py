@@ -7,13 +7,12 @@ from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from datetime import datetime
 from functools import partial, wraps
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
 from django.db import DEFAULT_DB_ALIAS, connections
 
 from django_sagaz.databases import in_transaction
-from django_sagaz.inline import class_of
+from django_sagaz.inline import NOTHING, class_of
 from django_sagaz.project import Project, current_project
 from django_sagaz.runners import immediately
 from sagaz_integration_core import starts
@@ -22,13 +21,10 @@ from sagaz_integration_core.errors import TransactionRequired, WrongDatabase
 if TYPE_CHECKING:
     from sagaz import Saga
 
-__all__ = ["NOTHING", "atomic_saga_start", "run_deferred", "saga_context"]
+__all__ = ["atomic_saga_start", "run_deferred", "saga_context"]
 
 T = TypeVar("T")
 P = ParamSpec("P")
-
-# None is refused: it is what a request says whose body is ``null``.
-NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 _captured: ContextVar[str | None] = ContextVar("sagaz_transaction", default=None)
 
