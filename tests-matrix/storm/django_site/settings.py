@@ -15,14 +15,16 @@ _url = urlsplit(os.environ["SAGAZ_STORAGE_URL"])
 
 
 def _database() -> dict[str, Any]:
+    # The file has no options: a rollback journal, and transactions that begin deferred.
     if _url.scheme == "sqlite":
         return {"ENGINE": "django.db.backends.sqlite3", "NAME": _url.path[1:]}
     host = _url.hostname or parse_qs(_url.query)["host"][0]
     name = _url.path.removeprefix("/")
-    return {"ENGINE": "django.db.backends.postgresql", "NAME": name, "USER": _url.username, "HOST": host}
+    kept = {"CONN_MAX_AGE": 60, "CONN_HEALTH_CHECKS": True}
+    return {"ENGINE": "django.db.backends.postgresql", "NAME": name, "USER": _url.username, "HOST": host, **kept}
 
 
-DATABASES = {"default": {**_database(), "CONN_MAX_AGE": 60}}
+DATABASES = {"default": _database()}
 
 _OTHERS = ("SAGAZ_STORAGE_URL", "SAGAZ_TEST_")
 

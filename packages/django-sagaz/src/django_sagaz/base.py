@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from django_sagaz.inline import NOTHING
 from django_sagaz.transactions import run_deferred
 from sagaz_integration_core import Saga as _Saga
+from sagaz_integration_core.binding import NOTHING
 
 __all__ = ["Saga"]
 

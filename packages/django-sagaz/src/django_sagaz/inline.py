@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from django.apps import apps
 
 from django_sagaz.databases import refuse_transaction
 from sagaz_integration_core import starts
-from sagaz_integration_core.errors import RuntimeNotOpen, SagaDefinitionError
+from sagaz_integration_core.binding import NOTHING
+from sagaz_integration_core.errors import RuntimeNotOpen
 from sagaz_integration_core.runs import SagaRun
 
 if TYPE_CHECKING:
@@ -22,10 +22,7 @@ if TYPE_CHECKING:
 
     S = TypeVar("S", bound=Saga)
 
-__all__ = ["NOTHING", "async_saga_factory", "class_of", "create_saga", "run_saga"]
-
-NOTHING: Mapping[str, Any] = MappingProxyType({})
-"""The context of a saga that is given none. None is refused: it is what a request says whose body is ``null``."""
+__all__ = ["async_saga_factory", "class_of", "create_saga", "run_saga"]
 
 
 def create_saga(saga_class: type[S]) -> S:
@@ -100,18 +97,8 @@ class _Run:
 
 
 def class_of(saga: Any) -> type[Saga]:
-    """Return the class of a saga, which may be given as an instance.
-
-    Raises:
-        SagaDefinitionError: It is no saga.
-    """
-    from sagaz_integration_core import Saga
-
-    if isinstance(saga, type) and issubclass(saga, Saga):
-        return saga
-    if isinstance(saga, Saga):
-        return type(saga)
-    raise SagaDefinitionError(f"Expected a saga or its class, got {saga!r}.")
+    """Return the class of a saga, which may be given as an instance; whether it is one, the registry finds out."""
+    return saga if isinstance(saga, type) else type(saga)
 
 
 def _refuse_running_loop() -> None:

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 from django.db import DEFAULT_DB_ALIAS, connections
 
 from django_sagaz.databases import in_transaction
-from django_sagaz.inline import NOTHING, class_of
+from django_sagaz.inline import class_of
 from django_sagaz.project import Project, current_project
 from django_sagaz.runners import immediately
 from sagaz_integration_core import starts
+from sagaz_integration_core.binding import NOTHING
 from sagaz_integration_core.errors import TransactionRequired, WrongDatabase
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from flask_sagaz._servers import check_server
 from flask_sagaz._state import AppState
 from flask_sagaz.cli import sagaz_group
 from sagaz_integration_core import starts
-from sagaz_integration_core.binding import Binding, bind, binding_of
+from sagaz_integration_core.binding import NOTHING, Binding, bind, binding_of
 from sagaz_integration_core.errors import RuntimeNotOpen, SettingsError
 from sagaz_integration_core.registry import SagaRegistry
 from sagaz_integration_core.settings import Settings, arguments, environment, prefixed
@@ -106,7 +106,7 @@ class SagazExtension:
     def run_sync(
         self,
         saga: Saga,
-        context: Mapping[str, Any] | None = None,
+        context: Mapping[str, Any] = NOTHING,
         saga_id: str | None = None,
         *,
         idempotency_key: str | None = None,

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
         async def run(
             self,
-            initial_context: Mapping[str, Any] | None = None,
+            initial_context: Mapping[str, Any] = ...,
             saga_id: str | None = None,
             *,
             idempotency_key: str | None = None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sagaz_integration_core import starts
@@ -16,7 +17,10 @@ if TYPE_CHECKING:
 
     S = TypeVar("S", bound=Saga)
 
-__all__ = ["Binding", "bind", "binding_of"]
+__all__ = ["NOTHING", "Binding", "bind", "binding_of"]
+
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+"""The context of a saga that is given none. None is refused: it is what a request says whose body is ``null``."""
 
 _ATTRIBUTE = "_sagaz_binding"
 
@@ -30,7 +34,7 @@ class Binding:
 
     async def __call__(
         self,
-        initial_context: Mapping[str, Any] | None = None,
+        initial_context: Mapping[str, Any] = NOTHING,
         saga_id: str | None = None,
         *,
         idempotency_key: str | None = None,
@@ -41,7 +45,7 @@ class Binding:
         """
         return await self.runtime.reach(
             lambda: starts.run_inline(
-                self.runtime, self.saga_class, initial_context or {}, saga_id=saga_id, idempotency_key=idempotency_key
+                self.runtime, self.saga_class, initial_context, saga_id=saga_id, idempotency_key=idempotency_key
             )
         )
 
