@@ -40,8 +40,9 @@ class StepCaller:
         """
         if (thread := self._threads.get(name)) is not None and not thread.done():
             await asyncio.wait([asyncio.wrap_future(thread)])
+        limit = asyncio.timeout(timeout)
         try:
-            async with asyncio.timeout(timeout) as limit:
+            async with limit:
                 return await self._call(name, function, context)
         except TimeoutError as error:
             if limit.expired():
