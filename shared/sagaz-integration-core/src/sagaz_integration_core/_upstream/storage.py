@@ -96,7 +96,7 @@ class StoreSagaStorage(SagaStorage):
     async def cleanup_completed_sagas(self, older_than: datetime, statuses: list[SagaStatus] | None = None) -> int:
         """Delete runs that completed or were rolled back before a time; return how many."""
         chosen = [s.value for s in statuses] if statuses else ["completed", "rolled_back"]
-        finished = list(filter(chosen.__contains__, FINISHED))
+        finished = [cast(RunStatus, status) for status in chosen if status in FINISHED]
         total = 0
         while deleted := await self._store.prune(older_than, finished, 1_000):
             total += deleted
