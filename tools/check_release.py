@@ -153,7 +153,9 @@ def table(release: Table) -> str:
     lines = ["| Distribution | Version | Made for | Python | Needs |", "| --- | --- | --- | --- | --- |"]
     for name, package in release["packages"].items():
         framework = package.get("framework")
-        made_for = f"{framework['name']} {framework['tested'][0]} to {framework['tested'][-1]}" if framework else "the integrations below"
+        made_for = "the integrations below"
+        if framework:
+            made_for = f"{framework['name']} {framework['tested'][0]} to {framework['tested'][-1]}"
         needs = CORE + f" `{package['core']}`" if framework else f"sagaz `{release['sagaz']['range']}`"
         lines.append(f"| `{name}` | {package['version']} | {made_for} | {pythons[0]}–{pythons[-1]} | {needs} |")
     return "\n".join(lines) + "\n"

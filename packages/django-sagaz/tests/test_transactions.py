@@ -212,6 +212,8 @@ def test_a_plain_saga_is_deferred_by_a_function(home):
     import sagaz
 
     class Plain(sagaz.Saga):
+        saga_name = "plainly-deferred"
+
         @sagaz.action("only")
         async def only(self, ctx):
             return {}

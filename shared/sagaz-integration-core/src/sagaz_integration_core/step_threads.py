@@ -19,10 +19,14 @@ class StepThreads(Executor):
 
     The interpreter waits at its end for the threads of a ``ThreadPoolExecutor``, however long. A step that is still
     in its thread then has had its grace period; it is in doubt, and is called again elsewhere.
+
+    Args:
+        at_end: Called by each thread before it ends.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, at_end: Callable[[], None] = lambda: None) -> None:
         self._limit = limit
+        self._at_end = at_end
         self._calls: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._idle = threading.Semaphore(0)
         self._lock = threading.Lock()
@@ -72,6 +76,7 @@ class StepThreads(Executor):
             # What a call refers to is not kept while the thread waits for the next one.
             del call
             self._idle.release()
+        self._at_end()
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Have the threads end after what was submitted; ``cancel_futures`` has no effect."""

@@ -96,10 +96,10 @@ class StoreSagaStorage(SagaStorage):
     async def cleanup_completed_sagas(self, older_than: datetime, statuses: list[SagaStatus] | None = None) -> int:
         """Delete runs that completed or were rolled back before a time; return how many."""
         chosen = [s.value for s in statuses] if statuses else ["completed", "rolled_back"]
-        finished = [cast(RunStatus, status) for status in chosen if status in FINISHED]
         total = 0
-        while deleted := await self._store.prune(older_than, finished, 1_000):
-            total += deleted
+        for finished in FINISHED:
+            while finished in chosen and (deleted := await self._store.prune(older_than, [finished], 1_000)):
+                total += deleted
         return total
 
     async def health_check(self) -> dict[str, Any]:
