@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 import time
+import weakref
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
@@ -41,17 +42,16 @@ class Executions:
         self._project = project
         self._host = Host(project)
         self._idle: list[_OnCallersThread] = []
-        self._inherited: list[Any] = []
         self._busy: set[_OnCallersThread] = set()
         self._closed = False
         atexit.register(self.drain)
-        os.register_at_fork(after_in_child=self._forget)
+        _alive.add(self)
 
     def run(self, work: Work[T]) -> T:
         """Do work for a synchronous caller."""
         if self._project.alias is None:
             return self._host.call(work)
-        place = self._idle.pop() if self._idle else _OnCallersThread(self._project)
+        place = self._take()
         self._busy.add(place)
         try:
             result = place.run(work)
@@ -62,6 +62,12 @@ class Executions:
             self._busy.discard(place)
         self._keep(place)
         return result
+
+    def _take(self) -> _OnCallersThread:
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return _OnCallersThread(self._project)
 
     async def arun(self, work: Work[T]) -> T:
         """Do work for a coroutine."""
@@ -99,16 +105,30 @@ class Executions:
             self._idle.pop().close()
         self._host.close()
 
-    def _forget(self) -> None:
+    def forget(self) -> None:
         """Leave to the parent, after a fork, what is the parent's: its loops, and the connection of this thread."""
-        self._inherited += [*self._idle, *self._busy]
+        places = [*self._idle, *self._busy]
         self._idle, self._busy = [], set()
         self._host = Host(self._project)
-        if self._inherited and self._project.alias is not None:
+        if places and self._project.alias is not None:
             connection = connections[self._project.alias]
             # Closing it would end the parent's session; Django opens another one.
-            self._inherited.append(connection.connection)
+            _inherited.extend([*places, connection.connection])
             connection.connection = None
+
+
+_alive: weakref.WeakSet[Executions] = weakref.WeakSet()
+
+_inherited: list[Any] = []
+"""What a fork has got of its parent's; kept, because whatever is collected is closed, and closed for the parent too."""
+
+
+def _forget_all() -> None:
+    for executions in list(_alive):
+        executions.forget()
+
+
+os.register_at_fork(after_in_child=_forget_all)
 
 
 class _OnCallersThread:

@@ -28,8 +28,11 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Check."""
         try:
-            project = current_project().changed(alias=options["database"])
-            health = Executions(project).run(check)
+            executions = Executions(current_project().changed(alias=options["database"]))
+            try:
+                health = executions.run(check)
+            finally:
+                executions.close()
         except SagazError as error:
             raise CommandError(str(error)) from error
         self.stdout.write(as_json(health) if options["format"] == "json" else check_text(health))
