@@ -100,7 +100,7 @@ def test_a_commit_wakes_the_worker_without_polling(home, elsewhere):
     assert "Working on" in worker.stdout.readline()
     for _ in range(3):
         [saga_id] = start(home)
-        until(lambda saga_id=saga_id: Run.objects.using(home).get(pk=saga_id).status == "completed", 5)
+        until(lambda saga_id=saga_id: Run.objects.using(home).get(pk=saga_id).status == "completed", 30)
 
 
 @on("default", "pg", "maria")

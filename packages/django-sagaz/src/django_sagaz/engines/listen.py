@@ -94,6 +94,8 @@ class Listener:
             cursor.execute("SELECT quote_ident('sagaz_' || current_schema())")
             [channel] = cursor.fetchone()
             cursor.execute(f"LISTEN {channel}")
+        # Not on the same connection, on which the answer might come together with a notification, and hide it.
+        with connections[self._alias].cursor() as cursor:
             cursor.execute(self._any_due)
             return connection, cursor.fetchone() is not None
 
