@@ -53,4 +53,9 @@ class Command(BaseCommand):
         if drain and project.is_private:
             return drain_here(project, concurrency)
         configure_logging()
-        return asyncio.run(work(project, concurrency=concurrency, drain=drain, tell=self.stdout.write))
+        return asyncio.run(work(project, concurrency=concurrency, drain=drain, tell=self._tell))
+
+    def _tell(self, line: str) -> None:
+        self.stdout.write(line)
+        # Into a pipe, which a container's log is, it would come at the end.
+        self.stdout.flush()
