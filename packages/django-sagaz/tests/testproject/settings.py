@@ -45,6 +45,10 @@ if "TESTPROJECT_MARIA" in os.environ:
     }
 
 # Other processes than the tests' own: the databases that the tests have made.
-for _alias, _name in json.loads(os.environ.get("TESTPROJECT_NAMES", "{}")).items():
-    DATABASES[_alias]["NAME"] = _name
+if "TESTPROJECT_NAMES" in os.environ:
+    _names = json.loads(os.environ["TESTPROJECT_NAMES"])
+    # And no others: Django 6.1 lets each command check whatever is listed.
+    DATABASES = {alias: DATABASES[alias] for alias in {"default", *_names}}
+    for _alias, _name in _names.items():
+        DATABASES[_alias]["NAME"] = _name
 SAGAZ = json.loads(os.environ.get("TESTPROJECT_SAGAZ", "{}"))
