@@ -1,12 +1,13 @@
-"""The databases that a test can be run on."""
+"""The databases that a test can be run on, and waiting for what other processes and threads write there."""
 
 from __future__ import annotations
 
 import os
+import time
 
 import pytest
 
-__all__ = ["ALIASES", "on", "place"]
+__all__ = ["ALIASES", "on", "place", "until"]
 
 ALIASES = ("default", "pg", "maria")
 """SQLite in a file, PostgreSQL, MariaDB."""
@@ -22,3 +23,11 @@ def place(alias):
     if alias == "maria" and "SAGAZ_TEST_MARIADB" not in os.environ:
         marks.append(pytest.mark.skip(reason="MariaDB: apt-get install mariadb-server, and SAGAZ_TEST_MARIADB=1"))
     return pytest.param(alias, marks=marks)
+
+
+def until(condition, seconds=20):
+    """Return when the condition holds."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)

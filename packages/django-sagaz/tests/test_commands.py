@@ -5,12 +5,11 @@ from __future__ import annotations
 import io
 import json
 import signal
-import time
 
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import transaction
-from places import on
+from places import on, until
 from testproject.shop.models import Order
 from testproject.shop.sagas import OrderSaga
 
@@ -118,10 +117,3 @@ def test_a_killed_workers_run_is_resumed_by_another(home, elsewhere):
     said, _ = second.communicate(timeout=30)
     assert second.returncode == 0, said
     assert set(Run.objects.using(home).values_list("attempt", "failures")) == {(2, 1)}
-
-
-def until(condition, seconds=20):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from django.db import DatabaseError, InterfaceError, OperationalError, connections
@@ -18,6 +18,9 @@ _UNDEFINED = frozenset({"42P01", "42703", "3F000"})
 
 _NO_SUCH_TABLE = 1146
 """MySQL's."""
+
+_REFUSED = frozenset({"42501", "25006"})
+"""PostgreSQL's codes for a missing privilege, and for a server that only reads, as a former primary."""
 
 
 class ConnectionDied(StoreUnavailable):
@@ -71,14 +74,16 @@ def healthy() -> None:
 
 
 def _discard(connection: Any) -> None:
-    # close() would keep the wrapper in its transaction until a block is left that nobody will leave.
-    connection.connection.close()
+    connection.close()
+    # The wrapper would stay in its transaction until a block is left that nobody will leave.
     del connections[connection.alias]
 
 
 @contextmanager
 def translated(connection: Any) -> Iterator[None]:
-    """Turn Django's database errors into the store's."""
+    """Connect, if need be, and turn Django's database errors into the store's."""
+    if connection.connection is None:
+        _connect(connection)
     try:
         yield
     except DatabaseError as error:
@@ -87,25 +92,51 @@ def translated(connection: Any) -> Iterator[None]:
                 f"Database {connection.alias!r} has not the tables of sagaz: {_text(error)}. Run: manage.py migrate"
                 + ("" if connection.alias == "default" else f" --database {connection.alias}")
             ) from error
-        if not isinstance(error, OperationalError | InterfaceError):
+        if not isinstance(error, OperationalError) and _code(error) not in _REFUSED:
             raise
         raise _unavailable(connection, error) from error
     except InterfaceError as error:
         raise _unavailable(connection, error) from error
 
 
+def _connect(connection: Any) -> None:
+    try:
+        connection.ensure_connection()
+    except (DatabaseError, InterfaceError, OSError) as error:
+        # Whatever a server says that begins or ends, while the session is set up, it has nothing to do with what was
+        # to be asked: one that is shut down may not even know the time zone UTC any more. Half set up, the connection
+        # would be used by the next call.
+        with suppress(DatabaseError, InterfaceError):
+            connection.close()
+        raise StoreUnavailable(_says(connection, error)) from error
+
+
 def _unavailable(connection: Any, error: Exception) -> StoreUnavailable:
-    text = f"Database {connection.alias!r} cannot be used: {_text(error)}. Nothing is lost; try again."
-    if connection.in_atomic_block or connection.connection is None or connection.is_usable():
+    text = _says(connection, error)
+    if connection.in_atomic_block or connection.connection is None:
+        return StoreUnavailable(text)
+    if _code(error) in _REFUSED:
+        # The next connection may lead to the new primary, or see what was granted.
+        connection.close()
+        return StoreUnavailable(text)
+    if connection.is_usable():
         return StoreUnavailable(text)
     connection.close()
     return ConnectionDied(text)
 
 
+def _says(connection: Any, error: Exception) -> str:
+    return f"Database {connection.alias!r} cannot be used: {_text(error)}. Nothing is lost; try again."
+
+
 def _is_missing(error: Exception) -> bool:
+    return _code(error) in _UNDEFINED or error.args[:1] == (_NO_SUCH_TABLE,) or str(error).startswith("no such table")
+
+
+def _code(error: Exception) -> str | None:
     cause = error.__cause__
-    state = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
-    return state in _UNDEFINED or error.args[:1] == (_NO_SUCH_TABLE,) or str(error).startswith("no such table")
+    code: str | None = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
+    return code
 
 
 def _text(error: Exception) -> str:

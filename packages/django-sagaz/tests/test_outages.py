@@ -1,0 +1,92 @@
+"""What a database says that is restarted, or taken away, ends neither a worker nor a web process."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from django.db import DataError, ProgrammingError, connections, transaction
+from places import on, until
+from testproject.shop.sagas import OrderSaga
+
+from django_sagaz import StoreUnavailable, atomic_saga_start, host, run_saga
+from django_sagaz.models import Run
+from django_sagaz.project import current_project
+from django_sagaz.runners import DatabaseThread
+from sagaz_integration_core.context import bound
+from sagaz_integration_core.worker import Worker
+
+SURPRISES = [DataError('invalid value for parameter "TimeZone": "UTC"'), ProgrammingError("no such role"), OSError(24)]
+
+
+@pytest.fixture
+def unready(home, monkeypatch):
+    """Makes connections fail while they are set up, as on a server that begins or ends."""
+    made = type(connections[home])
+    set_up = made.init_connection_state
+    left: list[BaseException] = []
+
+    def init_connection_state(wrapper):
+        set_up(wrapper)
+        if left:
+            raise left.pop()
+
+    monkeypatch.setattr(made, "init_connection_state", init_connection_state)
+    return left
+
+
+@on()
+@pytest.mark.parametrize("surprise", SURPRISES, ids=lambda error: type(error).__name__)
+def test_whatever_goes_wrong_while_connecting_says_that_the_store_is_unavailable(home, unready, surprise):
+    connections[home].close()
+    unready.append(surprise)
+    with pytest.raises(StoreUnavailable, match=f"'{home}' cannot be used"):
+        run_saga(OrderSaga, {"db": home, "name": "x"})
+    # What was half set up is not used again.
+    assert connections[home].connection is None
+    assert run_saga(OrderSaga, {"db": home, "name": "x"}).status.value == "completed"
+
+
+@on("pg")
+def test_an_error_of_a_statement_keeps_its_meaning(home):
+    with pytest.raises(DataError, match="too long"), transaction.atomic(home), bound("x" * 256):
+        atomic_saga_start(OrderSaga, {})
+
+
+@on("pg")
+def test_a_server_that_only_reads_is_unavailable_and_looked_for_anew(home):
+    with connections[home].cursor() as cursor:
+        cursor.execute("SET default_transaction_read_only = on")
+    with pytest.raises(StoreUnavailable, match="read-only"):
+        run_saga(OrderSaga, {"db": home, "name": "x"})
+    assert run_saga(OrderSaga, {"db": home, "name": "x"}).status.value == "completed"
+
+
+@on("default", "pg", "maria")
+async def test_a_worker_outlives_errors_of_connecting(home, unready, monkeypatch):
+    store = DatabaseThread()
+    monkeypatch.setattr(host, "DatabaseThread", lambda: store)
+    runtime = host.threaded_runtime(current_project(), listen=True)
+    await runtime.open()
+    worker = Worker(runtime)
+    worker.start()
+    try:
+        await asyncio.to_thread(one_more, home)
+        # The store's connection is gone, and the next ones fail.
+        unready.extend(SURPRISES)
+        await store(connections.close_all)
+        await asyncio.to_thread(until, lambda: not unready)
+        await asyncio.to_thread(one_more, home)
+    finally:
+        await runtime.close()
+        runtime.pool.shutdown()
+
+
+def one_more(home):
+    """Start a saga, and return when a worker has run it."""
+    try:
+        with transaction.atomic(home):
+            saga_id = atomic_saga_start(OrderSaga, {"db": home, "name": "x"})
+        until(lambda: Run.objects.using(home).get(pk=saga_id).status == "completed", 30)
+    finally:
+        connections.close_all()
