@@ -117,7 +117,7 @@ def test_the_migration_makes_the_tables_of_the_core(alias):
     assert made == TABLES
 
 
-MODELS = (models.Run, models.Step, models.OutboxEvent, models.StoreInfo)
+MODELS = (models.Run, models.Step, models.OutboxEvent, models.AuditEntry, models.StoreInfo)
 
 
 @on("default")

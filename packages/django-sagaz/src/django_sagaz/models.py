@@ -6,7 +6,7 @@ from django.db import models
 
 from django_sagaz.fields import ExactCharField
 
-__all__ = ["OutboxEvent", "Run", "Step", "StoreInfo"]
+__all__ = ["AuditEntry", "OutboxEvent", "Run", "Step", "StoreInfo"]
 
 
 class Run(models.Model):
@@ -122,6 +122,26 @@ class OutboxEvent(models.Model):
 
     def __str__(self) -> str:
         return f"{self.topic} {self.event_id}"
+
+
+class AuditEntry(models.Model):
+    """What a person decided about a run, and why; it is deleted with the run."""
+
+    id = models.BigAutoField(primary_key=True)
+    saga_id = ExactCharField(max_length=255)
+    action = models.CharField(max_length=20)
+    actor = models.CharField(max_length=255)
+    reason = models.TextField(blank=True)
+    found = models.CharField(max_length=20)
+    status = models.CharField(max_length=20)
+    at = models.DateTimeField()
+
+    class Meta:
+        db_table = "sagaz_audit"
+        indexes = [models.Index(fields=["saga_id", "id"], name="sagaz_audit_saga")]
+
+    def __str__(self) -> str:
+        return f"{self.action} of {self.saga_id} by {self.actor}"
 
 
 class StoreInfo(models.Model):

@@ -14,6 +14,13 @@ from fastapi_sagaz._visit import Visit, VisitOver, visiting
 from sagaz_integration_core import commands, working
 from sagaz_integration_core.errors import SagazError, SettingsError
 from sagaz_integration_core.lifecycle import SagazRuntime
+from sagaz_integration_core.operator_cli import (
+    add_operator_commands,
+    format_option,
+    max_age_option,
+    max_failed_option,
+)
+from sagaz_integration_core.operator_commands import Said
 
 __all__ = ["main"]
 
@@ -24,7 +31,6 @@ _WORKER_HINT = "create_lifespan(worker=True)"
 
 _target = click.argument("app", metavar="MODULE:APP")
 _factory = click.option("--factory", is_flag=True, help="APP is a function that returns the application.")
-_format = click.option("--format", "output", type=click.Choice(["text", "json"]), default="text", show_default=True)
 
 
 @click.group()
@@ -65,33 +71,20 @@ def worker(app: str, factory: bool, concurrency: int | None, drain: bool) -> Non
     working.leave(0)
 
 
-@main.command("list")
-@_target
-@_factory
-@_format
-def list_(app: str, factory: bool, output: str) -> None:
-    """Show the registered sagas with their steps."""
-
-    async def run() -> None:
-        async with _in_lifespan(app, factory) as runtime:
-            sagas = commands.list_sagas(runtime)
-        click.echo(commands.as_json(sagas) if output == "json" else commands.list_text(sagas, _SAGAS_HINT))
-
-    _do(run)
-
-
 @main.command()
 @_target
 @_factory
-@_format
-def check(app: str, factory: bool, output: str) -> None:
+@max_age_option
+@max_failed_option
+@format_option
+def check(app: str, factory: bool, max_age: float | None, max_failed: int | None, output: str) -> None:
     """Look at the store: exit with 0 when all is well, with 1 when not.
 
-    Failed runs, which need a person, are counted and are no reason to exit with 1.
+    Failed runs, which need a person, are no reason to exit with 1 unless --max-failed says so.
     """
 
     async def run() -> commands.Health:
-        return await commands.check(await _runtime(app, factory))
+        return await commands.check(await _runtime(app, factory), max_age=max_age, max_failed=max_failed)
 
     health = _do(run)
     click.echo(commands.as_json(health) if output == "json" else commands.check_text(health))
@@ -108,6 +101,25 @@ def migrate(app: str, factory: bool) -> None:
         return await commands.migrate(await _runtime(app, factory))
 
     click.echo(_do(run))
+
+
+def _operate(work: Callable[[SagazRuntime], Coroutine[Any, Any, Said]], app: str, factory: bool) -> Said:
+    async def run() -> Said:
+        async with _in_lifespan(app, factory) as runtime:
+            return await work(runtime)
+
+    return _do(run)
+
+
+add_operator_commands(
+    main,
+    _operate,
+    hint=_SAGAS_HINT,
+    target=[
+        click.Argument(["app"], metavar="MODULE:APP"),
+        click.Option(["--factory"], is_flag=True, help="APP is a function that returns the application."),
+    ],
+)
 
 
 def _do(run: Callable[[], Coroutine[Any, Any, T]]) -> T:

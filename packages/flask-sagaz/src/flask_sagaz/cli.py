@@ -8,14 +8,21 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
-from flask.cli import AppGroup
+from flask.cli import AppGroup, with_appcontext
 
 from flask_sagaz._current import current_state
 from sagaz_integration_core import commands, working
 from sagaz_integration_core.errors import SagazError
+from sagaz_integration_core.operator_cli import (
+    add_operator_commands,
+    format_option,
+    max_age_option,
+    max_failed_option,
+)
 
 if TYPE_CHECKING:
     from sagaz_integration_core.lifecycle import SagazRuntime
+    from sagaz_integration_core.operator_commands import Said
 
 __all__ = ["sagaz_group"]
 
@@ -23,8 +30,6 @@ T = TypeVar("T")
 
 _SAGAS_HINT = "SagazExtension(sagas=[…])"
 _WORKER_HINT = "SagazExtension(worker=True)"
-
-_format = click.option("--format", "output", type=click.Choice(["text", "json"]), default="text", show_default=True)
 
 sagaz_group = AppGroup("sagaz", help="Work on, look at and set up the sagas of this application.")
 
@@ -55,22 +60,16 @@ def worker(concurrency: int | None, drain: bool) -> None:
     _do(run)
 
 
-@sagaz_group.command("list")
-@_format
-def list_(output: str) -> None:
-    """Show the registered sagas with their steps."""
-    sagas = commands.list_sagas(_runtime())
-    click.echo(commands.as_json(sagas) if output == "json" else commands.list_text(sagas, _SAGAS_HINT))
-
-
 @sagaz_group.command()
-@_format
-def check(output: str) -> None:
+@max_age_option
+@max_failed_option
+@format_option
+def check(max_age: float | None, max_failed: int | None, output: str) -> None:
     """Look at the store: exit with 0 when all is well, with 1 when not.
 
-    Failed runs, which need a person, are counted and are no reason to exit with 1.
+    Failed runs, which need a person, are no reason to exit with 1 unless --max-failed says so.
     """
-    health = _do(lambda: commands.check(_runtime()))
+    health = _do(lambda: commands.check(_runtime(), max_age=max_age, max_failed=max_failed))
     click.echo(commands.as_json(health) if output == "json" else commands.check_text(health))
     raise SystemExit(0 if health.healthy else 1)
 
@@ -79,6 +78,26 @@ def check(output: str) -> None:
 def migrate() -> None:
     """Create the tables in PostgreSQL, or bring them up to date."""
     click.echo(_do(lambda: commands.migrate(_runtime())))
+
+
+Work = Callable[["SagazRuntime"], Coroutine[Any, Any, "Said"]]
+
+
+@with_appcontext
+def _look(work: Work) -> Said:
+    return _do(lambda: work(_runtime()))
+
+
+@with_appcontext
+def _operate(work: Work) -> Said:
+    async def run() -> Said:
+        async with _opened() as runtime:
+            return await work(runtime)
+
+    return _do(run)
+
+
+add_operator_commands(sagaz_group, _operate, look=_look, hint=_SAGAS_HINT)
 
 
 def _do(run: Callable[[], Coroutine[Any, Any, T]]) -> T:

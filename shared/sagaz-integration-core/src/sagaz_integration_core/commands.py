@@ -88,12 +88,17 @@ class Health:
 
     @property
     def healthy(self) -> bool:
-        """Whether runs can be started, and somebody executes them; failed runs are counted, not complained of."""
+        """Whether runs can be started, somebody executes them, and no threshold that was given is passed."""
         return self.problem is None
 
 
-async def check(runtime: SagazRuntime) -> Health:
-    """Look at a runtime's store; one that is not open is opened for that, and closed."""
+async def check(runtime: SagazRuntime, *, max_age: float | None = None, max_failed: int | None = None) -> Health:
+    """Look at a runtime's store; one that is not open is opened for that, and closed.
+
+    Args:
+        max_age: Seconds for which the oldest due run may wait, even while workers are alive.
+        max_failed: How many failed runs, which need a person, are no problem; without, any number.
+    """
     was_open = runtime.is_open
     try:
         if not was_open:
@@ -106,7 +111,7 @@ async def check(runtime: SagazRuntime) -> Health:
     finally:
         if not was_open:
             await runtime.close()
-    return Health(_address(runtime), True, True, stats, _problem(stats))
+    return Health(_address(runtime), True, True, stats, _problem(stats, max_age, max_failed))
 
 
 def _address(runtime: SagazRuntime) -> str:
@@ -114,13 +119,22 @@ def _address(runtime: SagazRuntime) -> str:
     return redact(runtime.settings.storage_url) if explicit else runtime.store.kind
 
 
-def _problem(stats: StoreStats) -> str | None:
-    if stats.live_workers or stats.oldest_due_age is None or stats.oldest_due_age < _PATIENCE:
-        return None
-    return (
-        f"{stats.due} runs are due, the oldest for {stats.oldest_due_age:.0f} s, and no worker is alive. Start the "
-        "worker command, or let the application run one."
-    )
+def _problem(stats: StoreStats, max_age: float | None, max_failed: int | None) -> str | None:
+    problems = []
+    age = stats.oldest_due_age or 0.0
+    if stats.due and not stats.live_workers and age >= _PATIENCE:
+        problems.append(
+            f"{stats.due} runs are due, the oldest for {age:.0f} s, and no worker is alive. Start the worker command, "
+            "or let the application run one."
+        )
+    elif max_age is not None and age > max_age:
+        problems.append(f"{stats.due} runs are due, the oldest for {age:.0f} s; at most {max_age:g} s was asked for.")
+    if max_failed is not None and (failed := stats.counts["failed"]) > max_failed:
+        problems.append(
+            f"{failed} runs have failed and need a person; at most {max_failed} was asked for. See list --runs "
+            "--status failed."
+        )
+    return " ".join(problems) or None
 
 
 def check_text(health: Health) -> str:

@@ -97,10 +97,6 @@ class Entries:
         self._held_events.extend(events)
         await self._commit(status="compensating" if decision is not None else None, error=decision)
 
-    async def decide_rollback(self, reason: str) -> None:
-        """Record durably that the run rolls back."""
-        await self._commit(status="compensating", error=reason)
-
     async def finish(self, status: RunStatus, error: str | None, events: tuple[EventWrite, ...] = ()) -> None:
         """Record the end of the run, together with whatever has not been written yet."""
         self._held_events.extend(events)

@@ -186,8 +186,9 @@ class SagazRuntime:
 
     @property
     def publishes(self) -> bool:
-        """Whether steps and outcomes are written to the outbox."""
-        return self._resources.broker is not None
+        """Whether steps and outcomes are written to the outbox; known before the runtime is opened."""
+        given = None if self._given_config is None else self._given_config.broker
+        return self.settings.broker_url is not None or given is not None
 
     def write(self, write: RunWrite) -> asyncio.Future[bool]:
         """Commit a journal write together with those of other runs."""

@@ -11,9 +11,12 @@ __all__ = [
     "ACTIVE",
     "FINISHED",
     "FOREIGN",
+    "Action",
+    "AuditRecord",
     "ClaimedRun",
     "EventWrite",
     "Inserted",
+    "Intervention",
     "Lifecycle",
     "NewRun",
     "OutboxRecord",
@@ -38,6 +41,9 @@ StepStatus = Literal["started", "done", "failed", "in_doubt"]
 """``in_doubt``: ended without telling whether its effect took place (a timeout); it is compensated like ``done``."""
 
 Phase = Literal["do", "undo"]
+
+Action = Literal["retry", "cancel", "resolve"]
+"""What a person can decide about a run."""
 
 ACTIVE: tuple[RunStatus, ...] = ("pending", "executing", "compensating")
 FINISHED: tuple[RunStatus, ...] = ("completed", "rolled_back", "failed")
@@ -151,6 +157,40 @@ class RunWrite:
     status: RunStatus | None = None
     error: str | None = None
     release: Release | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Intervention:
+    """A person's decision about one run; it takes effect only while the run has this ``attempt`` and status ``found``.
+
+    The run gets ``status``, attempt + 1 (which fences out whoever executes it) and no failures, and loses its lease.
+    One of `FINISHED` ends it; otherwise it is due at once, or when the lease that it had would have ended: by then its
+    former owner has stopped. ``compensating`` also forgets the compensations that failed, so that they are called
+    again. ``error`` replaces the run's error when it is not None.
+    """
+
+    saga_id: str
+    attempt: int
+    found: RunStatus
+    status: RunStatus
+    action: Action
+    actor: str
+    reason: str
+    error: str | None = None
+    events: tuple[EventWrite, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AuditRecord:
+    """One row of ``sagaz_audit``: who decided what about a run, and why; ``at`` is an aware datetime in UTC."""
+
+    saga_id: str
+    action: Action
+    actor: str
+    reason: str
+    found: RunStatus
+    status: RunStatus
+    at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -338,6 +378,18 @@ class SagaStore(Protocol):
 
     async def prune(self, older_than: datetime, statuses: Sequence[RunStatus], limit: int) -> int:
         """Delete at most ``limit`` runs that ended with these statuses before ``older_than``; return how many."""
+        ...
+
+    async def count_prunable(self, older_than: datetime, statuses: Sequence[RunStatus]) -> int:
+        """Return how many runs `prune` would delete without a limit."""
+        ...
+
+    async def intervene(self, intervention: Intervention) -> bool:
+        """Carry out a person's decision and note it, in one transaction; False when the run has changed meanwhile."""
+        ...
+
+    async def load_audit(self, saga_id: str) -> list[AuditRecord]:
+        """Return what people have decided about a run, the oldest first; it is deleted with the run."""
         ...
 
     async def due_events(self, limit: int, lease_seconds: float) -> list[OutboxRecord]:

@@ -1,10 +1,13 @@
-"""Addresses without their secrets, for error messages, logs and repr."""
+"""Addresses and contexts without their secrets, for error messages, logs, repr, commands and admin pages."""
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Callable
+from typing import Any
 
-__all__ = ["redact"]
+__all__ = ["looks_secret", "masked", "masked_json", "redact"]
 
 _USERINFO = re.compile(r"\A((?:\s*[A-Za-z][\w+.-]*://)?+[^:]*:).*@", re.DOTALL)
 """Up to the last ``@``: a password that was not percent-encoded may hold other ones, and ``/`` and ``?`` too."""
@@ -20,3 +23,29 @@ def redact(url: object) -> str:
     if not isinstance(url, str):
         return f"<{type(url).__name__}>"
     return _SECRET_PARAMETER.sub(r"\1***", _USERINFO.sub(r"\1***@", url))
+
+
+_SECRET_KEY = re.compile(
+    r"pass(word|wd|phrase)?$|pwd|secret|token|credential|api_?key|private_?key|authori[sz]ation|cookie|cvv|cvc|iban|"
+    r"card_?number|(^|_)pan$|(^|_)pin$|(^|_)ssn$",
+    re.IGNORECASE,
+)
+
+
+def looks_secret(key: str) -> bool:
+    """Whether a context's key names what should not be shown, as ``card_number`` or ``api_key`` do."""
+    return _SECRET_KEY.search(key) is not None
+
+
+def masked(value: Any, is_secret: Callable[[str], bool] = looks_secret) -> Any:
+    """Return JSON-like data with ``***`` in place of the values whose keys are secret, at any depth."""
+    if isinstance(value, dict):
+        return {key: "***" if is_secret(key) else masked(inner, is_secret) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [masked(inner, is_secret) for inner in value]
+    return value
+
+
+def masked_json(text: str, is_secret: Callable[[str], bool] = looks_secret) -> str:
+    """Return JSON with ``***`` in place of the values whose keys are secret."""
+    return json.dumps(masked(json.loads(text), is_secret), ensure_ascii=False)

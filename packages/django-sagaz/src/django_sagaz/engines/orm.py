@@ -11,12 +11,14 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from django.db import OperationalError, connections, transaction
 
 from django_sagaz.databases import translated
-from django_sagaz.engines import orm_journal, orm_outbox, orm_runs, orm_upkeep
+from django_sagaz.engines import orm_interventions, orm_journal, orm_outbox, orm_runs, orm_upkeep
 from django_sagaz.engines.identity import read_store_id
 from django_sagaz.runners import Runner
 from sagaz_integration_core.protocols import (
+    AuditRecord,
     ClaimedRun,
     Inserted,
+    Intervention,
     NewRun,
     OutboxRecord,
     RunFilter,
@@ -155,6 +157,20 @@ class ORMStore:
     async def prune(self, older_than: datetime, statuses: Sequence[RunStatus], limit: int) -> int:
         """Delete runs that ended before ``older_than``, at most ``limit``; return how many."""
         return await self._do(orm_upkeep.prune, older_than, statuses, limit)
+
+    async def count_prunable(self, older_than: datetime, statuses: Sequence[RunStatus]) -> int:
+        """Return how many runs `prune` would delete without a limit."""
+        return await self._do(orm_upkeep.count_prunable, older_than, statuses)
+
+    async def intervene(self, intervention: Intervention) -> bool:
+        """Carry out a person's decision and note it; False when the run has changed meanwhile."""
+        done = await self._do(orm_interventions.intervene, intervention)
+        self.wake()
+        return done
+
+    async def load_audit(self, saga_id: str) -> list[AuditRecord]:
+        """Return what people have decided about a run, the oldest first."""
+        return await self._do(orm_interventions.load_audit, saga_id)
 
     async def due_events(self, limit: int, lease_seconds: float) -> list[OutboxRecord]:
         """Lease and return events to publish, at most the oldest unsent one of each saga."""

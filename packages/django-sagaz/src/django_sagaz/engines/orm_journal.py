@@ -12,7 +12,7 @@ from django_sagaz.engines.orm_runs import held
 from django_sagaz.models import OutboxEvent, Step
 from sagaz_integration_core.protocols import FINISHED, EventWrite, RunWrite, StepWrite
 
-__all__ = ["write"]
+__all__ = ["write", "write_event"]
 
 
 def write(connection: Any, writes: Sequence[RunWrite]) -> list[bool]:
@@ -31,7 +31,7 @@ def _write(connection: Any, write: RunWrite, moment: Moment) -> bool:
     for n, step in enumerate(write.steps):
         _write_step(connection, write, step, moment.after(n / 1_000_000))
     for event in write.events:
-        _write_event(connection, write.saga_id, event, moment)
+        write_event(connection, write.saga_id, event, moment)
     return True
 
 
@@ -76,7 +76,8 @@ def _write_step(connection: Any, write: RunWrite, step: StepWrite, at: Any) -> N
         steps.create(**key, **{"attempt": write.attempt, **changes})
 
 
-def _write_event(connection: Any, saga_id: str, event: EventWrite, moment: Moment) -> None:
+def write_event(connection: Any, saga_id: str, event: EventWrite, moment: Moment) -> None:
+    """Put an event in the outbox, unless it is there."""
     events = OutboxEvent.objects.using(connection.alias)
     if not events.filter(event_id=event.event_id).exists():
         events.create(

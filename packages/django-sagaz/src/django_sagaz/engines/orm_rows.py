@@ -11,9 +11,19 @@ from django.conf import settings
 from django.db.models import ExpressionWrapper, F, TextField, Value
 from django.utils import timezone
 
-from sagaz_integration_core.protocols import OutboxRecord, RunRecord, StepRecord
+from sagaz_integration_core.protocols import AuditRecord, OutboxRecord, RunRecord, StepRecord
 
-__all__ = ["Moment", "as_text", "aware", "event_record", "json_text", "run_record", "step_record", "stored"]
+__all__ = [
+    "Moment",
+    "as_text",
+    "audit_record",
+    "aware",
+    "event_record",
+    "json_text",
+    "run_record",
+    "step_record",
+    "stored",
+]
 
 T = TypeVar("T")
 
@@ -74,6 +84,11 @@ def step_record(step: Any) -> StepRecord:
 def event_record(event: Any) -> OutboxRecord:
     """Read an event that was asked for with its ``payload_text`` and ``headers_text``."""
     return _record(OutboxRecord, event, payload="payload_text", headers="headers_text")
+
+
+def audit_record(entry: Any) -> AuditRecord:
+    """Read a note about a run."""
+    return _record(AuditRecord, entry)
 
 
 def _record(kind: Callable[..., T], model: Any, **texts: str) -> T:

@@ -9,7 +9,7 @@ from typing import Any
 from django.db.models import Count, Min, Q
 
 from django_sagaz.engines.orm_rows import Moment, as_text, aware, json_text, run_record, stored
-from django_sagaz.models import OutboxEvent, Run, Step, StoreInfo
+from django_sagaz.models import AuditEntry, OutboxEvent, Run, Step, StoreInfo
 from sagaz_integration_core.protocols import (
     ACTIVE,
     FINISHED,
@@ -20,7 +20,7 @@ from sagaz_integration_core.protocols import (
     StoreStats,
 )
 
-__all__ = ["delete", "find", "heartbeat", "load", "prune", "save_foreign", "stats"]
+__all__ = ["count_prunable", "delete", "find", "heartbeat", "load", "prune", "save_foreign", "stats"]
 
 _WORKER = "worker:"
 
@@ -110,8 +110,17 @@ def delete(connection: Any, saga_id: str) -> bool:
 
 def prune(connection: Any, older_than: datetime, statuses: Sequence[RunStatus], limit: int) -> int:
     """Delete runs that ended before ``older_than``, those first that ended first."""
-    old = Run.objects.using(connection.alias).filter(status__in=statuses, finished_at__lt=stored(older_than))
+    old = _ended(connection, older_than, statuses)
     return _delete(connection, list(old.order_by("finished_at").values_list("saga_id", flat=True)[:limit]))
+
+
+def count_prunable(connection: Any, older_than: datetime, statuses: Sequence[RunStatus]) -> int:
+    """Return how many runs ended before ``older_than``."""
+    return int(_ended(connection, older_than, statuses).count())
+
+
+def _ended(connection: Any, older_than: datetime, statuses: Sequence[RunStatus]) -> Any:
+    return Run.objects.using(connection.alias).filter(status__in=statuses, finished_at__lt=stored(older_than))
 
 
 def _delete(connection: Any, saga_ids: Sequence[str]) -> int:
@@ -119,5 +128,6 @@ def _delete(connection: Any, saga_ids: Sequence[str]) -> int:
     deletable = Q(fingerprint=FOREIGN) | Q(status__in=FINISHED)
     gone = list(Run.objects.using(using).filter(deletable, pk__in=saga_ids).values_list("saga_id", flat=True))
     Step.objects.using(using).filter(saga_id__in=gone).delete()
+    AuditEntry.objects.using(using).filter(saga_id__in=gone).delete()
     OutboxEvent.objects.using(using).filter(saga_id__in=gone, status="sent").delete()
     return Run.objects.using(using).filter(pk__in=gone).delete()[0]

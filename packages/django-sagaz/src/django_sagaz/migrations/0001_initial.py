@@ -71,6 +71,23 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name="AuditEntry",
+            fields=[
+                ("id", models.BigAutoField(primary_key=True, serialize=False)),
+                ("saga_id", django_sagaz.fields.ExactCharField(max_length=255)),
+                ("action", models.CharField(max_length=20)),
+                ("actor", models.CharField(max_length=255)),
+                ("reason", models.TextField(blank=True)),
+                ("found", models.CharField(max_length=20)),
+                ("status", models.CharField(max_length=20)),
+                ("at", models.DateTimeField()),
+            ],
+            options={
+                "db_table": "sagaz_audit",
+                "indexes": [models.Index(fields=["saga_id", "id"], name="sagaz_audit_saga")],
+            },
+        ),
+        migrations.CreateModel(
             name="StoreInfo",
             fields=[
                 ("key", django_sagaz.fields.ExactCharField(max_length=200, primary_key=True, serialize=False)),

@@ -14,8 +14,10 @@ from sagaz_integration_core.protocols import (
     ACTIVE,
     FINISHED,
     FOREIGN,
+    AuditRecord,
     ClaimedRun,
     Inserted,
+    Intervention,
     NewRun,
     OutboxRecord,
     RunFilter,
@@ -183,6 +185,33 @@ class MemoryStore:
             for saga_id in old:
                 self._remove(saga_id)
             return len(old)
+
+    async def count_prunable(self, older_than: datetime, statuses: Sequence[RunStatus]) -> int:
+        """Return how many runs `prune` would delete without a limit."""
+        with self._use():
+            return len(self._runs.ended(older_than, statuses))
+
+    async def intervene(self, intervention: Intervention) -> bool:
+        """Carry out a person's decision and note it; False when the run has changed meanwhile."""
+        with self._use():
+            row = self._runs.rows.get(intervention.saga_id)
+            expected = (intervention.attempt, intervention.found)
+            if row is None or (row.attempt, row.status) != expected or row.fingerprint == FOREIGN:
+                return False
+            moment = datetime.now(UTC)
+            if intervention.status == "compensating":
+                self._runs.forget_failed_undos(row.saga_id)
+            for event in intervention.events:
+                self._outbox.add(row.saga_id, event, moment)
+            self._runs.note(changes.audited(intervention, moment))
+            self._put(changes.intervened(row, intervention, moment))
+        self.wake()
+        return True
+
+    async def load_audit(self, saga_id: str) -> list[AuditRecord]:
+        """Return what people have decided about a run, the oldest first."""
+        with self._use():
+            return self._runs.audit(saga_id)
 
     async def due_events(self, limit: int, lease_seconds: float) -> list[OutboxRecord]:
         """Lease and return events to publish, at most the oldest unsent one of each saga."""

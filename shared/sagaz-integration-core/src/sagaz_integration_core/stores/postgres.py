@@ -11,8 +11,10 @@ from psycopg import sql
 
 from sagaz_integration_core.joining import Joining
 from sagaz_integration_core.protocols import (
+    AuditRecord,
     ClaimedRun,
     Inserted,
+    Intervention,
     NewRun,
     OutboxRecord,
     RunFilter,
@@ -24,7 +26,7 @@ from sagaz_integration_core.protocols import (
 )
 from sagaz_integration_core.settings import Settings
 from sagaz_integration_core.stores._foreign import correlation_id_of, taken
-from sagaz_integration_core.stores._postgresql import journal, leases, outbox, reads, upkeep
+from sagaz_integration_core.stores._postgresql import interventions, journal, leases, outbox, reads, upkeep
 from sagaz_integration_core.stores._postgresql.address import read_address
 from sagaz_integration_core.stores._postgresql.connections import Connections
 from sagaz_integration_core.stores._postgresql.join import joining
@@ -174,6 +176,21 @@ class PostgresStore:
     async def prune(self, older_than: datetime, statuses: Sequence[RunStatus], limit: int) -> int:
         """Delete runs that ended before ``older_than``, at most ``limit``; return how many."""
         return await upkeep.prune(self._db, older_than, statuses, limit)
+
+    async def count_prunable(self, older_than: datetime, statuses: Sequence[RunStatus]) -> int:
+        """Return how many runs `prune` would delete without a limit."""
+        return await upkeep.count_prunable(self._db, older_than, statuses)
+
+    async def intervene(self, intervention: Intervention) -> bool:
+        """Carry out a person's decision and note it; False when the run has changed meanwhile."""
+        done = await interventions.intervene(self._db, intervention)
+        if not self._listening:
+            self.wake()
+        return done
+
+    async def load_audit(self, saga_id: str) -> list[AuditRecord]:
+        """Return what people have decided about a run, the oldest first."""
+        return await interventions.load_audit(self._db, saga_id)
 
     async def due_events(self, limit: int, lease_seconds: float) -> list[OutboxRecord]:
         """Lease and return events to publish, at most the oldest unsent one of each saga."""

@@ -50,5 +50,15 @@ TABLES: dict[str, tuple[str, ...]] = {
         "created_at",
         "sent_at",
     ),
+    "sagaz_audit": (
+        "id",
+        "saga_id",
+        "action",
+        "actor",
+        "reason",
+        "found",
+        "status",
+        "at",
+    ),
     "sagaz_meta": ("key", "value"),
 }

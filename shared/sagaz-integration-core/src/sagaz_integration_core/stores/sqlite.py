@@ -8,8 +8,10 @@ from datetime import datetime
 from typing import Any
 
 from sagaz_integration_core.protocols import (
+    AuditRecord,
     ClaimedRun,
     Inserted,
+    Intervention,
     NewRun,
     OutboxRecord,
     RunFilter,
@@ -20,7 +22,7 @@ from sagaz_integration_core.protocols import (
     StoreStats,
 )
 from sagaz_integration_core.stores._foreign import correlation_id_of, taken
-from sagaz_integration_core.stores._sqlite import journal, leases, outbox, reads, schema, upkeep
+from sagaz_integration_core.stores._sqlite import interventions, journal, leases, outbox, reads, schema, upkeep
 from sagaz_integration_core.stores._sqlite.join import joining
 from sagaz_integration_core.stores._sqlite.thread import ConnectionThread
 from sagaz_integration_core.stores.wakeup import WakeUp
@@ -134,6 +136,20 @@ class SQLiteStore:
     async def prune(self, older_than: datetime, statuses: Sequence[RunStatus], limit: int) -> int:
         """Delete runs that ended before ``older_than``, at most ``limit``; return how many."""
         return await self._thread.write(lambda sqlite: upkeep.prune(sqlite, older_than, statuses, limit))
+
+    async def count_prunable(self, older_than: datetime, statuses: Sequence[RunStatus]) -> int:
+        """Return how many runs `prune` would delete without a limit."""
+        return await self._thread.read(lambda sqlite: upkeep.count_prunable(sqlite, older_than, statuses))
+
+    async def intervene(self, intervention: Intervention) -> bool:
+        """Carry out a person's decision and note it; False when the run has changed meanwhile."""
+        done = await self._thread.write(lambda sqlite: interventions.intervene(sqlite, intervention))
+        self.wake()
+        return done
+
+    async def load_audit(self, saga_id: str) -> list[AuditRecord]:
+        """Return what people have decided about a run, the oldest first."""
+        return await self._thread.read(lambda sqlite: interventions.load_audit(sqlite, saga_id))
 
     async def due_events(self, limit: int, lease_seconds: float) -> list[OutboxRecord]:
         """Lease and return events to publish, at most the oldest unsent one of each saga."""

@@ -23,6 +23,8 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare the options."""
         parser.add_argument("--database", help="the database alias that runs are kept in (SAGAZ['DATABASE'])")
+        parser.add_argument("--max-age", type=float, metavar="SECONDS", help="a due run that waits longer is a problem")
+        parser.add_argument("--max-failed", type=int, metavar="N", help="more failed runs are a problem")
         parser.add_argument("--format", choices=("text", "json"), default="text")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -30,7 +32,9 @@ class Command(BaseCommand):
         try:
             executions = Executions(current_project().changed(alias=options["database"]))
             try:
-                health = executions.run(check)
+                health = executions.run(
+                    lambda runtime: check(runtime, max_age=options["max_age"], max_failed=options["max_failed"])
+                )
             finally:
                 executions.close()
         except SagazError as error:

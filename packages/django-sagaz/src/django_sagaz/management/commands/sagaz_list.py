@@ -2,48 +2,45 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandParser
 
+from django_sagaz.operating import OperatorCommand, Work
 from django_sagaz.project import HINT, current_project
-from django_sagaz.run_listing import as_dict, as_line, runs
 from sagaz_integration_core.commands import as_json, list_sagas, list_text
-from sagaz_integration_core.errors import SagazError
-from sagaz_integration_core.protocols import ACTIVE, FINISHED
+from sagaz_integration_core.operator_commands import HELP, list_runs
+from sagaz_integration_core.protocols import ACTIVE, FINISHED, RunFilter
 
 __all__ = ["Command"]
 
 
-class Command(BaseCommand):
+class Command(OperatorCommand):
     """Lists."""
 
-    help = "List the sagas of this project with their steps, or (--runs) their runs, newest first."
+    help = HELP["list"]
+    decides = False
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare the options."""
         parser.add_argument("--runs", action="store_true", help="list runs instead of sagas")
-        parser.add_argument("--status", action="append", choices=(*ACTIVE, *FINISHED), help="of these statuses only")
+        parser.add_argument(
+            "--status", action="append", choices=(*ACTIVE, *FINISHED), help="of this status; repeatable"
+        )
         parser.add_argument("--saga", help="of this saga only")
+        parser.add_argument("--correlation-id", help="started by the request with this correlation id only")
         parser.add_argument("--limit", type=int, default=50, help="at most so many runs (50)")
-        parser.add_argument("--database", help="the database alias that runs are kept in (SAGAZ['DATABASE'])")
-        parser.add_argument("--format", choices=("text", "json"), default="text")
+        super().add_arguments(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """List."""
-        try:
-            self.stdout.write(self._runs(options) if options["runs"] else self._sagas(options["format"]))
-        except SagazError as error:
-            raise CommandError(str(error)) from error
-
-    def _sagas(self, format_: str) -> str:
+        """List; for the sagas no database is needed."""
+        if options["runs"]:
+            super().handle(*args, **options)
+            return
         sagas = list_sagas(current_project().starter)
-        return as_json(sagas) if format_ == "json" else list_text(sagas, HINT)
+        self.stdout.write(as_json(sagas) if options["format"] == "json" else list_text(sagas, HINT))
 
-    def _runs(self, options: dict[str, Any]) -> str:
-        project = current_project().changed(alias=options["database"])
-        found = runs(project, options["status"] or (), options["saga"], options["limit"])
-        if options["format"] == "json":
-            return json.dumps([as_dict(run) for run in found], indent=2)
-        return "\n".join(map(as_line, found)) or "No runs."
+    def work(self, options: dict[str, Any]) -> Work:
+        """Return what is to be done."""
+        query = RunFilter(tuple(options["status"] or ()), options["saga"], options["correlation_id"], options["limit"])
+        return lambda operator, store: list_runs(store, query, options["format"])

@@ -10,7 +10,9 @@ from typing import cast
 from sagaz_integration_core.protocols import (
     ACTIVE,
     FINISHED,
+    AuditRecord,
     ClaimedRun,
+    Intervention,
     NewRun,
     Release,
     RunRecord,
@@ -20,7 +22,18 @@ from sagaz_integration_core.protocols import (
     StepWrite,
 )
 
-__all__ = ["claimed", "entered", "foreign", "inserted", "is_held", "leased", "prolonged", "written"]
+__all__ = [
+    "audited",
+    "claimed",
+    "entered",
+    "foreign",
+    "inserted",
+    "intervened",
+    "is_held",
+    "leased",
+    "prolonged",
+    "written",
+]
 
 
 def inserted(run: NewRun, moment: datetime, lease_seconds: float) -> RunRecord:
@@ -110,6 +123,28 @@ def entered(old: StepRecord | None, write: RunWrite, step: StepWrite, moment: da
         return StepRecord(*key, "started", None, None, write.attempt, moment, None)
     attempt, started_at = (write.attempt, None) if old is None else (old.attempt, old.started_at)
     return StepRecord(*key, step.status, step.result, step.error, attempt, started_at, moment)
+
+
+def intervened(row: RunRecord, change: Intervention, moment: datetime) -> RunRecord:
+    """Return the record after a person's decision."""
+    ends = change.status in FINISHED
+    return replace(
+        row,
+        status=change.status,
+        attempt=row.attempt + 1,
+        failures=0,
+        error=row.error if change.error is None else change.error,
+        lease_owner=None,
+        lease_expires_at=None,
+        available_at=None if ends else max(moment, row.lease_expires_at or moment),
+        updated_at=moment,
+        finished_at=moment if ends else None,
+    )
+
+
+def audited(change: Intervention, moment: datetime) -> AuditRecord:
+    """Return the note of a person's decision."""
+    return AuditRecord(change.saga_id, change.action, change.actor, change.reason, change.found, change.status, moment)
 
 
 def foreign(new: NewRun, status: str, old: RunRecord | None, moment: datetime) -> RunRecord:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 from datetime import datetime
 from heapq import heappop, heappush
 
-from sagaz_integration_core.protocols import FINISHED, RunFilter, RunRecord, RunStatus, StepRecord
+from sagaz_integration_core.protocols import FINISHED, AuditRecord, RunFilter, RunRecord, RunStatus, StepRecord
 
 __all__ = ["Runs"]
 
@@ -19,6 +19,7 @@ class Runs:
     def __init__(self) -> None:
         self.rows: dict[str, RunRecord] = {}
         self._journals: dict[str, Journal] = {}
+        self._audits: dict[str, list[AuditRecord]] = {}
         # Whoever becomes due at another time is queued again; an entry that tells of a former time is skipped.
         self._queue: list[tuple[datetime, int, str]] = []
         self._queued = 0
@@ -33,6 +34,8 @@ class Runs:
             heappush(self._queue, (row.available_at, self._queued, row.saga_id))
         if row.status in FINISHED:
             self._finished[row.saga_id] = None
+        else:
+            self._finished.pop(row.saga_id, None)
 
     def enter(self, entry: StepRecord) -> None:
         """Insert or replace a journal entry; one that was started again moves to the end."""
@@ -48,6 +51,21 @@ class Runs:
     def journal(self, saga_id: str) -> list[StepRecord]:
         """Return the journal of a run, in the order in which its entries were started."""
         return list(self._journals.get(saga_id, {}).values())
+
+    def forget_failed_undos(self, saga_id: str) -> None:
+        """Remove the entries of compensations that failed."""
+        journal = self._journals.get(saga_id, {})
+        self._journals[saga_id] = {
+            key: entry for key, entry in journal.items() if (entry.phase, entry.status) != ("undo", "failed")
+        }
+
+    def note(self, record: AuditRecord) -> None:
+        """Keep a person's decision."""
+        self._audits.setdefault(record.saga_id, []).append(record)
+
+    def audit(self, saga_id: str) -> list[AuditRecord]:
+        """Return what people have decided about a run, the oldest first."""
+        return list(self._audits.get(saga_id, []))
 
     def due(self, moment: datetime, only: Collection[str] | None) -> Iterator[RunRecord]:
         """Yield the runs that are due, the oldest first; whoever takes one has to `put` it with another time."""
@@ -80,6 +98,7 @@ class Runs:
         """Forget a run and its journal."""
         del self.rows[saga_id]
         self._journals.pop(saga_id, None)
+        self._audits.pop(saga_id, None)
         self._finished.pop(saga_id, None)
 
     def surplus(self, keep: int) -> list[str]:

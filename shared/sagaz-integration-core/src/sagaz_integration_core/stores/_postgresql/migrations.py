@@ -92,6 +92,19 @@ _CREATE = (
         sent_at timestamptz
     ) WITH ({_QUEUE})
     """,
+    """
+    CREATE TABLE {schema}.sagaz_audit (
+        id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+        saga_id text COLLATE "C" NOT NULL,
+        action text NOT NULL,
+        actor text NOT NULL,
+        reason text NOT NULL,
+        found text NOT NULL,
+        status text NOT NULL,
+        at timestamptz NOT NULL
+    )
+    """,
+    "CREATE INDEX sagaz_audit_saga ON {schema}.sagaz_audit (saga_id, id)",
     "CREATE INDEX sagaz_outbox_due ON {schema}.sagaz_outbox (available_at, id) WHERE status = 'pending'",
     "CREATE INDEX sagaz_outbox_saga ON {schema}.sagaz_outbox (saga_id, status, id)",
 )

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sagaz_integration_core.protocols import ClaimedRun, NewRun, OutboxRecord, RunRecord, StepRecord
+from sagaz_integration_core.protocols import AuditRecord, ClaimedRun, NewRun, OutboxRecord, RunRecord, StepRecord
 from sagaz_integration_core.stores._postgresql.database import Row
 from sagaz_integration_core.stores._postgresql.sql import INSERT_MANY, INSERT_ONE
 
-__all__ = ["claimed_run", "event_record", "insertion", "run_record", "step_record"]
+__all__ = ["audit_record", "claimed_run", "event_record", "insertion", "run_record", "step_record"]
 
 
 def insertion(runs: Sequence[NewRun], lease_seconds: float) -> tuple[str, tuple[str | None, ...]]:
@@ -58,6 +58,12 @@ def step_record(row: Row) -> StepRecord:
 def event_record(row: Row) -> OutboxRecord:
     """Read a row of ``sagaz_outbox``."""
     return OutboxRecord(*row[:9], *(moment.astimezone(UTC) for moment in row[9:]))
+
+
+def audit_record(row: Row) -> AuditRecord:
+    """Read a row of ``sagaz_audit``, but for its number."""
+    values: Row = (*row[:6], row[6].astimezone(UTC))
+    return AuditRecord(*values)
 
 
 def _utc(moment: datetime | None) -> datetime | None:

@@ -8,7 +8,7 @@ from datetime import datetime
 from sagaz_integration_core.protocols import FINISHED, FOREIGN, RunStatus
 from sagaz_integration_core.stores._postgresql.database import Database
 
-__all__ = ["delete", "heartbeat", "prune", "save_foreign"]
+__all__ = ["count_prunable", "delete", "heartbeat", "prune", "save_foreign"]
 
 # Workers are kept in sagaz_meta as "worker:<name>", with the time until which they are taken to be alive.
 _HEARTBEAT = """
@@ -42,6 +42,7 @@ RETURNING saga_id
 _FORGET = """
 WITH old AS MATERIALIZED (SELECT ARRAY({old} FOR UPDATE SKIP LOCKED) AS ids),
 steps AS (DELETE FROM {schema}.sagaz_step WHERE saga_id = ANY((SELECT ids FROM old)::text[])),
+audit AS (DELETE FROM {schema}.sagaz_audit WHERE saga_id = ANY((SELECT ids FROM old)::text[])),
 events AS (DELETE FROM {schema}.sagaz_outbox
     WHERE saga_id = ANY((SELECT ids FROM old)::text[]) AND status = 'sent'),
 runs AS (DELETE FROM {schema}.sagaz_run WHERE saga_id = ANY((SELECT ids FROM old)::text[]) RETURNING saga_id)
@@ -53,6 +54,11 @@ _PRUNE = _FORGET.replace(
     "SELECT saga_id FROM {schema}.sagaz_run WHERE status = ANY(%(statuses)s::text[]) AND finished_at < %(older_than)s "
     "ORDER BY finished_at LIMIT %(limit)s",
 )
+
+_COUNT_PRUNABLE = """
+SELECT count(*) FROM {schema}.sagaz_run
+WHERE status = ANY(%(statuses)s::text[]) AND finished_at < %(older_than)s
+"""
 
 _DELETE = _FORGET.replace(
     "{old}",
@@ -92,4 +98,10 @@ async def prune(db: Database, older_than: datetime, statuses: Sequence[RunStatus
     """Delete runs that ended before ``older_than``, those first that ended first."""
     values = {"statuses": list(statuses), "older_than": older_than, "limit": limit}
     [(count,)] = await db.fetch(_PRUNE, values)
+    return int(count)
+
+
+async def count_prunable(db: Database, older_than: datetime, statuses: Sequence[RunStatus]) -> int:
+    """Return how many runs ended before ``older_than``."""
+    [(count,)] = await db.fetch(_COUNT_PRUNABLE, {"statuses": list(statuses), "older_than": older_than})
     return int(count)

@@ -5,9 +5,28 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sagaz_integration_core.protocols import NewRun, OutboxRecord, RunRecord, RunWrite, StepRecord, StepWrite
+from sagaz_integration_core.protocols import (
+    AuditRecord,
+    NewRun,
+    OutboxRecord,
+    RunRecord,
+    RunWrite,
+    StepRecord,
+    StepWrite,
+)
 
-__all__ = ["after", "event_record", "new_run_row", "now", "run_record", "stamp", "step_record", "step_row", "when"]
+__all__ = [
+    "after",
+    "audit_record",
+    "event_record",
+    "new_run_row",
+    "now",
+    "run_record",
+    "stamp",
+    "step_record",
+    "step_row",
+    "when",
+]
 
 Row = tuple[Any, ...]
 
@@ -73,6 +92,11 @@ def step_record(row: Row) -> StepRecord:
 def event_record(row: Row) -> OutboxRecord:
     """Read a row of ``sagaz_outbox``."""
     return OutboxRecord(*_with_times(row, 9, 10))
+
+
+def audit_record(row: Row) -> AuditRecord:
+    """Read a row of ``sagaz_audit``, but for its number."""
+    return AuditRecord(*_with_times(row, 6, 7))
 
 
 def _with_times(row: Row, first: int, end: int) -> list[Any]:

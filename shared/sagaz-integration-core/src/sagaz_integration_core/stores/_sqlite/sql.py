@@ -5,6 +5,7 @@ from __future__ import annotations
 __all__ = [
     "CLAIM",
     "CREATE",
+    "DELETE_AUDIT",
     "DELETE_RUN",
     "DELETE_SENT",
     "DELETE_STEPS",
@@ -87,6 +88,19 @@ CREATE = (
     """,
     "CREATE INDEX IF NOT EXISTS sagaz_outbox_due ON sagaz_outbox (available_at) WHERE status = 'pending'",
     "CREATE INDEX IF NOT EXISTS sagaz_outbox_saga ON sagaz_outbox (saga_id, status, id)",
+    """
+    CREATE TABLE IF NOT EXISTS sagaz_audit (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        saga_id TEXT NOT NULL,
+        action TEXT NOT NULL,
+        actor TEXT NOT NULL,
+        reason TEXT NOT NULL,
+        found TEXT NOT NULL,
+        status TEXT NOT NULL,
+        at TEXT NOT NULL
+    )
+    """,
+    "CREATE INDEX IF NOT EXISTS sagaz_audit_saga ON sagaz_audit (saga_id, id)",
     "CREATE TABLE IF NOT EXISTS sagaz_meta (key TEXT NOT NULL PRIMARY KEY, value TEXT NOT NULL)",
 )
 
@@ -177,6 +191,7 @@ DELETE_RUN = """
     WHERE saga_id = ? AND (fingerprint = 'foreign' OR status IN ('completed', 'rolled_back', 'failed'))
 """
 DELETE_STEPS = "DELETE FROM sagaz_step WHERE saga_id = ?"
+DELETE_AUDIT = "DELETE FROM sagaz_audit WHERE saga_id = ?"
 DELETE_SENT = "DELETE FROM sagaz_outbox WHERE saga_id = ? AND status = 'sent'"
 
 DUE_EVENTS = f"""

@@ -8,9 +8,9 @@ from datetime import datetime
 
 from sagaz_integration_core.protocols import FINISHED, RunStatus
 from sagaz_integration_core.stores._sqlite.rows import after, now, stamp
-from sagaz_integration_core.stores._sqlite.sql import DELETE_RUN, DELETE_SENT, DELETE_STEPS, SAVE_FOREIGN
+from sagaz_integration_core.stores._sqlite.sql import DELETE_AUDIT, DELETE_RUN, DELETE_SENT, DELETE_STEPS, SAVE_FOREIGN
 
-__all__ = ["delete", "heartbeat", "live_workers", "prune", "save_foreign"]
+__all__ = ["count_prunable", "delete", "heartbeat", "live_workers", "prune", "save_foreign"]
 
 # Workers are kept in sagaz_meta as "worker:<name>", with the time until which they are taken to be alive.
 _WORKERS = "key >= 'worker:' AND key < 'worker;'"
@@ -54,17 +54,25 @@ def delete(sqlite: sqlite3.Connection, saga_id: str) -> bool:
     if sqlite.execute(DELETE_RUN, (saga_id,)).rowcount == 0:
         return False
     sqlite.execute(DELETE_STEPS, (saga_id,))
+    sqlite.execute(DELETE_AUDIT, (saga_id,))
     sqlite.execute(DELETE_SENT, (saga_id,))
     return True
 
 
 def prune(sqlite: sqlite3.Connection, older_than: datetime, statuses: Sequence[RunStatus], limit: int) -> int:
     """Delete runs that ended before ``older_than``, those first that ended first."""
-    marks = ", ".join("?" * len(statuses))
-    statement = (
-        f"SELECT saga_id FROM sagaz_run WHERE status IN ({marks}) AND finished_at < ? ORDER BY finished_at LIMIT ?"  # noqa: S608
-    )
+    statement = f"SELECT saga_id FROM sagaz_run WHERE {_ended(statuses)} ORDER BY finished_at LIMIT ?"  # noqa: S608
     old = sqlite.execute(statement, (*statuses, stamp(older_than), limit)).fetchall()
-    for statement in (DELETE_RUN, DELETE_STEPS, DELETE_SENT):
+    for statement in (DELETE_RUN, DELETE_STEPS, DELETE_AUDIT, DELETE_SENT):
         sqlite.executemany(statement, old)
     return len(old)
+
+
+def count_prunable(sqlite: sqlite3.Connection, older_than: datetime, statuses: Sequence[RunStatus]) -> int:
+    """Return how many runs ended before ``older_than``."""
+    statement = f"SELECT count(*) FROM sagaz_run WHERE {_ended(statuses)}"  # noqa: S608
+    return int(sqlite.execute(statement, (*statuses, stamp(older_than))).fetchone()[0])
+
+
+def _ended(statuses: Sequence[RunStatus]) -> str:
+    return f"status IN ({', '.join('?' * len(statuses))}) AND finished_at < ?"

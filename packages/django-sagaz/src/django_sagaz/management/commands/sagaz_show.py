@@ -1,0 +1,31 @@
+"""``manage.py sagaz_show``: all that is known of one run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import CommandParser
+
+from django_sagaz.operating import OperatorCommand, Work
+from sagaz_integration_core.operator_commands import HELP, show_run
+
+__all__ = ["Command"]
+
+
+class Command(OperatorCommand):
+    """Shows."""
+
+    help = HELP["show"]
+    decides = False
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Declare the options."""
+        parser.add_argument("saga_id")
+        parser.add_argument("--context", action="store_true", help="with its context and results; secrets are masked")
+        super().add_arguments(parser)
+
+    def work(self, options: dict[str, Any]) -> Work:
+        """Return what is to be done."""
+        return lambda operator, store: show_run(
+            operator, options["saga_id"], options["format"], values=options["context"]
+        )

@@ -1,0 +1,262 @@
+"""What people decide about runs that need them: retry, cancel, resolve; the same for commands and admin pages."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from sagaz_integration_core.errors import RunNotFound, SagaNotRegistered
+from sagaz_integration_core.events import EventLog
+from sagaz_integration_core.protocols import (
+    FOREIGN,
+    Action,
+    AuditRecord,
+    Intervention,
+    RunRecord,
+    RunStatus,
+    SagaStore,
+    StepRecord,
+)
+from sagaz_integration_core.registry import SagaRegistry
+
+__all__ = ["Operator", "Outcome", "RunReport", "Settlement"]
+
+logger = logging.getLogger("sagaz_integration_core.audit")
+
+Settlement = Literal["completed", "rolled_back"]
+"""As what a person has settled a run."""
+
+_TRIES = 5
+"""How often a decision is taken anew because the run changed meanwhile."""
+
+_BATCH = 500
+"""How many runs one transaction deletes: few enough to hold nobody up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one decision about one run.
+
+    Attributes:
+        done: Whether it took effect, or would with a dry run.
+        status: The run's status now; None when there is no such run.
+        message: What happens next, or why nothing does.
+    """
+
+    saga_id: str
+    action: Action
+    done: bool
+    status: RunStatus | None
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunReport:
+    """All that is known of one run: its row, its journal in the order of the starts, and what people decided."""
+
+    run: RunRecord
+    steps: tuple[StepRecord, ...]
+    audit: tuple[AuditRecord, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Decision:
+    status: RunStatus
+    message: str
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Refusal:
+    message: str
+
+
+class Operator:
+    """One person, in front of one store.
+
+    Two people may decide about a run at once, and a worker may execute it meanwhile: each decision takes effect on
+    the very state that it was taken for, or is taken anew for the state that there is now.
+
+    Args:
+        registry: Tells which steps are pivots; a saga that is not registered is taken to have none.
+        actor: Who decides, for the audit.
+        publishes: Whether outcomes are written to the outbox.
+    """
+
+    def __init__(self, store: SagaStore, registry: SagaRegistry, *, actor: str, publishes: bool = False) -> None:
+        self._store = store
+        self._registry = registry
+        self._actor = actor[:255]
+        self._publishes = publishes
+
+    async def show(self, saga_id: str) -> RunReport:
+        """Return all that is known of a run.
+
+        Raises:
+            RunNotFound: There is none with this saga_id.
+        """
+        run = await self._store.load(saga_id)
+        if run is None:
+            raise RunNotFound(_missing(saga_id))
+        steps = await self._store.load_steps(saga_id)
+        return RunReport(run, tuple(steps), tuple(await self._store.load_audit(saga_id)))
+
+    async def retry(self, saga_id: str, *, reason: str = "", dry_run: bool = False) -> Outcome:
+        """Have a failed run go on where it stopped, or have its compensation tried again, with no failures counted."""
+        return await self._decide(saga_id, "retry", reason, dry_run, None)
+
+    async def cancel(self, saga_id: str, *, reason: str = "", dry_run: bool = False) -> Outcome:
+        """Have a run compensate what it has done, instead of going on.
+
+        A run that is being executed stops within the renewal of its lease, and is compensated when the lease would
+        have ended: then no step of it can be under way any more.
+        """
+        return await self._decide(saga_id, "cancel", reason, dry_run, None)
+
+    async def resolve(self, saga_id: str, settled: Settlement, *, reason: str, dry_run: bool = False) -> Outcome:
+        """Note that a person has settled a failed run outside; nothing of it is called any more.
+
+        Args:
+            settled: ``completed`` or ``rolled_back``, whichever the person has seen to.
+            reason: What was done; it is kept, and must not be empty.
+        """
+        if not reason.strip():
+            return Outcome(saga_id, "resolve", False, None, "Say what was done: a reason is kept with a resolved run.")
+        return await self._decide(saga_id, "resolve", reason, dry_run, settled)
+
+    async def _decide(
+        self, saga_id: str, action: Action, reason: str, dry_run: bool, settled: Settlement | None
+    ) -> Outcome:
+        message = _missing(saga_id)
+        run: RunRecord | None = None
+        for _ in range(_TRIES):
+            run = await self._store.load(saga_id)
+            if run is None:
+                return Outcome(saga_id, action, False, None, message)
+            decision = await self._consider(run, action, reason, settled)
+            if isinstance(decision, _Refusal):
+                return Outcome(saga_id, action, False, run.status, decision.message)
+            if dry_run:
+                return Outcome(saga_id, action, True, run.status, f"Would do: {decision.message}")
+            if await self._carry_out(run, action, reason, decision):
+                return Outcome(saga_id, action, True, decision.status, decision.message)
+            message = f"Run {saga_id} changed {_TRIES} times meanwhile. Look at it and try again."
+        return Outcome(saga_id, action, False, None if run is None else run.status, message)
+
+    async def _consider(
+        self, run: RunRecord, action: Action, reason: str, settled: Settlement | None
+    ) -> _Decision | _Refusal:
+        if run.fingerprint == FOREIGN:
+            return _Refusal(f"Run {run.saga_id} belongs to sagaz's own engine, which this is not.")
+        if action == "cancel":
+            return await self._cancel(run, reason)
+        if run.status != "failed":
+            return _Refusal(f"Only a failed run takes a {action}; run {run.saga_id} is {run.status}.")
+        if settled is not None:
+            return _Decision(settled, f"Settled as {settled}.")
+        return await self._retry(run)
+
+    async def _cancel(self, run: RunRecord, reason: str) -> _Decision | _Refusal:
+        if run.status in ("completed", "rolled_back", "compensating"):
+            return _Refusal(f"Run {run.saga_id} is {run.status}: there is nothing to cancel.")
+        steps = await self._store.load_steps(run.saga_id)
+        if pivots := self._passed_pivots(run, steps):
+            return _Refusal(
+                f"Run {run.saga_id} has completed its pivot {', '.join(pivots)}, behind which nothing is rolled back. "
+                "Let it go on (retry a failed one), or settle it by hand and resolve it."
+            )
+        why = f"cancelled by {self._actor}" + (f": {reason}" if reason else "")
+        return _Decision("compensating", f"What it has done is compensated{_when(run)}.", why)
+
+    async def _retry(self, run: RunRecord) -> _Decision:
+        steps = await self._store.load_steps(run.saga_id)
+        why = await self._rolls_back_because(run, steps)
+        if why is None:
+            return _Decision("pending", "It goes on where it stopped.")
+        return _Decision("compensating", "Its compensation is tried again.", why)
+
+    async def _rolls_back_because(self, run: RunRecord, steps: Sequence[StepRecord]) -> str | None:
+        """Why a failed run was rolling back; None if it was not, or has passed a pivot and can only go forward."""
+        undone = any(step.phase == "undo" for step in steps)
+        if not undone and self._passed_pivots(run, steps):
+            return None
+        for entry in reversed(await self._store.load_audit(run.saga_id)):
+            if entry.action == "cancel":
+                return f"cancelled by {entry.actor}" + (f": {entry.reason}" if entry.reason else "")
+        for step in steps:
+            if step.phase == "do" and step.status in ("failed", "in_doubt"):
+                return f"step {step.step!r}: {step.error}"
+        return run.error or "The run was rolling back." if undone else None
+
+    def _passed_pivots(self, run: RunRecord, steps: Sequence[StepRecord]) -> list[str]:
+        from sagaz_integration_core._upstream.definitions import describe
+
+        try:
+            saga_class = self._registry.get(run.saga_name).saga_class
+        except SagaNotRegistered:
+            return []
+        done = {step.step for step in steps if step.phase == "do" and step.status == "done"}
+        return [step.name for step in describe(saga_class) if step.pivot and step.name in done]
+
+    async def _carry_out(self, run: RunRecord, action: Action, reason: str, decision: _Decision) -> bool:
+        attempt = run.attempt + 1
+        events = EventLog(run.saga_id, run.saga_name, run.correlation_id, enabled=self._publishes)
+        change = Intervention(
+            run.saga_id,
+            run.attempt,
+            run.status,
+            decision.status,
+            action,
+            self._actor,
+            reason,
+            decision.error,
+            # A failed run has told of its failure already.
+            events.completed() if decision.status == "completed" else (),
+        )
+        done = await self._store.intervene(change) or await self._was_done(run, attempt, change)
+        if done:
+            logger.warning(
+                "%s of run %s (saga %r) by %s: %s, now %s%s",
+                action, run.saga_id, run.saga_name, self._actor, run.status, decision.status,
+                f" ({reason})" if reason else "",
+                extra={"saga_id": run.saga_id, "saga_name": run.saga_name, "attempt": attempt},
+            )  # fmt: skip
+        return done
+
+    async def _was_done(self, run: RunRecord, attempt: int, change: Intervention) -> bool:
+        # A commit whose answer was lost was sent again, and then refused: the note tells that it was this one.
+        now = await self._store.load(run.saga_id)
+        if now is None or (now.attempt, now.status) != (attempt, change.status):
+            return False
+        notes = await self._store.load_audit(run.saga_id)
+        expected = (change.action, change.actor, change.reason)
+        return bool(notes) and (notes[-1].action, notes[-1].actor, notes[-1].reason) == expected
+
+    async def prune(self, older_than: datetime, statuses: Sequence[RunStatus], *, dry_run: bool = False) -> int:
+        """Delete runs that ended before ``older_than`` with one of these statuses, a batch at a time.
+
+        Their journals, audit and sent events go with them, and their idempotency keys are free again.
+
+        Args:
+            dry_run: Count them only.
+        """
+        if dry_run:
+            return await self._store.count_prunable(older_than, statuses)
+        deleted = 0
+        while batch := await self._store.prune(older_than, statuses, _BATCH):
+            deleted += batch
+        logger.warning("prune by %s: %d runs that had ended before %s", self._actor, deleted, older_than.isoformat())
+        return deleted
+
+
+def _missing(saga_id: str) -> str:
+    return f"There is no run {saga_id} in this store. It may have been pruned, or be in another database."
+
+
+def _when(run: RunRecord) -> str:
+    if run.lease_expires_at is None:
+        return ""
+    return f" when the lease of the process that executes it has ended, at {run.lease_expires_at:%H:%M:%S} UTC"

@@ -1,0 +1,195 @@
+"""The operators' commands for click, which the command lines of FastAPI and Flask share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Sequence
+from typing import TYPE_CHECKING, Any, get_args
+
+import click
+
+from sagaz_integration_core import commands
+from sagaz_integration_core.operating import Operator, Settlement
+from sagaz_integration_core.operator_commands import (
+    AGE,
+    HELP,
+    Said,
+    Selection,
+    decide_runs,
+    list_runs,
+    person,
+    prune_runs,
+    resolve_runs,
+    show_run,
+)
+from sagaz_integration_core.protocols import ACTIVE, FINISHED, RunFilter
+
+if TYPE_CHECKING:
+    from sagaz_integration_core.lifecycle import SagazRuntime
+
+__all__ = ["add_operator_commands", "format_option", "max_age_option", "max_failed_option"]
+
+Work = Callable[["SagazRuntime"], Coroutine[Any, Any, Said]]
+
+format_option = click.option(
+    "--format", "output", type=click.Choice(["text", "json"]), default="text", show_default=True
+)
+max_age_option = click.option(
+    "--max-age", type=click.FloatRange(min=0), metavar="SECONDS", help="A due run that waits longer is a problem."
+)
+max_failed_option = click.option("--max-failed", type=click.IntRange(min=0), help="More failed runs are a problem.")
+_status = click.option(
+    "--status", "statuses", multiple=True, type=click.Choice([*ACTIVE, *FINISHED]), help="Of this status; repeatable."
+)
+_saga = click.option("--saga", "saga_name", help="Of this saga only.")
+_saga_ids = click.argument("saga_ids", nargs=-1, metavar="[SAGA_ID]...")
+_dry_run = click.option("--dry-run", is_flag=True, help="Tell what would be done, and do nothing.")
+_by = click.option("--by", "actor", default=person, help="Who decides, for the audit; by default the system's user.")
+
+
+def add_operator_commands(
+    group: click.Group,
+    reach: Callable[..., Said],
+    *,
+    hint: str,
+    look: Callable[..., Said] | None = None,
+    target: Sequence[click.Parameter] = (),
+) -> None:
+    """Add list, show, retry, cancel, resolve and prune to a group.
+
+    Args:
+        reach: Does the work with the application's open runtime; called with the values of ``target``, too.
+        hint: Where the framework's users register sagas.
+        look: The same with a runtime that need not be open, where that is less: listing sagas needs no store.
+        target: What names the application on the command line, if it has to be named.
+    """
+    made = [_list(reach, look or reach, hint), _show(reach), _resolve(reach), _prune(reach)]
+    made += [_decide(reach, "retry", ("failed",)), _decide(reach, "cancel", ("pending", "executing"))]
+    for command in made:
+        command.params[:0] = target
+        group.add_command(command)
+
+
+def _list(reach: Callable[..., Said], look: Callable[..., Said], hint: str) -> click.Command:
+    @click.command("list", help=HELP["list"])
+    @click.option("--runs", is_flag=True, help="List runs instead of sagas.")
+    @_status
+    @_saga
+    @click.option("--correlation-id", help="Started by the request with this correlation id only.")
+    @click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="At most so many runs.")
+    @format_option
+    def command(
+        runs: bool, statuses: Any, saga_name: Any, correlation_id: Any, limit: int, output: Any, **target: Any
+    ) -> None:
+        async def sagas(runtime: SagazRuntime) -> Said:
+            found = commands.list_sagas(runtime)
+            return Said(commands.as_json(found) if output == "json" else commands.list_text(found, hint))
+
+        query = RunFilter(statuses, saga_name, correlation_id, limit)
+        if runs:
+            _print(reach(lambda runtime: list_runs(runtime.store, query, output), **target))
+        else:
+            _print(look(sagas, **target))
+
+    return command
+
+
+def _show(reach: Callable[..., Said]) -> click.Command:
+    @click.command("show", help=HELP["show"])
+    @click.argument("saga_id")
+    @click.option("--context", "values", is_flag=True, help="With its context and results; secrets are masked.")
+    @format_option
+    def command(saga_id: str, values: bool, output: Any, **target: Any) -> None:
+        _print(reach(lambda runtime: show_run(_operator(runtime), saga_id, output, values=values), **target))
+
+    return command
+
+
+def _decide(reach: Callable[..., Said], action: Any, statuses: tuple[Any, ...]) -> click.Command:
+    @click.command(action, help=HELP[action])
+    @_saga_ids
+    @click.option("--all", "every", is_flag=True, help=f"All that are {' or '.join(statuses)}.")
+    @_saga
+    @click.option("--reason", default="", help="Why, for the audit.")
+    @_by
+    @_dry_run
+    @format_option
+    def command(
+        saga_ids: tuple[str, ...],
+        every: bool,
+        saga_name: str | None,
+        reason: str,
+        actor: str,
+        dry_run: bool,
+        output: Any,
+        **target: Any,
+    ) -> None:
+        chosen = Selection(saga_ids, every, statuses, saga_name)
+
+        async def work(runtime: SagazRuntime) -> Said:
+            operator = _operator(runtime, actor)
+            return await decide_runs(operator, runtime.store, action, chosen, output, reason=reason, dry_run=dry_run)
+
+        chosen.check()
+        _print(reach(work, **target))
+
+    return command
+
+
+def _resolve(reach: Callable[..., Said]) -> click.Command:
+    @click.command("resolve", help=HELP["resolve"])
+    @click.argument("saga_ids", nargs=-1, required=True, metavar="SAGA_ID...")
+    @click.option("--as", "settled", type=click.Choice(get_args(Settlement)), required=True, help="What it came to.")
+    @click.option("--reason", required=True, help="What was done; it is kept.")
+    @_by
+    @_dry_run
+    @format_option
+    def command(
+        saga_ids: tuple[str, ...], settled: Any, reason: str, actor: str, dry_run: bool, output: Any, **target: Any
+    ) -> None:
+        _print(
+            reach(
+                lambda runtime: resolve_runs(
+                    _operator(runtime, actor), saga_ids, settled, output, reason=reason, dry_run=dry_run
+                ),
+                **target,
+            )
+        )
+
+    return command
+
+
+def _prune(reach: Callable[..., Said]) -> click.Command:
+    @click.command("prune", help=HELP["prune"])
+    @click.option("--older-than", required=True, metavar="AGE", help=f"Ended before that: {AGE}.")
+    @click.option(
+        "--status",
+        "statuses",
+        multiple=True,
+        type=click.Choice(FINISHED),
+        default=["completed", "rolled_back"],
+        show_default=True,
+        help="Of this status; repeatable. Failed ones, which need a person, only when asked for.",
+    )
+    @_by
+    @_dry_run
+    @format_option
+    def command(
+        older_than: str, statuses: tuple[Any, ...], actor: str, dry_run: bool, output: Any, **target: Any
+    ) -> None:
+        _print(
+            reach(
+                lambda runtime: prune_runs(_operator(runtime, actor), older_than, statuses, output, dry_run=dry_run),
+                **target,
+            )
+        )
+
+    return command
+
+
+def _operator(runtime: SagazRuntime, actor: str = "") -> Operator:
+    return Operator(runtime.store, runtime.registry, actor=actor, publishes=runtime.publishes)
+
+
+def _print(said: Said) -> None:
+    click.echo(said.text)
+    raise SystemExit(0 if said.done else 1)

@@ -1,0 +1,118 @@
+"""Runs, and what was decided about them, as commands show them: for people, and as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+from sagaz_integration_core.operating import Outcome, RunReport
+from sagaz_integration_core.protocols import AuditRecord, RunRecord, StepRecord
+from sagaz_integration_core.redaction import masked_json
+
+__all__ = ["outcomes_json", "outcomes_text", "report_json", "report_text", "runs_json", "runs_text"]
+
+
+def runs_text(runs: Sequence[RunRecord]) -> str:
+    """Render a list of runs, a line each."""
+    return "\n".join(map(_line, runs)) or "No runs."
+
+
+def runs_json(runs: Sequence[RunRecord]) -> str:
+    """Render a list of runs for programs, without their contexts, which may be anybody's secret."""
+    return _json([_row(run, "context") for run in runs])
+
+
+def _line(run: RunRecord) -> str:
+    line = f"{_time(run.created_at)}  {run.status:<12}  {run.saga_id}  {run.saga_name}"
+    return f"{line}: {run.error}" if run.error else line
+
+
+def report_text(report: RunReport, *, values: bool) -> str:
+    """Render all that is known of one run.
+
+    Args:
+        values: Whether to show the context and the results of steps; what looks like a secret is masked even so.
+    """
+    run = report.run
+    facts = [
+        ("run", run.saga_id),
+        ("saga", run.saga_name),
+        ("status", run.status),
+        ("error", run.error or "none"),
+        ("attempt", f"{run.attempt}, {run.failures} failures"),
+        ("correlation", run.correlation_id or "none"),
+        ("created", _time(run.created_at)),
+        ("updated", _time(run.updated_at)),
+        ("finished", _time(run.finished_at)),
+        ("due", _time(run.available_at)),
+        ("lease", f"{run.lease_owner} until {_time(run.lease_expires_at)}" if run.lease_owner else "none"),
+    ]
+    if values:
+        facts.append(("context", masked_json(run.context)))
+    lines = [f"{name:<12} {value}" for name, value in facts]
+    lines += ["", "steps" if report.steps else "steps        none"]
+    lines += [line for step in report.steps for line in _step(step, values)]
+    if report.audit:
+        lines += ["", "audit", *map(_note, report.audit)]
+    return "\n".join(lines)
+
+
+def _step(step: StepRecord, values: bool) -> list[str]:
+    name = step.step if step.phase == "do" else f"{step.step} (compensation)"
+    head = f"  {_time(step.started_at)}  {step.status:<9}  {name}  attempt {step.attempt}{_took(step)}"
+    lines = [f"{head}: {step.error}" if step.error else head]
+    if values and step.result:
+        lines.append(f"    result {masked_json(step.result)}")
+    return lines
+
+
+def _took(step: StepRecord) -> str:
+    if step.started_at is None or step.finished_at is None:
+        return ""
+    return f", {(step.finished_at - step.started_at).total_seconds():.3f} s"
+
+
+def _note(note: AuditRecord) -> str:
+    line = f"  {_time(note.at)}  {note.action} by {note.actor}: {note.found} -> {note.status}"
+    return f"{line} ({note.reason})" if note.reason else line
+
+
+def report_json(report: RunReport, *, values: bool) -> str:
+    """Render all that is known of one run for programs; see `report_text`."""
+    hidden = () if values else ("context", "result")
+    return _json(
+        {
+            **_row(report.run, *hidden),
+            "steps": [_row(step, "saga_id", *hidden) for step in report.steps],
+            "audit": [_row(note, "saga_id") for note in report.audit],
+        }
+    )
+
+
+def outcomes_text(outcomes: Sequence[Outcome]) -> str:
+    """Render what became of decisions, a line each."""
+    return "\n".join(f"{'ok' if o.done else 'refused':<8} {o.saga_id}  {o.message}" for o in outcomes) or "No runs."
+
+
+def outcomes_json(outcomes: Sequence[Outcome]) -> str:
+    """Render what became of decisions for programs."""
+    return _json([asdict(outcome) for outcome in outcomes])
+
+
+def _row(record: RunRecord | StepRecord | AuditRecord, *hidden: str) -> dict[str, Any]:
+    row = {name: value for name, value in asdict(record).items() if name not in hidden}
+    for name in ("context", "result"):
+        if row.get(name) is not None:
+            row[name] = json.loads(masked_json(row[name]))
+    return row
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, indent=2, default=datetime.isoformat, ensure_ascii=False)
+
+
+def _time(moment: datetime | None) -> str:
+    return "never" if moment is None else f"{moment:%Y-%m-%d %H:%M:%S}"

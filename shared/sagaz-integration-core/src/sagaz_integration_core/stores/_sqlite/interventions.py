@@ -1,0 +1,54 @@
+"""What people decide about runs, and the notes of it."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from sagaz_integration_core.protocols import FINISHED, AuditRecord, Intervention
+from sagaz_integration_core.stores._sqlite.rows import audit_record, now, stamp
+from sagaz_integration_core.stores._sqlite.sql import INSERT_EVENT
+
+__all__ = ["intervene", "load_audit"]
+
+_CHANGE = """
+    UPDATE sagaz_run SET status = :status, attempt = attempt + 1, failures = 0, error = coalesce(:error, error),
+        lease_owner = NULL, lease_expires_at = NULL, updated_at = :now, finished_at = :finished,
+        available_at = CASE WHEN :finished IS NULL THEN max(:now, coalesce(lease_expires_at, :now)) END
+    WHERE saga_id = :saga_id AND attempt = :attempt AND status = :found AND fingerprint <> 'foreign'
+"""
+_FORGET = "DELETE FROM sagaz_step WHERE saga_id = ? AND phase = 'undo' AND status = 'failed'"
+_NOTE = "INSERT INTO sagaz_audit (saga_id, action, actor, reason, found, status, at) VALUES (?, ?, ?, ?, ?, ?, ?)"
+_NOTES = "SELECT saga_id, action, actor, reason, found, status, at FROM sagaz_audit WHERE saga_id = ? ORDER BY id"
+
+
+def intervene(sqlite: sqlite3.Connection, change: Intervention) -> bool:
+    """Carry out a decision and note it; False when the run has changed meanwhile."""
+    stamped = stamp(now())
+    values = {
+        "saga_id": change.saga_id,
+        "attempt": change.attempt,
+        "found": change.found,
+        "status": change.status,
+        "error": change.error,
+        "now": stamped,
+        "finished": stamped if change.status in FINISHED else None,
+    }
+    if sqlite.execute(_CHANGE, values).rowcount == 0:
+        return False
+    if change.status == "compensating":
+        sqlite.execute(_FORGET, (change.saga_id,))
+    sqlite.executemany(
+        INSERT_EVENT,
+        [
+            (event.event_id, change.saga_id, event.topic, event.payload, event.headers, stamped, stamped)
+            for event in change.events
+        ],
+    )
+    note = (change.saga_id, change.action, change.actor, change.reason, change.found, change.status, stamped)
+    sqlite.execute(_NOTE, note)
+    return True
+
+
+def load_audit(sqlite: sqlite3.Connection, saga_id: str) -> list[AuditRecord]:
+    """Return the notes about one run, the oldest first."""
+    return [audit_record(row) for row in sqlite.execute(_NOTES, (saga_id,))]
