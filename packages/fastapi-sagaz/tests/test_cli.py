@@ -235,3 +235,28 @@ def test_an_error_of_the_application_itself_is_not_hidden(shop):
     command = shop.command("list", "main:app")
     assert command.wait() == 1
     assert "ModuleNotFoundError: No module named 'nothing_of_that_name'" in command.said
+
+
+# The operators' commands.
+
+
+def test_operators_cancel_show_and_prune_runs(shop):
+    [saga_id] = start_later(shop, {"order": 1})
+    cancel = shop.command("cancel", "main:app", saga_id, "--by", "ann", "--reason", "mistake")
+    assert (cancel.wait(), f"ok       {saga_id}" in cancel.said) == (0, True)
+    assert shop.command("worker", "main:app", "--drain").wait() == 0
+    show = shop.command("show", "main:app", saga_id, "--format", "json")
+    assert show.wait() == 0
+    shown = json.loads(show.said)
+    assert (shown["status"], shown["error"]) == ("rolled_back", "cancelled by ann: mistake")
+    assert shop.steps(1) == []
+    assert shop.command("retry", "main:make", "--factory", saga_id).wait() == 1
+    prune = shop.command("prune", "main:app", "--older-than", "0s")
+    assert (prune.wait(), "Deleted 1 runs" in prune.said) == (0, True)
+
+
+def test_check_has_thresholds_for_probes(shop):
+    start_later(shop, {"order": 1})
+    assert shop.command("check", "main:app", "--max-age", "3600", "--max-failed", "0").wait() == 0
+    told = shop.command("check", "main:app", "--max-age", "0")
+    assert (told.wait(), "at most 0 s was asked for" in told.said) == (1, True)

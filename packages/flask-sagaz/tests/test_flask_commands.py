@@ -155,7 +155,8 @@ def test_an_application_installs_no_signal_handlers(make_app, OrderSaga):
 def test_every_application_has_the_commands():
     app = Flask("shop")
     SagazExtension(app)
-    assert {"worker", "list", "check", "migrate"} <= set(app.cli.commands["sagaz"].commands)
+    words = {"worker", "list", "show", "retry", "cancel", "resolve", "prune", "check", "migrate"}
+    assert words <= set(app.cli.commands["sagaz"].commands)
 
 
 def test_a_saga_of_an_application_is_described_with_its_module(make_app, run):
@@ -165,3 +166,28 @@ def test_a_saga_of_an_application_is_described_with_its_module(make_app, run):
 
     app, _ = make_app(sagas=[Described])
     assert f"Described  ({__name__}." in run(app, "list").output
+
+
+def test_operators_cancel_show_and_prune_runs(make_app, run, tmp_path, OrderSaga):
+    app, sagaz = make_app(f"sqlite:///{tmp_path / 'sagaz.db'}", sagas=[OrderSaga])
+    with app.app_context():
+        saga_id = sagaz.start(OrderSaga, {"order_id": 1})
+    assert saga_id in run(app, "list", "--runs", "--status", "pending").output
+    cancelled = run(app, "cancel", saga_id, "--by", "ann", "--reason", "mistake")
+    assert (cancelled.exit_code, cancelled.output.split()[:2]) == (0, ["ok", saga_id])
+    assert run(app, "worker", "--drain").exit_code == 0
+    shown = json.loads(run(app, "show", saga_id, "--format", "json").output)
+    assert (shown["status"], shown["error"], shown["audit"][0]["actor"]) == (
+        "rolled_back", "cancelled by ann: mistake", "ann"
+    )  # fmt: skip
+    assert run(app, "retry", saga_id).exit_code == 1
+    assert "Deleted 1 runs" in run(app, "prune", "--older-than", "0s").output
+
+
+def test_check_has_thresholds_for_probes(make_app, run, tmp_path, OrderSaga):
+    app, sagaz = make_app(f"sqlite:///{tmp_path / 'sagaz.db'}", sagas=[OrderSaga])
+    with app.app_context():
+        sagaz.start(OrderSaga, {"order_id": 1})
+    assert run(app, "check", "--max-age", "3600", "--max-failed", "0").exit_code == 0
+    told = run(app, "check", "--max-age", "0")
+    assert (told.exit_code, "at most 0 s was asked for" in told.output) == (1, True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import logging
 import logging.config
 import logging.handlers
@@ -291,3 +292,49 @@ def test_a_filter_beside_the_installation_changes_nothing(installed, in_run, kep
     logs.SagazLogFilter().filter(record)
 
     assert fields_of(record) == {"correlation_id": "c-1", **RUN, "step": "theirs"}
+
+
+# What others make of the records.
+
+
+@pytest.fixture
+def in_a_run():
+    logs.install()
+    token = logs.log_fields.set({"saga_id": "s1", "saga_name": "order", "step": "charge", "attempt": 2})
+    yield
+    logs.log_fields.reset(token)
+    logs.uninstall()
+
+
+def _printed(formatter):
+    record = logging.getLogger("shop").makeRecord("shop", logging.INFO, __file__, 1, "charged %s", ("ann",), None)
+    return json.loads(formatter.format(record))
+
+
+def test_a_json_formatter_prints_the_fields_of_the_run(in_a_run):
+    from pythonjsonlogger.json import JsonFormatter
+
+    assert _printed(JsonFormatter()) == {
+        "message": "charged ann",
+        "correlation_id": None,
+        "saga_id": "s1",
+        "saga_name": "order",
+        "step": "charge",
+        "attempt": 2,
+    }
+
+
+def test_structlog_prints_the_fields_of_the_run(in_a_run):
+    import structlog
+
+    formatter = structlog.stdlib.ProcessorFormatter(
+        processors=[
+            structlog.stdlib.ExtraAdder(),
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            structlog.processors.JSONRenderer(),
+        ]
+    )
+    printed = _printed(formatter)
+    assert (printed["event"], printed["saga_id"], printed["step"], printed["attempt"]) == (
+        "charged ann", "s1", "charge", 2
+    )  # fmt: skip

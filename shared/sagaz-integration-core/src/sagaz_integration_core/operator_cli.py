@@ -129,7 +129,6 @@ def _decide(reach: Callable[..., Said], action: Any, statuses: tuple[Any, ...]) 
             operator = _operator(runtime, actor)
             return await decide_runs(operator, runtime.store, action, chosen, output, reason=reason, dry_run=dry_run)
 
-        chosen.check()
         _print(reach(work, **target))
 
     return command

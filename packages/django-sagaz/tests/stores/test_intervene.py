@@ -1,0 +1,1 @@
+from test_store_intervene import *  # noqa: F403
