@@ -1,0 +1,38 @@
+"""Django set up in a contender's process, as in those that it starts."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+
+__all__ = ["django_environment", "set_up"]
+
+
+def django_environment(
+    database: str, apps: Sequence[str] = (), sagaz: Mapping[str, object] | None = None
+) -> dict[str, str]:
+    """Return the environment in which ``django_settings`` describe this project.
+
+    Args:
+        database: A URL.
+        apps: To be installed besides the shop.
+        sagaz: ``settings.SAGAZ``.
+    """
+    return {
+        "DJANGO_SETTINGS_MODULE": "benchmarks.programs.django_settings",
+        "BENCH_DATABASE": database,
+        "BENCH_DJANGO_APPS": json.dumps(list(apps)),
+        "BENCH_SAGAZ": json.dumps(dict(sagaz or {})),
+    }
+
+
+def set_up(environment: Mapping[str, str], *, migrate: bool = True) -> None:
+    """Set Django up in this process, and make the tables."""
+    os.environ.update(environment)
+    import django
+    from django.core.management import call_command
+
+    django.setup()
+    if migrate:
+        call_command("migrate", verbosity=0)

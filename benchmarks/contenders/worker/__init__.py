@@ -1,0 +1,1 @@
+"""Workers that execute a backlog, or what is started while they wait."""

@@ -1,0 +1,63 @@
+"""What the workers of FastAPI and Flask have in common: the core's PostgreSQL store."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import psycopg
+
+from benchmarks.contenders.worker._workers import Fleet, measure
+from benchmarks.harness.model import Measure, Place
+from benchmarks.sagas import NoopSaga
+from sagaz_integration_core import starts
+from sagaz_integration_core.lifecycle import SagazRuntime
+from sagaz_integration_core.settings import Settings
+
+__all__ = ["QUIET", "check_journal", "empty", "fleet_of"]
+
+QUIET = {"SAGAZ_METRICS": "0", "SAGAZ_LOGGING": "0"}
+"""No other contender counts or logs its runs either."""
+
+
+@contextmanager
+def fleet_of(place: Place, command: Sequence[str]) -> Iterator[Measure]:
+    """Measure the workers that this command starts."""
+    quiet: Mapping[str, str] = {} if place.options.get("defaults") else QUIET
+    with asyncio.Runner() as runner:
+        runtime = SagazRuntime(Settings(storage_url=place.postgres, migrate=True), sagas=[NoopSaga])
+
+        def enqueue(runs: Iterable[int]) -> None:
+            runner.run(starts.start_many(runtime, NoopSaga, [{"n": n} for n in runs]))
+
+        runner.run(runtime.open())
+        try:
+            yield measure(
+                place,
+                Fleet(
+                    command=command,
+                    environment={**quiet, "SAGAZ_STORAGE_URL": place.postgres},
+                    enqueue=enqueue,
+                    check=lambda runs: check_journal(place.postgres, runs),
+                    reset=lambda: empty(place.postgres),
+                    processes=place.options.get("processes", 1),
+                ),
+            )
+        finally:
+            runner.run(runtime.close())
+
+
+def check_journal(url: str, runs: int) -> None:
+    """Refuse figures of a worker that has not journaled every step of so many runs."""
+    with psycopg.connect(url) as connection:
+        completed = connection.execute("SELECT count(*) FROM sagaz_run WHERE status = 'completed'").fetchone()
+        done = connection.execute("SELECT count(*) FROM sagaz_step WHERE status = 'done'").fetchone()
+    if completed != (runs,) or done != (3 * runs,):
+        raise RuntimeError(f"{runs} runs were to be completed with 3 steps each, and {completed} and {done} are.")
+
+
+def empty(url: str) -> None:
+    """Forget all runs."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("TRUNCATE sagaz_run, sagaz_step, sagaz_outbox CASCADE")

@@ -1,0 +1,40 @@
+"""django-tasks with its database backend: ``manage.py db_worker``, one task after another."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+from benchmarks.contenders._django import django_environment, set_up
+from benchmarks.contenders.worker._workers import Fleet, measure
+from benchmarks.harness.model import Measure, Place
+
+
+@contextmanager
+def contender(place: Place) -> Iterator[Measure]:
+    """Measure it."""
+    environment = django_environment(place.postgres, ["django_tasks", "django_tasks_db"])
+    set_up(environment)
+    from django.db import transaction
+    from django_tasks_db.models import DBTaskResult
+
+    from benchmarks.programs.shop.tasks import noop
+
+    def enqueue(runs: Iterable[int]) -> None:
+        with transaction.atomic():
+            for n in runs:
+                noop.enqueue(n)
+
+    def check(runs: int) -> None:
+        ended = DBTaskResult.objects.successful().count()
+        if ended != runs:
+            raise RuntimeError(f"{runs} tasks were to succeed, and {ended} did.")
+
+    def reset() -> None:
+        DBTaskResult.objects.all().delete()
+
+    # Its shortest interval that does not burn a core; it only matters when the queue is empty.
+    options = ["--no-startup-delay", "--no-reload", "--interval", "0.01", "--verbosity", "0"]
+    command = [sys.executable, "-m", "django", "db_worker", *options]
+    yield measure(place, Fleet(command, enqueue, environment, check, reset, warm_up=50))

@@ -1,0 +1,1 @@
+"""What all jobs share: servers, processes, interleaved rounds, statistics and reports."""

@@ -1,0 +1,59 @@
+"""Child processes that never outlive the benchmark: stopped by their own ids, whatever happens."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+__all__ = ["ROOT", "running", "stop"]
+
+ROOT = Path(__file__).resolve().parents[2]
+"""The repository, from where every process is started."""
+
+
+@contextlib.contextmanager
+def running(
+    command: Sequence[str], log: Path, environment: Mapping[str, str] | None = None, *, pipes: bool = False
+) -> Iterator[subprocess.Popen[str]]:
+    """Run a command in a session of its own while the block lasts; its output goes to ``log``.
+
+    Args:
+        pipes: Whether its standard input and output are the caller's instead.
+    """
+    with open(log, "ab") as output:
+        process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env={**os.environ, "PYTHONHASHSEED": "0", **(environment or {})},
+            stdin=subprocess.PIPE if pipes else subprocess.DEVNULL,
+            stdout=subprocess.PIPE if pipes else output,
+            stderr=output,
+            text=True,
+            start_new_session=True,
+        )
+    try:
+        yield process
+    finally:
+        stop(process)
+
+
+def stop(process: subprocess.Popen[str], seconds: float = 10.0) -> None:
+    """End a process, kindly at first, and then whatever is left of its session."""
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            with contextlib.suppress(BrokenPipeError):
+                pipe.close()
+    if process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+    # It led its session, so that its children are in the group of its id, and nobody else is.
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)

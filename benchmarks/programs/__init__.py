@@ -1,0 +1,1 @@
+"""Applications and workers as the contenders' own documentation has them, started as processes of their own."""

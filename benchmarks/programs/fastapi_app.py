@@ -1,0 +1,10 @@
+"""A FastAPI application with one saga, for ``fastapi-sagaz worker``."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI
+
+from benchmarks.sagas import NoopSaga
+from fastapi_sagaz import create_lifespan
+
+app = FastAPI(lifespan=create_lifespan(sagas=[NoopSaga]))

@@ -1,0 +1,1 @@
+"""A Django application with an order, a saga and a task."""
