@@ -198,3 +198,36 @@ def test_the_rest_is_python_too():
 def test_every_check_is_in_the_how_to():
     source = (PACKAGE / "src/django_sagaz/checks.py").read_text()
     assert set(re.findall(r'id="(sagaz\.\w+)"', source)) == set(re.findall(r"^\| `(sagaz\.\w+)`", HOWTO, re.MULTILINE))
+
+
+CELERY = """
+from celery import current_app
+from django.db import transaction
+from django_sagaz import atomic_saga_start
+from shop.sagas import OrderSaga
+call_command("migrate", run_syncdb=True, verbosity=0)
+current_app.conf.broker_url = "memory://"
+with transaction.atomic():
+    saga_id = atomic_saga_start(OrderSaga, {"order_id": 1, "amount": 1})
+with current_app.connection_for_read() as connection:
+    message = connection.default_channel.basic_get("celery")
+assert message.decode()[0] == [saga_id]
+print(current_app.tasks[message.headers["task"]](saga_id))
+print(*[current_app.tasks[entry["task"]]() for entry in current_app.conf.beat_schedule.values()])
+"""
+
+
+def test_the_recipe_for_celery_works(tmp_path):
+    celery = BLOCK.findall((PACKAGE.parents[1] / "docs/howto/celery.md").read_text())
+    shop = tmp_path / "shop"
+    shop.mkdir()
+    for name in ("models.py", "sagas.py"):
+        (shop / name).write_text(FILES[name])
+    base = SETTINGS.replace("IS_ATOMIC", "False").replace("ROOT_URLCONF", "# ").replace("MIDDLEWARE", "# ")
+    for _, text in celery:
+        for name in re.findall(r"\A# shop/(\w+\.py)\n", text):
+            (shop / name).write_text(text + (base if name == "settings.py" else ""))
+    settings = ("--settings", "shop.settings")
+    assert "no issues" in run(tmp_path, sys.executable, "-m", "django", "check", *settings)
+    code = started(CELERY).replace("'settings'", "'shop.settings'")
+    assert run(tmp_path, sys.executable, "-c", code).split("\n")[-3:] == ["1 completed", "no runs", ""]

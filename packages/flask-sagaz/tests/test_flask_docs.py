@@ -104,3 +104,20 @@ def test_the_five_minute_start_works(tmp_path):
     code, body, _ = call(tmp_path, "main", "POST", "/orders", json=ORDER, settings=settings)
     assert (code, body["status"]) == (200, "completed")
     assert (tmp_path / "sagas.db").exists()
+
+
+CELERY = """
+from main import app, celery
+saga_id = app.test_client().post("/orders", json={"order_id": "A1"}).json["saga_id"]
+with celery.connection_for_read() as connection:
+    message = connection.default_channel.basic_get("celery")
+print(celery.tasks[message.headers["task"]](*message.decode()[0]))
+assert message.decode()[0] == [saga_id]
+print(*[celery.tasks[entry["task"]]() for entry in celery.conf.beat_schedule.values()])
+"""
+
+
+def test_the_recipe_for_celery_works(tmp_path):
+    [(text, name)] = BLOCK.findall((ROOT / "docs/howto/celery.md").read_text())
+    (tmp_path / name).write_text(text)
+    assert run(tmp_path, "-c", CELERY, BROKER_URL="memory://").split("\n")[-3:] == ["1 completed", "no runs", ""]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -28,14 +29,26 @@ def register_all() -> None:
 
 
 def check_settings(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
-    """E001: a setting is wrong. E002: psycopg 3 is missing."""
+    """E001: a setting is wrong. E002: psycopg 3 is missing. E005: there is no Celery application."""
     try:
-        _, alias = read_settings(given_settings())
+        values, alias = read_settings(given_settings())
     except SagazError as error:
         return [Error(f"SAGAZ: {error}", id="sagaz.E001")]
-    if alias is None:
+    found = _check_celery() if values.dispatch == "celery" else []
+    return found if alias is None else [*found, *_check_psycopg(connections[alias])]
+
+
+def _check_celery() -> list[CheckMessage]:
+    # Importing it here would be a first mention of Celery in a project that has none.
+    module = sys.modules.get("django_sagaz.celery")
+    if module is not None and module.is_registered():
         return []
-    return _check_psycopg(connections[alias])
+    hint = (
+        "Call django_sagaz.celery.register(app) where the project's Celery application is made, and import that module "
+        "in the project's __init__.py. (pip install django-sagaz[celery])"
+    )
+    message = "SAGAZ['DISPATCH'] is 'celery', and no Celery application is registered."
+    return [Error(message, hint=hint, id="sagaz.E005")]
 
 
 def _check_psycopg(connection: Any) -> list[CheckMessage]:

@@ -63,6 +63,16 @@ class Executions:
         self._keep(place)
         return result
 
+    def run_apart(self, work: Work[T]) -> T:
+        """Do work for a thread that is no request's: on the loop that all share, in a ``TestCase`` on its own.
+
+        There a lease is renewed while a plain step runs. What ends the wait, a time limit's exception, cancels the
+        work.
+        """
+        if self._project.is_private:
+            return self.run(work)
+        return self._host.call(work, interruptible=True)
+
     def _take(self) -> _OnCallersThread:
         try:
             return self._idle.pop()

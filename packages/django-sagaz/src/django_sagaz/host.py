@@ -40,10 +40,10 @@ class Host:
         self._thread: threading.Thread | None = None
         self._opened: Future[SagazRuntime] | None = None
 
-    def call(self, work: Work[T]) -> T:
-        """Do asynchronous work, and wait for it on this thread."""
+    def call(self, work: Work[T], *, interruptible: bool = False) -> T:
+        """Do asynchronous work, and wait for it on this thread; see `SagazRuntime.call`."""
         runtime = self._start().result()
-        return runtime.call(lambda: work(runtime))
+        return runtime.call(lambda: work(runtime), interruptible=interruptible)
 
     async def reach(self, work: Work[T]) -> T:
         """Do asynchronous work for a coroutine on another loop; it goes on when that is cancelled."""

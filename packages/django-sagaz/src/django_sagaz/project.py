@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
@@ -108,6 +108,7 @@ class Project:
             open_store=store,
             step_pool=step_pool,
             step_scope=step_scope,
+            dispatch=_dispatch,
         )
         runtime.registry = self.registry
         return runtime
@@ -149,6 +150,12 @@ def _checked_alias(alias: object) -> str:
         known = ", ".join(map(repr, connections.settings))
         raise SettingsError(f"SAGAZ['DATABASE']={alias!r}: no such database in DATABASES; there are {known}")
     return str(alias)
+
+
+def _dispatch(saga_ids: Sequence[str]) -> None:
+    from django_sagaz.celery import send
+
+    send(saga_ids)
 
 
 def given_settings() -> Any:

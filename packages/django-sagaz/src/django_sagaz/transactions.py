@@ -9,7 +9,7 @@ from datetime import datetime
 from functools import partial, wraps
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
-from django.db import DEFAULT_DB_ALIAS, connections
+from django.db import DEFAULT_DB_ALIAS, connections, transaction
 
 from django_sagaz.databases import in_transaction
 from django_sagaz.inline import class_of
@@ -67,7 +67,18 @@ def atomic_saga_start(
         not_before=not_before,
     )
     [inserted] = immediately(project.store.insert([run], 0.0))
+    _dispatch(project, starts.undelayed([run], [inserted]))
     return starts.accept(run, inserted, idempotency_key)
+
+
+def _dispatch(project: Project, saga_ids: list[str]) -> None:
+    """Tell Celery after the commit, if that is who executes runs; a savepoint that is rolled back takes it back."""
+    dispatch = project.starter.dispatch
+    if dispatch is None or not saga_ids or project.alias is None:
+        return
+    # Nobody is told of a commit that is made by hand, with autocommit off; the sweep finds those runs.
+    if connections[project.alias].in_atomic_block:
+        transaction.on_commit(partial(dispatch, saga_ids), using=project.alias, robust=True)
 
 
 def run_deferred(saga: Saga | type[Saga], context: Mapping[str, Any] = NOTHING, **options: Any) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import weakref
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -34,9 +34,18 @@ class FlaskRuntime(SagazRuntime):
     """
 
     def __init__(
-        self, app: weakref.ref[Flask], settings: Settings, registry: SagaRegistry, *, config: Any, worker: bool
+        self,
+        app: weakref.ref[Flask],
+        settings: Settings,
+        registry: SagaRegistry,
+        *,
+        config: Any,
+        worker: bool,
+        dispatch: Callable[[Sequence[str]], None] | None = None,
     ) -> None:
-        super().__init__(settings, config=config, app=app, worker=worker, step_scope=self._app_context)
+        super().__init__(
+            settings, config=config, app=app, worker=worker, step_scope=self._app_context, dispatch=dispatch
+        )
         self.registry = registry
         self._kept: dict[asyncio.Task[SagaRun], Flask | None] = {}
 

@@ -6,7 +6,7 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from flask_sagaz._loops import RuntimeThread
@@ -32,6 +32,9 @@ class AppState:
     Args:
         config: The user's ``SagaConfig``, if there is one.
         worker: Run a worker inside every process that serves the application.
+
+    Attributes:
+        dispatch: Tells Celery's workers of starts, once `flask_sagaz.celery.register` has made it known.
     """
 
     def __init__(
@@ -48,6 +51,7 @@ class AppState:
         self.settings = settings
         self.registry = registry
         self.worker = worker
+        self.dispatch: Callable[[Sequence[str]], None] | None = None
         self._config = config
         self._app = weakref.ref(app)
         # An SQLite file is made ready under its write lock, which a view may hold already when it first needs us.
@@ -70,7 +74,9 @@ class AppState:
         """Make a runtime, not opened yet; ``worker`` replaces the application's own wish."""
         config = self._config if self._config is not None else configured_globally()
         embedded = self.worker if worker is None else worker
-        return FlaskRuntime(self._app, self.settings, self.registry, config=config, worker=embedded)
+        return FlaskRuntime(
+            self._app, self.settings, self.registry, config=config, worker=embedded, dispatch=self.dispatch
+        )
 
 
 class ProcessRuntime:

@@ -78,6 +78,11 @@ class SagazExtension:
             )
         check_server()
         settings = Settings.load(arguments(storage_url=self._storage_url), prefixed(app.config), environment())
+        if self._worker and settings.dispatch == "celery":
+            raise SettingsError(
+                "SagazExtension(worker=True) has runs executed in this process, and SAGAZ_DISPATCH=celery in Celery's. "
+                "Keep one of them."
+            )
         registry = SagaRegistry(self._sagas, hint="SagazExtension(sagas=[…])")
         state = AppState(app, self, settings, registry, config=self._config, worker=self._worker)
         app.wsgi_app = Correlation(  # type: ignore[method-assign]

@@ -8,7 +8,7 @@ import os
 import random
 import secrets
 import socket
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from concurrent.futures import Executor, Future
 from contextlib import AbstractContextManager, AsyncExitStack, nullcontext
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from sagaz_integration_core import context, logs
 from sagaz_integration_core._upstream.imports import load_sagaz
 from sagaz_integration_core.batching import Batcher
-from sagaz_integration_core.errors import RunInterrupted, RuntimeNotOpen
+from sagaz_integration_core.errors import RunInterrupted, RuntimeNotOpen, SettingsError
 from sagaz_integration_core.leases import LeaseKeeper
 from sagaz_integration_core.protocols import ClaimedRun, RunStatus, RunWrite, SagaStore
 from sagaz_integration_core.registry import SagaRegistry
@@ -53,6 +53,8 @@ class SagazRuntime:
         hint: Where the framework's users register sagas, for error messages.
         open_store: Makes the store; by default it is chosen by the storage URL.
         step_pool: Makes that in which plain steps are called; the runtime shuts it down.
+        dispatch: Called with the saga_ids of a start after its commit, by whoever commits it, if the setting
+            ``dispatch`` is ``celery``; it raises nothing.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class SagazRuntime:
         hint: str = "sagas=[…]",
         open_store: Callable[[Settings], SagaStore] = create_store,
         step_pool: Callable[[Settings], Executor] | None = None,
+        dispatch: Callable[[Sequence[str]], None] | None = None,
     ) -> None:
         settings = settings if settings is not None else Settings.from_env()
         self.settings = settings if config is None else _with_store_of(config, settings)
@@ -78,6 +81,7 @@ class SagazRuntime:
         self._embedded_worker = worker
         self._open_store = open_store
         self._step_pool = step_pool or _step_threads
+        self.dispatch = dispatch if self.settings.dispatch == "celery" else None
         self._stack: AsyncExitStack | None = None
 
     @property
@@ -117,6 +121,7 @@ class SagazRuntime:
         stack.callback(self.pool.shutdown, wait=False)
         self.store = self._open_store(settings)
         stack.push_async_callback(self.store.close)
+        self._check_dispatch()
         await self.store.open()
         self._resources: SagazResources = SagazResources(settings, self._given_config, self.store)
         await self._resources.open(stack)
@@ -131,6 +136,20 @@ class SagazRuntime:
         )
         keeper = self.loop.create_task(self.leases.run(), name="sagaz-leases")
         stack.push_async_callback(cancel_all, [keeper])
+
+    def _check_dispatch(self) -> None:
+        if self.settings.dispatch != "celery":
+            return
+        if self.store.embedded:
+            raise SettingsError(
+                "dispatch=celery: runs are kept in memory, where Celery's workers cannot see them. Set the storage URL "
+                "(sqlite:///sagaz.db or postgresql://…), or dispatch=worker."
+            )
+        if self.dispatch is None:
+            raise SettingsError(
+                "dispatch=celery: no Celery application is known here. Flask: flask_sagaz.celery.register(celery, app) "
+                "where the application is made. Elsewhere leave the setting out."
+            )
 
     async def begin(self, app_state: Any = None) -> None:
         """Start the embedded worker, if there is to be one; called when the application's resources are ready."""
@@ -259,8 +278,11 @@ class SagazRuntime:
         if self._draining:
             raise RuntimeNotOpen("The sagaz runtime is shutting down and takes no new runs; try again elsewhere.")
 
-    def call(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    def call(self, work: Callable[[], Coroutine[Any, Any, T]], *, interruptible: bool = False) -> T:
         """Do asynchronous work from a synchronous thread and wait for it.
+
+        Args:
+            interruptible: What ends the wait (a time limit's exception, KeyboardInterrupt) cancels the work.
 
         Raises:
             RuntimeNotOpen: Called on the event loop's own thread, which would wait for itself.
@@ -274,7 +296,12 @@ class SagazRuntime:
             raise RuntimeNotOpen(
                 "This would block the event loop that has to do the work. Use await and the async form."
             )
-        return self.submit(work).result()
+        future = self.submit(work)
+        try:
+            return future.result()
+        finally:
+            if interruptible:
+                future.cancel()
 
     async def reach(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Do asynchronous work from a coroutine on any event loop, this runtime's or another one."""

@@ -80,6 +80,20 @@ class Text:
         return text
 
 
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One of a few words."""
+
+    words: tuple[str, ...]
+
+    def read(self, raw: object) -> str:
+        """Accept one of them, in any case."""
+        word = raw.strip().lower() if isinstance(raw, str) else None
+        if word not in self.words:
+            raise ValueError(f"expected {' or '.join(self.words)}")
+        return word
+
+
 def _header_name(text: str) -> None:
     if re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}", text) is None:
         raise ValueError("expected an HTTP header's name (letters, digits and -), e.g. X-Correlation-ID")
@@ -123,6 +137,7 @@ RULES: Mapping[str, Rule] = {
     "notify": Flag(),
     "pool_size": _whole("connections", 1, 1_000),
     "event_attempts": _whole("attempts", 1, 1_000_000),
+    "dispatch": Choice(("worker", "celery")),
 }
 
 

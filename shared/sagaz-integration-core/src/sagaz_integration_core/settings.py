@@ -42,6 +42,7 @@ class Settings:
         notify: Whether PostgreSQL wakes the workers at a commit; without, they poll.
         pool_size: How many PostgreSQL connections the runtime opens at most.
         event_attempts: After how many attempts an event is set aside.
+        dispatch: Who is told of a committed start: sagaz's own workers (``worker``) or Celery's (``celery``).
         explicit: Which of these were given rather than left to their defaults.
     """
 
@@ -68,6 +69,7 @@ class Settings:
     notify: bool = True
     pool_size: int = 10
     event_attempts: int = 20
+    dispatch: str = "worker"
     explicit: frozenset[str] = field(default=frozenset(), compare=False)
 
     def __post_init__(self) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sagaz_integration_core import codec
@@ -31,6 +32,7 @@ __all__ = [
     "start_many",
     "start_many_sync",
     "start_sync",
+    "undelayed",
 ]
 
 _NAMESPACE = uuid.UUID("3f1d5c0e-7c55-5a5c-9b1e-6f0f4f6f7a11")
@@ -103,6 +105,12 @@ def accept(run: NewRun, inserted: Inserted, idempotency_key: str | None) -> str:
             + ". A key stands for one request: send the same payload again, or a new key."
         )
     return inserted.saga_id
+
+
+def undelayed(runs: Sequence[NewRun], answers: Sequence[Inserted]) -> list[str]:
+    """Return the saga_ids of the runs that are new and due at once: those that a message can tell of."""
+    pairs = zip(runs, answers, strict=True)
+    return [run.saga_id for run, answer in pairs if answer.created and run.not_before is None]
 
 
 async def start(
@@ -186,10 +194,16 @@ async def _insert(runtime: SagazRuntime, session: Any, runs: list[NewRun]) -> li
 
 def _insert_sync(runtime: SagazRuntime, session: Any, runs: list[NewRun]) -> list[Inserted]:
     if session is None:
-        return runtime.call(lambda: runtime.store.insert(runs, runtime.settings.lease_seconds))
-    from sagaz_integration_core.sessions import join_sync
+        answers = runtime.call(lambda: runtime.store.insert(runs, runtime.settings.lease_seconds))
+    else:
+        from sagaz_integration_core.sessions import join_sync
 
-    return join_sync(session, runtime.store, runs)
+        answers = join_sync(session, runtime.store, runs)
+    if runtime.dispatch is not None and (saga_ids := undelayed(runs, answers)):
+        from sagaz_integration_core.commits import after_commit
+
+        after_commit(session, partial(runtime.dispatch, saga_ids))
+    return answers
 
 
 async def launch(
