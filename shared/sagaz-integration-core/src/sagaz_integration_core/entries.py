@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
+from functools import partial
 from itertools import chain, repeat
 
 from sagaz_integration_core.errors import LeaseLost, StoreUnavailable
@@ -45,7 +45,7 @@ class Entries:
     def __init__(
         self, run: ClaimedRun, owner: str, lease: Lease, submit: Submit, on_broken: Callable[[Exception], None]
     ) -> None:
-        self._base = RunWrite(run.saga_id, owner, run.attempt)
+        self._new_write = partial(RunWrite, run.saga_id, owner, run.attempt)
         self._lease = lease
         self._submit = submit
         self._on_broken = on_broken
@@ -121,7 +121,7 @@ class Entries:
             await asyncio.shield(self._flushing)
         steps, self._held_steps = tuple(self._held_steps), []
         events, self._held_events = tuple(self._held_events), []
-        await self._write(replace(self._base, steps=steps, events=events, status=status, error=error, release=release))
+        await self._write(self._new_write(steps=steps, events=events, status=status, error=error, release=release))
 
     async def _write(self, write: RunWrite) -> None:
         for pause in chain(_RETRY_SECONDS, repeat(_RETRY_SECONDS[-1])):
@@ -145,7 +145,7 @@ class Entries:
         try:
             steps, self._held_steps = tuple(self._held_steps), []
             events, self._held_events = tuple(self._held_events), []
-            await self._write(replace(self._base, steps=steps, events=events))
+            await self._write(self._new_write(steps=steps, events=events))
         except (LeaseLost, StoreUnavailable) as error:
             self._on_broken(error)
         finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from sagaz_integration_core._upstream.definitions import check_steps
@@ -54,7 +55,8 @@ class Engine:
             raise SagaDefinitionError(
                 f"{type(saga).__name__} has no steps. Decorate its async or plain methods with @action('name')."
             )
-        check_steps(type(saga).__name__, {step.step_id: step.depends_on for step in saga._steps})
+        declared = tuple((step.step_id, tuple(step.depends_on)) for step in saga._steps)
+        self._closure = _closure(type(saga).__name__, declared)
         self._take_over(listeners)
         self.steps = {step.step_id: _read(step) for step in saga._steps}
 
@@ -90,13 +92,12 @@ class Engine:
 
     def wrap(self, forward: Callable[[Step], Call], compensation: Callable[[Step], Call]) -> None:
         """Replace every step's functions; the wrappers keep their own time limits."""
-        closure = _transitive({step.step_id: step.depends_on for step in self._saga._steps})
         for step in self._saga._steps:
             declared = self.steps[step.step_id]
             step.forward_fn = forward(declared)
             step.timeout_seconds = None
             # sagaz loses the order of undoing across a step without compensation; the closure restores it.
-            step.depends_on = closure[step.step_id]
+            step.depends_on = list(self._closure[step.step_id])
             if declared.compensation is not None:
                 step.compensation_fn = compensation(declared)
                 step.compensation_timeout_seconds = None
@@ -123,7 +124,16 @@ def _read(step: Any) -> Step:
     )
 
 
-def _transitive(depends_on: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+# Almost all instances of a class declare the same, and each run has an instance of its own.
+@lru_cache(maxsize=1000)
+def _closure(owner: str, declared: tuple[tuple[str, tuple[str, ...]], ...]) -> Mapping[str, Sequence[str]]:
+    """Return all that each step depends on, directly or not.
+
+    Raises:
+        SagaDefinitionError: Dependencies name no step, or go in a circle.
+    """
+    depends_on = dict(declared)
+    check_steps(owner, depends_on)
     closure: dict[str, set[str]] = {}
 
     def reach(step: str) -> set[str]:
