@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import threading
 import time
 from concurrent.futures import Future
@@ -12,6 +11,7 @@ from contextlib import suppress
 
 from flask_sagaz import _exits
 from sagaz_integration_core.lifecycle import SagazRuntime
+from sagaz_integration_core.processes import current_pid
 
 __all__ = ["RuntimeThread"]
 
@@ -33,7 +33,7 @@ class RuntimeThread:
         self.failed = False
         self.started_at = time.monotonic()
         self._runtime = runtime
-        self._pid = os.getpid()
+        self._pid = current_pid()
         self._opened: Future[None] = Future()
         self._loop: asyncio.AbstractEventLoop | None = None
         # A plain flag: a garbage collection that stops this may interrupt a thread that holds an Event's lock.
@@ -91,11 +91,11 @@ class RuntimeThread:
     def stop(self) -> None:
         """Have the runtime drained and the thread ended soon; callable from anywhere, also by a garbage collection."""
         self._told = True
-        if self._pid == os.getpid() and self._loop is not None:
+        if self._pid == current_pid() and self._loop is not None:
             with suppress(RuntimeError):  # The loop is closed already.
                 self._loop.call_soon_threadsafe(self._stopping.set)
 
     def join(self) -> None:
         """Wait until the thread has ended; not longer than draining may take, for a store may hang."""
-        if self._pid == os.getpid() and threading.current_thread() is not self._thread:
+        if self._pid == current_pid() and threading.current_thread() is not self._thread:
             self._thread.join(self._runtime.settings.drain_seconds + _MARGIN)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 import weakref
@@ -13,6 +12,7 @@ from flask_sagaz._loops import RuntimeThread
 from flask_sagaz._runtime import FlaskRuntime
 from flask_sagaz._servers import check_server
 from sagaz_integration_core import configured_globally
+from sagaz_integration_core.processes import current_pid
 from sagaz_integration_core.registry import SagaRegistry
 from sagaz_integration_core.settings import Settings
 from sagaz_integration_core.urls import parse_storage_url
@@ -61,7 +61,7 @@ class AppState:
 
     def process(self) -> ProcessRuntime:
         """Return this process's share."""
-        pid = os.getpid()
+        pid = current_pid()
         found = self._processes.get(pid)
         return found or self._processes.setdefault(pid, ProcessRuntime(self._app, self.new_runtime))
 

@@ -43,12 +43,19 @@ class Entries:
     """
 
     def __init__(
-        self, run: ClaimedRun, owner: str, lease: Lease, submit: Submit, on_broken: Callable[[Exception], None]
+        self,
+        run: ClaimedRun,
+        owner: str,
+        lease: Lease,
+        submit: Submit,
+        on_broken: Callable[[Exception], None],
+        loop: asyncio.AbstractEventLoop,
     ) -> None:
         self._new_write = partial(RunWrite, run.saga_id, owner, run.attempt)
         self._lease = lease
         self._submit = submit
         self._on_broken = on_broken
+        self._loop = loop
         self._entries: dict[tuple[str, Phase], StepWrite] = {
             (entry.step, entry.phase): StepWrite(entry.step, entry.phase, entry.status, entry.result, entry.error)
             for entry in run.steps
@@ -80,7 +87,7 @@ class Entries:
         self._note(step, phase, "done", result)
         self._held_events.extend(events)
         if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(_HOLD_SECONDS, self._flush_soon)
+            self._timer = self._loop.call_later(_HOLD_SECONDS, self._flush_soon)
 
     async def failed(
         self,
@@ -139,7 +146,7 @@ class Entries:
     def _flush_soon(self) -> None:
         self._timer = None
         if self._held_steps:
-            self._flushing = asyncio.get_running_loop().create_task(self._flush())
+            self._flushing = self._loop.create_task(self._flush())
 
     async def _flush(self) -> None:
         try:

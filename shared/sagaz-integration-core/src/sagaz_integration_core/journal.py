@@ -57,7 +57,7 @@ class Journal:
     async def run(self) -> None:
         """Drive sagaz's engine to its end, or until it is halted; then `halted` is set and nothing was compensated."""
         values = {**codec.decode(self._run.context), "saga_id": self._run.saga_id}
-        self._task = asyncio.get_running_loop().create_task(self._engine.run(values, self._run.saga_id))
+        self._task = self._runtime.loop.create_task(self._engine.run(values, self._run.saga_id))
         try:
             await self._task
         except asyncio.CancelledError:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import random
 import secrets
 import socket
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from concurrent.futures import Executor, Future
 from contextlib import AbstractContextManager, AsyncExitStack, nullcontext
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -18,6 +17,7 @@ from sagaz_integration_core._upstream.imports import load_sagaz
 from sagaz_integration_core.batching import Batcher
 from sagaz_integration_core.errors import RunInterrupted, RuntimeNotOpen, SettingsError
 from sagaz_integration_core.leases import LeaseKeeper
+from sagaz_integration_core.processes import current_pid
 from sagaz_integration_core.protocols import ClaimedRun, RunStatus, RunWrite, SagaStore
 from sagaz_integration_core.registry import SagaRegistry
 from sagaz_integration_core.runs import RunExecution, SagaRun
@@ -92,7 +92,7 @@ class SagazRuntime:
     @property
     def is_open(self) -> bool:
         """Whether the runtime can be used, in this process."""
-        return self._stack is not None and self._pid == os.getpid()
+        return self._stack is not None and self._pid == current_pid()
 
     async def open(self) -> None:
         """Open store, storages and broker on the running event loop, and begin to keep leases.
@@ -111,7 +111,7 @@ class SagazRuntime:
     async def _open(self, stack: AsyncExitStack) -> None:
         from sagaz_integration_core._upstream.resources import SagazResources
 
-        self._pid = os.getpid()
+        self._pid = current_pid()
         self.loop = asyncio.get_running_loop()
         self.owner = f"{socket.gethostname()[:60]}:{self._pid}:{secrets.token_hex(4)}"
         settings = self.settings
@@ -126,7 +126,8 @@ class SagazRuntime:
         self._resources: SagazResources = SagazResources(settings, self._given_config, self.store)
         await self._resources.open(stack)
         self.listeners = self._resources.listeners
-        self._batcher: Batcher[RunWrite, bool] = Batcher(self.store.write)
+        # In memory nothing is gained by collecting writes, and each batch costs turns of the event loop.
+        self._submit = self._write_one if self.store.embedded else Batcher(self.store.write).submit
         self._active: dict[asyncio.Task[SagaRun], RunExecution] = {}
         self._parked: set[RunExecution] = set()
         self._draining = False
@@ -209,9 +210,13 @@ class SagazRuntime:
         given = None if self._given_config is None else self._given_config.broker
         return self.settings.broker_url is not None or given is not None
 
-    def write(self, write: RunWrite) -> asyncio.Future[bool]:
+    def write(self, write: RunWrite) -> Awaitable[bool]:
         """Commit a journal write together with those of other runs."""
-        return self._batcher.submit(write)
+        return self._submit(write)
+
+    async def _write_one(self, write: RunWrite) -> bool:
+        [accepted] = await self.store.write([write])
+        return accepted
 
     def backoff(self, failures: int) -> float:
         """Return how many seconds to wait after so many failures: doubling, bounded, with jitter."""
@@ -270,9 +275,9 @@ class SagazRuntime:
         """
         if self._stack is None:
             raise RuntimeNotOpen("The sagaz runtime is not open. It opens and closes with its application.")
-        if self._pid != os.getpid():
+        if self._pid != current_pid():
             raise RuntimeNotOpen(
-                f"The sagaz runtime was opened in process {self._pid} before a fork, and this is {os.getpid()}. "
+                f"The sagaz runtime was opened in process {self._pid} before a fork, and this is {current_pid()}. "
                 "Open it in each process, after the fork."
             )
         if self._draining:

@@ -75,7 +75,7 @@ class RunExecution:
         self._runtime = runtime
         self.run = run
         self._lease = lease
-        self._entries = Entries(run, runtime.owner, lease, runtime.write, self.halt)
+        self._entries = Entries(run, runtime.owner, lease, runtime.write, self.halt, runtime.loop)
         self._events = EventLog(run.saga_id, run.saga_name, run.correlation_id, enabled=runtime.publishes)
         self._journal: Journal | None = None
         self._halted: Exception | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
@@ -87,7 +87,7 @@ def _check_compensations(saga_class: type[Any], owner: str, steps: dict[str, str
         seen[target] = attribute
 
 
-def check_steps(owner: str, depends_on: dict[str, Iterable[str]]) -> None:
+def check_steps(owner: str, depends_on: Mapping[str, Iterable[str]]) -> None:
     """Refuse dependencies that name no step, and circles."""
     for step, needed in depends_on.items():
         for name in needed:

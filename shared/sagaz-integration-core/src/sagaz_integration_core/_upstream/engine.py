@@ -8,7 +8,6 @@ from functools import lru_cache
 from typing import Any
 
 from sagaz_integration_core._upstream.definitions import check_steps
-from sagaz_integration_core._upstream.imports import load_sagaz
 from sagaz_integration_core.errors import SagaDefinitionError
 from sagaz_integration_core.protocols import Phase
 
@@ -61,8 +60,10 @@ class Engine:
         self.steps = {step.step_id: _read(step) for step in saga._steps}
 
     def _take_over(self, listeners: Sequence[Any]) -> None:
+        from sagaz import get_config
+
         saga = self._saga
-        if saga._instance_listeners is load_sagaz().get_config().listeners:
+        if saga._instance_listeners is get_config().listeners:
             saga._instance_listeners = list(listeners)
         else:
             saga._instance_listeners = list(saga._instance_listeners)

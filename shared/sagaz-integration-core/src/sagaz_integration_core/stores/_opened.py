@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
-
 from sagaz_integration_core.errors import StoreUnavailable
+from sagaz_integration_core.processes import current_pid
 
 __all__ = ["Opened"]
 
@@ -26,11 +25,11 @@ class Opened:
     @property
     def inherited(self) -> bool:
         """Whether another process opened it, of which this one is a fork."""
-        return self._pid is not None and self._pid != os.getpid()
+        return self._pid is not None and self._pid != current_pid()
 
     def set(self) -> None:
         """Note that this process has opened it."""
-        self._pid = os.getpid()
+        self._pid = current_pid()
 
     def clear(self) -> None:
         """Note that it was closed."""
@@ -47,8 +46,8 @@ class Opened:
                 f"{self._what} is not open. A runtime opens it at start-up and closes it at shutdown: use it in "
                 "between, or call `await store.open()` first."
             )
-        if self._pid != os.getpid():
+        if self._pid != current_pid():
             raise StoreUnavailable(
-                f"{self._what} was opened by process {self._pid} and used after a fork by process {os.getpid()}. "
+                f"{self._what} was opened by process {self._pid} and used after a fork by process {current_pid()}. "
                 "Open it after the fork: with gunicorn --preload, in each worker's own start-up."
             )
