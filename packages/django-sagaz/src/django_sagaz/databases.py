@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import Any
 
 from django.db import DatabaseError, InterfaceError, OperationalError, connections
@@ -30,7 +29,11 @@ class ConnectionDied(StoreUnavailable):
 def in_transaction(connection: Any) -> bool:
     """Whether the user's own code has a transaction open; the atomic blocks of a ``TestCase`` are not the user's."""
     if connection.in_atomic_block:
-        return any(not getattr(block, "_from_testcase", False) for block in connection.atomic_blocks)
+        # The innermost first: mostly, it is the answer. Not any(), which takes three times as long.
+        for block in reversed(connection.atomic_blocks):  # noqa: SIM110
+            if not getattr(block, "_from_testcase", False):
+                return True
+        return False
     return connection.connection is not None and not connection.get_autocommit()
 
 
@@ -79,24 +82,30 @@ def _discard(connection: Any) -> None:
     del connections[connection.alias]
 
 
-@contextmanager
-def translated(connection: Any) -> Iterator[None]:
-    """Connect, if need be, and turn Django's database errors into the store's."""
-    if connection.connection is None:
-        _connect(connection)
-    try:
-        yield
-    except DatabaseError as error:
+class translated:
+    """Connect, if need be, and turn Django's database errors into the store's.
+
+    A class rather than a generator: it is on the way of every start.
+    """
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+
+    def __enter__(self) -> None:
+        if self._connection.connection is None:
+            _connect(self._connection)
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if not isinstance(error, DatabaseError | InterfaceError):
+            return
         if _is_missing(error):
+            alias = self._connection.alias
             raise StoreNotMigrated(
-                f"Database {connection.alias!r} has not the tables of sagaz: {_text(error)}. Run: manage.py migrate"
-                + ("" if connection.alias == "default" else f" --database {connection.alias}")
+                f"Database {alias!r} has not the tables of sagaz: {_text(error)}. Run: manage.py migrate"
+                + ("" if alias == "default" else f" --database {alias}")
             ) from error
-        if not isinstance(error, OperationalError) and _code(error) not in _REFUSED:
-            raise
-        raise _unavailable(connection, error) from error
-    except InterfaceError as error:
-        raise _unavailable(connection, error) from error
+        if isinstance(error, OperationalError | InterfaceError) or _code(error) in _REFUSED:
+            raise _unavailable(self._connection, error) from error
 
 
 def _connect(connection: Any) -> None:

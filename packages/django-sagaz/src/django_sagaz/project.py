@@ -14,7 +14,7 @@ from django.conf import settings as django_settings
 from django.db import DEFAULT_DB_ALIAS, connections
 
 from django_sagaz.databases import in_test_case
-from django_sagaz.engines import open_store
+from django_sagaz.engines import DjangoStore, open_store
 from django_sagaz.runners import Directly
 from sagaz_integration_core.errors import SettingsError, WrongDatabase
 from sagaz_integration_core.lifecycle import SagazRuntime
@@ -70,7 +70,7 @@ class Project:
         return self.runtime(Directly())
 
     @cached_property
-    def store(self) -> SagaStore:
+    def store(self) -> DjangoStore:
         """The store, used on this very thread and its connection, without an event loop; see `immediately`.
 
         Raises:

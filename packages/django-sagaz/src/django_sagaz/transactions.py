@@ -14,7 +14,6 @@ from django.db import DEFAULT_DB_ALIAS, connections, transaction
 from django_sagaz.databases import in_transaction
 from django_sagaz.inline import class_of
 from django_sagaz.project import Project, current_project
-from django_sagaz.runners import immediately
 from sagaz_integration_core import starts
 from sagaz_integration_core.binding import NOTHING
 from sagaz_integration_core.errors import TransactionRequired, WrongDatabase
@@ -66,8 +65,9 @@ def atomic_saga_start(
         idempotency_key=idempotency_key,
         not_before=not_before,
     )
-    [inserted] = immediately(project.store.insert([run], 0.0))
-    _dispatch(project, starts.undelayed([run], [inserted]))
+    inserted = project.store.start(run)
+    if project.starter.dispatch is not None:
+        _dispatch(project, starts.undelayed([run], [inserted]))
     return starts.accept(run, inserted, idempotency_key)
 
 

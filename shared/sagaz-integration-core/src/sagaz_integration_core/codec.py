@@ -66,7 +66,7 @@ def decode(text: str) -> dict[str, Any]:
 
 def fingerprint(text: str) -> str:
     """Return a digest of canonical text; equal contexts have equal digests, whatever the order of their keys."""
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.blake2b(text.encode(), digest_size=32).hexdigest()
 
 
 def check_reserved(context: Mapping[str, Any]) -> None:

@@ -83,7 +83,8 @@ class NewRun:
     """One run to insert.
 
     With ``owner`` the row is inserted already leased by that process: ``executing``, attempt 1. Without, it is
-    ``pending`` (attempt 0) and due at ``not_before`` (an aware datetime), or at once.
+    ``pending`` (attempt 0) and due at ``not_before`` (an aware datetime), or at once. ``fresh`` tells that the saga_id
+    was made for this run alone, so that nothing can be there under it.
     """
 
     saga_id: str
@@ -93,6 +94,7 @@ class NewRun:
     correlation_id: str | None = None
     not_before: datetime | None = None
     owner: str | None = None
+    fresh: bool = False
 
 
 @dataclass(frozen=True, slots=True)

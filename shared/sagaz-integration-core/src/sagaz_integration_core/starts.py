@@ -71,6 +71,7 @@ def new_run(
         fingerprint=codec.fingerprint(f"{name}\0{given}"),
         correlation_id=request.correlation_id if request is not None else None,
         not_before=not_before,
+        fresh=saga_id is None and idempotency_key is None,
     )
 
 

@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from django.db import connections
 
+from sagaz_integration_core.protocols import Inserted, NewRun, SagaStore
+
 if TYPE_CHECKING:
     from django_sagaz.runners import Runner
-    from sagaz_integration_core.protocols import SagaStore
 
-__all__ = ["open_store"]
+__all__ = ["DjangoStore", "open_store"]
 
 
-def open_store(alias: str, run: Runner, *, notify: bool = True, listen: bool = False) -> SagaStore:
+class DjangoStore(SagaStore, Protocol):
+    """A store on Django's connections."""
+
+    def start(self, run: NewRun) -> Inserted:
+        """Insert a run on this thread's connection, here and now; whoever calls it has a transaction open there.
+
+        It is on the way of every request, and goes it without an event loop's detours.
+        """
+        ...
+
+
+def open_store(alias: str, run: Runner, *, notify: bool = True, listen: bool = False) -> DjangoStore:
     """Return a store on the database of this alias; it connects when it is first asked something.
 
     Args:

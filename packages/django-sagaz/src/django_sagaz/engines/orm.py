@@ -13,7 +13,7 @@ from django.db import OperationalError, connections, transaction
 from django_sagaz.databases import translated
 from django_sagaz.engines import orm_interventions, orm_journal, orm_outbox, orm_runs, orm_upkeep
 from django_sagaz.engines.identity import read_store_id
-from django_sagaz.runners import Runner
+from django_sagaz.runners import Runner, immediately
 from sagaz_integration_core.protocols import (
     AuditRecord,
     ClaimedRun,
@@ -91,6 +91,11 @@ class ORMStore:
         inserted = await self._do(orm_runs.insert, runs, lease_seconds)
         if any(run.owner is None for run in runs):
             self.wake()
+        return inserted
+
+    def start(self, run: NewRun) -> Inserted:
+        """Insert a run on this thread's connection, here and now."""
+        [inserted] = immediately(self.insert([run], 0.0))
         return inserted
 
     async def claim(

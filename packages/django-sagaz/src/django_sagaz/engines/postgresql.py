@@ -9,9 +9,11 @@ from django.db import OperationalError, connections
 from django_sagaz.databases import ConnectionDied, translated
 from django_sagaz.engines.identity import read_store_id
 from django_sagaz.engines.listen import Listener
-from django_sagaz.runners import Runner
+from django_sagaz.runners import Runner, immediately
+from sagaz_integration_core.protocols import Inserted, NewRun
 from sagaz_integration_core.stores._postgresql.database import Database, Row, Values
 from sagaz_integration_core.stores._postgresql.errors import ConnectionLost
+from sagaz_integration_core.stores._postgresql.rows import insertion
 from sagaz_integration_core.stores._postgresql.sql import ANY_DUE
 from sagaz_integration_core.stores.postgres import PostgresStore
 from sagaz_integration_core.stores.wakeup import WakeUp
@@ -52,6 +54,13 @@ class DjangoPostgresStore(PostgresStore):
             await self._listener.stop()
         await self._run.close()
 
+    def start(self, run: NewRun) -> Inserted:
+        """Insert a run on this thread's connection, here and now."""
+        if self._db.execute_here(*insertion([run], 0.0, once=True)):
+            return Inserted(run.saga_id, True, run.fingerprint)
+        [inserted] = immediately(self.insert([run], 0.0))
+        return inserted
+
     async def store_id(self) -> str:
         """Return the store's random id."""
         return await self._run(lambda: read_store_id(connections[self._alias]))
@@ -77,14 +86,14 @@ class _Connection(Database):
         """The dead connection has been closed, and the next statement opens another."""
 
     async def execute_once(self, template: str, values: Values = ()) -> list[Row]:
-        statement = self.text(template)
         try:
-            return await self._run(lambda: self._execute(statement, values))
+            return await self._run(lambda: self.execute_here(template, values))
         except ConnectionDied as error:
             raise ConnectionLost(str(error)) from error
 
-    def _execute(self, statement: str, values: Values) -> list[Row]:
-        connection = connections[self._alias]
+    def execute_here(self, template: str, values: Values) -> list[Row]:
+        """Execute a statement on this thread's connection, and return its rows."""
+        statement, connection = self.text(template), connections[self._alias]
         with translated(connection), connection.cursor() as cursor:
             try:
                 cursor.execute(statement, values)

@@ -13,6 +13,8 @@ from django.db import connections, transaction
 from django_sagaz.databases import translated
 from django_sagaz.engines.identity import read_store_id
 from django_sagaz.runners import Runner
+from sagaz_integration_core.protocols import Inserted, NewRun
+from sagaz_integration_core.stores._sqlite import leases
 from sagaz_integration_core.stores.sqlite import SQLiteStore
 from sagaz_integration_core.stores.wakeup import WakeUp
 
@@ -33,6 +35,11 @@ class DjangoSQLiteStore(SQLiteStore):
     async def open(self) -> None:
         """Belong to the running event loop; Django connects when there is something to ask."""
         self._wakeup.bind()
+
+    def start(self, run: NewRun) -> Inserted:
+        """Insert a run on this thread's connection, here and now."""
+        inserted: Inserted = self._thread.insert_here(run)
+        return inserted
 
     async def store_id(self) -> str:
         """Return the store's random id."""
@@ -55,6 +62,13 @@ class _Transactions:
 
     async def store_id(self) -> str:
         return await self._run(lambda: read_store_id(connections[self._alias]))
+
+    def insert_here(self, run: NewRun) -> Inserted:
+        connection = connections[self._alias]
+        with translated(connection):
+            statements: Any = _Statements(connection)
+            [inserted] = leases.insert(statements, [run], 0.0)
+            return inserted
 
     async def read(self, work: Callable[[Any], T]) -> T:
         def call() -> T:

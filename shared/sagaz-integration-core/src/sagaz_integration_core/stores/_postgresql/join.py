@@ -19,7 +19,7 @@ def joining(db: Connections, found: Found) -> Joining:
     lookup = db.text(FIND_FINGERPRINTS)
 
     def insert(runs: Sequence[NewRun]) -> Statement:
-        template, values = insertion(runs, 0)
+        template, values = insertion(runs, 0, once=True)
         return Statement(db.text(template), values)
 
     def find(saga_ids: Sequence[str]) -> Statement:

@@ -9,16 +9,23 @@ from typing import Any
 
 from sagaz_integration_core.protocols import AuditRecord, ClaimedRun, NewRun, OutboxRecord, RunRecord, StepRecord
 from sagaz_integration_core.stores._postgresql.database import Row
-from sagaz_integration_core.stores._postgresql.sql import INSERT_MANY, INSERT_ONE
+from sagaz_integration_core.stores._postgresql.sql import INSERT_FRESH, INSERT_MANY, INSERT_ONE
 
 __all__ = ["audit_record", "claimed_run", "event_record", "insertion", "run_record", "step_record"]
 
 
-def insertion(runs: Sequence[NewRun], lease_seconds: float) -> tuple[str, tuple[str | None, ...]]:
-    """Return the statement that inserts these runs, and its values: all are texts, which every driver passes alike."""
+def insertion(
+    runs: Sequence[NewRun], lease_seconds: float, *, once: bool = False
+) -> tuple[str, tuple[str | None, ...]]:
+    """Return the statement that inserts these runs, and its values: all are texts, which every driver passes alike.
+
+    Args:
+        once: It is not sent again when its connection breaks, as an earlier try may have been committed.
+    """
     first = runs[0]
     if len(runs) == 1 and first.owner is None and first.not_before is None:
-        return INSERT_ONE, (first.saga_id, first.saga_name, first.context, first.correlation_id, first.fingerprint)
+        statement = INSERT_FRESH if once and first.fresh else INSERT_ONE
+        return statement, (first.saga_id, first.saga_name, first.context, first.correlation_id, first.fingerprint)
     return INSERT_MANY, (json.dumps(_new_run_rows(runs, lease_seconds), ensure_ascii=False),)
 
 

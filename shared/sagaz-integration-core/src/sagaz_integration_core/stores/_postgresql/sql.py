@@ -11,6 +11,7 @@ __all__ = [
     "CLAIM",
     "CLAIM_OF",
     "FIND_FINGERPRINTS",
+    "INSERT_FRESH",
     "INSERT_MANY",
     "INSERT_ONE",
     "RENEW",
@@ -36,6 +37,9 @@ VALUES (%s, %s, 'pending', %s::text::jsonb, %s, 0, 0, statement_timestamp(), sta
 ON CONFLICT (saga_id) DO NOTHING
 RETURNING saga_id, {wake}
 """
+
+# For a statement that is sent once only, under an id that nobody else can have.
+INSERT_FRESH = INSERT_ONE.replace("ON CONFLICT (saga_id) DO NOTHING\n", "")
 
 INSERT_MANY = """
 INSERT INTO {schema}.sagaz_run
