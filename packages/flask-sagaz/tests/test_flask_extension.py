@@ -159,3 +159,12 @@ def test_a_server_without_real_threads_is_refused_with_the_way_out(monkeypatch, 
 def test_uwsgi_with_threads_is_accepted(monkeypatch, options):
     monkeypatch.setitem(sys.modules, "uwsgi", SimpleNamespace(opt=options))
     SagazExtension(Flask("shop"))
+
+
+def test_an_application_is_made_without_loading_sagaz_or_an_event_loop():
+    code = (
+        "import sys; from flask import Flask; from flask_sagaz import SagazExtension; SagazExtension(Flask('shop'));"
+        "print(*sorted({'sagaz', 'asyncio', 'sagaz_integration_core.lifecycle'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.strip() == ""

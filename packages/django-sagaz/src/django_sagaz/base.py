@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from django_sagaz.transactions import run_deferred
+from sagaz_integration_core import NOTHING
 from sagaz_integration_core import Saga as _Saga
-from sagaz_integration_core.binding import NOTHING
 
 __all__ = ["Saga"]
 

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from django.apps import apps
 
 from django_sagaz.databases import refuse_transaction
-from sagaz_integration_core import starts
-from sagaz_integration_core.binding import NOTHING
+from sagaz_integration_core import NOTHING, starts
 from sagaz_integration_core.errors import RuntimeNotOpen
 from sagaz_integration_core.runs import SagaRun
 

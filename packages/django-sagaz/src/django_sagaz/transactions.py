@@ -14,8 +14,7 @@ from django.db import DEFAULT_DB_ALIAS, connections, transaction
 from django_sagaz.databases import in_transaction
 from django_sagaz.inline import class_of
 from django_sagaz.project import Project, current_project
-from sagaz_integration_core import starts
-from sagaz_integration_core.binding import NOTHING
+from sagaz_integration_core import NOTHING, starts
 from sagaz_integration_core.errors import TransactionRequired, WrongDatabase
 
 if TYPE_CHECKING:

@@ -26,12 +26,12 @@ from sagaz_integration_core.errors import (
     WriteLockHeld,
     WrongDatabase,
 )
-from sagaz_integration_core.runs import SagaRun
 from sagaz_integration_core.settings import Settings
 from sagaz_integration_core.steps import CurrentStep, current_step
 
 if TYPE_CHECKING:
     from sagaz_integration_core import Saga, action, compensate
+    from sagaz_integration_core.runs import SagaRun
 
 __all__ = [
     "ContextValueError",
@@ -69,4 +69,8 @@ sagaz_integration_core.guard_import()
 def __getattr__(name: str) -> Any:
     if name in ("Saga", "action", "compensate"):
         return getattr(sagaz_integration_core, name)
+    if name == "SagaRun":
+        from sagaz_integration_core.runs import SagaRun
+
+        return SagaRun
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -8,8 +8,6 @@ import weakref
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from flask_sagaz._loops import RuntimeThread
-from flask_sagaz._runtime import FlaskRuntime
 from flask_sagaz._servers import check_server
 from sagaz_integration_core import configured_globally
 from sagaz_integration_core.processes import current_pid
@@ -20,6 +18,8 @@ from sagaz_integration_core.urls import parse_storage_url
 if TYPE_CHECKING:
     from flask import Flask
 
+    from flask_sagaz._loops import RuntimeThread
+    from flask_sagaz._runtime import FlaskRuntime
     from flask_sagaz.extension import SagazExtension
     from sagaz_integration_core.lifecycle import SagazRuntime
 
@@ -72,6 +72,9 @@ class AppState:
 
     def new_runtime(self, *, worker: bool | None = None) -> FlaskRuntime:
         """Make a runtime, not opened yet; ``worker`` replaces the application's own wish."""
+        # Here and below: asyncio, and what executes runs, are loaded with the first saga and not with the application.
+        from flask_sagaz._runtime import FlaskRuntime
+
         config = self._config if self._config is not None else configured_globally()
         embedded = self.worker if worker is None else worker
         return FlaskRuntime(
@@ -107,6 +110,8 @@ class ProcessRuntime:
             return thread
         with self._lock:
             if self._thread is None or self._thread.failed:
+                from flask_sagaz._loops import RuntimeThread
+
                 check_server()
                 self._thread = RuntimeThread(self._make())
                 self._thread.start()

@@ -8,9 +8,10 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
-from flask.cli import AppGroup, with_appcontext
+from flask.cli import with_appcontext
 
 from flask_sagaz._current import current_state
+from flask_sagaz._words import sagaz_group
 from sagaz_integration_core import commands, working
 from sagaz_integration_core.errors import SagazError
 from sagaz_integration_core.operator_cli import (
@@ -30,8 +31,6 @@ T = TypeVar("T")
 
 _SAGAS_HINT = "SagazExtension(sagas=[…])"
 _WORKER_HINT = "SagazExtension(worker=True)"
-
-sagaz_group = AppGroup("sagaz", help="Work on, look at and set up the sagas of this application.")
 
 
 @sagaz_group.command()

@@ -11,9 +11,8 @@ from flask_sagaz._globals import globals_class
 from flask_sagaz._requests import Correlation
 from flask_sagaz._servers import check_server
 from flask_sagaz._state import AppState
-from flask_sagaz.cli import sagaz_group
-from sagaz_integration_core import starts
-from sagaz_integration_core.binding import NOTHING, Binding, bind, binding_of
+from flask_sagaz._words import sagaz_group
+from sagaz_integration_core import NOTHING
 from sagaz_integration_core.errors import RuntimeNotOpen, SettingsError
 from sagaz_integration_core.registry import SagaRegistry
 from sagaz_integration_core.settings import Settings, arguments, environment, prefixed
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from flask import Flask
     from sagaz import Saga, SagaConfig
 
+    from sagaz_integration_core.binding import Binding
     from sagaz_integration_core.lifecycle import SagazRuntime
     from sagaz_integration_core.registry import SagaSpec
     from sagaz_integration_core.runs import SagaRun
@@ -106,6 +106,8 @@ class SagazExtension:
             SagaDefinitionError: The class cannot be run as written.
             StoreUnavailable: The store cannot be opened.
         """
+        from sagaz_integration_core.binding import bind
+
         return bind(self._runtime(), saga_class)
 
     def run_sync(
@@ -147,6 +149,8 @@ class SagazExtension:
             IdempotencyConflict: The key was used with another payload.
             StoreUnavailable: Nothing was recorded.
         """
+        from sagaz_integration_core import starts
+
         bound = _binding(saga)
 
         async def begin() -> str:
@@ -183,6 +187,8 @@ class SagazExtension:
             StoreUnavailable: Nothing was recorded.
             TransactionRequired, WrongDatabase: The session cannot carry the run.
         """
+        from sagaz_integration_core import starts
+
         return starts.start_sync(
             self._runtime(),
             saga_class,
@@ -201,6 +207,8 @@ class SagazExtension:
         not_before: datetime | None = None,
     ) -> list[str]:
         """Record many runs of one saga in one statement, all of them or none; return their saga_ids in order."""
+        from sagaz_integration_core import starts
+
         return starts.start_many_sync(self._runtime(), saga_class, contexts, session=session, not_before=not_before)
 
     def load_saga_state(self, saga_id: str) -> dict[str, Any] | None:
@@ -230,4 +238,6 @@ class SagazExtension:
 
 
 def _binding(saga: Saga) -> Binding:
+    from sagaz_integration_core.binding import binding_of
+
     return binding_of(saga, f"sagaz.create_saga({type(saga).__name__})")

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from sagaz_integration_core._upstream.imports import guard_import, load_sagaz
 
-__all__ = ["Saga", "action", "compensate", "configured_globally", "guard_import"]
+__all__ = ["NOTHING", "Saga", "action", "compensate", "configured_globally", "guard_import"]
+
+
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+"""The context of a saga that is given none. None is refused: it is what a request says whose body is ``null``."""
 
 
 def configured_globally() -> Any:
@@ -26,7 +32,7 @@ def __getattr__(name: str) -> Any:
 
 if TYPE_CHECKING:
     # What type checkers take sagaz's objects for: sagaz has no py.typed, and a bound saga's run returns a SagaRun.
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from typing import TypeVar
 
     import sagaz

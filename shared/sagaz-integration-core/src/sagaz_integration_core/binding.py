@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sagaz_integration_core import starts
+from sagaz_integration_core import NOTHING, starts
 from sagaz_integration_core.errors import RuntimeNotOpen
 from sagaz_integration_core.runs import SagaRun
 
@@ -17,10 +16,7 @@ if TYPE_CHECKING:
 
     S = TypeVar("S", bound=Saga)
 
-__all__ = ["NOTHING", "Binding", "bind", "binding_of"]
-
-NOTHING: Mapping[str, Any] = MappingProxyType({})
-"""The context of a saga that is given none. None is refused: it is what a request says whose body is ``null``."""
+__all__ = ["Binding", "bind", "binding_of"]
 
 _ATTRIBUTE = "_sagaz_binding"
 

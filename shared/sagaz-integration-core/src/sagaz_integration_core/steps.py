@@ -5,9 +5,10 @@ from __future__ import annotations
 import weakref
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sagaz_integration_core.protocols import Phase
+if TYPE_CHECKING:
+    from sagaz_integration_core.protocols import Phase
 
 __all__ = ["CurrentStep", "current_step", "followed"]
 
