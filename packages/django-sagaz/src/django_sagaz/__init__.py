@@ -7,24 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import sagaz_integration_core
 from django_sagaz.errors import AtomicBlockError
-from sagaz_integration_core.errors import (
-    ContextValueError,
-    IdempotencyConflict,
-    RunFailed,
-    RunInProgress,
-    RunInterrupted,
-    RunNotFound,
-    RuntimeNotOpen,
-    SagaDefinitionError,
-    SagaNotRegistered,
-    SagazError,
-    SettingsError,
-    StepError,
-    StoreNotMigrated,
-    StoreUnavailable,
-    TransactionRequired,
-    WrongDatabase,
-)
+from sagaz_integration_core import errors as _errors
+from sagaz_integration_core.errors import *  # noqa: F403 - whatever it raises is public here, too
 from sagaz_integration_core.steps import CurrentStep, current_step
 
 if TYPE_CHECKING:
@@ -36,25 +20,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AtomicBlockError",
-    "ContextValueError",
     "CurrentStep",
-    "IdempotencyConflict",
-    "RunFailed",
-    "RunInProgress",
-    "RunInterrupted",
-    "RunNotFound",
-    "RuntimeNotOpen",
     "Saga",
-    "SagaDefinitionError",
-    "SagaNotRegistered",
     "SagaRun",
-    "SagazError",
-    "SettingsError",
-    "StepError",
-    "StoreNotMigrated",
-    "StoreUnavailable",
-    "TransactionRequired",
-    "WrongDatabase",
     "action",
     "async_saga_factory",
     "atomic_saga_start",
@@ -65,6 +33,7 @@ __all__ = [
     "run_saga",
     "saga_context",
 ]
+__all__ += _errors.__all__
 
 # Whoever imports sagaz, before or after: the root logger stays as the project configured it.
 sagaz_integration_core.guard_import()

@@ -9,26 +9,9 @@ from fastapi_sagaz.background import run_saga_background
 from fastapi_sagaz.dependencies import SagaFactory, SagaStarter, get_config
 from fastapi_sagaz.lifespan import create_lifespan
 from fastapi_sagaz.middleware import SagaContextMiddleware
+from sagaz_integration_core import errors as _errors
 from sagaz_integration_core import guard_import
-from sagaz_integration_core.errors import (
-    ContextValueError,
-    IdempotencyConflict,
-    RunFailed,
-    RunInProgress,
-    RunInterrupted,
-    RunNotFound,
-    RuntimeNotOpen,
-    SagaDefinitionError,
-    SagaNotRegistered,
-    SagazError,
-    SettingsError,
-    StepError,
-    StoreNotMigrated,
-    StoreUnavailable,
-    TransactionRequired,
-    WriteLockHeld,
-    WrongDatabase,
-)
+from sagaz_integration_core.errors import *  # noqa: F403 - whatever it raises is public here, too
 
 if TYPE_CHECKING:
     from sagaz_integration_core import Saga, action, compensate
@@ -37,30 +20,13 @@ if TYPE_CHECKING:
     from sagaz_integration_core.steps import CurrentStep, current_step
 
 __all__ = [
-    "ContextValueError",
     "CurrentStep",
-    "IdempotencyConflict",
-    "RunFailed",
-    "RunInProgress",
-    "RunInterrupted",
-    "RunNotFound",
-    "RuntimeNotOpen",
     "Saga",
     "SagaContextMiddleware",
-    "SagaDefinitionError",
     "SagaFactory",
-    "SagaNotRegistered",
     "SagaRun",
     "SagaStarter",
-    "SagazError",
     "Settings",
-    "SettingsError",
-    "StepError",
-    "StoreNotMigrated",
-    "StoreUnavailable",
-    "TransactionRequired",
-    "WriteLockHeld",
-    "WrongDatabase",
     "action",
     "compensate",
     "create_lifespan",
@@ -68,6 +34,7 @@ __all__ = [
     "get_config",
     "run_saga_background",
 ]
+__all__ += _errors.__all__
 
 # Whoever imports sagaz, before or after: the root logger stays as the application configured it.
 guard_import()

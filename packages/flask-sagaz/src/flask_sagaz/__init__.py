@@ -7,25 +7,8 @@ from typing import TYPE_CHECKING, Any
 import sagaz_integration_core
 from flask_sagaz._current import current_sagaz
 from flask_sagaz.extension import SagazExtension
-from sagaz_integration_core.errors import (
-    ContextValueError,
-    IdempotencyConflict,
-    RunFailed,
-    RunInProgress,
-    RunInterrupted,
-    RunNotFound,
-    RuntimeNotOpen,
-    SagaDefinitionError,
-    SagaNotRegistered,
-    SagazError,
-    SettingsError,
-    StepError,
-    StoreNotMigrated,
-    StoreUnavailable,
-    TransactionRequired,
-    WriteLockHeld,
-    WrongDatabase,
-)
+from sagaz_integration_core import errors as _errors
+from sagaz_integration_core.errors import *  # noqa: F403 - whatever it raises is public here, too
 from sagaz_integration_core.settings import Settings
 from sagaz_integration_core.steps import CurrentStep, current_step
 
@@ -34,33 +17,17 @@ if TYPE_CHECKING:
     from sagaz_integration_core.runs import SagaRun
 
 __all__ = [
-    "ContextValueError",
     "CurrentStep",
-    "IdempotencyConflict",
-    "RunFailed",
-    "RunInProgress",
-    "RunInterrupted",
-    "RunNotFound",
-    "RuntimeNotOpen",
     "Saga",
-    "SagaDefinitionError",
-    "SagaNotRegistered",
     "SagaRun",
-    "SagazError",
     "SagazExtension",
     "Settings",
-    "SettingsError",
-    "StepError",
-    "StoreNotMigrated",
-    "StoreUnavailable",
-    "TransactionRequired",
-    "WriteLockHeld",
-    "WrongDatabase",
     "action",
     "compensate",
     "current_sagaz",
     "current_step",
 ]
+__all__ += _errors.__all__
 
 # Whoever imports sagaz, before or after: the root logger stays as the application configured it.
 sagaz_integration_core.guard_import()
