@@ -7,7 +7,8 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -43,6 +44,8 @@ class Framework:
         ready: What the server and the worker write to their logs, each at its start, when they are at work.
         env: What its programs need besides the SAGAZ settings.
         forks: Whether the server forks processes that do its work: one of those is killed, and it replaces it.
+        work_forks: Whether the worker does: now one of those is killed, now the worker, which takes them along.
+        others: Commands of programs beside them, which nobody kills.
     """
 
     serve: Callable[[int], list[str]]
@@ -51,6 +54,8 @@ class Framework:
     migrate: list[str] | None = None
     env: Mapping[str, str] = field(default_factory=dict)
     forks: bool = False
+    work_forks: bool = False
+    others: Sequence[list[str]] = ()
 
 
 @dataclass
@@ -77,7 +82,8 @@ class Fleet:
         web, worker = self.framework.ready
         work = [self._program(self.framework.work, f"worker-{n}", worker) for n in range(self.plan.workers)]
         serve = [self._program(self.framework.serve(port), f"web-{n}", web) for n, port in enumerate(self.ports)]
-        self.slots = [*work, *serve]
+        others = [self._program(command, f"other-{n}") for n, command in enumerate(self.framework.others)]
+        self.slots = [*work, *serve, *others]
 
     def _program(self, command: list[str], name: str, ready: str = "") -> Program:
         return Program(command, self.folder / f"{name}.log", self._env, ready)
@@ -110,16 +116,24 @@ class Fleet:
                     return
 
     def _kill(self, program: Program) -> bool:
-        if not self.framework.forks or self.slots.index(program) < self.plan.workers:
-            self.kills.append((program.pid, time.monotonic()))
-            program.kill()
+        slot = self.slots.index(program)
+        if slot >= self.plan.workers + self.plan.webs:
+            return False
+        works = slot < self.plan.workers
+        forks = self.framework.work_forks if works else self.framework.forks
+        children = program.children() if forks else []
+        if not forks or (works and len(self.kills) % 3 == 0):
+            for pid in (program.pid, *children):
+                self.kills.append((pid, time.monotonic()))
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            program.wait(10)
             program.start()
             return True
-        victim = next(iter(program.children()), None)
-        if victim is not None:
-            self.kills.append((victim, time.monotonic()))
-            os.kill(victim, signal.SIGKILL)
-        return victim is not None
+        if children:
+            self.kills.append((children[0], time.monotonic()))
+            os.kill(children[0], signal.SIGKILL)
+        return bool(children)
 
     def tend(self) -> None:
         """Start again what ended by itself: by a crash in a saga, or because the database was away."""

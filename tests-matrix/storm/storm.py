@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from sagaz_integration_core.protocols import ACTIVE, RunFilter, RunRecord
@@ -35,6 +35,7 @@ class Evidence:
         exits: Pid, time and exit code of processes that ended otherwise, before they were asked to.
         exit_codes: Those after SIGTERM, at the end.
         phases: When each phase ended, in seconds after the beginning.
+        broker_outages: When Celery's broker was away, if there is one: its workers may end of that.
     """
 
     plan: Plan
@@ -47,6 +48,7 @@ class Evidence:
     exit_codes: list[int]
     kills: int
     phases: dict[str, float]
+    broker_outages: list[tuple[float, float]] = field(default_factory=list)
 
 
 async def rage(
@@ -55,12 +57,14 @@ async def rage(
     folder: Path,
     storage_url: str,
     restart_database: Callable[[], None] | None = None,
+    mischief: Callable[[threading.Event], None] | None = None,
 ) -> Evidence:
     """Run a storm.
 
     Args:
         folder: Where ledger, logs and notes are written; copied to SAGAZ_TEST_STORM_DIR at the end, whatever it is.
         restart_database: Crashes the database and starts it again; called ``plan.restarts`` times.
+        mischief: What else is done during the storm, in a thread, until the event is set.
     """
     phases: dict[str, float] = {}
     fleet = Fleet(plan, framework, folder, storage_url)
@@ -68,7 +72,9 @@ async def rage(
     try:
         fleet.start()
         began = time.monotonic()
-        outages = _storm(plan, fleet, clients, restart_database or (lambda: None), began)
+        outages = _storm(
+            plan, fleet, clients, restart_database or (lambda: None), mischief or threading.Event.wait, began
+        )
         phases["every client was answered"] = time.monotonic() - began
         clients.save(folder / "requests.jsonl")
         runs = await _calm(fleet, storage_url)
@@ -90,7 +96,12 @@ async def rage(
 
 
 def _storm(
-    plan: Plan, fleet: Fleet, clients: Clients, restart: Callable[[], None], began: float
+    plan: Plan,
+    fleet: Fleet,
+    clients: Clients,
+    restart: Callable[[], None],
+    mischief: Callable[[threading.Event], object],
+    began: float,
 ) -> list[tuple[float, float]]:
     """Send, kill and restart side by side until the storm's time is over, and wait for the clients' last answers."""
     over, answered = threading.Event(), threading.Event()
@@ -98,6 +109,7 @@ def _storm(
     with (
         _beside(lambda: _tend(fleet, answered), answered),
         _beside(lambda: clients.send_all(began), None),
+        _beside(lambda: mischief(over), over),
         _beside(lambda: _kill(plan, fleet, over), over),
         _beside(lambda: _restart(plan, restart, began, outages, over), None),
     ):
