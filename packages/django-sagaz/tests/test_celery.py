@@ -160,7 +160,7 @@ def test_a_process_of_celerys_worker_that_ends_leaves_no_connection(dispatching,
         saga_id = start(dispatching)
     celery.tasks["sagaz.run"](saga_id)
     executions = apps.get_app_config("django_sagaz").executions
-    runtime = executions._host._opened.result()
+    runtime = executions._host._start().result()
     assert runtime.is_open
     signals.worker_process_shutdown.send(sender="test", pid=1, exitcode=0)
     assert not runtime.is_open

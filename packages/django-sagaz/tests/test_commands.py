@@ -48,7 +48,10 @@ def test_sagaz_list_shows_runs(home):
 
 @on("default", "pg", "maria")
 def test_sagaz_check_is_a_health_probe(home):
-    assert "problem    none" in said("sagaz_check")
+    vendor = {"default": "sqlite", "pg": "postgresql", "maria": "mysql"}[home]
+    text = said("sagaz_check")
+    assert "problem    none" in text
+    assert f"store      database '{home}' ({vendor})" in text
     assert json.loads(said("sagaz_check", format="json"))["healthy"] is True
     [saga_id] = start(home)
     Run.objects.using(home).filter(pk=saga_id).update(available_at="2020-01-01T00:00:00Z")
@@ -79,7 +82,7 @@ def test_a_wrong_option_is_an_error(home):
 @on("default", "pg", "maria")
 def test_a_worker_takes_runs_as_they_come_and_leaves_when_told(home, elsewhere):
     worker = elsewhere("-m", "django", "sagaz_worker", "--concurrency", "4", POLL_SECONDS=0.1)
-    assert "Working on" in worker.stdout.readline()
+    assert f"Working on database '{home}' (" in worker.stdout.readline()
     for n in range(3):
         Order.objects.using(home).create(name="0")
         [saga_id] = start(home)

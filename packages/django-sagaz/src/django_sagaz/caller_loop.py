@@ -11,6 +11,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Executor, Future
+from contextlib import AbstractContextManager, nullcontext
 from contextvars import Context
 from typing import Any, ParamSpec, TypeVar, TypeVarTuple
 
@@ -21,6 +22,8 @@ __all__ = ["CallerLoop", "CallerThread"]
 T = TypeVar("T")
 P = ParamSpec("P")
 Ts = TypeVarTuple("Ts")
+
+Scope = Callable[[], AbstractContextManager[None]]
 
 
 class _Loop(asyncio.SelectorEventLoop):
@@ -42,10 +45,15 @@ class _Loop(asyncio.SelectorEventLoop):
 
 
 class CallerThread(Executor):
-    """Makes calls on the thread that drives a `CallerLoop`; also a `Runner` for its store."""
+    """Makes calls on the thread that drives a `CallerLoop`; also a `Runner` for its store.
 
-    def __init__(self, loop: _Loop) -> None:
+    Args:
+        scope: Entered around every call that was submitted; those of the store are none of them.
+    """
+
+    def __init__(self, loop: _Loop, scope: Scope) -> None:
         self._loop = loop
+        self._scope = scope
         self._calls: deque[Callable[[], None]] = deque()
 
     async def __call__(self, work: Callable[[], T]) -> T:
@@ -57,7 +65,12 @@ class CallerThread(Executor):
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Make a call, of a step for example; called on the loop."""
         future: Future[T] = Future()
-        self._defer(future, lambda: fn(*args, **kwargs))
+
+        def work() -> T:
+            with self._scope():
+                return fn(*args, **kwargs)
+
+        self._defer(future, work)
         return future
 
     async def close(self) -> None:
@@ -93,9 +106,9 @@ class CallerThread(Executor):
 class CallerLoop:
     """The loop itself; idle between runs, and driven by whichever thread has work for it."""
 
-    def __init__(self) -> None:
+    def __init__(self, scope: Scope = nullcontext) -> None:
         self._loop = _Loop()
-        self.thread = CallerThread(self._loop)
+        self.thread = CallerThread(self._loop, scope)
 
     def run(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Do asynchronous work on this thread, to its end.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import threading
 import time
 import weakref
 from collections.abc import Callable, Coroutine
@@ -16,6 +17,7 @@ from django_sagaz.caller_loop import CallerLoop
 from django_sagaz.databases import refuse_transaction
 from django_sagaz.host import Host
 from django_sagaz.project import Project
+from django_sagaz.renewals import Renewals
 from django_sagaz.runners import ThreadSensitive
 from django_sagaz.step_threads import SensitiveThread
 from sagaz_integration_core.lifecycle import SagazRuntime
@@ -41,6 +43,8 @@ class Executions:
     def __init__(self, project: Project) -> None:
         self._project = project
         self._host = Host(project)
+        self._renewals = Renewals(project)
+        self._lock = threading.Lock()
         self._idle: list[_OnCallersThread] = []
         self._busy: set[_OnCallersThread] = set()
         self._closed = False
@@ -52,15 +56,16 @@ class Executions:
         if self._project.alias is None:
             return self._host.call(work)
         place = self._take()
-        self._busy.add(place)
         try:
             result = place.run(work)
         except Exception:
-            self._keep(place)
+            self._give_back(place)
             raise
-        finally:
+        except BaseException:
+            # Its loop was left in the middle of something.
             self._busy.discard(place)
-        self._keep(place)
+            raise
+        self._give_back(place)
         return result
 
     def run_apart(self, work: Work[T]) -> T:
@@ -74,10 +79,18 @@ class Executions:
         return self._host.call(work, interruptible=True)
 
     def _take(self) -> _OnCallersThread:
-        try:
-            return self._idle.pop()
-        except IndexError:
-            return _OnCallersThread(self._project)
+        with self._lock:
+            place = self._idle.pop() if self._idle else _OnCallersThread(self._project, self._renewals)
+            self._busy.add(place)
+            return place
+
+    def _give_back(self, place: _OnCallersThread) -> None:
+        with self._lock:
+            self._busy.discard(place)
+            if not self._closed:
+                self._idle.append(place)
+                return
+        place.close()
 
     async def arun(self, work: Work[T]) -> T:
         """Do work for a coroutine."""
@@ -85,22 +98,19 @@ class Executions:
             return await self._host.reach(work)
         caller = ThreadSensitive()
         await caller(lambda: refuse_transaction(self._project.alias))
-        runtime = self._project.runtime(caller, step_pool=lambda _: SensitiveThread())
+        pool = SensitiveThread(lambda: self._renewals.during(runtime))
+        runtime = self._project.runtime(caller, step_pool=lambda _: pool)
         await runtime.open()
         try:
             return await work(runtime)
         finally:
             await runtime.close()
 
-    def _keep(self, place: _OnCallersThread) -> None:
-        if self._closed:
-            place.close()
-        else:
-            self._idle.append(place)
-
     def drain(self) -> None:
         """Let the runs of other threads end within the settings' drain, and give the rest back; the process ends."""
-        for place in list(self._busy):
+        with self._lock:
+            busy = list(self._busy)
+        for place in busy:
             place.drain()
         deadline = time.monotonic() + self._project.settings.drain_seconds + _MARGIN
         while self._busy and time.monotonic() < deadline:
@@ -109,16 +119,22 @@ class Executions:
 
     def close(self) -> None:
         """End what is idle, and let the rest end by itself; runs that were interrupted are resumed by workers."""
-        self._closed = True
         atexit.unregister(self.drain)
-        while self._idle:
-            self._idle.pop().close()
+        with self._lock:
+            self._closed = True
+            idle, self._idle = self._idle, []
+        for place in idle:
+            place.close()
+        self._renewals.close()
         self._host.close()
 
     def forget(self) -> None:
         """Leave to the parent, after a fork, what is the parent's: its loops, and the connection of this thread."""
         places = [*self._idle, *self._busy]
+        # Another thread of the parent's may have held the lock, and none of them is here.
+        self._lock = threading.Lock()
         self._idle, self._busy = [], set()
+        self._renewals = Renewals(self._project)
         self._host = Host(self._project)
         if places and self._project.alias is not None:
             connection = connections[self._project.alias]
@@ -144,8 +160,8 @@ os.register_at_fork(after_in_child=_forget_all)
 class _OnCallersThread:
     """A loop and its runtime, used by one caller at a time."""
 
-    def __init__(self, project: Project) -> None:
-        self._loop = CallerLoop()
+    def __init__(self, project: Project, renewals: Renewals) -> None:
+        self._loop = CallerLoop(lambda: renewals.during(self._runtime))
         self._runtime = project.runtime(
             self._loop.thread,
             step_pool=lambda _: self._loop.thread,
@@ -161,7 +177,11 @@ class _OnCallersThread:
         return await work(self._runtime)
 
     def drain(self) -> None:
-        self._loop.soon(self._runtime.drain)
+        self._loop.soon(self._drain)
+
+    async def _drain(self) -> None:
+        if self._runtime.is_open:
+            await self._runtime.drain()
 
     def close(self) -> None:
         self._loop.run(self._runtime.close)

@@ -28,8 +28,6 @@ Work = Callable[[SagazRuntime], Coroutine[Any, Any, T]]
 
 _MARGIN = 5.0
 
-_running: set[Host] = set()
-
 
 class Host:
     """Opens one runtime when it is first needed, and keeps it until the process ends."""
@@ -37,8 +35,7 @@ class Host:
     def __init__(self, project: Project) -> None:
         self._project = project
         self._lock = threading.Lock()
-        self._thread: threading.Thread | None = None
-        self._opened: Future[SagazRuntime] | None = None
+        self._running: _Running | None = None
 
     def call(self, work: Work[T], *, interruptible: bool = False) -> T:
         """Do asynchronous work, and wait for it on this thread; see `SagazRuntime.call`."""
@@ -53,43 +50,59 @@ class Host:
     def close(self) -> None:
         """Let what runs end within the settings' drain, and close."""
         with self._lock:
-            opened, self._opened = self._opened, None
-        _running.discard(self)
-        if opened is None or self._thread is None or self._pid != os.getpid():
-            return
-        self._loop.call_soon_threadsafe(self._stopping.set)
-        self._thread.join(self._project.settings.drain_seconds + _MARGIN)
+            running, self._running = self._running, None
+        _hosts.discard(self)
+        if running is not None and running.pid == os.getpid():
+            running.stopping.set_result(None)
+            running.thread.join(self._project.settings.drain_seconds + _MARGIN)
 
     def _start(self) -> Future[SagazRuntime]:
         with self._lock:
-            opened = self._opened
-            if opened is None or (opened.done() and opened.exception() is not None):
-                opened = self._opened = Future()
-                self._pid = os.getpid()
-                self._thread = threading.Thread(
-                    target=lambda: asyncio.run(self._main(opened)), name="sagaz-loop", daemon=True
-                )
-                self._thread.start()
-            return opened
+            if self._running is None or self._running.has_failed:
+                self._running = _Running(self._project)
+                _hosts.add(self)
+            return self._running.opened
 
-    async def _main(self, opened: Future[SagazRuntime]) -> None:
-        self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
+
+class _Running:
+    """The thread, from its start on.
+
+    Attributes:
+        opened: Has the runtime when it is open.
+        stopping: Set from any thread, and at any time, also while the runtime is still being opened.
+    """
+
+    def __init__(self, project: Project) -> None:
+        self._project = project
+        self.pid = os.getpid()
+        self.opened: Future[SagazRuntime] = Future()
+        self.stopping: Future[None] = Future()
+        self.thread = threading.Thread(target=lambda: asyncio.run(self._main()), name="sagaz-loop", daemon=True)
+        self.thread.start()
+
+    @property
+    def has_failed(self) -> bool:
+        return self.opened.done() and self.opened.exception() is not None
+
+    async def _main(self) -> None:
         runtime = threaded_runtime(self._project)
         try:
             await runtime.open()
             await runtime.begin()
         except BaseException as error:
-            opened.set_exception(error)
+            self.opened.set_exception(error)
             await runtime.close()
             return
-        _running.add(self)
-        opened.set_result(runtime)
-        await self._stopping.wait()
+        self.opened.set_result(runtime)
+        await asyncio.wrap_future(self.stopping)
         await runtime.close()
 
 
+_hosts: set[Host] = set()
+
+
 def _close_all() -> None:
-    for host in tuple(_running):
+    for host in tuple(_hosts):
         host.close()
 
 

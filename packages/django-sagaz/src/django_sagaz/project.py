@@ -48,6 +48,13 @@ class Project:
         self.registry = registry
 
     @property
+    def place(self) -> str:
+        """Where the runs are kept, in words, without a password."""
+        if self.alias is None:
+            return redact(self.settings.storage_url)
+        return f"database {self.alias!r} ({connections[self.alias].vendor})"
+
+    @property
     def is_private(self) -> bool:
         """Whether only this thread sees what is in the database: in a ``TestCase``, mostly."""
         return self.alias is not None and in_test_case(connections[self.alias])
@@ -78,7 +85,7 @@ class Project:
         """
         if self.alias is None:
             raise WrongDatabase(
-                f"Runs are kept in {redact(self.settings.storage_url)}, which takes no part in the transactions of "
+                f"Runs are kept in {self.place}, which takes no part in the transactions of "
                 "Django's databases. Leave out SAGAZ['STORAGE_URL'], and run manage.py migrate."
             )
         return open_store(self.alias, Directly(), notify=self.settings.notify)

@@ -52,6 +52,7 @@ async def work(project: Project, *, concurrency: int | None, drain: bool, tell: 
             tell=tell,
             sagas_hint=HINT,
             worker_hint="the memory store always does, in each process",
+            place=project.place,
         )
     finally:
         await runtime.close()

@@ -29,12 +29,15 @@ class Lease:
         self.attempt = attempt
         self.on_lost: Callable[[LeaseLost], None] | None = None
         self._margin = margin
+        self.taken_at = 0.0
         self.ends_at = 0.0
         self.prolong(taken_at, seconds)
 
     def prolong(self, taken_at: float, seconds: float) -> None:
-        """Note a renewal that was sent at ``taken_at``."""
-        self.ends_at = taken_at + seconds - self._margin
+        """Note a renewal that was sent at ``taken_at``, unless one that was sent later is known already."""
+        if taken_at > self.taken_at:
+            self.taken_at = taken_at
+            self.ends_at = taken_at + seconds - self._margin
 
     @property
     def remaining(self) -> float:
@@ -80,6 +83,23 @@ class LeaseKeeper:
                 if lease.remaining <= 0:
                     self.drop(lease)
                     lease.lose("its lease could not be renewed in time; a worker resumes it.")
+
+    async def renew_overdue(self, store: SagaStore) -> None:
+        """Renew through another store what `run` should have renewed; for another thread, while the loop stands still.
+
+        What is not held any more is left to `run`, which tells it on its own thread.
+
+        Raises:
+            StoreUnavailable: Nothing was renewed.
+        """
+        sent_at = time.monotonic()
+        asked = [lease for lease in tuple(self._held.values()) if sent_at - lease.taken_at >= self._renew_seconds]
+        if not asked:
+            return
+        held = await store.renew(self._owner, [(lease.saga_id, lease.attempt) for lease in asked], self._lease_seconds)
+        for lease in asked:
+            if lease.saga_id in held:
+                lease.prolong(sent_at, self._lease_seconds)
 
     def _pause(self) -> float:
         until_end = min((lease.remaining for lease in self._held.values()), default=self._renew_seconds)

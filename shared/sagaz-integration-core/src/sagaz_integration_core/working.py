@@ -36,6 +36,7 @@ async def work(
     tell: Tell,
     sagas_hint: str,
     worker_hint: str,
+    place: str | None = None,
 ) -> Counter[str]:
     """Run a worker of an open runtime until a signal stops it, or with ``drain`` until nothing is due.
 
@@ -46,6 +47,7 @@ async def work(
         tell: Prints a line.
         sagas_hint: Where the framework's users register sagas, for error messages.
         worker_hint: How they run a worker inside the application.
+        place: What to call the place that the runs are kept in; by default it is the store's kind.
 
     Returns:
         How many runs ended, by status; ``given back`` counts those that did not end here.
@@ -60,7 +62,7 @@ async def work(
     progress = _Progress() if drain and sys.stdout.isatty() else None
     worker = Worker(runtime, concurrency=concurrency, drain=drain, on_progress=progress.show if progress else None)
     names = ", ".join(entry.name for entry in runtime.registry)
-    tell(f"Working on {runtime.store.kind}: {names}." + ("" if drain else " Ctrl+C stops."))
+    tell(f"Working on {place or runtime.store.kind}: {names}." + ("" if drain else " Ctrl+C stops."))
     with _signals(worker, runtime, tell):
         await worker.run()
         await runtime.drain()

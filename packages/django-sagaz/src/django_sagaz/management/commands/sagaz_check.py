@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -30,7 +31,8 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Check."""
         try:
-            executions = Executions(current_project().changed(alias=options["database"]))
+            project = current_project().changed(alias=options["database"])
+            executions = Executions(project)
             try:
                 health = executions.run(
                     lambda runtime: check(runtime, max_age=options["max_age"], max_failed=options["max_failed"])
@@ -39,6 +41,7 @@ class Command(BaseCommand):
                 executions.close()
         except SagazError as error:
             raise CommandError(str(error)) from error
+        health = replace(health, store=project.place)
         self.stdout.write(as_json(health) if options["format"] == "json" else check_text(health))
         if not health.healthy:
             sys.exit(1)
