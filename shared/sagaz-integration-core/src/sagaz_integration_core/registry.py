@@ -7,6 +7,7 @@ refused.
 from __future__ import annotations
 
 import difflib
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -51,6 +52,7 @@ class SagaRegistry:
         self._by_name: dict[str, Registration] = {}
         self._by_class: dict[type[Any], Registration] = {}
         self._hint = hint
+        self._lock = threading.Lock()
         for spec in sagas:
             self.add(spec)
 
@@ -63,7 +65,9 @@ class SagaRegistry:
         saga_class, factory = spec if isinstance(spec, tuple) else (spec, None)
         known = self._by_class.get(saga_class)
         if known is None:
-            return self._register(saga_class, factory)
+            # The first requests of a server may all be the first to use a class.
+            with self._lock:
+                known = self._by_class.get(saga_class) or self._register(saga_class, factory)
         if factory is not None and factory is not known.factory:
             if known.factory is not saga_class:
                 raise SagaDefinitionError(f"Saga {known.name!r} is registered with two factories; keep one of them.")

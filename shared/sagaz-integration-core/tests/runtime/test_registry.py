@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from sagaz import Saga, action, compensate
 
@@ -51,6 +55,28 @@ async def yields(self, ctx):
 def test_a_class_that_cannot_run_as_written_is_refused_with_the_reason(saga_class, message):
     with pytest.raises(SagaDefinitionError, match=message):
         SagaRegistry([saga_class])
+
+
+@pytest.fixture
+def hasty_threads():
+    """Threads take turns at every opportunity."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+def test_threads_that_use_a_class_first_at_the_same_time_all_get_it(hasty_threads):
+    threads, classes = 8, [saga(saga_name=f"saga {n}", a=action("a")(work())) for n in range(50)]
+    barrier, registry = threading.Barrier(threads), SagaRegistry()
+
+    def use():
+        for saga_class in classes:
+            barrier.wait(10)
+            yield registry.add(saga_class).saga_class
+
+    with ThreadPoolExecutor(threads) as pool:
+        assert list(pool.map(lambda _: list(use()), range(threads))) == [classes] * threads
 
 
 def test_two_classes_with_one_name_are_refused():
