@@ -23,7 +23,7 @@ _REPORT = Path(__file__).parent / "report"
 def main() -> None:
     """Read the arguments and do as they say."""
     options = _arguments()
-    chosen = [job for job in JOBS if not options.jobs or job.name in options.jobs or str(job.number) in options.jobs]
+    chosen = [job for job in JOBS if not options.jobs or not _names(job).isdisjoint(options.jobs)]
     if options.list:
         _list(chosen)
         return
@@ -74,6 +74,11 @@ def _measure(job: Job, services: Services, plan: Plan, folder: Path | None) -> N
     report.write(folder, JOBS, found)
 
 
+def _names(job: Job) -> set[str]:
+    """Return what a job is called on the command line: ``start-django``, ``3a``, and with its siblings ``3``."""
+    return {job.name, job.number, job.number.rstrip("abcdef")}
+
+
 def _list(jobs: Sequence[Job]) -> None:
     for job in jobs:
         print(f"{job.number}. {job.name}: {job.title}")
@@ -91,7 +96,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--list", action="store_true", help="show jobs and contenders")
     parser.add_argument("--render", action="store_true", help="write the page anew from report.json and notes.toml")
     options = parser.parse_args()
-    names = {job.name for job in JOBS} | {str(job.number) for job in JOBS}
+    names = set().union(*map(_names, JOBS))
     if unknown := set(options.jobs) - names:
         parser.error(f"there is no job {', '.join(sorted(unknown))}; there are {', '.join(job.name for job in JOBS)}")
     return options

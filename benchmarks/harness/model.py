@@ -113,7 +113,7 @@ class Job:
     """One thing that is measured.
 
     Attributes:
-        number: The job's own, for the order of the report.
+        number: Of the target in the issue that it measures, with a letter when there are several of them.
         size: What a turn's size means, and is, in a whole run and in a quick one.
         rounds: How many, in a whole run and in a quick one.
         baseline: The contender by which the report's table divides.
@@ -121,7 +121,7 @@ class Job:
     """
 
     name: str
-    number: int
+    number: str
     title: str
     what: str
     contenders: tuple[Contender, ...]

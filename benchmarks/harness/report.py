@@ -121,7 +121,7 @@ def _machines(jobs: Sequence[Job], found: dict[str, Any]) -> Iterator[str]:
         kind = "quick run: figures are rough" if entry["quick"] else "whole run"
         text = "\n".join(f"- {name}: {value}" for name, value in {**entry["facts"], "run": kind}.items())
         text += "\n- versions: " + ", ".join(f"{name} {version}" for name, version in entry["versions"].items())
-        described.setdefault(text, []).append(str(job.number))
+        described.setdefault(text, []).append(job.number)
     for text, numbers in described.items():
         yield f"Job {', '.join(numbers)}:\n\n{text}\n"
 

@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+from benchmarks.jobs import inline, start
 from benchmarks.jobs.worker_throughput import JOB as WORKER_THROUGHPUT
 
 __all__ = ["JOBS"]
 
-JOBS = (WORKER_THROUGHPUT,)
+JOBS = (
+    WORKER_THROUGHPUT,
+    start.DJANGO_POSTGRES,
+    start.DJANGO_SQLITE,
+    start.SQLALCHEMY_POSTGRES,
+    start.SQLALCHEMY_SQLITE,
+    inline.MEMORY,
+    inline.POSTGRES,
+)

@@ -38,7 +38,7 @@ def _targets() -> tuple[Target, ...]:
 
 JOB = Job(
     name="worker",
-    number=1,
+    number="1",
     title="Worker throughput",
     what=(
         "A backlog of sagas of three steps that do nothing is committed at once, while one warm worker waits that "

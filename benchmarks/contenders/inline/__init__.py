@@ -1,0 +1,1 @@
+"""A saga that runs within a synchronous request, called by several threads at once."""

@@ -1,0 +1,1 @@
+"""One insert of one's own and the start of a saga, in one transaction."""
