@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from benchmarks.jobs import inline, start
+from benchmarks.jobs import imports, inline, latency, middleware, start
 from benchmarks.jobs.worker_throughput import JOB as WORKER_THROUGHPUT
 
 __all__ = ["JOBS"]
 
 JOBS = (
     WORKER_THROUGHPUT,
+    latency.JOB,
     start.DJANGO_POSTGRES,
     start.DJANGO_SQLITE,
     start.SQLALCHEMY_POSTGRES,
     start.SQLALCHEMY_SQLITE,
+    *middleware.JOBS,
     inline.MEMORY,
     inline.POSTGRES,
+    imports.WIRING,
+    imports.STARTUP,
 )

@@ -25,11 +25,12 @@ QUIET = {"SAGAZ_METRICS": "0", "SAGAZ_LOGGING": "0"}
 def fleet_of(place: Place, command: Sequence[str]) -> Iterator[Measure]:
     """Measure the workers that this command starts."""
     quiet: Mapping[str, str] = {} if place.options.get("defaults") else QUIET
-    with asyncio.Runner() as runner:
+    with asyncio.Runner() as runner, psycopg.connect(place.postgres, autocommit=True) as connection:
         runtime = SagazRuntime(Settings(storage_url=place.postgres, migrate=True), sagas=[NoopSaga])
 
         def enqueue(runs: Iterable[int]) -> None:
-            runner.run(starts.start_many(runtime, NoopSaga, [{"n": n} for n in runs]))
+            with connection.transaction():
+                starts.start_many_sync(runtime, NoopSaga, [{"n": n} for n in runs], session=connection)
 
         runner.run(runtime.open())
         try:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import random
+import statistics
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +17,9 @@ __all__ = ["Fleet", "measure"]
 
 _WARM_UP = 1000
 """Slots that are for runs before those that count."""
+
+_PAUSE = 0.05
+"""Seconds between two starts, where what counts is how soon they are executed."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +57,23 @@ def measure(place: Place, fleet: Fleet) -> Measure:
         took = max(map(ledger.end, backlog)) - min(map(ledger.begin, backlog))
         return {"throughput": size / took}
 
-    return throughput
+    def latency(size: int) -> Figures:
+        with _working(place, fleet, ledger, size):
+            backlog = range(_WARM_UP, _WARM_UP + size)
+            waited = [_commit(fleet, run) for run in backlog]
+            ledger.wait(backlog, 60)
+        milliseconds = sorted((ledger.begin(run) - at) * 1e3 for run, at in zip(backlog, waited, strict=True))
+        return {"p50": statistics.median(milliseconds), "p99": milliseconds[int(0.99 * (size - 1))]}
+
+    return latency if place.options.get("latency") else throughput
+
+
+def _commit(fleet: Fleet, run: int) -> float:
+    """Have one run executed, after a pause; returns when its commit was answered."""
+    # Not every 50 ms sharp, lest all of them meet the same moment of somebody's polling.
+    time.sleep(_PAUSE * random.uniform(0.8, 1.2))
+    fleet.enqueue([run])
+    return time.monotonic()
 
 
 def _verify(fleet: Fleet, runs: int) -> None:

@@ -1,0 +1,1 @@
+"""What is paid before the first saga: imports, and the start of a worker."""

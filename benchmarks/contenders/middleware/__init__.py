@@ -1,0 +1,1 @@
+"""What a correlation id for each request costs."""

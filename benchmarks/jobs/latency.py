@@ -1,0 +1,61 @@
+"""How soon after a commit a worker calls the first step."""
+
+from __future__ import annotations
+
+from benchmarks.harness.model import Contender, Job, Metric, Target
+
+__all__ = ["JOB"]
+
+_PG = ("postgres",)
+_LATENCY = {"latency": True}
+
+
+def _targets() -> tuple[Target, ...]:
+    found = []
+    for name in ("fastapi-sagaz", "django-sagaz"):
+        for peer, p50, p99 in (("floor", 2, 3), ("procrastinate", 1, 1)):
+            for metric, bound in (("p50", p50), ("p99", p99)):
+                target = f"latency.{name}.{peer}.{metric}"
+                found.append(
+                    Target(target, f"{name} to {peer}, {metric}", (name, metric), (peer, metric), at_most=bound)
+                )
+    return tuple(found)
+
+
+JOB = Job(
+    name="latency",
+    number="2",
+    title="From the commit to the first step",
+    what=(
+        "Twenty starts a second, each in a transaction of its own, while one warm worker waits. From the moment at "
+        "which the commit was answered to the first step's. Ours journals durably that the step begins before it is called."
+    ),
+    contenders=(
+        Contender("floor", "worker.floor", "journal, lease", _PG, _LATENCY),
+        Contender("fastapi-sagaz", "worker.fastapi", needs=_PG, options=_LATENCY),
+        Contender("django-sagaz", "worker.django", needs=_PG, options=_LATENCY),
+        Contender("procrastinate", "worker.procrastinate", "journal steps, compensate", _PG, _LATENCY),
+        Contender(
+            "DBOS", "worker.dbos", "compensate, wake the worker (it polls every 10 ms)", _PG, {**_LATENCY, "poll": 0.01}
+        ),
+        Contender(
+            "Celery, fsync each second",
+            "worker.celery",
+            "journal steps, compensate, keep any state, start with your transaction",
+            ("redis",),
+            {**_LATENCY, "appendfsync": "everysec"},
+        ),
+        Contender(
+            "django-tasks",
+            "worker.django_tasks",
+            "journal steps, compensate, wake the worker (it polls every 10 ms)",
+            _PG,
+            _LATENCY,
+        ),
+    ),
+    metrics=(Metric("p50", "ms", "less", 2), Metric("p99", "ms", "less", 2)),
+    targets=_targets(),
+    size=(150, 40),
+    rounds=(4, 2),
+    baseline="floor",
+)
