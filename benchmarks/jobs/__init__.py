@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks.jobs import imports, inline, latency, middleware, start
+from benchmarks.jobs import growth, imports, inline, latency, middleware, start
 from benchmarks.jobs.worker_throughput import JOB as WORKER_THROUGHPUT
 
 __all__ = ["JOBS"]
@@ -17,6 +17,9 @@ JOBS = (
     *middleware.JOBS,
     inline.MEMORY,
     inline.POSTGRES,
+    growth.TABLES,
+    growth.MEMORY,
+    growth.STEPS,
     imports.WIRING,
     imports.STARTUP,
 )

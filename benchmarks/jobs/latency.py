@@ -28,7 +28,7 @@ JOB = Job(
     title="From the commit to the first step",
     what=(
         "Twenty starts a second, each in a transaction of its own, while one warm worker waits. From the moment at "
-        "which the commit was answered to the first step's. Ours journals durably that the step begins before it is called."
+        "which the commit was answered to the first step's. Ours journal, durably, that it begins before they call it."
     ),
     contenders=(
         Contender("floor", "worker.floor", "journal, lease", _PG, _LATENCY),

@@ -1,0 +1,1 @@
+"""What becomes of speed, memory and bytes as time goes by."""

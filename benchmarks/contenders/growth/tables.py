@@ -1,0 +1,80 @@
+"""A worker on tables that hold what the options say."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+
+from benchmarks.contenders.worker._core import QUIET, empty
+from benchmarks.harness.model import Figures, Measure, Place
+from benchmarks.harness.processes import running
+from benchmarks.ledger import Ledger
+from sagaz_integration_core.settings import Settings
+from sagaz_integration_core.stores.postgres import migrate
+
+_WARM_UP = 1000
+"""Runs that are executed before those that count."""
+
+# Finished over the last two months; each with the journal of its three steps.
+_FINISHED = """
+WITH run AS (
+    INSERT INTO sagaz_run (saga_id, saga_name, status, context, attempt, failures, created_at, updated_at, finished_at,
+        fingerprint)
+    SELECT gen_random_uuid()::text, 'NoopSaga', 'completed', '{"n": 0, "customer": "someone"}', 1, 0, moment, moment,
+        moment, repeat('0', 64)
+    FROM (SELECT now() - n * interval '5 seconds' AS moment FROM generate_series(1, %s) AS n) AS moments
+    RETURNING saga_id, finished_at
+)
+INSERT INTO sagaz_step (saga_id, step, phase, status, result, attempt, started_at, finished_at)
+SELECT saga_id, step, 'do', 'done', '{"result": 1}', 1, finished_at, finished_at
+FROM run CROSS JOIN unnest(ARRAY['reserve', 'charge', 'ship']) AS step
+"""
+_PENDING = """
+INSERT INTO sagaz_run (saga_id, saga_name, status, context, attempt, failures, available_at, created_at, updated_at,
+    fingerprint)
+SELECT gen_random_uuid()::text, 'NoopSaga', 'pending', jsonb_build_object('n', n), 0, 0, moment, moment, moment,
+    repeat('0', 64)
+FROM (SELECT n, now() - interval '1 hour' + n * interval '1 ms' AS moment
+    FROM generate_series(%(first)s::integer, %(last)s::integer - 1) AS n) AS moments
+"""
+
+
+@contextmanager
+def contender(place: Place) -> Iterator[Measure]:
+    """Measure throughput, always of the oldest of what is pending."""
+    _make_tables(place)
+    finished, pending = (place.options[name] // (20 if place.quick else 1) for name in ("finished", "pending"))
+    ledger = Ledger(place.folder / "ledger")
+    command = [sys.executable, "-c", "from fastapi_sagaz.cli import main; main()", "worker"]
+    command += ["benchmarks.programs.fastapi_app:app", "--concurrency", "50"]
+    with psycopg.connect(place.postgres, autocommit=True) as connection:
+        if finished:
+            connection.execute(_FINISHED, [finished])
+            connection.execute("VACUUM ANALYZE")
+
+        def measure(size: int) -> Figures:
+            # The rows of the last turn are finished runs of the next one, where there are to be some.
+            if finished:
+                connection.execute("DELETE FROM sagaz_run WHERE status IN ('pending', 'executing')")
+            else:
+                empty(place.postgres)
+            slots = max(pending, _WARM_UP + size + 100)
+            ledger.clear(slots)
+            connection.execute(_PENDING, {"first": 0, "last": slots})
+            environment = {**QUIET, "SAGAZ_STORAGE_URL": place.postgres, **ledger.environment}
+            counted = range(_WARM_UP, _WARM_UP + size)
+            with running(command, place.folder / "worker.log", environment):
+                ledger.wait(counted, 120)
+            took = max(map(ledger.end, counted)) - min(map(ledger.begin, counted))
+            return {"throughput": size / took}
+
+        yield measure
+
+
+def _make_tables(place: Place) -> None:
+    import asyncio
+
+    asyncio.run(migrate(Settings(storage_url=place.postgres)))

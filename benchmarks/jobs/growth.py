@@ -1,0 +1,93 @@
+"""What becomes of speed, memory and bytes as time goes by."""
+
+from __future__ import annotations
+
+from benchmarks.harness.model import Contender, Job, Metric, Target
+
+__all__ = ["MEMORY", "STEPS", "TABLES"]
+
+_PG = ("postgres",)
+_FULL = "1,000,000 finished and 100,000 pending"
+
+TABLES = Job(
+    name="growth-tables",
+    number="6a",
+    title="Throughput on full tables",
+    what=(
+        "One `fastapi-sagaz worker` of concurrency 50, on tables that hold only what it is to execute, and on tables "
+        "that hold a million runs that have finished, with the journals of their three steps, and a hundred thousand "
+        "that are due. (A quick run has a twentieth of that.)"
+    ),
+    contenders=(
+        Contender("empty tables", "growth.tables", needs=_PG, options={"finished": 0, "pending": 0}),
+        Contender(_FULL, "growth.tables", needs=_PG, options={"finished": 1_000_000, "pending": 100_000}),
+    ),
+    metrics=(Metric("throughput", "runs/s", "more"),),
+    targets=(
+        Target(
+            "growth.tables",
+            "full tables to empty ones",
+            (_FULL, "throughput"),
+            ("empty tables", "throughput"),
+            at_least=0.8,
+        ),
+    ),
+    size=(4000, 1500),
+    rounds=(5, 2),
+    baseline="empty tables",
+)
+
+MEMORY = Job(
+    name="growth-memory",
+    number="6b",
+    title="Memory over a hundred thousand runs",
+    what=(
+        "The resident memory of a process on PostgreSQL: of a worker that executes run after run, and of a FastAPI "
+        "application of which 50 clients at once request runs inline. After a tenth of the runs, and after all of them."
+    ),
+    contenders=(
+        Contender("worker", "growth.memory", needs=_PG, options={"of": "worker"}),
+        Contender("web process", "growth.memory", needs=_PG, options={"of": "web"}),
+    ),
+    metrics=(Metric("after a tenth", "MB", "less", 1), Metric("after all", "MB", "less", 1)),
+    targets=tuple(
+        Target(
+            f"growth.memory.{name.partition(' ')[0]}",
+            f"{name}: all to a tenth",
+            (name, "after all"),
+            (name, "after a tenth"),
+            at_most=1.05,
+        )
+        for name in ("worker", "web process")
+    ),
+    size=(100_000, 5000),
+    rounds=(1, 1),
+    baseline="worker",
+)
+
+STEPS = Job(
+    name="growth-steps",
+    number="6c",
+    title="Bytes written for a saga of many steps",
+    what=(
+        "A saga whose steps add 10 kB each to its context, inline on PostgreSQL: what it writes to the write-ahead "
+        "log, and how long it takes, for each of its steps. With the whole context in each write, bytes would grow "
+        "with the square of the steps; in proportion to the steps, they stay what they are for each."
+    ),
+    contenders=tuple(
+        Contender(f"{steps} steps", "growth.steps", needs=_PG, options={"steps": steps}) for steps in (125, 250, 500)
+    ),
+    metrics=(Metric("written per step", "kB", "less", 1), Metric("time per step", "ms", "less", 2)),
+    targets=(
+        Target(
+            "growth.steps",
+            "written for each of 500 steps to each of 125",
+            ("500 steps", "written per step"),
+            ("125 steps", "written per step"),
+            at_most=1.1,
+        ),
+    ),
+    size=(2, 1),
+    rounds=(3, 1),
+    baseline="125 steps",
+)
