@@ -118,6 +118,7 @@ class OutboxEvent(models.Model):
         indexes = [
             models.Index(fields=["status", "available_at", "id"], name="sagaz_outbox_due"),
             models.Index(fields=["saga_id", "status", "id"], name="sagaz_outbox_saga"),
+            models.Index(fields=["sent_at"], name="sagaz_outbox_sent"),
         ]
 
     def __str__(self) -> str:

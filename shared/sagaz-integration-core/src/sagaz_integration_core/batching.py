@@ -34,6 +34,11 @@ class Batcher(Generic[T, R]):
             self._flusher = asyncio.get_running_loop().create_task(self._flush())
         return future
 
+    async def idle(self) -> None:
+        """Return when everything that was submitted has been committed, or has failed."""
+        while self._flusher is not None:
+            await asyncio.wait([self._flusher])
+
     async def _flush(self) -> None:
         try:
             while self._queue:

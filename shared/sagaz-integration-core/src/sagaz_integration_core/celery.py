@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from celery import signals
 
 from sagaz_integration_core.errors import RunInterrupted, SettingsError
-from sagaz_integration_core.relay import Relay
 from sagaz_integration_core.texts import error_text
 from sagaz_integration_core.working import summary
 
@@ -138,8 +137,8 @@ async def _execute(runtime: SagazRuntime, limit: int, saga_ids: Sequence[str] | 
 async def _sweep(runtime: SagazRuntime) -> Counter[str]:
     """Execute what is due, so many at once as a worker would, and end: Celery waits for its tasks when it stops."""
     await runtime.store.heartbeat(runtime.owner, _HEARTBEAT_SECONDS)
-    if runtime.broker is not None:
-        await Relay(runtime).publish_all()
+    if runtime.relay is not None:
+        await runtime.relay.publish_all()
     limit, until = runtime.settings.concurrency, time.monotonic() + runtime.settings.lease_seconds
     ended = found = await _execute(runtime, limit)
     while found.total() == limit and time.monotonic() < until:

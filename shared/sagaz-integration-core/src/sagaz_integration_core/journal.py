@@ -16,7 +16,7 @@ from sagaz_integration_core.exits import caused_by_exit
 from sagaz_integration_core.logs import log_fields
 from sagaz_integration_core.protocols import ClaimedRun, Phase
 from sagaz_integration_core.steps import CurrentStep, current
-from sagaz_integration_core.texts import error_text
+from sagaz_integration_core.texts import error_text, message_of, message_text
 
 if TYPE_CHECKING:
     from sagaz_integration_core._upstream.engine import Call, Engine, Step
@@ -72,6 +72,15 @@ class Journal:
         if self._task is not None:
             self._task.cancel()
 
+    @property
+    def message(self) -> str:
+        """What the step that made the run roll back said, in whatever attempt it was."""
+        if self.error is not None:
+            return message_text(self.error)
+        failed = (entry for entry in self._entries.in_order() if entry.phase == "do" and entry.error)
+        first = next(failed, None)
+        return message_of(first.error) if first is not None and first.error else self.decision or ""
+
     # What sagaz calls in place of a step.
 
     def _forward(self, step: Step) -> Call:
@@ -103,10 +112,11 @@ class Journal:
             returned = await self._attempt(step, "do", view)
             result = _result(live, view, returned)
             text = codec.encode_result(result, max_bytes=self._runtime.settings.max_context_bytes) if result else None
+            told = self._events.step_done(step.name, returned)
         except Exception as error:
             await self._failed(step, error)
             raise
-        self._entries.done(step.name, "do", text, self._events.step_done(step.name, text))
+        self._entries.done(step.name, "do", text, told)
         return codec.decode(text) if text else None
 
     async def _failed(self, step: Step, error: Exception) -> None:

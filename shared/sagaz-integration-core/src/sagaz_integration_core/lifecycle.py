@@ -9,7 +9,7 @@ import secrets
 import socket
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from concurrent.futures import Executor, Future
-from contextlib import AbstractContextManager, AsyncExitStack, nullcontext
+from contextlib import AbstractContextManager, AsyncExitStack, nullcontext, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sagaz_integration_core import context, logs
@@ -20,6 +20,7 @@ from sagaz_integration_core.leases import LeaseKeeper
 from sagaz_integration_core.processes import current_pid
 from sagaz_integration_core.protocols import ClaimedRun, RunStatus, RunWrite, SagaStore
 from sagaz_integration_core.registry import SagaRegistry
+from sagaz_integration_core.relay import Relay
 from sagaz_integration_core.runs import RunExecution, SagaRun
 from sagaz_integration_core.settings import Settings
 from sagaz_integration_core.step_threads import StepThreads
@@ -38,6 +39,8 @@ __all__ = ["SagazRuntime"]
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+_LAST_EVENTS_SECONDS = 5.0
 
 
 class SagazRuntime:
@@ -126,8 +129,10 @@ class SagazRuntime:
         self._resources: SagazResources = SagazResources(settings, self._given_config, self.store)
         await self._resources.open(stack)
         self.listeners = self._resources.listeners
+        self.relay = Relay(self, self._resources.line) if self._resources.line is not None else None
+        self._write = self.store.write if self.relay is None else self._write_and_tell
         # In memory nothing is gained by collecting writes, and each batch costs turns of the event loop.
-        self._submit = self._write_one if self.store.embedded else Batcher(self.store.write).submit
+        self._submit = self._write_one if self.store.embedded else Batcher(self._write).submit
         self._active: dict[asyncio.Task[SagaRun], RunExecution] = {}
         self._parked: set[RunExecution] = set()
         self._draining = False
@@ -178,6 +183,11 @@ class SagazRuntime:
             await asyncio.wait(self._active)
         if self._worker is not None:
             await self._worker.stopped()
+        if self.relay is not None and self.relay.is_used:
+            # Nobody else may be there to tell of what has just ended.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_LAST_EVENTS_SECONDS):
+                    await self.relay.publish_all()
 
     async def close(self) -> None:
         """Drain what still runs and close everything in reverse; harmless when already closed."""
@@ -215,8 +225,14 @@ class SagazRuntime:
         return self._submit(write)
 
     async def _write_one(self, write: RunWrite) -> bool:
-        [accepted] = await self.store.write([write])
+        [accepted] = await self._write([write])
         return accepted
+
+    async def _write_and_tell(self, writes: Sequence[RunWrite]) -> list[bool]:
+        answers = await self.store.write(writes)
+        if self.relay is not None and any(write.events for write in writes):
+            self.relay.nudge()
+        return answers
 
     def backoff(self, failures: int) -> float:
         """Return how many seconds to wait after so many failures: doubling, bounded, with jitter."""

@@ -203,7 +203,8 @@ class Operator:
 
     async def _carry_out(self, run: RunRecord, action: Action, reason: str, decision: _Decision) -> bool:
         attempt = run.attempt + 1
-        events = EventLog(run.saga_id, run.saga_name, run.correlation_id, enabled=self._publishes)
+        # The decision has an attempt of its own, as a process that executes the run has.
+        events = EventLog(run.saga_id, run.saga_name, run.correlation_id, run.attempt + 1, enabled=self._publishes)
         change = Intervention(
             run.saga_id,
             run.attempt,

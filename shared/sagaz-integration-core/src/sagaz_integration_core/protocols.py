@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, Protocol
 
+from sagaz_integration_core.outbox import EventStore, EventWrite, OutboxRecord
+
 __all__ = [
     "ACTIVE",
     "FINISHED",
@@ -119,16 +121,6 @@ class StepWrite:
     status: StepStatus
     result: str | None = None
     error: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class EventWrite:
-    """One event for the outbox; a second write of the same event_id is ignored."""
-
-    event_id: str
-    topic: str
-    payload: str
-    headers: str = "{}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,22 +239,6 @@ class RunRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class OutboxRecord:
-    """One row of ``sagaz_outbox``: an event that is to be published, was, or was set aside."""
-
-    id: int
-    event_id: str
-    saga_id: str
-    topic: str
-    payload: str
-    headers: str
-    status: Literal["pending", "sent", "dead"]
-    attempts: int
-    error: str | None
-    created_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
 class RunFilter:
     """Which runs to list, newest first; ``before`` is the created_at and saga_id of the last one of the page before."""
 
@@ -283,7 +259,7 @@ class StoreStats:
     live_workers: int
 
 
-class SagaStore(Protocol):
+class SagaStore(EventStore, Protocol):
     """Durable runs: everything the runtime asks of a database.
 
     A store is used from the event loop that opened it. Times are taken from the store's own clock. Every method
@@ -392,15 +368,4 @@ class SagaStore(Protocol):
 
     async def load_audit(self, saga_id: str) -> list[AuditRecord]:
         """Return what people have decided about a run, the oldest first; it is deleted with the run."""
-        ...
-
-    async def due_events(self, limit: int, lease_seconds: float) -> list[OutboxRecord]:
-        """Lease and return events to publish, at most the oldest unsent one of each saga, oldest first.
-
-        A leased event is due again after ``lease_seconds``, unless it is settled before.
-        """
-        ...
-
-    async def settle_events(self, sent: Sequence[int], failed: Sequence[tuple[int, str, float, bool]]) -> None:
-        """Mark events as sent; each failed one (id, error, delay in seconds, dead) gets attempts + 1."""
         ...

@@ -19,7 +19,7 @@ from sagaz_integration_core.events import EventLog
 from sagaz_integration_core.journal import Journal
 from sagaz_integration_core.leases import Lease
 from sagaz_integration_core.protocols import ClaimedRun, EventWrite, RunRecord, RunStatus, StepRecord
-from sagaz_integration_core.texts import error_text
+from sagaz_integration_core.texts import error_text, message_text
 
 if TYPE_CHECKING:
     from sagaz import SagaStatus
@@ -76,7 +76,14 @@ class RunExecution:
         self.run = run
         self._lease = lease
         self._entries = Entries(run, runtime.owner, lease, runtime.write, self.halt, runtime.loop)
-        self._events = EventLog(run.saga_id, run.saga_name, run.correlation_id, enabled=runtime.publishes)
+        self._events = EventLog(
+            run.saga_id,
+            run.saga_name,
+            run.correlation_id,
+            run.attempt,
+            enabled=runtime.publishes,
+            max_bytes=runtime.settings.max_context_bytes,
+        )
         self._journal: Journal | None = None
         self._halted: Exception | None = None
         self.outcome: RunStatus | None = None
@@ -143,7 +150,7 @@ class RunExecution:
             problems.append(f"not rolled back behind the completed pivot {', '.join(engine.passed_pivots)}")
         status: RunStatus = "failed" if problems else "rolled_back"
         text = "; ".join([journal.decision or error_text(error), *problems])
-        await self._finish(status, text, engine.context, self._events.failed(text))
+        await self._finish(status, text, engine.context, self._events.failed(journal.message or message_text(error)))
         error.add_note(f"Saga {self.run.saga_name!r}, run {self.run.saga_id}, ended as {status}.")
         raise error
 

@@ -137,6 +137,7 @@ RULES: Mapping[str, Rule] = {
     "notify": Flag(),
     "pool_size": _whole("connections", 1, 1_000),
     "event_attempts": _whole("attempts", 1, 1_000_000),
+    "keep_sent_seconds": _seconds(0, 31_536_000),
     "dispatch": Choice(("worker", "celery")),
 }
 

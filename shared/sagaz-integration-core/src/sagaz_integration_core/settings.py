@@ -42,6 +42,7 @@ class Settings:
         notify: Whether PostgreSQL wakes the workers at a commit; without, they poll.
         pool_size: How many PostgreSQL connections the runtime opens at most.
         event_attempts: After how many attempts an event is set aside.
+        keep_sent_seconds: How long a sent event is kept, and with it the idempotency key that it was given.
         dispatch: Who is told of a committed start: sagaz's own workers (``worker``) or Celery's (``celery``).
         explicit: Which of these were given rather than left to their defaults.
     """
@@ -69,6 +70,7 @@ class Settings:
     notify: bool = True
     pool_size: int = 10
     event_attempts: int = 20
+    keep_sent_seconds: float = 604_800.0
     dispatch: str = "worker"
     explicit: frozenset[str] = field(default=frozenset(), compare=False)
 

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from sagaz_integration_core.errors import StoreUnavailable
-from sagaz_integration_core.relay import Relay
 from sagaz_integration_core.runs import RunExecution, SagaRun
 from sagaz_integration_core.tasks import cancel_all
 
@@ -49,7 +48,6 @@ class Worker:
         self._stopping = asyncio.Event()
         self._running: dict[asyncio.Task[SagaRun], RunExecution] = {}
         self._task: asyncio.Task[None] | None = None
-        self._relay = Relay(runtime) if runtime.broker is not None else None
         self.ended: Counter[str] = Counter()
 
     @property
@@ -72,15 +70,18 @@ class Worker:
 
     async def run(self) -> None:
         """Work until `stop`, or with ``drain`` until nothing is due."""
-        helpers = [asyncio.create_task(self._beat())]
-        if self._relay is not None and not self._drain:
-            helpers.append(asyncio.create_task(self._relay.run()))
+        beat = asyncio.create_task(self._beat())
+        relay = self._runtime.relay
+        relaying = None if relay is None or self._drain else asyncio.create_task(relay.run())
         try:
             await self._work()
-            if self._relay is not None and self._drain:
-                await self._relay.publish_all()
+            if relay is not None and self._drain:
+                await relay.publish_all()
         finally:
-            await cancel_all(helpers)
+            if relay is not None and relaying is not None:
+                relay.stop()
+                await asyncio.wait([relaying])
+            await cancel_all([beat])
             await self._heartbeat(0)
 
     async def _work(self) -> None:
@@ -128,6 +129,9 @@ class Worker:
             await asyncio.wait([*running, *own], return_when=asyncio.FIRST_COMPLETED)
         finally:
             await cancel_all(own)
+        if idle and self._runtime.relay is not None:
+            # What was committed elsewhere may have events too.
+            self._runtime.relay.nudge()
 
     async def _beat(self) -> None:
         while True:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 from uuid import uuid4
 
+from sagaz_integration_core.outbox import EventOutcome, NewEvent, OutboxRecord
 from sagaz_integration_core.protocols import (
     ClaimedRun,
     EventWrite,
@@ -30,7 +31,9 @@ __all__ = [
     "load",
     "new",
     "new_id",
+    "own",
     "record_end",
+    "settle",
     "step",
     "told",
     "write",
@@ -57,6 +60,14 @@ def step(name: str, status: StepStatus, phase: Phase = "do", **values: Any) -> S
 
 def told(saga_id: str, *event_ids: str) -> tuple[EventWrite, ...]:
     return tuple(EventWrite(f"{saga_id}:{e}", "orders", json.dumps({"event": e}), '{"k": "v"}') for e in event_ids)
+
+
+def own(event_id: str, key: str = "orders-1", topic: str = "orders") -> NewEvent:
+    return NewEvent(event_id, key, topic, json.dumps({"event": event_id}), '{"k": "v"}')
+
+
+async def settle(store: SagaStore, events: Iterable[OutboxRecord], status: Any = "sent", **values: Any) -> None:
+    await store.settle_events([EventOutcome(event.id, status, **values) for event in events])
 
 
 def write(run: ClaimedRun, owner: str = "w1", **values: Any) -> RunWrite:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
-from store_builders import LEASE, claimed, new, record_end, step, told, write
+from datetime import UTC, datetime, timedelta
 
+import pytest
+from store_builders import LEASE, claimed, new, own, record_end, settle, step, told, write
+
+from sagaz_integration_core.outbox import EventFilter
 from sagaz_integration_core.protocols import RunFilter
 from sagaz_integration_core.stores.memory import MemoryStore
 
@@ -39,14 +42,22 @@ async def test_events_of_a_forgotten_run_are_still_sent(small):
     run = await claimed(small)
     await small.write([write(run, events=told(run.saga_id, "e1", "e2"), status="completed")])
     (event,) = await small.due_events(10, LEASE)
-    await small.settle_events([event.id], [])
+    await settle(small, [event])
     for _ in range(3):
         await record_end(small)
     assert run.saga_id not in await listed(small)
     (event,) = await small.due_events(10, LEASE)
     assert event.event_id.endswith("e2")
-    await small.settle_events([event.id], [])
+    await settle(small, [event])
+    assert await small.prune_events(datetime.now(UTC) + timedelta(hours=1), 10) == 1
     assert small._outbox._events == small._outbox._by_saga == small._outbox._by_event_id == {}
+
+
+async def test_the_events_that_were_sent_first_are_forgotten(small):
+    await small.insert_events([own(f"e{n}", key=f"k{n}") for n in range(6)])
+    events = await small.due_events(5, LEASE)
+    await settle(small, events)
+    assert [event.event_id for event in await small.find_events(EventFilter())] == ["e2", "e3", "e4", "e5"]
 
 
 async def test_finished_foreign_rows_count_too(small):

@@ -60,7 +60,7 @@ async def test_times_are_kept_as_text_that_sorts(sqlite_store, tmp_path):
 
 
 async def test_a_claim_and_the_relay_use_their_indexes(sqlite_store, tmp_path):
-    from sagaz_integration_core.stores._sqlite import leases, sql
+    from sagaz_integration_core.stores._sqlite import leases, outbox
 
     def plan(statement, *values):
         return " ".join(row[3] for row in query(tmp_path / "sagaz.db", f"EXPLAIN QUERY PLAN {statement}", *values))
@@ -68,10 +68,13 @@ async def test_a_claim_and_the_relay_use_their_indexes(sqlite_store, tmp_path):
     claim = plan(f"{leases._SELECT_DUE} ORDER BY available_at, rowid LIMIT ?", "2026", 5)
     assert "USING INDEX sagaz_run_due" in claim
     assert "TEMP B-TREE" not in claim
-    relay = plan(sql.DUE_EVENTS, "2026", 5)
+    relay = plan(outbox._DUE, "2026", 5)
     assert "USING INDEX sagaz_outbox_due" in relay
     assert "sagaz_outbox_saga" in relay
     assert "TEMP B-TREE" not in relay
+    prune = plan(outbox._PRUNE, "2026", 5)
+    assert "sagaz_outbox_sent" in prune
+    assert "TEMP B-TREE" not in prune
 
 
 async def test_other_tables_in_the_file_are_left_alone(tmp_path):

@@ -6,7 +6,7 @@ import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from store_builders import LEASE, claim_all, claimed, load, new, new_id, record_end, step, told, write
+from store_builders import LEASE, claim_all, claimed, load, new, new_id, record_end, settle, step, told, write
 
 from sagaz_integration_core.protocols import FOREIGN, RunFilter
 
@@ -121,9 +121,9 @@ async def test_a_deleted_runs_events_are_still_sent(store):
     run = await claimed(store)
     await store.write([write(run, events=told(run.saga_id, "e1", "e2"), status="completed")])
     (first,) = await store.due_events(10, LEASE)
-    await store.settle_events([first.id], [])
+    await settle(store, [first])
     assert await store.delete(run.saga_id) is True
     (second,) = await store.due_events(10, LEASE)
     assert second.event_id.endswith("e2")
-    await store.settle_events([second.id], [])
+    await settle(store, [second])
     assert await store.due_events(10, LEASE) == []

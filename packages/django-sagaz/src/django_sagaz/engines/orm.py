@@ -11,8 +11,9 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from django.db import OperationalError, connections, transaction
 
 from django_sagaz.databases import translated
-from django_sagaz.engines import orm_interventions, orm_journal, orm_outbox, orm_runs, orm_upkeep
+from django_sagaz.engines import orm_interventions, orm_journal, orm_runs, orm_upkeep
 from django_sagaz.engines.identity import read_store_id
+from django_sagaz.engines.orm_events import ORMEvents
 from django_sagaz.runners import Runner, immediately
 from sagaz_integration_core.protocols import (
     AuditRecord,
@@ -20,7 +21,6 @@ from sagaz_integration_core.protocols import (
     Inserted,
     Intervention,
     NewRun,
-    OutboxRecord,
     RunFilter,
     RunRecord,
     RunStatus,
@@ -42,7 +42,7 @@ _DEADLOCKS = (1205, 1213)
 _PAUSES = (0.02, 0.1, 0.5)
 
 
-class ORMStore:
+class ORMStore(ORMEvents):
     """Keeps runs in any database that Django can use; workers poll.
 
     Args:
@@ -176,11 +176,3 @@ class ORMStore:
     async def load_audit(self, saga_id: str) -> list[AuditRecord]:
         """Return what people have decided about a run, the oldest first."""
         return await self._do(orm_interventions.load_audit, saga_id)
-
-    async def due_events(self, limit: int, lease_seconds: float) -> list[OutboxRecord]:
-        """Lease and return events to publish, at most the oldest unsent one of each saga."""
-        return await self._do(orm_outbox.due_events, limit, lease_seconds)
-
-    async def settle_events(self, sent: Sequence[int], failed: Sequence[tuple[int, str, float, bool]]) -> None:
-        """Record which events were sent, and which are to be tried again or set aside."""
-        await self._do(orm_outbox.settle_events, sent, failed)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from django_sagaz.engines.orm_journal import write_event
+from django_sagaz.engines import orm_outbox
 from django_sagaz.engines.orm_rows import Moment, audit_record
 from django_sagaz.models import AuditEntry, Run, Step
+from sagaz_integration_core.outbox import of_run
 from sagaz_integration_core.protocols import FINISHED, FOREIGN, AuditRecord, Intervention
 
 __all__ = ["intervene", "load_audit"]
@@ -38,8 +39,7 @@ def intervene(connection: Any, change: Intervention) -> bool:
         return False
     if change.status == "compensating":
         Step.objects.using(using).filter(saga_id=change.saga_id, phase="undo", status="failed").delete()
-    for event in change.events:
-        write_event(connection, change.saga_id, event, moment)
+    orm_outbox.insert(connection, [of_run(change.saga_id, event) for event in change.events])
     AuditEntry.objects.using(using).create(
         saga_id=change.saga_id,
         action=change.action,

@@ -7,12 +7,14 @@ from typing import Any
 
 from django.db.models import Case, CharField, F, Value, When
 
+from django_sagaz.engines import orm_outbox
 from django_sagaz.engines.orm_rows import Moment, json_text
 from django_sagaz.engines.orm_runs import held
-from django_sagaz.models import OutboxEvent, Step
-from sagaz_integration_core.protocols import FINISHED, EventWrite, RunWrite, StepWrite
+from django_sagaz.models import Step
+from sagaz_integration_core.outbox import of_run
+from sagaz_integration_core.protocols import FINISHED, RunWrite, StepWrite
 
-__all__ = ["write", "write_event"]
+__all__ = ["write"]
 
 
 def write(connection: Any, writes: Sequence[RunWrite]) -> list[bool]:
@@ -30,8 +32,7 @@ def _write(connection: Any, write: RunWrite, moment: Moment) -> bool:
         return False
     for n, step in enumerate(write.steps):
         _write_step(connection, write, step, moment.after(n / 1_000_000))
-    for event in write.events:
-        write_event(connection, write.saga_id, event, moment)
+    orm_outbox.insert(connection, [of_run(write.saga_id, event) for event in write.events])
     return True
 
 
@@ -74,20 +75,3 @@ def _write_step(connection: Any, write: RunWrite, step: StepWrite, at: Any) -> N
     steps = Step.objects.using(connection.alias)
     if not steps.filter(**key).update(**changes):
         steps.create(**key, **{"attempt": write.attempt, **changes})
-
-
-def write_event(connection: Any, saga_id: str, event: EventWrite, moment: Moment) -> None:
-    """Put an event in the outbox, unless it is there."""
-    events = OutboxEvent.objects.using(connection.alias)
-    if not events.filter(event_id=event.event_id).exists():
-        events.create(
-            event_id=event.event_id,
-            saga_id=saga_id,
-            topic=event.topic,
-            payload=json_text(event.payload),
-            headers=json_text(event.headers),
-            status="pending",
-            attempts=0,
-            available_at=moment.now,
-            created_at=moment.now,
-        )

@@ -6,14 +6,15 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import Any
 
+from sagaz_integration_core._upstream.brokers import make_broker
 from sagaz_integration_core._upstream.imports import load_sagaz
 from sagaz_integration_core._upstream.mirror import Mirror
+from sagaz_integration_core._upstream.publishing import BrokerLine
 from sagaz_integration_core._upstream.storage import StoreSagaStorage
 from sagaz_integration_core.errors import SettingsError, StoreUnavailable
 from sagaz_integration_core.protocols import SagaStore
 from sagaz_integration_core.settings import Settings
 from sagaz_integration_core.texts import error_text
-from sagaz_integration_core.urls import BrokerURL, parse_broker_url
 
 __all__ = ["SagazResources", "configured_globally", "settings_for"]
 
@@ -75,14 +76,16 @@ class SagazResources:
         config: The ``SagaConfig`` that ``get_config`` hands out; saves of unmodified sagaz code arrive in a store.
         listeners: What durable runs notify.
         broker: Where events go, not connected yet; None when none is configured.
+        line: The way there, with time limits.
         mirror: Saves the state of runs to the storage of the user's own config as well.
     """
 
     def __init__(self, settings: Settings, config: Any, store: SagaStore) -> None:
         self._given = config
-        self.broker = _broker(settings.broker_url) if settings.broker_url else None
+        self.broker = make_broker(settings.broker_url) if settings.broker_url else None
         if config is not None and config.broker is not None:
             self.broker = config.broker
+        self.line = BrokerLine(self.broker) if self.broker is not None else None
         facade = StoreSagaStorage(store)
         if config is None:
             self.config = load_sagaz().SagaConfig(
@@ -116,8 +119,8 @@ class SagazResources:
             self.mirror = Mirror(self._given.storage)
         if (outbox := self.config._derived_outbox_storage) is not None:
             await _open(outbox, stack)
-        if self.broker is not None:
-            stack.push_async_callback(self.broker.close)
+        if self.line is not None:
+            stack.push_async_callback(self.line.close)
 
 
 def _unopened(manager: Any) -> bool:
@@ -137,34 +140,3 @@ async def _open(resource: Any, stack: AsyncExitStack, *, needed: bool = True) ->
             stack.push_async_callback(resource.close)
     except Exception as error:
         raise StoreUnavailable(f"sagaz's {type(resource).__name__} cannot be opened: {error_text(error)}") from error
-
-
-def _broker(url: str) -> Any:
-    parsed = parse_broker_url(url)
-    from sagaz import MissingDependencyError
-
-    try:
-        return _make_broker(parsed)
-    except (ImportError, MissingDependencyError) as error:
-        raise SettingsError(
-            f'A {parsed.kind} broker is configured, and its client is not installed: pip install "sagaz[{parsed.kind}]"'
-        ) from error
-
-
-def _make_broker(parsed: BrokerURL) -> Any:
-    # Not sagaz's own factory: it refuses rediss:// and amqps://, and prints the password when it does.
-    if parsed.kind == "redis":
-        from sagaz.core.outbox.brokers.redis import RedisBroker, RedisBrokerConfig
-
-        return RedisBroker(RedisBrokerConfig(url=parsed.url))
-    if parsed.kind == "rabbitmq":
-        from sagaz.core.outbox.brokers.rabbitmq import RabbitMQBroker, RabbitMQBrokerConfig
-
-        return RabbitMQBroker(RabbitMQBrokerConfig(url=parsed.url))
-    if parsed.kind == "kafka":
-        from sagaz.core.outbox.brokers.kafka import KafkaBroker, KafkaBrokerConfig
-
-        return KafkaBroker(KafkaBrokerConfig(bootstrap_servers=parsed.url.removeprefix("kafka://").rstrip("/")))
-    from sagaz.core.outbox.brokers.memory import InMemoryBroker
-
-    return InMemoryBroker()

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any
 
+from sagaz_integration_core.outbox import of_run
 from sagaz_integration_core.protocols import (
     ACTIVE,
     FINISHED,
@@ -19,7 +20,6 @@ from sagaz_integration_core.protocols import (
     Inserted,
     Intervention,
     NewRun,
-    OutboxRecord,
     RunFilter,
     RunRecord,
     RunStatus,
@@ -29,6 +29,7 @@ from sagaz_integration_core.protocols import (
 )
 from sagaz_integration_core.stores._foreign import correlation_id_of, taken
 from sagaz_integration_core.stores._memory import changes
+from sagaz_integration_core.stores._memory.events import MemoryEvents
 from sagaz_integration_core.stores._memory.outbox import Outbox
 from sagaz_integration_core.stores._memory.runs import Runs
 from sagaz_integration_core.stores._opened import Opened
@@ -37,12 +38,12 @@ from sagaz_integration_core.stores.wakeup import WakeUp
 __all__ = ["MemoryStore"]
 
 
-class MemoryStore:
+class MemoryStore(MemoryEvents):
     """Keeps runs as long as the process lives; no other process sees them.
 
     Args:
         keep_finished: How many finished runs are kept; beyond it those that ended first are forgotten, and with them
-            their idempotency keys.
+            their idempotency keys. As many sent events are kept.
     """
 
     kind = "memory"
@@ -56,7 +57,7 @@ class MemoryStore:
         self._lock = threading.Lock()
         self._id = uuid.uuid4().hex
         self._runs = Runs()
-        self._outbox = Outbox()
+        self._outbox = Outbox(keep_finished)
         self._workers: dict[str, datetime] = {}
 
     async def open(self) -> None:
@@ -202,7 +203,7 @@ class MemoryStore:
             if intervention.status == "compensating":
                 self._runs.forget_failed_undos(row.saga_id)
             for event in intervention.events:
-                self._outbox.add(row.saga_id, event, moment)
+                self._outbox.add(of_run(row.saga_id, event), moment)
             self._runs.note(changes.audited(intervention, moment))
             self._put(changes.intervened(row, intervention, moment))
         self.wake()
@@ -212,20 +213,6 @@ class MemoryStore:
         """Return what people have decided about a run, the oldest first."""
         with self._use():
             return self._runs.audit(saga_id)
-
-    async def due_events(self, limit: int, lease_seconds: float) -> list[OutboxRecord]:
-        """Lease and return events to publish, at most the oldest unsent one of each saga."""
-        with self._use():
-            return self._outbox.lease(limit, datetime.now(UTC), lease_seconds)
-
-    async def settle_events(self, sent: Sequence[int], failed: Sequence[tuple[int, str, float, bool]]) -> None:
-        """Record which events were sent, and which are to be tried again or set aside."""
-        with self._use():
-            moment = datetime.now(UTC)
-            for id_ in sent:
-                self._outbox.sent(id_, keep=self._outbox.saga_of(id_) in self._runs.rows)
-            for id_, error, delay, dead in failed:
-                self._outbox.failed(id_, error, moment + timedelta(seconds=delay), dead=dead)
 
     def _use(self) -> threading.Lock:
         self._opened.check()
@@ -249,7 +236,7 @@ class MemoryStore:
             old = self._runs.entry(write.saga_id, step.step, step.phase)
             self._runs.enter(changes.entered(old, write, step, moment))
         for event in write.events:
-            self._outbox.add(write.saga_id, event, moment)
+            self._outbox.add(of_run(write.saga_id, event), moment)
         self._put(changes.written(row, write, moment))
         return True
 

@@ -16,7 +16,6 @@ from sagaz_integration_core.protocols import (
     Inserted,
     Intervention,
     NewRun,
-    OutboxRecord,
     RunFilter,
     RunRecord,
     RunStatus,
@@ -26,9 +25,10 @@ from sagaz_integration_core.protocols import (
 )
 from sagaz_integration_core.settings import Settings
 from sagaz_integration_core.stores._foreign import correlation_id_of, taken
-from sagaz_integration_core.stores._postgresql import interventions, journal, leases, outbox, reads, upkeep
+from sagaz_integration_core.stores._postgresql import interventions, journal, leases, reads, upkeep
 from sagaz_integration_core.stores._postgresql.address import read_address
 from sagaz_integration_core.stores._postgresql.connections import Connections
+from sagaz_integration_core.stores._postgresql.events import PostgresEvents
 from sagaz_integration_core.stores._postgresql.join import joining
 from sagaz_integration_core.stores._postgresql.listen import Listener
 from sagaz_integration_core.stores._postgresql.schema import find_tables, migrate_tables
@@ -50,7 +50,7 @@ async def migrate(settings: Settings) -> list[str]:
     return await migrate_tables(read_address(settings.storage_url), settings.schema)
 
 
-class PostgresStore:
+class PostgresStore(PostgresEvents):
     """Keeps runs in PostgreSQL, for any number of processes.
 
     With ``pgbouncer=true`` in the storage URL it works through a transaction pooler: statements are not prepared, and
@@ -191,14 +191,6 @@ class PostgresStore:
     async def load_audit(self, saga_id: str) -> list[AuditRecord]:
         """Return what people have decided about a run, the oldest first."""
         return await interventions.load_audit(self._db, saga_id)
-
-    async def due_events(self, limit: int, lease_seconds: float) -> list[OutboxRecord]:
-        """Lease and return events to publish, at most the oldest unsent one of each saga."""
-        return await outbox.due_events(self._db, limit, lease_seconds)
-
-    async def settle_events(self, sent: Sequence[int], failed: Sequence[tuple[int, str, float, bool]]) -> None:
-        """Record which events were sent, and which are to be tried again or set aside."""
-        await outbox.settle_events(self._db, sent, failed)
 
     @property
     def _listening(self) -> bool:

@@ -13,7 +13,6 @@ from sagaz_integration_core.protocols import (
     Inserted,
     Intervention,
     NewRun,
-    OutboxRecord,
     RunFilter,
     RunRecord,
     RunStatus,
@@ -22,7 +21,8 @@ from sagaz_integration_core.protocols import (
     StoreStats,
 )
 from sagaz_integration_core.stores._foreign import correlation_id_of, taken
-from sagaz_integration_core.stores._sqlite import interventions, journal, leases, outbox, reads, schema, upkeep
+from sagaz_integration_core.stores._sqlite import interventions, journal, leases, reads, schema, upkeep
+from sagaz_integration_core.stores._sqlite.events import SQLiteEvents
 from sagaz_integration_core.stores._sqlite.join import joining
 from sagaz_integration_core.stores._sqlite.thread import ConnectionThread
 from sagaz_integration_core.stores.wakeup import WakeUp
@@ -30,7 +30,7 @@ from sagaz_integration_core.stores.wakeup import WakeUp
 __all__ = ["SQLiteStore"]
 
 
-class SQLiteStore:
+class SQLiteStore(SQLiteEvents):
     """Keeps runs in an SQLite file, which several processes of one machine may share.
 
     Args:
@@ -150,13 +150,3 @@ class SQLiteStore:
     async def load_audit(self, saga_id: str) -> list[AuditRecord]:
         """Return what people have decided about a run, the oldest first."""
         return await self._thread.read(lambda sqlite: interventions.load_audit(sqlite, saga_id))
-
-    async def due_events(self, limit: int, lease_seconds: float) -> list[OutboxRecord]:
-        """Lease and return events to publish, at most the oldest unsent one of each saga."""
-        if not await self._thread.read(outbox.any_event_due):
-            return []
-        return await self._thread.write(lambda sqlite: outbox.due_events(sqlite, limit, lease_seconds))
-
-    async def settle_events(self, sent: Sequence[int], failed: Sequence[tuple[int, str, float, bool]]) -> None:
-        """Record which events were sent, and which are to be tried again or set aside."""
-        await self._thread.write(lambda sqlite: outbox.settle_events(sqlite, sent, failed))

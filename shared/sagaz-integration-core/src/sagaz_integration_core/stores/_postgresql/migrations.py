@@ -107,6 +107,8 @@ _CREATE = (
     "CREATE INDEX sagaz_audit_saga ON {schema}.sagaz_audit (saga_id, id)",
     "CREATE INDEX sagaz_outbox_due ON {schema}.sagaz_outbox (available_at, id) WHERE status = 'pending'",
     "CREATE INDEX sagaz_outbox_saga ON {schema}.sagaz_outbox (saga_id, status, id)",
+    "CREATE INDEX sagaz_outbox_dead ON {schema}.sagaz_outbox (id) WHERE status = 'dead'",
+    "CREATE INDEX sagaz_outbox_sent ON {schema}.sagaz_outbox (sent_at) WHERE sent_at IS NOT NULL",
 )
 
 MIGRATIONS = (Migration(1, "0001_initial", 1, _CREATE),)

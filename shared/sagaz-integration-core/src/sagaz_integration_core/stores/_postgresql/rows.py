@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sagaz_integration_core.protocols import AuditRecord, ClaimedRun, NewRun, OutboxRecord, RunRecord, StepRecord
+from sagaz_integration_core.outbox import OutboxRecord
+from sagaz_integration_core.protocols import AuditRecord, ClaimedRun, NewRun, RunRecord, StepRecord
 from sagaz_integration_core.stores._postgresql.database import Row
 from sagaz_integration_core.stores._postgresql.sql import INSERT_FRESH, INSERT_MANY, INSERT_ONE
 
@@ -64,7 +65,7 @@ def step_record(row: Row) -> StepRecord:
 
 def event_record(row: Row) -> OutboxRecord:
     """Read a row of ``sagaz_outbox``."""
-    return OutboxRecord(*row[:9], *(moment.astimezone(UTC) for moment in row[9:]))
+    return OutboxRecord(*row[:9], *(_utc(moment) for moment in row[9:]))
 
 
 def audit_record(row: Row) -> AuditRecord:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sqlite3
 
 from sagaz_integration_core.protocols import FINISHED, AuditRecord, Intervention
+from sagaz_integration_core.stores._sqlite.outbox import INSERT_EVENT
 from sagaz_integration_core.stores._sqlite.rows import audit_record, now, stamp
-from sagaz_integration_core.stores._sqlite.sql import INSERT_EVENT
 
 __all__ = ["intervene", "load_audit"]
 

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from sagaz_integration_core.protocols import FINISHED, RunWrite
+from sagaz_integration_core.stores._sqlite.outbox import INSERT_EVENT
 from sagaz_integration_core.stores._sqlite.rows import after, now, stamp, step_row
 from sagaz_integration_core.stores._sqlite.sql import (
     FENCE,
     FINISH,
-    INSERT_EVENT,
     RELEASE,
     SET_STATUS,
     UPSERT_STEP,

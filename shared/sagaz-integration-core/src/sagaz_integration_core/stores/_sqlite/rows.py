@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from sagaz_integration_core.outbox import OutboxRecord
 from sagaz_integration_core.protocols import (
     AuditRecord,
     NewRun,
-    OutboxRecord,
     RunRecord,
     RunWrite,
     StepRecord,
@@ -91,7 +91,7 @@ def step_record(row: Row) -> StepRecord:
 
 def event_record(row: Row) -> OutboxRecord:
     """Read a row of ``sagaz_outbox``."""
-    return OutboxRecord(*_with_times(row, 9, 10))
+    return OutboxRecord(*_with_times(row, 9, 12))
 
 
 def audit_record(row: Row) -> AuditRecord:

@@ -10,20 +10,13 @@ __all__ = [
     "DELETE_SENT",
     "DELETE_STEPS",
     "DUE",
-    "DUE_EVENTS",
-    "FAIL_EVENT",
     "FENCE",
     "FINISH",
-    "INSERT_EVENT",
     "INSERT_RUN",
-    "LEASE_EVENT",
-    "OUTBOX_COLUMNS",
     "RELEASE",
     "RENEW",
     "RUN_COLUMNS",
     "SAVE_FOREIGN",
-    "SEND_EVENT",
-    "SEND_ORPHAN",
     "SET_STATUS",
     "STEPS_OF",
     "STEP_COLUMNS",
@@ -88,6 +81,8 @@ CREATE = (
     """,
     "CREATE INDEX IF NOT EXISTS sagaz_outbox_due ON sagaz_outbox (available_at) WHERE status = 'pending'",
     "CREATE INDEX IF NOT EXISTS sagaz_outbox_saga ON sagaz_outbox (saga_id, status, id)",
+    "CREATE INDEX IF NOT EXISTS sagaz_outbox_dead ON sagaz_outbox (id) WHERE status = 'dead'",
+    "CREATE INDEX IF NOT EXISTS sagaz_outbox_sent ON sagaz_outbox (sent_at) WHERE sent_at IS NOT NULL",
     """
     CREATE TABLE IF NOT EXISTS sagaz_audit (
         id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -109,7 +104,6 @@ RUN_COLUMNS = (
     "available_at, created_at, updated_at, finished_at, fingerprint"
 )
 STEP_COLUMNS = "saga_id, step, phase, status, result, error, attempt, started_at, finished_at"
-OUTBOX_COLUMNS = "id, event_id, saga_id, topic, payload, headers, status, attempts, error, created_at"
 
 _ACTIVE = "status IN ('pending', 'executing', 'compensating')"
 _HELD = f"saga_id = :saga_id AND lease_owner = :owner AND attempt = :attempt AND {_ACTIVE}"
@@ -170,12 +164,6 @@ STEPS_OF = f"""
     ORDER BY coalesce(started_at, finished_at), rowid
 """  # noqa: S608
 
-INSERT_EVENT = """
-    INSERT INTO sagaz_outbox (event_id, saga_id, topic, payload, headers, status, available_at, created_at)
-    VALUES (?, ?, ?, ?, ?, 'pending', ?, ?)
-    ON CONFLICT (event_id) DO NOTHING
-"""
-
 SAVE_FOREIGN = f"""
     INSERT INTO sagaz_run ({RUN_COLUMNS})
     VALUES (:saga_id, :saga_name, :status, :context, NULL, :correlation_id, 0, 0, NULL, NULL, NULL, :now, :now,
@@ -193,20 +181,3 @@ DELETE_RUN = """
 DELETE_STEPS = "DELETE FROM sagaz_step WHERE saga_id = ?"
 DELETE_AUDIT = "DELETE FROM sagaz_audit WHERE saga_id = ?"
 DELETE_SENT = "DELETE FROM sagaz_outbox WHERE saga_id = ? AND status = 'sent'"
-
-DUE_EVENTS = f"""
-    SELECT {OUTBOX_COLUMNS} FROM sagaz_outbox AS event
-    WHERE status = 'pending' AND available_at <= ? AND NOT EXISTS (
-        SELECT 1 FROM sagaz_outbox AS older
-        WHERE older.saga_id = event.saga_id AND older.status = 'pending' AND older.id < event.id
-    )
-    ORDER BY available_at, id LIMIT ?
-"""  # noqa: S608
-LEASE_EVENT = "UPDATE sagaz_outbox SET attempts = ?, available_at = ? WHERE id = ?"
-SEND_EVENT = "UPDATE sagaz_outbox SET status = 'sent', error = NULL, available_at = NULL, sent_at = ? WHERE id = ?"
-# An event that was sent after its run had been deleted has nothing to be kept for.
-SEND_ORPHAN = """
-    DELETE FROM sagaz_outbox
-    WHERE id = ? AND NOT EXISTS (SELECT 1 FROM sagaz_run WHERE sagaz_run.saga_id = sagaz_outbox.saga_id)
-"""
-FAIL_EVENT = "UPDATE sagaz_outbox SET status = ?, error = ?, available_at = ? WHERE id = ? AND status = 'pending'"
