@@ -34,7 +34,7 @@ if _url.scheme == "postgresql":
 else:
     _database = {
         "ENGINE": "django.db.backends.sqlite3",
-        "NAME": _place.removeprefix("sqlite:///") or ":memory:",
+        "NAME": _url.path[1:] or ":memory:",
         # As Django's documentation has it for production: writers wait for each other, and a commit is one write.
         "OPTIONS": {
             "timeout": 20,
