@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -18,7 +19,16 @@ def anyio_backend():
     return "asyncio"
 
 
+KINDS = ["memory", "sqlite", "postgres", *(["pgbouncer"] if "SAGAZ_TEST_PGBOUNCER" in os.environ else [])]
+
+
 def _url(request, tmp_path):
+    if request.param == "pgbouncer":
+        from pooler import pooled
+
+        url = pooled(request.getfixturevalue("postgres_url"))
+        request.addfinalizer(lambda: url.__exit__(None, None, None))
+        return url.__enter__()
     if request.param == "postgres":
         return request.getfixturevalue("postgres_url")
     return "memory://" if request.param == "memory" else f"sqlite:///{tmp_path / 'sagaz.db'}"
@@ -28,12 +38,12 @@ def _settings(url):
     return Settings(storage_url=url, migrate=True, poll_seconds=0.05, backoff_seconds=0.01, drain_seconds=5)
 
 
-@pytest.fixture(params=["memory", "sqlite", "postgres"])
+@pytest.fixture(params=KINDS)
 def settings(request, tmp_path):
     return _settings(_url(request, tmp_path))
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+@pytest.fixture(params=KINDS[1:])
 def shared_settings(request, tmp_path):
     """Of stores that more than one process, or runtime, can see."""
     return _settings(_url(request, tmp_path))

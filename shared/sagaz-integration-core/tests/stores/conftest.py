@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
@@ -38,6 +39,19 @@ STORES: dict[str, Callable[[Path, pytest.FixtureRequest], AbstractAsyncContextMa
     "sqlite": lambda path, request: opened(SQLiteStore(path / "sagaz.db")),
     "postgres": lambda path, request: opened_postgres(request.getfixturevalue("shared_postgres_url")),
 }
+
+
+if "SAGAZ_TEST_PGBOUNCER" in os.environ:
+    STORES["pgbouncer"] = lambda path, request: opened_postgres(request.getfixturevalue("pooled_postgres_url"))
+
+
+@pytest.fixture(scope="session")
+def pooled_postgres_url(shared_postgres_url: str) -> Iterator[str]:
+    """The same database, through a pooler."""
+    from pooler import pooled
+
+    with pooled(shared_postgres_url) as url:
+        yield url
 
 
 @pytest.fixture
