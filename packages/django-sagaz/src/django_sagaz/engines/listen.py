@@ -87,17 +87,23 @@ class Listener:
             loop.remove_reader(descriptor)
 
     def _connect(self) -> tuple[Any, bool]:
-        # Not one of this thread's connections: it does nothing else than listen.
+        # Not one of this thread's connections, and none of a pool's: it does nothing else than listen.
         connection = connections.create_connection(self._alias)
+        options = {name: value for name, value in connection.settings_dict["OPTIONS"].items() if name != "pool"}
+        connection.settings_dict = {**connection.settings_dict, "OPTIONS": options}
         connection.inc_thread_sharing()
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT quote_ident('sagaz_' || current_schema())")
-            [channel] = cursor.fetchone()
-            cursor.execute(f"LISTEN {channel}")
-        # Not on the same connection, on which the answer might come together with a notification, and hide it.
-        with connections[self._alias].cursor() as cursor:
-            cursor.execute(self._any_due)
-            return connection, cursor.fetchone() is not None
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT quote_ident('sagaz_' || current_schema())")
+                [channel] = cursor.fetchone()
+                cursor.execute(f"LISTEN {channel}")
+            # Not on the same connection, on which the answer might come together with a notification, and hide it.
+            with connections[self._alias].cursor() as cursor:
+                cursor.execute(self._any_due)
+                return connection, cursor.fetchone() is not None
+        except BaseException:
+            connection.close()
+            raise
 
 
 def _received(connection: Any) -> bool:

@@ -100,14 +100,13 @@ async def write(db: Database, writes: Sequence[RunWrite]) -> list[bool]:
 
 
 async def _commit(db: Database, tenures: Sequence[_Tenure]) -> set[_Tenure | None]:
-    rows = [tenure.row(n) for n, tenure in enumerate(tenures)]
-    values = [json.dumps(rows, ensure_ascii=False)]
+    given = json.dumps([tenure.row(n) for n, tenure in enumerate(tenures)], ensure_ascii=False)
     try:
-        accepted = await db.execute_once(WRITE, values)
+        accepted = await db.execute_once(WRITE, (given, len(tenures)))
     except ConnectionLost:
         # Written twice, the same entries replace themselves. Only what gave its lease back, if that was committed, is
         # fenced out now, and has to be recognised.
         await db.mend()
-        accepted = await db.execute_once(WRITE, values)
-        accepted += await db.execute(SETTLED, values)
+        accepted = await db.execute_once(WRITE, (given, len(tenures)))
+        accepted += await db.execute(SETTLED, (given,))
     return {tenures[row[0]] for row in accepted}

@@ -99,12 +99,16 @@ RETURNING run.saga_id
 
 # The rows are locked first, in the order given (which is that of the ids, so that no two batches wait for each other):
 # a claim that comes later waits for this commit, and one that came before is seen when the lock is obtained. LATERAL
-# makes it one look-up by key for each. A run that only journals is locked and not rewritten.
+# makes it one look-up by key for each. A run that only journals is locked and not rewritten. The limit is the number
+# of the rows: the planner takes a hundred for granted, for which it would rather read a table of some size whole.
 WRITE = """
 WITH held AS MATERIALIZED (
-    SELECT given.* FROM json_to_recordset(%s::text::json) AS given
-        (n integer, saga_id text, owner text, attempt integer, status text, finished boolean, error text,
-         delay double precision, failed integer, steps json, events json)
+    SELECT given.* FROM (
+        SELECT * FROM json_to_recordset(%s::text::json) AS rows
+            (n integer, saga_id text, owner text, attempt integer, status text, finished boolean, error text,
+             delay double precision, failed integer, steps json, events json)
+        LIMIT %s
+    ) AS given
     CROSS JOIN LATERAL (
         SELECT FROM {schema}.sagaz_run AS run
         WHERE run.saga_id = given.saga_id AND run.attempt = given.attempt AND run.lease_owner = given.owner
