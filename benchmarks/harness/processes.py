@@ -9,10 +9,16 @@ import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-__all__ = ["ROOT", "running", "stop"]
+__all__ = ["ROOT", "running", "stop", "surroundings"]
 
 ROOT = Path(__file__).resolve().parents[2]
 """The repository, from where every process is started."""
+
+
+def surroundings() -> dict[str, str]:
+    """Return the environment that all processes are started in: this one's, without what would slow Python down."""
+    slow = ("PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED", "PYTHONASYNCIODEBUG", "PYTHONDEVMODE")
+    return {**{name: value for name, value in os.environ.items() if name not in slow}, "PYTHONHASHSEED": "0"}
 
 
 @contextlib.contextmanager
@@ -28,7 +34,7 @@ def running(
         process = subprocess.Popen(
             command,
             cwd=ROOT,
-            env={**os.environ, "PYTHONHASHSEED": "0", **(environment or {})},
+            env={**surroundings(), **(environment or {})},
             stdin=subprocess.PIPE if pipes else subprocess.DEVNULL,
             stdout=subprocess.PIPE if pipes else output,
             stderr=output,

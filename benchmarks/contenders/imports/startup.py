@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import statistics
 import subprocess
 import sys
@@ -12,7 +11,7 @@ from contextlib import contextmanager
 
 from benchmarks.contenders._django import django_environment, set_up
 from benchmarks.harness.model import Figures, Measure, Place
-from benchmarks.harness.processes import ROOT, running
+from benchmarks.harness.processes import ROOT, running, surroundings
 
 _PYTHON = sys.executable
 _FASTAPI = "from fastapi_sagaz.cli import main; main()"
@@ -40,7 +39,7 @@ def contender(place: Place) -> Iterator[Measure]:
     if name == "django":
         set_up(environment)
     elif not name.startswith("floor"):
-        migrated = {**os.environ, **environment}
+        migrated = {**surroundings(), **environment}
         command = [_PYTHON, "-c", _FASTAPI, "migrate", "benchmarks.programs.fastapi_app:app"]
         subprocess.run(command, cwd=ROOT, env=migrated, check=True)
 

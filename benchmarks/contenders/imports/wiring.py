@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import statistics
 import subprocess
 import sys
@@ -11,7 +10,7 @@ from contextlib import contextmanager
 
 from benchmarks.contenders._django import django_environment
 from benchmarks.harness.model import Figures, Measure, Place
-from benchmarks.harness.processes import ROOT
+from benchmarks.harness.processes import ROOT, surroundings
 
 # Imports framework and plugin, and wires; each in one line.
 _CODE = {
@@ -51,7 +50,7 @@ def contender(place: Place) -> Iterator[Measure]:
 
     def once() -> tuple[float, ...]:
         command = [sys.executable, "-c", code]
-        done = subprocess.run(command, cwd=ROOT, env={**os.environ, **environment}, capture_output=True, check=True)
+        done = subprocess.run(command, cwd=ROOT, env={**surroundings(), **environment}, capture_output=True, check=True)
         return tuple(map(float, done.stdout.split()))
 
     def measure(size: int) -> Figures:
