@@ -1,4 +1,7 @@
-"""What ``manage.py check`` says about sagas; the ids are stable, so that they can be silenced."""
+"""What ``manage.py check`` says about sagas; the ids are stable, so that they can be silenced.
+
+A project is set up in every process, and checked in few: what only a check needs is imported there.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,6 @@ from django.core import checks
 from django.core.checks import CheckMessage, Error, Tags, register
 from django.db import connections, router
 
-from django_sagaz.project import current_project, given_settings, read_settings
 from sagaz_integration_core.errors import SagazError
 
 __all__ = ["register_all"]
@@ -30,6 +32,8 @@ def register_all() -> None:
 
 def check_settings(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     """E001: a setting is wrong. E002: psycopg 3 is missing. E005: there is no Celery application."""
+    from django_sagaz.project import given_settings, read_settings
+
     try:
         values, alias = read_settings(given_settings())
     except SagazError as error:
@@ -60,6 +64,8 @@ def _check_psycopg(connection: Any) -> list[CheckMessage]:
 
 def check_sagas(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     """E003: a saga cannot be run as it is written. W001: there is none."""
+    from django_sagaz.project import current_project
+
     try:
         registry = current_project().registry
     except SagazError as error:
@@ -85,6 +91,8 @@ def check_middleware(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
 
 def check_database(app_configs: Any, databases: Sequence[str] | None = None, **kwargs: Any) -> list[CheckMessage]:
     """E004: a router keeps the tables out of the database that is to have them."""
+    from django_sagaz.project import current_project
+
     try:
         alias = current_project().alias
     except SagazError:
@@ -100,6 +108,8 @@ def check_database(app_configs: Any, databases: Sequence[str] | None = None, **k
 
 def check_deployment(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     """W003: memory. W004: debugging. W005: leases as short as in a demonstration."""
+    from django_sagaz.project import given_settings, read_settings
+
     try:
         values, alias = read_settings(given_settings())
     except SagazError:

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.http import HttpRequest, StreamingHttpResponse
+from django.http.request import HttpHeaders
 from django.http.response import HttpResponseBase
 
 from django_sagaz.project import given_settings, read_settings
@@ -33,6 +34,8 @@ class SagaContextMiddleware:
         self._get_response = get_response
         settings, _ = read_settings(given_settings())
         self._header = settings.header_name
+        # request.headers would sort out all of them.
+        self._key = HttpHeaders.to_wsgi_name(self._header)
         self._is_async = iscoroutinefunction(get_response)
         if self._is_async:
             markcoroutinefunction(self)
@@ -57,7 +60,7 @@ class SagaContextMiddleware:
             unbind(binding)
 
     def _bind(self, request: HttpRequest) -> Binding:
-        return bind(accept(request.headers.get(self._header)), propagate=self.propagate_to_context)
+        return bind(accept(request.META.get(self._key)), propagate=self.propagate_to_context)
 
     def _sent_back(self, response: HttpResponseBase, context: BoundContext) -> HttpResponseBase:
         response.headers[self._header] = context.correlation_id

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import itertools
 import logging
+import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar, Token
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from uuid import uuid4
 
 from sagaz_integration_core._upstream.context import (
     SagaContextToken,
@@ -76,7 +76,7 @@ def accept(value: str | bytes | None) -> str:
             the value: 1 to 128 characters out of letters, digits and ``. _ ~ : / + = @ -`` are.
     """
     if value is None:
-        return str(uuid4())
+        return _random()
     text = value.decode("latin-1") if isinstance(value, bytes) else value
     return text if _is_safe(text) else _replacement()
 
@@ -144,8 +144,15 @@ def enable_bridge() -> None:
     connect_saga_context()
 
 
+def _random() -> str:
+    """Return a random UUID (version 4 of RFC 9562), as ``str(uuid4())`` does; here without an object in between."""
+    digits = os.urandom(16).hex()
+    variant = "89ab"[int(digits[16], 16) % 4]
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
+
+
 def _replacement() -> str:
-    fresh = str(uuid4())
+    fresh = _random()
     _logger.warning(
         "A request's correlation id was replaced by %s: expected 1 to 128 characters out of A-Z a-z 0-9 . _ ~ : / + = "
         "@ - in the header (number %d since this process started)",
