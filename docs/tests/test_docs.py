@@ -213,7 +213,7 @@ def test_the_reference_has_every_setting_with_its_default() -> None:
 
 
 def as_shown(default: object) -> str:
-    if default is None:
+    if default is None or default == ():
         return "none"
     if isinstance(default, bool):
         return str(default).lower()

@@ -13,7 +13,9 @@ from pathlib import Path
 import django
 import pytest
 from django.conf import settings as django_settings
+from django.contrib.contenttypes.management import create_contenttypes
 from django.db import connections
+from django.db.models.signals import post_migrate
 
 HERE = Path(__file__).parent
 CORE_TESTS = HERE.parents[2] / "shared/sagaz-integration-core/tests"
@@ -38,6 +40,9 @@ def pytest_configure(config):
     # Not by DJANGO_SETTINGS_MODULE, which the workers of xdist would inherit, and not find.
     django_settings.configure(**{name: value for name, value in vars(settings).items() if name.isupper()})
     django.setup()
+    # After each test that commits, Django would make them anew, for every model; see the fixtures of the admin's tests.
+    post_migrate.disconnect(create_contenttypes)
+    post_migrate.disconnect(dispatch_uid="django.contrib.auth.management.create_permissions")
 
 
 def pytest_unconfigure(config):

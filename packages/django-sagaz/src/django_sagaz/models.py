@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.db import models
+from django.utils.translation import gettext_lazy as _
 
 from django_sagaz.fields import ExactCharField
 
@@ -15,12 +16,12 @@ class Run(models.Model):
     class Status(models.TextChoices):
         """sagaz's ``SagaStatus``; ``failed`` means that a person is needed."""
 
-        PENDING = "pending"
-        EXECUTING = "executing"
-        COMPENSATING = "compensating"
-        COMPLETED = "completed"
-        ROLLED_BACK = "rolled_back"
-        FAILED = "failed"
+        PENDING = "pending", _("pending")
+        EXECUTING = "executing", _("executing")
+        COMPENSATING = "compensating", _("compensating")
+        COMPLETED = "completed", _("completed")
+        ROLLED_BACK = "rolled_back", _("rolled back")
+        FAILED = "failed", _("failed")
 
     saga_id = ExactCharField(max_length=255, primary_key=True)
     saga_name = models.CharField(max_length=200)
@@ -41,6 +42,15 @@ class Run(models.Model):
 
     class Meta:
         db_table = "sagaz_run"
+        verbose_name = _("run")
+        verbose_name_plural = _("runs")
+        # Nobody adds, edits or deletes one by hand.
+        default_permissions = ("view",)
+        permissions = [
+            ("retry_run", "Can retry run"),
+            ("cancel_run", "Can cancel run"),
+            ("resolve_run", "Can resolve run"),
+        ]
         # No conditions: MySQL has no partial indexes, and Django would warn of them at each migrate.
         indexes = [
             models.Index(fields=["available_at"], name="sagaz_run_due"),
@@ -60,16 +70,16 @@ class Step(models.Model):
     class Phase(models.TextChoices):
         """The step itself, or its compensation."""
 
-        DO = "do"
-        UNDO = "undo"
+        DO = "do", _("step")
+        UNDO = "undo", _("compensation")
 
     class Status(models.TextChoices):
         """``in_doubt``: it ended without telling whether its effect took place."""
 
-        STARTED = "started"
-        DONE = "done"
-        FAILED = "failed"
-        IN_DOUBT = "in_doubt"
+        STARTED = "started", _("started")
+        DONE = "done", _("done")
+        FAILED = "failed", _("failed")
+        IN_DOUBT = "in_doubt", _("in doubt")
 
     pk = models.CompositePrimaryKey("saga_id", "step", "phase")
     # No foreign key: each insert would lock and check a row that its writer has locked.
@@ -85,6 +95,7 @@ class Step(models.Model):
 
     class Meta:
         db_table = "sagaz_step"
+        default_permissions = ()
 
     def __str__(self) -> str:
         return f"{self.step} ({self.phase}) of {self.saga_id}"
@@ -96,9 +107,9 @@ class OutboxEvent(models.Model):
     class Status(models.TextChoices):
         """``dead``: the broker refused it too often."""
 
-        PENDING = "pending"
-        SENT = "sent"
-        DEAD = "dead"
+        PENDING = "pending", _("pending")
+        SENT = "sent", _("sent")
+        DEAD = "dead", _("set aside")
 
     id = models.BigAutoField(primary_key=True)
     event_id = ExactCharField(max_length=255, unique=True)
@@ -115,6 +126,9 @@ class OutboxEvent(models.Model):
 
     class Meta:
         db_table = "sagaz_outbox"
+        verbose_name = _("event")
+        verbose_name_plural = _("events")
+        default_permissions = ("view",)
         indexes = [
             models.Index(fields=["status", "available_at", "id"], name="sagaz_outbox_due"),
             models.Index(fields=["saga_id", "status", "id"], name="sagaz_outbox_saga"),
@@ -139,6 +153,7 @@ class AuditEntry(models.Model):
 
     class Meta:
         db_table = "sagaz_audit"
+        default_permissions = ()
         indexes = [models.Index(fields=["saga_id", "id"], name="sagaz_audit_saga")]
 
     def __str__(self) -> str:
@@ -153,6 +168,7 @@ class StoreInfo(models.Model):
 
     class Meta:
         db_table = "sagaz_meta"
+        default_permissions = ()
 
     def __str__(self) -> str:
         return self.key

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Coroutine
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
@@ -18,9 +18,10 @@ from sagaz_integration_core.protocols import RunStatus, SagaStore
 __all__ = ["DecisionCommand", "OperatorCommand", "Work", "operate"]
 
 Work = Callable[[Operator, SagaStore], Coroutine[Any, Any, Said]]
+T = TypeVar("T")
 
 
-def operate(project: Project, work: Work, actor: str) -> Said:
+def operate(project: Project, work: Callable[[Operator, SagaStore], Coroutine[Any, Any, T]], actor: str) -> T:
     """Have a person decide something about the runs of a project.
 
     Raises:

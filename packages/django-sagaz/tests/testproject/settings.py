@@ -11,8 +11,33 @@ ROOT_URLCONF = "testproject.urls"
 USE_TZ = True
 ALLOWED_HOSTS = ["127.0.0.1", "testserver"]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+STATIC_URL = "static/"
+# Hashing what protects nothing would take the tests' time.
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 INSTALLED_APPS = ["django.contrib.contenttypes", "django_sagaz", "testproject.shop"]
 MIDDLEWARE = ["django_sagaz.middleware.SagaContextMiddleware"]
+TEMPLATES = []
+
+# The admin is optional: with this variable, the project does without it.
+if "TESTPROJECT_PLAIN" not in os.environ:
+    _contrib = ("admin", "auth", "messages", "sessions", "staticfiles")
+    # Their tables are made at once, as they are now.
+    MIGRATION_MODULES = dict.fromkeys(("contenttypes", *_contrib))
+    INSTALLED_APPS += [f"django.contrib.{name}" for name in _contrib]
+    MIDDLEWARE += [
+        "django.contrib.sessions.middleware.SessionMiddleware",
+        "django.contrib.auth.middleware.AuthenticationMiddleware",
+        "django.contrib.messages.middleware.MessageMiddleware",
+    ]
+    _context = ("template.context_processors.request", "contrib.auth.context_processors.auth")
+    _context += ("contrib.messages.context_processors.messages",)
+    TEMPLATES = [
+        {
+            "BACKEND": "django.template.backends.django.DjangoTemplates",
+            "APP_DIRS": True,
+            "OPTIONS": {"context_processors": [f"django.{name}" for name in _context]},
+        }
+    ]
 
 _pg = urlsplit(os.environ.get("TESTPROJECT_PG", "postgresql://postgres@/postgres"))
 

@@ -2,6 +2,7 @@
 
 import json
 
+from django.apps import apps
 from django.db import transaction
 from django.http import JsonResponse, StreamingHttpResponse
 from django.urls import path
@@ -60,3 +61,8 @@ urlpatterns = [
     path("boom_async", boom_async),
     path("stream", stream),
 ]
+
+if apps.is_installed("django.contrib.admin"):
+    from django.contrib import admin
+
+    urlpatterns.append(path("admin/", admin.site.urls))

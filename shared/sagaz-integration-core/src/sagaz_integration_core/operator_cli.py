@@ -99,7 +99,11 @@ def _show(reach: Callable[..., Said]) -> click.Command:
     @click.option("--context", "values", is_flag=True, help="With its context and results; secrets are masked.")
     @format_option
     def command(saga_id: str, values: bool, output: Any, **target: Any) -> None:
-        _print(reach(lambda runtime: show_run(_operator(runtime), saga_id, output, values=values), **target))
+        async def work(runtime: SagazRuntime) -> Said:
+            redact_keys = runtime.settings.redact_keys
+            return await show_run(_operator(runtime), saga_id, output, values=values, redact_keys=redact_keys)
+
+        _print(reach(work, **target))
 
     return command
 

@@ -14,6 +14,7 @@ from typing import Literal
 from sagaz_integration_core.errors import SettingsError
 from sagaz_integration_core.operating import Operator, Outcome, Settlement
 from sagaz_integration_core.protocols import RunFilter, RunRecord, RunStatus, SagaStore
+from sagaz_integration_core.redaction import secret_keys
 from sagaz_integration_core.run_texts import (
     outcomes_json,
     outcomes_text,
@@ -111,14 +112,21 @@ async def list_runs(store: SagaStore, query: RunFilter, output: Format) -> Said:
     return Said(runs_json(runs) if output == "json" else runs_text(runs))
 
 
-async def show_run(operator: Operator, saga_id: str, output: Format, *, values: bool) -> Said:
+async def show_run(
+    operator: Operator, saga_id: str, output: Format, *, values: bool, redact_keys: Sequence[str] = ()
+) -> Said:
     """Show one run.
+
+    Args:
+        values: Whether to show its context and the results of its steps, without their secrets.
+        redact_keys: The setting of that name.
 
     Raises:
         RunNotFound: There is none with this saga_id.
     """
     report = await operator.show(saga_id)
-    return Said(report_json(report, values=values) if output == "json" else report_text(report, values=values))
+    render = report_json if output == "json" else report_text
+    return Said(render(report, values=values, is_secret=secret_keys(redact_keys)))
 
 
 async def decide_runs(

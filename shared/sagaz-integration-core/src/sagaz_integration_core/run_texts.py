@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
 from sagaz_integration_core.operating import Outcome, RunReport
 from sagaz_integration_core.protocols import AuditRecord, RunRecord, StepRecord
-from sagaz_integration_core.redaction import masked_json
+from sagaz_integration_core.redaction import looks_secret, masked_json
 
 __all__ = ["outcomes_json", "outcomes_text", "report_json", "report_text", "runs_json", "runs_text"]
+
+IsSecret = Callable[[str], bool]
 
 
 def runs_text(runs: Sequence[RunRecord]) -> str:
@@ -30,11 +32,12 @@ def _line(run: RunRecord) -> str:
     return f"{line}: {run.error}" if run.error else line
 
 
-def report_text(report: RunReport, *, values: bool) -> str:
+def report_text(report: RunReport, *, values: bool, is_secret: IsSecret = looks_secret) -> str:
     """Render all that is known of one run.
 
     Args:
-        values: Whether to show the context and the results of steps; what looks like a secret is masked even so.
+        values: Whether to show the context and the results of steps.
+        is_secret: Tells by its key which of those values is masked even so.
     """
     run = report.run
     facts = [
@@ -51,21 +54,21 @@ def report_text(report: RunReport, *, values: bool) -> str:
         ("lease", f"{run.lease_owner} until {_time(run.lease_expires_at)}" if run.lease_owner else "none"),
     ]
     if values:
-        facts.append(("context", masked_json(run.context)))
+        facts.append(("context", masked_json(run.context, is_secret)))
     lines = [f"{name:<12} {value}" for name, value in facts]
     lines += ["", "steps" if report.steps else "steps        none"]
-    lines += [line for step in report.steps for line in _step(step, values)]
+    lines += [line for step in report.steps for line in _step(step, values, is_secret)]
     if report.audit:
         lines += ["", "audit", *map(_note, report.audit)]
     return "\n".join(lines)
 
 
-def _step(step: StepRecord, values: bool) -> list[str]:
+def _step(step: StepRecord, values: bool, is_secret: IsSecret) -> list[str]:
     name = step.step if step.phase == "do" else f"{step.step} (compensation)"
     head = f"  {_time(step.started_at)}  {step.status:<9}  {name}  attempt {step.attempt}{_took(step)}"
     lines = [f"{head}: {step.error}" if step.error else head]
     if values and step.result:
-        lines.append(f"    result {masked_json(step.result)}")
+        lines.append(f"    result {masked_json(step.result, is_secret)}")
     return lines
 
 
@@ -80,13 +83,13 @@ def _note(note: AuditRecord) -> str:
     return f"{line} ({note.reason})" if note.reason else line
 
 
-def report_json(report: RunReport, *, values: bool) -> str:
+def report_json(report: RunReport, *, values: bool, is_secret: IsSecret = looks_secret) -> str:
     """Render all that is known of one run for programs; see `report_text`."""
     hidden = () if values else ("context", "result")
     return _json(
         {
-            **_row(report.run, *hidden),
-            "steps": [_row(step, "saga_id", *hidden) for step in report.steps],
+            **_row(report.run, *hidden, is_secret=is_secret),
+            "steps": [_row(step, "saga_id", *hidden, is_secret=is_secret) for step in report.steps],
             "audit": [_row(note, "saga_id") for note in report.audit],
         }
     )
@@ -102,11 +105,13 @@ def outcomes_json(outcomes: Sequence[Outcome]) -> str:
     return _json([asdict(outcome) for outcome in outcomes])
 
 
-def _row(record: RunRecord | StepRecord | AuditRecord, *hidden: str) -> dict[str, Any]:
+def _row(
+    record: RunRecord | StepRecord | AuditRecord, *hidden: str, is_secret: IsSecret = looks_secret
+) -> dict[str, Any]:
     row = {name: value for name, value in asdict(record).items() if name not in hidden}
     for name in ("context", "result"):
         if row.get(name) is not None:
-            row[name] = json.loads(masked_json(row[name]))
+            row[name] = json.loads(masked_json(row[name], is_secret))
     return row
 
 

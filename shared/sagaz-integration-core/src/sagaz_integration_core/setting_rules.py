@@ -14,6 +14,8 @@ __all__ = ["RULES", "Rule", "contradictions", "problem"]
 
 _WORDS = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
 
+_MAX_PATTERN = 200
+
 _MISSING = "None was given; leave it out for the default"
 
 
@@ -94,6 +96,26 @@ class Choice:
         return word
 
 
+@dataclass(frozen=True, slots=True)
+class Patterns:
+    """Shell patterns for keys, each maybe behind a ``!``."""
+
+    def read(self, raw: object) -> tuple[str, ...]:
+        """Accept a list or a tuple of strings, or a string with commas between them."""
+        given = raw.split(",") if isinstance(raw, str) else raw
+        if not isinstance(given, list | tuple) or not all(isinstance(item, str) for item in given):
+            raise ValueError(self._expected())
+        patterns = tuple(item.strip() for item in given if isinstance(item, str))
+        if not raw:
+            return ()
+        if not all(0 < len(pattern.removeprefix("!")) <= _MAX_PATTERN for pattern in patterns):
+            raise ValueError(self._expected())
+        return patterns
+
+    def _expected(self) -> str:
+        return f"expected patterns for keys of 1 to {_MAX_PATTERN} characters, e.g. ['customer_*', '!token_count']"
+
+
 def _header_name(text: str) -> None:
     if re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}", text) is None:
         raise ValueError("expected an HTTP header's name (letters, digits and -), e.g. X-Correlation-ID")
@@ -139,6 +161,7 @@ RULES: Mapping[str, Rule] = {
     "event_attempts": _whole("attempts", 1, 1_000_000),
     "keep_sent_seconds": _seconds(0, 31_536_000),
     "dispatch": Choice(("worker", "celery")),
+    "redact_keys": Patterns(),
 }
 
 

@@ -47,15 +47,20 @@ class Migration(migrations.Migration):
                 ),
                 ("saga_id", django_sagaz.fields.ExactCharField(max_length=255)),
                 ("step", django_sagaz.fields.ExactCharField(max_length=200)),
-                ("phase", django_sagaz.fields.ExactCharField(choices=[("do", "Do"), ("undo", "Undo")], max_length=4)),
+                (
+                    "phase",
+                    django_sagaz.fields.ExactCharField(
+                        choices=[("do", "step"), ("undo", "compensation")], max_length=4
+                    ),
+                ),
                 (
                     "status",
                     models.CharField(
                         choices=[
-                            ("started", "Started"),
-                            ("done", "Done"),
-                            ("failed", "Failed"),
-                            ("in_doubt", "In Doubt"),
+                            ("started", "started"),
+                            ("done", "done"),
+                            ("failed", "failed"),
+                            ("in_doubt", "in doubt"),
                         ],
                         max_length=10,
                     ),
@@ -68,6 +73,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 "db_table": "sagaz_step",
+                "default_permissions": (),
             },
         ),
         migrations.CreateModel(
@@ -84,6 +90,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 "db_table": "sagaz_audit",
+                "default_permissions": (),
                 "indexes": [models.Index(fields=["saga_id", "id"], name="sagaz_audit_saga")],
             },
         ),
@@ -95,6 +102,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 "db_table": "sagaz_meta",
+                "default_permissions": (),
             },
         ),
         migrations.CreateModel(
@@ -109,7 +117,7 @@ class Migration(migrations.Migration):
                 (
                     "status",
                     django_sagaz.fields.ExactCharField(
-                        choices=[("pending", "Pending"), ("sent", "Sent"), ("dead", "Dead")], max_length=10
+                        choices=[("pending", "pending"), ("sent", "sent"), ("dead", "set aside")], max_length=10
                     ),
                 ),
                 ("attempts", models.IntegerField(db_default=0)),
@@ -119,7 +127,10 @@ class Migration(migrations.Migration):
                 ("sent_at", models.DateTimeField(blank=True, null=True)),
             ],
             options={
+                "verbose_name": "event",
+                "verbose_name_plural": "events",
                 "db_table": "sagaz_outbox",
+                "default_permissions": ("view",),
                 "indexes": [
                     models.Index(fields=["status", "available_at", "id"], name="sagaz_outbox_due"),
                     models.Index(fields=["saga_id", "status", "id"], name="sagaz_outbox_saga"),
@@ -136,12 +147,12 @@ class Migration(migrations.Migration):
                     "status",
                     django_sagaz.fields.ExactCharField(
                         choices=[
-                            ("pending", "Pending"),
-                            ("executing", "Executing"),
-                            ("compensating", "Compensating"),
-                            ("completed", "Completed"),
-                            ("rolled_back", "Rolled Back"),
-                            ("failed", "Failed"),
+                            ("pending", "pending"),
+                            ("executing", "executing"),
+                            ("compensating", "compensating"),
+                            ("completed", "completed"),
+                            ("rolled_back", "rolled back"),
+                            ("failed", "failed"),
                         ],
                         max_length=20,
                     ),
@@ -160,7 +171,15 @@ class Migration(migrations.Migration):
                 ("fingerprint", models.CharField(max_length=64)),
             ],
             options={
+                "verbose_name": "run",
+                "verbose_name_plural": "runs",
                 "db_table": "sagaz_run",
+                "permissions": [
+                    ("retry_run", "Can retry run"),
+                    ("cancel_run", "Can cancel run"),
+                    ("resolve_run", "Can resolve run"),
+                ],
+                "default_permissions": ("view",),
                 "indexes": [
                     models.Index(fields=["available_at"], name="sagaz_run_due"),
                     models.Index(fields=["status", "created_at", "saga_id"], name="sagaz_run_status"),

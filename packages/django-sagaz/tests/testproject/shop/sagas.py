@@ -30,3 +30,45 @@ class OrderSaga(Saga):
         if ctx.get("fail"):
             raise ValueError("no truck")
         return {"shipped": True}
+
+
+class TravelSaga(Saga):
+    """Branches, a pivot, and a name that is too long for one line."""
+
+    saga_name = "travel"
+
+    @action("check-traveller")
+    async def check(self, ctx):
+        return {"checked": True}
+
+    @action("book-flight", depends_on=["check-traveller"])
+    async def flight(self, ctx):
+        return {"flight": "LH 400"}
+
+    @compensate("book-flight")
+    async def cancel_flight(self, ctx):
+        return None
+
+    @action("book-hotel", depends_on=["check-traveller"])
+    async def hotel(self, ctx):
+        return {"hotel": "Ritz"}
+
+    @compensate("book-hotel")
+    async def cancel_hotel(self, ctx):
+        return None
+
+    @action("reserve-the-rental-car-with-insurance-and-a-child-seat", depends_on=["check-traveller"])
+    async def car(self, ctx):
+        return {"car": "VW"}
+
+    @compensate("reserve-the-rental-car-with-insurance-and-a-child-seat")
+    async def cancel_car(self, ctx):
+        return None
+
+    @action("charge-card", depends_on=["book-flight", "book-hotel"], pivot=True)
+    async def charge(self, ctx):
+        return {"charged": ctx["amount"]}
+
+    @action("send-documents", depends_on=["charge-card", "check-traveller"])
+    async def send(self, ctx):
+        return {}

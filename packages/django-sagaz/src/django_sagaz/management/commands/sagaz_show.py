@@ -7,6 +7,7 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from django_sagaz.operating import OperatorCommand, Work
+from django_sagaz.project import current_project
 from sagaz_integration_core.operator_commands import HELP, show_run
 
 __all__ = ["Command"]
@@ -26,6 +27,7 @@ class Command(OperatorCommand):
 
     def work(self, options: dict[str, Any]) -> Work:
         """Return what is to be done."""
+        redact_keys = current_project().settings.redact_keys
         return lambda operator, store: show_run(
-            operator, options["saga_id"], options["format"], values=options["context"]
+            operator, options["saga_id"], options["format"], values=options["context"], redact_keys=redact_keys
         )

@@ -1,0 +1,253 @@
+"""Retry, cancel and resolve: each behind a permission of its own, a page that asks, and a POST."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+from django import forms
+from django.contrib import admin, messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.contrib.admin.utils import quote
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect, QueryDict
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils.functional import Promise
+from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext_lazy as _
+
+from django_sagaz.admin.readonly import ReadOnlyAdmin
+from django_sagaz.admin.values import visible
+from django_sagaz.models import Run
+from django_sagaz.operating import operate
+from django_sagaz.project import current_project
+from sagaz_integration_core.errors import SagazError
+from sagaz_integration_core.operating import Operator, Outcome, Settlement
+from sagaz_integration_core.protocols import FOREIGN, RunStatus
+
+__all__ = ["Decisions"]
+
+_AT_ONCE = 100
+"""How many runs one decision is about at most: a page of the list; for more there are the commands."""
+
+_ID = 255
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """What a person can decide; ``statuses`` are those in which a run takes it."""
+
+    verb: str | Promise
+    explanation: str | Promise
+    statuses: tuple[RunStatus, ...]
+
+
+ACTIONS: Mapping[str, Action] = {
+    "retry": Action(
+        _("Retry"),
+        _("A failed run goes on where it stopped, or its compensation is tried again. No failures are counted."),
+        ("failed",),
+    ),
+    "cancel": Action(
+        _("Cancel"),
+        _("A run compensates what it has done, and does not go on. One that is being executed stops within its lease."),
+        ("pending", "executing", "failed"),
+    ),
+    "resolve": Action(
+        _("Resolve"),
+        _("You have settled a failed run outside. Nothing of it is called any more; who and why are kept."),
+        ("failed",),
+    ),
+}
+
+
+class DecisionForm(forms.Form):
+    """Why, and for a run that is resolved, as what."""
+
+    settled = forms.ChoiceField(
+        label=_("It came to"),
+        choices=[
+            ("completed", _("completed: everything it was to do is done")),
+            ("rolled_back", _("rolled back: everything it had done is undone")),
+        ],
+        widget=forms.RadioSelect,
+    )
+    reason = forms.CharField(
+        label=_("Reason"), max_length=2_000, required=False, widget=forms.Textarea(attrs={"rows": 3, "cols": 60})
+    )
+
+    def __init__(self, action: str, data: Any = None) -> None:
+        super().__init__(data, label_suffix="")
+        if action == "resolve":
+            self.fields["reason"].required = True
+        else:
+            del self.fields["settled"]
+
+
+class Decisions(ReadOnlyAdmin):
+    """The actions of the list, the buttons of a run's page, and the page that asks before anything is done."""
+
+    @admin.action(description=_("Retry selected runs"), permissions=["retry"])
+    def retry(self, request: HttpRequest, queryset: Any) -> HttpResponse:
+        """Ask whether to retry."""
+        return self.decide_view(request, "retry")
+
+    @admin.action(description=_("Cancel selected runs"), permissions=["cancel"])
+    def cancel(self, request: HttpRequest, queryset: Any) -> HttpResponse:
+        """Ask whether to cancel."""
+        return self.decide_view(request, "cancel")
+
+    @admin.action(description=_("Resolve selected runs"), permissions=["resolve"])
+    def resolve(self, request: HttpRequest, queryset: Any) -> HttpResponse:
+        """Ask whether to resolve."""
+        return self.decide_view(request, "resolve")
+
+    def has_retry_permission(self, request: Any) -> bool:
+        """Whether this user may retry runs."""
+        return self._may(request, "retry")
+
+    def has_cancel_permission(self, request: Any) -> bool:
+        """Whether this user may cancel runs."""
+        return self._may(request, "cancel")
+
+    def has_resolve_permission(self, request: Any) -> bool:
+        """Whether this user may resolve runs."""
+        return self._may(request, "resolve")
+
+    def _may(self, request: Any, action: str) -> bool:
+        return self.has_view_permission(request) and request.user.has_perm(f"django_sagaz.{action}_run")
+
+    def buttons(self, request: HttpRequest, run: Run) -> list[dict[str, Any]]:
+        """Return the decisions that this user may take about a run in its status."""
+        return [
+            {"verb": action.verb, "url": self._url("decide", name), "name": name}
+            for name, action in ACTIONS.items()
+            if run.status in action.statuses and run.fingerprint != FOREIGN and self._may(request, name)
+        ]
+
+    def decide_view(self, request: HttpRequest, action: str) -> HttpResponse:
+        """Ask, and then do it."""
+        if action not in ACTIONS:
+            raise Http404
+        if not self._may(request, action):
+            raise PermissionDenied
+        if request.method != "POST":
+            return HttpResponseNotAllowed(["POST"])
+        saga_ids = list(dict.fromkeys(request.POST.getlist(ACTION_CHECKBOX_NAME)))
+        if problem := _problem(saga_ids):
+            self.message_user(request, problem, messages.ERROR)
+            return self._leave(request, saga_ids)
+        form = DecisionForm(action, request.POST if "decided" in request.POST else None)
+        if form.is_bound and form.is_valid():
+            self._carry_out(request, action, saga_ids, form.cleaned_data)
+            return self._leave(request, saga_ids)
+        return self._ask(request, action, saga_ids, form)
+
+    def _ask(self, request: HttpRequest, action: str, saga_ids: list[str], form: DecisionForm) -> HttpResponse:
+        try:
+            previews = [_decide(request, action, saga_id, {"reason": "-"}, dry_run=True) for saga_id in saga_ids]
+        except SagazError as error:
+            self.message_user(request, visible(error), messages.ERROR)
+            return self._leave(request, saga_ids)
+        runs = self.get_queryset(request).in_bulk(saga_ids)
+        title = ngettext("%(verb)s %(count)s run?", "%(verb)s %(count)s runs?", len(saga_ids))
+        title %= {"verb": ACTIONS[action].verb, "count": len(saga_ids)}
+        context = {
+            **self.admin_site.each_context(request),
+            "title": title,
+            "original": title,
+            "opts": self.opts,
+            "media": self.media,
+            "has_view_permission": True,
+            "action": ACTIONS[action],
+            "form": form,
+            "url": self._url("decide", action),
+            "rows": [_row(runs.get(preview.saga_id), preview) for preview in previews],
+            "possible": any(preview.done for preview in previews),
+            "checkbox_name": ACTION_CHECKBOX_NAME,
+            "filters": request.POST.get("filters", request.GET.urlencode()),
+            "origin": request.POST.get("origin", "list"),
+            "back": self._left(request, saga_ids),
+        }
+        request.current_app = self.admin_site.name  # type: ignore[attr-defined,unused-ignore]
+        return TemplateResponse(request, "admin/django_sagaz/run/decide.html", context)
+
+    def _carry_out(self, request: HttpRequest, action: str, saga_ids: list[str], given: Mapping[str, str]) -> None:
+        for saga_id in saga_ids:
+            try:
+                outcome = _decide(request, action, saga_id, given)
+            except SagazError as error:
+                # The others would hardly fare better, and each would take its time to find out.
+                self.message_user(request, visible(error), messages.ERROR)
+                return
+            if outcome.done:
+                self._log(request, outcome, given["reason"])
+            level = messages.SUCCESS if outcome.done else messages.WARNING
+            self.message_user(request, f"{visible(saga_id)}: {visible(outcome.message)}", level)
+
+    def _log(self, request: HttpRequest, outcome: Outcome, reason: str) -> None:
+        run = self.get_queryset(request).filter(pk=outcome.saga_id).first()
+        if run is None:
+            return
+        text = f"{ACTIONS[outcome.action].verb}: {outcome.message}"
+        self.log_change(request, run, f"{text} ({visible(reason)})" if reason else text)
+
+    def _leave(self, request: HttpRequest, saga_ids: list[str]) -> HttpResponse:
+        return HttpResponseRedirect(self._left(request, saga_ids))
+
+    def _left(self, request: HttpRequest, saga_ids: list[str]) -> str:
+        """Return where the user came from."""
+        if request.POST.get("origin") == "run" and len(saga_ids) == 1:
+            return self._url("change", quote(saga_ids[0]))
+        # Parsed and written anew, so that it can be nothing but a query.
+        filters = QueryDict(request.POST.get("filters", request.GET.urlencode())).urlencode()
+        return f"{self._url('changelist')}{'?' * bool(filters)}{filters}"
+
+    def _url(self, view: str, *args: str) -> str:
+        name = f"admin:{self.opts.app_label}_{self.opts.model_name}_{view}"
+        return reverse(name, args=args, current_app=self.admin_site.name)
+
+
+def _row(run: Any, preview: Outcome) -> dict[str, Any]:
+    # As what it is resolved, is not said yet.
+    unsaid = preview.done and preview.action == "resolve"
+    return {
+        "run": run,
+        "saga_id": preview.saga_id,
+        "shown": visible(preview.saga_id),
+        "saga": "" if run is None else visible(run.saga_name),
+        "done": preview.done,
+        "message": gettext("It is settled as you say below.") if unsaid else visible(preview.message),
+    }
+
+
+def _problem(saga_ids: list[str]) -> str | None:
+    if not saga_ids or any("\0" in saga_id or not 0 < len(saga_id) <= _ID for saga_id in saga_ids):
+        return gettext("No runs were selected.")
+    if len(saga_ids) > _AT_ONCE:
+        given = {"count": f"{len(saga_ids):,}", "most": _AT_ONCE}
+        return (
+            gettext(
+                "%(count)s runs were selected, and nothing was done: here, a decision is about at most %(most)s. "
+                "The commands manage.py sagaz_retry and sagaz_cancel take any number."
+            )
+            % given
+        )
+    return None
+
+
+def _decide(
+    request: HttpRequest, action: str, saga_id: str, given: Mapping[str, str], *, dry_run: bool = False
+) -> Outcome:
+    reason = given["reason"].strip()
+
+    def work(operator: Operator, store: Any) -> Coroutine[Any, Any, Outcome]:
+        if action == "resolve":
+            settled = cast(Settlement, given.get("settled", "completed"))
+            return operator.resolve(saga_id, settled, reason=reason, dry_run=dry_run)
+        decide = operator.retry if action == "retry" else operator.cancel
+        return decide(saga_id, reason=reason, dry_run=dry_run)
+
+    return operate(current_project(), work, request.user.get_username())

@@ -1,0 +1,151 @@
+"""What the page of one run shows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any
+
+from django.db.models import Count
+from django.db.models.functions import Coalesce
+from django.utils.translation import gettext as _
+
+from django_sagaz.admin.diagram import lay_out, step_states
+from django_sagaz.admin.values import LOADED, json_size, json_text, shown_json, time_text, visible
+from django_sagaz.models import AuditEntry, OutboxEvent, Step
+from django_sagaz.project import Project
+from sagaz_integration_core.errors import SagaNotRegistered
+from sagaz_integration_core.redaction import secret_keys
+
+__all__ = ["run_page", "shown_value"]
+
+_RESULT = 2_000_000
+_LINES = 100
+"""How many events and decisions a page shows; the commands show all."""
+
+
+def run_page(project: Project, run: Any, *, events: bool) -> dict[str, Any]:
+    """Return what is known of a run, for its template.
+
+    Args:
+        run: With its ``context_size``, and its ``context_text`` unless that is too long.
+        events: Whether this user may see events.
+    """
+    is_secret = secret_keys(project.settings.redact_keys)
+    journal = _journal(project, run)
+    return {
+        "run": run,
+        "facts": _facts(run),
+        "error": visible(run.error) if run.error else "",
+        "steps": [_step(entry, is_secret) for entry in journal],
+        **_diagram(project, run, journal),
+        "context_shown": shown_value(run.context_text, run.context_size, is_secret),
+        "audit": _audit(project, run),
+        "events": _events(project, run) if events else None,
+    }
+
+
+def shown_value(text: str | None, size: int | None, is_secret: Callable[[str], bool]) -> str:
+    """Return a `JSONField` as it is shown, or why it is not; nothing if it is NULL."""
+    if size is None:
+        return ""
+    if text is None:
+        return _("%(count)s characters are too many to be shown here.") % {"count": f"{size:,}"}
+    return shown_json(text, is_secret)
+
+
+def _facts(run: Any) -> list[tuple[str, str]]:
+    lease = ""
+    if run.lease_owner:
+        given = {"owner": visible(run.lease_owner), "time": time_text(run.lease_expires_at, zone=True)}
+        lease = _("by %(owner)s, at least until %(time)s") % given
+    facts = [
+        (_("Saga"), visible(run.saga_name)),
+        (_("Saga id"), visible(run.saga_id)),
+        (_("Correlation id"), visible(run.correlation_id or "")),
+        (_("Created"), time_text(run.created_at, zone=True)),
+        (_("Changed"), time_text(run.updated_at, zone=True)),
+        (_("Finished"), time_text(run.finished_at, zone=True)),
+        (_("Took"), _took(run.created_at, run.finished_at)),
+        (_("Attempt"), str(run.attempt)),
+        (_("Failures"), str(run.failures)),
+        (_("Due"), time_text(run.available_at, zone=True)),
+        (_("Executed"), lease),
+    ]
+    return [fact for fact in facts if fact[1]]
+
+
+def _took(start: datetime | None, end: datetime | None) -> str:
+    return "" if start is None or end is None else f"{(end - start).total_seconds():,.3f} s"
+
+
+def _journal(project: Project, run: Any) -> list[Any]:
+    """Return the journal in the order of the starts; of its results, no more than a page can bear are read."""
+    steps = Step.objects.using(project.alias).filter(saga_id=run.pk).defer("result")
+    steps = steps.annotate(result_size=json_size("result"))
+    results = steps.aggregate(count=Count("result"))["count"]
+    steps = steps.annotate(result_text=json_text("result", min(_RESULT, LOADED // max(results, 1))))
+    return list(steps.order_by(Coalesce("started_at", "finished_at"), "step", "phase"))
+
+
+def _step(entry: Any, is_secret: Callable[[str], bool]) -> dict[str, Any]:
+    return {
+        "name": visible(entry.step),
+        "phase": entry.get_phase_display(),
+        "undo": entry.phase == "undo",
+        "status": entry.status,
+        "label": entry.get_status_display(),
+        "attempt": str(entry.attempt),
+        "started": time_text(entry.started_at),
+        "took": _took(entry.started_at, entry.finished_at),
+        "error": visible(entry.error) if entry.error else "",
+        "result": shown_value(entry.result_text, entry.result_size, is_secret),
+    }
+
+
+def _diagram(project: Project, run: Any, journal: Sequence[Any]) -> dict[str, Any]:
+    from sagaz_integration_core._upstream.definitions import describe
+
+    try:
+        declared = describe(project.registry.get(run.saga_name).saga_class)
+    except SagaNotRegistered:
+        declared = None
+    states = step_states(declared, journal, active=run.status in ("pending", "executing"))
+    return {
+        "diagram": lay_out(states).drawn if states else None,
+        "states": states,
+        "registered": declared is not None,
+        "renamed": any(not state.declared for state in states),
+    }
+
+
+def _audit(project: Project, run: Any) -> list[dict[str, Any]]:
+    entries = AuditEntry.objects.using(project.alias).filter(saga_id=run.pk)
+    return [
+        {
+            "at": time_text(entry.at),
+            "action": entry.action,
+            "actor": visible(entry.actor),
+            "found": entry.found,
+            "status": entry.status,
+            "reason": visible(entry.reason),
+        }
+        for entry in reversed(entries.order_by("-id")[:_LINES])
+    ]
+
+
+def _events(project: Project, run: Any) -> list[dict[str, Any]]:
+    events: Any = OutboxEvent.objects.using(project.alias).filter(saga_id=run.pk)
+    events = events.defer("payload", "headers", "error").order_by("id")
+    return [
+        {
+            "pk": event.pk,
+            "event_id": visible(event.event_id),
+            "topic": visible(event.topic),
+            "status": event.status,
+            "label": event.get_status_display(),
+            "attempts": str(event.attempts),
+            "created": time_text(event.created_at),
+        }
+        for event in events[:_LINES]
+    ]

@@ -1,0 +1,25 @@
+"""The databases that runs are kept in while the admin's own tables are in ``default``."""
+
+from __future__ import annotations
+
+import pytest
+
+RUNS = "/admin/django_sagaz/run/"
+EVENTS = "/admin/django_sagaz/outboxevent/"
+
+
+def kept_in(*aliases):
+    """Parametrize over databases."""
+    marks = {alias: pytest.mark.django_db(databases={"default", alias}) for alias in aliases}
+    return pytest.mark.parametrize("alias", [pytest.param(alias, marks=mark) for alias, mark in marks.items()])
+
+
+def decide(client, action, *saga_ids, follow=True, **given):
+    """Decide about runs as the page that asks does."""
+    data = {"_selected_action": saga_ids, "decided": "yes", "reason": "", **given}
+    return client.post(f"{RUNS}decide/{action}/", data, follow=follow)
+
+
+def said(answer):
+    """Return the messages of a page."""
+    return [str(message) for message in answer.context["messages"]]
