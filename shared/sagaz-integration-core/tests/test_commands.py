@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
-import subprocess
-import sys
 
 import pytest
 from sagaz import Saga, action, compensate
@@ -217,16 +216,10 @@ def test_the_root_logger_is_configured_unless_the_application_did(monkeypatch):
     assert root.handlers == [handler]
 
 
-def test_a_step_that_never_returns_does_not_keep_the_process():
-    code = """
-import time
-from concurrent.futures import ThreadPoolExecutor
-from sagaz_integration_core.working import leave
-pool = ThreadPoolExecutor(1, thread_name_prefix="sagaz-step")
-pool.submit(time.sleep, 60)
-pool.shutdown(wait=False)
-print("bye", end="")
-leave(0)
-"""
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=20)
-    assert (result.returncode, result.stdout) == (0, "bye")
+async def test_a_worker_leaves_the_garbage_collector_as_it_found_it(settings):
+    runtime = SagazRuntime(settings, sagas=[OrderSaga])
+    await runtime.open()
+    before = gc.get_threshold(), gc.get_freeze_count()
+    await work(runtime, drain=True)
+    assert (gc.get_threshold(), gc.get_freeze_count()) == before
+    await runtime.close()

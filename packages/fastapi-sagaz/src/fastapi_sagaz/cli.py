@@ -68,7 +68,6 @@ def worker(app: str, factory: bool, concurrency: int | None, drain: bool) -> Non
         click.echo(f"Done: {working.summary(ended)}.")
 
     _do(run)
-    working.leave(0)
 
 
 @main.command()
