@@ -8,7 +8,8 @@ from contextlib import ExitStack
 import pytest
 from flask_sqlalchemy import SQLAlchemy
 
-from flask_sagaz import IdempotencyConflict, Saga, WrongDatabase, action
+from flask_sagaz import IdempotencyConflict, Saga, SettingsError, WrongDatabase, action
+from sagaz_integration_core.outbox import EventFilter
 from sagaz_integration_core.protocols import RunFilter
 from support import pg
 
@@ -219,3 +220,43 @@ def test_many_threads_start_runs_in_sessions_of_their_own(shop, OrderSaga):
     assert len(set(ids)) == 40
     assert {run.saga_id for run in shop.runs()} == set(ids)
     assert len(shop.orders()) == 40
+
+
+@pytest.mark.parametrize("then", ["commit", "rollback"])
+def test_an_event_is_committed_with_the_requests_rows_or_not_at_all(make_app, make_database, OrderSaga, kind, then):
+    shop = Shop(make_app, make_database(kind), OrderSaga, SAGAZ_BROKER_URL="memory://")
+    with shop.app.app_context():
+        shop.db.create_all()
+        shop.db.session.add(shop.Order(id="order-1"))
+        event_id = shop.sagaz.publish(
+            "orders.placed", {"order": 1}, session=shop.db.session, key="order-1", headers={"tenant": "a"}
+        )
+        getattr(shop.db.session, then)()
+        runtime = shop.app.extensions["sagaz"].process().get()
+        found = runtime.call(lambda: runtime.store.find_events(EventFilter()))
+        assert [event.event_id for event in found] == ([event_id] if then == "commit" else [])
+        assert len(shop.orders()) == len(found)
+        shop.db.session.remove()
+        shop.sagaz.close()
+        shop.db.engine.dispose()
+
+
+def test_an_event_without_a_session_commits_itself_and_comes_to_the_broker(make_app):
+    app, sagaz = make_app(config={"SAGAZ_BROKER_URL": "memory://"})
+
+    @app.post("/")
+    def post():
+        return sagaz.publish("orders.placed", {"order": 1})
+
+    event_id = app.test_client().post("/", headers={"X-Correlation-ID": "c-1"}).text
+    with app.app_context():
+        runtime = app.extensions["sagaz"].process().get()
+        sagaz.close()
+    (message,) = runtime.broker.get_messages("orders.placed")
+    assert (message["headers"]["event_id"], message["headers"]["correlation_id"]) == (event_id, "c-1")
+
+
+def test_an_event_without_a_broker_is_refused_with_the_settings_name(make_app):
+    app, sagaz = make_app()
+    with app.app_context(), pytest.raises(SettingsError, match="SAGAZ_BROKER_URL"):
+        sagaz.publish("orders.placed", {})

@@ -14,6 +14,7 @@ from sagaz_integration_core.steps import CurrentStep, current_step
 if TYPE_CHECKING:
     from django_sagaz.base import Saga
     from django_sagaz.inline import async_saga_factory, create_saga, run_saga
+    from django_sagaz.publications import publish
     from django_sagaz.transactions import atomic_saga_start, run_deferred, saga_context
     from sagaz_integration_core import action, compensate
     from sagaz_integration_core.runs import SagaRun
@@ -29,6 +30,7 @@ __all__ = [
     "compensate",
     "create_saga",
     "current_step",
+    "publish",
     "run_deferred",
     "run_saga",
     "saga_context",
@@ -47,6 +49,7 @@ _PLACES = {
     "atomic_saga_start": "django_sagaz.transactions",
     "compensate": "sagaz_integration_core",
     "create_saga": "django_sagaz.inline",
+    "publish": "django_sagaz.publications",
     "run_deferred": "django_sagaz.transactions",
     "run_saga": "django_sagaz.inline",
     "saga_context": "django_sagaz.transactions",

@@ -20,7 +20,7 @@ from sagaz_integration_core.errors import TransactionRequired, WrongDatabase
 if TYPE_CHECKING:
     from sagaz import Saga
 
-__all__ = ["atomic_saga_start", "run_deferred", "saga_context"]
+__all__ = ["atomic_saga_start", "require_transaction", "run_deferred", "saga_context"]
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -56,7 +56,7 @@ def atomic_saga_start(
         ContextValueError: The context holds something that is not kept faithfully.
     """
     project = current_project()
-    _require_transaction(project, _given_alias(connection, using))
+    require_transaction(project, _given_alias(connection, using))
     run = starts.new_run(
         project.starter,
         class_of(saga_class),
@@ -116,7 +116,7 @@ def saga_context(view: Any = None, *, using: str | None = None) -> Any:
 
     @wraps(view)
     def within(*args: Any, **kwargs: Any) -> Any:
-        _require_transaction(current_project(), using)
+        require_transaction(current_project(), using)
         token = _captured.set(using)
         try:
             return view(*args, **kwargs)
@@ -140,7 +140,13 @@ def _given_alias(connection: Any, using: str | None) -> str | None:
     return alias
 
 
-def _require_transaction(project: Project, alias: str | None) -> None:
+def require_transaction(project: Project, alias: str | None, what: str = "saga") -> None:
+    """Check that a transaction is open on the database that sagas are kept in.
+
+    Raises:
+        TransactionRequired: None is.
+        WrongDatabase: It is on another database.
+    """
     home = project.alias
     if home is None:
         _ = project.store  # Raises, and says why.
@@ -151,8 +157,8 @@ def _require_transaction(project: Project, alias: str | None) -> None:
         )
     elif not in_transaction(connections[home]):
         raise TransactionRequired(
-            f"No transaction is open on database {home!r}, so there is nothing that the saga could commit with. Put "
-            f"the start and the rows that belong to it into one `with transaction.atomic({_using(home)}):` block."
+            f"No transaction is open on database {home!r}, so there is nothing that the {what} could commit with. "
+            f"Put it and the rows that belong to it into one `with transaction.atomic({_using(home)}):` block."
         )
 
 

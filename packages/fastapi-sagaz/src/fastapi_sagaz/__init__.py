@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi_sagaz.background import run_saga_background
 from fastapi_sagaz.dependencies import SagaFactory, SagaStarter, get_config
+from fastapi_sagaz.events import EventPublisher
 from fastapi_sagaz.lifespan import create_lifespan
 from fastapi_sagaz.middleware import SagaContextMiddleware
 from sagaz_integration_core import errors as _errors
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CurrentStep",
+    "EventPublisher",
     "Saga",
     "SagaContextMiddleware",
     "SagaFactory",

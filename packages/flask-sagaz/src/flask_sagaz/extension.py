@@ -211,6 +211,45 @@ class SagazExtension:
 
         return starts.start_many_sync(self._runtime(), saga_class, contexts, session=session, not_before=not_before)
 
+    def publish(
+        self,
+        topic: str,
+        payload: Mapping[str, Any],
+        *,
+        session: Any = None,
+        key: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        idempotency_key: str | None = None,
+    ) -> str:
+        """Record an event and return its event_id; a worker publishes it after the commit, at least once.
+
+        Args:
+            topic: 1 to 255 bytes.
+            payload: What JSON has, as for a saga's context.
+            session: As for `start`: the event exists if and only if its transaction is committed. Without, the event is
+                committed when this returns.
+            key: Events with the same key arrive in the order in which they were recorded.
+            headers: Strings by name; the request's ``correlation_id`` is among them anyway.
+            idempotency_key: A second event with the same key and topic is ignored.
+
+        Raises:
+            SettingsError: No broker is configured.
+            ContextValueError: The payload holds what some store would bend; nothing was recorded.
+            StoreUnavailable: Nothing was recorded.
+            TransactionRequired, WrongDatabase: The session cannot carry the event.
+        """
+        from sagaz_integration_core.publications import publish_sync
+
+        return publish_sync(
+            self._runtime(),
+            topic,
+            payload,
+            session=session,
+            key=key,
+            headers=headers,
+            idempotency_key=idempotency_key,
+        )
+
     def load_saga_state(self, saga_id: str) -> dict[str, Any] | None:
         """Return a run's status, context, steps and error, as ``config.storage`` has them; None when there is none."""
         runtime = self._runtime()

@@ -11,7 +11,16 @@ from typing import Any
 from sagaz_integration_core.errors import ContextValueError
 from sagaz_integration_core.refusals import Refused, advice, path_of
 
-__all__ = ["MAX_DEPTH", "check_reserved", "copy_value", "decode", "encode", "encode_result", "fingerprint"]
+__all__ = [
+    "MAX_DEPTH",
+    "check_reserved",
+    "copy_value",
+    "decode",
+    "encode",
+    "encode_payload",
+    "encode_result",
+    "fingerprint",
+]
 
 MAX_DEPTH = 30
 """How deep dicts and lists may nest; MariaDB's JSON functions stop at 32."""
@@ -46,6 +55,11 @@ def encode(value: Mapping[str, Any], *, max_bytes: int) -> str:
 def encode_result(value: Mapping[str, Any], *, max_bytes: int) -> str:
     """Return a step's result as canonical JSON text; see `encode`."""
     return _encode(value, "the step's result", max_bytes)
+
+
+def encode_payload(value: Mapping[str, Any], what: str, *, max_bytes: int) -> str:
+    """Return a part of an event, which ``what`` names in errors, as canonical JSON text; see `encode`."""
+    return _encode(value, what, max_bytes)
 
 
 def decode(text: str) -> dict[str, Any]:

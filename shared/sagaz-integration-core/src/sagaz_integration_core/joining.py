@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeAlias
 
 from sagaz_integration_core.errors import TransactionRequired, WrongDatabase
+from sagaz_integration_core.outbox import NewEvent
 from sagaz_integration_core.protocols import Inserted, NewRun
 from sagaz_integration_core.stores.inserts import Insertion
 
-__all__ = ["Caller", "Joining", "KnownDatabases", "Rows", "Statement", "conversation"]
+__all__ = ["Caller", "Joining", "KnownDatabases", "Rows", "Statement", "conversation", "publication"]
 
 Rows: TypeAlias = Sequence[Sequence[Any]]
 
@@ -53,6 +54,7 @@ class Joining:
         identify: Returns the random id of the tables that the caller sees.
         insert: Inserts runs, skips those that are there, and returns the saga_ids of the others.
         find: Returns saga_id and fingerprint of those that are there.
+        publish: Inserts events, skips those that are there, and returns the event_ids of the others.
     """
 
     database: Literal["postgresql", "sqlite"]
@@ -62,6 +64,7 @@ class Joining:
     identify: Statement
     insert: Callable[[Sequence[NewRun]], Statement]
     find: Callable[[Sequence[str]], Statement]
+    publish: Callable[[Sequence[NewEvent]], Statement]
     known: KnownDatabases = field(default_factory=KnownDatabases)
 
 
@@ -98,12 +101,7 @@ def conversation(
     """
     if any(run.owner is not None for run in runs):
         raise ValueError("A run with an owner is executed at once, and cannot wait for the caller's commit.")
-    if caller.database != joining.database:
-        raise _wrong(joining, caller, "is another kind of database")
-    if caller.outside is not None:
-        raise TransactionRequired(f"The run is to be part of a transaction, and {caller.outside}.")
-    if caller.key is None or caller.key not in joining.known:
-        yield from _compare(joining, caller)
+    yield from _check(joining, caller, "run")
     insertion = Insertion(runs)
     while missing := insertion.missing:
         insertion.made((yield joining.insert(missing)))
@@ -113,19 +111,40 @@ def conversation(
     return insertion.answers()
 
 
-def _compare(joining: Joining, caller: Caller) -> Generator[Statement, Rows, None]:
+def publication(joining: Joining, caller: Caller, events: Sequence[NewEvent]) -> Generator[Statement, Rows, list[bool]]:
+    """Do as `conversation` with events of the application; False for each that was there already.
+
+    Raises:
+        TransactionRequired: The caller is in no transaction.
+        WrongDatabase: The caller's connection does not lead to the store's database.
+    """
+    yield from _check(joining, caller, "event")
+    made = {row[0] for row in (yield joining.publish(events))}
+    return [event.event_id in made for event in events]
+
+
+def _check(joining: Joining, caller: Caller, what: str) -> Generator[Statement, Rows, None]:
+    if caller.database != joining.database:
+        raise _wrong(joining, caller, what, "is another kind of database")
+    if caller.outside is not None:
+        raise TransactionRequired(f"The {what} is to be part of a transaction, and {caller.outside}.")
+    if caller.key is None or caller.key not in joining.known:
+        yield from _compare(joining, caller, what)
+
+
+def _compare(joining: Joining, caller: Caller, what: str) -> Generator[Statement, Rows, None]:
     if not (yield joining.probe):
-        raise _wrong(joining, caller, "has no sagaz tables there")
+        raise _wrong(joining, caller, what, "has no sagaz tables there")
     rows = yield joining.identify
     if [row[0] for row in rows] != [joining.store_id]:
-        raise _wrong(joining, caller, "has the tables of another store")
+        raise _wrong(joining, caller, what, "has the tables of another store")
     if caller.key is not None:
         joining.known.add(caller.key)
 
 
-def _wrong(joining: Joining, caller: Caller, why: str) -> WrongDatabase:
+def _wrong(joining: Joining, caller: Caller, what: str, why: str) -> WrongDatabase:
     return WrongDatabase(
-        f"The run is to be part of a transaction on {caller.shown}, which {why}; the store is {joining.shown}. Pass a "
-        "session that is bound to the store's database, or let SAGAZ_STORAGE_URL name the session's (and SAGAZ_SCHEMA "
-        "its schema, if that is not the same)."
+        f"The {what} is to be part of a transaction on {caller.shown}, which {why}; the store is {joining.shown}. Pass "
+        "a session that is bound to the store's database, or let SAGAZ_STORAGE_URL name the session's (and "
+        "SAGAZ_SCHEMA its schema, if that is not the same)."
     )

@@ -1,10 +1,10 @@
-"""Starting inside the caller's own transaction: the run exists if and only if the rows of that transaction do."""
+"""Inserting inside the caller's own transaction: a run or event exists if and only if its other rows do."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Generator, Sequence
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 from sagaz_integration_core.callers import (
     AsyncCaller,
@@ -17,10 +17,15 @@ from sagaz_integration_core.callers import (
     SyncCaller,
 )
 from sagaz_integration_core.errors import SagazError
-from sagaz_integration_core.joining import Joining, conversation
+from sagaz_integration_core.joining import Caller, Joining, Rows, Statement, conversation, publication
+from sagaz_integration_core.outbox import NewEvent
 from sagaz_integration_core.protocols import Inserted, NewRun
 
-__all__ = ["JoinableStore", "UnsupportedSession", "join", "join_sync"]
+__all__ = ["JoinableStore", "UnsupportedSession", "join", "join_events", "join_events_sync", "join_sync"]
+
+R = TypeVar("R")
+A = TypeVar("A")
+Talk: TypeAlias = Generator[Statement, Rows, A]
 
 _ACCEPTED_SYNC = (
     "SQLAlchemy's Session, scoped_session and Connection (with psycopg, psycopg2 or sqlite3), psycopg.Connection and "
@@ -33,7 +38,7 @@ _ACCEPTED_ASYNC = (
 
 
 class UnsupportedSession(SagazError, TypeError):
-    """What was passed as ``session`` is nothing that a run can be inserted through."""
+    """What was passed as ``session`` is nothing that rows can be inserted through."""
 
 
 class JoinableStore(Protocol):
@@ -61,33 +66,55 @@ async def join(session: Any, store: object, runs: Sequence[NewRun]) -> list[Inse
         WrongDatabase: The session leads to another database than the store's.
         UnsupportedSession: It is nothing of the kind.
     """
+    return await _talk(session, store, runs, conversation)
+
+
+def join_sync(session: Any, store: object, runs: Sequence[NewRun]) -> list[Inserted]:
+    """Do as `join`, with a synchronous session."""
+    return _talk_sync(session, store, runs, conversation)
+
+
+async def join_events(session: Any, store: object, events: Sequence[NewEvent]) -> list[bool]:
+    """Do as `join`, with events of the application; False for each that was there already."""
+    return await _talk(session, store, events, publication)
+
+
+def join_events_sync(session: Any, store: object, events: Sequence[NewEvent]) -> list[bool]:
+    """Do as `join_events`, with a synchronous session."""
+    return _talk_sync(session, store, events, publication)
+
+
+async def _talk(
+    session: Any, store: object, rows: Sequence[R], words: Callable[[Joining, Caller, Sequence[R]], Talk[A]]
+) -> A:
     joining = _joining(store)
     caller = await _async_caller(session)
     if caller is None:
-        return join_sync(session, store, runs)
-    talk = conversation(joining, caller, runs)
+        return _talk_sync(session, store, rows, words)
+    talk = words(joining, caller, rows)
     try:
         statement = next(talk)
         while True:
             statement = talk.send(await caller.execute(statement))
     except StopIteration as end:
-        answers: list[Inserted] = end.value
+        answers: A = end.value
         return answers
 
 
-def join_sync(session: Any, store: object, runs: Sequence[NewRun]) -> list[Inserted]:
-    """Do as `join`, with a synchronous session."""
+def _talk_sync(
+    session: Any, store: object, rows: Sequence[R], words: Callable[[Joining, Caller, Sequence[R]], Talk[A]]
+) -> A:
     joining = _joining(store)
     caller = _sync_caller(session)
     if caller is None:
         raise _unsupported(session)
-    talk = conversation(joining, caller, runs)
+    talk = words(joining, caller, rows)
     try:
         statement = next(talk)
         while True:
             statement = talk.send(caller.execute(statement))
     except StopIteration as end:
-        answers: list[Inserted] = end.value
+        answers: A = end.value
         return answers
 
 
@@ -96,8 +123,8 @@ def _joining(store: object) -> Joining:
     joining = getattr(store, "joining", None)
     if not isinstance(joining, Joining):
         raise UnsupportedSession(
-            f"A run of the {getattr(store, 'kind', type(store).__name__)} store cannot join a transaction: it is in no "
-            "database. Use SAGAZ_STORAGE_URL=postgresql://… or sqlite:///…, or start without session=…."
+            f"Nothing of the {getattr(store, 'kind', type(store).__name__)} store can join a transaction: it is in no "
+            "database. Use SAGAZ_STORAGE_URL=postgresql://… or sqlite:///…, or leave out session=…."
         )
     return joining
 
@@ -156,7 +183,7 @@ class _Binds:
         if error is not None and _is(error, "sqlalchemy.exc", "UnboundExecutionError"):
             raise UnsupportedSession(
                 "This session has binds for its models, but none of its own, so that it is not known which of its "
-                "transactions the run is to join. Pass that one's connection: session=session.connection("
+                "transactions is to be joined. Pass that one's connection: session=session.connection("
                 "bind_arguments={'bind': engine})."
             ) from error
 
@@ -171,10 +198,10 @@ def _unsupported(session: Any) -> UnsupportedSession:
     if _is(session, "sqlalchemy.engine", "Engine") or _is(session, "sqlalchemy.ext.asyncio", "AsyncEngine"):
         hint = "An engine has no transaction: pass a session or connection made by it"
     elif any(_is(session, *place) for place in _ASYNC_CLASSES):
-        hint = f"It is asynchronous: use `await start(…)`. Without await, accepted are {_ACCEPTED_SYNC}"
+        hint = f"It is asynchronous: use `await`. Without await, accepted are {_ACCEPTED_SYNC}"
     else:
         hint = f"Accepted are {_ACCEPTED_SYNC}; with await also {_ACCEPTED_ASYNC}"
-    return UnsupportedSession(f"A run cannot join a transaction through a {kind}. {hint}.")
+    return UnsupportedSession(f"Nothing can join a transaction through a {kind}. {hint}.")
 
 
 _ASYNC_CLASSES = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import sqlite3
 import subprocess
@@ -20,6 +21,7 @@ from transactions import KINDS, POSTGRES, SQLITE, counted, transaction
 
 from sagaz_integration_core.errors import TransactionRequired
 from sagaz_integration_core.joining import Joining
+from sagaz_integration_core.outbox import EventFilter, NewEvent
 from sagaz_integration_core.protocols import Inserted, NewRun, RunFilter
 from sagaz_integration_core.settings import Settings
 from sagaz_integration_core.stores._sqlite.join import joining
@@ -116,6 +118,35 @@ async def test_nobody_sees_a_run_before_the_commit(kind, place):
         assert kind in SQLITE or await place.store.claim("w1", 10, 30) == []
         await tx.commit()
     assert [claimed.saga_id for claimed in await place.store.claim("w1", 10, 30)] == [run.saga_id]
+
+
+async def test_events_are_committed_with_the_rows_of_their_transaction_in_their_order(kind, place):
+    events = [NewEvent(f"e{n}", "orders-1", "orders.placed", '{"name": "Zo\u00eb 50% $1 :a ?"}') for n in (2, 1, 3)]
+    async with transaction(kind, place.url) as tx:
+        await tx.order("book")
+        assert await tx.publish(place, *events) == [True, True, True]
+        await tx.commit()
+    found = await place.store.find_events(EventFilter())
+    assert [event.event_id for event in found] == ["e2", "e1", "e3"]
+    assert {(event.saga_id, event.topic, event.status, event.attempts) for event in found} == {
+        ("orders-1", "orders.placed", "pending", 0)
+    }
+    assert json.loads(found[0].payload) == {"name": "Zo\u00eb 50% $1 :a ?"}
+    async with transaction(kind, place.url) as tx:
+        assert await tx.publish(place, events[0], NewEvent("e4", "orders-1", "orders.placed", "{}")) == [False, True]
+        await tx.rollback()
+    assert (await place.orders(), await place.store.count_events(EventFilter())) == (["book"], 3)
+
+
+async def test_a_savepoint_takes_its_events_with_it(kind, place):
+    async with transaction(kind, place.url) as tx:
+        await tx.order("kept")
+        await tx.publish(place, NewEvent("outer", "k", "t", "{}"))
+        await tx.savepoint()
+        await tx.publish(place, NewEvent("inner", "k", "t", "{}"))
+        await tx.rollback_to_savepoint()
+        await tx.commit()
+    assert [event.event_id for event in await place.store.find_events(EventFilter())] == ["outer"]
 
 
 async def test_a_process_that_dies_before_the_commit_leaves_nothing(kind, place):

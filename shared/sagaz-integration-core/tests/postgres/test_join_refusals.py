@@ -105,7 +105,7 @@ async def test_what_is_no_session_is_named_with_what_is_accepted(store, shared_p
 
 async def test_an_asynchronous_session_needs_await(store, shared_postgres_url):
     async with AsyncSession(create_async_engine(at(shared_postgres_url, driver="asyncpg"))) as session:
-        with pytest.raises(UnsupportedSession, match="use `await start"):
+        with pytest.raises(UnsupportedSession, match="use `await`"):
             join_sync(session, store, [RUN])
 
 
@@ -129,7 +129,7 @@ async def test_a_session_with_binds_only_is_told_to_pass_a_connection(store, sha
 async def test_a_store_without_a_database_or_not_open_is_named(settings):
     store = MemoryStore()
     await store.open()
-    with pytest.raises(SagazError, match="memory store cannot join"):
+    with pytest.raises(SagazError, match="memory store can join"):
         await join(object(), store, [RUN])
     with pytest.raises(StoreUnavailable, match="is not open"):
         await join(object(), PostgresStore(settings), [RUN])

@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 from sqlalchemy.pool import NullPool
 
-from sagaz_integration_core.sessions import join, join_sync
+from sagaz_integration_core.sessions import join, join_events, join_events_sync, join_sync
 
 __all__ = ["ASYNC_SA", "KINDS", "POSTGRES", "SA", "SQLITE", "counted", "transaction"]
 
@@ -50,6 +50,9 @@ class Sync:
     async def start(self, store: Any, *runs: Any) -> Any:
         return join_sync(self.session, store, runs)
 
+    async def publish(self, store: Any, *events: Any) -> Any:
+        return join_events_sync(self.session, store, events)
+
     async def savepoint(self) -> None:
         self._savepoint = self.session.execute("SAVEPOINT s") if _raw(self.session) else self.session.begin_nested()
 
@@ -72,6 +75,9 @@ class Async(Sync):
 
     async def start(self, store: Any, *runs: Any) -> Any:
         return await join(self.session, store, runs)
+
+    async def publish(self, store: Any, *events: Any) -> Any:
+        return await join_events(self.session, store, events)
 
     async def savepoint(self) -> None:
         if _raw(self.session):

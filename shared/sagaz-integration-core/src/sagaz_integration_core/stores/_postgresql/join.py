@@ -1,12 +1,14 @@
-"""How runs are inserted through a caller's own connection to the same PostgreSQL database."""
+"""How runs and events are inserted through a caller's own connection to the same PostgreSQL database."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from sagaz_integration_core.joining import Joining, Statement
+from sagaz_integration_core.outbox import NewEvent
 from sagaz_integration_core.protocols import NewRun
 from sagaz_integration_core.stores._postgresql.connections import Connections
+from sagaz_integration_core.stores._postgresql.outbox import INSERT_EVENTS, event_values
 from sagaz_integration_core.stores._postgresql.rows import insertion
 from sagaz_integration_core.stores._postgresql.schema import Found
 from sagaz_integration_core.stores._postgresql.sql import FIND_FINGERPRINTS
@@ -25,6 +27,9 @@ def joining(db: Connections, found: Found) -> Joining:
     def find(saga_ids: Sequence[str]) -> Statement:
         return Statement(lookup, (list(saga_ids),))
 
+    def publish(events: Sequence[NewEvent]) -> Statement:
+        return Statement(db.text(INSERT_EVENTS), (event_values(events),))
+
     return Joining(
         database="postgresql",
         shown=db.address.shown,
@@ -34,4 +39,5 @@ def joining(db: Connections, found: Found) -> Joining:
         identify=Statement(db.text("SELECT value FROM {schema}.sagaz_meta WHERE key = 'store_id'")),
         insert=insert,
         find=find,
+        publish=publish,
     )

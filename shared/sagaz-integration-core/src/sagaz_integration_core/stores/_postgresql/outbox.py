@@ -12,7 +12,7 @@ from sagaz_integration_core.outbox import EventFilter, EventOutcome, NewEvent, O
 from sagaz_integration_core.stores._postgresql.database import Database
 from sagaz_integration_core.stores._postgresql.rows import event_record
 
-__all__ = ["INSERT_EVENTS", "count", "due", "find", "insert", "insertion", "prune", "retry", "settle"]
+__all__ = ["INSERT_EVENTS", "count", "due", "event_values", "find", "insert", "prune", "retry", "settle"]
 
 _COLUMNS = (
     "id, event_id, saga_id, topic, payload::text, headers::text, status, attempts, error, available_at, created_at, "
@@ -86,14 +86,14 @@ RETURNING id
 """
 
 
-def insertion(events: Sequence[NewEvent]) -> str:
+def event_values(events: Sequence[NewEvent]) -> str:
     """Return the value of ``INSERT_EVENTS``."""
     return json.dumps([{"n": n, **asdict(event)} for n, event in enumerate(events)], ensure_ascii=False)
 
 
 async def insert(db: Database, events: Sequence[NewEvent]) -> list[bool]:
     """Insert events of the application; False for each that was there already."""
-    made = {row[0] for row in await db.fetch(INSERT_EVENTS, (insertion(events),))}
+    made = {row[0] for row in await db.fetch(INSERT_EVENTS, (event_values(events),))}
     answers = []
     for event in events:
         answers.append(event.event_id in made)

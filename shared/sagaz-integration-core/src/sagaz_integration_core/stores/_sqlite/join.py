@@ -1,4 +1,4 @@
-"""How runs are inserted through a caller's own connection to the same SQLite file."""
+"""How runs and events are inserted through a caller's own connection to the same SQLite file."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 
 from sagaz_integration_core.joining import Joining, Statement
+from sagaz_integration_core.outbox import NewEvent
 from sagaz_integration_core.protocols import NewRun
 from sagaz_integration_core.stores._sqlite.rows import now, stamp
 
@@ -23,6 +24,14 @@ FROM json_each(%s) WHERE true
 ON CONFLICT (saga_id) DO NOTHING
 RETURNING saga_id"""
 
+_PUBLISH = """INSERT INTO sagaz_outbox (event_id, saga_id, topic, payload, headers, status, available_at, created_at)
+SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'),
+    json_extract(value, '$[3]'), json_extract(value, '$[4]'), 'pending', json_extract(value, '$[5]'),
+    json_extract(value, '$[5]')
+FROM json_each(%s) WHERE true ORDER BY key
+ON CONFLICT (event_id) DO NOTHING
+RETURNING event_id"""
+
 _FIND = "SELECT saga_id, fingerprint FROM sagaz_run WHERE saga_id IN (SELECT value FROM json_each(%s))"
 
 
@@ -36,6 +45,7 @@ def joining(path: str, store_id: str) -> Joining:
         identify=Statement("SELECT value FROM sagaz_meta WHERE key = 'store_id'"),
         insert=_insert,
         find=lambda saga_ids: Statement(_FIND, (json.dumps(list(saga_ids)),)),
+        publish=_publish,
     )
 
 
@@ -55,3 +65,9 @@ def _insert(runs: Sequence[NewRun]) -> Statement:
         for run in runs
     ]
     return Statement(_INSERT, (json.dumps(rows),))
+
+
+def _publish(events: Sequence[NewEvent]) -> Statement:
+    stamped = stamp(now())
+    rows = [[event.event_id, event.key, event.topic, event.payload, event.headers, stamped] for event in events]
+    return Statement(_PUBLISH, (json.dumps(rows),))
