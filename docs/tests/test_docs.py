@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import dataclasses
 import json
 import os
 import re
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -203,6 +205,15 @@ def test_a_run_starts_with_a_transaction_in_postgresql(folder: Path) -> None:
 def test_a_run_without_a_framework_completes(folder: Path) -> None:
     write("shared/sagaz-integration-core/README.md", folder)
     assert "completed Hello, Ada" in run(folder, sys.executable, "plain.py")
+
+
+def test_the_applications_own_events_are_committed_with_its_orders(folder: Path) -> None:
+    write("docs/howto/events.md", folder)
+    [(status, body, _)] = call(folder, "main", post("/orders", params={"amount": 42}))
+    assert status == 201
+    with contextlib.closing(sqlite3.connect(folder / "shop.db")) as database:
+        rows = database.execute("SELECT event_id, saga_id, topic, status FROM sagaz_outbox").fetchall()
+    assert rows == [(body["event_id"], "order-1", "orders.placed", "sent")]
 
 
 def test_the_reference_has_every_setting_with_its_default() -> None:

@@ -13,8 +13,8 @@ from django.db import connections, transaction
 from places import on, until
 from testproject.shop.sagas import OrderSaga
 
-from django_sagaz import atomic_saga_start
-from django_sagaz.models import AuditEntry, Run, Step
+from django_sagaz import atomic_saga_start, publish
+from django_sagaz.models import AuditEntry, OutboxEvent, Run, Step
 
 
 def said(*arguments, **options):
@@ -158,3 +158,21 @@ def test_check_has_thresholds_for_probes(home):
     Run.objects.using(home).filter(pk=saga_id).update(available_at="2020-01-01T00:00:00Z")
     with pytest.raises(SystemExit):
         said("sagaz_check", "--max-age", "60")
+
+
+@on()
+def test_events_are_listed_and_those_that_were_set_aside_are_retried(home, settings):
+    settings.SAGAZ = {**settings.SAGAZ, "BROKER_URL": "memory://"}
+    with transaction.atomic(home):
+        event_id = publish("orders.placed", {"order": 1})
+    events = OutboxEvent.objects.using(home)
+    events.update(status="dead", error="refused", available_at=None)
+    assert [row["event_id"] for row in json.loads(said("sagaz_events", "--format", "json"))] == [event_id]
+    assert said("sagaz_events", "--status", "pending") == "No events.\n"
+    assert said("sagaz_events", "--retry", event_id, "--dry-run") == f"{event_id}  would be published again\n"
+    assert said("sagaz_events", "--retry", "--all") == f"{event_id}  is due again\n"
+    assert events.get().status == "pending"
+    with pytest.raises(SystemExit, match="1"):
+        said("sagaz_events", "--retry", event_id)
+    with pytest.raises(CommandError, match="add --retry"):
+        said("sagaz_events", "--all")

@@ -6,6 +6,7 @@ import contextlib
 import json
 
 import pytest
+from asgiref.sync import async_to_sync
 from django.db import connections, transaction
 from django.test.utils import CaptureQueriesContext
 from places import on
@@ -15,6 +16,7 @@ from django_sagaz import ContextValueError, SettingsError, TransactionRequired, 
 from django_sagaz.executions import Executions
 from django_sagaz.models import OutboxEvent
 from django_sagaz.project import current_project
+from django_sagaz.storage import DjangoOutboxStorage
 from sagaz_integration_core import context
 from sagaz_integration_core.worker import Worker
 
@@ -122,3 +124,20 @@ def test_another_databases_transaction_and_a_missing_broker_are_refused(home, se
         with pytest.raises(SettingsError, match=r"SAGAZ\['BROKER_URL'\]"):
             publish("orders.placed", {})
     assert counts(home) == (0, 0)
+
+
+@EVERYWHERE
+def test_what_sagaz_inserts_joins_the_transaction_too(home):
+    from sagaz.core.outbox.types import OutboxEvent as Event
+
+    storage = DjangoOutboxStorage(home)
+
+    def insert(name):
+        async_to_sync(storage.insert)(Event(saga_id="s", event_type="t", payload={}, event_id=name))
+
+    with contextlib.suppress(ZeroDivisionError), transaction.atomic(home):
+        insert("lost")
+        raise ZeroDivisionError
+    with transaction.atomic(home):
+        insert("kept")
+    assert [event.event_id for event in async_to_sync(storage.get_events_by_saga)("s")] == ["kept"]

@@ -255,6 +255,14 @@ def test_operators_cancel_show_and_prune_runs(shop):
     assert (prune.wait(), "Deleted 1 runs" in prune.said) == (0, True)
 
 
+def test_events_are_listed_and_those_that_were_set_aside_are_retried(shop):
+    listed = shop.command("events", "main:app", "--format", "json")
+    assert (listed.wait(), json.loads(listed.said)) == (0, [])
+    refused = shop.command("events", "main:app", "--retry", "no-such-event")
+    assert (refused.wait(), "refused: no event with this id is set aside" in refused.said) == (1, True)
+    assert shop.command("events", "main:make", "--factory", "--retry", "--all", "--dry-run").wait() == 0
+
+
 def test_check_has_thresholds_for_probes(shop):
     start_later(shop, {"order": 1})
     assert shop.command("check", "main:app", "--max-age", "3600", "--max-failed", "0").wait() == 0

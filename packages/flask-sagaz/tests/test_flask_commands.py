@@ -8,10 +8,12 @@ import signal
 import sys
 from pathlib import Path
 
+import click
 import pytest
 from flask import Flask
 
 from flask_sagaz import Saga, SagazExtension, action, current_sagaz
+from sagaz_integration_core.outbox import EventOutcome
 from support.programs import Program, environment
 
 HERE = Path(__file__).parent
@@ -155,8 +157,9 @@ def test_an_application_installs_no_signal_handlers(make_app, OrderSaga):
 def test_every_application_has_the_commands():
     app = Flask("shop")
     SagazExtension(app)
-    words = {"worker", "list", "show", "retry", "cancel", "resolve", "prune", "check", "migrate"}
-    assert words <= set(app.cli.commands["sagaz"].commands)
+    words = {"worker", "list", "show", "retry", "cancel", "resolve", "prune", "check", "migrate", "events"}
+    group = app.cli.commands["sagaz"]
+    assert words <= set(group.list_commands(click.Context(group)))
 
 
 def test_a_saga_of_an_application_is_described_with_its_module(make_app, run):
@@ -182,6 +185,21 @@ def test_operators_cancel_show_and_prune_runs(make_app, run, tmp_path, OrderSaga
     )  # fmt: skip
     assert run(app, "retry", saga_id).exit_code == 1
     assert "Deleted 1 runs" in run(app, "prune", "--older-than", "0s").output
+
+
+def test_events_are_listed_and_those_that_were_set_aside_are_retried(make_app, run, tmp_path):
+    app, sagaz = make_app(f"sqlite:///{tmp_path / 'sagaz.db'}", config={"SAGAZ_BROKER_URL": "memory://"})
+    with app.app_context():
+        event_id = sagaz.publish("orders.placed", {"order": 1})
+        runtime = app.extensions["sagaz"].process().get()
+        (event,) = runtime.call(lambda: runtime.store.due_events(1, 30))
+        runtime.call(lambda: runtime.store.settle_events([EventOutcome(event.id, "dead", "refused")]))
+    assert [row["event_id"] for row in json.loads(run(app, "events", "--format", "json").output)] == [event_id]
+    assert run(app, "events", "--status", "pending").output == "No events.\n"
+    assert run(app, "events", "--retry", event_id, "--dry-run").output == f"{event_id}  would be published again\n"
+    assert run(app, "events", "--retry", "--all").output == f"{event_id}  is due again\n"
+    assert run(app, "events", "--retry", event_id).exit_code == 1
+    assert "add --retry" in run(app, "events", "--all").output
 
 
 def test_check_has_thresholds_for_probes(make_app, run, tmp_path, OrderSaga):

@@ -1,4 +1,4 @@
-"""sagaz's storage interface over Django's connections, for code that asks sagaz itself for a run's state."""
+"""sagaz's storage interfaces over Django's connections, for code that is written for sagaz itself."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from asgiref.sync import sync_to_async
 from django.db import DEFAULT_DB_ALIAS, connections
 
 from django_sagaz.engines import open_store
+from sagaz_integration_core._upstream.outbox import StoreOutboxStorage
 from sagaz_integration_core._upstream.storage import StoreSagaStorage
 from sagaz_integration_core.errors import SettingsError
 
-__all__ = ["DjangoPostgreSQLSagaStorage", "DjangoSagaStorage"]
+__all__ = ["DjangoOutboxStorage", "DjangoPostgreSQLSagaStorage", "DjangoSagaStorage"]
 
 T = TypeVar("T")
 
@@ -44,6 +45,21 @@ class DjangoPostgreSQLSagaStorage(DjangoSagaStorage):
                 f"{connections[alias].display_name}. Use DjangoSagaStorage, which takes every database."
             )
         super().__init__(using)
+
+
+class DjangoOutboxStorage(StoreOutboxStorage):
+    """The outbox in a Django database: what sagaz inserts joins the transaction that is open on this thread.
+
+    Args:
+        using: The database alias.
+
+    Raises:
+        SettingsError: The database is of a kind that is not supported.
+    """
+
+    def __init__(self, using: str | None = None) -> None:
+        self.using = DEFAULT_DB_ALIAS if using is None else using
+        super().__init__(open_store(self.using, _Wherever()))
 
 
 class _Wherever:

@@ -13,6 +13,7 @@ from fastapi_sagaz._serving import entered, load_app
 from fastapi_sagaz._visit import Visit, VisitOver, visiting
 from sagaz_integration_core import commands, working
 from sagaz_integration_core.errors import SagazError, SettingsError
+from sagaz_integration_core.event_cli import add_events_command
 from sagaz_integration_core.lifecycle import SagazRuntime
 from sagaz_integration_core.operator_cli import (
     add_operator_commands,
@@ -110,15 +111,12 @@ def _operate(work: Callable[[SagazRuntime], Coroutine[Any, Any, Said]], app: str
     return _do(run)
 
 
-add_operator_commands(
-    main,
-    _operate,
-    hint=_SAGAS_HINT,
-    target=[
-        click.Argument(["app"], metavar="MODULE:APP"),
-        click.Option(["--factory"], is_flag=True, help="APP is a function that returns the application."),
-    ],
-)
+_params: list[click.Parameter] = [
+    click.Argument(["app"], metavar="MODULE:APP"),
+    click.Option(["--factory"], is_flag=True, help="APP is a function that returns the application."),
+]
+add_operator_commands(main, _operate, hint=_SAGAS_HINT, target=_params)
+add_events_command(main, _operate, target=_params)
 
 
 def _do(run: Callable[[], Coroutine[Any, Any, T]]) -> T:

@@ -14,6 +14,7 @@ from flask_sagaz._current import current_state
 from flask_sagaz._words import sagaz_group
 from sagaz_integration_core import commands, working
 from sagaz_integration_core.errors import SagazError
+from sagaz_integration_core.event_cli import add_events_command
 from sagaz_integration_core.operator_cli import (
     add_operator_commands,
     format_option,
@@ -97,6 +98,7 @@ def _operate(work: Work) -> Said:
 
 
 add_operator_commands(sagaz_group, _operate, look=_look, hint=_SAGAS_HINT)
+add_events_command(sagaz_group, _operate)
 
 
 def _do(run: Callable[[], Coroutine[Any, Any, T]]) -> T:

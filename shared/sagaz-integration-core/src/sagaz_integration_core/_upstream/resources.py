@@ -9,6 +9,7 @@ from typing import Any
 from sagaz_integration_core._upstream.brokers import make_broker
 from sagaz_integration_core._upstream.imports import load_sagaz
 from sagaz_integration_core._upstream.mirror import Mirror
+from sagaz_integration_core._upstream.outbox import StoreOutboxStorage
 from sagaz_integration_core._upstream.publishing import BrokerLine
 from sagaz_integration_core._upstream.storage import StoreSagaStorage
 from sagaz_integration_core.errors import SettingsError, StoreUnavailable
@@ -73,7 +74,8 @@ class SagazResources:
     """What sagaz brings to a runtime.
 
     Attributes:
-        config: The ``SagaConfig`` that ``get_config`` hands out; saves of unmodified sagaz code arrive in a store.
+        config: The ``SagaConfig`` that ``get_config`` hands out; saves and events of unmodified sagaz code arrive in a
+            store.
         listeners: What durable runs notify.
         broker: Where events go, not connected yet; None when none is configured.
         line: The way there, with time limits.
@@ -86,12 +88,15 @@ class SagazResources:
         if config is not None and config.broker is not None:
             self.broker = config.broker
         self.line = BrokerLine(self.broker) if self.broker is not None else None
-        facade = StoreSagaStorage(store)
+        facade, outbox = StoreSagaStorage(store), StoreOutboxStorage(store)
         if config is None:
             self.config = load_sagaz().SagaConfig(
-                storage=facade, metrics=settings.metrics, tracing=settings.tracing, logging=settings.logging
-            )
+                storage=facade, metrics=settings.metrics, tracing=settings.tracing, logging=settings.logging,
+                broker=self.broker, outbox_storage=outbox,
+            )  # fmt: skip
         elif config.storage_manager is None and type(config.storage).__name__ == "InMemorySagaStorage":
+            if self.broker is not None:
+                config = config.with_broker(self.broker, config.outbox_storage or outbox)
             self.config = config.with_storage(facade)
         else:
             self.config = config
