@@ -30,6 +30,7 @@ if _url.scheme == "postgresql":
         "HOST": _url.hostname or parse_qs(_url.query).get("host", [""])[0],
         "PORT": _url.port or "",
         "CONN_MAX_AGE": None,
+        "OPTIONS": json.loads(os.environ.get("BENCH_OPTIONS", "{}")),
     }
 else:
     _database = {

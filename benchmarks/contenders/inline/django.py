@@ -13,7 +13,7 @@ from benchmarks.harness.model import Measure, Place
 @contextmanager
 def contender(place: Place) -> Iterator[Measure]:
     """Measure it on the project's PostgreSQL if there is one, else on memory."""
-    settings: dict[str, object] = {"METRICS": False, "LOGGING": False}
+    settings: dict[str, object] = {} if place.options.get("defaults") else {"METRICS": False, "LOGGING": False}
     if not place.postgres:
         settings["STORAGE_URL"] = "memory://"
     set_up(django_environment(place.postgres or "sqlite://", ["django_sagaz"], settings))

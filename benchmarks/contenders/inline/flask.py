@@ -17,7 +17,8 @@ from flask_sagaz import SagazExtension
 def contender(place: Place) -> Iterator[Measure]:
     """Measure it on PostgreSQL if there is one, else on memory."""
     app = Flask("shop")
-    app.config.update(SAGAZ_METRICS=False, SAGAZ_LOGGING=False)
+    if not place.options.get("defaults"):
+        app.config.update(SAGAZ_METRICS=False, SAGAZ_LOGGING=False)
     if place.postgres:
         app.config["SAGAZ_MIGRATE"] = True
     sagaz = SagazExtension(app, storage_url=place.postgres or "memory://")

@@ -29,7 +29,8 @@ def contender(place: Place) -> Iterator[Measure]:
 
             storage = PostgreSQLSagaStorage(place.postgres)
             run(storage.__aenter__)
-        sagaz.configure(sagaz.SagaConfig(storage=storage, metrics=False, logging=False))
+        listeners = bool(place.options.get("defaults"))
+        sagaz.configure(sagaz.SagaConfig(storage=storage, metrics=listeners, logging=listeners))
         try:
             with calling(lambda: run(lambda: QuietSaga().run({"order_id": "A1"}))) as measure:
                 yield measure
