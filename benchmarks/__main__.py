@@ -53,9 +53,9 @@ def _measure(job: Job, services: Services, plan: Plan, folder: Path | None) -> N
     for name in results.rounds:
         for metric in job.metrics:
             if values := figures_of(results.rounds, (name, metric.name)):
-                found = spread(values)
-                row = f"  {name:<46} {metric.name:<22} {found.median:>12,.{metric.digits}f} {metric.unit}"
-                print(f"{row}  ({found.low:,.{metric.digits}f}–{found.high:,.{metric.digits}f})")
+                middle = spread(values)
+                row = f"  {name:<46} {metric.name:<22} {middle.median:>12,.{metric.digits}f} {metric.unit}"
+                print(f"{row}  ({middle.low:,.{metric.digits}f}–{middle.high:,.{metric.digits}f})")
     for target, figure, verdict in report.verdicts(job, results):
         print(f"  {verdict.strip('*').upper():<12} {target.text}: {figure}, {target.bound}")
     print(f"  took {time.monotonic() - began:.0f} s", flush=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-__all__ = ["Contender", "Figures", "Job", "Measure", "Metric", "Place", "Prepare", "Target"]
+__all__ = ["POSTGRES", "Contender", "Figures", "Job", "Measure", "Metric", "Place", "Prepare", "Target"]
 
 Figures: TypeAlias = Mapping[str, float]
 """What one turn of one contender came to, by metric."""
@@ -20,6 +20,9 @@ Prepare: TypeAlias = Callable[["Place"], AbstractContextManager[Measure]]
 """What a contender's module has under the name ``contender``: sets up, gives what measures, and cleans up."""
 
 Need: TypeAlias = Literal["postgres", "redis"]
+
+POSTGRES: tuple[Need, ...] = ("postgres",)
+"""What most contenders need."""
 
 
 @dataclass(frozen=True)

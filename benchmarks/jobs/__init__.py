@@ -16,7 +16,7 @@ JOBS = (
     start.SQLALCHEMY_SQLITE,
     *middleware.JOBS,
     inline.MEMORY,
-    inline.POSTGRES,
+    inline.ON_POSTGRES,
     growth.TABLES,
     growth.MEMORY,
     growth.STEPS,

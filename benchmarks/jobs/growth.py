@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from benchmarks.harness.model import Contender, Job, Metric, Target
+from benchmarks.harness.model import POSTGRES, Contender, Job, Metric, Target
 
 __all__ = ["MEMORY", "STEPS", "TABLES"]
 
-_PG = ("postgres",)
 _FULL = "1,000,000 finished and 100,000 pending"
 
 TABLES = Job(
@@ -19,8 +18,8 @@ TABLES = Job(
         "that are due. (A quick run has a twentieth of that.)"
     ),
     contenders=(
-        Contender("empty tables", "growth.tables", needs=_PG, options={"finished": 0, "pending": 0}),
-        Contender(_FULL, "growth.tables", needs=_PG, options={"finished": 1_000_000, "pending": 100_000}),
+        Contender("empty tables", "growth.tables", needs=POSTGRES, options={"finished": 0, "pending": 0}),
+        Contender(_FULL, "growth.tables", needs=POSTGRES, options={"finished": 1_000_000, "pending": 100_000}),
     ),
     metrics=(Metric("throughput", "runs/s", "more"),),
     targets=(
@@ -46,8 +45,8 @@ MEMORY = Job(
         "application of which 50 clients at once request runs inline. After a tenth of the runs, and after all of them."
     ),
     contenders=(
-        Contender("worker", "growth.memory", needs=_PG, options={"of": "worker"}),
-        Contender("web process", "growth.memory", needs=_PG, options={"of": "web"}),
+        Contender("worker", "growth.memory", needs=POSTGRES, options={"of": "worker"}),
+        Contender("web process", "growth.memory", needs=POSTGRES, options={"of": "web"}),
     ),
     metrics=(Metric("after a tenth", "MB", "less", 1), Metric("after all", "MB", "less", 1)),
     targets=tuple(
@@ -75,7 +74,8 @@ STEPS = Job(
         "with the square of the steps; in proportion to the steps, they stay what they are for each."
     ),
     contenders=tuple(
-        Contender(f"{steps} steps", "growth.steps", needs=_PG, options={"steps": steps}) for steps in (125, 250, 500)
+        Contender(f"{steps} steps", "growth.steps", needs=POSTGRES, options={"steps": steps})
+        for steps in (125, 250, 500)
     ),
     metrics=(Metric("written per step", "kB", "less", 1), Metric("time per step", "ms", "less", 2)),
     targets=(

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from benchmarks.harness.model import Contender, Job, Metric, Target
+from benchmarks.harness.model import POSTGRES, Contender, Job, Metric, Target
 
 __all__ = ["STARTUP", "WIRING"]
 
-_PG = ("postgres",)
 _FRAMEWORKS = ("fastapi", "django", "flask")
 
 WIRING = Job(
@@ -44,10 +43,10 @@ STARTUP = Job(
     ),
     contenders=(
         *(
-            Contender(f"floor, {name}", "imports.startup", "work", _PG, {"of": f"floor of {name}"})
+            Contender(f"floor, {name}", "imports.startup", "work", POSTGRES, {"of": f"floor of {name}"})
             for name in _FRAMEWORKS
         ),
-        *(Contender(f"{name}-sagaz", "imports.startup", needs=_PG, options={"of": name}) for name in _FRAMEWORKS),
+        *(Contender(f"{name}-sagaz", "imports.startup", needs=POSTGRES, options={"of": name}) for name in _FRAMEWORKS),
     ),
     metrics=(Metric("start", "ms", "less"),),
     targets=tuple(

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from benchmarks.harness.model import Contender, Job, Metric, Target
+from benchmarks.harness.model import POSTGRES, Contender, Job, Metric, Target
 
-__all__ = ["MEMORY", "POSTGRES"]
+__all__ = ["MEMORY", "ON_POSTGRES"]
 
-_PG = ("postgres",)
 _METRICS = (Metric("per call", "µs", "less"),)
 _WHAT = (
     "Eight threads run a saga of three steps that do nothing, each call within its request, and wait for its end. The "
@@ -43,16 +42,16 @@ MEMORY = Job(
     baseline="sagaz on a loop thread",
 )
 
-POSTGRES = Job(
+ON_POSTGRES = Job(
     name="inline-postgres",
     number="5b",
     title="Inline run from synchronous code, on PostgreSQL",
     what=_WHAT.format(storage="with its own PostgreSQL storage, which writes the start and the end"),
     contenders=(
-        Contender("sagaz on a loop thread", "inline.sagaz", "journal steps, check contexts, resume", _PG),
-        Contender("flask-sagaz", "inline.flask", needs=_PG),
-        Contender("django-sagaz", "inline.django", needs=_PG),
-        Contender("DBOS", "inline.dbos", "compensate", _PG, scale=0.3),
+        Contender("sagaz on a loop thread", "inline.sagaz", "journal steps, check contexts, resume", POSTGRES),
+        Contender("flask-sagaz", "inline.flask", needs=POSTGRES),
+        Contender("django-sagaz", "inline.django", needs=POSTGRES),
+        Contender("DBOS", "inline.dbos", "compensate", POSTGRES, scale=0.3),
     ),
     metrics=_METRICS,
     targets=_targets("inline-postgres", "sagaz on a loop thread", 2),

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from benchmarks.harness.model import Contender, Job, Metric, Target
+from benchmarks.harness.model import POSTGRES, Contender, Job, Metric, Target
 
 __all__ = ["JOB"]
 
-_PG = ("postgres",)
 _LATENCY = {"latency": True}
 
 
@@ -31,12 +30,16 @@ JOB = Job(
         "which the commit was answered to the first step's. Ours journal, durably, that it begins before they call it."
     ),
     contenders=(
-        Contender("floor", "worker.floor", "journal, lease", _PG, _LATENCY),
-        Contender("fastapi-sagaz", "worker.fastapi", needs=_PG, options=_LATENCY),
-        Contender("django-sagaz", "worker.django", needs=_PG, options=_LATENCY),
-        Contender("procrastinate", "worker.procrastinate", "journal steps, compensate", _PG, _LATENCY),
+        Contender("floor", "worker.floor", "journal, lease", POSTGRES, _LATENCY),
+        Contender("fastapi-sagaz", "worker.fastapi", needs=POSTGRES, options=_LATENCY),
+        Contender("django-sagaz", "worker.django", needs=POSTGRES, options=_LATENCY),
+        Contender("procrastinate", "worker.procrastinate", "journal steps, compensate", POSTGRES, _LATENCY),
         Contender(
-            "DBOS", "worker.dbos", "compensate, wake the worker (it polls every 10 ms)", _PG, {**_LATENCY, "poll": 0.01}
+            "DBOS",
+            "worker.dbos",
+            "compensate, wake the worker (it polls every 10 ms)",
+            POSTGRES,
+            {**_LATENCY, "poll": 0.01},
         ),
         Contender(
             "Celery, fsync each second",
@@ -49,7 +52,7 @@ JOB = Job(
             "django-tasks",
             "worker.django_tasks",
             "journal steps, compensate, wake the worker (it polls every 10 ms)",
-            _PG,
+            POSTGRES,
             _LATENCY,
         ),
     ),

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from benchmarks.harness.model import Contender, Job, Metric, Target
+from benchmarks.harness.model import POSTGRES, Contender, Job, Metric, Target
 
 __all__ = ["DJANGO_POSTGRES", "DJANGO_SQLITE", "SQLALCHEMY_POSTGRES", "SQLALCHEMY_SQLITE"]
 
-_PG = ("postgres",)
 _DJANGO, _SQLALCHEMY = "start.django", "start.sqlalchemy"
 _WHAT = (
     "One transaction: {insert}, and the start of a saga with a small context. Committed over and over, by one thread "
@@ -31,16 +30,16 @@ DJANGO_POSTGRES = Job(
     title="Start inside atomic() on PostgreSQL",
     what=_WHAT.format(insert="`Order.objects.create` inside `transaction.atomic()`"),
     contenders=(
-        Contender("INSERT by hand", _DJANGO, _HAND_LACKS, _PG, {"way": "hand"}),
-        Contender("django-sagaz", _DJANGO, needs=_PG, options={"way": "ours"}),
-        Contender("INSERT by hand, no wake-up", _DJANGO, _HAND_LACKS, _PG, {"way": "hand", "notify": False}),
-        Contender("django-sagaz, NOTIFY off", _DJANGO, "wake the worker", _PG, {"way": "ours", "notify": False}),
-        Contender("ORM create()", _DJANGO, "wake the worker; and as by hand", _PG, {"way": "orm"}),
-        Contender("procrastinate", _DJANGO, "journal steps, compensate", _PG, {"way": "procrastinate"}),
+        Contender("INSERT by hand", _DJANGO, _HAND_LACKS, POSTGRES, {"way": "hand"}),
+        Contender("django-sagaz", _DJANGO, needs=POSTGRES, options={"way": "ours"}),
+        Contender("INSERT by hand, no wake-up", _DJANGO, _HAND_LACKS, POSTGRES, {"way": "hand", "notify": False}),
+        Contender("django-sagaz, NOTIFY off", _DJANGO, "wake the worker", POSTGRES, {"way": "ours", "notify": False}),
+        Contender("ORM create()", _DJANGO, "wake the worker; and as by hand", POSTGRES, {"way": "orm"}),
+        Contender("procrastinate", _DJANGO, "journal steps, compensate", POSTGRES, {"way": "procrastinate"}),
         Contender(
-            "django-tasks", _DJANGO, "journal steps, compensate, wake the worker", _PG, {"way": "django-tasks"}
+            "django-tasks", _DJANGO, "journal steps, compensate, wake the worker", POSTGRES, {"way": "django-tasks"}
         ),
-        Contender("the order only", _DJANGO, "start anything", _PG, {"way": "nothing"}),
+        Contender("the order only", _DJANGO, "start anything", POSTGRES, {"way": "nothing"}),
     ),
     metrics=(_metric(1), _metric(4), _metric(16)),
     targets=(
@@ -78,10 +77,10 @@ SQLALCHEMY_POSTGRES = Job(
     title="Start in a SQLAlchemy session on PostgreSQL",
     what=_WHAT.format(insert="`session.add` and `session.flush` inside `session.begin()`"),
     contenders=(
-        Contender("INSERT by hand", _SQLALCHEMY, _HAND_LACKS, _PG, {"way": "hand"}),
-        Contender("flask-sagaz", _SQLALCHEMY, needs=_PG, options={"way": "ours"}),
-        Contender("DBOS", _SQLALCHEMY, "compensate", _PG, {"way": "DBOS"}),
-        Contender("the order only", _SQLALCHEMY, "start anything", _PG, {"way": "nothing"}),
+        Contender("INSERT by hand", _SQLALCHEMY, _HAND_LACKS, POSTGRES, {"way": "hand"}),
+        Contender("flask-sagaz", _SQLALCHEMY, needs=POSTGRES, options={"way": "ours"}),
+        Contender("DBOS", _SQLALCHEMY, "compensate", POSTGRES, {"way": "DBOS"}),
+        Contender("the order only", _SQLALCHEMY, "start anything", POSTGRES, {"way": "nothing"}),
     ),
     metrics=(_metric(1), _metric(4), _metric(16)),
     targets=(_at_least("start-sqlalchemy", "flask-sagaz to the INSERT by hand", "flask-sagaz", "INSERT by hand"),),

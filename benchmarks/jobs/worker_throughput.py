@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from benchmarks.harness.model import Contender, Job, Metric, Target
+from benchmarks.harness.model import POSTGRES, Contender, Job, Metric, Target
 
 __all__ = ["JOB"]
 
-_PG = ("postgres",)
 _OURS = ("fastapi-sagaz", "django-sagaz")
 
 
@@ -48,18 +47,18 @@ JOB = Job(
     ),
     contenders=(
         Contender(
-            "floor", "worker.floor", "journal, keep the context, lease: what it was executing when it dies is lost", _PG
+            "floor", "worker.floor", "journal, keep the context, lease: what it executes when it dies is lost", POSTGRES
         ),
-        Contender("fastapi-sagaz", "worker.fastapi", needs=_PG),
-        Contender("fastapi-sagaz, 2 processes", "worker.fastapi", needs=_PG, options={"processes": 2}),
+        Contender("fastapi-sagaz", "worker.fastapi", needs=POSTGRES),
+        Contender("fastapi-sagaz, 2 processes", "worker.fastapi", needs=POSTGRES, options={"processes": 2}),
         Contender(
-            "fastapi-sagaz, metrics and log lines on", "worker.fastapi", needs=_PG, options={"defaults": True}
+            "fastapi-sagaz, metrics and log lines on", "worker.fastapi", needs=POSTGRES, options={"defaults": True}
         ),
-        Contender("django-sagaz", "worker.django", needs=_PG),
-        Contender("django-sagaz, 2 processes", "worker.django", needs=_PG, options={"processes": 2}),
-        Contender("flask-sagaz", "worker.flask", needs=_PG),
-        Contender("procrastinate", "worker.procrastinate", "journal steps, compensate", _PG, scale=0.25),
-        Contender("DBOS", "worker.dbos", "compensate", _PG, {"poll": 0.01}, scale=0.06),
+        Contender("django-sagaz", "worker.django", needs=POSTGRES),
+        Contender("django-sagaz, 2 processes", "worker.django", needs=POSTGRES, options={"processes": 2}),
+        Contender("flask-sagaz", "worker.flask", needs=POSTGRES),
+        Contender("procrastinate", "worker.procrastinate", "journal steps, compensate", POSTGRES, scale=0.25),
+        Contender("DBOS", "worker.dbos", "compensate", POSTGRES, {"poll": 0.01}, scale=0.06),
         Contender(
             "Celery, fsync each second",
             "worker.celery",
@@ -79,7 +78,7 @@ JOB = Job(
             scale=0.06,
         ),
         Contender(
-            "django-tasks", "worker.django_tasks", "journal steps, compensate, execute more than one at a time", _PG,
+            "django-tasks", "worker.django_tasks", "journal steps, compensate, execute several at a time", POSTGRES,
             scale=0.1,
         ),
     ),
