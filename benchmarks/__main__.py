@@ -13,6 +13,7 @@ from pathlib import Path
 from benchmarks.harness import machine, report, servers
 from benchmarks.harness.charts import draw
 from benchmarks.harness.model import Job
+from benchmarks.harness.processes import unwind_on_sigterm
 from benchmarks.harness.rounds import Plan, Services, run
 from benchmarks.harness.stats import figures_of, spread
 from benchmarks.jobs import JOBS
@@ -31,6 +32,7 @@ def main() -> None:
     if options.render:
         report.write(folder or _REPORT, JOBS, report.read(folder or _REPORT))
         return
+    unwind_on_sigterm()
     plan = Plan(options.quick, options.rounds, options.contender)
     # Others' processes have to get into it: PostgreSQL does not run as root.
     with tempfile.TemporaryDirectory(prefix="sagaz-bench-") as scratch, contextlib.ExitStack() as stack:
@@ -39,13 +41,15 @@ def main() -> None:
         missing = servers.why_no_redis()
         redis = "" if missing else stack.enter_context(servers.redis(Path(scratch)))
         services = Services(Path(scratch), url, redis, {"redis": missing} if missing else {})
-        for job in chosen:
-            _measure(job, services, plan, folder)
+        complete = [_measure(job, services, plan, folder) for job in chosen]
     if folder is not None:
         print(f"Report: {folder / 'README.md'}")
+    if not all(complete):
+        raise SystemExit("Somebody failed: see LEFT OUT above.")
 
 
-def _measure(job: Job, services: Services, plan: Plan, folder: Path | None) -> None:
+def _measure(job: Job, services: Services, plan: Plan, folder: Path | None) -> bool:
+    """Measure and report a job; returns whether nobody failed."""
     print(f"{job.number}. {job.title}", flush=True)
     began = time.monotonic()
     facts = machine.facts(services.folder, servers.durability(services.postgres), services.missing.get("redis", ""))
@@ -60,7 +64,7 @@ def _measure(job: Job, services: Services, plan: Plan, folder: Path | None) -> N
         print(f"  {verdict.strip('*').upper():<12} {target.text}: {figure}, {target.bound}")
     print(f"  took {time.monotonic() - began:.0f} s", flush=True)
     if folder is None:
-        return
+        return not results.failed
     folder.mkdir(parents=True, exist_ok=True)
     found = report.read(folder)
     found[job.name] = {
@@ -72,6 +76,7 @@ def _measure(job: Job, services: Services, plan: Plan, folder: Path | None) -> N
         "charts": draw(job, results, folder),
     }
     report.write(folder, JOBS, found)
+    return not results.failed
 
 
 def _names(job: Job) -> set[str]:

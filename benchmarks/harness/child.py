@@ -10,10 +10,12 @@ import warnings
 from pathlib import Path
 
 from benchmarks.harness.model import Place, Prepare
+from benchmarks.harness.processes import unwind_on_sigterm
 
 
 def main() -> None:
     """Serve turns until the input ends."""
+    unwind_on_sigterm()
     module, given = sys.argv[1], json.loads(sys.argv[2])
     # What a contender prints goes to the log, like its errors.
     answers = os.fdopen(os.dup(1), "w", buffering=1)

@@ -6,10 +6,11 @@ import contextlib
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-__all__ = ["ROOT", "running", "stop", "surroundings"]
+__all__ = ["ROOT", "running", "stop", "surroundings", "unwind_on_sigterm"]
 
 ROOT = Path(__file__).resolve().parents[2]
 """The repository, from where every process is started."""
@@ -23,12 +24,18 @@ def surroundings() -> dict[str, str]:
 
 @contextlib.contextmanager
 def running(
-    command: Sequence[str], log: Path, environment: Mapping[str, str] | None = None, *, pipes: bool = False
+    command: Sequence[str],
+    log: Path,
+    environment: Mapping[str, str] | None = None,
+    *,
+    pipes: bool = False,
+    group: bool = False,
 ) -> Iterator[subprocess.Popen[str]]:
-    """Run a command in a session of its own while the block lasts; its output goes to ``log``.
+    """Run a command while the block lasts; its output goes to ``log``.
 
     Args:
         pipes: Whether its standard input and output are the caller's instead.
+        group: Whether it leads a group, all of which is ended with it: it starts processes itself.
     """
     with open(log, "ab") as output:
         process = subprocess.Popen(
@@ -39,16 +46,19 @@ def running(
             stdout=subprocess.PIPE if pipes else output,
             stderr=output,
             text=True,
-            start_new_session=True,
+            start_new_session=group,
         )
     try:
         yield process
     finally:
         stop(process)
+        if group:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
 
 
 def stop(process: subprocess.Popen[str], seconds: float = 10.0) -> None:
-    """End a process, kindly at first, and then whatever is left of its session."""
+    """End a process, kindly at first."""
     for pipe in (process.stdin, process.stdout):
         if pipe is not None:
             with contextlib.suppress(BrokenPipeError):
@@ -60,6 +70,8 @@ def stop(process: subprocess.Popen[str], seconds: float = 10.0) -> None:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-    # It led its session, so that its children are in the group of its id, and nobody else is.
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
+
+
+def unwind_on_sigterm() -> None:
+    """Have SIGTERM end this process as Ctrl+C does, so that it stops what it has started."""
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))

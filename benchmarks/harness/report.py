@@ -118,7 +118,8 @@ def _machines(jobs: Sequence[Job], found: dict[str, Any]) -> Iterator[str]:
     described: dict[str, list[str]] = {}
     for job in jobs:
         entry = found[job.name]
-        kind = "quick run: figures are rough" if entry["quick"] else "whole run"
+        rounds = max(map(len, entry["rounds"].values()), default=0)
+        kind = f"{rounds} rounds" + (", quick ones: figures are rough" if entry["quick"] else "")
         text = "\n".join(f"- {name}: {value}" for name, value in {**entry["facts"], "run": kind}.items())
         text += "\n- versions: " + ", ".join(f"{name} {version}" for name, version in entry["versions"].items())
         described.setdefault(text, []).append(job.number)

@@ -17,7 +17,7 @@ from benchmarks.harness.servers import database
 
 __all__ = ["Plan", "Results", "Services", "run"]
 
-_PATIENCE = 300.0
+_PATIENCE = 600.0
 """Seconds for one turn, or one preparation."""
 
 
@@ -42,30 +42,59 @@ class Plan:
 
 @dataclass
 class Results:
-    """What was measured: for each contender its rounds; for those that were left out, why."""
+    """What was measured.
+
+    Attributes:
+        rounds: The figures of each contender, round by round.
+        left_out: Why a contender has none.
+        failed: Whether one of those was to have some.
+    """
 
     rounds: dict[str, list[Figures]] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
+    failed: bool = False
+
+
+class ContenderFailed(Exception):
+    """A contender raised, ended or did not answer in time; it is left out, and the others go on."""
 
 
 def run(job: Job, services: Services, plan: Plan, tell: Callable[[str], None]) -> Results:
     """Measure all contenders of a job."""
     results = Results()
     size = job.size[plan.quick]
+
+    def leave_out(contender: Contender, why: str) -> None:
+        results.left_out[contender.name] = why.partition("\n")[0]
+        results.rounds.pop(contender.name, None)
+        tell(f"  LEFT OUT {contender.name}: {why}")
+
+    def failed(contender: Contender, error: ContenderFailed) -> None:
+        leave_out(contender, str(error))
+        results.failed = True
+
     with contextlib.ExitStack() as stack:
         seats = []
         for contender in job.contenders:
             if plan.only and contender.name not in plan.only:
                 continue
             if missing := [services.missing[need] for need in contender.needs if need in services.missing]:
-                results.left_out[contender.name] = "; ".join(missing)
-                tell(f"  LEFT OUT {contender.name}: {missing[0]}")
+                leave_out(contender, "; ".join(missing))
                 continue
-            seats.append(stack.enter_context(_seat(job, contender, services, plan.quick)))
-            results.rounds[contender.name] = []
+            try:
+                seats.append(stack.enter_context(_seat(job, contender, services, plan.quick)))
+            except ContenderFailed as error:
+                failed(contender, error)
+        results.rounds = {seat.contender.name: [] for seat in seats}
         for number in range(plan.rounds or job.rounds[plan.quick]):
             for seat in seats[:: -1 if number % 2 else 1]:
-                figures = seat.turn(max(1, round(size * seat.contender.scale)))
+                if seat.contender.name in results.left_out:
+                    continue
+                try:
+                    figures = seat.turn(max(1, round(size * seat.contender.scale)))
+                except ContenderFailed as error:
+                    failed(seat.contender, error)
+                    continue
                 results.rounds[seat.contender.name].append(figures)
                 shown = ", ".join(f"{name} {value:,.4g}" for name, value in figures.items())
                 tell(f"  round {number + 1}: {seat.contender.name}: {shown}")
@@ -85,8 +114,11 @@ class _Seat:
     def turn(self, size: int) -> Figures:
         """Have it measure."""
         assert self._process.stdin is not None
-        self._process.stdin.write(f"{size}\n")
-        self._process.stdin.flush()
+        try:
+            self._process.stdin.write(f"{size}\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            raise self._failure("has ended") from None
         answer = self._answer()
         if not answer:
             raise self._failure("failed")
@@ -99,10 +131,10 @@ class _Seat:
             raise self._failure(f"gave no answer within {_PATIENCE:g} s")
         return self._process.stdout.readline().strip()
 
-    def _failure(self, what: str) -> SystemExit:
+    def _failure(self, what: str) -> ContenderFailed:
         # Its own log, and those of the processes that it has started.
         ends = [f"{log.name}:\n{log.read_text(errors='replace')[-4000:]}" for log in self._folder.glob("*.log")]
-        return SystemExit("\n".join([f"Contender {self.contender.name!r} {what}.", *ends]))
+        return ContenderFailed("\n".join([f"it {what}", *ends]))
 
 
 @contextlib.contextmanager
@@ -118,5 +150,5 @@ def _seat(job: Job, contender: Contender, services: Services, quick: bool) -> It
             "quick": quick,
         }
         command = [sys.executable, "-m", "benchmarks.harness.child", contender.module, json.dumps(place)]
-        process = stack.enter_context(running(command, folder / "contender.log", pipes=True))
+        process = stack.enter_context(running(command, folder / "contender.log", pipes=True, group=True))
         yield _Seat(contender, process, folder)

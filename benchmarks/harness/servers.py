@@ -91,7 +91,7 @@ def redis(folder: Path) -> Iterator[str]:
         socket = Path(short) / "redis.sock"
         command = ["redis-server", "--port", "0", "--unixsocket", str(socket), "--dir", short]
         command += ["--appendonly", "yes", "--appendfsync", "everysec", "--save", ""]
-        with running(command, folder / "redis.log"):
+        with running(command, folder / "redis.log", group=True):
             _wait_for(socket)
             yield f"redis+socket://{socket}"
 

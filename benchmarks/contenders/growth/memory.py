@@ -43,9 +43,9 @@ def _worker(place: Place, size: int) -> Figures:
     command += ["benchmarks.programs.fastapi_app:app", "--concurrency", "50"]
     environment = {**QUIET, "SAGAZ_STORAGE_URL": place.postgres, **ledger.environment}
     with running(command, place.folder / "worker.log", environment) as process:
-        ledger.wait(range(size // 10), 120)
+        ledger.wait(range(size // 10), 240)
         before = _megabytes(process.pid)
-        ledger.wait(range(size), 280)
+        ledger.wait(range(size), 540)
         return _figures(before, _megabytes(process.pid))
 
 
