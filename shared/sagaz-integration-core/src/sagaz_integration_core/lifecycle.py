@@ -7,18 +7,20 @@ import logging
 import random
 import secrets
 import socket
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
-from concurrent.futures import Executor, Future
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from concurrent.futures import Executor
 from contextlib import AbstractContextManager, AsyncExitStack, nullcontext, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sagaz_integration_core import context, logs
+from sagaz_integration_core import logs
 from sagaz_integration_core._upstream.imports import load_sagaz
 from sagaz_integration_core.batching import Batcher
 from sagaz_integration_core.errors import RunInterrupted, RuntimeNotOpen, SettingsError
+from sagaz_integration_core.executing import Executing
 from sagaz_integration_core.leases import LeaseKeeper
 from sagaz_integration_core.processes import current_pid
 from sagaz_integration_core.protocols import ClaimedRun, RunStatus, RunWrite, SagaStore
+from sagaz_integration_core.reaching import Reachable
 from sagaz_integration_core.registry import SagaRegistry
 from sagaz_integration_core.relay import Relay
 from sagaz_integration_core.runs import RunExecution, SagaRun
@@ -43,7 +45,7 @@ T = TypeVar("T")
 _LAST_EVENTS_SECONDS = 5.0
 
 
-class SagazRuntime:
+class SagazRuntime(Reachable):
     """Store, registry, leases, broker and running sagas of one application.
 
     Args:
@@ -74,6 +76,7 @@ class SagazRuntime:
         step_pool: Callable[[Settings], Executor] | None = None,
         dispatch: Callable[[Sequence[str]], None] | None = None,
     ) -> None:
+        super().__init__()
         settings = settings if settings is not None else Settings.from_env()
         self.settings = settings if config is None else _with_store_of(config, settings)
         self.app_given = app
@@ -92,11 +95,6 @@ class SagazRuntime:
         """The application; None when it was given as a weak reference and has gone."""
         return followed(self.app_given)
 
-    @property
-    def is_open(self) -> bool:
-        """Whether the runtime can be used, in this process."""
-        return self._stack is not None and self._pid == current_pid()
-
     async def open(self) -> None:
         """Open store, storages and broker on the running event loop, and begin to keep leases.
 
@@ -110,13 +108,13 @@ class SagazRuntime:
         async with AsyncExitStack() as stack:
             await self._open(stack)
             self._stack = stack.pop_all()
+        self._draining, self._opened_by = False, current_pid()
 
     async def _open(self, stack: AsyncExitStack) -> None:
         from sagaz_integration_core._upstream.resources import SagazResources
 
-        self._pid = current_pid()
         self.loop = asyncio.get_running_loop()
-        self.owner = f"{socket.gethostname()[:60]}:{self._pid}:{secrets.token_hex(4)}"
+        self.owner = f"{socket.gethostname()[:60]}:{current_pid()}:{secrets.token_hex(4)}"
         settings = self.settings
         logs.install()
         stack.callback(logs.uninstall)
@@ -133,9 +131,7 @@ class SagazRuntime:
         self._write = self.store.write if self.relay is None else self._write_and_tell
         # In memory nothing is gained by collecting writes, and each batch costs turns of the event loop.
         self._submit = self._write_one if self.store.embedded else Batcher(self._write).submit
-        self._active: dict[asyncio.Task[SagaRun], RunExecution] = {}
-        self._parked: set[RunExecution] = set()
-        self._draining = False
+        self._executing = Executing(self.loop)
         self._worker: Worker | None = None
         self.leases = LeaseKeeper(
             self.store, self.owner, lease_seconds=settings.lease_seconds, renew_seconds=settings.renew_seconds
@@ -172,15 +168,11 @@ class SagazRuntime:
         grace = self.settings.drain_seconds if seconds is None else seconds
         if self._worker is not None:
             self._worker.stop()
-        if self._active and grace > 0:
-            await asyncio.wait(self._active, timeout=grace)
-        reason = RunInterrupted("this process is shutting down.")
-        for execution in [*self._active.values(), *self._parked]:
-            execution.halt(reason)
-        for execution in list(self._parked):
+        if grace > 0:
+            await self._executing.wait(grace)
+        for execution in self._executing.halt(RunInterrupted("this process is shutting down.")):
             self.execute(execution)
-        if self._active:
-            await asyncio.wait(self._active)
+        await self._executing.wait()
         if self._worker is not None:
             await self._worker.stopped()
         if self.relay is not None and self.relay.is_used:
@@ -193,7 +185,7 @@ class SagazRuntime:
         """Drain what still runs and close everything in reverse; harmless when already closed."""
         if self._stack is None:
             return
-        stack, self._stack = self._stack, None
+        stack, self._stack, self._opened_by = self._stack, None, None
         async with stack:
             await self.drain()
 
@@ -242,39 +234,16 @@ class SagazRuntime:
     def park(self, run: ClaimedRun, taken_at: float) -> RunExecution:
         """Hold a run that this process has leased, without executing it yet."""
         execution = RunExecution(self, run, self.leases.hold(run.saga_id, run.attempt, taken_at))
-        self._parked.add(execution)
+        self._executing.park(execution)
         return execution
 
     def is_parked(self, execution: RunExecution) -> bool:
         """Whether nobody has executed this run yet; a drain executes what is parked."""
-        return execution in self._parked
+        return self._executing.is_parked(execution)
 
     def execute(self, execution: RunExecution) -> asyncio.Task[SagaRun]:
         """Execute a parked run in a task that the runtime owns: no request's end cancels it."""
-        self._parked.discard(execution)
-        task = self.loop.create_task(self._execute(execution), name=f"saga {execution.run.saga_id}")
-        self._active[task] = execution
-        task.add_done_callback(self._ended)
-        return task
-
-    async def _execute(self, execution: RunExecution) -> SagaRun:
-        run = execution.run
-        logs.log_fields.set({"saga_id": run.saga_id, "saga_name": run.saga_name, "attempt": run.attempt})
-        with context.bound(run.correlation_id) if run.correlation_id else nullcontext():
-            try:
-                return await execution.execute()
-            except RunInterrupted as error:
-                logger.warning("%s", error)
-                raise
-            except Exception:
-                if execution.outcome is None:
-                    logger.exception("Run %s stopped unexpectedly; it is resumed when its lease ends.", run.saga_id)
-                raise
-
-    def _ended(self, task: asyncio.Task[SagaRun]) -> None:
-        del self._active[task]
-        if not task.cancelled():
-            task.exception()  # Logged already; whoever awaits the task still gets it.
+        return self._executing.execute(execution)
 
     def report(self, run: ClaimedRun, status: RunStatus, error: str | None) -> None:
         """Tell the log how a run ended."""
@@ -282,58 +251,6 @@ class SagazRuntime:
             level = {"completed": logging.INFO, "rolled_back": logging.WARNING}.get(status, logging.ERROR)
             why = f" ({error})" if error else ""
             logger.log(level, "Saga %r, run %s: %s%s", run.saga_name, run.saga_id, status, why)
-
-    def check_open(self) -> None:
-        """Refuse new work unless the runtime is open, in this process, and not shutting down.
-
-        Raises:
-            RuntimeNotOpen: Saying which of the three it is.
-        """
-        if self._stack is None:
-            raise RuntimeNotOpen("The sagaz runtime is not open. It opens and closes with its application.")
-        if self._pid != current_pid():
-            raise RuntimeNotOpen(
-                f"The sagaz runtime was opened in process {self._pid} before a fork, and this is {current_pid()}. "
-                "Open it in each process, after the fork."
-            )
-        if self._draining:
-            raise RuntimeNotOpen("The sagaz runtime is shutting down and takes no new runs; try again elsewhere.")
-
-    def call(self, work: Callable[[], Coroutine[Any, Any, T]], *, interruptible: bool = False) -> T:
-        """Do asynchronous work from a synchronous thread and wait for it.
-
-        Args:
-            interruptible: What ends the wait (a time limit's exception, KeyboardInterrupt) cancels the work.
-
-        Raises:
-            RuntimeNotOpen: Called on the event loop's own thread, which would wait for itself.
-        """
-        self.check_open()
-        try:
-            running = asyncio.get_running_loop()
-        except RuntimeError:
-            running = None
-        if running is self.loop:
-            raise RuntimeNotOpen(
-                "This would block the event loop that has to do the work. Use await and the async form."
-            )
-        future = self.submit(work)
-        try:
-            return future.result()
-        finally:
-            if interruptible:
-                future.cancel()
-
-    async def reach(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """Do asynchronous work from a coroutine on any event loop, this runtime's or another one."""
-        self.check_open()
-        if asyncio.get_running_loop() is self.loop:
-            return await work()
-        return await asyncio.wrap_future(self.submit(work))
-
-    def submit(self, work: Callable[[], Coroutine[Any, Any, T]]) -> Future[T]:
-        """Have the event loop do asynchronous work; callable from any thread."""
-        return asyncio.run_coroutine_threadsafe(work(), self.loop)
 
 
 def _with_store_of(config: Any, settings: Settings) -> Settings:

@@ -1,0 +1,86 @@
+"""Having work done on the event loop of a runtime, from wherever it is asked for."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
+from typing import Any, TypeVar
+
+from sagaz_integration_core.errors import RuntimeNotOpen
+from sagaz_integration_core.processes import current_pid
+
+__all__ = ["Reachable"]
+
+T = TypeVar("T")
+
+
+class Reachable:
+    """What belongs to one event loop of one process, while it is open.
+
+    Attributes:
+        loop: The event loop that opened it.
+    """
+
+    loop: asyncio.AbstractEventLoop
+
+    def __init__(self) -> None:
+        self._opened_by: int | None = None
+        self._draining = False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it can be used, in this process."""
+        return self._opened_by == current_pid()
+
+    def check_open(self) -> None:
+        """Refuse new work unless the runtime is open, in this process, and not shutting down.
+
+        Raises:
+            RuntimeNotOpen: Saying which of the three it is.
+        """
+        if self._opened_by is None:
+            raise RuntimeNotOpen("The sagaz runtime is not open. It opens and closes with its application.")
+        if self._opened_by != current_pid():
+            raise RuntimeNotOpen(
+                f"The sagaz runtime was opened in process {self._opened_by} before a fork, and this is "
+                f"{current_pid()}. Open it in each process, after the fork."
+            )
+        if self._draining:
+            raise RuntimeNotOpen("The sagaz runtime is shutting down and takes no new runs; try again elsewhere.")
+
+    def call(self, work: Callable[[], Coroutine[Any, Any, T]], *, interruptible: bool = False) -> T:
+        """Do asynchronous work from a synchronous thread and wait for it.
+
+        Args:
+            interruptible: What ends the wait (a time limit's exception, KeyboardInterrupt) cancels the work.
+
+        Raises:
+            RuntimeNotOpen: Called on the event loop's own thread, which would wait for itself.
+        """
+        self.check_open()
+        try:
+            running = asyncio.get_running_loop()
+        except RuntimeError:
+            running = None
+        if running is self.loop:
+            raise RuntimeNotOpen(
+                "This would block the event loop that has to do the work. Use await and the async form."
+            )
+        future = self.submit(work)
+        try:
+            return future.result()
+        finally:
+            if interruptible:
+                future.cancel()
+
+    async def reach(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Do asynchronous work from a coroutine on any event loop, this runtime's or another one."""
+        self.check_open()
+        if asyncio.get_running_loop() is self.loop:
+            return await work()
+        return await asyncio.wrap_future(self.submit(work))
+
+    def submit(self, work: Callable[[], Coroutine[Any, Any, T]]) -> Future[T]:
+        """Have the event loop do asynchronous work; callable from any thread."""
+        return asyncio.run_coroutine_threadsafe(work(), self.loop)
