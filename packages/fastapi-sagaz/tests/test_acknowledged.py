@@ -14,6 +14,7 @@ import pytest
 
 APP = """
 import asyncio
+import pathlib
 from typing import Annotated
 
 import sqlalchemy as sa
@@ -29,10 +30,11 @@ class OrderSaga(Saga):
     async def reserve(self, ctx): ...
 
 
-async def get_session():
+async def get_session(name: str):
     async with AsyncSession(engine) as session:
         yield session
-        await asyncio.sleep(0.05)  # A slow commit.
+        while "{scope}" == "request" and not pathlib.Path("{path}." + name).exists():
+            await asyncio.sleep(0.01)  # The client has not looked yet.
         await session.commit()
 
 
@@ -52,7 +54,10 @@ async def create(
 
 @pytest.fixture
 def answers(tmp_path):
-    """Serves the application and yields, for each order, what was in the database at the first byte of its answer."""
+    """Serves the application and yields, for each order, what was in the database at the first byte of its answer.
+
+    With the scope "request", the commit waits until the client has looked.
+    """
     path = tmp_path / "shop.db"
     with sqlite3.connect(path) as database:
         database.execute("PRAGMA journal_mode = wal")
@@ -98,6 +103,7 @@ def _order(port, path, name):
         client.sendall(f"POST /orders/{name} HTTP/1.1\r\nHost: shop\r\nConnection: close\r\n\r\n".encode())
         first = client.recv(1)
         found = _rows(path, name)
+        path.with_name(f"{path.name}.{name}").touch()
         answer = first + b"".join(iter(lambda: client.recv(65536), b""))
     head, _, body = answer.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 200"), answer
