@@ -129,6 +129,7 @@ class OutboxEvent(models.Model):
         verbose_name = _("event")
         verbose_name_plural = _("events")
         default_permissions = ("view",)
+        permissions = [("retry_outboxevent", "Can retry event")]
         indexes = [
             models.Index(fields=["status", "available_at", "id"], name="sagaz_outbox_due"),
             models.Index(fields=["saga_id", "status", "id"], name="sagaz_outbox_saga"),

@@ -10,9 +10,9 @@ from django.test import Client
 PERMISSIONS = {
     "nobody": [],
     "viewer": ["view_run", "view_outboxevent"],
-    "operator": ["view_run", "view_outboxevent", "retry_run", "cancel_run", "resolve_run"],
+    "operator": ["view_run", "view_outboxevent", "retry_run", "cancel_run", "resolve_run", "retry_outboxevent"],
     "retrier": ["view_run", "retry_run"],
-    "blind": ["retry_run", "cancel_run", "resolve_run"],
+    "blind": ["retry_run", "cancel_run", "resolve_run", "retry_outboxevent"],
 }
 
 

@@ -7,11 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from admin_places import RUNS, decide, kept_in, said
+from admin_places import EVENTS, RUNS, decide, kept_in, said
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.core.management import call_command
 
-from django_sagaz.models import AuditEntry, Run
+from django_sagaz.models import AuditEntry, OutboxEvent, Run
 from sagaz_integration_core.errors import StoreUnavailable
 from sagaz_integration_core.operating import Operator
 
@@ -136,7 +136,7 @@ def test_the_buttons_of_a_page_are_those_that_its_status_takes(operator, make):
 def test_one_comes_back_to_where_one_was(operator, make):
     make("failed")
     make("failed")
-    answer = decide(operator, "retry", "run-0000", origin="run", follow=False)
+    answer = decide(operator, "retry", "run-0000", origin="page", follow=False)
     assert answer["Location"] == f"{RUNS}run-0000/change/"
     answer = operator.post(
         f"{RUNS}?status=failed&q=run", {"action": "retry", "_selected_action": "run-0001", "index": 0}
@@ -152,7 +152,7 @@ def test_one_comes_back_to_where_one_was(operator, make):
 @pytest.mark.parametrize("chosen", [[], [""], ["a\0b"], ["x" * 256]])
 def test_nothing_that_can_be_a_run_was_selected(operator, make, alias, chosen):
     make("failed")
-    assert said(decide(operator, "retry", *chosen)) == ["No runs were selected."]
+    assert said(decide(operator, "retry", *chosen)) == ["Nothing was selected."]
     assert statuses(alias) == {"run-0000": "failed"}
 
 
@@ -160,7 +160,7 @@ def test_nothing_that_can_be_a_run_was_selected(operator, make, alias, chosen):
 def test_a_decision_is_about_a_bounded_number_of_runs(operator, make, alias):
     made = [make("failed").pk for _ in range(101)]
     [message] = said(decide(operator, "retry", *made))
-    assert message.startswith("101 runs were selected, and nothing was done")
+    assert message.startswith("101 were selected, and nothing was done")
     across = {
         "action": "retry",
         "_selected_action": made[0],
@@ -190,6 +190,34 @@ def test_a_database_that_fails_in_between_is_told_and_nothing_is_claimed(operato
     assert [statuses(alias)[pk] for pk in made] == ["pending", "failed", "failed"]
     asked = operator.post(f"{RUNS}decide/retry/", {"_selected_action": made[1]}, follow=True)
     assert said(asked) == ["Database cannot be used: <b>gone</b>."]
+
+
+@both
+def test_an_event_that_was_set_aside_is_retried(operator, event, alias):
+    pks = [event(status).pk for status in ("dead", "sent", "dead")]
+    page = operator.get(f"{EVENTS}{pks[0]}/change/").content.decode()
+    assert f'formaction="{EVENTS}retry/"' in page
+    assert f'formaction="{EVENTS}retry/"' not in operator.get(f"{EVENTS}{pks[1]}/change/").content.decode()
+    asked = operator.post(EVENTS, {"action": "retry", "_selected_action": pks[:2], "index": 0}).content.decode()
+    assert "Retry 2 events?" in asked
+    assert "Only an event that was set aside is retried." in asked
+    assert set(OutboxEvent.objects.using(alias).values_list("status", flat=True)) == {"dead", "sent"}
+    answer = operator.post(f"{EVENTS}retry/", {"_selected_action": pks[:2], "decided": "yes"}, follow=True)
+    assert said(answer) == [
+        "event-0: It is published again.",
+        "event-1: Only an event that was set aside is retried.",
+    ]
+    found = OutboxEvent.objects.using(alias).order_by("pk").values_list("status", "attempts")
+    assert list(found) == [("pending", 0), ("sent", 0), ("dead", 20)]
+    assert [(log.object_id, log.get_change_message()) for log in LogEntry.objects.all()] == [(str(pks[0]), "Retry")]
+
+
+@both
+@pytest.mark.parametrize("chosen", [[], ["x"], ["9" * 17], ["9" * 19], ["0"], ["-1"]])
+def test_what_is_no_event_is_not_retried(operator, event, chosen):
+    event("dead")
+    answer = operator.post(f"{EVENTS}retry/", {"_selected_action": chosen, "decided": "yes"}, follow=True)
+    assert said(answer) == ["Nothing was selected."]
 
 
 def test_a_project_without_the_admin_has_all_the_rest(elsewhere_plain):

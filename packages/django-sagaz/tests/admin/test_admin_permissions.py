@@ -172,6 +172,19 @@ def test_actions_and_buttons_are_offered_to_those_who_may_use_them(client, perso
         assert (b'name="_selected_action"' in listed) == (person != "viewer")
 
 
+@pytest.mark.parametrize("way", ["page", "list"])
+def test_an_event_is_retried_with_the_permission_to_do_so(client, person, event, way):
+    pk = event("dead").pk
+    data = {"_selected_action": pk, "decided": "yes", "action": "retry", "index": 0}
+    answer = client.post(f"{EVENTS}retry/" if way == "page" else EVENTS, data)
+    may = person in ("operator", "superuser")
+    assert OutboxEvent.objects.get().status == ("pending" if may else "dead")
+    if way == "page" and not may:
+        refused(answer, person)
+    answer = client.get(f"{EVENTS}retry/?_selected_action={pk}&decided=yes")
+    assert answer.status_code == (405 if may else 302 if person in OUTSIDE else 403)
+
+
 def test_there_is_no_other_decision(client, person, make):
     make("failed")
     answer = client.post(f"{RUNS}decide/delete/", {"_selected_action": "run-0000"})

@@ -4,7 +4,7 @@ import json
 
 from django.apps import apps
 from django.db import transaction
-from django.http import JsonResponse, StreamingHttpResponse
+from django.http import HttpResponse, JsonResponse, StreamingHttpResponse
 from django.urls import path
 
 from django_sagaz import async_saga_factory, atomic_saga_start, create_saga, run_saga
@@ -65,4 +65,4 @@ urlpatterns = [
 if apps.is_installed("django.contrib.admin"):
     from django.contrib import admin
 
-    urlpatterns.append(path("admin/", admin.site.urls))
+    urlpatterns += [path("admin/", admin.site.urls), path("favicon.ico", lambda request: HttpResponse(status=204))]

@@ -8,17 +8,13 @@ from typing import Any, cast
 
 from django import forms
 from django.contrib import admin, messages
-from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
-from django.contrib.admin.utils import quote
 from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect, QueryDict
-from django.template.response import TemplateResponse
-from django.urls import reverse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.utils.functional import Promise
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
-from django_sagaz.admin.readonly import ReadOnlyAdmin
+from django_sagaz.admin.asking import AskingAdmin, chosen, problem_with
 from django_sagaz.admin.values import visible
 from django_sagaz.models import Run
 from django_sagaz.operating import operate
@@ -28,11 +24,6 @@ from sagaz_integration_core.operating import Operator, Outcome, Settlement
 from sagaz_integration_core.protocols import FOREIGN, RunStatus
 
 __all__ = ["Decisions"]
-
-_AT_ONCE = 100
-"""How many runs one decision is about at most: a page of the list; for more there are the commands."""
-
-_ID = 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +77,7 @@ class DecisionForm(forms.Form):
             del self.fields["settled"]
 
 
-class Decisions(ReadOnlyAdmin):
+class Decisions(AskingAdmin):
     """The actions of the list, the buttons of a run's page, and the page that asks before anything is done."""
 
     @admin.action(description=_("Retry selected runs"), permissions=["retry"])
@@ -122,7 +113,7 @@ class Decisions(ReadOnlyAdmin):
     def buttons(self, request: HttpRequest, run: Run) -> list[dict[str, Any]]:
         """Return the decisions that this user may take about a run in its status."""
         return [
-            {"verb": action.verb, "url": self._url("decide", name), "name": name}
+            {"verb": action.verb, "url": self.address("decide", name), "name": name}
             for name, action in ACTIONS.items()
             if run.status in action.statuses and run.fingerprint != FOREIGN and self._may(request, name)
         ]
@@ -135,14 +126,14 @@ class Decisions(ReadOnlyAdmin):
             raise PermissionDenied
         if request.method != "POST":
             return HttpResponseNotAllowed(["POST"])
-        saga_ids = list(dict.fromkeys(request.POST.getlist(ACTION_CHECKBOX_NAME)))
-        if problem := _problem(saga_ids):
+        saga_ids = chosen(request)
+        if problem := problem_with(saga_ids):
             self.message_user(request, problem, messages.ERROR)
-            return self._leave(request, saga_ids)
+            return self.leave(request)
         form = DecisionForm(action, request.POST if "decided" in request.POST else None)
         if form.is_bound and form.is_valid():
             self._carry_out(request, action, saga_ids, form.cleaned_data)
-            return self._leave(request, saga_ids)
+            return self.leave(request)
         return self._ask(request, action, saga_ids, form)
 
     def _ask(self, request: HttpRequest, action: str, saga_ids: list[str], form: DecisionForm) -> HttpResponse:
@@ -150,29 +141,19 @@ class Decisions(ReadOnlyAdmin):
             previews = [_decide(request, action, saga_id, {"reason": "-"}, dry_run=True) for saga_id in saga_ids]
         except SagazError as error:
             self.message_user(request, visible(error), messages.ERROR)
-            return self._leave(request, saga_ids)
+            return self.leave(request)
         runs = self.get_queryset(request).in_bulk(saga_ids)
         title = ngettext("%(verb)s %(count)s run?", "%(verb)s %(count)s runs?", len(saga_ids))
-        title %= {"verb": ACTIONS[action].verb, "count": len(saga_ids)}
-        context = {
-            **self.admin_site.each_context(request),
-            "title": title,
-            "original": title,
-            "opts": self.opts,
-            "media": self.media,
-            "has_view_permission": True,
-            "action": ACTIONS[action],
-            "form": form,
-            "url": self._url("decide", action),
-            "rows": [_row(runs.get(preview.saga_id), preview) for preview in previews],
-            "possible": any(preview.done for preview in previews),
-            "checkbox_name": ACTION_CHECKBOX_NAME,
-            "filters": request.POST.get("filters", request.GET.urlencode()),
-            "origin": request.POST.get("origin", "list"),
-            "back": self._left(request, saga_ids),
-        }
-        request.current_app = self.admin_site.name  # type: ignore[attr-defined,unused-ignore]
-        return TemplateResponse(request, "admin/django_sagaz/run/decide.html", context)
+        return self.ask_page(
+            request,
+            title=title % {"verb": ACTIONS[action].verb, "count": len(saga_ids)},
+            verb=ACTIONS[action].verb,
+            explanation=ACTIONS[action].explanation,
+            address=self.address("decide", action),
+            columns=(gettext("Saga id"), gettext("Saga")),
+            rows=[_row(runs.get(preview.saga_id), preview) for preview in previews],
+            form=form,
+        )
 
     def _carry_out(self, request: HttpRequest, action: str, saga_ids: list[str], given: Mapping[str, str]) -> None:
         for saga_id in saga_ids:
@@ -194,48 +175,18 @@ class Decisions(ReadOnlyAdmin):
         text = f"{ACTIONS[outcome.action].verb}: {outcome.message}"
         self.log_change(request, run, f"{text} ({visible(reason)})" if reason else text)
 
-    def _leave(self, request: HttpRequest, saga_ids: list[str]) -> HttpResponse:
-        return HttpResponseRedirect(self._left(request, saga_ids))
-
-    def _left(self, request: HttpRequest, saga_ids: list[str]) -> str:
-        """Return where the user came from."""
-        if request.POST.get("origin") == "run" and len(saga_ids) == 1:
-            return self._url("change", quote(saga_ids[0]))
-        # Parsed and written anew, so that it can be nothing but a query.
-        filters = QueryDict(request.POST.get("filters", request.GET.urlencode())).urlencode()
-        return f"{self._url('changelist')}{'?' * bool(filters)}{filters}"
-
-    def _url(self, view: str, *args: str) -> str:
-        name = f"admin:{self.opts.app_label}_{self.opts.model_name}_{view}"
-        return reverse(name, args=args, current_app=self.admin_site.name)
-
 
 def _row(run: Any, preview: Outcome) -> dict[str, Any]:
     # As what it is resolved, is not said yet.
     unsaid = preview.done and preview.action == "resolve"
     return {
-        "run": run,
-        "saga_id": preview.saga_id,
+        "row": run,
+        "key": preview.saga_id,
         "shown": visible(preview.saga_id),
-        "saga": "" if run is None else visible(run.saga_name),
+        "name": "" if run is None else visible(run.saga_name),
         "done": preview.done,
         "message": gettext("It is settled as you say below.") if unsaid else visible(preview.message),
     }
-
-
-def _problem(saga_ids: list[str]) -> str | None:
-    if not saga_ids or any("\0" in saga_id or not 0 < len(saga_id) <= _ID for saga_id in saga_ids):
-        return gettext("No runs were selected.")
-    if len(saga_ids) > _AT_ONCE:
-        given = {"count": f"{len(saga_ids):,}", "most": _AT_ONCE}
-        return (
-            gettext(
-                "%(count)s runs were selected, and nothing was done: here, a decision is about at most %(most)s. "
-                "The commands manage.py sagaz_retry and sagaz_cancel take any number."
-            )
-            % given
-        )
-    return None
 
 
 def _decide(

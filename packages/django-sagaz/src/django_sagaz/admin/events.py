@@ -4,30 +4,37 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.db.models.functions import Left
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
+from django.urls import URLPattern, path
 from django.utils.html import format_html
-from django.utils.translation import gettext
+from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
+from django_sagaz.admin.asking import AskingAdmin, chosen, problem_with
 from django_sagaz.admin.filters import EventStatusFilter
 from django_sagaz.admin.page import shown_value
-from django_sagaz.admin.readonly import ReadOnlyAdmin
 from django_sagaz.admin.search import found_events
 from django_sagaz.admin.values import LOADED, json_size, json_text, time_text, visible
+from django_sagaz.asking import ask
 from django_sagaz.models import OutboxEvent, Run
 from django_sagaz.project import current_project
+from sagaz_integration_core.errors import SagazError
 from sagaz_integration_core.redaction import secret_keys
 
 __all__ = ["OutboxEventAdmin"]
 
 _ERROR = 120
 
+_KEY = 18
+"""How many digits the number of an event has at most."""
 
-class OutboxEventAdmin(ReadOnlyAdmin):
-    """Shows the events that wait for a broker, were sent, or were set aside, to those who may view them."""
+
+class OutboxEventAdmin(AskingAdmin):
+    """Shows the events that wait for a broker, were sent, or were set aside, and lets people retry the last."""
 
     keyset = ("id",)
     list_display = ("status_shown", "topic_shown", "event_shown", "saga_id_shown", "attempts", "created", "why")
@@ -37,6 +44,7 @@ class OutboxEventAdmin(ReadOnlyAdmin):
     search_fields = ("event_id",)
     search_help_text = _("The beginning of an event id, or a whole saga id.")
     fields = ()
+    actions = ("retry",)
     change_form_template = "admin/django_sagaz/outboxevent/page.html"
 
     @admin.display(description=_("status"))
@@ -70,6 +78,61 @@ class OutboxEventAdmin(ReadOnlyAdmin):
         error = visible(event.error_start or "")
         return f"{error[:_ERROR]}…" if len(error) > _ERROR else error
 
+    @admin.action(description=_("Retry selected events"), permissions=["retry"])
+    def retry(self, request: HttpRequest, queryset: Any) -> HttpResponse:
+        """Ask whether to retry."""
+        return self.retry_view(request)
+
+    def has_retry_permission(self, request: Any) -> bool:
+        """Whether this user may retry events."""
+        return self.has_view_permission(request) and request.user.has_perm("django_sagaz.retry_outboxevent")
+
+    def get_urls(self) -> list[URLPattern]:
+        """Return the addresses, with that of the retry first: what follows it takes any."""
+        view = self.admin_site.admin_view(self.retry_view)
+        return [path("retry/", view, name="django_sagaz_outboxevent_retry"), *super().get_urls()]
+
+    def retry_view(self, request: HttpRequest) -> HttpResponse:
+        """Ask, and then publish again what was set aside."""
+        if not self.has_retry_permission(request):
+            raise PermissionDenied
+        if request.method != "POST":
+            return HttpResponseNotAllowed(["POST"])
+        keys = [key for key in chosen(request) if key.isdecimal() and len(key) <= _KEY]
+        problem = problem_with(keys)
+        events = [] if problem else list(self.get_queryset(request).filter(pk__in=keys).order_by("pk"))
+        if not events:
+            self.message_user(request, problem or problem_with(()) or "", messages.ERROR)
+            return self.leave(request)
+        if "decided" in request.POST:
+            self._retry(request, events)
+            return self.leave(request)
+        title = ngettext("Retry %(count)s event?", "Retry %(count)s events?", len(events)) % {"count": len(events)}
+        return self.ask_page(
+            request,
+            title=title,
+            verb=_("Retry"),
+            explanation=_("An event that was set aside waits for the broker again, with no attempts counted."),
+            address=self.address("retry"),
+            columns=(gettext("Event id"), gettext("Topic")),
+            rows=[_row(event) for event in events],
+        )
+
+    def _retry(self, request: HttpRequest, events: list[Any]) -> None:
+        try:
+            event_ids = [event.event_id for event in events]
+            retried = set(ask(current_project(), lambda store: store.retry_events(event_ids)))
+        except SagazError as error:
+            self.message_user(request, visible(error), messages.ERROR)
+            return
+        for event in events:
+            done = event.event_id in retried
+            if done:
+                self.log_change(request, event, gettext("Retry"))
+            text = gettext("It is published again.") if done else _refusal()
+            level = messages.SUCCESS if done else messages.WARNING
+            self.message_user(request, f"{visible(event.event_id)}: {text}", level)
+
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """Return the events, without what is long."""
         events = super().get_queryset(request).defer("payload", "headers", "error")
@@ -98,6 +161,8 @@ class OutboxEventAdmin(ReadOnlyAdmin):
             "title": visible(obj.topic),
             "subtitle": visible(obj.event_id),
             "event": obj,
+            "key": str(obj.pk),
+            "retry": self.address("retry") if obj.status == "dead" and self.has_retry_permission(request) else None,
             "facts": _facts(obj),
             "error": visible(obj.error) if obj.error else "",
             "payload_shown": shown_value(obj.payload_text, obj.payload_size, is_secret),
@@ -107,6 +172,22 @@ class OutboxEventAdmin(ReadOnlyAdmin):
             else None,
         }
         return super().render_change_form(request, context, *args, **given)
+
+
+def _row(event: Any) -> dict[str, Any]:
+    done = event.status == "dead"
+    return {
+        "row": event,
+        "key": str(event.pk),
+        "shown": visible(event.event_id),
+        "name": visible(event.topic),
+        "done": done,
+        "message": gettext("It is published again.") if done else _refusal(),
+    }
+
+
+def _refusal() -> str:
+    return gettext("Only an event that was set aside is retried.")
 
 
 def _facts(event: OutboxEvent) -> list[tuple[str, str]]:

@@ -56,7 +56,7 @@ def shown_value(text: str | None, size: int | None, is_secret: Callable[[str], b
 
 def _facts(run: Any) -> list[tuple[str, str]]:
     lease = ""
-    if run.lease_owner:
+    if run.lease_owner and run.lease_expires_at:
         given = {"owner": visible(run.lease_owner), "time": time_text(run.lease_expires_at, zone=True)}
         lease = _("by %(owner)s, at least until %(time)s") % given
     facts = [

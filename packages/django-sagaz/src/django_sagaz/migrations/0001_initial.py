@@ -130,6 +130,7 @@ class Migration(migrations.Migration):
                 "verbose_name": "event",
                 "verbose_name_plural": "events",
                 "db_table": "sagaz_outbox",
+                "permissions": [("retry_outboxevent", "Can retry event")],
                 "default_permissions": ("view",),
                 "indexes": [
                     models.Index(fields=["status", "available_at", "id"], name="sagaz_outbox_due"),

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
+from datetime import UTC, datetime
 
 import pytest
-from admin_places import RUNS
+from admin_places import EVENTS, RUNS
 
 pytestmark = [
     pytest.mark.skipif("SAGAZ_TEST_CHROMIUM" not in os.environ, reason="a browser: tox run -e chromium"),
@@ -28,6 +29,8 @@ TEXTS = ", ".join(
     )
 )  # fmt: skip
 """Everything that these pages add to the admin's own."""
+
+LEASED = {"lease_owner": "web-1", "lease_expires_at": datetime(2026, 3, 1, 12, tzinfo=UTC)}
 
 CAR = "reserve-the-rental-car-with-insurance-and-a-child-seat"
 
@@ -54,7 +57,7 @@ def travels(make):
     travel = {"saga_name": "travel", "correlation_id": "order-7", "context": context}
     return [
         make("failed", steps=failed, **{**travel, "error": "step 'book-hotel': ValueError: no room"}),
-        make("executing", steps=[*done, ("charge-card", "do", "started", {})], lease_owner="web-1", **travel),
+        make("executing", steps=[*done, ("charge-card", "do", "started", {})], **LEASED, **travel),
         make("completed", steps=[*done, charged, sent], **travel),
         make("rolled_back", steps=unknown, saga_name="forgotten", error="ValueError: no"),
         make("pending", **travel),
@@ -124,6 +127,15 @@ def test_a_page_asks_before_anything_is_done(browser, seen, travels, action):
     browser.one(f"button[value={action}]").click()
     browser.until("input[name=decided]")
     seen(None, f"ask-{action}")
+
+
+def test_events(browser, seen, event):
+    pks = [event(status).pk for status in ("pending", "sent", "dead")]
+    seen(EVENTS, "events")
+    seen(f"{EVENTS}{pks[2]}/change/", "event-dead")
+    browser.one("button[value=retry]").click()
+    browser.until("input[name=decided]")
+    seen(None, "ask-retry-event")
 
 
 def test_a_retry_is_clicked_through_to_its_outcome(browser, seen, travels):
