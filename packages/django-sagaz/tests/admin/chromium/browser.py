@@ -75,6 +75,7 @@ class Browser:
     def log_in(self, client):
         """Take over the session of a test client."""
         self.driver.get(f"{self.origin}/admin/login/")
+        self.driver.delete_all_cookies()
         self.driver.add_cookie({"name": "sessionid", "value": client.cookies["sessionid"].value})
 
     def look_in(self, mode):

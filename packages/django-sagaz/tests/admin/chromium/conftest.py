@@ -13,13 +13,21 @@ def alias():
     return "default"
 
 
-@pytest.fixture
-def browser(home, transactional_db, live_server, tmp_path):
+@pytest.fixture(scope="session")
+def chromium(live_server, tmp_path_factory):
     from browser import Browser
 
-    browser = Browser(tmp_path / "profile", live_server.url)
-    yield browser
-    browser.quit()
+    chromium = Browser(tmp_path_factory.mktemp("profile"), live_server.url)
+    yield chromium
+    chromium.quit()
+
+
+@pytest.fixture
+def browser(home, transactional_db, chromium):
+    yield chromium
+    # Not to ask for anything while the next test begins.
+    chromium.driver.get("about:blank")
+    chromium.driver.delete_all_cookies()
 
 
 @pytest.fixture
