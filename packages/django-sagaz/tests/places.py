@@ -18,8 +18,10 @@ def on(*aliases):
     return pytest.mark.parametrize("alias", [place(alias) for alias in aliases or ALIASES])
 
 
-def place(alias):
-    marks = [pytest.mark.django_db(transaction=True, databases=[alias])]
+def place(alias, *, transaction=True):
+    # Without transactions of its own, a test may need what is in the first database too: users, for example.
+    databases = [alias] if transaction else ["default", alias]
+    marks = [pytest.mark.django_db(transaction=transaction, databases=databases)]
     if alias == "maria" and "SAGAZ_TEST_MARIADB" not in os.environ:
         marks.append(pytest.mark.skip(reason="MariaDB: apt-get install mariadb-server, and SAGAZ_TEST_MARIADB=1"))
     return pytest.param(alias, marks=marks)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from places import place
 
 RUNS = "/admin/django_sagaz/run/"
 EVENTS = "/admin/django_sagaz/outboxevent/"
@@ -10,8 +11,7 @@ EVENTS = "/admin/django_sagaz/outboxevent/"
 
 def kept_in(*aliases):
     """Parametrize over databases."""
-    marks = {alias: pytest.mark.django_db(databases={"default", alias}) for alias in aliases}
-    return pytest.mark.parametrize("alias", [pytest.param(alias, marks=mark) for alias, mark in marks.items()])
+    return pytest.mark.parametrize("alias", [place(alias, transaction=False) for alias in aliases])
 
 
 def decide(client, action, *saga_ids, follow=True, **given):

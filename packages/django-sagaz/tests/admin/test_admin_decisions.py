@@ -15,7 +15,7 @@ from django_sagaz.models import AuditEntry, OutboxEvent, Run
 from sagaz_integration_core.errors import StoreUnavailable
 from sagaz_integration_core.operating import Operator
 
-both = kept_in("default", "pg")
+everywhere = kept_in("default", "pg", "maria")
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def statuses(alias):
     return dict(Run.objects.using(alias).values_list("pk", "status"))
 
 
-@both
+@everywhere
 @pytest.mark.parametrize("action", ["retry", "cancel", "resolve"])
 def test_the_list_asks_before_anything_is_done(operator, make, alias, action):
     made = [make("failed").pk, make("completed").pk]
@@ -42,7 +42,7 @@ def test_the_list_asks_before_anything_is_done(operator, make, alias, action):
     assert not LogEntry.objects.exists()
 
 
-@both
+@everywhere
 def test_each_run_has_an_outcome_of_its_own(operator, make, alias):
     made = [make("failed").pk, make("completed").pk, make("failed").pk]
     answer = decide(operator, "retry", *made, "nowhere", reason="The trucks are back.")
@@ -56,7 +56,7 @@ def test_each_run_has_an_outcome_of_its_own(operator, make, alias):
     assert statuses(alias) == {made[0]: "pending", made[1]: "completed", made[2]: "pending"}
 
 
-@both
+@everywhere
 def test_a_decision_is_kept_in_the_audit_and_in_the_admins_log(operator, make, alias):
     make("failed")
     decide(operator, "resolve", "run-0000", settled="rolled_back", reason="[Paid back] by hand.")
@@ -69,7 +69,7 @@ def test_a_decision_is_kept_in_the_audit_and_in_the_admins_log(operator, make, a
     assert "Paid back" in operator.get(f"{RUNS}run-0000/history/").content.decode()
 
 
-@both
+@everywhere
 def test_what_is_refused_is_in_neither(operator, make, alias):
     make("completed")
     decide(operator, "cancel", "run-0000", reason="x")
@@ -77,7 +77,7 @@ def test_what_is_refused_is_in_neither(operator, make, alias):
     assert not LogEntry.objects.exists()
 
 
-@both
+@everywhere
 def test_a_run_is_resolved_with_a_reason_and_as_something(operator, make, alias):
     make("failed")
     for given in ({"settled": "completed"}, {"reason": "  ", "settled": "completed"}, {"reason": "x"},
@@ -90,7 +90,7 @@ def test_a_run_is_resolved_with_a_reason_and_as_something(operator, make, alias)
     assert statuses(alias) == {"run-0000": "completed"}
 
 
-@both
+@everywhere
 def test_two_operators_at_once_come_to_one_clear_outcome(login, make, alias):
     make("failed")
     one, other = login("operator"), login("superuser")
@@ -109,7 +109,7 @@ def test_two_operators_at_once_come_to_one_clear_outcome(login, make, alias):
     ]
 
 
-@both
+@everywhere
 def test_a_retried_run_is_executed_by_a_worker(operator, make, alias):
     make("failed", steps=[("reserve", "do", "done", {"result": {"key": "k"}})])
     decide(operator, "retry", "run-0000")
@@ -117,7 +117,7 @@ def test_a_retried_run_is_executed_by_a_worker(operator, make, alias):
     assert statuses(alias) == {"run-0000": "completed"}
 
 
-@both
+@everywhere
 def test_the_buttons_of_a_page_are_those_that_its_status_takes(operator, make):
     wanted = {
         "failed": {"retry", "cancel", "resolve"},
@@ -132,7 +132,7 @@ def test_the_buttons_of_a_page_are_those_that_its_status_takes(operator, make):
     assert "decide/" not in text
 
 
-@both
+@everywhere
 def test_one_comes_back_to_where_one_was(operator, make):
     make("failed")
     make("failed")
@@ -148,7 +148,7 @@ def test_one_comes_back_to_where_one_was(operator, make):
     assert answer["Location"].startswith(f"{RUNS}?%2F%2Fevil.example")
 
 
-@both
+@everywhere
 @pytest.mark.parametrize("chosen", [[], [""], ["a\0b"], ["x" * 256]])
 def test_nothing_that_can_be_a_run_was_selected(operator, make, alias, chosen):
     make("failed")
@@ -156,7 +156,7 @@ def test_nothing_that_can_be_a_run_was_selected(operator, make, alias, chosen):
     assert statuses(alias) == {"run-0000": "failed"}
 
 
-@both
+@everywhere
 def test_a_decision_is_about_a_bounded_number_of_runs(operator, make, alias):
     made = [make("failed").pk for _ in range(101)]
     [message] = said(decide(operator, "retry", *made))
@@ -173,7 +173,7 @@ def test_a_decision_is_about_a_bounded_number_of_runs(operator, make, alias):
     assert list(statuses(alias).values()).count("pending") == 1
 
 
-@both
+@everywhere
 def test_a_database_that_fails_in_between_is_told_and_nothing_is_claimed(operator, make, alias, monkeypatch):
     made = [make("failed").pk for _ in range(3)]
     retry = Operator.retry
@@ -192,7 +192,7 @@ def test_a_database_that_fails_in_between_is_told_and_nothing_is_claimed(operato
     assert said(asked) == ["Database cannot be used: <b>gone</b>."]
 
 
-@both
+@everywhere
 def test_an_event_that_was_set_aside_is_retried(operator, event, alias):
     pks = [event(status).pk for status in ("dead", "sent", "dead")]
     page = operator.get(f"{EVENTS}{pks[0]}/change/").content.decode()
@@ -212,7 +212,7 @@ def test_an_event_that_was_set_aside_is_retried(operator, event, alias):
     assert [(log.object_id, log.get_change_message()) for log in LogEntry.objects.all()] == [(str(pks[0]), "Retry")]
 
 
-@both
+@everywhere
 @pytest.mark.parametrize("chosen", [[], ["x"], ["9" * 17], ["9" * 19], ["0"], ["-1"]])
 def test_what_is_no_event_is_not_retried(operator, event, chosen):
     event("dead")

@@ -16,7 +16,7 @@ from django_sagaz.admin import changelist
 from django_sagaz.admin.readonly import ReadOnlyAdmin
 from django_sagaz.models import Run
 
-both = kept_in("default", "pg")
+everywhere = kept_in("default", "pg", "maria")
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def walk(viewer, address, link):
     return found, answer
 
 
-@both
+@everywhere
 def test_pages_follow_each_other_without_gap_or_repetition_both_ways(viewer, make, pages_of_10, alias):
     made = [make().pk for _ in range(33)]
     # Equal times are nothing unusual: many are started in one transaction.
@@ -58,7 +58,7 @@ def test_pages_follow_each_other_without_gap_or_repetition_both_ways(viewer, mak
     assert first.context["cl"].newest == "?"
 
 
-@both
+@everywhere
 def test_a_page_stays_where_it_is_while_newer_runs_come_in(viewer, make, pages_of_10):
     made = [make().pk for _ in range(15)]
     older = viewer.get(RUNS).context["cl"].older
@@ -66,7 +66,7 @@ def test_a_page_stays_where_it_is_while_newer_runs_come_in(viewer, make, pages_o
     assert ids(viewer.get(RUNS + older)) == made[10:]
 
 
-@both
+@everywhere
 def test_filters_keep_the_page_out_of_their_links_and_pages_keep_the_filters(viewer, make, pages_of_10):
     for _ in range(15):
         make("failed")
@@ -80,7 +80,7 @@ def test_filters_keep_the_page_out_of_their_links_and_pages_keep_the_filters(vie
     assert not any("p=" in link for link in links)
 
 
-@both
+@everywhere
 def test_runs_are_filtered_by_status_saga_and_time(viewer, make):
     now = timezone.now()
     make("failed", saga_name="a", created_at=now - timedelta(days=2))
@@ -102,14 +102,14 @@ def test_runs_are_filtered_by_status_saga_and_time(viewer, make):
     assert found == {address: [f"run-{number:04}" for number in numbers] for address, numbers in wanted.items()}
 
 
-@both
+@everywhere
 def test_the_saga_filter_offers_registered_sagas_and_those_of_the_newest_runs(viewer, make):
     make(saga_name="forgotten")
     page = viewer.get(RUNS).content.decode()
     assert all(f"?saga={name}" in page for name in ("order", "travel", "forgotten"))
 
 
-@both
+@everywhere
 def test_a_rare_saga_is_looked_for_a_bounded_number_of_rows_at_a_time(viewer, make, monkeypatch, pages_of_10):
     monkeypatch.setattr(changelist, "SCANNED", 20)
     made = [make(saga_name="rare" if number in (3, 45) else "order").pk for number in range(65)]
@@ -119,7 +119,7 @@ def test_a_rare_saga_is_looked_for_a_bounded_number_of_rows_at_a_time(viewer, ma
     assert "were looked through" not in last.content.decode()
 
 
-@both
+@everywhere
 def test_search_finds_the_beginning_of_a_saga_id_a_correlation_id_and_a_saga(viewer, make):
     make(saga_id="abc-1", correlation_id="request-7")
     make(saga_id="abc-2", saga_name="travel")
@@ -138,7 +138,7 @@ def test_search_finds_the_beginning_of_a_saga_id_a_correlation_id_and_a_saga(vie
     assert ids(viewer.get(RUNS, {"q": "abc", "saga": "travel"})) == ["abc-2"]
 
 
-@both
+@everywhere
 def test_a_search_that_finds_too_much_says_so(viewer, make, monkeypatch):
     for module in ("django_sagaz.admin.search", "django_sagaz.admin.runs"):
         monkeypatch.setattr(f"{module}.FOUND", 3)
@@ -149,7 +149,7 @@ def test_a_search_that_finds_too_much_says_so(viewer, make, monkeypatch):
     assert "more than 3 runs" in str(next(iter(answer.context["messages"])))
 
 
-@both
+@everywhere
 @pytest.mark.parametrize(
     "query",
     [
@@ -187,7 +187,7 @@ def statements(connection, ask):
     return [query["sql"] for query in queries]
 
 
-@both
+@everywhere
 @pytest.mark.parametrize("query", ["", "?status=failed", "?saga=order", "?q=run-00", "?created=before&status=failed"])
 def test_the_number_of_queries_does_not_depend_on_the_number_of_runs(viewer, make, alias, query):
     make("failed")
@@ -203,7 +203,7 @@ def test_the_number_of_queries_does_not_depend_on_the_number_of_runs(viewer, mak
     assert [sql for sql in asked if " LIMIT " not in sql] == []
 
 
-@both
+@everywhere
 def test_events_are_filtered_and_searched(viewer, event):
     made = [event(status, saga_id=f"run-{status}") for status in ("pending", "sent", "dead", "dead")]
     pks = [row.pk for row in made]
@@ -220,7 +220,7 @@ def test_events_are_filtered_and_searched(viewer, event):
     assert viewer.get(f"{EVENTS}?status=x").status_code == 302
 
 
-@both
+@everywhere
 @pytest.mark.parametrize("status", ["", "pending", "dead"])
 def test_pages_of_events_follow_each_other(viewer, event, pages_of_10, status):
     made = [event(status or "sent").pk for _ in range(23)]

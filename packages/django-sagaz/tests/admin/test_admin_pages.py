@@ -17,7 +17,7 @@ from django_sagaz.admin import page, runs, values
 from django_sagaz.models import AuditEntry, Run
 from sagaz_integration_core.codec import MAX_DEPTH, encode
 
-both = kept_in("default", "pg")
+everywhere = kept_in("default", "pg", "maria")
 
 SCRIPT = "<script>alert(1)</script>"
 HOSTILE = [
@@ -47,7 +47,7 @@ def context_of(text):
     return html.unescape(re.search(r"<pre[^>]*>(.*?)</pre>", section, re.DOTALL)[1])
 
 
-@both
+@everywhere
 def test_everything_that_is_known_of_a_run_is_shown(viewer, login, make, event):
     make(
         "failed",
@@ -68,7 +68,7 @@ def test_everything_that_is_known_of_a_run_is_shown(viewer, login, make, event):
     assert table.index("reserve") < table.index("count") < table.index("(compensation)")
 
 
-@both
+@everywhere
 @pytest.mark.parametrize("hostile", HOSTILE)
 def test_whatever_a_row_holds_is_text(viewer, login, make, event, hostile, alias):
     name = hostile[:60]
@@ -102,7 +102,7 @@ def test_whatever_a_row_holds_is_text(viewer, login, make, event, hostile, alias
         assert ">14<" not in text
 
 
-@both
+@everywhere
 def test_a_context_of_a_megabyte_is_cut_with_a_note(viewer, make):
     make(
         context={"long": "x" * 1_000_000, "after": "still here"},
@@ -116,7 +116,7 @@ def test_a_context_of_a_megabyte_is_cut_with_a_note(viewer, make):
     assert "x" * 2001 not in text
 
 
-@both
+@everywhere
 def test_many_values_are_cut_with_a_note(viewer, make):
     make(context={"rows": [{"n": number} for number in range(50_000)]})
     text = shown(viewer)
@@ -124,7 +124,7 @@ def test_many_values_are_cut_with_a_note(viewer, make):
     assert "The rest is too long to be shown here." in text
 
 
-@both
+@everywhere
 def test_what_is_too_long_to_be_read_is_not_read(viewer, make, monkeypatch, alias):
     for module in (page, runs):
         monkeypatch.setattr(module, "LOADED", 5_000)
@@ -137,7 +137,7 @@ def test_what_is_too_long_to_be_read_is_not_read(viewer, make, monkeypatch, alia
     assert "yyy" not in text
 
 
-@both
+@everywhere
 def test_the_deepest_context_that_the_codec_takes_is_shown_whole(viewer, make):
     deep = "bottom"
     for level in range(MAX_DEPTH - 1):
@@ -148,7 +148,8 @@ def test_the_deepest_context_that_the_codec_takes_is_shown_whole(viewer, make):
     assert json.loads(context_of(shown(viewer))) == context
 
 
-@both
+# MariaDB itself takes nothing that is deeper than 31.
+@kept_in("default", "pg")
 @pytest.mark.parametrize("depth", [100, 900, 5_000])
 def test_what_something_else_has_written_may_go_deeper(viewer, make, alias, depth):
     make()
@@ -162,7 +163,8 @@ def test_what_something_else_has_written_may_go_deeper(viewer, make, alias, dept
     assert "[…]" in context_of(shown(viewer)) or "too deeply nested" in context_of(shown(viewer))
 
 
-@both
+# The names of a MariaDB whose character set is latin1 cannot hold it.
+@kept_in("default", "pg")
 def test_text_cannot_turn_around_or_hide_other_text(viewer, login, make, event, alias):
     make("failed", context={REVERSED: REVERSED}, error=REVERSED, saga_name=REVERSED, correlation_id=REVERSED,
          steps=[(REVERSED, "do", "failed", {"error": REVERSED, "result": {"a": REVERSED}})])  # fmt: skip
@@ -177,7 +179,7 @@ def test_text_cannot_turn_around_or_hide_other_text(viewer, login, make, event, 
     assert "\u202e" not in re.search(r'<table id="result_list">.*?</table>', listed, re.DOTALL)[0]
 
 
-@both
+@everywhere
 def test_secrets_are_masked_and_the_project_says_what_else_is_one(viewer, make, event, settings, home):
     secret = {
         "card_number": "4111-1111",
@@ -196,7 +198,7 @@ def test_secrets_are_masked_and_the_project_says_what_else_is_one(viewer, make, 
     assert all("&quot;amount&quot;: &quot;***&quot;" in text for text in texts)
 
 
-@both
+@everywhere
 @pytest.mark.parametrize("pk", ["nowhere", "%00", "a%2Fb", "_00", "_2F", "x" * 3000, "%E2%80%AE"])
 def test_a_run_that_is_not_there_is_told_so(viewer, make, pk):
     answer = viewer.get(f"{RUNS}{pk}/change/")
@@ -205,7 +207,7 @@ def test_a_run_that_is_not_there_is_told_so(viewer, make, pk):
     assert viewer.get(f"{EVENTS}{'9' * 30}/change/").status_code == 302
 
 
-@both
+@everywhere
 def test_the_number_of_queries_does_not_depend_on_the_number_of_steps_and_events(viewer, make, event, alias):
     def queries(pk):
         with CaptureQueriesContext(connections[alias]) as queries:
@@ -220,7 +222,7 @@ def test_the_number_of_queries_does_not_depend_on_the_number_of_steps_and_events
     assert queries("run-0001") == queries("run-0000") < 16
 
 
-@both
+@everywhere
 def test_numbers_of_the_diagram_are_not_written_as_the_readers_language_has_them(viewer, make):
     make(steps=[(f"s{n}", "do", "done", {}) for n in range(60)], saga_name="gone")
     with override_settings(LANGUAGE_CODE="de", USE_THOUSAND_SEPARATOR=True):
@@ -230,7 +232,7 @@ def test_numbers_of_the_diagram_are_not_written_as_the_readers_language_has_them
     assert not re.search(r' (x|y|width|height|d)="[^"]*\d[.,]\d', svg)
 
 
-@both
+@everywhere
 def test_a_project_without_time_zones_has_these_pages_too(login, make, settings, home):
     settings.USE_TZ = False
     from datetime import datetime
