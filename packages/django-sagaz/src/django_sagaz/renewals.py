@@ -89,3 +89,6 @@ def _renew(runtime: SagazRuntime, store: SagaStore) -> None:
         immediately(runtime.leases.renew_overdue(store))
     except StoreUnavailable as error:
         logger.warning("Leases could not be renewed while a step runs, trying again: %s", error)
+    except Exception:
+        # The thread must not end: no other one would be started.
+        logger.exception("Leases could not be renewed while a step runs, trying again")

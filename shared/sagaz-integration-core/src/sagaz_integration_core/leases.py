@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from sagaz_integration_core.errors import LeaseLost, StoreUnavailable
 from sagaz_integration_core.protocols import SagaStore
+from sagaz_integration_core.tasks import cancel_all
 
 __all__ = ["Lease", "LeaseKeeper"]
 
@@ -74,15 +75,25 @@ class LeaseKeeper:
             del self._held[lease.saga_id]
 
     async def run(self) -> None:
-        """Renew until cancelled."""
-        while True:
-            await asyncio.sleep(self._pause())
-            if self._held and time.monotonic() >= self._renewed_at + self._renew_seconds:
-                await self._renew()
-            for lease in list(self._held.values()):
-                if lease.remaining <= 0:
-                    self.drop(lease)
-                    lease.lose("its lease could not be renewed in time; a worker resumes it.")
+        """Renew until cancelled; whatever the store does, or does not answer, leases are given up before they end."""
+        renewal: asyncio.Task[None] | None = None
+        try:
+            while True:
+                await asyncio.sleep(max(0.01, min(self._renew_seconds / 2, self._until_end())))
+                if self._is_due() and (renewal is None or renewal.done()):
+                    renewal = asyncio.create_task(self._renew())
+                    # A loop that stood still past an end may find the lease still its own.
+                    await asyncio.wait([renewal], timeout=max(self._margin, self._until_end()))
+                self._give_up_ended()
+        finally:
+            if renewal is not None:
+                await cancel_all([renewal])
+
+    def _give_up_ended(self) -> None:
+        for lease in list(self._held.values()):
+            if lease.remaining <= 0:
+                self.drop(lease)
+                lease.lose("its lease could not be renewed in time; a worker resumes it.")
 
     async def renew_overdue(self, store: SagaStore) -> None:
         """Renew through another store what `run` should have renewed; for another thread, while the loop stands still.
@@ -101,9 +112,11 @@ class LeaseKeeper:
             if lease.saga_id in held:
                 lease.prolong(sent_at, self._lease_seconds)
 
-    def _pause(self) -> float:
-        until_end = min((lease.remaining for lease in self._held.values()), default=self._renew_seconds)
-        return max(0.01, min(self._renew_seconds / 2, until_end))
+    def _is_due(self) -> bool:
+        return bool(self._held) and time.monotonic() >= self._renewed_at + self._renew_seconds
+
+    def _until_end(self) -> float:
+        return min((lease.remaining for lease in self._held.values()), default=self._renew_seconds)
 
     async def _renew(self) -> None:
         asked = list(self._held.values())
@@ -114,6 +127,10 @@ class LeaseKeeper:
             )
         except StoreUnavailable as error:
             logger.warning("%d leases could not be renewed, trying again: %s", len(asked), error)
+            return
+        except Exception:
+            # Whatever it is: leases that nobody watches would not be given up in time.
+            logger.exception("%d leases could not be renewed, trying again", len(asked))
             return
         self._renewed_at = sent_at
         for lease in asked:

@@ -143,3 +143,6 @@ class Worker:
             await self._runtime.store.heartbeat(self._runtime.owner, seconds)
         except StoreUnavailable as error:
             logger.debug("The heartbeat was not noted: %s", error)
+        except Exception:
+            # A worker that works must not look dead for ever.
+            logger.exception("The heartbeat was not noted")

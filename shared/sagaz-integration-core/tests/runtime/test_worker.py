@@ -163,11 +163,23 @@ async def test_a_lease_is_renewed_while_its_run_goes_on(shared_settings, opened)
     assert seen.is_set()
 
 
+async def away():
+    raise StoreUnavailable("The store is away.")
+
+
+async def broken():
+    raise RuntimeError("Nobody has thought of this.")
+
+
+async def silent():
+    await asyncio.Event().wait()
+
+
 class Unwilling:
     """A store that can be told to be away."""
 
-    def __init__(self, store, *methods):
-        self._store, self._methods, self.away = store, methods, False
+    def __init__(self, store, *methods, how=away):
+        self._store, self._methods, self._how, self.away = store, methods, how, False
 
     def __getattr__(self, name):
         attribute = getattr(self._store, name)
@@ -176,13 +188,41 @@ class Unwilling:
 
         async def call(*args):
             if self.away:
-                raise StoreUnavailable("The store is away.")
+                await self._how()
             return await attribute(*args)
 
         return call
 
 
-async def test_a_process_that_cannot_renew_stops_its_steps_before_the_lease_ends(shared_settings, opened, ended):
+async def test_an_error_that_nobody_thought_of_ends_neither_leases_nor_the_signs_of_life(
+    shared_settings, opened, caplog
+):
+    settings = replace(shared_settings, lease_seconds=2, renew_seconds=0.1)
+
+    def unwilling(settings):
+        return Unwilling(create_store(settings), "renew", "heartbeat", how=broken)
+
+    async def work(ctx):
+        runtime.store.away = True
+        async with asyncio.timeout(10):
+            while not {"leases", "worker"} <= {entry.name.rpartition(".")[2] for entry in caplog.records}:
+                await asyncio.sleep(0.01)
+            runtime.store.away = False
+            first = (await runtime.store.load(current_step().saga_id)).lease_expires_at
+            while (await runtime.store.load(current_step().saga_id)).lease_expires_at <= first:
+                await asyncio.sleep(0.01)
+
+    saga = one_step(work)
+    async with opened(settings, sagas=[saga], open_store=unwilling) as runtime:
+        await starts.start(runtime, saga, {})
+        assert (await drained(runtime)).ended == {"completed": 1}
+    assert "Nobody has thought of this." in caplog.text
+
+
+@pytest.mark.parametrize(("how", "methods"), [(away, ["renew", "write"]), (broken, ["renew"]), (silent, ["renew"])])
+async def test_a_process_that_cannot_renew_stops_its_steps_before_the_lease_ends(
+    shared_settings, opened, ended, how, methods
+):
     settings = replace(shared_settings, lease_seconds=0.5, renew_seconds=0.1)
     stopped = []
 
@@ -197,7 +237,7 @@ async def test_a_process_that_cannot_renew_stops_its_steps_before_the_lease_ends
             stopped.append(record.attempt)
 
     def unwilling(settings):
-        return Unwilling(create_store(settings), "renew", "write")
+        return Unwilling(create_store(settings), *methods, how=how)
 
     saga = one_step(work)
     async with opened(settings, open_store=unwilling) as first, opened(settings, sagas=[saga], worker=True) as other:
