@@ -6,6 +6,7 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from itertools import pairwise
+from math import ceil
 
 from sagaz_integration_core.protocols import FINISHED, RunRecord
 from storm.attribution import reasons, visits
@@ -126,6 +127,17 @@ def no_process_died_of_itself(evidence: Evidence) -> Iterator[str]:
             yield f"process {pid} left by itself with {code}"
 
 
+def enough_was_killed(evidence: Evidence) -> Iterator[str]:
+    """Nothing is proved by a storm whose kills found nobody at work, as on a machine too slow to start programs."""
+    intended = evidence.plan.intended()
+    for kind, count in intended.items():
+        if evidence.struck[kind] < ceil(count / 8):
+            yield f"of {count} kills of a {kind} that were intended, {evidence.struck[kind]} found one at work"
+    resumed = sum(len(visits(lines)) > 1 for lines in by_saga(evidence).values())
+    if resumed < ceil(intended.total() / 20):
+        yield f"{intended.total()} kills were intended, and {resumed} runs went on in another process"
+
+
 CHECKS: tuple[Callable[[Evidence], Iterator[str]], ...] = (
     acknowledged_starts_have_ended,
     no_run_was_invented,
@@ -134,6 +146,7 @@ CHECKS: tuple[Callable[[Evidence], Iterator[str]], ...] = (
     final_statuses_are_truthful,
     the_last_processes_left_when_asked,
     no_process_died_of_itself,
+    enough_was_killed,
 )
 
 

@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -64,6 +65,7 @@ class Fleet:
 
     Attributes:
         kills: Pid and time of every SIGKILL that was sent.
+        struck: How often a worker was killed, and how often a server; a forked child counts as what it belongs to.
         exits: Pid, time and exit code of every process that ended by itself, without SIGKILL.
     """
 
@@ -72,6 +74,7 @@ class Fleet:
     folder: Path
     storage_url: str
     kills: list[tuple[int, float]] = field(default_factory=list)
+    struck: Counter[str] = field(default_factory=Counter)
     exits: list[tuple[int, float, int]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -113,6 +116,7 @@ class Fleet:
         with self._lock:
             for program in [*self.slots[victim:], *self.slots[:victim]]:
                 if program.exitcode is None and program.is_ready and self._kill(program):
+                    self.struck["worker" if self.slots.index(program) < self.plan.workers else "server"] += 1
                     return
 
     def _kill(self, program: Program) -> bool:

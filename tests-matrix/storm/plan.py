@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Self
@@ -106,6 +107,17 @@ class Plan:
         dice = random.Random(f"kills {self.seed}")
         while True:
             yield dice.uniform(*self.kill_every), dice.randrange(self.workers + self.webs)
+
+    def intended(self) -> Counter[str]:
+        """Return how many kills the storm's time has room for, of workers and of servers."""
+        found: Counter[str] = Counter()
+        at = 0.0
+        for pause, victim in self.kills():
+            at += pause
+            if at > self.seconds:
+                break
+            found["worker" if victim < self.workers else "server"] += 1
+        return found
 
     def restart_times(self) -> list[float]:
         """Return when the database is restarted, in seconds after the beginning."""

@@ -35,6 +35,8 @@ def summary(evidence: Evidence) -> dict[str, Any]:
         "runs": len(evidence.runs),
         "statuses": dict(Counter(run.status for run in evidence.runs)),
         "kills": evidence.kills,
+        "struck": dict(evidence.struck),
+        "intended": dict(plan.intended()),
         "crashes inside compensations": sum(line.event == "suicide" for line in evidence.lines),
         "database restarts": [round(up - down, 2) for down, up in evidence.outages],
         "processes that left by themselves": len(evidence.exits),

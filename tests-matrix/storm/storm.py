@@ -6,6 +6,7 @@ import os
 import shutil
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -49,6 +50,7 @@ class Evidence:
     kills: int
     phases: dict[str, float]
     broker_outages: list[tuple[float, float]] = field(default_factory=list)
+    struck: Counter[str] = field(default_factory=Counter)
 
 
 async def rage(
@@ -85,7 +87,7 @@ async def rage(
         deaths = {line.pid: line.at for line in lines if line.event == "suicide"} | dict(fleet.kills)
         return Evidence(
             plan, clients.sent, runs, lines, deaths, outages, fleet.exits, exit_codes, len(fleet.kills),
-            phases,
+            phases, struck=fleet.struck,
         )  # fmt: skip
     finally:
         clients.stop()

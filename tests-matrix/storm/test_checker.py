@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -17,7 +18,8 @@ from storm.storm import Evidence
 from support.ledger import Line
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-PLAN = Plan(workers=1, webs=1, sagas=1, seconds=1)
+PLAN = Plan(workers=1, webs=1, sagas=1, seconds=0)
+LONGER = replace(PLAN, seconds=10)
 
 
 def order(fails: str | None = None, broken: str | None = None) -> Order:
@@ -62,6 +64,12 @@ def test_storms_without_contradictions_pass() -> None:
     assert found(evidence(WHOLE)) == []
     assert found(evidence(UNDONE, order("charge"), "rolled_back")) == []
     assert summary(evidence(WHOLE))["repeated calls"] == {}
+
+
+def test_a_storm_in_which_most_kills_hit_somebody_at_work_passes() -> None:
+    intended = LONGER.intended()
+    assert intended.keys() == {"worker", "server"}
+    assert found(evidence(killed_inside(), deaths={1: 0.4}, plan=LONGER, struck=intended)) == []
 
 
 def killed_inside(gap: float = 1.0) -> list[Line]:
@@ -117,6 +125,12 @@ CASES = {
     ),
     "an unclean end": (evidence(WHOLE, exit_codes=[0, 1]), ["the_last_processes_left_when_asked"]),
     "a worker that gave up": (evidence(WHOLE, exits=[(1, 5.0, 1)]), ["no_process_died_of_itself"]),
+    "a storm that spared the workers": (
+        evidence(killed_inside(), deaths={1: 0.4}, plan=LONGER, struck=Counter(server=20)), ["enough_was_killed"],
+    ),
+    "a storm that killed only who had nothing to do": (
+        evidence(WHOLE, plan=LONGER, struck=Counter(worker=20, server=20)), ["enough_was_killed"],
+    ),
 }  # fmt: skip
 
 
