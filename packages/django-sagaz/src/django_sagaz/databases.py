@@ -10,7 +10,9 @@ from django.db import DatabaseError, InterfaceError, OperationalError, connectio
 from django_sagaz.errors import AtomicBlockError
 from sagaz_integration_core.errors import StoreNotMigrated, StoreUnavailable
 
-__all__ = ["ConnectionDied", "healthy", "in_test_case", "in_transaction", "refuse_transaction", "translated"]
+__all__ = [
+    "ConnectionDied", "distrust", "healthy", "in_test_case", "in_transaction", "refuse_transaction", "translated",
+]  # fmt: skip
 
 _UNDEFINED = frozenset({"42P01", "42703", "3F000"})
 """PostgreSQL's codes for a missing table, column or schema."""
@@ -74,6 +76,18 @@ def healthy() -> None:
                 connection.errors_occurred = False
             else:
                 connection.close()
+
+
+def distrust(*, all_of_them: bool) -> None:
+    """Have Django replace what is dead of this thread's connections when a step uses them, rather than fail the step.
+
+    Args:
+        all_of_them: Also those without ``CONN_HEALTH_CHECKS``: a server may have ended what was idle.
+    """
+    connection: Any
+    for connection in connections.all(initialized_only=True):
+        if all_of_them or connection.settings_dict["CONN_HEALTH_CHECKS"]:
+            connection.health_check_enabled, connection.health_check_done = True, False
 
 
 def _discard(connection: Any) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from contextlib import AbstractContextManager
@@ -11,7 +13,7 @@ from typing import ParamSpec, TypeVar
 from asgiref.sync import sync_to_async
 from django.db import connections
 
-from django_sagaz.databases import healthy
+from django_sagaz.databases import distrust, healthy
 from sagaz_integration_core import step_threads as core
 
 __all__ = ["SensitiveThread", "StepThreads"]
@@ -19,21 +21,27 @@ __all__ = ["SensitiveThread", "StepThreads"]
 T = TypeVar("T")
 P = ParamSpec("P")
 
+_IDLE_SECONDS = 1.0
+"""After so long without a step, a thread's connections are asked whether they still work: a round trip each."""
+
 
 class StepThreads(core.StepThreads):
     """Threads that keep their database connections from one step to the next, as long as these are healthy."""
 
     def __init__(self, limit: int) -> None:
         super().__init__(limit, at_end=connections.close_all)
+        self._thread = threading.local()
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Make a call on one of the threads."""
 
         def work() -> T:
+            distrust(all_of_them=time.monotonic() - getattr(self._thread, "used_at", 0.0) > _IDLE_SECONDS)
             try:
                 return fn(*args, **kwargs)
             finally:
                 healthy()
+                self._thread.used_at = time.monotonic()
 
         return super().submit(work)
 

@@ -1,0 +1,226 @@
+"""How many database connections sagas take: as few as there are threads, kept from step to step, and given back."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from contextlib import contextmanager
+
+import pytest
+from asgiref.sync import sync_to_async
+from django.core.management import call_command
+from django.db import connections, transaction
+from django.db.backends.signals import connection_created
+from places import on, until
+from testproject.shop.models import Order
+from testproject.shop.sagas import OrderSaga
+
+from django_sagaz import Saga, action, async_saga_factory, atomic_saga_start, host, run_saga, step_threads
+from django_sagaz.models import Run, Step
+from django_sagaz.project import current_project
+from sagaz_integration_core.worker import Worker
+
+THREADS = 3
+
+
+class Busy(Saga):
+    """Uses the ORM in steps of both kinds."""
+
+    saga_name = "busy-with-the-orm"
+
+    @action("write")
+    def write(self, ctx):
+        with transaction.atomic(ctx["db"]):
+            return {"order": Order.objects.using(ctx["db"]).create(name="busy").pk}
+
+    @action("change", depends_on=["write"])
+    async def change(self, ctx):
+        await Order.objects.using(ctx["db"]).filter(pk=ctx["order"]).aupdate(paid=True)
+
+    @action("read", depends_on=["change"])
+    def read(self, ctx):
+        return {"paid": Order.objects.using(ctx["db"]).get(pk=ctx["order"]).paid}
+
+    @action("count", depends_on=["read"])
+    async def count(self, ctx):
+        return {"orders": await Order.objects.using(ctx["db"]).acount()}
+
+
+class Backend(Saga):
+    """Tells which of PostgreSQL's processes served its steps."""
+
+    saga_name = "backends"
+
+    @action("plain")
+    def plain(self, ctx):
+        return {"plain": backend(ctx["db"])}
+
+    @action("asynchronous", depends_on=["plain"])
+    async def asynchronous(self, ctx):
+        return {"asynchronous": await sync_to_async(backend)(ctx["db"])}
+
+
+def backend(home):
+    with connections[home].cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        return cursor.fetchone()[0]
+
+
+@contextmanager
+def opened():
+    """Collect the connections that are opened meanwhile, in whatever thread."""
+    found = []
+
+    def note(*, connection, **_):
+        found.append(connection)
+
+    connection_created.connect(note)
+    try:
+        yield found
+    finally:
+        connection_created.disconnect(note)
+
+
+def start(home, saga, count):
+    with transaction.atomic(home):
+        return [atomic_saga_start(saga, {"db": home}) for _ in range(count)]
+
+
+def few_threads(home, settings):
+    settings.SAGAZ = {**settings.SAGAZ, "SYNC_THREADS": THREADS}
+
+
+@on()
+def test_a_worker_opens_a_connection_per_thread_and_not_per_step_and_gives_all_of_them_back(home, settings):
+    few_threads(home, settings)
+    start(home, Busy, 20)
+    with opened() as found:
+        call_command("sagaz_worker", drain=True, concurrency=10)
+    assert Run.objects.using(home).filter(status="completed").count() == 20
+    # One for the journal.
+    assert 2 <= len(found) <= THREADS + 1
+    until(lambda: all(connection.connection is None for connection in found))
+
+
+@on()
+@pytest.mark.anyio
+async def test_so_does_the_loop_of_asynchronous_views(home, settings):
+    few_threads(home, settings)
+    with opened() as found:
+        sagas = await asyncio.gather(*(async_saga_factory(Busy) for _ in range(20)))
+        runs = await asyncio.gather(*(saga.run({"db": home}) for saga in sagas))
+    assert all(run["paid"] for run in runs)
+    assert 2 <= len(found) <= THREADS + 1
+    # The loop ends, as with the process.
+    await asyncio.to_thread(setattr, settings, "SAGAZ", {})
+    until(lambda: all(connection.connection is None for connection in found))
+
+
+@on()
+def test_run_saga_opens_no_connection_of_its_own(home):
+    assert not Order.objects.using(home).exists()
+    with opened() as found:
+        for _ in range(5):
+            assert run_saga(Busy, {"db": home})["paid"]
+    assert found == []
+
+
+@on("pg")
+def test_the_server_sees_no_more_connections_of_a_worker_than_documented_and_none_after_it(home, elsewhere):
+    worker = elsewhere("-m", "django", "sagaz_worker", "--concurrency", "10", SYNC_THREADS=THREADS)
+    assert "Working on" in worker.stdout.readline()
+    # Sagas of a test's own module are unknown to another process.
+    with transaction.atomic(home):
+        for n in range(20):
+            atomic_saga_start(OrderSaga, {"db": home, "name": str(n)})
+    until(lambda: Run.objects.using(home).filter(status="completed").count() == 20)
+    # One for the journal, one that listens.
+    assert 3 <= others(home) <= THREADS + 2
+    worker.terminate()
+    said, _ = worker.communicate(timeout=30)
+    assert "Ended: 20 completed." in said
+    until(lambda: others(home) == 0)
+
+
+def others(home):
+    query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    with connections[home].cursor() as cursor:
+        cursor.execute(query)
+        return cursor.fetchone()[0]
+
+
+@on("pg")
+async def test_a_steps_connection_that_died_while_it_was_idle_is_replaced(home, settings, monkeypatch):
+    settings.SAGAZ = {**settings.SAGAZ, "SYNC_THREADS": 1}
+    monkeypatch.setattr(step_threads, "_IDLE_SECONDS", 0.0)
+    runtime = host.threaded_runtime(current_project(), listen=True)
+    await runtime.open()
+    Worker(runtime).start()
+    try:
+        before, after = [await asyncio.to_thread(one_more, home) for _ in range(2)]
+    finally:
+        await runtime.close()
+        runtime.pool.shutdown()
+    assert before["plain"] == before["asynchronous"] != after["plain"] == after["asynchronous"]
+
+
+def one_more(home):
+    """Run a saga, have the server end the connection of its steps, and tell which those were."""
+    try:
+        [saga_id] = start(home, Backend, 1)
+        until(lambda: Run.objects.using(home).get(pk=saga_id).finished_at is not None)
+        run = Run.objects.using(home).get(pk=saga_id)
+        assert run.status == "completed", run.error
+        told = {step.step: step.result[step.step] for step in Step.objects.using(home).filter(saga_id=saga_id)}
+        with connections[home].cursor() as cursor:
+            cursor.execute("SELECT pg_terminate_backend(%s, 5000)", [told["plain"]])
+        return told
+    finally:
+        connections.close_all()
+
+
+meeting = threading.Barrier(THREADS)
+
+
+class Meet(Saga):
+    """Waits in a plain step until others are in it too."""
+
+    saga_name = "meet"
+
+    @action("meet")
+    def meet(self, ctx):
+        meeting.wait(20)
+
+
+@on()
+def test_plain_steps_of_different_runs_run_side_by_side_in_a_worker(home, settings):
+    few_threads(home, settings)
+    start(home, Meet, THREADS)
+    call_command("sagaz_worker", drain=True)
+    assert Run.objects.using(home).filter(status="completed").count() == THREADS
+
+
+@on()
+@pytest.mark.anyio
+async def test_and_those_of_asynchronous_views(home, settings):
+    few_threads(home, settings)
+    sagas = [await async_saga_factory(Meet) for _ in range(THREADS)]
+    runs = await asyncio.gather(*(saga.run({"db": home}) for saga in sagas))
+    assert [run.status.value for run in runs] == ["completed"] * THREADS
+    await asyncio.to_thread(setattr, settings, "SAGAZ", {})
+
+
+@on()
+def test_and_those_of_synchronous_ones(home):
+    ended = []
+
+    def view():
+        ended.append(run_saga(Meet, {"db": home}).status.value)
+        connections.close_all()
+
+    threads = [threading.Thread(target=view) for _ in range(THREADS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert ended == ["completed"] * THREADS
