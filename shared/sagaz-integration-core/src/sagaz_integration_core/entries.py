@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
 from itertools import chain, repeat
+from typing import Any
 
 from sagaz_integration_core.errors import LeaseLost, StoreUnavailable
 from sagaz_integration_core.leases import Lease
@@ -79,12 +80,11 @@ class Entries:
 
     async def started(self, step: str, phase: Phase) -> None:
         """Record durably that a step is about to be called."""
-        self._note(step, phase, "started")
-        await self._commit()
+        await self._commit(self._note(step, phase, "started"))
 
     def done(self, step: str, phase: Phase, result: str | None, events: tuple[EventWrite, ...] = ()) -> None:
         """Record the end of a step; it is durable before anything that follows it begins."""
-        self._note(step, phase, "done", result)
+        self._held_steps.append(self._note(step, phase, "done", result))
         self._held_events.extend(events)
         if self._timer is None:
             self._timer = self._loop.call_later(_HOLD_SECONDS, self._flush_soon)
@@ -100,14 +100,14 @@ class Entries:
         events: tuple[EventWrite, ...] = (),
     ) -> None:
         """Record a failure durably; with ``decision`` also that the run rolls back because of it."""
-        self._note(step, phase, "in_doubt" if in_doubt else "failed", None, error)
-        self._held_events.extend(events)
-        await self._commit(status="compensating" if decision is not None else None, error=decision)
+        entry = self._note(step, phase, "in_doubt" if in_doubt else "failed", None, error)
+        await self._commit(
+            entry, events=events, status="compensating" if decision is not None else None, error=decision
+        )
 
     async def finish(self, status: RunStatus, error: str | None, events: tuple[EventWrite, ...] = ()) -> None:
         """Record the end of the run, together with whatever has not been written yet."""
-        self._held_events.extend(events)
-        await self._commit(status=status, error=error)
+        await self._commit(events=events, status=status, error=error)
 
     async def release(self, delay: float = 0.0, *, failed: bool = False, error: str | None = None) -> None:
         """Give the run back to whoever claims it next."""
@@ -115,20 +115,31 @@ class Entries:
 
     def _note(
         self, step: str, phase: Phase, status: StepStatus, result: str | None = None, error: str | None = None
-    ) -> None:
-        entry = StepWrite(step, phase, status, result, error)
-        self._entries[step, phase] = entry
-        self._held_steps.append(entry)
+    ) -> StepWrite:
+        entry = self._entries[step, phase] = StepWrite(step, phase, status, result, error)
+        return entry
 
     async def _commit(
-        self, *, status: RunStatus | None = None, error: str | None = None, release: Release | None = None
+        self,
+        *steps: StepWrite,
+        events: tuple[EventWrite, ...] = (),
+        status: RunStatus | None = None,
+        error: str | None = None,
+        release: Release | None = None,
     ) -> None:
-        self._cancel_timer()
-        if self._flushing is not None:
+        while self._flushing is not None:
             await asyncio.shield(self._flushing)
+        self._cancel_timer()
+        # Only now: what a flush took along without the rest would be told of before it has happened, and once more
+        # by the next attempt if this process died in between.
+        self._held_steps.extend(steps)
+        self._held_events.extend(events)
+        await self._write(self._taken(status=status, error=error, release=release))
+
+    def _taken(self, **values: Any) -> RunWrite:
         steps, self._held_steps = tuple(self._held_steps), []
         events, self._held_events = tuple(self._held_events), []
-        await self._write(self._new_write(steps=steps, events=events, status=status, error=error, release=release))
+        return self._new_write(steps=steps, events=events, **values)
 
     async def _write(self, write: RunWrite) -> None:
         for pause in chain(_RETRY_SECONDS, repeat(_RETRY_SECONDS[-1])):
@@ -145,14 +156,15 @@ class Entries:
 
     def _flush_soon(self) -> None:
         self._timer = None
-        if self._held_steps:
-            self._flushing = self._loop.create_task(self._flush())
+        if self._flushing is not None:
+            # One after the other: whoever waits for this one waits for all.
+            self._timer = self._loop.call_later(_HOLD_SECONDS, self._flush_soon)
+        elif self._held_steps:
+            self._flushing = self._loop.create_task(self._flush(self._taken()))
 
-    async def _flush(self) -> None:
+    async def _flush(self, write: RunWrite) -> None:
         try:
-            steps, self._held_steps = tuple(self._held_steps), []
-            events, self._held_events = tuple(self._held_events), []
-            await self._write(self._new_write(steps=steps, events=events))
+            await self._write(write)
         except (LeaseLost, StoreUnavailable) as error:
             self._on_broken(error)
         finally:

@@ -112,8 +112,9 @@ class BrokerLine:
 def _fault(error: BaseException) -> Fault:
     for cause in _causes(error):
         if "Protocol error" in str(cause):
-            # Redis' words for a request that is larger than it takes.
-            return "event"
+            # Redis' words for a request that is larger than it takes, after which it hangs up. Its client gives the
+            # connection to another event all the same, which then fails with the same words.
+            return "connection"
         if isinstance(cause, _NEVER_LEFT):
             return "event"
         for kind in type(cause).__mro__:
