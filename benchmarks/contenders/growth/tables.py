@@ -54,6 +54,8 @@ def contender(place: Place) -> Iterator[Measure]:
         if finished:
             connection.execute(_FINISHED, [finished])
             connection.execute("VACUUM ANALYZE")
+            # What the filling has left to be written is not to be written while somebody measures.
+            connection.execute("CHECKPOINT")
 
         def measure(size: int) -> Figures:
             # The rows of the last turn are finished runs of the next one, where there are to be some.
