@@ -108,7 +108,7 @@ async def _outbox(store: SagaStore) -> list[OutboxRecord]:
 def finish(framework: Framework, folder: Path, storage_url: str) -> None:
     """Have one more worker publish what the storm has left, the leases of killed workers included."""
     env = environment(**framework.env, SAGAZ_STORAGE_URL=storage_url, SAGAZ_POLL_SECONDS="0.2", SAGAZ_LOGGING="false")
-    worker = Program(framework.work, folder / "last-worker.log", env)
+    worker = Program(framework.work, folder / "last-worker.log", env, framework.ready[1])
     worker.start()
 
     def waiting() -> int:
@@ -117,6 +117,7 @@ def finish(framework: Framework, folder: Path, storage_url: str) -> None:
         )
 
     try:
+        until_true(lambda: worker.is_ready, "the last worker is at work", 40)
         until_true(lambda: not waiting(), "every event was published or set aside", 90, pause=0.5)
         worker.signal(15)
         assert worker.wait(40) == 0, worker.tail()
