@@ -16,6 +16,17 @@ from packaging.requirements import Requirement
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = tomllib.loads((ROOT / "release.toml").read_text())["packages"]
 
+LOOKED_FOR = {
+    "django-sagaz": {
+        "django_sagaz/migrations/__init__.py",
+        "django_sagaz/migrations/0001_initial.py",
+        "django_sagaz/management/commands/sagaz_worker.py",
+        "django_sagaz/templates/admin/django_sagaz/run/page.html",
+        "django_sagaz/static/django_sagaz/admin.css",
+    }
+}
+"""What a framework finds by its place, and whose absence no import would show."""
+
 pytestmark = pytest.mark.parametrize("name", PACKAGES)
 
 
@@ -63,6 +74,7 @@ def test_wheel_holds_every_source_file_and_nothing_else(dists: Path, name: str) 
         members = {member for member in wheel.namelist() if ".dist-info/" not in member}
     assert members == files
     assert {f"{module_of(name)}/__init__.py", f"{module_of(name)}/py.typed"} <= members
+    assert LOOKED_FOR.get(name, set()) <= members
 
 
 def test_wheel_carries_the_licence(dists: Path, name: str) -> None:

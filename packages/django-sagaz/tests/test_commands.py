@@ -33,7 +33,9 @@ def test_sagaz_list_shows_the_sagas_of_the_project():
     assert "order  (testproject.shop.sagas.OrderSaga)" in text
     assert "count    after reserve" in text
     [saga] = [saga for saga in json.loads(said("sagaz_list", format="json")) if saga["name"] == "order"]
-    assert [step["name"] for step in saga["steps"]] == ["reserve", "count", "ship"]
+    assert [(step["name"], step["depends_on"], step["compensated"]) for step in saga["steps"]] == [
+        ("reserve", [], True), ("count", ["reserve"], False), ("ship", ["count"], False),
+    ]  # fmt: skip
 
 
 @on("default", "pg", "maria")
@@ -53,11 +55,21 @@ def test_sagaz_check_is_a_health_probe(home):
     assert "problem    none" in text
     assert f"store      database '{home}' ({vendor})" in text
     assert json.loads(said("sagaz_check", format="json"))["healthy"] is True
-    [saga_id] = start(home)
+    [saga_id, executing, failed] = start(home, 3)
     Run.objects.using(home).filter(pk=saga_id).update(available_at="2020-01-01T00:00:00Z")
+    later = "2999-01-01T00:00:00Z"
+    held = {"lease_owner": "me", "lease_expires_at": later, "available_at": later}
+    Run.objects.using(home).filter(pk=executing).update(status="executing", **held)
+    Run.objects.using(home).filter(pk=failed).update(status="failed", available_at=None)
+    out = io.StringIO()
     with pytest.raises(SystemExit) as caught:
-        said("sagaz_check")
+        call_command("sagaz_check", format="json", stdout=out)
     assert caught.value.code == 1
+    told = json.loads(out.getvalue())
+    assert "no worker is alive" in told["problem"]
+    stats = told["stats"]
+    assert [stats["counts"][status] for status in ("pending", "executing", "failed")] == [1, 1, 1]
+    assert (stats["due"], stats["live_workers"], stats["oldest_due_age"] > 86400) == (1, 0, True)
 
 
 @on("default")

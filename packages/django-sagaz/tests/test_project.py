@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -95,6 +96,32 @@ def test_a_middleware_that_comes_late_is_a_warning():
         assert found() == {"sagaz.W002"}
 
 
+def test_a_project_without_sagas_is_warned(monkeypatch):
+    from sagaz_integration_core.registry import SagaRegistry
+
+    monkeypatch.setattr(current_project(), "registry", SagaRegistry())
+    assert found() == {"sagaz.W001"}
+
+
+def test_postgresql_through_psycopg2_alone_is_an_error(monkeypatch):
+    import psycopg2
+
+    monkeypatch.setattr(type(connections["pg"]), "Database", psycopg2)
+    with override_settings(SAGAZ={"DATABASE": "pg"}):
+        assert "sagaz.E002" in found()
+    assert "sagaz.E002" not in found()
+
+
+def test_an_overridden_setting_counts_while_it_is_overridden():
+    assert (current_project().alias, current_project().settings.concurrency) == ("default", 10)
+    with override_settings(SAGAZ={"DATABASE": "pg", "CONCURRENCY": 3}):
+        assert (current_project().alias, current_project().settings.concurrency) == ("pg", 3)
+        with override_settings(SAGAZ={"STORAGE_URL": "memory://"}):
+            assert current_project().place == "memory://"
+        assert current_project().alias == "pg"
+    assert (current_project().alias, current_project().settings.concurrency) == ("default", 10)
+
+
 class NotHere:
     def allow_migrate(self, db, app_label, **hints):
         return app_label != "django_sagaz"
@@ -138,18 +165,24 @@ import django
 from django.conf import settings
 import django_sagaz
 assert "sagaz" not in sys.modules
-settings.configure(INSTALLED_APPS=["django_sagaz"], DATABASES={"default": {
-    "ENGINE": "django.db.backends.sqlite3", "NAME": "/nonexistent/db.sqlite3"}})
-django.setup()
+settings.configure(INSTALLED_APPS=["django_sagaz", "testproject.shop"], DATABASES={"default": {
+    "ENGINE": "django.db.backends.sqlite3", "NAME": "/nonexistent/db.sqlite3"}},
+    MIDDLEWARE=["django_sagaz.middleware.SagaContextMiddleware"])
+from django.core.asgi import get_asgi_application
+from django.core.wsgi import get_wsgi_application
+get_wsgi_application()
+get_asgi_application()
 assert "sagaz" not in sys.modules
+assert "testproject.shop.sagas" not in sys.modules
 assert threading.active_count() == 1
 from django.db import connections
-assert not list(connections.all(initialized_only=True)), "not even a wrapper"
+assert all(connection.connection is None for connection in connections.all())
 """
 
 
 def test_neither_import_nor_ready_load_sagaz_or_open_anything():
-    done = subprocess.run([sys.executable, "-c", QUIET], capture_output=True, text=True, check=False)
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    done = subprocess.run([sys.executable, "-c", QUIET], env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
 

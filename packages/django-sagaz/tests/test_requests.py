@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
-from django.test import AsyncClient, Client, RequestFactory
+from asgiref.sync import AsyncToSync, SyncToAsync, async_to_sync
+from django.test import AsyncClient, Client, LiveServerTestCase, RequestFactory
 from places import on
+from testproject import urls as views
 from testproject.shop.models import Order
 
 from django_sagaz.middleware import SagaContextMiddleware
@@ -48,6 +52,38 @@ def test_an_exception_in_a_view_resets_the_context(path):
     answer = client.get(path)
     assert (answer.status_code, answer.headers["X-Correlation-ID"]) == (500, "abc-123")
     assert context.correlation_id() is None
+
+
+@pytest.mark.parametrize("path", ["/boom", "/boom_async"])
+async def test_so_does_one_under_asgi(path):
+    answer = await AsyncClient(raise_request_exception=False).get(path, headers=HEADER)
+    assert (answer.status_code, answer.headers["X-Correlation-ID"]) == (500, "abc-123")
+    assert context.correlation_id() is None
+
+
+async def test_an_exception_that_passes_the_asynchronous_middleware_resets_the_context():
+    async def fail(request):
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await SagaContextMiddleware(fail)(RequestFactory().get("/"))
+    assert context.correlation_id() is None
+
+
+def test_the_middleware_changes_the_thread_of_no_synchronous_request():
+    assert Client().get("/thread").json()["thread"] == threading.get_ident()
+
+
+async def test_nor_of_an_asynchronous_one(monkeypatch):
+    def refuse(*args, **kwargs):
+        raise AssertionError("a thread was asked for")
+
+    assert (await AsyncClient().get("/thread_async")).json()["thread"] == threading.get_ident()
+    monkeypatch.setattr(asyncio.get_running_loop(), "run_in_executor", refuse)
+    monkeypatch.setattr(SyncToAsync, "__call__", refuse)
+    monkeypatch.setattr(AsyncToSync, "__call__", refuse)
+    answer = await SagaContextMiddleware(views.thread_async)(RequestFactory().get("/"))
+    assert json.loads(answer.content)["thread"] == threading.get_ident()
 
 
 def test_an_exception_that_passes_the_middleware_resets_the_context():
@@ -128,3 +164,29 @@ def test_a_real_server_runs_sagas_of_concurrent_requests(home, served):
         answer = client.get(served + "/stream", headers=HEADER)
         assert answer.headers["X-Correlation-ID"] == "abc-123"
         assert json.loads(client.get(served + "/who").text)["id"]
+
+
+class LiveServer(LiveServerTestCase):
+    """The three ways to send a request to a test project tell the same story."""
+
+    databases = {"default"}
+
+    def test_clients_and_a_live_server_agree_on_correlation_ids(self):
+        given = {"X-Correlation-ID": "abc-123"}, {"X-Correlation-ID": "a b"}, {}
+        for path in ("/who", "/who_async", "/boom", "/boom_async"):
+            seen = [self.everywhere(path, headers) for headers in given]
+            assert seen[0] == [(500 if "boom" in path else 200, "abc-123")] * 3
+            # One that is unsafe, or missing, is replaced by all of them, each time by another.
+            replaced = [id_ for _, id_ in seen[1] + seen[2]]
+            assert len(set(replaced)) == 6
+            assert not {"a b", "", None} & set(replaced)
+            assert context.correlation_id() is None
+
+    def everywhere(self, path, headers):
+        sync = Client(raise_request_exception=False).get(path, headers=headers)
+        asynchronous = async_to_sync(AsyncClient(raise_request_exception=False).get)(path, headers=headers)
+        live = httpx.get(self.live_server_url + path, headers=headers, trust_env=False)
+        for answer in (sync, asynchronous, live):
+            if answer.status_code == 200:
+                assert answer.json()["id"] == answer.headers["X-Correlation-ID"]
+        return [(answer.status_code, answer.headers["X-Correlation-ID"]) for answer in (sync, asynchronous, live)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Any
 
-from django.db import DatabaseError, InterfaceError, OperationalError, connections
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, InterfaceError, OperationalError, connections
 
 from django_sagaz.errors import AtomicBlockError
 from sagaz_integration_core.errors import StoreNotMigrated, StoreUnavailable
@@ -40,18 +40,33 @@ def in_transaction(connection: Any) -> bool:
 
 
 def refuse_transaction(alias: str | None) -> None:
-    """Refuse to run a saga on this thread's connection while a transaction is open on it.
+    """Refuse to run a saga on this thread's connections while a transaction is open on one of them.
+
+    Args:
+        alias: The database that the journal is in; None when neither journal nor steps use this thread.
 
     Raises:
         AtomicBlockError: With the reason and the ways out.
     """
-    if alias is not None and in_transaction(connections[alias]):
-        raise AtomicBlockError(
-            f"A transaction is open on database {alias!r}, and a saga cannot run inside it: a rollback would take back "
-            "the journal of steps that were really done. Start it instead with atomic_saga_start(…), for a worker to "
-            "run after the commit; or run it before or after the atomic block (under ATOMIC_REQUESTS, decorate the "
-            "view with @transaction.non_atomic_requests)."
-        )
+    if alias is None:
+        return
+    if in_transaction(connections[alias]):
+        raise _refusal(alias, "the journal of steps that were really done")
+    for connection in connections.all(initialized_only=True):
+        if connection.in_atomic_block and in_transaction(connection):
+            raise _refusal(connection.alias, "there what its steps did, and the journal would still call them done")
+
+
+def _refusal(alias: str, loss: str) -> AtomicBlockError:
+    return AtomicBlockError(
+        f"A transaction is open on database {alias!r}, and a saga cannot run inside it: a rollback would take back "
+        f"{loss}. Start it instead with atomic_saga_start(…), for a worker to run after the commit; or run it before "
+        f"or after the atomic block (under ATOMIC_REQUESTS, decorate the view with {_non_atomic(alias)})."
+    )
+
+
+def _non_atomic(alias: str) -> str:
+    return "@transaction.non_atomic_requests" + ("" if alias == DEFAULT_DB_ALIAS else f"(using={alias!r})")
 
 
 def in_test_case(connection: Any) -> bool:

@@ -1,6 +1,7 @@
 """Views both ways."""
 
 import json
+import threading
 
 from django.apps import apps
 from django.db import transaction
@@ -39,6 +40,14 @@ async def who_async(request):
     return JsonResponse({"id": correlation_id()})
 
 
+def thread(request):
+    return JsonResponse({"thread": threading.get_ident()})
+
+
+async def thread_async(request):
+    return JsonResponse({"thread": threading.get_ident()})
+
+
 def boom(request):
     raise ZeroDivisionError(correlation_id())
 
@@ -57,6 +66,8 @@ urlpatterns = [
     path("start", start),
     path("who", who),
     path("who_async", who_async),
+    path("thread", thread),
+    path("thread_async", thread_async),
     path("boom", boom),
     path("boom_async", boom_async),
     path("stream", stream),
