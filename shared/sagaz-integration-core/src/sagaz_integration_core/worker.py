@@ -103,6 +103,12 @@ class Worker:
         except StoreUnavailable as error:
             logger.warning("No runs can be claimed now; trying again: %s", error)
             return 0
+        except Exception:
+            if self._drain:
+                raise
+            # Inside an application nobody would notice that its worker has ended.
+            logger.exception("No runs can be claimed now; trying again")
+            return 0
         for run in runs:
             execution = runtime.park(run, taken_at)
             task = runtime.execute(execution)

@@ -219,6 +219,27 @@ async def test_an_error_that_nobody_thought_of_ends_neither_leases_nor_the_signs
     assert "Nobody has thought of this." in caplog.text
 
 
+async def test_such_an_error_does_not_end_a_worker_either_unless_it_was_to_end(shared_settings, opened, ended, caplog):
+    def unwilling(settings):
+        return Unwilling(create_store(settings), "claim", how=broken)
+
+    saga = one_step(nothing)
+    async with opened(shared_settings, sagas=[saga], open_store=unwilling) as runtime:
+        runtime.store.away = True
+        saga_id = await starts.start(runtime, saga, {})
+        with pytest.raises(RuntimeError, match="Nobody"):
+            await drained(runtime)
+        worker = Worker(runtime)
+        worker.start()
+        async with asyncio.timeout(10):
+            while "Nobody has thought of this." not in caplog.text:
+                await asyncio.sleep(0.01)
+        runtime.store.away = False
+        assert (await ended(runtime, saga_id)).status == "completed"
+        worker.stop()
+        await worker.stopped()
+
+
 @pytest.mark.parametrize(("how", "methods"), [(away, ["renew", "write"]), (broken, ["renew"]), (silent, ["renew"])])
 async def test_a_process_that_cannot_renew_stops_its_steps_before_the_lease_ends(
     shared_settings, opened, ended, how, methods
