@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from brokers.consumers import Message
 from sagaz_integration_core.outbox import OutboxRecord
-from sagaz_integration_core.protocols import RunRecord, StepRecord
+from sagaz_integration_core.records import RunRecord, StepRecord
 
 __all__ = ["contradictions", "figures", "told"]
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sagaz_integration_core.protocols import FINISHED, NewRun, RunRecord, SagaStore
+from sagaz_integration_core.protocols import SagaStore
+from sagaz_integration_core.records import FINISHED, NewRun, RunRecord
 from sagaz_integration_core.settings import Settings
 from sagaz_integration_core.stores import create_store
 from support import ledger

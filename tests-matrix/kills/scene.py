@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 
-from sagaz_integration_core.protocols import FINISHED, RunFilter, RunRecord
+from sagaz_integration_core.records import FINISHED, RunFilter, RunRecord
 from sagaz_integration_core.settings import Settings
 from sagaz_integration_core.stores import create_store
 from support import ledger

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sagaz_integration_core.protocols import ACTIVE, RunFilter, RunRecord
+from sagaz_integration_core.records import ACTIVE, RunFilter, RunRecord
 from sagaz_integration_core.settings import Settings
 from sagaz_integration_core.stores import create_store
 from storm.clients import Clients, Sent

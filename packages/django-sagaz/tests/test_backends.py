@@ -18,7 +18,7 @@ from django_sagaz.databases import healthy
 from django_sagaz.engines import open_store
 from django_sagaz.models import Run
 from django_sagaz.runners import Directly, immediately
-from sagaz_integration_core.protocols import Release, RunFilter, RunWrite, StepWrite
+from sagaz_integration_core.records import Release, RunFilter, RunWrite, StepWrite
 
 FILL = """
 INSERT INTO sagaz_run (saga_id, saga_name, status, context, attempt, failures, available_at, created_at, updated_at,

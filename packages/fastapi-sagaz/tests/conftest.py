@@ -12,7 +12,7 @@ from sagaz import Saga, action, compensate
 from shop_processes import Shop
 
 from fastapi_sagaz._serving import entered
-from sagaz_integration_core.protocols import FINISHED
+from sagaz_integration_core.records import FINISHED
 
 
 @pytest.fixture

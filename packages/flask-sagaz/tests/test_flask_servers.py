@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from sagaz_integration_core.protocols import RunFilter
+from sagaz_integration_core.records import RunFilter
 from sagaz_integration_core.settings import Settings
 from sagaz_integration_core.stores import create_store
 from support.programs import Program, environment, free_port

@@ -10,7 +10,7 @@ from flask_sqlalchemy import SQLAlchemy
 
 from flask_sagaz import IdempotencyConflict, Saga, SettingsError, WrongDatabase, action
 from sagaz_integration_core.outbox import EventFilter
-from sagaz_integration_core.protocols import RunFilter
+from sagaz_integration_core.records import RunFilter
 from support import pg
 
 

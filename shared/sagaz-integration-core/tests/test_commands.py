@@ -12,7 +12,7 @@ from sagaz import Saga, action, compensate
 from sagaz_integration_core import commands, working
 from sagaz_integration_core.errors import SagaNotRegistered, SettingsError, StoreUnavailable
 from sagaz_integration_core.lifecycle import SagazRuntime
-from sagaz_integration_core.protocols import StoreStats
+from sagaz_integration_core.records import StoreStats
 from sagaz_integration_core.settings import Settings
 from sagaz_integration_core.starts import start
 from sagaz_integration_core.stores.sqlite import SQLiteStore

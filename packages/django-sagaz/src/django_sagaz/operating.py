@@ -13,7 +13,8 @@ from django_sagaz.project import Project, current_project
 from sagaz_integration_core.errors import SagazError
 from sagaz_integration_core.operating import Operator
 from sagaz_integration_core.operator_commands import Said, Selection, decide_runs, person
-from sagaz_integration_core.protocols import RunStatus, SagaStore
+from sagaz_integration_core.protocols import SagaStore
+from sagaz_integration_core.records import RunStatus
 
 __all__ = ["DecisionCommand", "OperatorCommand", "Work", "operate"]
 

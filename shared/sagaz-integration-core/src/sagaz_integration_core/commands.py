@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from sagaz_integration_core.errors import StoreNotMigrated, StoreUnavailable
-from sagaz_integration_core.protocols import StoreStats
+from sagaz_integration_core.records import StoreStats
 from sagaz_integration_core.redaction import redact
 from sagaz_integration_core.stores import create_store
 

@@ -10,16 +10,8 @@ from typing import Any
 
 from sagaz_integration_core.errors import LeaseLost, StoreUnavailable
 from sagaz_integration_core.leases import Lease
-from sagaz_integration_core.protocols import (
-    ClaimedRun,
-    EventWrite,
-    Phase,
-    Release,
-    RunStatus,
-    RunWrite,
-    StepStatus,
-    StepWrite,
-)
+from sagaz_integration_core.outbox import EventWrite
+from sagaz_integration_core.records import ClaimedRun, Phase, Release, RunStatus, RunWrite, StepStatus, StepWrite
 
 __all__ = ["Entries"]
 

@@ -7,7 +7,7 @@ import uuid
 from typing import Any
 
 from sagaz_integration_core import codec
-from sagaz_integration_core.protocols import EventWrite
+from sagaz_integration_core.outbox import EventWrite
 from sagaz_integration_core.texts import message_text
 
 __all__ = ["EventLog"]

@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol, TypeAlias
 
 from sagaz_integration_core.errors import TransactionRequired, WrongDatabase
 from sagaz_integration_core.outbox import NewEvent
-from sagaz_integration_core.protocols import Inserted, NewRun
+from sagaz_integration_core.records import Inserted, NewRun
 from sagaz_integration_core.stores.inserts import Insertion
 
 __all__ = ["Caller", "Joining", "KnownDatabases", "Rows", "Statement", "conversation", "publication"]

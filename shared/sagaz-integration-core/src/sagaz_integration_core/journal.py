@@ -14,7 +14,7 @@ from sagaz_integration_core.errors import ContextValueError, LeaseLost, RunInter
 from sagaz_integration_core.events import EventLog
 from sagaz_integration_core.exits import caused_by_exit
 from sagaz_integration_core.logs import log_fields
-from sagaz_integration_core.protocols import ClaimedRun, Phase
+from sagaz_integration_core.records import ClaimedRun, Phase
 from sagaz_integration_core.steps import CurrentStep, current
 from sagaz_integration_core.texts import error_text, message_of, message_text
 

@@ -19,8 +19,9 @@ from sagaz_integration_core.errors import RunInterrupted, RuntimeNotOpen, Settin
 from sagaz_integration_core.executing import Executing
 from sagaz_integration_core.leases import LeaseKeeper
 from sagaz_integration_core.processes import current_pid
-from sagaz_integration_core.protocols import ClaimedRun, RunStatus, RunWrite, SagaStore
+from sagaz_integration_core.protocols import SagaStore
 from sagaz_integration_core.reaching import Reachable
+from sagaz_integration_core.records import ClaimedRun, RunStatus, RunWrite
 from sagaz_integration_core.registry import SagaRegistry
 from sagaz_integration_core.relay import Relay
 from sagaz_integration_core.runs import RunExecution, SagaRun

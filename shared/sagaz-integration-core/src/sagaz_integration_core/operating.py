@@ -10,16 +10,8 @@ from typing import Literal
 
 from sagaz_integration_core.errors import RunNotFound, SagaNotRegistered
 from sagaz_integration_core.events import EventLog
-from sagaz_integration_core.protocols import (
-    FOREIGN,
-    Action,
-    AuditRecord,
-    Intervention,
-    RunRecord,
-    RunStatus,
-    SagaStore,
-    StepRecord,
-)
+from sagaz_integration_core.protocols import SagaStore
+from sagaz_integration_core.records import FOREIGN, Action, AuditRecord, Intervention, RunRecord, RunStatus, StepRecord
 from sagaz_integration_core.registry import SagaRegistry
 
 __all__ = ["Operator", "Outcome", "RunReport", "Settlement"]

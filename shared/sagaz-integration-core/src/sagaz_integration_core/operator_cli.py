@@ -21,7 +21,7 @@ from sagaz_integration_core.operator_commands import (
     resolve_runs,
     show_run,
 )
-from sagaz_integration_core.protocols import ACTIVE, FINISHED, RunFilter
+from sagaz_integration_core.records import ACTIVE, FINISHED, RunFilter
 
 if TYPE_CHECKING:
     from sagaz_integration_core.lifecycle import SagazRuntime

@@ -13,7 +13,8 @@ from typing import Literal
 
 from sagaz_integration_core.errors import SettingsError
 from sagaz_integration_core.operating import Operator, Outcome, Settlement
-from sagaz_integration_core.protocols import RunFilter, RunRecord, RunStatus, SagaStore
+from sagaz_integration_core.protocols import SagaStore
+from sagaz_integration_core.records import RunFilter, RunRecord, RunStatus
 from sagaz_integration_core.redaction import secret_keys
 from sagaz_integration_core.run_texts import (
     outcomes_json,

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from sagaz_integration_core.operating import Outcome, RunReport
-from sagaz_integration_core.protocols import AuditRecord, RunRecord, StepRecord
+from sagaz_integration_core.records import AuditRecord, RunRecord, StepRecord
 from sagaz_integration_core.redaction import looks_secret, masked_json
 
 __all__ = ["outcomes_json", "outcomes_text", "report_json", "report_text", "runs_json", "runs_text"]

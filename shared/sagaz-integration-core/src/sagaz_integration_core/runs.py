@@ -18,7 +18,8 @@ from sagaz_integration_core.errors import (
 from sagaz_integration_core.events import EventLog
 from sagaz_integration_core.journal import Journal
 from sagaz_integration_core.leases import Lease
-from sagaz_integration_core.protocols import ClaimedRun, EventWrite, RunRecord, RunStatus, StepRecord
+from sagaz_integration_core.outbox import EventWrite
+from sagaz_integration_core.records import ClaimedRun, RunRecord, RunStatus, StepRecord
 from sagaz_integration_core.texts import error_text, message_text
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from sagaz_integration_core.callers import (
 from sagaz_integration_core.errors import SagazError
 from sagaz_integration_core.joining import Caller, Joining, Rows, Statement, conversation, publication
 from sagaz_integration_core.outbox import NewEvent
-from sagaz_integration_core.protocols import Inserted, NewRun
+from sagaz_integration_core.records import Inserted, NewRun
 
 __all__ = ["JoinableStore", "UnsupportedSession", "join", "join_events", "join_events_sync", "join_sync"]
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from sagaz_integration_core import codec
 from sagaz_integration_core.context import current
 from sagaz_integration_core.errors import IdempotencyConflict, RunFailed, RunInProgress, SagazError
-from sagaz_integration_core.protocols import FINISHED, ClaimedRun, Inserted, NewRun
+from sagaz_integration_core.records import FINISHED, ClaimedRun, Inserted, NewRun
 from sagaz_integration_core.runs import RunExecution, SagaRun, values_of
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sagaz_integration_core.protocols import Phase
+    from sagaz_integration_core.records import Phase
 
 __all__ = ["CurrentStep", "current_step", "followed"]
 

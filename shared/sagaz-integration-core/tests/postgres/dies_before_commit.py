@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 from transactions import SQLITE, transaction
 
-from sagaz_integration_core.protocols import NewRun
+from sagaz_integration_core.records import NewRun
 from sagaz_integration_core.settings import Settings
 from sagaz_integration_core.stores._sqlite.join import joining
 from sagaz_integration_core.stores.postgres import PostgresStore

@@ -12,7 +12,7 @@ import pytest
 from pg import at
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 
-from sagaz_integration_core.protocols import NewRun, RunWrite, StepWrite
+from sagaz_integration_core.records import NewRun, RunWrite, StepWrite
 from sagaz_integration_core.sessions import join, join_sync
 
 pytestmark = pytest.mark.anyio

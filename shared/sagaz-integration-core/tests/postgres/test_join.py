@@ -22,7 +22,7 @@ from transactions import KINDS, POSTGRES, SQLITE, counted, transaction
 from sagaz_integration_core.errors import TransactionRequired
 from sagaz_integration_core.joining import Joining
 from sagaz_integration_core.outbox import EventFilter, NewEvent
-from sagaz_integration_core.protocols import Inserted, NewRun, RunFilter
+from sagaz_integration_core.records import Inserted, NewRun, RunFilter
 from sagaz_integration_core.settings import Settings
 from sagaz_integration_core.stores._sqlite.join import joining
 from sagaz_integration_core.stores.postgres import PostgresStore

@@ -15,7 +15,7 @@ from sqlalchemy.pool import NullPool
 from transactions import POSTGRES, transaction
 
 from sagaz_integration_core.errors import SagazError, StoreUnavailable, WrongDatabase
-from sagaz_integration_core.protocols import NewRun
+from sagaz_integration_core.records import NewRun
 from sagaz_integration_core.sessions import UnsupportedSession, join, join_sync
 from sagaz_integration_core.settings import Settings
 from sagaz_integration_core.stores._sqlite.join import joining

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from sagaz_integration_core import codec
-from sagaz_integration_core.protocols import NewRun, Release, RunFilter, RunWrite, StepWrite
+from sagaz_integration_core.records import NewRun, Release, RunFilter, RunWrite, StepWrite
 from sagaz_integration_core.settings import Settings
 from sagaz_integration_core.stores.postgres import PostgresStore
 

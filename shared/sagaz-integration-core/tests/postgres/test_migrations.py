@@ -12,7 +12,8 @@ import pytest
 from pg import at
 
 from sagaz_integration_core.errors import SettingsError, StoreNotMigrated, StoreUnavailable
-from sagaz_integration_core.protocols import EventWrite, NewRun, RunFilter, RunWrite, StepWrite
+from sagaz_integration_core.outbox import EventWrite
+from sagaz_integration_core.records import NewRun, RunFilter, RunWrite, StepWrite
 from sagaz_integration_core.settings import Settings
 from sagaz_integration_core.stores.postgres import PostgresStore, migrate
 from sagaz_integration_core.stores.schema import TABLES

@@ -14,7 +14,7 @@ import pytest
 from pg import Server, session_name
 
 from sagaz_integration_core.errors import StoreUnavailable
-from sagaz_integration_core.protocols import NewRun, Release, RunFilter, RunWrite, StepWrite
+from sagaz_integration_core.records import NewRun, Release, RunFilter, RunWrite, StepWrite
 from sagaz_integration_core.settings import Settings
 from sagaz_integration_core.stores._postgresql import connections, journal
 from sagaz_integration_core.stores._postgresql.errors import ConnectionLost

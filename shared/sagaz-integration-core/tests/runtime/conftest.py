@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from sagaz_integration_core.lifecycle import SagazRuntime
-from sagaz_integration_core.protocols import FINISHED
+from sagaz_integration_core.records import FINISHED
 from sagaz_integration_core.settings import Settings
 
 

@@ -7,7 +7,8 @@ import asyncio
 import pytest
 
 from sagaz_integration_core.entries import Entries
-from sagaz_integration_core.protocols import ClaimedRun, EventWrite
+from sagaz_integration_core.outbox import EventWrite
+from sagaz_integration_core.records import ClaimedRun
 
 pytestmark = pytest.mark.anyio
 

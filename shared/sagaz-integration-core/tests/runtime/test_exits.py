@@ -10,7 +10,7 @@ from sagaz import Saga, action, compensate
 from sagaz_integration_core.binding import bind
 from sagaz_integration_core.errors import RunInterrupted
 from sagaz_integration_core.exits import caused_by_exit
-from sagaz_integration_core.protocols import RunFilter
+from sagaz_integration_core.records import RunFilter
 
 REFUSAL = "can't create new thread at interpreter shutdown"
 

@@ -4,7 +4,7 @@ import pytest
 from sagaz import Saga, SagaStatus, action, compensate
 
 from sagaz_integration_core.binding import bind
-from sagaz_integration_core.protocols import RunFilter
+from sagaz_integration_core.records import RunFilter
 from sagaz_integration_core.steps import current_step
 
 

@@ -14,7 +14,7 @@ from sagaz import Saga, action, compensate
 
 from sagaz_integration_core.binding import bind
 from sagaz_integration_core.lifecycle import SagazRuntime
-from sagaz_integration_core.protocols import RunFilter
+from sagaz_integration_core.records import RunFilter
 from sagaz_integration_core.settings import Settings
 from sagaz_integration_core.steps import current_step
 from sagaz_integration_core.stores import create_store

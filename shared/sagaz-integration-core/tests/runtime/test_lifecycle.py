@@ -17,7 +17,7 @@ from sagaz.core.storage.manager import StorageManager
 from sagaz_integration_core.binding import bind
 from sagaz_integration_core.errors import RunInterrupted, RuntimeNotOpen, SettingsError, StoreUnavailable
 from sagaz_integration_core.lifecycle import SagazRuntime
-from sagaz_integration_core.protocols import RunFilter
+from sagaz_integration_core.records import RunFilter
 from sagaz_integration_core.settings import Settings
 
 

@@ -12,7 +12,7 @@ from sagaz import Saga, action, compensate
 from sagaz_integration_core import starts
 from sagaz_integration_core.errors import RunNotFound
 from sagaz_integration_core.operating import Operator
-from sagaz_integration_core.protocols import RunFilter
+from sagaz_integration_core.records import RunFilter
 from sagaz_integration_core.worker import Worker
 
 

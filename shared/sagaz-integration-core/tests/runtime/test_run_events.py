@@ -14,7 +14,7 @@ from sagaz.core.storage.backends.memory.outbox import InMemoryOutboxStorage
 from sagaz_integration_core import starts
 from sagaz_integration_core.events import EventLog
 from sagaz_integration_core.outbox import EventFilter
-from sagaz_integration_core.protocols import RunWrite, StepWrite
+from sagaz_integration_core.records import RunWrite, StepWrite
 from sagaz_integration_core.worker import Worker
 
 

@@ -19,7 +19,7 @@ from sagaz_integration_core.errors import (
     SagaDefinitionError,
     SagazError,
 )
-from sagaz_integration_core.protocols import RunFilter
+from sagaz_integration_core.records import RunFilter
 
 
 class Plain(Saga):

@@ -12,7 +12,7 @@ from sagaz import Saga, SagaStatus, action, compensate
 
 from sagaz_integration_core.binding import bind
 from sagaz_integration_core.errors import ContextValueError, RunInterrupted, StepError
-from sagaz_integration_core.protocols import RunFilter
+from sagaz_integration_core.records import RunFilter
 from sagaz_integration_core.steps import current_step
 
 

@@ -11,7 +11,7 @@ from sagaz import Saga, action, compensate
 from sagaz_integration_core import starts
 from sagaz_integration_core.binding import bind
 from sagaz_integration_core.errors import RunInterrupted, StoreUnavailable
-from sagaz_integration_core.protocols import RunFilter
+from sagaz_integration_core.records import RunFilter
 from sagaz_integration_core.steps import current_step
 from sagaz_integration_core.stores import create_store
 from sagaz_integration_core.worker import Worker

@@ -9,18 +9,9 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 from uuid import uuid4
 
-from sagaz_integration_core.outbox import EventOutcome, NewEvent, OutboxRecord
-from sagaz_integration_core.protocols import (
-    ClaimedRun,
-    EventWrite,
-    NewRun,
-    Phase,
-    RunRecord,
-    RunWrite,
-    SagaStore,
-    StepStatus,
-    StepWrite,
-)
+from sagaz_integration_core.outbox import EventOutcome, EventWrite, NewEvent, OutboxRecord
+from sagaz_integration_core.protocols import SagaStore
+from sagaz_integration_core.records import ClaimedRun, NewRun, Phase, RunRecord, RunWrite, StepStatus, StepWrite
 
 __all__ = [
     "LEASE",

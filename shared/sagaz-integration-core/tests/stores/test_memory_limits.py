@@ -8,7 +8,7 @@ import pytest
 from store_builders import LEASE, claimed, new, own, record_end, settle, step, told, write
 
 from sagaz_integration_core.outbox import EventFilter
-from sagaz_integration_core.protocols import RunFilter
+from sagaz_integration_core.records import RunFilter
 from sagaz_integration_core.stores.memory import MemoryStore
 
 pytestmark = pytest.mark.anyio

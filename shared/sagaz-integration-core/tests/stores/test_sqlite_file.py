@@ -11,7 +11,7 @@ from sqlite_processes import finished, started
 from store_builders import LEASE, new, record_end, step, told, write
 
 from sagaz_integration_core.errors import StoreNotMigrated, StoreUnavailable
-from sagaz_integration_core.protocols import RunFilter
+from sagaz_integration_core.records import RunFilter
 from sagaz_integration_core.stores.schema import SCHEMA_VERSION, TABLES
 from sagaz_integration_core.stores.sqlite import SQLiteStore
 

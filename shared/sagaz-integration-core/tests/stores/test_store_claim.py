@@ -10,7 +10,7 @@ from itertools import chain
 import pytest
 from store_builders import LEASE, SHORT, claim_all, claimed, eventually, load, new, step, write
 
-from sagaz_integration_core.protocols import Release
+from sagaz_integration_core.records import Release
 
 pytestmark = pytest.mark.anyio
 

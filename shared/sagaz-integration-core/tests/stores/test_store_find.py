@@ -7,7 +7,7 @@ from itertools import chain
 import pytest
 from store_builders import LEASE, SHORT, claimed, eventually, load, new, new_id, record_end
 
-from sagaz_integration_core.protocols import RunFilter
+from sagaz_integration_core.records import RunFilter
 
 pytestmark = pytest.mark.anyio
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 from store_builders import LEASE, SHORT, claim_all, claimed, eventually, load, new, new_id
 
-from sagaz_integration_core.protocols import Inserted
+from sagaz_integration_core.records import Inserted
 
 pytestmark = pytest.mark.anyio
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from store_builders import LEASE, claim_all, claimed, load, new, new_id, record_end, step, told, write
 
-from sagaz_integration_core.protocols import Intervention
+from sagaz_integration_core.records import Intervention
 
 pytestmark = pytest.mark.anyio
 

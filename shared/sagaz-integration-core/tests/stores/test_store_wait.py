@@ -10,7 +10,7 @@ import pytest
 from store_builders import LEASE, claimed, new, write
 
 from sagaz_integration_core.errors import StoreUnavailable
-from sagaz_integration_core.protocols import Release, RunFilter
+from sagaz_integration_core.records import Release, RunFilter
 from sagaz_integration_core.stores.memory import MemoryStore
 from sagaz_integration_core.stores.sqlite import SQLiteStore
 

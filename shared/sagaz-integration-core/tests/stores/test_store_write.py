@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from store_builders import LEASE, claim_all, claimed, eventually, load, new_id, step, told, write
 
-from sagaz_integration_core.protocols import ACTIVE, Release, RunWrite
+from sagaz_integration_core.records import ACTIVE, Release, RunWrite
 
 pytestmark = pytest.mark.anyio
 

@@ -21,7 +21,7 @@ from django_sagaz.operating import operate
 from django_sagaz.project import current_project
 from sagaz_integration_core.errors import SagazError
 from sagaz_integration_core.operating import Operator, Outcome, Settlement
-from sagaz_integration_core.protocols import FOREIGN, RunStatus
+from sagaz_integration_core.records import FOREIGN, RunStatus
 
 __all__ = ["Decisions"]
 

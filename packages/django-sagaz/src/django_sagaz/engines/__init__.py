@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from django.db import connections
 
-from sagaz_integration_core.protocols import Inserted, NewRun, SagaStore
+from sagaz_integration_core.protocols import SagaStore
+from sagaz_integration_core.records import Inserted, NewRun
 
 if TYPE_CHECKING:
     from django_sagaz.runners import Runner

@@ -15,7 +15,7 @@ from django_sagaz.engines import orm_interventions, orm_journal, orm_runs, orm_u
 from django_sagaz.engines.identity import read_store_id
 from django_sagaz.engines.orm_events import ORMEvents
 from django_sagaz.runners import Runner, immediately
-from sagaz_integration_core.protocols import (
+from sagaz_integration_core.records import (
     AuditRecord,
     ClaimedRun,
     Inserted,

@@ -8,7 +8,7 @@ from django_sagaz.engines import orm_outbox
 from django_sagaz.engines.orm_rows import Moment, audit_record
 from django_sagaz.models import AuditEntry, Run, Step
 from sagaz_integration_core.outbox import of_run
-from sagaz_integration_core.protocols import FINISHED, FOREIGN, AuditRecord, Intervention
+from sagaz_integration_core.records import FINISHED, FOREIGN, AuditRecord, Intervention
 
 __all__ = ["intervene", "load_audit"]
 

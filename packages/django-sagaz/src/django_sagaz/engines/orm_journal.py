@@ -12,7 +12,7 @@ from django_sagaz.engines.orm_rows import Moment, json_text
 from django_sagaz.engines.orm_runs import held
 from django_sagaz.models import Step
 from sagaz_integration_core.outbox import of_run
-from sagaz_integration_core.protocols import FINISHED, RunWrite, StepWrite
+from sagaz_integration_core.records import FINISHED, RunWrite, StepWrite
 
 __all__ = ["write"]
 

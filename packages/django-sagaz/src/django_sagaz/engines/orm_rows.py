@@ -12,7 +12,7 @@ from django.db.models import ExpressionWrapper, F, TextField, Value
 from django.utils import timezone
 
 from sagaz_integration_core.outbox import OutboxRecord
-from sagaz_integration_core.protocols import AuditRecord, RunRecord, StepRecord
+from sagaz_integration_core.records import AuditRecord, RunRecord, StepRecord
 
 __all__ = [
     "Moment",

@@ -13,7 +13,7 @@ from django.db.models.sql import InsertQuery
 
 from django_sagaz.engines.orm_rows import Moment, as_text, json_text, step_record, stored
 from django_sagaz.models import Run, Step
-from sagaz_integration_core.protocols import ACTIVE, ClaimedRun, Inserted, NewRun, StepRecord
+from sagaz_integration_core.records import ACTIVE, ClaimedRun, Inserted, NewRun, StepRecord
 
 __all__ = ["claim", "held", "insert", "renew", "steps_of"]
 

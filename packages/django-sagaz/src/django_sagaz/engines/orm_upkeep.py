@@ -10,15 +10,7 @@ from django.db.models import Count, Min, Q
 
 from django_sagaz.engines.orm_rows import Moment, as_text, aware, json_text, run_record, stored
 from django_sagaz.models import AuditEntry, OutboxEvent, Run, Step, StoreInfo
-from sagaz_integration_core.protocols import (
-    ACTIVE,
-    FINISHED,
-    FOREIGN,
-    RunFilter,
-    RunRecord,
-    RunStatus,
-    StoreStats,
-)
+from sagaz_integration_core.records import ACTIVE, FINISHED, FOREIGN, RunFilter, RunRecord, RunStatus, StoreStats
 
 __all__ = ["count_prunable", "delete", "find", "heartbeat", "load", "prune", "save_foreign", "stats"]
 

@@ -10,7 +10,7 @@ from django_sagaz.databases import ConnectionDied, translated
 from django_sagaz.engines.identity import read_store_id
 from django_sagaz.engines.listen import Listener
 from django_sagaz.runners import Runner, immediately
-from sagaz_integration_core.protocols import Inserted, NewRun
+from sagaz_integration_core.records import Inserted, NewRun
 from sagaz_integration_core.stores._postgresql.database import Database, Row, Values
 from sagaz_integration_core.stores._postgresql.errors import ConnectionLost
 from sagaz_integration_core.stores._postgresql.rows import insertion

@@ -13,7 +13,7 @@ from django.db import connections, transaction
 from django_sagaz.databases import translated
 from django_sagaz.engines.identity import read_store_id
 from django_sagaz.runners import Runner
-from sagaz_integration_core.protocols import Inserted, NewRun
+from sagaz_integration_core.records import Inserted, NewRun
 from sagaz_integration_core.stores._sqlite import leases
 from sagaz_integration_core.stores.sqlite import SQLiteStore
 from sagaz_integration_core.stores.wakeup import WakeUp

@@ -9,7 +9,7 @@ from typing import Any
 
 from sagaz_integration_core._upstream.definitions import check_steps
 from sagaz_integration_core.errors import SagaDefinitionError
-from sagaz_integration_core.protocols import Phase
+from sagaz_integration_core.records import Phase
 
 __all__ = ["Engine", "Step"]
 

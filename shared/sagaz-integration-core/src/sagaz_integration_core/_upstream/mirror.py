@@ -7,7 +7,7 @@ from typing import Any
 
 from sagaz_integration_core import codec
 from sagaz_integration_core.errors import StoreUnavailable
-from sagaz_integration_core.protocols import ClaimedRun, RunStatus
+from sagaz_integration_core.records import ClaimedRun, RunStatus
 from sagaz_integration_core.texts import error_text
 
 __all__ = ["Mirror"]

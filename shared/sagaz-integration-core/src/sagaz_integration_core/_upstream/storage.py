@@ -9,7 +9,8 @@ from sagaz.core.storage.base import SagaStorage
 from sagaz.core.types import SagaStatus, SagaStepStatus
 
 from sagaz_integration_core import codec
-from sagaz_integration_core.protocols import FINISHED, FOREIGN, RunFilter, RunRecord, RunStatus, SagaStore, StepRecord
+from sagaz_integration_core.protocols import SagaStore
+from sagaz_integration_core.records import FINISHED, FOREIGN, RunFilter, RunRecord, RunStatus, StepRecord
 from sagaz_integration_core.runs import values_of
 
 __all__ = ["StoreSagaStorage"]

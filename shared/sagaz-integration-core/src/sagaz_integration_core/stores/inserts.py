@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sagaz_integration_core.protocols import Inserted, NewRun
+from sagaz_integration_core.records import Inserted, NewRun
 
 __all__ = ["Insertion"]
 

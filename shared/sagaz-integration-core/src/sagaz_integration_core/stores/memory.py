@@ -11,7 +11,7 @@ from itertools import islice
 from typing import Any
 
 from sagaz_integration_core.outbox import of_run
-from sagaz_integration_core.protocols import (
+from sagaz_integration_core.records import (
     ACTIVE,
     FINISHED,
     FOREIGN,

@@ -10,7 +10,7 @@ from typing import Any
 from psycopg import sql
 
 from sagaz_integration_core.joining import Joining
-from sagaz_integration_core.protocols import (
+from sagaz_integration_core.records import (
     AuditRecord,
     ClaimedRun,
     Inserted,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sagaz_integration_core.protocols import (
+from sagaz_integration_core.records import (
     AuditRecord,
     ClaimedRun,
     Inserted,

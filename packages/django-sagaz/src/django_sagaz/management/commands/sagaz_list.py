@@ -10,7 +10,7 @@ from django_sagaz.operating import OperatorCommand, Work
 from django_sagaz.project import HINT, current_project
 from sagaz_integration_core.commands import as_json, list_sagas, list_text
 from sagaz_integration_core.operator_commands import HELP, list_runs
-from sagaz_integration_core.protocols import ACTIVE, FINISHED, RunFilter
+from sagaz_integration_core.records import ACTIVE, FINISHED, RunFilter
 
 __all__ = ["Command"]
 

@@ -8,7 +8,7 @@ from django.core.management.base import CommandParser
 
 from django_sagaz.operating import OperatorCommand, Work
 from sagaz_integration_core.operator_commands import AGE, HELP, prune_runs
-from sagaz_integration_core.protocols import FINISHED, RunStatus
+from sagaz_integration_core.records import FINISHED, RunStatus
 
 __all__ = ["Command"]
 

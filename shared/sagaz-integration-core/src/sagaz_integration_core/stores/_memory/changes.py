@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import cast
 
-from sagaz_integration_core.protocols import (
+from sagaz_integration_core.records import (
     ACTIVE,
     FINISHED,
     AuditRecord,

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 from datetime import datetime
 from heapq import heappop, heappush
 
-from sagaz_integration_core.protocols import FINISHED, AuditRecord, RunFilter, RunRecord, RunStatus, StepRecord
+from sagaz_integration_core.records import FINISHED, AuditRecord, RunFilter, RunRecord, RunStatus, StepRecord
 
 __all__ = ["Runs"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 
-from sagaz_integration_core.protocols import FINISHED, FOREIGN, AuditRecord, Intervention
+from sagaz_integration_core.records import FINISHED, FOREIGN, AuditRecord, Intervention
 from sagaz_integration_core.stores._postgresql.database import Database
 from sagaz_integration_core.stores._postgresql.rows import audit_record
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from sagaz_integration_core.joining import Joining, Statement
 from sagaz_integration_core.outbox import NewEvent
-from sagaz_integration_core.protocols import NewRun
+from sagaz_integration_core.records import NewRun
 from sagaz_integration_core.stores._postgresql.connections import Connections
 from sagaz_integration_core.stores._postgresql.outbox import INSERT_EVENTS, event_values
 from sagaz_integration_core.stores._postgresql.rows import insertion

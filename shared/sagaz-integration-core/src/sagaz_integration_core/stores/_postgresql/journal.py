@@ -6,7 +6,8 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from sagaz_integration_core.protocols import FINISHED, EventWrite, RunWrite, StepWrite
+from sagaz_integration_core.outbox import EventWrite
+from sagaz_integration_core.records import FINISHED, RunWrite, StepWrite
 from sagaz_integration_core.stores._postgresql.database import Database
 from sagaz_integration_core.stores._postgresql.errors import ConnectionLost
 from sagaz_integration_core.stores._postgresql.sql import SETTLED, WRITE

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sagaz_integration_core.protocols import ClaimedRun, Inserted, NewRun, StepRecord
+from sagaz_integration_core.records import ClaimedRun, Inserted, NewRun, StepRecord
 from sagaz_integration_core.stores._postgresql.database import Database, Row
 from sagaz_integration_core.stores._postgresql.rows import claimed_run, insertion, step_record
 from sagaz_integration_core.stores._postgresql.sql import (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sagaz_integration_core.protocols import ACTIVE, FINISHED, RunFilter, RunRecord, RunStatus, StepRecord, StoreStats
+from sagaz_integration_core.records import ACTIVE, FINISHED, RunFilter, RunRecord, RunStatus, StepRecord, StoreStats
 from sagaz_integration_core.stores._postgresql.database import Database
 from sagaz_integration_core.stores._postgresql.rows import run_record, step_record
 from sagaz_integration_core.stores._postgresql.sql import RUN_COLUMNS, STEPS_OF

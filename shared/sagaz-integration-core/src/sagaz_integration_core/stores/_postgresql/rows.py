@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sagaz_integration_core.outbox import OutboxRecord
-from sagaz_integration_core.protocols import AuditRecord, ClaimedRun, NewRun, RunRecord, StepRecord
+from sagaz_integration_core.records import AuditRecord, ClaimedRun, NewRun, RunRecord, StepRecord
 from sagaz_integration_core.stores._postgresql.database import Row
 from sagaz_integration_core.stores._postgresql.sql import INSERT_FRESH, INSERT_MANY, INSERT_ONE
 

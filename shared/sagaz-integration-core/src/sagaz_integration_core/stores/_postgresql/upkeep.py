@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from sagaz_integration_core.protocols import FINISHED, FOREIGN, RunStatus
+from sagaz_integration_core.records import FINISHED, FOREIGN, RunStatus
 from sagaz_integration_core.stores._postgresql.database import Database
 
 __all__ = ["count_prunable", "delete", "heartbeat", "prune", "save_foreign"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 
-from sagaz_integration_core.protocols import FINISHED, AuditRecord, Intervention
+from sagaz_integration_core.records import FINISHED, AuditRecord, Intervention
 from sagaz_integration_core.stores._sqlite.outbox import INSERT_EVENT
 from sagaz_integration_core.stores._sqlite.rows import audit_record, now, stamp
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from sagaz_integration_core.joining import Joining, Statement
 from sagaz_integration_core.outbox import NewEvent
-from sagaz_integration_core.protocols import NewRun
+from sagaz_integration_core.records import NewRun
 from sagaz_integration_core.stores._sqlite.rows import now, stamp
 
 __all__ = ["joining"]

@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Any
 
-from sagaz_integration_core.protocols import FINISHED, RunWrite
+from sagaz_integration_core.records import FINISHED, RunWrite
 from sagaz_integration_core.stores._sqlite.outbox import INSERT_EVENT
 from sagaz_integration_core.stores._sqlite.rows import after, now, stamp, step_row
 from sagaz_integration_core.stores._sqlite.sql import (

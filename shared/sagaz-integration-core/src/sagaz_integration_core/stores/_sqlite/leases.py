@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sagaz_integration_core.protocols import ClaimedRun, Inserted, NewRun, StepRecord
+from sagaz_integration_core.records import ClaimedRun, Inserted, NewRun, StepRecord
 from sagaz_integration_core.stores._sqlite.rows import after, new_run_row, now, stamp, step_record
 from sagaz_integration_core.stores._sqlite.sql import CLAIM, DUE, INSERT_RUN, RENEW, STEPS_OF
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from typing import Any
 
-from sagaz_integration_core.protocols import ACTIVE, FINISHED, RunFilter, RunRecord, RunStatus, StoreStats
+from sagaz_integration_core.records import ACTIVE, FINISHED, RunFilter, RunRecord, RunStatus, StoreStats
 from sagaz_integration_core.stores._sqlite.rows import now, run_record, stamp, when
 from sagaz_integration_core.stores._sqlite.sql import DUE, RUN_COLUMNS
 from sagaz_integration_core.stores._sqlite.upkeep import live_workers

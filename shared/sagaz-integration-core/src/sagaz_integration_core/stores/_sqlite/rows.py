@@ -6,14 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sagaz_integration_core.outbox import OutboxRecord
-from sagaz_integration_core.protocols import (
-    AuditRecord,
-    NewRun,
-    RunRecord,
-    RunWrite,
-    StepRecord,
-    StepWrite,
-)
+from sagaz_integration_core.records import AuditRecord, NewRun, RunRecord, RunWrite, StepRecord, StepWrite
 
 __all__ = [
     "after",

@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Sequence
 from datetime import datetime
 
-from sagaz_integration_core.protocols import FINISHED, RunStatus
+from sagaz_integration_core.records import FINISHED, RunStatus
 from sagaz_integration_core.stores._sqlite.rows import after, now, stamp
 from sagaz_integration_core.stores._sqlite.sql import DELETE_AUDIT, DELETE_RUN, DELETE_SENT, DELETE_STEPS, SAVE_FOREIGN
 
