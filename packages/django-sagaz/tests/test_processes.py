@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -77,7 +78,7 @@ def running(folder, *words):
 
 def charges(folder, kind):
     """Ask how charges ended that are in the journal."""
-    with sqlite3.connect(folder / "db.sqlite3") as database:
+    with contextlib.closing(sqlite3.connect(folder / "db.sqlite3")) as database:
         rows = database.execute("SELECT result FROM sagaz_step WHERE step = 'charge' AND result IS NOT NULL")
         return sum(json.loads(row)["receipt"].startswith(kind) for (row,) in rows)
 

@@ -138,7 +138,7 @@ def test_a_signal_lets_a_worker_drain_and_gives_back_the_rest(
         short = sagaz.start(Served, {"seconds": 0.3})
         assert ended(app, short).status == "completed"
         long = sagaz.start(Served, {endless: 600})
-        until(lambda: record_of(app, long).status == "executing", "the worker has claimed it")
+        until(lambda: sagaz.load_saga_state(long)["steps"], "the worker has begun its first step")
     program.signal(number)
     assert program.wait(30) == 0, program.tail()
     assert "Stopping: 1 runs may end within 1 s." in program.tail()
