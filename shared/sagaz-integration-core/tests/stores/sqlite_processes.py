@@ -11,7 +11,7 @@ __all__ = ["finished", "started"]
 
 _PRELUDE = """
 import asyncio, os, sqlite3, sys, time
-from sagaz_integration_core.protocols import (*)
+from sagaz_integration_core.records import *
 from sagaz_integration_core.stores.sqlite import SQLiteStore
 PATH = sys.argv[1]
 """
