@@ -13,6 +13,7 @@ from sagaz_integration_core.errors import SettingsError
 from sagaz_integration_core.operator_commands import Format, Said
 from sagaz_integration_core.outbox import EventFilter, EventStatus, EventStore, OutboxRecord
 from sagaz_integration_core.redaction import masked
+from sagaz_integration_core.run_texts import time_text
 
 __all__ = ["EVENTS_HELP", "OPTIONS", "EventsRequest", "answer"]
 
@@ -130,7 +131,7 @@ async def _dead(store: EventStore, request: EventsRequest) -> list[OutboxRecord]
 
 
 def _lines(event: OutboxRecord, *, payload: bool) -> list[str]:
-    head = f"{_time(event.created_at)}  {event.status:<7}  {event.event_id}  {event.topic}  of {event.saga_id}"
+    head = f"{time_text(event.created_at)}  {event.status:<7}  {event.event_id}  {event.topic}  of {event.saga_id}"
     if event.attempts:
         head += f"  {event.attempts} attempts"
     lines = [f"{head}: {event.error}" if event.error else head]
@@ -148,7 +149,3 @@ def _row(event: OutboxRecord, *, payload: bool) -> dict[str, Any]:
 def _values(event: OutboxRecord) -> dict[str, Any]:
     headers = {name: value for name, value in json.loads(event.headers).items() if not name.startswith("__")}
     return {"payload": masked(json.loads(event.payload)), "headers": masked(headers)}
-
-
-def _time(moment: datetime) -> str:
-    return f"{moment:%Y-%m-%d %H:%M:%S}"

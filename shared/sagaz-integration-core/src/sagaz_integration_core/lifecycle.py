@@ -10,7 +10,7 @@ import socket
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager, AsyncExitStack, nullcontext, suppress
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from sagaz_integration_core import logs
 from sagaz_integration_core._upstream.imports import load_sagaz
@@ -40,8 +40,6 @@ if TYPE_CHECKING:
 __all__ = ["SagazRuntime"]
 
 logger = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 _LAST_EVENTS_SECONDS = 5.0
 

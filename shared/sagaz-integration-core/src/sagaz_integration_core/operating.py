@@ -160,8 +160,8 @@ class Operator:
                 f"Run {run.saga_id} has completed its pivot {', '.join(pivots)}, behind which nothing is rolled back. "
                 "Let it go on (retry a failed one), or settle it by hand and resolve it."
             )
-        why = f"cancelled by {self._actor}" + (f": {reason}" if reason else "")
-        return _Decision("compensating", f"What it has done is compensated{_when(run)}.", why)
+        message = f"What it has done is compensated{_when(run)}."
+        return _Decision("compensating", message, _cancelled(self._actor, reason))
 
     async def _retry(self, run: RunRecord) -> _Decision:
         steps = await self._store.load_steps(run.saga_id)
@@ -177,7 +177,7 @@ class Operator:
             return None
         for entry in reversed(await self._store.load_audit(run.saga_id)):
             if entry.action == "cancel":
-                return f"cancelled by {entry.actor}" + (f": {entry.reason}" if entry.reason else "")
+                return _cancelled(entry.actor, entry.reason)
         for step in steps:
             if step.phase == "do" and step.status in ("failed", "in_doubt"):
                 return f"step {step.step!r}: {step.error}"
@@ -194,9 +194,9 @@ class Operator:
         return [step.name for step in describe(saga_class) if step.pivot and step.name in done]
 
     async def _carry_out(self, run: RunRecord, action: Action, reason: str, decision: _Decision) -> bool:
-        attempt = run.attempt + 1
         # The decision has an attempt of its own, as a process that executes the run has.
-        events = EventLog(run.saga_id, run.saga_name, run.correlation_id, run.attempt + 1, enabled=self._publishes)
+        attempt = run.attempt + 1
+        events = EventLog(run.saga_id, run.saga_name, run.correlation_id, attempt, enabled=self._publishes)
         change = Intervention(
             run.saga_id,
             run.attempt,
@@ -209,7 +209,7 @@ class Operator:
             # A failed run has told of its failure already.
             events.completed() if decision.status == "completed" else (),
         )
-        done = await self._store.intervene(change) or await self._was_done(run, attempt, change)
+        done = await self._store.intervene(change) or await self._was_done(change)
         if done:
             logger.warning(
                 "%s of run %s (saga %r) by %s: %s, now %s%s",
@@ -219,12 +219,12 @@ class Operator:
             )  # fmt: skip
         return done
 
-    async def _was_done(self, run: RunRecord, attempt: int, change: Intervention) -> bool:
+    async def _was_done(self, change: Intervention) -> bool:
         # A commit whose answer was lost was sent again, and then refused: the note tells that it was this one.
-        now = await self._store.load(run.saga_id)
-        if now is None or (now.attempt, now.status) != (attempt, change.status):
+        now = await self._store.load(change.saga_id)
+        if now is None or (now.attempt, now.status) != (change.attempt + 1, change.status):
             return False
-        notes = await self._store.load_audit(run.saga_id)
+        notes = await self._store.load_audit(change.saga_id)
         expected = (change.action, change.actor, change.reason)
         return bool(notes) and (notes[-1].action, notes[-1].actor, notes[-1].reason) == expected
 
@@ -247,6 +247,11 @@ class Operator:
 
 def _missing(saga_id: str) -> str:
     return f"There is no run {saga_id} in this store. It may have been pruned, or be in another database."
+
+
+def _cancelled(actor: str, reason: str) -> str:
+    """Why a run rolls back that a person has cancelled, as its row and its retries tell."""
+    return f"cancelled by {actor}" + (f": {reason}" if reason else "")
 
 
 def _when(run: RunRecord) -> str:

@@ -7,7 +7,7 @@ import json
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
@@ -23,6 +23,7 @@ from sagaz_integration_core.run_texts import (
     report_text,
     runs_json,
     runs_text,
+    time_text,
 )
 
 __all__ = [
@@ -172,7 +173,7 @@ async def prune_runs(
     if output == "json":
         return Said(json.dumps({"runs": count, "dry_run": dry_run, "before": before.isoformat()}))
     verb = "Would delete" if dry_run else "Deleted"
-    return Said(f"{verb} {count} runs that ended before {before:%Y-%m-%d %H:%M:%S} UTC.")
+    return Said(f"{verb} {count} runs that ended before {time_text(before)} UTC.")
 
 
 def _said(outcomes: Sequence[Outcome], output: Format) -> Said:
@@ -182,14 +183,9 @@ def _said(outcomes: Sequence[Outcome], output: Format) -> Said:
 
 async def _matching(store: SagaStore, selection: Selection) -> list[RunRecord]:
     """Return all runs that match, read before the first is changed: a changed one may match no more, or again."""
+    query = RunFilter(statuses=selection.statuses, saga_name=selection.saga_name, limit=_PAGE)
     found: list[RunRecord] = []
-    page: list[RunRecord] = []
-    while not found or len(page) == _PAGE:
-        before = (found[-1].created_at, found[-1].saga_id) if found else None
-        page = await store.find(
-            RunFilter(statuses=selection.statuses, saga_name=selection.saga_name, limit=_PAGE, before=before)
-        )
-        if not page:
-            break
+    while page := await store.find(query):
         found += page
+        query = replace(query, before=(page[-1].created_at, page[-1].saga_id))
     return found

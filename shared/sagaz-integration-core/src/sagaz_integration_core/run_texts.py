@@ -12,9 +12,14 @@ from sagaz_integration_core.operating import Outcome, RunReport
 from sagaz_integration_core.records import AuditRecord, RunRecord, StepRecord
 from sagaz_integration_core.redaction import looks_secret, masked_json
 
-__all__ = ["outcomes_json", "outcomes_text", "report_json", "report_text", "runs_json", "runs_text"]
+__all__ = ["outcomes_json", "outcomes_text", "report_json", "report_text", "runs_json", "runs_text", "time_text"]
 
 IsSecret = Callable[[str], bool]
+
+
+def time_text(moment: datetime | None) -> str:
+    """Render a time in UTC, to the second; None is never."""
+    return "never" if moment is None else f"{moment:%Y-%m-%d %H:%M:%S}"
 
 
 def runs_text(runs: Sequence[RunRecord]) -> str:
@@ -28,7 +33,7 @@ def runs_json(runs: Sequence[RunRecord]) -> str:
 
 
 def _line(run: RunRecord) -> str:
-    line = f"{_time(run.created_at)}  {run.status:<12}  {run.saga_id}  {run.saga_name}"
+    line = f"{time_text(run.created_at)}  {run.status:<12}  {run.saga_id}  {run.saga_name}"
     return f"{line}: {run.error}" if run.error else line
 
 
@@ -47,11 +52,11 @@ def report_text(report: RunReport, *, values: bool, is_secret: IsSecret = looks_
         ("error", run.error or "none"),
         ("attempt", f"{run.attempt}, {run.failures} failures"),
         ("correlation", run.correlation_id or "none"),
-        ("created", _time(run.created_at)),
-        ("updated", _time(run.updated_at)),
-        ("finished", _time(run.finished_at)),
-        ("due", _time(run.available_at)),
-        ("lease", f"{run.lease_owner} until {_time(run.lease_expires_at)}" if run.lease_owner else "none"),
+        ("created", time_text(run.created_at)),
+        ("updated", time_text(run.updated_at)),
+        ("finished", time_text(run.finished_at)),
+        ("due", time_text(run.available_at)),
+        ("lease", f"{run.lease_owner} until {time_text(run.lease_expires_at)}" if run.lease_owner else "none"),
     ]
     if values:
         facts.append(("context", masked_json(run.context, is_secret)))
@@ -65,7 +70,7 @@ def report_text(report: RunReport, *, values: bool, is_secret: IsSecret = looks_
 
 def _step(step: StepRecord, values: bool, is_secret: IsSecret) -> list[str]:
     name = step.step if step.phase == "do" else f"{step.step} (compensation)"
-    head = f"  {_time(step.started_at)}  {step.status:<9}  {name}  attempt {step.attempt}{_took(step)}"
+    head = f"  {time_text(step.started_at)}  {step.status:<9}  {name}  attempt {step.attempt}{_took(step)}"
     lines = [f"{head}: {step.error}" if step.error else head]
     if values and step.result:
         lines.append(f"    result {masked_json(step.result, is_secret)}")
@@ -79,7 +84,7 @@ def _took(step: StepRecord) -> str:
 
 
 def _note(note: AuditRecord) -> str:
-    line = f"  {_time(note.at)}  {note.action} by {note.actor}: {note.found} -> {note.status}"
+    line = f"  {time_text(note.at)}  {note.action} by {note.actor}: {note.found} -> {note.status}"
     return f"{line} ({note.reason})" if note.reason else line
 
 
@@ -117,7 +122,3 @@ def _row(
 
 def _json(value: Any) -> str:
     return json.dumps(value, indent=2, default=datetime.isoformat, ensure_ascii=False)
-
-
-def _time(moment: datetime | None) -> str:
-    return "never" if moment is None else f"{moment:%Y-%m-%d %H:%M:%S}"
