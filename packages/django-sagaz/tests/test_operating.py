@@ -176,3 +176,12 @@ def test_events_are_listed_and_those_that_were_set_aside_are_retried(home, setti
         said("sagaz_events", "--retry", event_id)
     with pytest.raises(CommandError, match="add --retry"):
         said("sagaz_events", "--all")
+
+
+@on("default")
+def test_payloads_of_events_are_masked_as_the_setting_says(home, settings):
+    settings.SAGAZ = {**settings.SAGAZ, "BROKER_URL": "memory://", "REDACT_KEYS": ["customer_*"]}
+    with transaction.atomic(home):
+        publish("orders.placed", {"customer_name": "Ann", "password": "hunter2", "n": 1})
+    [row] = json.loads(said("sagaz_events", "--payload", "--format", "json"))
+    assert row["payload"] == {"customer_name": "***", "password": "***", "n": 1}

@@ -1,5 +1,6 @@
 """The command, as a process of its own, on an SQLite file."""
 
+import asyncio
 import json
 import os
 import pty
@@ -7,6 +8,10 @@ import signal
 import sys
 
 import pytest
+
+from sagaz_integration_core.outbox import NewEvent
+from sagaz_integration_core.settings import Settings
+from sagaz_integration_core.stores import create_store
 
 
 def start_later(shop, *orders):
@@ -261,6 +266,22 @@ def test_events_are_listed_and_those_that_were_set_aside_are_retried(shop):
     refused = shop.command("events", "main:app", "--retry", "no-such-event")
     assert (refused.wait(), "refused: no event with this id is set aside" in refused.said) == (1, True)
     assert shop.command("events", "main:make", "--factory", "--retry", "--all", "--dry-run").wait() == 0
+
+
+def test_payloads_of_events_are_masked_as_the_setting_says(shop):
+    async def publish():
+        store = create_store(Settings.from_env())
+        await store.open()
+        payload = json.dumps({"customer_name": "Ann", "password": "hunter2", "n": 1})
+        await store.insert_events([NewEvent("a", "key", "orders.placed", payload)])
+        await store.close()
+
+    asyncio.run(publish())
+    words = ["events", "main:app", "--payload", "--format", "json"]
+    listed = shop.command(*words, SAGAZ_REDACT_KEYS="customer_*")
+    assert listed.wait() == 0
+    [row] = json.loads(listed.said)
+    assert row["payload"] == {"customer_name": "***", "password": "***", "n": 1}
 
 
 def test_check_has_thresholds_for_probes(shop):

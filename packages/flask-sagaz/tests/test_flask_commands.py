@@ -202,6 +202,15 @@ def test_events_are_listed_and_those_that_were_set_aside_are_retried(make_app, r
     assert "add --retry" in run(app, "events", "--all").output
 
 
+def test_payloads_of_events_are_masked_as_the_setting_says(make_app, run, tmp_path):
+    config = {"SAGAZ_BROKER_URL": "memory://", "SAGAZ_REDACT_KEYS": ["customer_*"]}
+    app, sagaz = make_app(f"sqlite:///{tmp_path / 'sagaz.db'}", config=config)
+    with app.app_context():
+        sagaz.publish("orders.placed", {"customer_name": "Ann", "password": "hunter2", "n": 1})
+    [row] = json.loads(run(app, "events", "--payload", "--format", "json").output)
+    assert row["payload"] == {"customer_name": "***", "password": "***", "n": 1}
+
+
 def test_check_has_thresholds_for_probes(make_app, run, tmp_path, OrderSaga):
     app, sagaz = make_app(f"sqlite:///{tmp_path / 'sagaz.db'}", sagas=[OrderSaga])
     with app.app_context():

@@ -57,7 +57,7 @@ def add_events_command(
         **target: Any,
     ) -> None:
         request = EventsRequest(event_ids, statuses, topic, key, limit, payload, retry, every, by, dry_run, output)
-        said = reach(lambda runtime: answer(runtime.store, request), **target)
+        said = reach(lambda runtime: answer(runtime.store, request, redact_keys=runtime.settings.redact_keys), **target)
         click.echo(said.text)
         raise SystemExit(0 if said.done else 1)
 

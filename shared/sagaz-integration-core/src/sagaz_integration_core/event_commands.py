@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 from sagaz_integration_core.errors import SettingsError
 from sagaz_integration_core.operator_commands import Format, Said
 from sagaz_integration_core.outbox import EventFilter, EventStatus, EventStore, OutboxRecord
-from sagaz_integration_core.redaction import masked
+from sagaz_integration_core.redaction import masked, secret_keys
 from sagaz_integration_core.run_texts import time_text
 
 __all__ = ["EVENTS_HELP", "OPTIONS", "EventsRequest", "answer"]
@@ -81,21 +81,25 @@ class EventsRequest:
         return EventFilter(statuses, self.topic, self.key, named, self.limit)
 
 
-async def answer(store: EventStore, request: EventsRequest) -> Said:
+async def answer(store: EventStore, request: EventsRequest, *, redact_keys: Sequence[str] = ()) -> Said:
     """List events, or retry them.
+
+    Args:
+        redact_keys: The setting of that name.
 
     Raises:
         SettingsError: What was asked for contradicts itself.
     """
     request.check()
-    return await _retry(store, request) if request.retry else await _list(store, request)
+    return await _retry(store, request) if request.retry else await _list(store, request, secret_keys(redact_keys))
 
 
-async def _list(store: EventStore, request: EventsRequest) -> Said:
+async def _list(store: EventStore, request: EventsRequest, is_secret: Callable[[str], bool]) -> Said:
     events = await store.find_events(request.query)
+    shown = [(event, _values(event, is_secret) if request.payload else {}) for event in events]
     if request.output == "json":
-        return Said(json.dumps([_row(event, payload=request.payload) for event in events], indent=2))
-    lines = [line for event in events for line in _lines(event, payload=request.payload)]
+        return Said(json.dumps([_row(event) | values for event, values in shown], indent=2))
+    lines = [line for event, values in shown for line in _lines(event, values)]
     if len(events) == request.limit and (more := await store.count_events(request.query) - len(events)) > 0:
         lines.append(f"… and {more} more; see --limit.")
     return Said("\n".join(lines) or "No events.")
@@ -130,22 +134,20 @@ async def _dead(store: EventStore, request: EventsRequest) -> list[OutboxRecord]
     return found
 
 
-def _lines(event: OutboxRecord, *, payload: bool) -> list[str]:
+def _lines(event: OutboxRecord, values: dict[str, Any]) -> list[str]:
     head = f"{time_text(event.created_at)}  {event.status:<7}  {event.event_id}  {event.topic}  of {event.saga_id}"
     if event.attempts:
         head += f"  {event.attempts} attempts"
-    lines = [f"{head}: {event.error}" if event.error else head]
-    if payload:
-        lines += [f"    {name} {json.dumps(value, ensure_ascii=False)}" for name, value in _values(event).items()]
-    return lines
+    head = f"{head}: {event.error}" if event.error else head
+    return [head, *(f"    {name} {json.dumps(value, ensure_ascii=False)}" for name, value in values.items())]
 
 
-def _row(event: OutboxRecord, *, payload: bool) -> dict[str, Any]:
+def _row(event: OutboxRecord) -> dict[str, Any]:
     row = {name: value.isoformat() if isinstance(value, datetime) else value for name, value in asdict(event).items()}
     del row["payload"], row["headers"]
-    return row | _values(event) if payload else row
+    return row
 
 
-def _values(event: OutboxRecord) -> dict[str, Any]:
+def _values(event: OutboxRecord, is_secret: Callable[[str], bool]) -> dict[str, Any]:
     headers = {name: value for name, value in json.loads(event.headers).items() if not name.startswith("__")}
-    return {"payload": masked(json.loads(event.payload)), "headers": masked(headers)}
+    return {"payload": masked(json.loads(event.payload), is_secret), "headers": masked(headers, is_secret)}

@@ -44,8 +44,8 @@ class Settings:
         event_attempts: After how many attempts an event is set aside.
         keep_sent_seconds: How long a sent event is kept, and with it the idempotency key that it was given.
         dispatch: Who is told of a committed start: sagaz's own workers (``worker``) or Celery's (``celery``).
-        redact_keys: Which keys of contexts and results, besides the usual ones, hold what is not to be shown; see
-            `redaction.secret_keys`.
+        redact_keys: Which keys of contexts, results and events, besides the usual ones, hold what is not to be shown;
+            see `redaction.secret_keys`.
         explicit: Which of these were given rather than left to their defaults.
     """
 

@@ -67,6 +67,19 @@ async def test_payloads_are_shown_when_asked_for_with_secrets_masked(store):
     assert "headers" not in row
 
 
+@pytest.mark.parametrize("output", ["text", "json"])
+async def test_the_setting_says_which_other_values_of_payloads_and_headers_are_masked(runtime, output):
+    payload = {"customer": [{"customer_name": "Ann", "card_number": "4111"}], "token_count": 3}
+    await runtime.store.insert_events([NewEvent("a", "key", "orders", json.dumps(payload), '{"passport": "C01X"}')])
+    request = EventsRequest(payload=True, output=output)
+    said = await answer(runtime.store, request, redact_keys=("customer_*", "passport", "!token_count"))
+    assert '"token_count": 3' in said.text
+    assert said.text.count('"***"') == 3
+    for secret in ("Ann", "4111", "C01X"):
+        assert secret not in said.text
+    assert "Ann" in (await answer(runtime.store, request)).text
+
+
 async def test_the_named_ones_are_retried_and_the_others_refused(store, caplog):
     caplog.set_level(logging.INFO)
     said = await answer(store, EventsRequest(event_ids=["a", "waits", "none"], retry=True, by="ann", output="json"))

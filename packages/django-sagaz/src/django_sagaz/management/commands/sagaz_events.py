@@ -7,6 +7,7 @@ from typing import Any, get_args
 from django.core.management.base import CommandParser
 
 from django_sagaz.operating import OperatorCommand, Work
+from django_sagaz.project import current_project
 from sagaz_integration_core.event_commands import EVENTS_HELP, OPTIONS, EventsRequest, answer
 from sagaz_integration_core.operator_commands import person
 from sagaz_integration_core.outbox import EventStatus
@@ -47,4 +48,5 @@ class Command(OperatorCommand):
             options["dry_run"],
             options["format"],
         )
-        return lambda operator, store: answer(store, request)
+        redact_keys = current_project().settings.redact_keys
+        return lambda operator, store: answer(store, request, redact_keys=redact_keys)
