@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
@@ -39,17 +38,9 @@ POISONS = 4
 
 @pytest.fixture
 def database() -> Iterator[str]:
-    """A PostgreSQL of the test's own, which nobody disturbs; near the root, as a socket's path must be short."""
-    if reason := pg.why_not():
-        pytest.skip(f"PostgreSQL: {reason}")
-    folder = Path(tempfile.gettempdir()) / f"sagaz-storm-broker-{os.getpid()}"
-    server = pg.Server(folder)
-    try:
-        server.start()
+    """A PostgreSQL of the test's own, which nobody disturbs."""
+    with pg.own_server() as server:
         yield server.url
-        server.stop()
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def fastapi_framework(**env: str) -> Framework:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -41,17 +38,9 @@ WORK = [
 
 @pytest.fixture
 def database() -> Iterator[str]:
-    """A PostgreSQL of the test's own; near the root, as a socket's path must be short."""
-    if reason := pg.why_not():
-        pytest.skip(f"PostgreSQL: {reason}")
-    folder = Path(tempfile.gettempdir()) / f"sagaz-celery-{os.getpid()}"
-    server = pg.Server(folder)
-    try:
-        server.start()
+    """A PostgreSQL of the test's own."""
+    with pg.own_server() as server:
         yield server.url
-        server.stop()
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def serve(application: str) -> list[str]:

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import sys
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -43,17 +39,9 @@ async def test_one_worker_and_one_server_on_sqlite(tmp_path) -> None:
 
 @pytest.fixture
 def server() -> Iterator[pg.Server]:
-    """A PostgreSQL of the test's own, which it may crash; near the root, as a socket's path must be short."""
-    if reason := pg.why_not():
-        pytest.skip(f"PostgreSQL: {reason}")
-    folder = Path(tempfile.gettempdir()) / f"sagaz-storm-flask-{os.getpid()}"
-    server = pg.Server(folder)
-    try:
-        server.start()
+    """A PostgreSQL of the test's own, which it may crash."""
+    with pg.own_server() as server:
         yield server
-        server.stop()
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.mark.timeout(LARGE.limit)

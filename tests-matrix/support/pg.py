@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
+import tempfile
 import warnings
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 
-__all__ = ["Server", "database", "shared_server", "why_not"]
+import pytest
+
+__all__ = ["Server", "database", "own_server", "shared_server", "why_not"]
 
 
 def _load() -> ModuleType:
@@ -38,3 +43,18 @@ def why_not() -> str | None:
 if why_not() is None:
     _pg = _load()
     Server, database, shared_server = _pg.Server, _pg.database, _pg.shared_server
+
+
+@contextlib.contextmanager
+def own_server() -> Iterator[Server]:
+    """Give a PostgreSQL of the test's own, which it may crash; skip the test where there is none."""
+    if reason := why_not():
+        pytest.skip(f"PostgreSQL: {reason}")
+    # Near the root, as a socket's path must be short.
+    with tempfile.TemporaryDirectory(prefix="sagaz-pg-own-", ignore_cleanup_errors=True) as folder:
+        server = Server(Path(folder))
+        server.start()
+        try:
+            yield server
+        finally:
+            server.stop()
