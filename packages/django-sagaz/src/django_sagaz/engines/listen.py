@@ -113,14 +113,9 @@ def _received(connection: Any) -> bool:
         DatabaseError: The connection is dead.
     """
     with connection.wrap_database_errors:
-        raw = connection.connection
-        if hasattr(raw, "poll"):  # psycopg2
-            raw.poll()
-            found = bool(raw.notifies)
-            raw.notifies.clear()
-            return found
-        raw.pgconn.consume_input()
+        pgconn = connection.connection.pgconn
+        pgconn.consume_input()
         found = False
-        while raw.pgconn.notifies() is not None:
+        while pgconn.notifies() is not None:
             found = True
         return found
