@@ -114,17 +114,37 @@ def _cells(job: Job, results: Results, contender: str, metric: str, digits: int)
 
 
 def _machines(jobs: Sequence[Job], found: dict[str, Any]) -> Iterator[str]:
+    """Give once what was the same for all jobs, and by job what was not: jobs are measured again one by one."""
     yield "## Machine and versions\n"
-    described: dict[str, list[str]] = {}
-    for job in jobs:
-        entry = found[job.name]
-        rounds = max(map(len, entry["rounds"].values()), default=0)
-        kind = f"{rounds} rounds" + (", quick ones: figures are rough" if entry["quick"] else "")
-        text = "\n".join(f"- {name}: {value}" for name, value in {**entry["facts"], "run": kind}.items())
-        text += "\n- versions: " + ", ".join(f"{name} {version}" for name, version in entry["versions"].items())
-        described.setdefault(text, []).append(job.number)
-    for text, numbers in described.items():
-        yield f"Job {', '.join(numbers)}:\n\n{text}\n"
+    facts = [{**found[job.name]["facts"], "run": _kind(found[job.name])} for job in jobs]
+    versions = [found[job.name]["versions"] for job in jobs]
+    same = _shared(versions)
+    others = [_listed({name: version for name, version in one.items() if name not in same}) for one in versions]
+    if any(others):
+        facts = [{**one, "other versions": text} for one, text in zip(facts, others, strict=True)]
+    shared = _shared(facts)
+    yield from (f"- {name}: {value}" for name, value in shared.items())
+    yield f"- versions: {_listed(same)}\n"
+    if columns := [name for name in dict.fromkeys(name for one in facts for name in one) if name not in shared]:
+        yield f"| Job | {' | '.join(columns)} |"
+        yield "| --- |" + " --- |" * len(columns)
+        for job, one in zip(jobs, facts, strict=True):
+            yield f"| {job.number} | {' | '.join(one.get(name) or '–' for name in columns)} |"
+
+
+def _kind(entry: dict[str, Any]) -> str:
+    rounds = max(map(len, entry["rounds"].values()), default=0)
+    return f"{rounds} rounds" + (", quick ones: figures are rough" if entry["quick"] else "")
+
+
+def _shared(described: Sequence[dict[str, str]]) -> dict[str, str]:
+    """Return what is the same in all of them."""
+    first = described[0] if described else {}
+    return {name: value for name, value in first.items() if all(one.get(name) == value for one in described)}
+
+
+def _listed(versions: dict[str, str]) -> str:
+    return ", ".join(f"{name} {version}" for name, version in versions.items())
 
 
 def _anchor(job: Job) -> str:
