@@ -121,7 +121,7 @@ async def _execute(runtime: SagazRuntime, limit: int, saga_ids: Sequence[str] | 
     """Claim runs and execute them to their ends; return how they ended."""
     runtime.check_open()
     taken_at = time.monotonic()
-    runs = await runtime.store.claim(runtime.owner, limit, runtime.settings.lease_seconds, saga_ids)
+    runs = await runtime.claim(limit, saga_ids)
     executions = [runtime.park(run, taken_at) for run in runs]
     tasks = [runtime.execute(execution) for execution in executions]
     try:

@@ -53,6 +53,9 @@ class Entries:
             (entry.step, entry.phase): StepWrite(entry.step, entry.phase, entry.status, entry.result, entry.error)
             for entry in run.steps
         }
+        self._begun = frozenset(run.begun)
+        for step in run.begun:
+            self._note(step, "do", "started")
         self._held_steps: list[StepWrite] = []
         self._held_events: list[EventWrite] = []
         self._timer: asyncio.TimerHandle | None = None
@@ -70,9 +73,14 @@ class Entries:
         """Return the names of all steps that have an entry."""
         return {step for step, _ in self._entries}
 
+    def is_begun(self, step: str) -> bool:
+        """Whether the claim has recorded already that this step is about to be called."""
+        return step in self._begun
+
     async def started(self, step: str, phase: Phase) -> None:
         """Record durably that a step is about to be called."""
-        await self._commit(self._note(step, phase, "started"))
+        if phase == "undo" or not self.is_begun(step):
+            await self._commit(self._note(step, phase, "started"))
 
     def done(self, step: str, phase: Phase, result: str | None, events: tuple[EventWrite, ...] = ()) -> None:
         """Record the end of a step; it is durable before anything that follows it begins."""

@@ -91,7 +91,8 @@ class Journal:
             entry = self._entries.get(step.name, "do")
             if entry is not None and entry.status == "done":
                 return codec.decode(entry.result) if entry.result else None
-            if self._rolling_back:
+            # What the journal says has begun is called, although a step beside it may have failed by now.
+            if self._rolling_back and not self._entries.is_begun(step.name):
                 raise self.error or StepError(self.decision or "The run was rolling back.")
             return await self._do(step, live)
 

@@ -230,6 +230,11 @@ class SagazRuntime(Reachable):
         doubled: float = self.settings.backoff_seconds * 2 ** min(failures - 1, 60)
         return min(doubled, self.settings.backoff_max_seconds) * random.uniform(0.5, 1.0)
 
+    async def claim(self, limit: int, saga_ids: Sequence[str] | None = None) -> list[ClaimedRun]:
+        """Lease runs that are due, their first steps journaled; whoever got them executes them."""
+        seconds = self.settings.lease_seconds
+        return await self.store.claim(self.owner, limit, seconds, saga_ids, self.registry.first_steps)
+
     def park(self, run: ClaimedRun, taken_at: float) -> RunExecution:
         """Hold a run that this process has leased, without executing it yet."""
         execution = RunExecution(self, run, self.leases.hold(run.saga_id, run.attempt, taken_at))

@@ -8,8 +8,10 @@ from typing import Any, Protocol
 
 from sagaz_integration_core.outbox import EventStore
 from sagaz_integration_core.records import (
+    NO_FIRST_STEPS,
     AuditRecord,
     ClaimedRun,
+    FirstSteps,
     Inserted,
     Intervention,
     NewRun,
@@ -86,12 +88,19 @@ class SagaStore(EventStore, Protocol):
         ...
 
     async def claim(
-        self, owner: str, limit: int, lease_seconds: float, saga_ids: Sequence[str] | None = None
+        self,
+        owner: str,
+        limit: int,
+        lease_seconds: float,
+        saga_ids: Sequence[str] | None = None,
+        first_steps: FirstSteps = NO_FIRST_STEPS,
     ) -> list[ClaimedRun]:
         """Lease up to ``limit`` runs that are due or whose lease has ended, oldest first; only ``saga_ids`` if given.
 
         A claimed run gets attempt + 1, this owner and a new lease; ``pending`` becomes ``executing``. A run whose
-        former lease ended without a release gets failures + 1. No two claims return the same run at once.
+        former lease ended without a release gets failures + 1. No two claims return the same run at once. For a run
+        that is claimed for the first time, the ``first_steps`` of its saga are journaled as ``started`` in the same
+        transaction.
         """
         ...
 

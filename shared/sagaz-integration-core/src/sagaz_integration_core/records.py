@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from sagaz_integration_core.outbox import EventWrite
 
@@ -12,9 +13,11 @@ __all__ = [
     "ACTIVE",
     "FINISHED",
     "FOREIGN",
+    "NO_FIRST_STEPS",
     "Action",
     "AuditRecord",
     "ClaimedRun",
+    "FirstSteps",
     "Inserted",
     "Intervention",
     "NewRun",
@@ -28,6 +31,7 @@ __all__ = [
     "StepStatus",
     "StepWrite",
     "StoreStats",
+    "begun_by_claim",
 ]
 
 RunStatus = Literal["pending", "executing", "compensating", "completed", "rolled_back", "failed"]
@@ -44,6 +48,11 @@ Action = Literal["retry", "cancel", "resolve"]
 ACTIVE: tuple[RunStatus, ...] = ("pending", "executing", "compensating")
 FINISHED: tuple[RunStatus, ...] = ("completed", "rolled_back", "failed")
 
+FirstSteps: TypeAlias = Mapping[str, Sequence[str]]
+"""By the sagas' names, the steps with which a run begins; a saga that is not there gets no journal in advance."""
+
+NO_FIRST_STEPS: FirstSteps = {}
+
 FOREIGN = "foreign"
 """The fingerprint of rows that unmodified sagaz code saved through the storage interface: listed, never claimed."""
 
@@ -54,7 +63,8 @@ class NewRun:
 
     With ``owner`` the row is inserted already leased by that process: ``executing``, attempt 1. Without, it is
     ``pending`` (attempt 0) and due at ``not_before`` (an aware datetime), or at once. ``fresh`` tells that the saga_id
-    was made for this run alone, so that nothing can be there under it.
+    was made for this run alone, so that nothing can be there under it. ``first_steps`` of a leased run are journaled as
+    ``started`` together with it.
     """
 
     saga_id: str
@@ -65,6 +75,7 @@ class NewRun:
     not_before: datetime | None = None
     owner: str | None = None
     fresh: bool = False
+    first_steps: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +183,10 @@ class StepRecord:
 
 @dataclass(frozen=True, slots=True)
 class ClaimedRun:
-    """A run that this process now holds under a lease, with its journal so far (in the order of its steps' start)."""
+    """A run that this process now holds under a lease, with its journal so far (in the order of its steps' start).
+
+    ``begun`` are the steps that were journaled as ``started`` in this attempt, together with the lease.
+    """
 
     saga_id: str
     saga_name: str
@@ -183,6 +197,12 @@ class ClaimedRun:
     attempt: int
     failures: int
     steps: tuple[StepRecord, ...] = ()
+    begun: tuple[str, ...] = ()
+
+
+def begun_by_claim(saga_name: str, attempt: int, first_steps: FirstSteps) -> tuple[str, ...]:
+    """Return the steps that are journaled together with the claim that made this attempt: those of a first one."""
+    return tuple(first_steps.get(saga_name, ())) if attempt == 1 else ()
 
 
 @dataclass(frozen=True, slots=True)

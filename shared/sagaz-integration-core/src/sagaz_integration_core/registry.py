@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -46,11 +46,17 @@ class Registration:
 
 
 class SagaRegistry:
-    """The sagas that one application can start and its workers can run."""
+    """The sagas that one application can start and its workers can run.
+
+    Attributes:
+        first_steps: The steps with which runs begin, by the names of those sagas whose class alone tells them: a
+            factory may return an instance of a subclass, and ``add_step`` adds what the class does not know of.
+    """
 
     def __init__(self, sagas: Iterable[SagaSpec] = (), *, hint: str = "sagas=[…]") -> None:
         self._by_name: dict[str, Registration] = {}
         self._by_class: dict[type[Any], Registration] = {}
+        self.first_steps: dict[str, Sequence[str]] = {}
         self._hint = hint
         self._lock = threading.Lock()
         for spec in sagas:
@@ -88,8 +94,14 @@ class SagaRegistry:
         return self._store(Registration(name, saga_class, factory or saga_class))
 
     def _store(self, registration: Registration) -> Registration:
+        from sagaz_integration_core._upstream.definitions import first_steps
+
         self._by_name[registration.name] = registration
         self._by_class[registration.saga_class] = registration
+        if registration.factory is registration.saga_class:
+            self.first_steps[registration.name] = first_steps(registration.saga_class)
+        else:
+            self.first_steps.pop(registration.name, None)
         return registration
 
     def get(self, name: str) -> Registration:

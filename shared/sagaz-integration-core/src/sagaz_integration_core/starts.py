@@ -220,17 +220,18 @@ async def launch(
     `SagazRuntime.execute` executes it. If the process dies before that, a worker does.
     """
     runtime.check_open()
-    run = replace(
-        new_run(runtime, saga_class, context, saga_id=saga_id, idempotency_key=idempotency_key), owner=runtime.owner
-    )
+    run = new_run(runtime, saga_class, context, saga_id=saga_id, idempotency_key=idempotency_key)
+    first_steps = tuple(runtime.registry.first_steps.get(run.saga_name, ()))
+    run = replace(run, owner=runtime.owner, first_steps=first_steps)
     taken_at = time.monotonic()
     [inserted] = await runtime.store.insert([run], runtime.settings.lease_seconds)
     accept(run, inserted, idempotency_key)
     if not inserted.created:
         return run.saga_id, None
     claimed = ClaimedRun(
-        run.saga_id, run.saga_name, "executing", run.context, None, run.correlation_id, attempt=1, failures=0
-    )
+        run.saga_id, run.saga_name, "executing", run.context, None, run.correlation_id, attempt=1, failures=0,
+        begun=first_steps,
+    )  # fmt: skip
     return run.saga_id, runtime.park(claimed, taken_at)
 
 

@@ -99,7 +99,7 @@ class Worker:
         runtime = self._runtime
         taken_at = time.monotonic()
         try:
-            runs = await runtime.store.claim(runtime.owner, free, runtime.settings.lease_seconds)
+            runs = await runtime.claim(free)
         except StoreUnavailable as error:
             logger.warning("No runs can be claimed now; trying again: %s", error)
             return 0

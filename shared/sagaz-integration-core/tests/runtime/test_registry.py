@@ -119,3 +119,16 @@ def test_steps_are_described_dependencies_first():
         ("a", (), True, False),
         ("b", ("a",), False, True),
     ]
+
+
+def test_the_steps_with_which_runs_begin_are_known_of_classes_that_make_their_own_instances():
+    forked = saga(a=action("a")(work()), b=action("b")(work()), c=action("c", depends_on=["a"])(work()))
+    made = type("Made", (Saga,), {"pay": action("pay")(work())})
+    adding = type("Adding", (Saga,), {})
+    registry = SagaRegistry([forked, made, adding])
+    assert {name: sorted(steps) for name, steps in registry.first_steps.items()} == {
+        "Shop": ["a", "b"], "Made": ["pay"], "Adding": [],
+    }  # fmt: skip
+    # Its instances may be of a subclass, with other steps.
+    registry.add((made, lambda: made()))
+    assert "Made" not in registry.first_steps

@@ -10,7 +10,7 @@ from itertools import chain
 import pytest
 from store_builders import LEASE, SHORT, claim_all, claimed, eventually, load, new, step, write
 
-from sagaz_integration_core.records import Release
+from sagaz_integration_core.records import Release, RunWrite
 
 pytestmark = pytest.mark.anyio
 
@@ -124,3 +124,62 @@ async def test_a_compensating_run_is_claimed_as_such_with_its_error_and_journal(
     (again,) = await claim_all(store, "w2")
     assert (again.status, again.error, again.attempt, again.failures) == ("compensating", "declined", 2, 0)
     assert [(s.step, s.status, s.error) for s in again.steps] == [("a", "done", None), ("b", "failed", "declined")]
+
+
+FIRST = {"OrderSaga": ["reserve", "notify"], "OtherSaga": ["pay"]}
+
+
+def entries(steps):
+    return [(s.step, s.phase, s.status, s.attempt, s.result, s.error, s.finished_at) for s in steps]
+
+
+async def test_the_first_claim_of_a_run_journals_the_first_steps_of_its_saga_and_tells_so(store):
+    known, unknown = new(), new(name="LateSaga")
+    await store.insert([known, unknown], LEASE)
+    claims = {claim.saga_id: claim for claim in await store.claim("w1", 10, LEASE, None, FIRST)}
+    assert (claims[known.saga_id].begun, claims[known.saga_id].steps) == (("reserve", "notify"), ())
+    assert (claims[unknown.saga_id].begun, claims[unknown.saga_id].steps) == ((), ())
+    begun = await store.load_steps(known.saga_id)
+    assert entries(begun) == [
+        ("reserve", "do", "started", 1, None, None, None), ("notify", "do", "started", 1, None, None, None),
+    ]  # fmt: skip
+    assert all(entry.started_at is not None for entry in begun)
+    assert await store.load_steps(unknown.saga_id) == []
+    done = write(claims[known.saga_id], steps=(step("reserve", "done", result='{"x": 1}'),))
+    assert await store.write([done]) == [True]
+    assert [(s.step, s.status, s.started_at) for s in await store.load_steps(known.saga_id)] == [
+        ("reserve", "done", begun[0].started_at), ("notify", "started", begun[1].started_at),
+    ]  # fmt: skip
+
+
+async def test_a_later_claim_journals_nothing_and_finds_what_the_first_one_did(store):
+    run = new()
+    await store.insert([run], LEASE)
+    (first,) = await store.claim("w1", 10, LEASE, [run.saga_id], FIRST)
+    await store.write([write(first, steps=(step("notify", "done"),), release=Release())])
+    (again,) = await store.claim("w2", 10, LEASE, [run.saga_id], FIRST)
+    assert (again.attempt, again.begun) == (2, ())
+    assert [(s.step, s.status, s.attempt) for s in again.steps] == [("reserve", "started", 1), ("notify", "done", 1)]
+
+
+async def test_a_run_that_is_inserted_under_a_lease_has_its_first_steps_journaled_with_it(store):
+    run, waiting = new(owner="w1", first_steps=("reserve", "notify")), new(first_steps=("reserve",))
+    await store.insert([run, waiting, new(owner="w1")], LEASE)
+    begun = entries(await store.load_steps(run.saga_id))
+    assert [entry[:4] for entry in begun] == [("reserve", "do", "started", 1), ("notify", "do", "started", 1)]
+    assert await store.load_steps(waiting.saga_id) == []
+    await store.write([RunWrite(run.saga_id, "w1", 1, (step("reserve", "done"),))])
+    (answer,) = await store.insert([new(run.saga_id, owner="w2", first_steps=("reserve", "more"))], LEASE)
+    assert not answer.created
+    assert [(s.step, s.status) for s in await store.load_steps(run.saga_id)] == [
+        ("reserve", "done"), ("notify", "started"),
+    ]  # fmt: skip
+
+
+async def test_an_insert_or_claim_that_takes_a_hundred_runs_journals_the_first_steps_of_each(store):
+    leased = [new(owner="w1", first_steps=("reserve",)) for _ in range(50)]
+    pending = [new() for _ in range(50)]
+    await store.insert(leased + pending, LEASE)
+    assert len(await store.claim("w1", 100, LEASE, None, FIRST)) == 50
+    for run, expected in [(leased[-1], ["reserve"]), (pending[-1], ["reserve", "notify"])]:
+        assert [s.step for s in await store.load_steps(run.saga_id)] == expected

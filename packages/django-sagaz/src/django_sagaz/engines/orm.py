@@ -16,8 +16,10 @@ from django_sagaz.engines.identity import read_store_id
 from django_sagaz.engines.orm_events import ORMEvents
 from django_sagaz.runners import Runner, immediately
 from sagaz_integration_core.records import (
+    NO_FIRST_STEPS,
     AuditRecord,
     ClaimedRun,
+    FirstSteps,
     Inserted,
     Intervention,
     NewRun,
@@ -99,10 +101,15 @@ class ORMStore(ORMEvents):
         return inserted
 
     async def claim(
-        self, owner: str, limit: int, lease_seconds: float, saga_ids: Sequence[str] | None = None
+        self,
+        owner: str,
+        limit: int,
+        lease_seconds: float,
+        saga_ids: Sequence[str] | None = None,
+        first_steps: FirstSteps = NO_FIRST_STEPS,
     ) -> list[ClaimedRun]:
         """Lease runs that are due, or whose lease has ended."""
-        return await self._do(orm_runs.claim, owner, limit, lease_seconds, saga_ids)
+        return await self._do(orm_runs.claim, owner, limit, lease_seconds, saga_ids, first_steps)
 
     async def renew(self, owner: str, runs: Sequence[tuple[str, int]], lease_seconds: float) -> set[str]:
         """Prolong leases that are still held."""

@@ -13,7 +13,15 @@ from django.db.models.sql import InsertQuery
 
 from django_sagaz.engines.orm_rows import Moment, as_text, json_text, step_record, stored
 from django_sagaz.models import Run, Step
-from sagaz_integration_core.records import ACTIVE, ClaimedRun, Inserted, NewRun, StepRecord
+from sagaz_integration_core.records import (
+    ACTIVE,
+    ClaimedRun,
+    FirstSteps,
+    Inserted,
+    NewRun,
+    StepRecord,
+    begun_by_claim,
+)
 
 __all__ = ["claim", "held", "insert", "renew", "steps_of"]
 
@@ -30,6 +38,8 @@ def _insert(connection: Any, run: NewRun, moment: Moment, lease_seconds: float) 
         _execute_insert(connection, _new(run, moment, lease_seconds))
     except IntegrityError:
         return Inserted(run.saga_id, False, _fingerprint(connection, run.saga_id))
+    if run.owner is not None:
+        _begin(connection, [(run.saga_id, run.first_steps)], moment)
     return Inserted(run.saga_id, True, run.fingerprint)
 
 
@@ -76,7 +86,12 @@ def _new(run: NewRun, moment: Moment, lease_seconds: float) -> Run:
 
 
 def claim(
-    connection: Any, owner: str, limit: int, lease_seconds: float, saga_ids: Sequence[str] | None
+    connection: Any,
+    owner: str,
+    limit: int,
+    lease_seconds: float,
+    saga_ids: Sequence[str] | None,
+    first_steps: FirstSteps,
 ) -> list[ClaimedRun]:
     """Lease due runs to ``owner``, the oldest first."""
     moment = Moment(connection)
@@ -86,7 +101,17 @@ def claim(
         due = due.filter(saga_id__in=saga_ids)
     runs = [run for run in due[:limit] if _take(connection, run, owner, moment, lease_seconds)]
     journals = steps_of(connection, [run.saga_id for run in runs if run.attempt])
-    return [_claimed(run, journals[run.saga_id]) for run in runs]
+    claimed = [_claimed(run, journals[run.saga_id], first_steps) for run in runs]
+    _begin(connection, [(run.saga_id, run.begun) for run in claimed], moment)
+    return claimed
+
+
+def _begin(connection: Any, runs: Iterable[tuple[str, Sequence[str]]], moment: Moment) -> None:
+    Step.objects.using(connection.alias).bulk_create(
+        Step(saga_id=saga_id, step=step, phase="do", status="started", attempt=1, started_at=moment.after(n / 1e6))
+        for saga_id, steps in runs
+        for n, step in enumerate(steps)
+    )
 
 
 def _unlocked(connection: Any) -> QuerySet[Run]:
@@ -114,7 +139,7 @@ def _take(connection: Any, run: Any, owner: str, moment: Moment, lease_seconds: 
     return taken == 1
 
 
-def _claimed(run: Any, steps: Iterable[StepRecord]) -> ClaimedRun:
+def _claimed(run: Any, steps: Iterable[StepRecord], first_steps: FirstSteps) -> ClaimedRun:
     return ClaimedRun(
         run.saga_id,
         run.saga_name,
@@ -125,6 +150,7 @@ def _claimed(run: Any, steps: Iterable[StepRecord]) -> ClaimedRun:
         run.attempt + 1,
         run.failures + (run.lease_owner is not None),
         tuple(steps),
+        begun_by_claim(run.saga_name, run.attempt + 1, first_steps),
     )
 
 

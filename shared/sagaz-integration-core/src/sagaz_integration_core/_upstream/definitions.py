@@ -12,7 +12,7 @@ from typing import Any
 from sagaz_integration_core._upstream.imports import load_sagaz
 from sagaz_integration_core.errors import SagaDefinitionError
 
-__all__ = ["StepInfo", "check_steps", "describe", "has_steps", "saga_name", "validate"]
+__all__ = ["StepInfo", "check_steps", "describe", "first_steps", "has_steps", "saga_name", "validate"]
 
 _MAX_NAME = 200
 """Characters; saga_id:step is an idempotency key, and payment providers stop at 255."""
@@ -139,6 +139,12 @@ def _decorated(saga_class: type[Any], marker: str) -> Iterator[tuple[str, Any]]:
 def has_steps(value: object) -> bool:
     """Whether this is a saga class that declares steps, and not a base class for others."""
     return isinstance(value, type) and issubclass(value, load_sagaz().Saga) and any(_steps(value))
+
+
+def first_steps(saga_class: type[Any]) -> list[str]:
+    """Return the declared steps that depend on no other: sagaz begins with all of them at once."""
+    metas = [method._saga_step_meta for _, method in _steps(saga_class)]
+    return [meta.name for meta in metas if not meta.depends_on]
 
 
 def describe(saga_class: type[Any]) -> list[StepInfo]:

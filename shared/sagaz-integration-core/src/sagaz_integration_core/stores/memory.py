@@ -15,8 +15,10 @@ from sagaz_integration_core.records import (
     ACTIVE,
     FINISHED,
     FOREIGN,
+    NO_FIRST_STEPS,
     AuditRecord,
     ClaimedRun,
+    FirstSteps,
     Inserted,
     Intervention,
     NewRun,
@@ -26,6 +28,7 @@ from sagaz_integration_core.records import (
     RunWrite,
     StepRecord,
     StoreStats,
+    begun_by_claim,
 )
 from sagaz_integration_core.stores._foreign import correlation_id_of, taken
 from sagaz_integration_core.stores._memory import changes
@@ -84,16 +87,19 @@ class MemoryStore(MemoryEvents):
         return inserted
 
     async def claim(
-        self, owner: str, limit: int, lease_seconds: float, saga_ids: Sequence[str] | None = None
+        self,
+        owner: str,
+        limit: int,
+        lease_seconds: float,
+        saga_ids: Sequence[str] | None = None,
+        first_steps: FirstSteps = NO_FIRST_STEPS,
     ) -> list[ClaimedRun]:
         """Lease runs that are due, or whose lease has ended."""
         with self._use():
             moment = datetime.now(UTC)
             due = {row.saga_id: row for row in islice(self._runs.due(moment, saga_ids), limit)}
             rows = [changes.leased(row, owner, moment, lease_seconds) for row in due.values()]
-            for row in rows:
-                self._runs.put(row)
-            return [changes.claimed(row, self._runs.journal(row.saga_id)) for row in rows]
+            return [self._claimed(row, first_steps) for row in rows]
 
     async def renew(self, owner: str, runs: Sequence[tuple[str, int]], lease_seconds: float) -> set[str]:
         """Prolong leases that are still held."""
@@ -221,8 +227,18 @@ class MemoryStore(MemoryEvents):
     def _insert(self, run: NewRun, moment: datetime, lease_seconds: float) -> Inserted:
         row = self._runs.rows.get(run.saga_id)
         if row is None:
-            self._runs.put(changes.inserted(run, moment, lease_seconds))
+            new = changes.inserted(run, moment, lease_seconds)
+            self._runs.put(new)
+            if run.owner is not None:
+                self._runs.begin(new, run.first_steps)
         return Inserted(run.saga_id, row is None, run.fingerprint if row is None else row.fingerprint)
+
+    def _claimed(self, row: RunRecord, first_steps: FirstSteps) -> ClaimedRun:
+        begun = begun_by_claim(row.saga_name, row.attempt, first_steps)
+        claimed = changes.claimed(row, self._runs.journal(row.saga_id), begun)
+        self._runs.put(row)
+        self._runs.begin(row, begun)
+        return claimed
 
     def _held(self, saga_id: str, owner: str, attempt: int) -> RunRecord | None:
         row = self._runs.rows.get(saga_id)

@@ -11,8 +11,10 @@ from psycopg import sql
 
 from sagaz_integration_core.joining import Joining
 from sagaz_integration_core.records import (
+    NO_FIRST_STEPS,
     AuditRecord,
     ClaimedRun,
+    FirstSteps,
     Inserted,
     Intervention,
     NewRun,
@@ -110,10 +112,15 @@ class PostgresStore(PostgresEvents):
         return inserted
 
     async def claim(
-        self, owner: str, limit: int, lease_seconds: float, saga_ids: Sequence[str] | None = None
+        self,
+        owner: str,
+        limit: int,
+        lease_seconds: float,
+        saga_ids: Sequence[str] | None = None,
+        first_steps: FirstSteps = NO_FIRST_STEPS,
     ) -> list[ClaimedRun]:
         """Lease runs that are due, or whose lease has ended."""
-        return await leases.claim(self._db, owner, limit, lease_seconds, saga_ids)
+        return await leases.claim(self._db, owner, limit, lease_seconds, saga_ids, first_steps)
 
     async def renew(self, owner: str, runs: Sequence[tuple[str, int]], lease_seconds: float) -> set[str]:
         """Prolong leases that are still held."""

@@ -8,8 +8,10 @@ from datetime import datetime
 from typing import Any
 
 from sagaz_integration_core.records import (
+    NO_FIRST_STEPS,
     AuditRecord,
     ClaimedRun,
+    FirstSteps,
     Inserted,
     Intervention,
     NewRun,
@@ -68,12 +70,19 @@ class SQLiteStore(SQLiteEvents):
         return inserted
 
     async def claim(
-        self, owner: str, limit: int, lease_seconds: float, saga_ids: Sequence[str] | None = None
+        self,
+        owner: str,
+        limit: int,
+        lease_seconds: float,
+        saga_ids: Sequence[str] | None = None,
+        first_steps: FirstSteps = NO_FIRST_STEPS,
     ) -> list[ClaimedRun]:
         """Lease runs that are due, or whose lease has ended."""
         if not await self._thread.read(lambda sqlite: leases.any_due(sqlite, saga_ids)):
             return []
-        return await self._thread.write(lambda sqlite: leases.claim(sqlite, owner, limit, lease_seconds, saga_ids))
+        return await self._thread.write(
+            lambda sqlite: leases.claim(sqlite, owner, limit, lease_seconds, saga_ids, first_steps)
+        )
 
     async def renew(self, owner: str, runs: Sequence[tuple[str, int]], lease_seconds: float) -> set[str]:
         """Prolong leases that are still held."""

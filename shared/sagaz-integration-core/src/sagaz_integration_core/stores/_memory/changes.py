@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import cast
@@ -81,7 +81,7 @@ def prolonged(row: RunRecord, moment: datetime, lease_seconds: float) -> RunReco
     return replace(row, lease_expires_at=expires, available_at=expires)
 
 
-def claimed(row: RunRecord, steps: Iterable[StepRecord]) -> ClaimedRun:
+def claimed(row: RunRecord, steps: Iterable[StepRecord], begun: Sequence[str]) -> ClaimedRun:
     """Return what its new owner learns of a run."""
     return ClaimedRun(
         row.saga_id,
@@ -93,6 +93,7 @@ def claimed(row: RunRecord, steps: Iterable[StepRecord]) -> ClaimedRun:
         row.attempt,
         row.failures,
         tuple(steps),
+        tuple(begun),
     )
 
 

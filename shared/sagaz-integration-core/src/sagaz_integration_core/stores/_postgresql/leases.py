@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sagaz_integration_core.records import ClaimedRun, Inserted, NewRun, StepRecord
+from sagaz_integration_core.records import ClaimedRun, FirstSteps, Inserted, NewRun, StepRecord
 from sagaz_integration_core.stores._postgresql.database import Database, Row
 from sagaz_integration_core.stores._postgresql.rows import claimed_run, insertion, step_record
 from sagaz_integration_core.stores._postgresql.sql import (
@@ -37,17 +38,27 @@ async def insert(db: Database, runs: Sequence[NewRun], lease_seconds: float) -> 
 
 
 async def claim(
-    db: Database, owner: str, limit: int, lease_seconds: float, saga_ids: Sequence[str] | None
+    db: Database,
+    owner: str,
+    limit: int,
+    lease_seconds: float,
+    saga_ids: Sequence[str] | None,
+    first_steps: FirstSteps,
 ) -> list[ClaimedRun]:
     """Lease due runs to ``owner``, the oldest first."""
-    values: dict[str, Any] = {"owner": owner, "limit": limit, "seconds": lease_seconds}
+    values: dict[str, Any] = {
+        "owner": owner,
+        "limit": limit,
+        "seconds": lease_seconds,
+        "first_steps": json.dumps(first_steps, ensure_ascii=False),
+    }
     statement = CLAIM
     if saga_ids is not None:
         statement, values["saga_ids"] = CLAIM_OF, list(saga_ids)
     with db.in_use():
         rows = await db.execute(statement, values)
         journals = await _journals(db, rows)
-    return [claimed_run(row, journals.get(row[0], ())) for row in rows]
+    return [claimed_run(row, journals.get(row[0], ()), first_steps) for row in rows]
 
 
 async def _journals(db: Database, rows: Iterable[Row]) -> dict[str, list[StepRecord]]:

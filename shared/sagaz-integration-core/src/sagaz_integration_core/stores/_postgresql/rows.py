@@ -8,7 +8,15 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sagaz_integration_core.outbox import OutboxRecord
-from sagaz_integration_core.records import AuditRecord, ClaimedRun, NewRun, RunRecord, StepRecord
+from sagaz_integration_core.records import (
+    AuditRecord,
+    ClaimedRun,
+    FirstSteps,
+    NewRun,
+    RunRecord,
+    StepRecord,
+    begun_by_claim,
+)
 from sagaz_integration_core.stores._postgresql.database import Row
 from sagaz_integration_core.stores._postgresql.sql import INSERT_FRESH, INSERT_MANY, INSERT_ONE
 
@@ -42,14 +50,15 @@ def _new_run_rows(runs: Sequence[NewRun], lease_seconds: float) -> list[dict[str
             "owner": run.owner,
             "lease_seconds": None if run.owner is None else lease_seconds,
             "fingerprint": run.fingerprint,
+            "first_steps": run.first_steps,
         }
         for run in sorted(runs, key=lambda run: run.saga_id)
     ]
 
 
-def claimed_run(row: Row, steps: Iterable[StepRecord]) -> ClaimedRun:
+def claimed_run(row: Row, steps: Iterable[StepRecord], first_steps: FirstSteps) -> ClaimedRun:
     """Read what ``CLAIM`` returns."""
-    values: Row = (*row, tuple(steps))
+    values: Row = (*row, tuple(steps), begun_by_claim(row[1], row[6], first_steps))
     return ClaimedRun(*values)
 
 

@@ -42,20 +42,28 @@ RETURNING saga_id, {wake}
 INSERT_FRESH = INSERT_ONE.replace("ON CONFLICT (saga_id) DO NOTHING\n", "")
 
 INSERT_MANY = """
-INSERT INTO {schema}.sagaz_run
-    (saga_id, saga_name, status, context, correlation_id, attempt, failures, lease_owner, lease_expires_at,
-     available_at, created_at, updated_at, fingerprint)
-SELECT saga_id, saga_name, CASE WHEN owner IS NULL THEN 'pending' ELSE 'executing' END, context::jsonb, correlation_id,
-       (owner IS NOT NULL)::integer, 0, owner, expires_at, coalesce(expires_at, not_before, now), now, now,
-       fingerprint
-FROM (
+WITH given AS MATERIALIZED (
     SELECT *, statement_timestamp() AS now, statement_timestamp() + lease_seconds * interval '1 second' AS expires_at
-    FROM json_to_recordset(%s::text::json) AS given
+    FROM json_to_recordset(%s::text::json) AS rows
         (saga_id text, saga_name text, context text, correlation_id text, not_before timestamptz, owner text,
-         lease_seconds double precision, fingerprint text)
-) AS run
-ON CONFLICT (saga_id) DO NOTHING
-RETURNING saga_id, CASE WHEN lease_owner IS NULL AND available_at <= statement_timestamp() THEN {wake} END
+         lease_seconds double precision, fingerprint text, first_steps json)
+), made AS (
+    INSERT INTO {schema}.sagaz_run
+        (saga_id, saga_name, status, context, correlation_id, attempt, failures, lease_owner, lease_expires_at,
+         available_at, created_at, updated_at, fingerprint)
+    SELECT saga_id, saga_name, CASE WHEN owner IS NULL THEN 'pending' ELSE 'executing' END, context::jsonb,
+           correlation_id, (owner IS NOT NULL)::integer, 0, owner, expires_at,
+           coalesce(expires_at, not_before, now), now, now, fingerprint
+    FROM given
+    ON CONFLICT (saga_id) DO NOTHING
+    RETURNING saga_id, lease_owner, available_at
+), begun AS (
+    INSERT INTO {schema}.sagaz_step (saga_id, step, phase, status, attempt, started_at)
+    SELECT given.saga_id, first.step, 'do', 'started', 1, now + first.n * interval '1 microsecond'
+    FROM given CROSS JOIN LATERAL json_array_elements_text(given.first_steps) WITH ORDINALITY AS first (step, n)
+    WHERE given.owner IS NOT NULL AND EXISTS (SELECT FROM made WHERE made.saga_id = given.saga_id)
+)
+SELECT saga_id, CASE WHEN lease_owner IS NULL AND available_at <= statement_timestamp() THEN {wake} END FROM made
 """
 
 FIND_FINGERPRINTS = "SELECT saga_id, fingerprint FROM {schema}.sagaz_run WHERE saga_id = ANY(%s::text[])"
@@ -79,6 +87,13 @@ WITH due AS MATERIALIZED (
         updated_at = statement_timestamp()
     WHERE saga_id = ANY((SELECT ids FROM due)::text[])
     RETURNING saga_id, saga_name, status, context::text, error, correlation_id, attempt, failures
+), begun AS (
+    INSERT INTO {schema}.sagaz_step (saga_id, step, phase, status, attempt, started_at)
+    SELECT claimed.saga_id, first.step, 'do', 'started', 1, statement_timestamp() + first.n * interval '1 microsecond'
+    FROM claimed CROSS JOIN LATERAL json_array_elements_text(%(first_steps)s::text::json -> claimed.saga_name)
+        WITH ORDINALITY AS first (step, n)
+    WHERE claimed.attempt = 1
+    ON CONFLICT (saga_id, step, phase) DO NOTHING
 )
 SELECT * FROM claimed ORDER BY array_position((SELECT ids FROM due), saga_id)
 """

@@ -6,11 +6,12 @@ import json
 import sqlite3
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
-from sagaz_integration_core.records import ClaimedRun, Inserted, NewRun, StepRecord
-from sagaz_integration_core.stores._sqlite.rows import after, new_run_row, now, stamp, step_record
-from sagaz_integration_core.stores._sqlite.sql import CLAIM, DUE, INSERT_RUN, RENEW, STEPS_OF
+from sagaz_integration_core.records import ClaimedRun, FirstSteps, Inserted, NewRun, StepRecord, begun_by_claim
+from sagaz_integration_core.stores._sqlite.rows import after, begun_row, new_run_row, now, stamp, step_record
+from sagaz_integration_core.stores._sqlite.sql import CLAIM, DUE, INSERT_RUN, RENEW, STEPS_OF, UPSERT_STEP
 
 __all__ = ["any_due", "claim", "insert", "renew", "steps_of"]
 
@@ -30,6 +31,8 @@ def insert(sqlite: sqlite3.Connection, runs: Sequence[NewRun], lease_seconds: fl
 
 def _insert(sqlite: sqlite3.Connection, run: NewRun, row: dict[str, Any]) -> Inserted:
     if sqlite.execute(INSERT_RUN, row).rowcount == 1:
+        if run.owner is not None:
+            sqlite.executemany(UPSERT_STEP, [begun_row(run.saga_id, step, row["now"]) for step in run.first_steps])
         return Inserted(run.saga_id, True, run.fingerprint)
     found = sqlite.execute("SELECT fingerprint FROM sagaz_run WHERE saga_id = ?", (run.saga_id,)).fetchone()
     return Inserted(run.saga_id, False, found[0])
@@ -41,18 +44,24 @@ def any_due(sqlite: sqlite3.Connection, saga_ids: Sequence[str] | None) -> bool:
 
 
 def claim(
-    sqlite: sqlite3.Connection, owner: str, limit: int, lease_seconds: float, saga_ids: Sequence[str] | None
+    sqlite: sqlite3.Connection,
+    owner: str,
+    limit: int,
+    lease_seconds: float,
+    saga_ids: Sequence[str] | None,
+    first_steps: FirstSteps,
 ) -> list[ClaimedRun]:
     """Lease due runs to ``owner``, the oldest first."""
     moment = now()
     expires, stamped = after(moment, lease_seconds), stamp(moment)
-    runs = [_claimed(row) for row in _due(sqlite, _SELECT_DUE, limit, saga_ids, stamped)]
+    runs = [_claimed(row, first_steps) for row in _due(sqlite, _SELECT_DUE, limit, saga_ids, stamped)]
     sqlite.executemany(
         CLAIM,
         [(r.status, r.attempt, r.failures, owner, expires, expires, stamped, r.saga_id) for r in runs],
     )
+    sqlite.executemany(UPSERT_STEP, [begun_row(run.saga_id, step, stamped) for run in runs for step in run.begun])
     journals = steps_of(sqlite, [run.saga_id for run in runs if run.attempt > 1])
-    return [_with_steps(run, journals.get(run.saga_id)) for run in runs]
+    return [replace(run, steps=tuple(journals[run.saga_id])) if run.saga_id in journals else run for run in runs]
 
 
 def renew(sqlite: sqlite3.Connection, owner: str, runs: Sequence[tuple[str, int]], lease_seconds: float) -> set[str]:
@@ -84,7 +93,7 @@ def _due(
     return sqlite.execute(statement, (stamped, *ids, limit)).fetchall()
 
 
-def _claimed(row: tuple[Any, ...]) -> ClaimedRun:
+def _claimed(row: tuple[Any, ...], first_steps: FirstSteps) -> ClaimedRun:
     saga_id, saga_name, status, context, error, correlation_id, attempt, failures, former_owner = row
     return ClaimedRun(
         saga_id,
@@ -96,20 +105,5 @@ def _claimed(row: tuple[Any, ...]) -> ClaimedRun:
         attempt + 1,
         # A lease that is still there has ended without a release.
         failures + (former_owner is not None),
-    )
-
-
-def _with_steps(run: ClaimedRun, steps: list[StepRecord] | None) -> ClaimedRun:
-    if not steps:
-        return run
-    return ClaimedRun(
-        run.saga_id,
-        run.saga_name,
-        run.status,
-        run.context,
-        run.error,
-        run.correlation_id,
-        run.attempt,
-        run.failures,
-        tuple(steps),
+        begun=begun_by_claim(saga_name, attempt + 1, first_steps),
     )

@@ -11,6 +11,7 @@ from sagaz_integration_core.records import AuditRecord, NewRun, RunRecord, RunWr
 __all__ = [
     "after",
     "audit_record",
+    "begun_row",
     "event_record",
     "new_run_row",
     "now",
@@ -63,6 +64,11 @@ def new_run_row(run: NewRun, moment: datetime, lease_seconds: float) -> dict[str
         "now": stamp(moment),
         "fingerprint": run.fingerprint,
     }
+
+
+def begun_row(saga_id: str, step: str, now: str) -> Row:
+    """Return the parameters that insert the journal entry of a step with which a run begins."""
+    return (saga_id, step, "do", "started", None, None, 1, now, None)
 
 
 def step_row(write: RunWrite, step: StepWrite, now: str) -> Row:
