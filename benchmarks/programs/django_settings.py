@@ -30,8 +30,6 @@ if _url.scheme == "postgresql":
         "HOST": _url.hostname or parse_qs(_url.query).get("host", [""])[0],
         "PORT": _url.port or "",
         "CONN_MAX_AGE": None,
-        "OPTIONS": {"prepare_threshold": 2, "options": "-c plan_cache_mode=force_generic_plan"}
-        | json.loads(os.environ.get("BENCH_OPTIONS", "{}")),
     }
 else:
     _database = {

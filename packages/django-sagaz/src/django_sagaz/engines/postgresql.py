@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
+import psycopg
 from django.db import OperationalError, connections
 
 from django_sagaz.databases import ConnectionDied, translated
 from django_sagaz.engines.identity import read_store_id
 from django_sagaz.engines.listen import Listener
-from django_sagaz.runners import Runner, immediately
+from django_sagaz.runners import DatabaseThread, Runner, immediately
 from sagaz_integration_core.records import Inserted, NewRun
 from sagaz_integration_core.stores._postgresql.database import Database, Row, Values
 from sagaz_integration_core.stores._postgresql.errors import ConnectionLost
 from sagaz_integration_core.stores._postgresql.rows import insertion
-from sagaz_integration_core.stores._postgresql.sql import ANY_DUE
+from sagaz_integration_core.stores._postgresql.sql import ANY_DUE, PLAN_BY_INDEX, PREPARE_THRESHOLD
 from sagaz_integration_core.stores.postgres import PostgresStore
 from sagaz_integration_core.stores.wakeup import WakeUp
 
@@ -24,6 +25,9 @@ CHANNEL = "'sagaz_' || current_schema()"
 """The core's channel, so that its processes and Django's wake each other."""
 
 _DEADLOCK = "40P01"
+
+_PLAN_BY_INDEX_HERE = f"{PLAN_BY_INDEX} WHERE pg_backend_pid() = %s"
+"""Only where this very client was given this session: what a pooler lends is to be given back as it was."""
 
 
 class DjangoPostgresStore(PostgresStore):
@@ -67,13 +71,19 @@ class DjangoPostgresStore(PostgresStore):
 
 
 class _Connection(Database):
-    """Executes the core's statements on the connection that Django has where the runner makes its calls."""
+    """Executes the core's statements on the connection that Django has where the runner makes its calls.
+
+    A `DatabaseThread`'s connection executes nothing else. There they are prepared, and planned once, as the core has
+    it: Django's own cursors send each with its values in its text, so that PostgreSQL plans it each time.
+    """
 
     def __init__(self, alias: str, run: Runner, wake: str) -> None:
         super().__init__()
         self._alias = alias
         self._run = run
         self._wake = wake
+        self._session: Any = None
+        self._prepares = False
 
     def check(self) -> None:
         """Django opens connections when they are needed."""
@@ -94,7 +104,7 @@ class _Connection(Database):
     def execute_here(self, template: str, values: Values) -> list[Row]:
         """Execute a statement on this thread's connection, and return its rows."""
         statement, connection = self.text(template), connections[self._alias]
-        with translated(connection), connection.cursor() as cursor:
+        with translated(connection), self._cursor(connection) as cursor:
             try:
                 cursor.execute(statement, values)
             except OperationalError as error:
@@ -104,3 +114,25 @@ class _Connection(Database):
                 cursor.execute(statement, values)
             rows: list[Row] = cursor.fetchall()
             return rows
+
+    def _cursor(self, connection: Any) -> Any:
+        if not isinstance(self._run, DatabaseThread) or connection.settings_dict["OPTIONS"].get("pool"):
+            return connection.cursor()
+        if connection.connection is not self._session:
+            self._prepares = _prepared(connection)
+            self._session = connection.connection
+        if not self._prepares:
+            return connection.cursor()
+        cursor = psycopg.Cursor(self._session)
+        return connection.make_debug_cursor(cursor) if connection.queries_logged else connection.make_cursor(cursor)
+
+
+def _prepared(connection: Any) -> bool:
+    """Have a new session prepare statements and plan them once, unless a pooler is in between."""
+    session = connection.connection
+    with connection.cursor() as cursor:
+        cursor.execute(_PLAN_BY_INDEX_HERE, [session.info.backend_pid])
+        if not cursor.fetchall():
+            return False
+    session.prepare_threshold = PREPARE_THRESHOLD
+    return True

@@ -16,6 +16,7 @@ from sagaz_integration_core.stores._opened import Opened
 from sagaz_integration_core.stores._postgresql.address import Address
 from sagaz_integration_core.stores._postgresql.database import Database, Row, Values
 from sagaz_integration_core.stores._postgresql.errors import busy, lost, unavailable
+from sagaz_integration_core.stores._postgresql.sql import PLAN_BY_INDEX, PREPARE_THRESHOLD
 
 __all__ = ["Connection", "Connections", "connect"]
 
@@ -26,14 +27,6 @@ ACQUIRE_SECONDS = 5.0
 
 # How long closing waits for statements that were under way.
 CLOSE_SECONDS = 10.0
-
-# A queue's size is another one every second, so plans made by its statistics, and kept, go wrong: empty tables are
-# read whole, and are still when they have a million rows. All our statements have their index, whatever their values:
-# planning each anew, which PostgreSQL does where its estimates favour that, would cost more than executing it.
-_PLAN_BY_INDEX = (
-    "SELECT set_config(name, CASE name WHEN 'plan_cache_mode' THEN 'force_generic_plan' ELSE 'off' END, false) "
-    "FROM unnest(ARRAY['enable_seqscan', 'enable_hashjoin', 'enable_mergejoin', 'jit', 'plan_cache_mode']) AS name"
-)
 
 
 async def connect(address: Address) -> Connection:
@@ -166,8 +159,8 @@ class Connections(Database):
 
 
 def _options(address: Address) -> dict[str, Any]:
-    return {"prepare_threshold": None if address.pgbouncer else 5}
+    return {"prepare_threshold": None if address.pgbouncer else PREPARE_THRESHOLD}
 
 
 async def _configure(connection: Connection) -> None:
-    await connection.execute(_PLAN_BY_INDEX)
+    await connection.execute(PLAN_BY_INDEX)
