@@ -31,8 +31,8 @@ class Entries:
 
     Args:
         run: The run as it was claimed.
+        lease: Of the run; stopped when an entry that nobody waits for could not be written.
         submit: Commits a write together with those of other runs; False when it was fenced out.
-        on_broken: Told when an entry that nobody waits for could not be written.
     """
 
     def __init__(
@@ -41,13 +41,11 @@ class Entries:
         owner: str,
         lease: Lease,
         submit: Submit,
-        on_broken: Callable[[Exception], None],
         loop: asyncio.AbstractEventLoop,
     ) -> None:
         self._new_write = partial(RunWrite, run.saga_id, owner, run.attempt)
         self._lease = lease
         self._submit = submit
-        self._on_broken = on_broken
         self._loop = loop
         self._entries: dict[tuple[str, Phase], StepWrite] = {
             (entry.step, entry.phase): StepWrite(entry.step, entry.phase, entry.status, entry.result, entry.error)
@@ -166,7 +164,7 @@ class Entries:
         try:
             await self._write(write)
         except (LeaseLost, StoreUnavailable) as error:
-            self._on_broken(error)
+            self._lease.stop(error)
         finally:
             self._flushing = None
 

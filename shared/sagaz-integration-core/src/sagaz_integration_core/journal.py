@@ -72,6 +72,11 @@ class Journal:
         if self._task is not None:
             self._task.cancel()
 
+    def close(self) -> None:
+        """Let go of the instance, which has ended or is being cancelled."""
+        if self._task is None or self._task.done():
+            self._engine.release()
+
     @property
     def message(self) -> str:
         """What the step that made the run roll back said, in whatever attempt it was."""

@@ -28,7 +28,7 @@ class Lease:
     def __init__(self, saga_id: str, attempt: int, taken_at: float, seconds: float, margin: float) -> None:
         self.saga_id = saga_id
         self.attempt = attempt
-        self.on_lost: Callable[[LeaseLost], None] | None = None
+        self.on_lost: Callable[[Exception], None] | None = None
         self._margin = margin
         self.taken_at = 0.0
         self.ends_at = 0.0
@@ -47,8 +47,12 @@ class Lease:
 
     def lose(self, why: str) -> None:
         """Tell the run that it is not this process's any more."""
+        self.stop(LeaseLost(f"Run {self.saga_id} (attempt {self.attempt}): {why}"))
+
+    def stop(self, reason: Exception) -> None:
+        """Have the run stop where it is."""
         if self.on_lost is not None:
-            self.on_lost(LeaseLost(f"Run {self.saga_id} (attempt {self.attempt}): {why}"))
+            self.on_lost(reason)
 
 
 class LeaseKeeper:

@@ -76,7 +76,7 @@ class RunExecution:
         self._runtime = runtime
         self.run = run
         self._lease = lease
-        self._entries = Entries(run, runtime.owner, lease, runtime.write, self.halt, runtime.loop)
+        self._entries = Entries(run, runtime.owner, lease, runtime.write, runtime.loop)
         self._events = EventLog(
             run.saga_id,
             run.saga_name,
@@ -111,6 +111,10 @@ class RunExecution:
         finally:
             self._entries.close()
             self._runtime.leases.drop(self._lease)
+            # What does not refer to itself any more goes at once, and costs the garbage collector nothing.
+            self._lease.on_lost = None
+            if self._journal is not None:
+                self._journal.close()
 
     async def _execute(self) -> SagaRun:
         if self.run.failures >= self._runtime.settings.max_failures:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 
 from sagaz_integration_core.entries import Entries
+from sagaz_integration_core.leases import Lease
 from sagaz_integration_core.outbox import EventWrite
 from sagaz_integration_core.records import ClaimedRun
 
@@ -39,7 +41,9 @@ async def writes():
 @pytest.fixture
 async def entries(writes):
     run = ClaimedRun("s", "S", "executing", "{}", None, None, 1, 0)
-    entries = Entries(run, "w", None, writes, pytest.fail, asyncio.get_running_loop())
+    lease = Lease("s", 1, time.monotonic(), 30, 2)
+    lease.on_lost = pytest.fail
+    entries = Entries(run, "w", lease, writes, asyncio.get_running_loop())
     yield entries
     entries.close()
 

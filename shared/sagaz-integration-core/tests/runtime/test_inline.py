@@ -1,8 +1,13 @@
 from __future__ import annotations
 
+import asyncio
+import gc
+import weakref
+
 import pytest
 from sagaz import Saga, SagaStatus, action, compensate
 
+from sagaz_integration_core import starts
 from sagaz_integration_core.binding import bind
 from sagaz_integration_core.records import RunFilter
 from sagaz_integration_core.steps import current_step
@@ -65,3 +70,28 @@ async def test_a_failed_saga_raises_the_steps_own_exception_after_compensation(r
     [record] = await runtime.store.find(RunFilter())
     assert record.status == "rolled_back"
     assert "no truck" in record.error
+
+
+@pytest.fixture
+def uncollected():
+    """Nothing is freed meanwhile but what nothing refers to."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+async def test_what_a_completed_run_has_used_is_freed_without_the_garbage_collector(runtime, ledger, uncollected):
+    made = []
+
+    def make():
+        saga = saga_class()
+        made.append(weakref.ref(saga))
+        return saga
+
+    saga_class = order_saga(ledger)
+    runtime.registry.add((saga_class, make))
+    await starts.run_inline(runtime, saga_class, {"order": 5})
+    async with asyncio.timeout(10):
+        while made[0]() is not None:
+            await asyncio.sleep(0.01)

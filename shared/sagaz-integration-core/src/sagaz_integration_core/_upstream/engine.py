@@ -109,6 +109,12 @@ class Engine:
         if done and self._saga._step_registry[step].pivot:
             self._saga._propagate_taint_from_pivot(step)
 
+    def release(self) -> None:
+        """Take the functions off the instance when it has run: they refer to whatever refers to it."""
+        for step in self._saga._steps:
+            step.forward_fn = step.compensation_fn = None
+        self._saga._compensation_graph.clear()
+
     async def run(self, context: Mapping[str, Any], saga_id: str) -> None:
         """Run sagaz's engine to its end; raises what it raises."""
         await self._saga.run(dict(context), saga_id=saga_id)
