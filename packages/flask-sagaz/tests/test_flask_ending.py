@@ -19,12 +19,15 @@ import asyncio, os, sys, threading, time
 from flask import Flask
 from flask_sagaz import Saga, SagazExtension, action
 
+said = threading.Event()
+
 class Waiting(Saga):
     saga_name = "waiting"
 
     @action("async")
     async def in_loop(self, ctx):
         print("begun", flush=True)
+        said.set()
         await asyncio.sleep(ctx.get("seconds", 0))
 
     @action("plain", depends_on=["async"])
@@ -127,6 +130,8 @@ def test_a_fork_that_uses_nothing_exits_without_waiting(run_program):
     run_program(
         "with app.app_context():\n"
         "    sagaz.run_background(sagaz.create_saga(Waiting), {'seconds': 1})\n"
+        # A fork in the middle of a print would inherit its lock.
+        "    assert said.wait(20)\n"
         "    pid = os.fork()\n"
         "    if pid:\n"
         "        assert os.waitpid(pid, 0)[1] == 0\n",
