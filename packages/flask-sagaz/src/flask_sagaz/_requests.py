@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from flask import has_app_context
@@ -26,11 +25,11 @@ class Correlation:
     Args:
         header_name: The header that carries the id.
         propagate: Whether the sagas that the request starts get it into their context.
-        prepare: Called before each request.
+        prepare: Called before each request, if something is to be.
     """
 
     def __init__(
-        self, wsgi_app: WSGIApplication, header_name: str, *, propagate: bool, prepare: Callable[[], None]
+        self, wsgi_app: WSGIApplication, header_name: str, *, propagate: bool, prepare: Callable[[], None] | None
     ) -> None:
         self._wsgi_app = wsgi_app
         self._name = header_name
@@ -40,13 +39,17 @@ class Correlation:
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Handle one request; what streams its body does so under the id, too."""
-        self._prepare()
+        if self._prepare is not None:
+            self._prepare()
         correlation_id = accept(environ.get(self._key))
         answer = _Answer(start_response, self._name, correlation_id)
         binding = bind(correlation_id, propagate=self._propagate)
         try:
             # In a test's own application context, the request uses that one's g.
-            with on_g(correlation_id) if has_app_context() else nullcontext():
+            if has_app_context():
+                with on_g(correlation_id):
+                    body = self._wsgi_app(environ, answer)
+            else:
                 body = self._wsgi_app(environ, answer)
         except Exception as error:
             # The server logs it where nothing is bound any more.
@@ -73,13 +76,9 @@ class _Answer:
         self.streams = True
 
     def __call__(self, status: str, headers: Headers, exc_info: Any = None, /) -> Callable[[bytes], object]:
+        names = [name.lower() for name, _ in headers]
+        self.streams = "content-length" not in names
         own = self._name.lower()
-        kept = []
-        for pair in headers:
-            name = pair[0].lower()
-            if name == "content-length":
-                self.streams = False
-            if name != own:
-                kept.append(pair)
-        kept.append((self._name, self._correlation_id))
-        return self._start_response(status, kept, exc_info)
+        if own in names:
+            headers = [pair for name, pair in zip(names, headers, strict=True) if name != own]
+        return self._start_response(status, [*headers, (self._name, self._correlation_id)], exc_info)

@@ -35,6 +35,8 @@ class AppState:
 
     Attributes:
         dispatch: Tells Celery's workers of starts, once `flask_sagaz.celery.register` has made it known.
+        prepare: Has the runtime opened before a view begins a transaction, or because a worker is to run here; None if
+            neither is wanted.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class AppState:
         self._app = weakref.ref(app)
         # An SQLite file is made ready under its write lock, which a view may hold already when it first needs us.
         self._early = config is not None or parse_storage_url(settings.storage_url).path is not None
+        self.prepare = self._prepare if self._early or worker else None
         # By process: a fork gets a runtime of its own, and leaves alone what it has inherited, locks included.
         self._processes: dict[int, ProcessRuntime] = {}
 
@@ -65,10 +68,8 @@ class AppState:
         found = self._processes.get(pid)
         return found or self._processes.setdefault(pid, ProcessRuntime(self._app, self.new_runtime))
 
-    def prepare(self) -> None:
-        """Have the runtime opened before a view begins a transaction, or because a worker is to run here."""
-        if self._early or self.worker:
-            self.process().prepare(wait=self._early)
+    def _prepare(self) -> None:
+        self.process().prepare(wait=self._early)
 
     def new_runtime(self, *, worker: bool | None = None) -> FlaskRuntime:
         """Make a runtime, not opened yet; ``worker`` replaces the application's own wish."""

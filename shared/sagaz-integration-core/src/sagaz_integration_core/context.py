@@ -9,8 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar, Token
-from dataclasses import dataclass, field
-from types import MappingProxyType
+from typing import NamedTuple
 
 from sagaz_integration_core._upstream.context import (
     SagaContextToken,
@@ -32,13 +31,12 @@ __all__ = [
 ]
 
 _is_safe = re.compile(r"[A-Za-z0-9._~:/+=@-]{1,128}").fullmatch
-_NOTHING: Mapping[str, object] = MappingProxyType({})
+_NOTHING: Mapping[str, object] = {}
 _logger = logging.getLogger(__name__)
 _refused = itertools.count(1)
 
 
-@dataclass(frozen=True, slots=True)
-class BoundContext:
+class BoundContext(NamedTuple):
     """What is known of the request at hand; a `RequestContext`.
 
     Attributes:
@@ -49,7 +47,7 @@ class BoundContext:
 
     correlation_id: str
     propagate: bool = True
-    values: Mapping[str, object] = field(default_factory=dict)
+    values: Mapping[str, object] = _NOTHING
 
 
 _current: ContextVar[BoundContext | None] = ContextVar("sagaz_request", default=None)
