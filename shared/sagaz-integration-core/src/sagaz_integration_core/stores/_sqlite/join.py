@@ -12,14 +12,22 @@ from sagaz_integration_core.stores._sqlite.rows import now, stamp
 
 __all__ = ["joining"]
 
-# It begins with INSERT, for by that word sqlite3 knows that a transaction is to begin. All runs are in one value, so
-# that their number has no limit. ``WHERE true`` keeps SQLite from taking ON CONFLICT for a join.
-_INSERT = """INSERT INTO sagaz_run
+# Each begins with INSERT, for by that word sqlite3 knows that a transaction is to begin.
+_INSERT_ONE = """INSERT INTO sagaz_run
+    (saga_id, saga_name, status, context, correlation_id, attempt, failures, available_at, created_at, updated_at,
+     fingerprint)
+VALUES (%s, %s, 'pending', %s, %s, 0, 0, %s, %s, %s, %s)
+ON CONFLICT (saga_id) DO NOTHING
+RETURNING saga_id"""
+
+# All runs are in one value, so that their number has no limit. ``WHERE true`` keeps SQLite from taking ON CONFLICT for
+# a join.
+_INSERT_MANY = """INSERT INTO sagaz_run
     (saga_id, saga_name, status, context, correlation_id, attempt, failures, available_at, created_at, updated_at,
      fingerprint)
 SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), 'pending', json_extract(value, '$[2]'),
     json_extract(value, '$[3]'), 0, 0, json_extract(value, '$[4]'), json_extract(value, '$[5]'),
-    json_extract(value, '$[5]'), json_extract(value, '$[6]')
+    json_extract(value, '$[6]'), json_extract(value, '$[7]')
 FROM json_each(%s) WHERE true
 ON CONFLICT (saga_id) DO NOTHING
 RETURNING saga_id"""
@@ -53,18 +61,21 @@ def _insert(runs: Sequence[NewRun]) -> Statement:
     moment = now()
     stamped = stamp(moment)
     rows = [
-        [
+        (
             run.saga_id,
             run.saga_name,
             run.context,
             run.correlation_id,
-            stamp(run.not_before or moment),
+            stamped if run.not_before is None else stamp(run.not_before),
+            stamped,
             stamped,
             run.fingerprint,
-        ]
+        )
         for run in runs
     ]
-    return Statement(_INSERT, (json.dumps(rows),))
+    if len(rows) == 1:
+        return Statement(_INSERT_ONE, rows[0])
+    return Statement(_INSERT_MANY, (json.dumps(rows),))
 
 
 def _publish(events: Sequence[NewEvent]) -> Statement:
