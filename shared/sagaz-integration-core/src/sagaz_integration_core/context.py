@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import logging
-import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from sagaz_integration_core._upstream.context import (
     pop_saga_context,
     push_saga_context,
 )
+from sagaz_integration_core.random_ids import random_uuid
 
 __all__ = [
     "Binding",
@@ -74,7 +74,7 @@ def accept(value: str | bytes | None) -> str:
             the value: 1 to 128 characters out of letters, digits and ``. _ ~ : / + = @ -`` are.
     """
     if value is None:
-        return _random()
+        return random_uuid()
     text = value.decode("latin-1") if isinstance(value, bytes) else value
     return text if _is_safe(text) else _replacement()
 
@@ -142,15 +142,8 @@ def enable_bridge() -> None:
     connect_saga_context()
 
 
-def _random() -> str:
-    """Return a random UUID (version 4 of RFC 9562), as ``str(uuid4())`` does; here without an object in between."""
-    digits = os.urandom(16).hex()
-    variant = "89ab"[int(digits[16], 16) % 4]
-    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
-
-
 def _replacement() -> str:
-    fresh = _random()
+    fresh = random_uuid()
     _logger.warning(
         "A request's correlation id was replaced by %s: expected 1 to 128 characters out of A-Z a-z 0-9 . _ ~ : / + = "
         "@ - in the header (number %d since this process started)",

@@ -11,6 +11,7 @@ from sagaz_integration_core._upstream.messages import OWN_HEADERS, headers_json
 from sagaz_integration_core.context import current
 from sagaz_integration_core.errors import SagazError, SettingsError
 from sagaz_integration_core.outbox import NewEvent
+from sagaz_integration_core.random_ids import random_uuid
 
 if TYPE_CHECKING:
     from sagaz_integration_core.lifecycle import SagazRuntime
@@ -49,7 +50,7 @@ def new_event(
     _check_text("topic", topic, _MAX_TOPIC_BYTES, "bytes")
     text = codec.encode_payload(payload, "the event's payload", max_bytes=runtime.settings.max_context_bytes)
     if idempotency_key is None:
-        event_id = str(uuid.uuid4())
+        event_id = random_uuid()
     else:
         _check_text("idempotency_key", idempotency_key, _MAX_KEY, "characters")
         event_id = str(uuid.uuid5(_NAMESPACE, f"{topic}\0{idempotency_key}"))

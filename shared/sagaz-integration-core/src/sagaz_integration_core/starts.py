@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from sagaz_integration_core import codec
 from sagaz_integration_core.context import current
 from sagaz_integration_core.errors import IdempotencyConflict, RunFailed, RunInProgress, SagazError
+from sagaz_integration_core.random_ids import random_uuid
 from sagaz_integration_core.records import FINISHED, ClaimedRun, Inserted, NewRun
 from sagaz_integration_core.runs import RunExecution, SagaRun, values_of
 
@@ -84,7 +85,7 @@ def _saga_id(name: str, saga_id: str | None, key: str | None) -> str:
     if saga_id is not None:
         _check_token("saga_id", saga_id)
         return saga_id
-    return str(uuid.uuid4())
+    return random_uuid()
 
 
 def _check_token(what: str, value: object) -> None:
