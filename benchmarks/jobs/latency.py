@@ -35,6 +35,13 @@ JOB = Job(
         Contender("django-sagaz", "worker.django", needs=POSTGRES, options=_LATENCY),
         Contender("procrastinate", "worker.procrastinate", "journal steps, compensate", POSTGRES, _LATENCY),
         Contender(
+            "sagaz's OutboxWorker",
+            "worker.outbox",
+            "execute sagas, journal steps, compensate, wake the worker (it polls every 10 ms)",
+            POSTGRES,
+            {**_LATENCY, "poll": 0.01},
+        ),
+        Contender(
             "DBOS",
             "worker.dbos",
             "compensate, wake the worker (it polls every 10 ms)",

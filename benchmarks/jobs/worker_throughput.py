@@ -58,6 +58,14 @@ JOB = Job(
         Contender("django-sagaz, 2 processes", "worker.django", needs=POSTGRES, options={"processes": 2}),
         Contender("flask-sagaz", "worker.flask", needs=POSTGRES),
         Contender("procrastinate", "worker.procrastinate", "journal steps, compensate", POSTGRES, scale=0.25),
+        Contender(
+            "sagaz's OutboxWorker",
+            "worker.outbox",
+            "execute sagas (it publishes events, here to what makes three calls), journal steps, compensate",
+            POSTGRES,
+            {"poll": 0.01},
+            scale=0.25,
+        ),
         Contender("DBOS", "worker.dbos", "compensate", POSTGRES, {"poll": 0.01}, scale=0.06),
         Contender(
             "Celery, fsync each second",
