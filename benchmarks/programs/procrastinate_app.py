@@ -9,4 +9,4 @@ import procrastinate
 from benchmarks.programs.three_calls import three_calls
 
 app = procrastinate.App(connector=procrastinate.PsycopgConnector(conninfo=os.environ["BENCH_POSTGRES"]))
-app.task(name="noop")(three_calls)
+noop = app.task(name="noop")(three_calls)
