@@ -211,7 +211,9 @@ def test_the_root_logger_is_configured_unless_the_application_did(monkeypatch):
     [handler] = root.handlers
     record = logging.makeLogRecord({"msg": "hello", "name": "shop", "levelname": "INFO"})
     assert handler.filter(record)
-    assert handler.format(record).endswith("INFO shop [None None] hello")
+    assert handler.format(record).endswith("INFO shop [- -] hello")
+    record.saga_id = "s-1"
+    assert handler.format(record).endswith("INFO shop [- s-1] hello")
     working.configure_logging()
     assert root.handlers == [handler]
 

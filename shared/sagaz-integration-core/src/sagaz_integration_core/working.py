@@ -16,7 +16,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from sagaz_integration_core.errors import SagaNotRegistered, SettingsError
-from sagaz_integration_core.logs import SagazLogFilter
+from sagaz_integration_core.logs import FIELDS, SagazLogFilter
 
 if TYPE_CHECKING:
     from sagaz_integration_core.lifecycle import SagazRuntime
@@ -161,8 +161,15 @@ def configure_logging() -> None:
     """Show INFO records, with their correlation id and saga_id, unless the application configured the root logger."""
     if logging.getLogger().handlers:
         return
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s [%(correlation_id)s %(saga_id)s] %(message)s"
-    )
-    for handler in logging.getLogger().handlers:
-        handler.addFilter(SagazLogFilter())
+    handler = logging.StreamHandler()
+    handler.addFilter(SagazLogFilter())
+    handler.setFormatter(_Lines("%(asctime)s %(levelname)s %(name)s [%(correlation_id)s %(saga_id)s] %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+
+
+class _Lines(logging.Formatter):
+    """Writes a dash where a record has no such id."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        dashes = {name: "-" for name in FIELDS if getattr(record, name, None) is None}
+        return super().formatMessage(logging.makeLogRecord({**record.__dict__, **dashes}))
