@@ -170,6 +170,6 @@ def configure_logging() -> None:
 class _Lines(logging.Formatter):
     """Writes a dash where a record has no such id."""
 
-    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+    def formatMessage(self, record: logging.LogRecord) -> str:
         dashes = {name: "-" for name in FIELDS if getattr(record, name, None) is None}
         return super().formatMessage(logging.makeLogRecord({**record.__dict__, **dashes}))
