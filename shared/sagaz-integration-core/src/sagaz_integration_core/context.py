@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar, Token
+from types import MappingProxyType
 from typing import NamedTuple
 
 from sagaz_integration_core._upstream.context import (
@@ -31,7 +32,7 @@ __all__ = [
 ]
 
 _is_safe = re.compile(r"[A-Za-z0-9._~:/+=@-]{1,128}").fullmatch
-_NOTHING: Mapping[str, object] = {}
+_NOTHING: Mapping[str, object] = MappingProxyType({})
 _logger = logging.getLogger(__name__)
 _refused = itertools.count(1)
 
