@@ -28,7 +28,7 @@ class Lease:
     def __init__(self, saga_id: str, attempt: int, taken_at: float, seconds: float, margin: float) -> None:
         self.saga_id = saga_id
         self.attempt = attempt
-        self.on_lost: Callable[[Exception], None] | None = None
+        self.on_stop: Callable[[Exception], None] | None = None
         self._margin = margin
         self.taken_at = 0.0
         self.ends_at = 0.0
@@ -51,8 +51,8 @@ class Lease:
 
     def stop(self, reason: Exception) -> None:
         """Have the run stop where it is."""
-        if self.on_lost is not None:
-            self.on_lost(reason)
+        if self.on_stop is not None:
+            self.on_stop(reason)
 
 
 class LeaseKeeper:

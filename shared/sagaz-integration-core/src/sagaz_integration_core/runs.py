@@ -88,7 +88,7 @@ class RunExecution:
         self._journal: Journal | None = None
         self._halted: Exception | None = None
         self.outcome: RunStatus | None = None
-        lease.on_lost = self.halt
+        lease.on_stop = self.halt
 
     def halt(self, reason: Exception) -> None:
         """Stop without compensating; a lost run is left alone, one that is given up for a shutdown is released."""
@@ -112,7 +112,7 @@ class RunExecution:
             self._entries.close()
             self._runtime.leases.drop(self._lease)
             # What does not refer to itself any more goes at once, and costs the garbage collector nothing.
-            self._lease.on_lost = None
+            self._lease.on_stop = None
             if self._journal is not None:
                 self._journal.close()
 

@@ -42,7 +42,7 @@ async def writes():
 async def entries(writes):
     run = ClaimedRun("s", "S", "executing", "{}", None, None, 1, 0)
     lease = Lease("s", 1, time.monotonic(), 30, 2)
-    lease.on_lost = pytest.fail
+    lease.on_stop = pytest.fail
     entries = Entries(run, "w", lease, writes, asyncio.get_running_loop())
     yield entries
     entries.close()
