@@ -230,14 +230,18 @@ class MemoryStore(MemoryEvents):
             new = changes.inserted(run, moment, lease_seconds)
             self._runs.put(new)
             if run.owner is not None:
-                self._runs.begin(new, run.first_steps)
+                self._begin(new, run.first_steps)
         return Inserted(run.saga_id, row is None, run.fingerprint if row is None else row.fingerprint)
+
+    def _begin(self, row: RunRecord, steps: Sequence[str]) -> None:
+        for step in steps:
+            self._runs.enter(changes.started(row.saga_id, step, "do", row.attempt, row.updated_at))
 
     def _claimed(self, row: RunRecord, first_steps: FirstSteps) -> ClaimedRun:
         begun = begun_by_claim(row.saga_name, row.attempt, first_steps)
         claimed = changes.claimed(row, self._runs.journal(row.saga_id), begun)
         self._runs.put(row)
-        self._runs.begin(row, begun)
+        self._begin(row, begun)
         return claimed
 
     def _held(self, saga_id: str, owner: str, attempt: int) -> RunRecord | None:

@@ -14,6 +14,7 @@ from sagaz_integration_core.records import (
     ClaimedRun,
     Intervention,
     NewRun,
+    Phase,
     Release,
     RunRecord,
     RunStatus,
@@ -32,6 +33,7 @@ __all__ = [
     "is_held",
     "leased",
     "prolonged",
+    "started",
     "written",
 ]
 
@@ -117,11 +119,16 @@ def written(row: RunRecord, write: RunWrite, moment: datetime) -> RunRecord:
     return row if write.release is None else _released(row, write.release, moment)
 
 
+def started(saga_id: str, step: str, phase: Phase, attempt: int, moment: datetime) -> StepRecord:
+    """Return the journal entry of a step that is about to be called."""
+    return StepRecord(saga_id, step, phase, "started", None, None, attempt, moment, None)
+
+
 def entered(old: StepRecord | None, write: RunWrite, step: StepWrite, moment: datetime) -> StepRecord:
     """Return the journal entry that a write makes of an older one, or of none."""
     key = (write.saga_id, step.step, step.phase)
     if step.status == "started":
-        return StepRecord(*key, "started", None, None, write.attempt, moment, None)
+        return started(*key, write.attempt, moment)
     attempt, started_at = (write.attempt, None) if old is None else (old.attempt, old.started_at)
     return StepRecord(*key, step.status, step.result, step.error, attempt, started_at, moment)
 

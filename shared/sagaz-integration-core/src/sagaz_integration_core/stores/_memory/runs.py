@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 from datetime import datetime
 from heapq import heappop, heappush
 
@@ -43,11 +43,6 @@ class Runs:
         if entry.status == "started":
             journal.pop((entry.step, entry.phase), None)
         journal[entry.step, entry.phase] = entry
-
-    def begin(self, row: RunRecord, steps: Iterable[str]) -> None:
-        """Insert the journal with which a run begins."""
-        for step in steps:
-            self.enter(StepRecord(row.saga_id, step, "do", "started", None, None, row.attempt, row.updated_at, None))
 
     def entry(self, saga_id: str, step: str, phase: str) -> StepRecord | None:
         """Return one journal entry."""

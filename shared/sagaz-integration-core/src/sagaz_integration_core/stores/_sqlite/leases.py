@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from sagaz_integration_core.records import ClaimedRun, FirstSteps, Inserted, NewRun, StepRecord, begun_by_claim
-from sagaz_integration_core.stores._sqlite.rows import after, begun_row, new_run_row, now, stamp, step_record
+from sagaz_integration_core.stores._sqlite.rows import after, new_run_row, now, stamp, started_row, step_record
 from sagaz_integration_core.stores._sqlite.sql import CLAIM, DUE, INSERT_RUN, RENEW, STEPS_OF, UPSERT_STEP
 
 __all__ = ["any_due", "claim", "insert", "renew", "steps_of"]
@@ -32,7 +32,9 @@ def insert(sqlite: sqlite3.Connection, runs: Sequence[NewRun], lease_seconds: fl
 def _insert(sqlite: sqlite3.Connection, run: NewRun, row: dict[str, Any]) -> Inserted:
     if sqlite.execute(INSERT_RUN, row).rowcount == 1:
         if run.owner is not None:
-            sqlite.executemany(UPSERT_STEP, [begun_row(run.saga_id, step, row["now"]) for step in run.first_steps])
+            sqlite.executemany(
+                UPSERT_STEP, [started_row(run.saga_id, step, "do", 1, row["now"]) for step in run.first_steps]
+            )
         return Inserted(run.saga_id, True, run.fingerprint)
     found = sqlite.execute("SELECT fingerprint FROM sagaz_run WHERE saga_id = ?", (run.saga_id,)).fetchone()
     return Inserted(run.saga_id, False, found[0])
@@ -59,7 +61,8 @@ def claim(
         CLAIM,
         [(r.status, r.attempt, r.failures, owner, expires, expires, stamped, r.saga_id) for r in runs],
     )
-    sqlite.executemany(UPSERT_STEP, [begun_row(run.saga_id, step, stamped) for run in runs for step in run.begun])
+    begun = [started_row(run.saga_id, step, "do", 1, stamped) for run in runs for step in run.begun]
+    sqlite.executemany(UPSERT_STEP, begun)
     journals = steps_of(sqlite, [run.saga_id for run in runs if run.attempt > 1])
     return [replace(run, steps=tuple(journals[run.saga_id])) if run.saga_id in journals else run for run in runs]
 

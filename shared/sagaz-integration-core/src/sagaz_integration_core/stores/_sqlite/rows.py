@@ -6,17 +6,17 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sagaz_integration_core.outbox import OutboxRecord
-from sagaz_integration_core.records import AuditRecord, NewRun, RunRecord, RunWrite, StepRecord, StepWrite
+from sagaz_integration_core.records import AuditRecord, NewRun, Phase, RunRecord, RunWrite, StepRecord, StepWrite
 
 __all__ = [
     "after",
     "audit_record",
-    "begun_row",
     "event_record",
     "new_run_row",
     "now",
     "run_record",
     "stamp",
+    "started_row",
     "step_record",
     "step_row",
     "when",
@@ -66,15 +66,15 @@ def new_run_row(run: NewRun, moment: datetime, lease_seconds: float) -> dict[str
     }
 
 
-def begun_row(saga_id: str, step: str, now: str) -> Row:
-    """Return the parameters that insert the journal entry of a step with which a run begins."""
-    return (saga_id, step, "do", "started", None, None, 1, now, None)
+def started_row(saga_id: str, step: str, phase: Phase, attempt: int, now: str) -> Row:
+    """Return the parameters that insert or replace the journal entry of a step that is about to be called."""
+    return (saga_id, step, phase, "started", None, None, attempt, now, None)
 
 
 def step_row(write: RunWrite, step: StepWrite, now: str) -> Row:
     """Return the parameters that insert or replace a journal entry."""
     if step.status == "started":
-        return (write.saga_id, step.step, step.phase, "started", None, None, write.attempt, now, None)
+        return started_row(write.saga_id, step.step, step.phase, write.attempt, now)
     return (write.saga_id, step.step, step.phase, step.status, step.result, step.error, write.attempt, None, now)
 
 
