@@ -12,7 +12,8 @@ from sagaz_integration_core.stores._sqlite.rows import now, stamp
 
 __all__ = ["joining"]
 
-# Each begins with INSERT, for by that word sqlite3 knows that a transaction is to begin.
+# Each begins with INSERT, for by that word sqlite3 knows that a transaction is to begin. One run has a
+# statement of its own: reading it out of JSON takes as long again as inserting it.
 _INSERT_ONE = """INSERT INTO sagaz_run
     (saga_id, saga_name, status, context, correlation_id, attempt, failures, available_at, created_at, updated_at,
      fingerprint)
