@@ -6,7 +6,7 @@ import os
 
 from celery import Celery
 
-from benchmarks.ledger import began, ended
+from benchmarks.programs.three_calls import three_calls
 
 app = Celery("benchmark", broker=os.environ["BENCH_REDIS"])
 app.conf.update(
@@ -17,24 +17,4 @@ app.conf.update(
     worker_send_task_events=False,
 )
 
-
-@app.task(name="noop")
-def noop(n: int) -> None:
-    """Make three calls."""
-    _reserve(n)
-    _charge()
-    _ship(n)
-
-
-def _reserve(n: int) -> dict[str, int]:
-    began(n)
-    return {"reservation": 1}
-
-
-def _charge() -> dict[str, int]:
-    return {"charge": 2}
-
-
-def _ship(n: int) -> dict[str, int]:
-    ended(n)
-    return {"parcel": 3}
+noop = app.task(name="noop")(three_calls)

@@ -11,7 +11,7 @@ from sagaz.core.outbox import OutboxConfig, OutboxWorker
 from sagaz.core.outbox.brokers.base import BaseBroker
 from sagaz.core.storage.backends.postgresql import PostgreSQLOutboxStorage
 
-from benchmarks.programs.three_calls import three_calls
+from benchmarks.programs.three_calls import three_awaited_calls
 
 
 class Consumer(BaseBroker):
@@ -22,7 +22,7 @@ class Consumer(BaseBroker):
 
     async def publish(self, topic: str, message: bytes, headers: Any = None, key: str | None = None) -> None:
         """Do what the message tells."""
-        await three_calls(json.loads(message)["payload"]["n"])
+        await three_awaited_calls(json.loads(message)["payload"]["n"])
 
     async def close(self) -> None:
         """Nothing is open."""

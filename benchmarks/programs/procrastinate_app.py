@@ -6,7 +6,7 @@ import os
 
 import procrastinate
 
-from benchmarks.programs.three_calls import three_calls
+from benchmarks.programs.three_calls import three_awaited_calls
 
 app = procrastinate.App(connector=procrastinate.PsycopgConnector(conninfo=os.environ["BENCH_POSTGRES"]))
-noop = app.task(name="noop")(three_calls)
+noop = app.task(name="noop")(three_awaited_calls)

@@ -4,29 +4,14 @@ from __future__ import annotations
 
 from django_tasks import task
 
-from benchmarks.ledger import began, ended
+from benchmarks.programs.three_calls import three_calls
 
 
+# django-tasks finds a task by its function's module and name.
 @task()
 def noop(n: int) -> None:
     """Make three calls."""
-    _reserve(n)
-    _charge()
-    _ship(n)
-
-
-def _reserve(n: int) -> dict[str, int]:
-    began(n)
-    return {"reservation": 1}
-
-
-def _charge() -> dict[str, int]:
-    return {"charge": 2}
-
-
-def _ship(n: int) -> dict[str, int]:
-    ended(n)
-    return {"parcel": 3}
+    three_calls(n)
 
 
 @task()
