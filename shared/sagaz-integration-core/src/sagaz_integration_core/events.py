@@ -8,7 +8,7 @@ from typing import Any
 
 from sagaz_integration_core import codec
 from sagaz_integration_core.outbox import EventWrite
-from sagaz_integration_core.texts import message_text
+from sagaz_integration_core.texts import message_text, type_name
 
 __all__ = ["EventLog"]
 
@@ -71,7 +71,7 @@ class EventLog:
     def step_failed(self, step: str, error: Exception) -> tuple[EventWrite, ...]:
         """``<saga>.<step>.failed``."""
         return self._event(
-            f"{step}.failed", {"step": step, "error": message_text(error), "error_type": type(error).__name__}
+            f"{step}.failed", {"step": step, "error": message_text(error), "error_type": type_name(error)}
         )
 
     def step_undone(self, step: str) -> tuple[EventWrite, ...]:
