@@ -68,3 +68,30 @@ async def test_a_wrong_config_is_one_error_at_start_up(config, message):
 async def test_a_router_that_is_served_by_itself_is_refused():
     with pytest.raises(SettingsError, match="needs an application"):
         create_lifespan()(None)
+
+
+def warnings_of(caplog):
+    return [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+
+
+async def test_what_is_given_as_true_and_has_no_use_yet_is_one_warning(caplog):
+    config = {"STORAGE_URL": "memory://", "METRICS": True, "TRACING": "yes"}
+    async with create_lifespan(config)(FastAPI()):
+        pass
+    [told] = warnings_of(caplog)
+    assert "SAGAZ_METRICS and SAGAZ_TRACING: accepted, and without use yet: metrics are counted" in told
+    assert "no span is made" in told
+
+
+async def test_a_memory_store_that_nobody_chose_is_one_warning(caplog):
+    async with create_lifespan()(FastAPI()):
+        pass
+    [told] = warnings_of(caplog)
+    assert "no setting says where to keep them. Set SAGAZ_STORAGE_URL" in told
+
+
+@pytest.mark.parametrize("given", [{"STORAGE_URL": "memory://"}, {"STORAGE_URL": "memory://", "METRICS": False}])
+async def test_what_was_chosen_is_no_warning(caplog, given):
+    async with create_lifespan(given)(FastAPI()):
+        pass
+    assert warnings_of(caplog) == []

@@ -168,3 +168,14 @@ def test_an_application_is_made_without_loading_sagaz_or_an_event_loop():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.strip() == ""
+
+
+def test_a_memory_store_that_nobody_chose_is_one_warning_when_it_is_opened(OrderSaga, caplog):
+    app = Flask("shop")
+    sagaz = SagazExtension(app)
+    with app.app_context():
+        for _ in range(2):
+            sagaz.create_saga(OrderSaga)
+        sagaz.close()
+    [told] = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert "no setting says where to keep them. Set SAGAZ_STORAGE_URL" in told

@@ -54,7 +54,6 @@ DATABASES: dict[str, dict[str, Any]] = {
 
 # Sagas: nothing has to be set. Runs are kept in the default database, so that they can start with its transactions.
 SAGAZ = {
-    "METRICS": True,
     "LOGGING": True,
     "LEASE_SECONDS": os.environ.get("SAGAZ_LEASE_SECONDS", 30),
     "RENEW_SECONDS": os.environ.get("SAGAZ_RENEW_SECONDS", 10),

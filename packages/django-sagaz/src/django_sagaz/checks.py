@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.core import checks
@@ -15,6 +15,9 @@ from django.core.checks import CheckMessage, Error, Tags, register
 from django.db import connections, router
 
 from sagaz_integration_core.errors import SagazError
+
+if TYPE_CHECKING:
+    from sagaz_integration_core.settings import Settings
 
 __all__ = ["register_all"]
 
@@ -31,15 +34,26 @@ def register_all() -> None:
 
 
 def check_settings(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
-    """E001: a setting is wrong. E002: psycopg 3 is missing. E005: there is no Celery application."""
+    """E001: a setting is wrong. E002: no psycopg 3. E005: no Celery application. W006: a setting has no use."""
     from django_sagaz.project import given_settings, read_settings
 
     try:
         values, alias = read_settings(given_settings())
     except SagazError as error:
         return [Error(f"SAGAZ: {error}", id="sagaz.E001")]
-    found = _check_celery() if values.dispatch == "celery" else []
+    found = _check_unbuilt(values)
+    found += _check_celery() if values.dispatch == "celery" else []
     return found if alias is None else [*found, *_check_psycopg(connections[alias])]
+
+
+def _check_unbuilt(values: Settings) -> list[CheckMessage]:
+    from sagaz_integration_core.start_warnings import unbuilt
+
+    if not (found := unbuilt(values)):
+        return []
+    names = " and ".join(f"SAGAZ['{name.upper()}']" for name in found)
+    message = f"{names}: accepted, and without use yet: {'; '.join(found.values())}."
+    return [checks.Warning(message, hint="Leave it out.", id="sagaz.W006")]
 
 
 def _check_celery() -> list[CheckMessage]:

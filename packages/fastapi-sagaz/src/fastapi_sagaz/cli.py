@@ -22,6 +22,7 @@ from sagaz_integration_core.operator_cli import (
     max_failed_option,
 )
 from sagaz_integration_core.operator_commands import Said
+from sagaz_integration_core.start_warnings import warn_at_start
 
 __all__ = ["main"]
 
@@ -58,6 +59,7 @@ def worker(app: str, factory: bool, concurrency: int | None, drain: bool) -> Non
 
     async def run() -> None:
         async with _in_lifespan(app, factory) as runtime:
+            warn_at_start(runtime)
             ended = await working.work(
                 runtime,
                 concurrency=concurrency,

@@ -71,9 +71,13 @@ class SagazLifespan:
 
     @asynccontextmanager
     async def _open(self, app: Any) -> AsyncIterator[State]:
+        from sagaz_integration_core.start_warnings import warn_at_start
+
         runtime = self._runtime(app)
         await runtime.open()
         try:
+            if current_visit() is None:
+                warn_at_start(runtime)
             opened = OpenApp(runtime, self._config, worker=self._worker)
             with attached(app, opened):
                 async with self._users_own(app) as state:

@@ -12,6 +12,7 @@ from contextlib import suppress
 from flask_sagaz import _exits
 from sagaz_integration_core.lifecycle import SagazRuntime
 from sagaz_integration_core.processes import current_pid
+from sagaz_integration_core.start_warnings import warn_at_start
 
 __all__ = ["RuntimeThread"]
 
@@ -74,6 +75,7 @@ class RuntimeThread:
         self._loop = asyncio.get_running_loop()
         try:
             await self._runtime.open()
+            warn_at_start(self._runtime)
             await self._runtime.begin()
             self._opened.set_result(None)
             if not self._told:

@@ -21,6 +21,7 @@ from sagaz_integration_core.operator_cli import (
     max_age_option,
     max_failed_option,
 )
+from sagaz_integration_core.start_warnings import warn_at_start
 
 if TYPE_CHECKING:
     from sagaz_integration_core.lifecycle import SagazRuntime
@@ -46,6 +47,7 @@ def worker(concurrency: int | None, drain: bool) -> None:
 
     async def run() -> None:
         async with _opened() as runtime:
+            warn_at_start(runtime)
             ended = await working.work(
                 runtime,
                 concurrency=concurrency,

@@ -7,7 +7,8 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from sagaz import Saga, action, compensate
+from sagaz import CompensationType, Saga, action, compensate, forward_recovery
+from sagaz.core.triggers import trigger
 
 from sagaz_integration_core._upstream.definitions import describe
 from sagaz_integration_core.errors import SagaDefinitionError, SagaNotRegistered
@@ -49,8 +50,26 @@ async def yields(self, ctx):
         (saga(a=action("a")(yields)), "yields; a step returns a dict or None"),
         (saga(a=action("")(work())), "must be 1 to 200 printable characters"),
         (saga(saga_name="x" * 201, a=action("a")(work())), "saga_name is .* it must be 1 to 200"),
+        (saga(a=action("a")(work()), r=forward_recovery("a")(work())), "Shop.r is a @forward_recovery.* never calls"),
+        (
+            saga(a=action("a")(work()), u=compensate("a", compensation_type=CompensationType.MANUAL)(work())),
+            r"Shop.u has CompensationType.MANUAL, .*Raise an exception in the compensation",
+        ),
     ],
-    ids=["typo", "dependency", "twice", "two undo", "circle", "private", "arity", "generator", "empty", "long"],
+    ids=[
+        "typo",
+        "dependency",
+        "twice",
+        "two undo",
+        "circle",
+        "private",
+        "arity",
+        "generator",
+        "empty",
+        "long",
+        "forward recovery",
+        "manual",
+    ],
 )
 def test_a_class_that_cannot_run_as_written_is_refused_with_the_reason(saga_class, message):
     with pytest.raises(SagaDefinitionError, match=message):
@@ -132,3 +151,11 @@ def test_the_steps_with_which_runs_begin_are_known_of_classes_that_make_their_ow
     # Its instances may be of a subclass, with other steps.
     registry.add((made, lambda: made()))
     assert "Made" not in registry.first_steps
+
+
+def test_a_trigger_gets_one_warning_that_what_it_starts_is_not_durable(caplog):
+    shop = saga(a=action("a")(work()), on_order=trigger(source="orders")(work()))
+    registry = SagaRegistry([shop])
+    registry.add(shop)
+    [record] = [record for record in caplog.records if record.name.startswith("sagaz_integration_core")]
+    assert "Shop.on_order is a @trigger: what sagaz's fire_event starts by it is not durable" in record.getMessage()

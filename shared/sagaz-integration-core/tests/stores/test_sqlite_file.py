@@ -46,6 +46,30 @@ async def test_the_file_tells_its_schema_version_and_id(sqlite_store, tmp_path):
     assert meta == {"schema_version": str(SCHEMA_VERSION), "store_id": await sqlite_store.store_id()}
 
 
+async def test_a_new_file_and_what_sqlite_puts_beside_it_is_for_its_owner_only(tmp_path):
+    before = os.umask(0o022)
+    try:
+        store = SQLiteStore(tmp_path / "sagaz.db")
+        await store.open()
+    finally:
+        os.umask(before)
+    try:
+        await store.insert([new()], LEASE)
+        modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
+        assert modes == dict.fromkeys(("sagaz.db", "sagaz.db-wal", "sagaz.db-shm"), 0o600)
+    finally:
+        await store.close()
+
+
+async def test_the_rights_of_a_file_that_was_there_are_left_as_they_are(tmp_path):
+    (tmp_path / "sagaz.db").touch()
+    (tmp_path / "sagaz.db").chmod(0o640)
+    store = SQLiteStore(tmp_path / "sagaz.db")
+    await store.open()
+    await store.close()
+    assert stat.S_IMODE((tmp_path / "sagaz.db").stat().st_mode) == 0o640
+
+
 async def test_commits_are_durable_and_readers_do_not_block(sqlite_store, tmp_path):
     assert query(tmp_path / "sagaz.db", "PRAGMA journal_mode") == [("wal",)]
     settings = await sqlite_store._thread.read(lambda sqlite: sqlite.execute("PRAGMA synchronous").fetchone())

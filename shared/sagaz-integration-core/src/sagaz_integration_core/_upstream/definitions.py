@@ -10,6 +10,7 @@ from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 from sagaz_integration_core._upstream.imports import load_sagaz
+from sagaz_integration_core._upstream.unkept import decorated, refuse_unkept, warn_of_triggers
 from sagaz_integration_core.errors import SagaDefinitionError
 
 __all__ = ["StepInfo", "check_steps", "describe", "first_steps", "has_steps", "saga_name", "validate"]
@@ -57,7 +58,7 @@ def validate(saga_class: type[Any]) -> None:
     """
     owner = saga_class.__qualname__
     steps: dict[str, str] = {}
-    for attribute, method in _decorated(saga_class, "_saga_step_meta"):
+    for attribute, method in decorated(saga_class, "_saga_step_meta"):
         _check_method(owner, attribute, method)
         name = method._saga_step_meta.name
         _check_name(name, f"The step name of {owner}.{attribute}")
@@ -69,11 +70,13 @@ def validate(saga_class: type[Any]) -> None:
         steps[name] = attribute
     _check_compensations(saga_class, owner, steps)
     check_steps(owner, {m._saga_step_meta.name: m._saga_step_meta.depends_on for _, m in _steps(saga_class)})
+    refuse_unkept(saga_class)
+    warn_of_triggers(saga_class)
 
 
 def _check_compensations(saga_class: type[Any], owner: str, steps: dict[str, str]) -> None:
     seen: dict[str, str] = {}
-    for attribute, method in _decorated(saga_class, "_saga_compensation_meta"):
+    for attribute, method in decorated(saga_class, "_saga_compensation_meta"):
         _check_method(owner, attribute, method)
         target = method._saga_compensation_meta.for_step
         if target not in steps:
@@ -125,15 +128,7 @@ def _nearest(name: str, known: Iterable[str]) -> str:
 
 
 def _steps(saga_class: type[Any]) -> Iterator[tuple[str, Any]]:
-    return _decorated(saga_class, "_saga_step_meta")
-
-
-def _decorated(saga_class: type[Any], marker: str) -> Iterator[tuple[str, Any]]:
-    for attribute in dir(saga_class):
-        method = inspect.getattr_static(saga_class, attribute)
-        method = getattr(method, "__func__", method)
-        if hasattr(method, marker):
-            yield attribute, method
+    return decorated(saga_class, "_saga_step_meta")
 
 
 def has_steps(value: object) -> bool:
@@ -149,7 +144,7 @@ def first_steps(saga_class: type[Any]) -> list[str]:
 
 def describe(saga_class: type[Any]) -> list[StepInfo]:
     """Return the declared steps, dependencies before dependents."""
-    undone = {m._saga_compensation_meta.for_step for _, m in _decorated(saga_class, "_saga_compensation_meta")}
+    undone = {m._saga_compensation_meta.for_step for _, m in decorated(saga_class, "_saga_compensation_meta")}
     metas = {m._saga_step_meta.name: m._saga_step_meta for _, m in _steps(saga_class)}
     order = TopologicalSorter({name: sorted(meta.depends_on) for name, meta in sorted(metas.items())}).static_order()
     return [StepInfo(name, tuple(metas[name].depends_on), name in undone, metas[name].pivot) for name in order]

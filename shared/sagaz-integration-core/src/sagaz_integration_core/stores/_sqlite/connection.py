@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 from collections.abc import Callable
@@ -35,6 +36,7 @@ class Connection:
     def open(self) -> None:
         """Connect and see that the tables are there; when it raises, nothing is left open."""
         try:
+            self._make_private()
             self._sqlite = sqlite3.connect(
                 self._path, timeout=min(SLICE_SECONDS, self._busy_seconds), isolation_level=None
             )
@@ -62,6 +64,12 @@ class Connection:
             wary: The caller may itself be inside the transaction that holds the lock, so that waiting is in vain.
         """
         return self._transact("BEGIN IMMEDIATE", work, wary=wary)
+
+    def _make_private(self) -> None:
+        """Make a new file, and thereby what SQLite puts beside it, readable by its owner only: contexts are in it."""
+        # What cannot be made is left to SQLite, whose errors say why.
+        with contextlib.suppress(OSError):
+            os.close(os.open(self._path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
 
     def _make_ready(self, sqlite: sqlite3.Connection) -> None:
         self._patiently(sqlite, lambda: sqlite.execute("PRAGMA journal_mode = WAL"), wary=False)
