@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import sagaz_integration_core
 from django_sagaz.errors import AtomicBlockError
 from sagaz_integration_core import errors as _errors
+from sagaz_integration_core.alembic import exclude_sagaz_tables
 from sagaz_integration_core.errors import *  # noqa: F403 - whatever it raises is public here, too
 from sagaz_integration_core.steps import CurrentStep, current_step
 
@@ -30,6 +31,7 @@ __all__ = [
     "compensate",
     "create_saga",
     "current_step",
+    "exclude_sagaz_tables",
     "publish",
     "run_deferred",
     "run_saga",

@@ -12,6 +12,7 @@ from fastapi_sagaz.lifespan import create_lifespan
 from fastapi_sagaz.middleware import SagaContextMiddleware
 from sagaz_integration_core import errors as _errors
 from sagaz_integration_core import guard_import
+from sagaz_integration_core.alembic import exclude_sagaz_tables
 from sagaz_integration_core.errors import *  # noqa: F403 - whatever it raises is public here, too
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ __all__ = [
     "compensate",
     "create_lifespan",
     "current_step",
+    "exclude_sagaz_tables",
     "get_config",
     "run_saga_background",
 ]

@@ -8,6 +8,7 @@ import sagaz_integration_core
 from flask_sagaz._current import current_sagaz
 from flask_sagaz.extension import SagazExtension
 from sagaz_integration_core import errors as _errors
+from sagaz_integration_core.alembic import exclude_sagaz_tables
 from sagaz_integration_core.errors import *  # noqa: F403 - whatever it raises is public here, too
 from sagaz_integration_core.settings import Settings
 from sagaz_integration_core.steps import CurrentStep, current_step
@@ -26,6 +27,7 @@ __all__ = [
     "compensate",
     "current_sagaz",
     "current_step",
+    "exclude_sagaz_tables",
 ]
 __all__ += _errors.__all__
 
