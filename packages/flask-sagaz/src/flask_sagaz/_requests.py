@@ -14,35 +14,50 @@ from sagaz_integration_core.context import accept, bind, unbind
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-__all__ = ["Correlation"]
+__all__ = ["Correlation", "RequestSettings"]
 
 Headers = list[tuple[str, str]]
+
+
+class RequestSettings:
+    """What each request needs to know.
+
+    Args:
+        header_name: The header that carries the correlation id.
+        prepare: Called before each request, if something is to be.
+
+    Attributes:
+        key: The header's name in a WSGI environment.
+    """
+
+    __slots__ = ("header_name", "key", "prepare")
+
+    def __init__(self, header_name: str, prepare: Callable[[], None] | None) -> None:
+        self.header_name = header_name
+        self.key = "HTTP_" + header_name.upper().replace("-", "_")
+        self.prepare = prepare
 
 
 class Correlation:
     """Binds a correlation id to each request, and sends it back in the same header; ``app.wsgi_app`` is wrapped in it.
 
     Args:
-        header_name: The header that carries the id.
+        requests: What requests need of the application's settings, asked for by each of them.
         propagate: Whether the sagas that the request starts get it into their context.
-        prepare: Called before each request, if something is to be.
     """
 
-    def __init__(
-        self, wsgi_app: WSGIApplication, header_name: str, *, propagate: bool, prepare: Callable[[], None] | None
-    ) -> None:
+    def __init__(self, wsgi_app: WSGIApplication, requests: Callable[[], RequestSettings], *, propagate: bool) -> None:
         self._wsgi_app = wsgi_app
-        self._name = header_name
-        self._key = "HTTP_" + header_name.upper().replace("-", "_")
+        self._requests = requests
         self._propagate = propagate
-        self._prepare = prepare
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Handle one request; what streams its body does so under the id, too."""
-        if self._prepare is not None:
-            self._prepare()
-        correlation_id = accept(environ.get(self._key))
-        answer = _Answer(start_response, self._name, correlation_id)
+        requests = self._requests()
+        if requests.prepare is not None:
+            requests.prepare()
+        correlation_id = accept(environ.get(requests.key))
+        answer = _Answer(start_response, requests.header_name, correlation_id)
         binding = bind(correlation_id, propagate=self._propagate)
         try:
             # In a test's own application context, the request uses that one's g.

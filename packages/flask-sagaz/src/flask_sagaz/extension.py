@@ -10,12 +10,12 @@ from flask_sagaz._current import KEY, current_state
 from flask_sagaz._globals import globals_class
 from flask_sagaz._requests import Correlation
 from flask_sagaz._servers import check_server
+from flask_sagaz._settings import AppSettings
 from flask_sagaz._state import AppState
 from flask_sagaz._words import sagaz_group
 from sagaz_integration_core import NOTHING
 from sagaz_integration_core.errors import RuntimeNotOpen, SettingsError
 from sagaz_integration_core.registry import SagaRegistry
-from sagaz_integration_core.settings import Settings, arguments, environment, prefixed
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -67,6 +67,8 @@ class SagazExtension:
     def init_app(self, app: Flask) -> None:
         """Prepare an application; no thread is started and nothing is connected before it is needed.
 
+        Settings may follow: they are read when the application first handles a request or uses a saga.
+
         Raises:
             SettingsError: The application has an extension already, a setting is wrong, or the server cannot do it.
             SagaDefinitionError: A saga cannot be run as written.
@@ -77,17 +79,10 @@ class SagazExtension:
                 "and not at all for the one that was given to SagazExtension(app)."
             )
         check_server()
-        settings = Settings.load(arguments(storage_url=self._storage_url), prefixed(app.config), environment())
-        if self._worker and settings.dispatch == "celery":
-            raise SettingsError(
-                "SagazExtension(worker=True) has runs executed in this process, and SAGAZ_DISPATCH=celery in Celery's. "
-                "Keep one of them."
-            )
+        settings = AppSettings(app, self._storage_url, worker=self._worker)
         registry = SagaRegistry(self._sagas, hint="SagazExtension(sagas=[…])")
         state = AppState(app, self, settings, registry, config=self._config, worker=self._worker)
-        app.wsgi_app = Correlation(  # type: ignore[method-assign]
-            app.wsgi_app, settings.header_name, propagate=self._propagate, prepare=state.prepare
-        )
+        app.wsgi_app = Correlation(app.wsgi_app, state.requests, propagate=self._propagate)  # type: ignore[method-assign]
         app.app_ctx_globals_class = globals_class(app.app_ctx_globals_class)
         app.cli.add_command(sagaz_group)
         app.extensions[KEY] = state

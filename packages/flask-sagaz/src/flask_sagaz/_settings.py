@@ -1,0 +1,87 @@
+"""An application's settings: read at their first use, so that what is configured after ``init_app`` counts too."""
+
+from __future__ import annotations
+
+import weakref
+from typing import TYPE_CHECKING
+
+from sagaz_integration_core.errors import RuntimeNotOpen, SettingsError
+from sagaz_integration_core.setting_rules import RULES
+from sagaz_integration_core.settings import Settings, arguments, environment, prefixed
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+__all__ = ["AppSettings"]
+
+_URL = "SAGAZ_STORAGE_URL"
+_KEYS = tuple(f"SAGAZ_{name.upper()}" for name in RULES)
+
+
+class AppSettings:
+    """What ``app.config`` and the environment say about sagas.
+
+    Args:
+        storage_url: The extension's argument, which wins over both.
+        worker: Whether the extension runs a worker inside the process.
+
+    Raises:
+        SettingsError: One of them is wrong already.
+    """
+
+    def __init__(self, app: Flask, storage_url: str | None, *, worker: bool) -> None:
+        self._app = weakref.ref(app)
+        self._storage_url = storage_url
+        self._worker = worker
+        self._url_at_first = app.config.get(_URL)
+        self._seen: tuple[object, ...] = ()
+        self._read: Settings | None = None
+        self._load()
+
+    def get(self) -> Settings:
+        """Return the settings as they were when they were first used.
+
+        Raises:
+            SettingsError: One of them is wrong, or contradicts another one.
+        """
+        if self._read is None:
+            settings = self._load()
+            self._seen, self._read = self._given(), settings
+        return self._read
+
+    def forget(self) -> None:
+        """Have the next use read them again."""
+        self._read = None
+
+    def changed(self) -> list[str]:
+        """Return the keys of ``app.config`` that have changed since the settings were read."""
+        if self._read is None:
+            return []
+        given = self._given()
+        if given == self._seen:
+            return []
+        return [key for key, now, then in zip(_KEYS, given, self._seen, strict=True) if now != then]
+
+    def _given(self) -> tuple[object, ...]:
+        return tuple(map(self._living().config.get, _KEYS))
+
+    def _living(self) -> Flask:
+        app = self._app()
+        if app is None:
+            raise RuntimeNotOpen("The application of these sagas was dropped. Keep a reference to it.")
+        return app
+
+    def _load(self) -> Settings:
+        config = self._living().config
+        settings = Settings.load(arguments(storage_url=self._storage_url), prefixed(config), environment())
+        if self._storage_url is not None and config.get(_URL) != self._url_at_first:
+            raise SettingsError(
+                f"{_URL} was set in app.config after SagazExtension(storage_url=…), which wins over it. Keep one of "
+                f"them: with {_URL} alone, what tests put into app.config counts."
+            )
+        if self._worker and settings.dispatch == "celery":
+            raise SettingsError(
+                "SagazExtension(worker=True) has runs executed in this process, and SAGAZ_DISPATCH=celery in Celery's. "
+                "Keep one of them."
+            )
+        return settings
