@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
+import weakref
 from contextlib import suppress
 
 import pytest
@@ -180,3 +182,33 @@ def test_the_extension_may_come_later_than_the_registration_of_other_things(cele
             assert connection.default_channel.queue_declare("late").message_count == 1
         assert late.tasks["sagaz.run"](saga_id) == "1 completed"
         sagaz.close()
+
+
+def test_an_application_that_only_celery_has_is_kept(make_app, tmp_path, celery, OrderSaga):
+    """As a factory for Celery makes it: nobody but ``register`` has seen the application."""
+
+    def make_registered():
+        app = Flask("shop")
+        app.config["SAGAZ_STORAGE_URL"] = f"sqlite:///{tmp_path / 'sagaz.db'}"
+        register(celery, (SagazExtension(app, sagas=[OrderSaga]), app)[1])
+
+    app, sagaz = make_app(f"sqlite:///{tmp_path / 'sagaz.db'}", sagas=[OrderSaga])
+    with app.app_context():
+        saga_id = sagaz.start(OrderSaga, {"order_id": 1})
+        make_registered()
+        gc.collect()
+        assert celery.tasks["sagaz.sweep"]() == "1 completed"
+        assert celery.tasks["sagaz.run"](saga_id) == "no runs"
+        signals.worker_process_shutdown.send(sender="test", pid=1, exitcode=0)
+
+
+def test_an_application_goes_with_its_celery_application(make_app, celery, OrderSaga):
+    app = Flask("shop")
+    SagazExtension(app, sagas=[OrderSaga])
+    celery = Celery("gone", broker="memory://", set_as_current=False)
+    register(celery, app)
+    gone = weakref.ref(app)
+    celery.close()
+    del app, celery
+    gc.collect()
+    assert gone() is None

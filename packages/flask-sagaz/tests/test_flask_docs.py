@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -121,3 +122,20 @@ def test_the_recipe_for_celery_works(tmp_path):
     [(text, name)] = BLOCK.findall((ROOT / "docs/howto/celery.md").read_text())
     (tmp_path / name).write_text(text)
     assert run(tmp_path, "-c", CELERY, BROKER_URL="memory://").split("\n")[-3:] == ["1 completed", "no runs", ""]
+
+
+SILENT = """
+from main import app
+answer = app.test_client().post("/orders", json={"order_id": "A1"})
+print("ANSWERED", answer.status_code)
+"""
+
+
+def test_the_recipe_for_celery_answers_while_redis_does_not(tmp_path):
+    [(text, name)] = BLOCK.findall((ROOT / "docs/howto/celery.md").read_text())
+    (tmp_path / name).write_text(text)
+    # Connections are accepted by the kernel, and nobody ever reads from them.
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        shown = run(tmp_path, "-c", SILENT, BROKER_URL=f"redis://127.0.0.1:{silent.getsockname()[1]}/0")
+    assert "ANSWERED 202" in shown
+    assert "the sweep finds them" in shown

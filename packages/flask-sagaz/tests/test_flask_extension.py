@@ -155,6 +155,14 @@ def test_a_server_without_real_threads_is_refused_with_the_way_out(monkeypatch, 
         SagazExtension(Flask("shop"))
 
 
+def test_greenlets_under_celery_are_refused_with_celerys_way_out(monkeypatch):
+    patched = SimpleNamespace(is_module_patched=lambda name: name == "threading")
+    monkeypatch.setitem(sys.modules, "gevent.monkey", patched)
+    monkeypatch.setitem(sys.modules, "celery.bin.worker", SimpleNamespace())
+    with pytest.raises(SettingsError, match=r"celery worker --pool prefork, or --pool threads\.$"):
+        SagazExtension(Flask("shop"))
+
+
 @pytest.mark.parametrize("options", [{"enable-threads": True}, {b"threads": b"4"}])
 def test_uwsgi_with_threads_is_accepted(monkeypatch, options):
     monkeypatch.setitem(sys.modules, "uwsgi", SimpleNamespace(opt=options))

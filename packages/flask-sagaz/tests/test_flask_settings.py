@@ -74,7 +74,9 @@ def test_a_setting_that_changes_under_an_open_runtime_is_refused_by_name(made, O
     app.config.update(SAGAZ_STORAGE_URL=f"sqlite:///{tmp_path / 'test.db'}", SAGAZ_DRAIN_SECONDS=1)
     with app.app_context():
         for use in (lambda: sagaz.start(OrderSaga, {}), lambda: sagaz.create_saga(OrderSaga), lambda: sagaz.config):
-            with pytest.raises(SettingsError, match=r"SAGAZ_STORAGE_URL, SAGAZ_DRAIN_SECONDS changed.*sagaz\.close\(\)"):
+            with pytest.raises(
+                SettingsError, match=r"SAGAZ_STORAGE_URL, SAGAZ_DRAIN_SECONDS changed.*sagaz\.close\(\)"
+            ):
                 use()
         sagaz.close()
         sagaz.start(OrderSaga, {"order_id": "A1"})

@@ -20,6 +20,7 @@ from django_sagaz.project import Project
 from django_sagaz.renewals import Renewals
 from django_sagaz.runners import ThreadSensitive
 from django_sagaz.step_threads import SensitiveThread
+from sagaz_integration_core.greenlets import refuse_greenlets
 from sagaz_integration_core.lifecycle import SagazRuntime
 
 __all__ = ["Executions"]
@@ -161,6 +162,7 @@ class _OnCallersThread:
     """A loop and its runtime, used by one caller at a time."""
 
     def __init__(self, project: Project, renewals: Renewals) -> None:
+        refuse_greenlets()
         self._loop = CallerLoop(lambda: renewals.during(self._runtime))
         self._runtime = project.runtime(
             self._loop.thread,

@@ -18,6 +18,7 @@ from django_sagaz.asgiref_bridge import thread_sensitive_in
 from django_sagaz.project import Project
 from django_sagaz.runners import DatabaseThread
 from django_sagaz.step_threads import StepThreads
+from sagaz_integration_core.greenlets import refuse_greenlets
 from sagaz_integration_core.lifecycle import SagazRuntime
 from sagaz_integration_core.settings import Settings
 
@@ -73,6 +74,7 @@ class _Running:
     """
 
     def __init__(self, project: Project) -> None:
+        refuse_greenlets()
         self._project = project
         self.pid = os.getpid()
         self.opened: Future[SagazRuntime] = Future()

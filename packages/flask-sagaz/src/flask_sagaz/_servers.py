@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from sagaz_integration_core.errors import SettingsError
+from sagaz_integration_core.greenlets import refuse_greenlets
 
 __all__ = ["check_server"]
 
@@ -20,12 +21,7 @@ def check_server() -> None:
             "uWSGI runs without threads, so that sagas would never be executed. Set enable-threads = true "
             "(or threads = …) in its configuration."
         )
-    if (patcher := _monkey_patcher()) is not None:
-        raise SettingsError(
-            f"{patcher} has replaced threads by greenlets, and flask-sagaz needs a real one for its event loop: every "
-            "greenlet would seem to be inside of that loop. Use threaded workers, e.g. gunicorn --worker-class gthread "
-            "--threads 8."
-        )
+    refuse_greenlets()
 
 
 def _is_uwsgi_without_threads() -> bool:
@@ -35,13 +31,3 @@ def _is_uwsgi_without_threads() -> bool:
         return False
     given = {key.decode() if isinstance(key, bytes) else key for key in options}
     return given.isdisjoint(("enable-threads", "threads"))
-
-
-def _monkey_patcher() -> str | None:
-    gevent = sys.modules.get("gevent.monkey")
-    if gevent is not None and gevent.is_module_patched("threading"):
-        return "gevent"
-    eventlet = sys.modules.get("eventlet.patcher")
-    if eventlet is not None and eventlet.is_monkey_patched("thread"):
-        return "eventlet"
-    return None

@@ -28,7 +28,7 @@ def register(celery: Celery, app: Flask) -> None:
 
     Args:
         celery: Called for this application only.
-        app: It has its extension already.
+        app: It has its extension already; the Celery application keeps it from now on.
 
     Raises:
         RuntimeNotOpen: The application has no extension.
@@ -42,7 +42,9 @@ def register(celery: Celery, app: Flask) -> None:
         )
 
     def perform(work: Callable[[SagazRuntime], Coroutine[Any, Any, T]]) -> T:
-        runtime = state.process().get()
+        # Asked for by way of the application, so that this keeps it: nobody else may, in a process of Celery's.
+        kept: AppState = app.extensions[KEY]
+        runtime = kept.process().get()
         return runtime.call(lambda: work(runtime), interruptible=True)
 
     state.dispatch = CeleryDispatch(celery, perform, lambda: state.process().close()).send

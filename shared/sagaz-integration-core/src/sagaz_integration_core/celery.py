@@ -51,6 +51,9 @@ _PUBLISHING: dict[str, Any] = {
     "retry_policy": {"max_retries": 1, "interval_start": 0, "interval_step": 0, "interval_max": 0},
 }
 
+_REDIS = ("redis:", "rediss:", "redis+", "sentinel:")
+_TIMEOUTS = ("socket_timeout", "socket_connect_timeout")
+
 T = TypeVar("T")
 
 
@@ -95,6 +98,10 @@ class CeleryDispatch:
         task: Any = celery.task
         self._task = task(name=RUN, **_TASKS)(run)
         task(name=SWEEP, **_TASKS)(sweep)
+        if celery.configured:
+            _check_timeouts(celery.conf)
+        else:
+            celery.on_after_configure.connect(self._configured)
         # Its processes end without Python's own exit; those of its other pools do not.
         signals.worker_process_shutdown.connect(self._process_ends)
 
@@ -113,8 +120,26 @@ class CeleryDispatch:
                 len(saga_ids), ", ".join(saga_ids[:3]), error_text(error),
             )  # fmt: skip
 
+    def _configured(self, source: Any, **_: Any) -> None:
+        _check_timeouts(source)
+
     def _process_ends(self, **_: Any) -> None:
         self._close()
+
+
+def _check_timeouts(conf: Any) -> None:
+    """Warn of a Redis whose silence would hold up requests: its client waits for an answer for ever by default."""
+    address = conf.broker_write_url or conf.broker_url or ""
+    address = address if isinstance(address, str) else next(iter(address), "")
+    missing = [name for name in _TIMEOUTS if not (conf.broker_transport_options or {}).get(name)]
+    if conf.task_always_eager or not missing or not address.startswith(_REDIS):
+        return
+    logger.warning(
+        "Celery's broker is Redis, and broker_transport_options has no %s: a Redis that accepts connections and does "
+        "not answer would hold up every commit that starts a saga, for ever. Set broker_transport_options = "
+        "{'socket_timeout': 2, 'socket_connect_timeout': 2}.",
+        " and no ".join(missing),
+    )
 
 
 async def _execute(runtime: SagazRuntime, limit: int, saga_ids: Sequence[str] | None = None) -> Counter[str]:

@@ -251,3 +251,34 @@ def test_importing_the_core_imports_no_celery():
     modules = "sagaz_integration_core.lifecycle, sagaz_integration_core.starts"
     code = f"import sys, {modules}; assert 'celery' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+SAFE = {"socket_timeout": 2, "socket_connect_timeout": 2}
+
+
+@pytest.mark.parametrize("broker", ["redis://localhost/0", "rediss://localhost/0", "sentinel://localhost:26379"])
+@pytest.mark.parametrize(("options", "missing"), [({}, "socket_timeout and no socket_connect_timeout"), (SAFE, None)])
+def test_a_redis_that_may_hold_up_requests_for_ever_is_warned_of(broker, options, missing, caplog):
+    app = Celery("shop", broker=broker, set_as_current=False)
+    app.conf.broker_transport_options = options
+    CeleryDispatch(app, lambda work: None, lambda: None)
+    app.conf.humanize()  # Celery reads its configuration when something of it is asked for.
+    warnings = [record.getMessage() for record in caplog.records if "broker_transport_options" in record.getMessage()]
+    assert len(warnings) == (missing is not None)
+    assert all(f"has no {missing}" in warning and str(SAFE) in warning for warning in warnings)
+
+
+def test_a_configuration_that_was_read_before_is_looked_at_at_once(caplog):
+    app = Celery("shop", broker="redis://localhost/0", set_as_current=False)
+    app.conf.humanize()
+    CeleryDispatch(app, lambda work: None, lambda: None)
+    assert "has no socket_timeout" in caplog.text
+
+
+@pytest.mark.parametrize("conf", [{"broker_url": "amqp://localhost"}, {"broker_url": "memory://"}])
+def test_other_brokers_are_not_warned_of(conf, caplog):
+    app = Celery("shop", set_as_current=False)
+    app.conf.update(conf)
+    CeleryDispatch(app, lambda work: None, lambda: None)
+    app.conf.humanize()
+    assert "socket_timeout" not in caplog.text
