@@ -34,14 +34,14 @@ server_reset_query_always = 0
 
 
 @contextlib.contextmanager
-def pooled(url: str) -> Iterator[str]:
-    """Give the URL of a database as it is reached through a pooler with three connections."""
+def pooled(url: str, *roles: str) -> Iterator[str]:
+    """Give the URL of a database as it is reached, by these roles too, through a pooler with three connections."""
     program = shutil.which("pgbouncer", path=os.environ["PATH"] + ":/usr/sbin")
     if program is None:
         pytest.skip("PgBouncer: apt-get install pgbouncer")
     parts = urlsplit(url)
     folder = Path(tempfile.mkdtemp(prefix="sagaz-pooler-"))
-    (folder / "users").write_text('"postgres" ""\n')
+    (folder / "users").write_text("".join(f'"{role}" ""\n' for role in ("postgres", *roles)))
     (folder / "config").write_text(_CONFIG.format(host=parse_qs(parts.query)["host"][0], folder=folder))
     user: dict[str, Any] = {}
     if os.geteuid() == 0:
@@ -52,7 +52,7 @@ def pooled(url: str) -> Iterator[str]:
     pooled_url = f"postgresql://postgres@/{parts.path.lstrip('/')}?host={folder}&port=6432"
     try:
         _wait(process, pooled_url, folder / "log")
-        yield f"{pooled_url}&pgbouncer=true"
+        yield pooled_url
     finally:
         process.terminate()
         process.wait()

@@ -8,10 +8,11 @@ from typing import Any
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, InterfaceError, OperationalError, connections
 
 from django_sagaz.errors import AtomicBlockError
-from sagaz_integration_core.errors import StoreNotMigrated, StoreUnavailable
+from sagaz_integration_core.errors import StoreNotMigrated, StoreRightsMissing, StoreUnavailable
 
 __all__ = [
-    "ConnectionDied", "distrust", "healthy", "in_test_case", "in_transaction", "refuse_transaction", "translated",
+    "ConnectionDied", "distrust", "healthy", "in_test_case", "in_transaction", "migrate_command", "refuse_transaction",
+    "translated",
 ]  # fmt: skip
 
 _UNDEFINED = frozenset({"42P01", "42703", "3F000"})
@@ -20,12 +21,23 @@ _UNDEFINED = frozenset({"42P01", "42703", "3F000"})
 _NO_SUCH_TABLE = 1146
 """MySQL's."""
 
-_REFUSED = frozenset({"42501", "25006"})
-"""PostgreSQL's codes for a missing privilege, and for a server that only reads, as a former primary."""
+_READ_ONLY = "25006"
+"""PostgreSQL's code for a server that only reads, as a former primary."""
+
+_FORBIDDEN = ("42501", 1142, 1143, 1044)
+"""PostgreSQL's code for a missing privilege, and MySQL's."""
+
+_CONFLICTS = ("40001", "40P01", 1213)
+"""The codes for a transaction that cannot be serialized, or waits for one that waits for it: to be begun anew."""
 
 
 class ConnectionDied(StoreUnavailable):
     """The connection went away during a statement: whether that was committed is not known."""
+
+
+def migrate_command(alias: str) -> str:
+    """Return how the tables are made in this database."""
+    return "Run: manage.py migrate" + ("" if alias == DEFAULT_DB_ALIAS else f" --database {alias}")
 
 
 def in_transaction(connection: Any) -> bool:
@@ -130,10 +142,12 @@ class translated:
         if _is_missing(error):
             alias = self._connection.alias
             raise StoreNotMigrated(
-                f"Database {alias!r} has not the tables of sagaz: {_text(error)}. Run: manage.py migrate"
-                + ("" if alias == "default" else f" --database {alias}")
+                f"Database {alias!r} has not the tables of sagaz: {_text(error)}. {migrate_command(alias)}"
             ) from error
-        if isinstance(error, OperationalError | InterfaceError) or _code(error) in _REFUSED:
+        if _code(error) in _CONFLICTS and in_transaction(self._connection):
+            # The caller's transaction is the caller's to begin anew.
+            return
+        if isinstance(error, OperationalError | InterfaceError) or _code(error) in (_READ_ONLY, *_FORBIDDEN):
             raise _unavailable(self._connection, error) from error
 
 
@@ -150,11 +164,16 @@ def _connect(connection: Any) -> None:
 
 
 def _unavailable(connection: Any, error: Exception) -> StoreUnavailable:
+    if _code(error) in _FORBIDDEN or str(error) == "attempt to write a readonly database":
+        return StoreRightsMissing(
+            f"Database {connection.alias!r} refuses its user: {_text(error)}. Give it the rights that manage.py "
+            "sagaz_check names."
+        )
     text = _says(connection, error)
     if connection.in_atomic_block or connection.connection is None:
         return StoreUnavailable(text)
-    if _code(error) in _REFUSED:
-        # The next connection may lead to the new primary, or see what was granted.
+    if _code(error) == _READ_ONLY:
+        # The next connection may lead to the new primary.
         connection.close()
         return StoreUnavailable(text)
     if connection.is_usable():
@@ -168,13 +187,14 @@ def _says(connection: Any, error: Exception) -> str:
 
 
 def _is_missing(error: Exception) -> bool:
-    return _code(error) in _UNDEFINED or error.args[:1] == (_NO_SUCH_TABLE,) or str(error).startswith("no such table")
+    return _code(error) in _UNDEFINED or _code(error) == _NO_SUCH_TABLE or str(error).startswith("no such table")
 
 
-def _code(error: Exception) -> str | None:
+def _code(error: Exception) -> str | int | None:
+    """Return PostgreSQL's code, or MySQL's number."""
     cause = error.__cause__
-    code: str | None = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
-    return code
+    code: str | int | None = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
+    return code or next((code for code in error.args[:1] if isinstance(code, int)), None)
 
 
 def _text(error: Exception) -> str:

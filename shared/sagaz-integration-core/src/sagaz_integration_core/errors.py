@@ -17,6 +17,8 @@ __all__ = [
     "SettingsError",
     "StepError",
     "StoreNotMigrated",
+    "StoreNotReady",
+    "StoreRightsMissing",
     "StoreUnavailable",
     "TransactionRequired",
     "WriteLockHeld",
@@ -84,8 +86,16 @@ class StoreUnavailable(SagazError):
     """The store cannot be opened, read or written now; nothing was recorded."""
 
 
-class StoreNotMigrated(StoreUnavailable):
+class StoreNotReady(StoreUnavailable):
+    """The store answers, and lacks what only a person can give it; trying again helps when that was given."""
+
+
+class StoreNotMigrated(StoreNotReady):
     """The store's tables are missing or older than this release needs."""
+
+
+class StoreRightsMissing(StoreNotReady):
+    """The store's user has not the rights that are needed; the message names them."""
 
 
 class WriteLockHeld(StoreUnavailable):

@@ -50,7 +50,7 @@ class EventLog:
     ) -> None:
         self._saga_id = saga_id
         self._saga_name = saga_name
-        self._headers = json.dumps({"correlation_id": correlation_id} if correlation_id else {})
+        self._headers = _json({"correlation_id": correlation_id} if correlation_id else {})
         self._attempt = attempt
         self._enabled = enabled
         self._max_bytes = max_bytes
@@ -90,4 +90,9 @@ class EventLog:
         if not self._enabled:
             return ()
         event_id = str(uuid.uuid5(_NAMESPACE, f"{self._saga_id}\0{self._attempt}\0{name}"))
-        return (EventWrite(event_id, f"{self._saga_name}.{name}", json.dumps(payload), self._headers),)
+        return (EventWrite(event_id, f"{self._saga_name}.{name}", _json(payload), self._headers),)
+
+
+def _json(value: Any) -> str:
+    # No escapes: in a database that is not UTF-8, jsonb refuses those that it has not, and SQL_ASCII has none.
+    return json.dumps(value, ensure_ascii=False)

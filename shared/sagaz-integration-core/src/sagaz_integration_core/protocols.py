@@ -71,7 +71,15 @@ class SagaStore(EventStore, Protocol):
 
         Raises:
             StoreUnavailable: It cannot be reached or written.
-            StoreNotMigrated: Its tables are missing or old, and this store does not create them by itself.
+            StoreNotReady: Tables or rights are missing, or tables are old, and this store does not create them.
+        """
+        ...
+
+    async def check_ready(self, *, only_reads: bool = False) -> None:
+        """Ask an open store whether all that it needs is there, now; with ``only_reads``, all that reading needs.
+
+        Raises:
+            StoreNotReady: Tables or rights are missing.
         """
         ...
 

@@ -14,6 +14,7 @@ from django_sagaz.databases import translated
 from django_sagaz.engines import orm_interventions, orm_journal, orm_runs, orm_upkeep
 from django_sagaz.engines.identity import read_store_id
 from django_sagaz.engines.orm_events import ORMEvents
+from django_sagaz.engines.ready import check_rights, check_tables
 from django_sagaz.runners import Runner, immediately
 from sagaz_integration_core.records import (
     NO_FIRST_STEPS,
@@ -62,6 +63,15 @@ class ORMStore(ORMEvents):
     async def open(self) -> None:
         """Belong to the running event loop; Django connects when there is something to ask."""
         self._wakeup.bind()
+
+    async def check_ready(self, *, only_reads: bool = False) -> None:
+        """Ask whether tables and rights are there."""
+
+        def check() -> None:
+            check_tables(connections[self._alias])
+            check_rights(connections[self._alias], only_reads=only_reads)
+
+        await self._run(check)
 
     async def close(self) -> None:
         """Disconnect what is not the caller's."""

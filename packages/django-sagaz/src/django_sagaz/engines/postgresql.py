@@ -7,15 +7,17 @@ from typing import Any
 import psycopg
 from django.db import OperationalError, connections
 
-from django_sagaz.databases import ConnectionDied, translated
+from django_sagaz.databases import ConnectionDied, migrate_command, translated
 from django_sagaz.engines.identity import read_store_id
 from django_sagaz.engines.listen import Listener
 from django_sagaz.runners import DatabaseThread, Runner, immediately
 from sagaz_integration_core.records import Inserted, NewRun
 from sagaz_integration_core.stores._postgresql.database import Database, Row, Values
 from sagaz_integration_core.stores._postgresql.errors import ConnectionLost
+from sagaz_integration_core.stores._postgresql.rights import LACKING, lacking_values, what_lacks
 from sagaz_integration_core.stores._postgresql.rows import insertion
-from sagaz_integration_core.stores._postgresql.sql import ANY_DUE, PLAN_BY_INDEX, PREPARE_THRESHOLD
+from sagaz_integration_core.stores._postgresql.session import OWN_SESSION, PREPARE_THRESHOLD
+from sagaz_integration_core.stores._postgresql.sql import ANY_DUE
 from sagaz_integration_core.stores.postgres import PostgresStore
 from sagaz_integration_core.stores.wakeup import WakeUp
 
@@ -25,9 +27,6 @@ CHANNEL = "'sagaz_' || current_schema()"
 """The core's channel, so that its processes and Django's wake each other."""
 
 _DEADLOCK = "40P01"
-
-_PLAN_BY_INDEX_HERE = f"{PLAN_BY_INDEX} WHERE pg_backend_pid() = %s"
-"""Only where this very client was given this session: what a pooler lends is to be given back as it was."""
 
 
 class DjangoPostgresStore(PostgresStore):
@@ -51,6 +50,13 @@ class DjangoPostgresStore(PostgresStore):
     async def open(self) -> None:
         """Belong to the running event loop; Django connects when there is something to ask."""
         self._wakeup.bind()
+
+    async def check_ready(self, *, only_reads: bool = False) -> None:
+        """Ask whether tables and rights are there."""
+        rows = await self._db.fetch(LACKING, lacking_values(None, only_reads=only_reads))
+        subject, migrate = f"Database {self._alias!r}", migrate_command(self._alias)
+        if lack := what_lacks(subject, rows, only_reads=only_reads, migrate=migrate):
+            raise lack
 
     async def close(self) -> None:
         """Disconnect what is not the caller's."""
@@ -131,7 +137,7 @@ def _prepared(connection: Any) -> bool:
     """Have a new session prepare statements and plan them once, unless a pooler is in between."""
     session = connection.connection
     with connection.cursor() as cursor:
-        cursor.execute(_PLAN_BY_INDEX_HERE, [session.info.backend_pid])
+        cursor.execute(OWN_SESSION, [session.info.backend_pid])
         if not cursor.fetchall():
             return False
     session.prepare_threshold = PREPARE_THRESHOLD

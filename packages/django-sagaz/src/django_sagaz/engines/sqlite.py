@@ -12,6 +12,7 @@ from django.db import connections, transaction
 
 from django_sagaz.databases import translated
 from django_sagaz.engines.identity import read_store_id
+from django_sagaz.engines.ready import check_file, check_tables
 from django_sagaz.runners import Runner
 from sagaz_integration_core.records import Inserted, NewRun
 from sagaz_integration_core.stores._sqlite import leases
@@ -35,6 +36,10 @@ class DjangoSQLiteStore(SQLiteStore):
     async def open(self) -> None:
         """Belong to the running event loop; Django connects when there is something to ask."""
         self._wakeup.bind()
+
+    async def check_ready(self, *, only_reads: bool = False) -> None:
+        """Ask whether the tables are there, and the file may be written."""
+        await self._thread.check_ready(only_reads=only_reads)
 
     def start(self, run: NewRun) -> Inserted:
         """Insert a run on this thread's connection, here and now."""
@@ -62,6 +67,14 @@ class _Transactions:
 
     async def store_id(self) -> str:
         return await self._run(lambda: read_store_id(connections[self._alias]))
+
+    async def check_ready(self, *, only_reads: bool) -> None:
+        def check() -> None:
+            check_tables(connections[self._alias])
+            if not only_reads:
+                check_file(connections[self._alias])
+
+        await self._run(check)
 
     def insert_here(self, run: NewRun) -> Inserted:
         connection = connections[self._alias]

@@ -14,8 +14,11 @@ if TYPE_CHECKING:
 __all__ = ["create_store"]
 
 
-def create_store(settings: Settings) -> SagaStore:
+def create_store(settings: Settings, *, only_reads: bool = False) -> SagaStore:
     """Build the store that ``settings.storage_url`` names; it is not opened yet.
+
+    Args:
+        only_reads: Nothing will be written: PostgreSQL is not asked for the rights to do so.
 
     Raises:
         SettingsError: The URL is wrong, or its driver is not installed.
@@ -29,10 +32,10 @@ def create_store(settings: Settings) -> SagaStore:
         from sagaz_integration_core.stores.sqlite import SQLiteStore
 
         return SQLiteStore(url.path, busy_seconds=settings.sqlite_busy_seconds)
-    return _postgres(settings)
+    return _postgres(settings, only_reads=only_reads)
 
 
-def _postgres(settings: Settings) -> SagaStore:
+def _postgres(settings: Settings, *, only_reads: bool) -> SagaStore:
     try:
         from sagaz_integration_core.stores.postgres import PostgresStore
     except ModuleNotFoundError as error:
@@ -42,4 +45,4 @@ def _postgres(settings: Settings) -> SagaStore:
             f"The storage URL names PostgreSQL, and the module {error.name!r} is not installed. "
             'Install it with: pip install "sagaz-integration-core[postgres]"'
         ) from error
-    return PostgresStore(settings)
+    return PostgresStore(settings, only_reads=only_reads)

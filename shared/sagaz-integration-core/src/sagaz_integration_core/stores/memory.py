@@ -68,6 +68,10 @@ class MemoryStore(MemoryEvents):
         self._wakeup.bind()
         self._opened.set()
 
+    async def check_ready(self, *, only_reads: bool = False) -> None:
+        """Nothing can be missing."""
+        self._opened.check()
+
     async def close(self) -> None:
         """Refuse further use; what is kept is there again after another `open`."""
         self._opened.clear()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -30,14 +31,18 @@ from sagaz_integration_core.stores._foreign import correlation_id_of, taken
 from sagaz_integration_core.stores._postgresql import interventions, journal, leases, reads, upkeep
 from sagaz_integration_core.stores._postgresql.address import read_address
 from sagaz_integration_core.stores._postgresql.connections import Connections
+from sagaz_integration_core.stores._postgresql.errors import MIGRATE
 from sagaz_integration_core.stores._postgresql.events import PostgresEvents
 from sagaz_integration_core.stores._postgresql.join import joining
 from sagaz_integration_core.stores._postgresql.listen import Listener
+from sagaz_integration_core.stores._postgresql.rights import LACKING, lacking_values, what_lacks
 from sagaz_integration_core.stores._postgresql.schema import find_tables, migrate_tables
 from sagaz_integration_core.stores._postgresql.sql import ANY_DUE
 from sagaz_integration_core.stores.wakeup import WakeUp
 
 __all__ = ["PostgresStore", "migrate"]
+
+logger = logging.getLogger(__name__)
 
 
 async def migrate(settings: Settings) -> list[str]:
@@ -55,18 +60,20 @@ async def migrate(settings: Settings) -> list[str]:
 class PostgresStore(PostgresEvents):
     """Keeps runs in PostgreSQL, for any number of processes.
 
-    With ``pgbouncer=true`` in the storage URL it works through a transaction pooler: statements are not prepared, and
-    instead of listening for commits workers poll.
+    It also works through a transaction pooler, which it notices: statements are not prepared, and instead of listening
+    for commits workers poll.
 
     Args:
         settings: Of which it uses storage_url, schema, migrate, notify and pool_size.
+        only_reads: Nothing will be written, so that no right to do so is needed.
     """
 
     kind = "postgres"
     embedded = False
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, only_reads: bool = False) -> None:
         self._settings = settings
+        self._only_reads = only_reads
         self._address = read_address(settings.storage_url)
         self._db = Connections(self._address, settings.pool_size)
         self._wakeup = WakeUp()
@@ -76,9 +83,16 @@ class PostgresStore(PostgresEvents):
         """Connect and check the tables; with the setting ``migrate``, bring them up to date first."""
         if self._db.is_open:
             return
-        if self._settings.migrate:
+        if self._settings.migrate and not self._only_reads:
             await migrate(self._settings)
-        found = await find_tables(self._address, self._settings.schema)
+        found = await find_tables(self._address, self._settings.schema, only_reads=self._only_reads)
+        if found.encoding not in ("UTF8", "SQL_ASCII"):
+            logger.warning(
+                "The PostgreSQL store %s is in a database of encoding %s: a context or a result with a character that "
+                "this has not is refused. Have its database created with ENCODING 'UTF8'.",
+                self._address.shown, found.encoding,
+            )  # fmt: skip
+        self._found = found
         channel = _channel(found.schema)
         wake = f"pg_notify('{channel}', '')" if self._settings.notify else "NULL"
         await self._db.open({"schema": sql.Identifier(found.schema).as_string(), "wake": wake})
@@ -86,6 +100,13 @@ class PostgresStore(PostgresEvents):
         self._joining: Joining = joining(self._db, found)
         listens = self._settings.notify and not self._address.pgbouncer
         self._listener = Listener(self._address, channel, self._db.text(ANY_DUE), self.wake) if listens else None
+
+    async def check_ready(self, *, only_reads: bool = False) -> None:
+        """Ask whether tables and rights are there."""
+        rows = await self._db.fetch(LACKING, lacking_values(self._found.schema, only_reads=only_reads))
+        subject = f"The PostgreSQL store {self._address.shown}"
+        if lack := what_lacks(subject, rows, only_reads=only_reads, migrate=MIGRATE):
+            raise lack
 
     async def close(self) -> None:
         """Disconnect; harmless when already closed."""

@@ -24,6 +24,7 @@ from sagaz_integration_core.records import (
 )
 from sagaz_integration_core.stores._foreign import correlation_id_of, taken
 from sagaz_integration_core.stores._sqlite import interventions, journal, leases, reads, schema, upkeep
+from sagaz_integration_core.stores._sqlite.connection import check_writable
 from sagaz_integration_core.stores._sqlite.events import SQLiteEvents
 from sagaz_integration_core.stores._sqlite.join import joining
 from sagaz_integration_core.stores._sqlite.thread import ConnectionThread
@@ -53,6 +54,12 @@ class SQLiteStore(SQLiteEvents):
         await self._thread.open()
         self._wakeup.bind()
         self.joining = joining(self._path, await self.store_id())
+
+    async def check_ready(self, *, only_reads: bool = False) -> None:
+        """Ask whether the file is there, and may be written."""
+        await self.store_id()
+        if not only_reads:
+            check_writable(self._path)
 
     async def close(self) -> None:
         """Finish what was asked for, and disconnect; harmless when already closed."""

@@ -22,6 +22,9 @@ _DEFAULTS = {
     "tcp_user_timeout": "30000",
 }
 
+# What is sent and received is UTF-8, whatever the environment says, and whatever the database keeps it in.
+_OURS = {"client_encoding": "UTF8"}
+
 _FLAGS = {"true": True, "1": True, "on": True, "false": False, "0": False, "off": False}
 
 
@@ -31,8 +34,7 @@ class Address:
 
     Attributes:
         conninfo: The connection string, with its password.
-        pgbouncer: A transaction pooler stands between: nothing may be kept in a session, neither a prepared statement
-            nor a LISTEN.
+        pgbouncer: A pooler is known to stand between. One that is not is noticed; see `session.make_own`.
         shown: The address without its password.
     """
 
@@ -57,7 +59,7 @@ def read_address(url: str) -> Address:
     pgbouncer = bool(own) and _flag(url, own[-1].partition("=")[2])
     try:
         given = conninfo_to_dict(f"{base}?{rest}" if rest else base)
-        conninfo = make_conninfo("", **{**_DEFAULTS, **given})
+        conninfo = make_conninfo("", **{**_DEFAULTS, **given, **_OURS})
     except ProgrammingError as error:
         raise _refused(url, str(error)) from None
     return Address(conninfo, pgbouncer, redact(url))

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 import psycopg
+from psycopg import IsolationLevel
 from psycopg import errors as pg
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
@@ -16,7 +17,7 @@ from sagaz_integration_core.stores._opened import Opened
 from sagaz_integration_core.stores._postgresql.address import Address
 from sagaz_integration_core.stores._postgresql.database import Database, Row, Values
 from sagaz_integration_core.stores._postgresql.errors import busy, lost, unavailable
-from sagaz_integration_core.stores._postgresql.sql import PLAN_BY_INDEX, PREPARE_THRESHOLD
+from sagaz_integration_core.stores._postgresql.session import PREPARE_THRESHOLD, make_own, reads_committed
 
 __all__ = ["Connection", "Connections", "connect"]
 
@@ -30,15 +31,17 @@ CLOSE_SECONDS = 10.0
 
 
 async def connect(address: Address) -> Connection:
-    """Open one connection that commits each statement.
+    """Open one connection that commits each statement; the transactions that it begins are READ COMMITTED.
 
     Raises:
         StoreUnavailable: It cannot be reached, or refuses the user.
     """
     try:
-        return await psycopg.AsyncConnection.connect(address.conninfo, autocommit=True, **_options(address))
+        connection = await psycopg.AsyncConnection.connect(address.conninfo, autocommit=True, **_options(address))
     except psycopg.Error as error:
         raise (unavailable(address.shown, error) or error) from error
+    await connection.set_isolation_level(IsolationLevel.READ_COMMITTED)
+    return connection
 
 
 class Connections(Database):
@@ -65,12 +68,13 @@ class Connections(Database):
         self._unused.set()
         self._names = names
         self._loop = asyncio.get_running_loop()
+        self._execute_with = _execute
         self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
             self.address.conninfo,
             kwargs={"autocommit": True, **_options(self.address)},
             min_size=1,
             max_size=self._size,
-            configure=None if self.address.pgbouncer else _configure,
+            configure=self._configure,
             timeout=ACQUIRE_SECONDS,
             # The pool's pauses between attempts double: begun anew this often, they stay short.
             reconnect_timeout=ACQUIRE_SECONDS,
@@ -79,6 +83,11 @@ class Connections(Database):
         )
         await self._pool.open()
         self._opened.set()
+
+    async def _configure(self, connection: Connection) -> None:
+        if not await make_own(connection, pooled=self.address.pgbouncer) and not await reads_committed(connection):
+            # Where nothing may be set in a session, each statement has to say it.
+            self._execute_with = _execute_committed
 
     async def close(self) -> None:
         """Let what was asked for end, and close the pool; after a fork, only forget it, for it is the parent's."""
@@ -134,10 +143,10 @@ class Connections(Database):
     async def _execute(self, connection: Connection, statement: bytes, values: Values) -> list[Row]:
         try:
             try:
-                return await (await connection.execute(statement, values)).fetchall()
+                return await self._execute_with(connection, statement, values)
             except pg.DeadlockDetected:
                 # Nothing of it was committed, and whoever won has ended.
-                return await (await connection.execute(statement, values)).fetchall()
+                return await self._execute_with(connection, statement, values)
         except psycopg.Error as error:
             if connection.closed:
                 raise lost(self.address.shown, error) from error
@@ -162,5 +171,18 @@ def _options(address: Address) -> dict[str, Any]:
     return {"prepare_threshold": None if address.pgbouncer else PREPARE_THRESHOLD}
 
 
-async def _configure(connection: Connection) -> None:
-    await connection.execute(PLAN_BY_INDEX)
+async def _execute(connection: Connection, statement: bytes, values: Values) -> list[Row]:
+    return await (await connection.execute(statement, values)).fetchall()
+
+
+async def _execute_committed(connection: Connection, statement: bytes, values: Values) -> list[Row]:
+    """Execute a statement as READ COMMITTED, in one round trip, whatever the session's default is."""
+    async with psycopg.AsyncClientCursor(connection) as cursor:
+        try:
+            await cursor.execute(b"BEGIN ISOLATION LEVEL READ COMMITTED;" + statement + b";COMMIT", values)
+        except psycopg.Error:
+            if not connection.closed:
+                await connection.rollback()
+            raise
+        cursor.nextset()
+        return await cursor.fetchall()

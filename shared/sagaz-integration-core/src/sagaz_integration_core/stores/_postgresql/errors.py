@@ -5,11 +5,15 @@ from __future__ import annotations
 import psycopg
 from psycopg import errors as pg
 
-from sagaz_integration_core.errors import StoreNotMigrated, StoreUnavailable
+from sagaz_integration_core.errors import StoreNotMigrated, StoreRightsMissing, StoreUnavailable
+from sagaz_integration_core.stores.schema import TABLES, WRITING
 
-__all__ = ["ConnectionLost", "busy", "lost", "not_migrated", "unavailable"]
+__all__ = ["MIGRATE", "ConnectionLost", "busy", "lost", "not_migrated", "unavailable"]
 
-MIGRATE = "Run `fastapi-sagaz migrate MODULE:APP`, or have the runtime do it when it opens, with SAGAZ_MIGRATE=1"
+MIGRATE = (
+    "Run `fastapi-sagaz migrate MODULE:APP` (Flask: `flask sagaz migrate`), or have the runtime do it when it opens, "
+    "with SAGAZ_MIGRATE=1"
+)
 
 
 class ConnectionLost(StoreUnavailable):
@@ -42,9 +46,9 @@ def unavailable(shown: str, error: psycopg.Error) -> StoreUnavailable | None:
     if isinstance(error, (pg.UndefinedTable, pg.InvalidSchemaName, pg.UndefinedColumn)):
         return not_migrated(shown, _text(error))
     if isinstance(error, pg.InsufficientPrivilege):
-        return StoreUnavailable(
+        return StoreRightsMissing(
             f"The PostgreSQL store {shown} refuses this user: {_text(error)}. Grant it USAGE on the schema, and "
-            "SELECT, INSERT, UPDATE and DELETE on the four sagaz_ tables; only migrating needs more."
+            f"{', '.join(WRITING)} on {', '.join(TABLES)}; only migrating needs more."
         )
     if isinstance(error, pg.ReadOnlySqlTransaction):
         return StoreUnavailable(

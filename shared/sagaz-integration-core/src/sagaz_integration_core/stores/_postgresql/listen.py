@@ -13,6 +13,7 @@ from psycopg import sql
 from sagaz_integration_core.errors import StoreUnavailable
 from sagaz_integration_core.stores._postgresql.address import Address
 from sagaz_integration_core.stores._postgresql.connections import connect
+from sagaz_integration_core.stores._postgresql.session import make_own
 
 __all__ = ["Listener"]
 
@@ -53,7 +54,8 @@ class Listener:
         failures = 0
         while True:
             try:
-                await self._listen()
+                if not await self._listen():
+                    return
             except (psycopg.Error, StoreUnavailable) as error:
                 failures = 1 if self.listening else failures + 1
                 if failures == 1:
@@ -62,14 +64,19 @@ class Listener:
                 self.listening = False
             await asyncio.sleep(min(0.5 * 2**failures, _LONGEST_PAUSE) * random.uniform(0.5, 1.0))
 
-    async def _listen(self) -> None:
+    async def _listen(self) -> bool:
+        """Listen until the connection breaks; False if a pooler is in between, in whose sessions nobody may listen."""
         connection = await connect(self._address)
         try:
+            if not await make_own(connection):
+                logger.info("A pooler is in front of PostgreSQL: nothing can be listened for there, workers poll.")
+                return False
             await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(self._channel)))
             self.listening = True
             if await (await connection.execute(self._any_due.encode())).fetchone() is not None:
                 self._wake()
             async for _ in connection.notifies():
                 self._wake()
+            return True
         finally:
             await connection.close()

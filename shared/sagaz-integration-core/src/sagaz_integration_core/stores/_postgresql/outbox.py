@@ -111,7 +111,7 @@ async def settle(db: Database, outcomes: Sequence[EventOutcome]) -> None:
     """Record what became of leased events."""
     # In the order of their ids, so that no two relays wait for each other.
     ordered = sorted(outcomes, key=lambda outcome: outcome.id)
-    await db.fetch(_SETTLE, (json.dumps([asdict(outcome) for outcome in ordered]),))
+    await db.fetch(_SETTLE, (json.dumps([asdict(outcome) for outcome in ordered], ensure_ascii=False),))
 
 
 async def find(db: Database, query: EventFilter) -> list[OutboxRecord]:

@@ -11,9 +11,10 @@ from psycopg import sql
 from sagaz_integration_core.errors import StoreNotMigrated, StoreUnavailable
 from sagaz_integration_core.stores._postgresql.address import Address
 from sagaz_integration_core.stores._postgresql.connections import Connection, connect
-from sagaz_integration_core.stores._postgresql.errors import lost, not_migrated, unavailable
+from sagaz_integration_core.stores._postgresql.errors import MIGRATE, lost, not_migrated, unavailable
 from sagaz_integration_core.stores._postgresql.migrations import MIGRATIONS, Migration
-from sagaz_integration_core.stores.schema import SCHEMA_VERSION
+from sagaz_integration_core.stores._postgresql.rights import LACKING, lacking_values, what_lacks
+from sagaz_integration_core.stores.schema import SCHEMA_VERSION, TABLES
 
 __all__ = ["Found", "find_tables", "migrate_tables"]
 
@@ -23,22 +24,27 @@ _LOCK = 7_022_041_985_551_339
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The tables that a connection sees: in which schema, and with which random id."""
+    """The tables that a connection sees: in which schema, with which random id, and in which encoding."""
 
     schema: str
     store_id: str
+    encoding: str
 
 
-async def find_tables(address: Address, schema: str | None) -> Found:
-    """Check that this release can use the tables; needs no right but to read them.
+async def find_tables(address: Address, schema: str | None, *, only_reads: bool) -> Found:
+    """Check that this release can use the tables, and this user, too.
+
+    Args:
+        only_reads: Nothing will be written, so that no right to do so is needed.
 
     Raises:
         StoreNotMigrated: They are missing, too old, or too new.
+        StoreRightsMissing: The user lacks a right.
         StoreUnavailable: The server cannot be reached.
     """
     connection = await connect(address)
     try:
-        return await _find(connection, address, schema)
+        return await _find(connection, address, schema, only_reads=only_reads)
     except psycopg.Error as error:
         raise _translated(address, connection, error) from error
     finally:
@@ -65,7 +71,8 @@ async def migrate_tables(address: Address, schema: str | None) -> list[str]:
         await connection.close()
 
 
-async def _find(connection: Connection, address: Address, schema: str | None) -> Found:
+async def _find(connection: Connection, address: Address, schema: str | None, *, only_reads: bool) -> Found:
+    await _check_rights(connection, address, schema, only_reads=only_reads)
     place = await _schema_of_tables(connection, schema)
     if place is None:
         where = f"schema {schema!r}" if schema else "the search_path of this user (or name a schema with SAGAZ_SCHEMA)"
@@ -80,7 +87,18 @@ async def _find(connection: Connection, address: Address, schema: str | None) ->
             f"The PostgreSQL store {address.shown} has tables of version {version}, which releases that know version "
             f"{oldest} can use; this one knows {SCHEMA_VERSION}. Upgrade sagaz-integration-core here."
         )
-    return Found(place, meta["store_id"])
+    return Found(place, meta["store_id"], str(await _one(connection, "SHOW server_encoding")))
+
+
+async def _check_rights(connection: Connection, address: Address, schema: str | None, *, only_reads: bool) -> None:
+    rows = await (await connection.execute(LACKING, lacking_values(schema, only_reads=only_reads))).fetchall()
+    closed = any(table is None for *_, table, _ in rows)
+    if not closed and len({table for *_, table, right in rows if right is None}) == len(TABLES):
+        # Without a single table there is more to be said.
+        return
+    subject = f"The PostgreSQL store {address.shown}"
+    if lack := what_lacks(subject, rows, only_reads=only_reads, migrate=MIGRATE):
+        raise lack
 
 
 async def _migrate(connection: Connection, address: Address, schema: str | None) -> list[str]:

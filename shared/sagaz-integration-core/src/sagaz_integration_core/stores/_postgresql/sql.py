@@ -14,25 +14,12 @@ __all__ = [
     "INSERT_FRESH",
     "INSERT_MANY",
     "INSERT_ONE",
-    "PLAN_BY_INDEX",
-    "PREPARE_THRESHOLD",
     "RENEW",
     "RUN_COLUMNS",
     "SETTLED",
     "STEPS_OF",
     "WRITE",
 ]
-
-# A queue's size is another one every second, so plans made by its statistics, and kept, go wrong: empty tables are
-# read whole, and are still when they have a million rows. All our statements have their index, whatever their values:
-# planning each anew, which PostgreSQL does where its estimates favour that, would cost more than executing it.
-PLAN_BY_INDEX = """
-SELECT set_config(name, CASE name WHEN 'plan_cache_mode' THEN 'force_generic_plan' ELSE 'off' END, false)
-FROM unnest(ARRAY['enable_seqscan', 'enable_hashjoin', 'enable_mergejoin', 'jit', 'plan_cache_mode']) AS name
-"""
-
-PREPARE_THRESHOLD = 5
-"""How often a connection executes a statement before it is prepared there."""
 
 RUN_COLUMNS = (
     "saga_id, saga_name, status, context::text AS context, error, correlation_id, attempt, failures, "

@@ -8,12 +8,12 @@ import sqlite3
 from collections.abc import Callable
 from typing import TypeVar
 
-from sagaz_integration_core.errors import StoreUnavailable
+from sagaz_integration_core.errors import StoreRightsMissing, StoreUnavailable
 from sagaz_integration_core.stores._sqlite.errors import is_busy, unavailable
 from sagaz_integration_core.stores._sqlite.patience import SLICE_SECONDS, LockWait
 from sagaz_integration_core.stores._sqlite.schema import prepare
 
-__all__ = ["Connection", "Work"]
+__all__ = ["Connection", "Work", "check_writable"]
 
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]
@@ -75,13 +75,7 @@ class Connection:
         self._patiently(sqlite, lambda: sqlite.execute("PRAGMA journal_mode = WAL"), wary=False)
         sqlite.execute("PRAGMA synchronous = FULL")
         self._inode = os.stat(self._path).st_ino
-        # SQLite opens a file that it may not write for reading only, and tells of it at the first write.
-        for path in (self._path, os.path.dirname(self._path)):
-            if not os.access(path, os.W_OK):
-                raise StoreUnavailable(
-                    f"The SQLite store {self._path} cannot be written: this user has no right to write {path}. Give "
-                    "it that right, or name another file in the storage URL."
-                )
+        check_writable(self._path)
         prepare(self._path, self.read, self.write)
 
     def _transact(self, begin: str, work: Work[T], *, wary: bool) -> T:
@@ -117,6 +111,20 @@ class Connection:
                     raise
             wait = wait or LockWait(self._path, sqlite, self._busy_seconds, wary=wary)
             wait.go_on()
+
+
+def check_writable(path: str) -> None:
+    """Look whether this user may write: SQLite opens a file for reading only, and tells of it at the first write.
+
+    Raises:
+        StoreRightsMissing: Naming what it may not write.
+    """
+    for place in (path, os.path.dirname(path)):
+        if not os.access(place, os.W_OK):
+            raise StoreRightsMissing(
+                f"The SQLite store {path} cannot be written: this user has no right to write {place}. Give it that "
+                "right, or name another file in the storage URL."
+            )
 
 
 def _attempt(sqlite: sqlite3.Connection, begin: str, work: Work[T]) -> T:
