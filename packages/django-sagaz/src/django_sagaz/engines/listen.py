@@ -11,6 +11,7 @@ from typing import Any
 from django.db import DatabaseError, InterfaceError, connections
 
 from django_sagaz.runners import Runner
+from sagaz_integration_core.stores._postgresql.session import OWN_SESSION
 
 __all__ = ["Listener"]
 
@@ -52,7 +53,8 @@ class Listener:
         failures = 0
         while True:
             try:
-                await self._listen()
+                if not await self._listen():
+                    return
             except (DatabaseError, InterfaceError, OSError) as error:
                 failures = 1 if self.listening else failures + 1
                 if failures == 1:
@@ -61,11 +63,16 @@ class Listener:
                 self.listening = False
             await asyncio.sleep(min(0.5 * 2**failures, _LONGEST_PAUSE) * random.uniform(0.5, 1.0))
 
-    async def _listen(self) -> None:
+    async def _listen(self) -> bool:
+        """Listen until the connection breaks; False if a pooler is in between, in whose sessions nobody may listen."""
         connecting = asyncio.ensure_future(self._run(self._connect))
         try:
-            missed = (await asyncio.shield(connecting))[1]
-            await self._receive(connecting.result()[0], missed)
+            connection, missed = await asyncio.shield(connecting)
+            if missed is None:
+                logger.info("A pooler is in front of PostgreSQL: nothing can be listened for there, workers poll.")
+                return False
+            await self._receive(connection, missed)
+            return True
         finally:
             # Cancellation does not keep the thread from connecting.
             (await connecting)[0].connection.close()
@@ -86,7 +93,8 @@ class Listener:
         finally:
             loop.remove_reader(descriptor)
 
-    def _connect(self) -> tuple[Any, bool]:
+    def _connect(self) -> tuple[Any, bool | None]:
+        """Return a connection that listens, and whether something is due; None where nobody may listen."""
         # Not one of this thread's connections, and none of a pool's: it does nothing else than listen.
         connection = connections.create_connection(self._alias)
         options = {name: value for name, value in connection.settings_dict["OPTIONS"].items() if name != "pool"}
@@ -94,6 +102,9 @@ class Listener:
         connection.inc_thread_sharing()
         try:
             with connection.cursor() as cursor:
+                cursor.execute(OWN_SESSION, [connection.connection.info.backend_pid])
+                if not cursor.fetchall():
+                    return connection, None
                 cursor.execute("SELECT quote_ident('sagaz_' || current_schema())")
                 [channel] = cursor.fetchone()
                 cursor.execute(f"LISTEN {channel}")
