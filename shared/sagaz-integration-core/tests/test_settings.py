@@ -114,7 +114,7 @@ def test_everything_that_is_wrong_is_told_at_once():
     assert "SAGAZ_POLL_SECOND: no such setting; did you mean SAGAZ_POLL_SECONDS?" in text
     assert "SAGAZ_CONCURRENCY='many': expected a whole number of runs from 1 to 10,000" in text
     assert "SAGAZ_TRACING='maybe': expected true or false" in text
-    assert "SAGAZ_STORAGE_URL='postgresql+asyncpg://me:***@db/x': " in text
+    assert "SAGAZ_STORAGE_URL=postgresql+asyncpg://…: " in text
     assert "expected postgresql:// without +asyncpg" in text
 
 
@@ -244,8 +244,8 @@ def test_no_password_is_in_the_repr():
 
     assert SECRET not in repr(settings)
     assert SECRET not in repr(environment({"SAGAZ_STORAGE_URL": f"postgresql://me:{SECRET}@db/x"}))
-    assert "storage_url='postgresql://me:***@db/x?sslpassword=***'" in repr(settings)
-    assert "broker_url='redis://:***@cache/0'" in repr(settings)
+    assert "storage_url='postgresql://***@db/x?…'" in repr(settings)
+    assert "broker_url='redis://***@cache/0'" in repr(settings)
     assert "explicit" not in repr(settings)
 
 

@@ -4,44 +4,120 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from collections.abc import Callable, Sequence
 from fnmatch import translate
+from itertools import pairwise
 from typing import Any
+from urllib.parse import unquote_plus
 
-__all__ = ["MASK", "looks_secret", "masked", "masked_json", "redact", "secret_keys"]
+__all__ = ["MASK", "looks_secret", "masked", "masked_json", "redact", "scheme_of", "secret_keys"]
 
 MASK = "***"
 """What is shown in place of a secret."""
 
-_USERINFO = re.compile(r"\A((?:\s*[A-Za-z][\w+.-]*://)?+[^:]*:).*@", re.DOTALL)
-"""Up to the last ``@``: a password that was not percent-encoded may hold other ones, and ``/`` and ``?`` too."""
+_OMITTED = "…"
 
-_SECRET_PARAMETER = re.compile(
-    r"((?:^|[?&;\s])[\w.%-]*(?:pass|pwd|secret|token|credential|api_?key)[\w.%-]*\s*=\s*)('(?:[^'\\]|\\.)*'|[^&\s]*)",
-    re.IGNORECASE,
+IsSecret = Callable[[str], bool]
+
+# Addresses: only what is known to be harmless is shown. What looks like a password cannot be told: a malformed address
+# has it where a well-formed one has the host, the database or the name of a parameter.
+
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,30}(?=://)")
+_ADDRESS = re.compile(r"(?P<userinfo>[^/?#]*@)?(?P<hosts>[^/?#@]*)(?P<path>/[^?#]*)?(?P<query>\?.*)?", re.DOTALL)
+_HOST = re.compile(r"([A-Za-z0-9_.-]*|\[[0-9A-Fa-f:.]*\])(:[0-9]{0,5})?")
+_PATH = re.compile(r"[A-Za-z0-9_./-]*")
+_PARAMETER = re.compile(
+    r"(host|hostaddr|dbname)=[A-Za-z0-9_./,-]*|(port|connect_timeout|heartbeat|max_stream_length)=[0-9,]*"
+    r"|sslmode=(disable|allow|prefer|require|verify-ca|verify-full)|pgbouncer=(true|false|on|off|1|0)"
+    r"|target_session_attrs=(any|read-write|read-only|primary|standby|prefer-standby)"
 )
 
 
 def redact(url: object) -> str:
-    """Return an address with ``***`` in place of its password and of password-like parameters; it never raises."""
+    """Return an address without user, password and unknown parameters; it never raises.
+
+    Of what is no address, only the scheme is left.
+    """
     if not isinstance(url, str):
         return f"<{type(url).__name__}>"
-    return _SECRET_PARAMETER.sub(r"\1***", _USERINFO.sub(r"\1***@", url))
+    scheme = scheme_of(url)
+    if scheme == "sqlite" and url.startswith("sqlite:///"):
+        return url
+    parts = _ADDRESS.fullmatch(url[len(scheme) + 3 :]) if scheme else None
+    if parts is None or "@" in (parts["path"] or "") + (parts["query"] or ""):
+        return f"{scheme}://{_OMITTED}" if scheme else _OMITTED
+    userinfo = f"{MASK}@" if parts["userinfo"] else ""
+    hosts = parts["hosts"] if all(map(_HOST.fullmatch, parts["hosts"].split(","))) else _OMITTED
+    path = parts["path"] or ""
+    return f"{scheme}://{userinfo}{hosts}{path if _PATH.fullmatch(path) else f'/{_OMITTED}'}{_query(parts['query'])}"
 
 
-_SECRET_KEY = re.compile(
-    r"pass(word|wd|phrase)?$|pwd|secret|token|credential|api_?key|private_?key|authori[sz]ation|cookie|cvv|cvc|iban|"
-    r"card_?number|(^|_)pan$|(^|_)pin$|(^|_)ssn$",
-    re.IGNORECASE,
+def scheme_of(url: str) -> str:
+    """Return what stands before ``://``; empty when nothing does that could be a scheme."""
+    found = _SCHEME.match(url)
+    return "" if found is None else found[0]
+
+
+def _query(query: str | None) -> str:
+    shown = [part if _PARAMETER.fullmatch(part) else _OMITTED for part in (query or "?")[1:].split("&")]
+    return "" if query is None else f"?{'&'.join(shown)}"
+
+
+# Keys are compared as words: card_number, cardNumber, CARD-NUMBER and card_number2 are the same two.
+
+_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[^\W\d_A-Za-z]+")
+
+_WORDS = frozenset(
+    (
+        *("pwd", "passwd", "password", "passphrase", "passcode", "secret", "token", "credential", "authorization"),
+        *("authorisation", "auth", "bearer", "cookie", "session", "cvv", "cvc", "csc", "pan", "pin", "ssn", "iban"),
+        *("otp", "totp", "jwt", "jwe", "dsn"),
+    )
 )
+"""What a key means that has one of these words, in the singular."""
+
+_LAST_WORDS = frozenset(("pass",))
+"""The same, where it is the last one: boarding_pass, but not pass_rate."""
+
+_PAIRS = frozenset(
+    (
+        *("apikey", "accesskey", "accountkey", "privatekey", "secretkey", "signingkey", "encryptionkey", "licensekey"),
+        *("sshkey", "storagekey", "passkey", "cardnumber", "cardno", "cardnum", "creditcard", "debitcard", "bankcard"),
+        *("accountnumber", "accountno", "passportnumber", "taxid", "securitycode", "verificationcode", "recoverycode"),
+        *("backupcode", "passconfirm", "confirmpass", "passhash", "databaseurl", "databaseuri", "dburl", "dburi"),
+        *("redisurl", "brokerurl", "amqpurl", "mongourl", "mongouri", "postgresurl", "storageurl"),
+        *("connectionstring", "connectionurl"),
+    )
+)
+"""The same for two words, one after the other, or written as one."""
+
+_RUN_TOGETHER = re.compile(
+    "passw(or)?d|passphrase|passcode|secret|token|credential|authori[sz]ation|cookie|apikey|accesskey|privatekey"
+    "|creditcard|debitcard|cardnumber|accountnumber|sessionid|sessionkey|connectionstring|databaseur[li]|onetimecode"
+)
+"""What no other words are part of, so that it is found in keys that are written as one word."""
 
 
 def looks_secret(key: str) -> bool:
-    """Whether a context's key names what should not be shown, as ``card_number`` or ``api_key`` do."""
-    return _SECRET_KEY.search(key) is not None
+    """Whether a context's key names what should not be shown, as ``card_number``, ``apiKey`` or ``Password1`` do."""
+    words = [_singular(word.lower()) for word in _WORD.findall(unicodedata.normalize("NFKC", key))]
+    if not words:
+        return False
+    pairs = {first + second for first, second in pairwise(words)}
+    return (
+        not _WORDS.isdisjoint(words)
+        or words[-1] in _LAST_WORDS
+        or not _PAIRS.isdisjoint(pairs | set(words))
+        or _RUN_TOGETHER.search("".join(words)) is not None
+    )
 
 
-def secret_keys(patterns: Sequence[str]) -> Callable[[str], bool]:
+def _singular(word: str) -> str:
+    return word[:-1] if word.endswith("s") and word[:-1] in _WORDS else word
+
+
+def secret_keys(patterns: Sequence[str]) -> IsSecret:
     """Return the test for keys whose values are not shown: `looks_secret`, as a project's patterns change it.
 
     Args:
@@ -59,15 +135,57 @@ def secret_keys(patterns: Sequence[str]) -> Callable[[str], bool]:
     return is_secret
 
 
-def masked(value: Any, is_secret: Callable[[str], bool] = looks_secret) -> Any:
-    """Return JSON-like data with `MASK` in place of the values whose keys are secret, at any depth."""
+# Values that tell by themselves that they are secret, whatever their key is.
+
+_SECRET_TEXT = re.compile(
+    r"^\s*(bearer|negotiate)\s+\S|^\s*(basic|digest|token|apikey)\s+[\w.~+/-]{8,}=*\s*$"  # an Authorization header
+    r"|^eyJ[\w-]+\.[\w-]+\.[\w-]*$"  # a JSON web token
+    r"|-----BEGIN [A-Z ]{0,30}PRIVATE KEY",
+    re.IGNORECASE,
+)
+_PARAMETER_NAME = re.compile(r"(?:^|[?&;\s])([\w.%+-]{1,100})\s*=\s*[^\s&;]")
+_HEADER_LINE = re.compile(r"\s*([\w.-]{1,100})\s*:\s*\S")
+_NAMES = ("name", "key", "header", "field")
+_VALUES = ("value", "values")
+
+
+def masked(value: Any, is_secret: IsSecret = looks_secret) -> Any:
+    """Return JSON-like data with `MASK` in place of secrets, at any depth.
+
+    Secret are: what has a secret key; a pair (``["Authorization", …]``, ``{"name": "Authorization", "value": …}``) or a
+    header's line whose name is one; addresses with credentials, bearer tokens, JSON web tokens and private keys.
+    """
     if isinstance(value, dict):
-        return {key: MASK if is_secret(key) else masked(inner, is_secret) for key, inner in value.items()}
+        named = {key for key in _VALUES if key in value} if _names_secret(value, is_secret) else ()
+        return {
+            key: MASK if is_secret(key) or key in named else masked(inner, is_secret) for key, inner in value.items()
+        }
     if isinstance(value, list):
+        if len(value) == 2 and isinstance(value[0], str) and is_secret(value[0]):
+            return [value[0], MASK]
         return [masked(inner, is_secret) for inner in value]
-    return value
+    return MASK if isinstance(value, str) and _is_secret_text(value, is_secret) else value
 
 
-def masked_json(text: str, is_secret: Callable[[str], bool] = looks_secret) -> str:
-    """Return JSON with `MASK` in place of the values whose keys are secret."""
+def _names_secret(value: dict[str, Any], is_secret: IsSecret) -> bool:
+    return any(isinstance(name, str) and is_secret(name) for name in map(value.get, _NAMES))
+
+
+def _is_secret_text(text: str, is_secret: IsSecret) -> bool:
+    if _SECRET_TEXT.search(text) is not None or any(map(_has_credentials, text.split() if "://" in text else ())):
+        return True
+    header = _HEADER_LINE.match(text)
+    names = [unquote_plus(name) for name in _PARAMETER_NAME.findall(text)]
+    return any(map(is_secret, names)) or (header is not None and is_secret(header[1]))
+
+
+def _has_credentials(word: str) -> bool:
+    rest = word.partition("://")[2]
+    before, at, _ = rest.rpartition("@")
+    # A password that is not encoded may hold a slash; a path may hold an @.
+    return bool(at) and (":" in before or "/" not in before)
+
+
+def masked_json(text: str, is_secret: IsSecret = looks_secret) -> str:
+    """Return JSON with `MASK` in place of secrets; see `masked`."""
     return json.dumps(masked(json.loads(text), is_secret), ensure_ascii=False)

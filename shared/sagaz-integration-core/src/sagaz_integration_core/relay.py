@@ -9,7 +9,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from sagaz_integration_core._upstream.publishing import BrokerAway, BrokerLine, PublishFailed
+from sagaz_integration_core._upstream.publishing import BrokerAway, BrokerLine, BrokerRefused, PublishFailed
 from sagaz_integration_core.errors import StoreUnavailable
 from sagaz_integration_core.outbox import EventOutcome, OutboxRecord
 from sagaz_integration_core.settlements import Settlements
@@ -29,6 +29,9 @@ _AT_LEAST = 8
 _LEASE_SECONDS = 30.0
 _FIRST_PAUSE = 0.25
 _LONGEST_PAUSE = 5.0
+_REFUSED_PAUSE = 30.0
+"""Seconds until a broker is tried again that refused what is configured: somebody has to mend it first."""
+
 _TIDY_SECONDS = 60.0
 _TIDY_BATCH = 1_000
 
@@ -230,6 +233,14 @@ class Relay:
 
     def _away(self, error: Exception) -> None:
         self._outages += 1
+        if isinstance(error, BrokerRefused):
+            self._next_try = time.monotonic() + _REFUSED_PAUSE
+            logger.error(
+                "The broker refuses what is configured, and events wait until that is mended: %s. Check user, "
+                "password, rights and options of SAGAZ_BROKER_URL, or of SagaConfig's broker.",
+                error,
+            )
+            return
         pause = min(_FIRST_PAUSE * 2.0 ** min(self._outages - 1, 10), _LONGEST_PAUSE) * random.uniform(0.5, 1.0)
         self._next_try = time.monotonic() + pause
         logger.warning("The broker is away (%d times in a row); events wait: %s", self._outages, error)

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from sagaz_integration_core.redaction import redact
-from sagaz_integration_core.urls import read_broker_url, read_storage_url
+from sagaz_integration_core.texts import visible
+from sagaz_integration_core.urls import read_broker_url, read_storage_url, refused_url
 
 __all__ = ["RULES", "Rule", "contradictions", "problem"]
 
@@ -166,8 +166,11 @@ RULES: Mapping[str, Rule] = {
 
 
 def problem(label: str, raw: object, reason: object) -> str:
-    """One line about a wrong value: its name as the user wrote it, the value without a password, and what is right."""
-    return f"{label}={_shown(raw)}: {reason}"
+    """One line about a wrong value: its name as the user wrote it, what may be shown of the value, and what is right.
+
+    Of what is, or could be, an address that is only its scheme: see `urls.refused_url`.
+    """
+    return f"{visible(label)}{_shown(label, raw)}: {reason}"
 
 
 def contradictions(values: Mapping[str, Any], labels: Mapping[str, str]) -> list[str]:
@@ -193,10 +196,11 @@ def _named(name: str, value: float, labels: Mapping[str, str]) -> str:
     return f"{labels[name]}={value:g}" if name in labels else f"{name}={value:g} (the default)"
 
 
-def _shown(raw: object) -> str:
+def _shown(label: str, raw: object) -> str:
     if raw is None or isinstance(raw, bool | int | float):
-        return f"{raw!r:.60}"
+        return f"={raw!r:.60}"
     if not isinstance(raw, str):
-        return f"<{type(raw).__name__}>"
-    text = redact(raw)
-    return repr(text if len(text) <= 200 else f"{text[:200]}...")
+        return f"=<{type(raw).__name__}>"
+    if raw and ("URL" in label.upper() or re.search(r"[@=]|://", raw)):
+        return f"={shown}" if (shown := refused_url(raw)) else ""
+    return f"={raw if len(raw) <= 200 else f'{raw[:200]}...'!r}"

@@ -86,7 +86,7 @@ class Settings:
         object.__setattr__(self, "explicit", self.explicit | changed)
 
     def __repr__(self) -> str:
-        return f"Settings({', '.join(f'{name}={_safe(getattr(self, name))!r}' for name in RULES)})"
+        return f"Settings({', '.join(f'{name}={_safe(name, getattr(self, name))!r}' for name in RULES)})"
 
     @classmethod
     def load(cls, *sources: Source) -> Self:
@@ -139,5 +139,5 @@ def _read(given: Mapping[str, Given], problems: list[str]) -> dict[str, Any]:
     return values
 
 
-def _safe(value: object) -> object:
-    return redact(value) if isinstance(value, str) else value
+def _safe(name: str, value: object) -> object:
+    return redact(value) if name.endswith("_url") and value is not None else value

@@ -4,10 +4,21 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 from unicodedata import category
 
-__all__ = ["error_text", "message_of", "message_text", "storable", "type_name", "value_text", "visible"]
+__all__ = [
+    "error_text",
+    "message_of",
+    "message_text",
+    "storable",
+    "type_name",
+    "value_text",
+    "visible",
+    "without_frames",
+]
+
+E = TypeVar("E", bound=BaseException)
 
 _MAX_CHARACTERS = 2_000
 _MAX_NAME = 200
@@ -72,6 +83,22 @@ def visible(text: str, most: int | None = None) -> str:
     if not text.isprintable():
         text = "".join(_shown(character) for character in text)
     return text if most is None else _cut(text, most)
+
+
+def without_frames(error: E) -> E:
+    """Take the frames from an exception and all that it is chained to, and return it.
+
+    A driver's frames hold addresses and passwords, and whoever reports errors collects what frames hold.
+    """
+    chain: list[BaseException | None] = [error]
+    seen: set[int] = set()
+    while chain:
+        one = chain.pop()
+        if one is not None and id(one) not in seen:
+            seen.add(id(one))
+            one.__traceback__ = None
+            chain += [one.__cause__, one.__context__]
+    return error
 
 
 def _made(make: Callable[[Any], str], value: object, most: int = _MAX_CHARACTERS) -> str:

@@ -7,11 +7,20 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal
+from urllib.parse import unquote
 
 from sagaz_integration_core.errors import SettingsError
-from sagaz_integration_core.redaction import redact
+from sagaz_integration_core.redaction import redact, scheme_of
 
-__all__ = ["BrokerURL", "StorageURL", "parse_broker_url", "parse_storage_url", "read_broker_url", "read_storage_url"]
+__all__ = [
+    "BrokerURL",
+    "StorageURL",
+    "parse_broker_url",
+    "parse_storage_url",
+    "read_broker_url",
+    "read_storage_url",
+    "refused_url",
+]
 
 _STORES = "memory://, sqlite:///relative.db, sqlite:////absolute.db or postgresql://user:password@host/database"
 _BROKERS = "redis://, rediss://, amqp://, amqps://, kafka://host:port or memory://"
@@ -28,7 +37,8 @@ _BROKER_KINDS: dict[str, Literal["redis", "rabbitmq", "kafka"]] = {
 _UNENCODED = re.compile(r"(?<![?&]host=)@|\s|%00|%(?![0-9A-Fa-f]{2})")
 """An @ that is left over is most likely the password's; only an abstract socket (``?host=@name``) begins with one."""
 
-_HOST = re.compile(r"(\[[^\[\]]*\]|[^:\[\]]*)(:\d{0,5})?")
+_HOST = re.compile(r"(\[[^\[\]]*\]|[^:\[\]]*)(:(\d{0,5}))?", re.ASCII)
+_LAST_PORT = 65_535
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,58 +69,82 @@ def parse_storage_url(url: str) -> StorageURL:
     """Read the address of a store.
 
     Raises:
-        SettingsError: It is none; the message has the address without its password, and the nearest valid choice.
+        SettingsError: It is none; of the address the message has only the scheme, and the nearest valid choice.
     """
     try:
         return read_storage_url(url)
     except ValueError as error:
-        raise SettingsError(f"The storage URL {redact(url)!r} is wrong: {error}") from None
+        raise _refusal("storage", url, error) from None
 
 
 def parse_broker_url(url: str) -> BrokerURL:
     """Read the address of a broker.
 
     Raises:
-        SettingsError: It is none; the message has the address without its password, and the nearest valid choice.
+        SettingsError: It is none; of the address the message has only the scheme, and the nearest valid choice.
     """
     try:
         return read_broker_url(url)
     except ValueError as error:
-        raise SettingsError(f"The broker URL {redact(url)!r} is wrong: {error}") from None
+        raise _refusal("broker", url, error) from None
+
+
+def refused_url(url: object) -> str:
+    """Return what may be shown of an address that cannot be read: ``postgresql://…``, or nothing.
+
+    Where a password stands in it is not known, and the host, the database or an option may be a piece of one.
+    """
+    scheme = scheme_of(url) if isinstance(url, str) else ""
+    return f"{scheme}://…" if scheme else ""
+
+
+def _refusal(kind: str, url: str, error: ValueError) -> SettingsError:
+    shown = refused_url(url)
+    return SettingsError(f"The {kind} URL {shown}{' ' if shown else ''}is wrong: {error}")
 
 
 def read_storage_url(url: str) -> StorageURL:
     """Read the address of a store; a ValueError tells only what is wrong with it and what would be right."""
-    scheme, separator, rest = url.partition("://")
+    scheme, rest = scheme_of(url), url.partition("://")[2]
     if url == "memory://":
         return StorageURL("memory")
-    if separator and scheme == "sqlite":
+    if scheme == "sqlite":
         return StorageURL("sqlite", path=_sqlite_path(rest))
-    if separator and scheme in ("postgresql", "postgres"):
+    if scheme in ("postgresql", "postgres"):
         _check_hosts(rest)
         return StorageURL("postgresql", dsn=url)
-    raise ValueError(_storage_advice(url, scheme if separator else ""))
+    raise ValueError(_storage_advice(url, scheme))
 
 
 def read_broker_url(url: str) -> BrokerURL:
     """Read the address of a broker; a ValueError tells only what is wrong with it and what would be right."""
-    scheme, separator, rest = url.partition("://")
+    scheme, rest = scheme_of(url), url.partition("://")[2]
     if url == "memory://":
         return BrokerURL("memory", url)
-    if not separator or scheme not in _BROKER_KINDS:
-        raise ValueError(_broker_advice(url, scheme if separator else ""))
+    if scheme not in _BROKER_KINDS:
+        raise ValueError(_broker_advice(url, scheme))
     _check_hosts(rest)
-    if scheme == "kafka" and not rest:
-        raise ValueError("it names no host; expected kafka://host:9092")
+    if scheme == "kafka":
+        _check_kafka(rest)
     # rabbitmq:// is sagaz's own word; no client knows it.
     return BrokerURL(_BROKER_KINDS[scheme], f"amqp://{rest}" if scheme == "rabbitmq" else url)
+
+
+def _check_kafka(rest: str) -> None:
+    if re.search(r"[@/?#]", rest.removesuffix("/")):
+        raise ValueError(
+            "a Kafka URL is a list of hosts, kafka://one:9092,two:9092. For a user and a password, or TLS, give a "
+            "SagaConfig a KafkaBroker: KafkaBrokerConfig has sasl_username, sasl_password and security_protocol"
+        )
+    if not rest.removesuffix("/"):
+        raise ValueError("it names no host; expected kafka://host:9092")
 
 
 def _sqlite_path(rest: str) -> Path:
     if rest in ("", "/", ":memory:", "/:memory:"):
         raise ValueError("SQLite in memory is not offered; use memory://, or name a file: sqlite:///sagaz.db")
     if not rest.startswith("/"):
-        raise ValueError(f"after two slashes comes a host; a relative file has three: {redact(f'sqlite:///{rest}')}")
+        raise ValueError("after two slashes comes a host; a relative file has three: sqlite:///sagaz.db")
     name = rest[1:]
     if "?" in name or "\0" in name:
         raise ValueError("options and NUL are not taken; expected sqlite:///relative.db or sqlite:////absolute.db")
@@ -122,12 +156,26 @@ def _sqlite_path(rest: str) -> Path:
 def _check_hosts(rest: str) -> None:
     authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
     userinfo, _, hosts = authority.rpartition("@")
-    broken = any(_HOST.fullmatch(host) is None for host in hosts.split(","))
+    broken = not all(map(_is_host, hosts.split(",")))
     # libpq and the brokers' clients would misread such a password, and then repeat it in their errors.
-    if _UNENCODED.search(userinfo) or _UNENCODED.search(rest[len(authority) :]) or (broken and "@" in rest):
-        raise ValueError("percent-encode @ : / ? # % and spaces in user, password and options (@ is %40, / is %2F)")
+    if (
+        re.search(r"[\[\]]", userinfo)
+        or _UNENCODED.search(userinfo)
+        or _UNENCODED.search(rest[len(authority) :])
+        or (broken and "@" in rest)
+    ):
+        raise ValueError("percent-encode @ : / ? # % [ ] and spaces in user, password and options (@ is %40, / is %2F)")
     if broken:
         raise ValueError("after the host only a numeric port is expected, and an IPv6 address in brackets: [::1]:5432")
+
+
+def _is_host(text: str) -> bool:
+    found = _HOST.fullmatch(text)
+    if found is None or int(found[3] or 0) > _LAST_PORT:
+        return False
+    # Encoded as a whole, user and password become part of the host; a socket's directory may have anything.
+    host = unquote(found[1])
+    return "%" not in found[1] or host.startswith("/") or re.search(r"[@:/]", host) is None
 
 
 def _storage_advice(url: str, scheme: str) -> str:
@@ -141,7 +189,7 @@ def _storage_advice(url: str, scheme: str) -> str:
     if url in ("", "memory", "memory:", ":memory:", "sqlite", "sqlite:") or dialect == "memory":
         return f"expected {_STORES}"
     if not scheme and not re.search(r"[@=:?\s]", url):
-        return f"it has no scheme; a file is named sqlite:///{url}, an absolute path with four slashes"
+        return "it has no scheme; a file is named sqlite:///relative.db, an absolute path with four slashes"
     return _nearest(scheme or url.partition(":")[0], ("memory", "sqlite", "postgresql", "postgres"), _STORES)
 
 

@@ -17,6 +17,7 @@ class ScriptedBroker(BaseBroker):
 
     Attributes:
         up: Whether it is there.
+        refuses: What it raises when somebody connects.
         silent: Whether it answers nobody, though it is there.
         poison: What an event of a topic does: ``refused``, ``breaks`` the connection, ``hangs``, ``full``.
         taken: The messages that it took, in their order.
@@ -27,6 +28,7 @@ class ScriptedBroker(BaseBroker):
     def __init__(self, publish_seconds: float = 0.3) -> None:
         super().__init__(BrokerConfig(publish_timeout_seconds=publish_seconds))
         self.up = True
+        self.refuses: Exception | None = None
         self.silent = False
         self.poison: dict[str, str] = {}
         self.taken: list[dict[str, Any]] = []
@@ -48,6 +50,8 @@ class ScriptedBroker(BaseBroker):
             await asyncio.Event().wait()
         if not self.up:
             raise BrokerConnectionError("refused")
+        if self.refuses is not None:
+            raise BrokerConnectionError("not connected") from self.refuses
         assert not self._connected, "connected twice"
         self._connected, self._broken = True, asyncio.Event()
         self.connects += 1

@@ -292,3 +292,18 @@ async def test_a_broker_that_hangs_holds_up_neither_the_end_nor_the_next_connect
         broker.silent = True
         began = time.monotonic()
     assert time.monotonic() - began < 15
+
+
+@pytest.mark.parametrize("kind", ["AuthenticationError", "ProbableAuthenticationError", "ValueError", "TypeError"])
+async def test_a_broker_that_refuses_its_configuration_is_an_error_and_no_outage(serving, caplog, kind):
+    broker = ScriptedBroker()
+    broker.refuses = type(kind, (Exception,), {})("wrong username-password pair")
+    async with serving(broker) as runtime:
+        await runtime.store.insert_events([event("first")])
+        await until(lambda: "refuses what is configured" in caplog.text)
+        assert (await found(runtime, "first"))["first"].attempts == 0
+    [record] = [r for r in caplog.records if "refuses what is configured" in r.getMessage()]
+    assert record.levelname == "ERROR"
+    assert "wrong username-password pair" in record.getMessage()
+    assert "Check user, password, rights and options of SAGAZ_BROKER_URL" in record.getMessage()
+    assert "The broker is away" not in caplog.text

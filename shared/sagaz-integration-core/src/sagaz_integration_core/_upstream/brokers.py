@@ -45,6 +45,7 @@ def _make(parsed: BrokerURL) -> Any:
         from sagaz.core.outbox.brokers.redis import RedisBroker, RedisBrokerConfig
 
         url, own = _split(parsed.url, "stream_name", "max_stream_length")
+        _check_redis(url)
         return RedisBroker(RedisBrokerConfig(url=url, **own))
     if parsed.kind == "rabbitmq":
         from sagaz.core.outbox.brokers.rabbitmq import RabbitMQBroker, RabbitMQBrokerConfig
@@ -58,6 +59,24 @@ def _make(parsed: BrokerURL) -> Any:
     from sagaz.core.outbox.brokers.memory import InMemoryBroker
 
     return InMemoryBroker()
+
+
+def _check_redis(url: str) -> None:
+    """Refuse what its client would refuse at each connection, as if the server were away."""
+    from redis.asyncio import ConnectionPool
+
+    database = urlsplit(url).path.removeprefix("/")
+    try:
+        if database and not database.isdecimal():
+            raise ValueError("what stands after the host is the number of a database")
+        pool: Any = ConnectionPool.from_url(url)
+        pool.make_connection()
+    except Exception as error:
+        # What it says may repeat a value; the names of its types do not.
+        raise SettingsError(
+            f"The broker URL redis://… is refused by its client ({type(error).__name__}). Expected "
+            "redis://user:password@host:6379/0, and only parameters that redis-py knows after the ?."
+        ) from None
 
 
 def _split(url: str, *names: str) -> tuple[str, dict[str, Any]]:

@@ -10,9 +10,9 @@ from typing import Any, Literal
 from sagaz_integration_core._upstream.brokers import connect, disconnect
 from sagaz_integration_core._upstream.messages import to_event
 from sagaz_integration_core.outbox import OutboxRecord
-from sagaz_integration_core.texts import error_text
+from sagaz_integration_core.texts import error_text, without_frames
 
-__all__ = ["BrokerAway", "BrokerLine", "Fault", "PublishFailed"]
+__all__ = ["BrokerAway", "BrokerLine", "BrokerRefused", "Fault", "PublishFailed"]
 
 Fault = Literal["event", "connection", "silence", "broker"]
 """What a failed publication tells.
@@ -56,6 +56,31 @@ class BrokerAway(Exception):
     """There is no connection to be had."""
 
 
+class BrokerRefused(BrokerAway):
+    """The broker, or its client, refuses what is configured: waiting does not help."""
+
+
+_REFUSALS = frozenset(
+    (
+        "AuthenticationError",
+        "AuthenticationWrongNumberOfArgsError",
+        "NoPermissionError",
+        "ProbableAuthenticationError",
+        "ConnectionNotAllowed",
+        "ChannelAccessRefused",
+        "ChannelPreconditionFailed",
+        "SaslAuthenticationFailed",
+        "SSLCertVerificationError",
+        "UnicodeError",
+        "ValueError",
+        "TypeError",
+        "FileNotFoundError",
+        "PermissionError",
+    )
+)
+"""By name, as above: what is raised because of a user, a password, a right, a certificate or an option."""
+
+
 class BrokerLine:
     """The connection of one relay to a sagaz broker.
 
@@ -86,7 +111,10 @@ class BrokerLine:
                 await connect(self._broker)
         except Exception as error:
             await disconnect(self._broker)
-            raise BrokerAway(_told(error) or f"no answer within {self._connect_seconds:g} s") from error
+            kinds = {kind.__name__ for cause in _causes(error) for kind in type(cause).__mro__}
+            away = BrokerAway if _REFUSALS.isdisjoint(kinds) else BrokerRefused
+            told = _told(error) or f"no answer within {self._connect_seconds:g} s"
+            raise away(told) from without_frames(error)
         self.is_open = True
 
     async def close(self) -> None:

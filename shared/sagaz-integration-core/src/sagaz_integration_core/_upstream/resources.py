@@ -15,7 +15,7 @@ from sagaz_integration_core._upstream.storage import StoreSagaStorage
 from sagaz_integration_core.errors import SettingsError, StoreUnavailable
 from sagaz_integration_core.protocols import SagaStore
 from sagaz_integration_core.settings import Settings
-from sagaz_integration_core.texts import error_text
+from sagaz_integration_core.texts import error_text, without_frames
 
 __all__ = ["SagazResources", "configured_globally", "settings_for"]
 
@@ -144,4 +144,6 @@ async def _open(resource: Any, stack: AsyncExitStack, *, needed: bool = True) ->
                 await resource.initialize()
             stack.push_async_callback(resource.close)
     except Exception as error:
-        raise StoreUnavailable(f"sagaz's {type(resource).__name__} cannot be opened: {error_text(error)}") from error
+        raise StoreUnavailable(
+            f"sagaz's {type(resource).__name__} cannot be opened: {error_text(error)}"
+        ) from without_frames(error)

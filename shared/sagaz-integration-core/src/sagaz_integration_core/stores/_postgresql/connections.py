@@ -18,6 +18,7 @@ from sagaz_integration_core.stores._postgresql.address import Address
 from sagaz_integration_core.stores._postgresql.database import Database, Row, Values
 from sagaz_integration_core.stores._postgresql.errors import busy, lost, unavailable
 from sagaz_integration_core.stores._postgresql.session import PREPARE_THRESHOLD, make_own, reads_committed
+from sagaz_integration_core.texts import without_frames
 
 __all__ = ["Connection", "Connections", "connect"]
 
@@ -39,6 +40,7 @@ async def connect(address: Address) -> Connection:
     try:
         connection = await psycopg.AsyncConnection.connect(address.conninfo, autocommit=True, **_options(address))
     except psycopg.Error as error:
+        without_frames(error)
         raise (unavailable(address.shown, error) or error) from error
     await connection.set_isolation_level(IsolationLevel.READ_COMMITTED)
     return connection
@@ -136,7 +138,7 @@ class Connections(Database):
             async with self._pool.connection() as connection:
                 return await self._execute(connection, statement, values)
         except PoolTimeout as error:
-            raise await self._why() from error
+            raise await self._why() from without_frames(error)
         except PoolClosed as error:
             raise self._closed() from error
 
