@@ -1,13 +1,15 @@
-"""What errors hold beneath their texts: frames of drivers, in which addresses and passwords stand."""
+"""What errors hold beneath their texts: addresses and passwords in drivers' frames, rows in their texts."""
 
 from __future__ import annotations
 
+import psycopg
 import pytest
+import sqlalchemy.exc
 
 from sagaz_integration_core.errors import StoreUnavailable
 from sagaz_integration_core.lifecycle import SagazRuntime
 from sagaz_integration_core.settings import Settings
-from sagaz_integration_core.texts import without_frames
+from sagaz_integration_core.texts import without_rows
 
 SECRET = "Zq7Kx9Vw"
 
@@ -38,18 +40,14 @@ async def test_an_address_that_does_not_answer_is_in_no_frame_that_an_error_hold
     assert held == []
 
 
-def test_an_exception_loses_its_frames_and_those_of_whatever_it_is_chained_to():
-    def fail(address):
-        try:
-            raise ValueError
-        except ValueError as error:
-            raise KeyError from error
-
-    try:
-        fail(SECRET)
-    except KeyError as error:
-        error.__cause__.__context__ = error
-        caught = error
-    assert without_frames(caught) is caught
-    assert not [name for _, name, text in frames(caught) if SECRET in text]
-    assert isinstance(caught.__cause__, ValueError)
+def test_a_refused_row_is_neither_in_the_text_of_a_drivers_error_nor_in_its_causes():
+    refused = psycopg.errors.CheckViolation("new row violates\nDETAIL:  Failing row contains (hunter2).\nCONTEXT:  x")
+    wrapped = sqlalchemy.exc.IntegrityError("INSERT", {"context": "hunter2"}, refused)
+    wrapped.__cause__ = refused
+    assert "hunter2" in str(wrapped)
+    handled = ValueError("mine\nDETAIL: mine")
+    refused.__context__ = handled
+    assert without_rows(wrapped) is wrapped
+    assert "hunter2" not in f"{wrapped} {refused} {wrapped.orig}"
+    assert "new row violates" in str(wrapped)
+    assert str(handled) == "mine\nDETAIL: mine"

@@ -9,6 +9,7 @@ from django.db import DEFAULT_DB_ALIAS, DatabaseError, InterfaceError, Operation
 
 from django_sagaz.errors import AtomicBlockError
 from sagaz_integration_core.errors import StoreNotMigrated, StoreRightsMissing, StoreUnavailable
+from sagaz_integration_core.texts import visible, without_rows
 
 __all__ = [
     "ConnectionDied", "distrust", "healthy", "in_test_case", "in_transaction", "migrate_command", "refuse_transaction",
@@ -139,6 +140,7 @@ class translated:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         if not isinstance(error, DatabaseError | InterfaceError):
             return
+        without_rows(error)
         if _is_missing(error):
             alias = self._connection.alias
             raise StoreNotMigrated(
@@ -160,7 +162,11 @@ def _connect(connection: Any) -> None:
         # would be used by the next call.
         with suppress(DatabaseError, InterfaceError):
             connection.close()
-        raise StoreUnavailable(_says(connection, error)) from error
+        failure = StoreUnavailable(_says(connection, error))
+    else:
+        return
+    # Not chained, and outside of the block: the frames of Django and of the driver hold the password.
+    raise failure
 
 
 def _unavailable(connection: Any, error: Exception) -> StoreUnavailable:
@@ -198,4 +204,4 @@ def _code(error: Exception) -> str | int | None:
 
 
 def _text(error: Exception) -> str:
-    return " ".join(str(error).split()).rstrip(".") or type(error).__name__
+    return visible(" ".join(str(error).split()).rstrip("."), 2_000) or type(error).__name__

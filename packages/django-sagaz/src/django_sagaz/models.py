@@ -6,6 +6,7 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from django_sagaz.fields import ExactCharField
+from sagaz_integration_core.texts import visible
 
 __all__ = ["AuditEntry", "OutboxEvent", "Run", "Step", "StoreInfo"]
 
@@ -61,7 +62,7 @@ class Run(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.saga_name} {self.saga_id}"
+        return visible(f"{self.saga_name} {self.saga_id}")
 
 
 class Step(models.Model):
@@ -98,7 +99,7 @@ class Step(models.Model):
         default_permissions = ()
 
     def __str__(self) -> str:
-        return f"{self.step} ({self.phase}) of {self.saga_id}"
+        return visible(f"{self.step} ({self.phase}) of {self.saga_id}")
 
 
 class OutboxEvent(models.Model):
@@ -137,7 +138,7 @@ class OutboxEvent(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.topic} {self.event_id}"
+        return visible(f"{self.topic} {self.event_id}")
 
 
 class AuditEntry(models.Model):
@@ -158,7 +159,7 @@ class AuditEntry(models.Model):
         indexes = [models.Index(fields=["saga_id", "id"], name="sagaz_audit_saga")]
 
     def __str__(self) -> str:
-        return f"{self.action} of {self.saga_id} by {self.actor}"
+        return visible(f"{self.action} of {self.saga_id} by {self.actor}")
 
 
 class StoreInfo(models.Model):

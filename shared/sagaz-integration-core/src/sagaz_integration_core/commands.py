@@ -11,6 +11,7 @@ from sagaz_integration_core.errors import StoreNotMigrated, StoreUnavailable
 from sagaz_integration_core.records import StoreStats
 from sagaz_integration_core.redaction import redact
 from sagaz_integration_core.stores import create_store
+from sagaz_integration_core.texts import visible
 
 if TYPE_CHECKING:
     from sagaz_integration_core._upstream.definitions import StepInfo
@@ -150,7 +151,7 @@ def check_text(health: Health) -> str:
     if health.store.startswith("memory"):
         lines.append(("note", "each process has a memory of its own; this is not what the server runs"))
     lines.append(("problem", health.problem or "none"))
-    return "\n".join(f"{name:<10} {value}" for name, value in lines)
+    return "\n".join(visible(f"{name:<10} {value}") for name, value in lines)
 
 
 def _yes(value: bool) -> str:

@@ -14,6 +14,7 @@ from sagaz_integration_core.operator_commands import Format, Said
 from sagaz_integration_core.outbox import EventFilter, EventStatus, EventStore, OutboxRecord
 from sagaz_integration_core.redaction import masked, secret_keys
 from sagaz_integration_core.run_texts import time_text
+from sagaz_integration_core.texts import json_text, visible
 
 __all__ = ["EVENTS_HELP", "OPTIONS", "EventsRequest", "answer"]
 
@@ -98,8 +99,8 @@ async def _list(store: EventStore, request: EventsRequest, is_secret: Callable[[
     events = await store.find_events(request.query)
     shown = [(event, _values(event, is_secret) if request.payload else {}) for event in events]
     if request.output == "json":
-        return Said(json.dumps([_row(event) | values for event, values in shown], indent=2))
-    lines = [line for event, values in shown for line in _lines(event, values)]
+        return Said(json_text([_row(event) | values for event, values in shown], indent=2))
+    lines = [visible(line) for event, values in shown for line in _lines(event, values)]
     if len(events) == request.limit and (more := await store.count_events(request.query) - len(events)) > 0:
         lines.append(f"… and {more} more; see --limit.")
     return Said("\n".join(lines) or "No events.")
@@ -112,7 +113,8 @@ async def _retry(store: EventStore, request: EventsRequest) -> Said:
     for first in range(0, 0 if request.dry_run else len(event_ids), _PAGE):
         retried += await store.retry_events(event_ids[first : first + _PAGE])
     for event_id in retried:
-        logger.info("Event %s, which was set aside, is published again at the word of %s.", event_id, request.by)
+        who = visible(request.by, 255)
+        logger.info("Event %s, which was set aside, is published again at the word of %s.", visible(event_id), who)
     done = event_ids if request.dry_run else retried
     refused = [event_id for event_id in dict.fromkeys([*request.event_ids, *event_ids]) if event_id not in set(done)]
     if request.output == "json":
@@ -121,7 +123,7 @@ async def _retry(store: EventStore, request: EventsRequest) -> Said:
     verb = "would be published again" if request.dry_run else "is due again"
     lines = [f"{event_id}  {verb}" for event_id in done]
     lines += [f"{event_id}  refused: no event with this id is set aside" for event_id in refused]
-    return Said("\n".join(lines) or "No events were set aside.", not refused)
+    return Said("\n".join(map(visible, lines)) or "No events were set aside.", not refused)
 
 
 async def _dead(store: EventStore, request: EventsRequest) -> list[OutboxRecord]:
@@ -139,7 +141,7 @@ def _lines(event: OutboxRecord, values: dict[str, Any]) -> list[str]:
     if event.attempts:
         head += f"  {event.attempts} attempts"
     head = f"{head}: {event.error}" if event.error else head
-    return [head, *(f"    {name} {json.dumps(value, ensure_ascii=False)}" for name, value in values.items())]
+    return [head, *(f"    {name} {json_text(value)}" for name, value in values.items())]
 
 
 def _row(event: OutboxRecord) -> dict[str, Any]:

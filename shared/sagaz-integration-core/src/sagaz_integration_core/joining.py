@@ -22,7 +22,7 @@ class Statement:
     """A statement with ``%s`` where its values belong (and no other percent sign)."""
 
     text: str
-    values: tuple[Any, ...] = ()
+    values: tuple[Any, ...] = field(default=(), repr=False)
 
 
 class KnownDatabases:

@@ -13,6 +13,7 @@ from sagaz_integration_core.events import EventLog
 from sagaz_integration_core.protocols import SagaStore
 from sagaz_integration_core.records import FOREIGN, Action, AuditRecord, Intervention, RunRecord, RunStatus, StepRecord
 from sagaz_integration_core.registry import SagaRegistry
+from sagaz_integration_core.texts import storable, visible
 
 __all__ = ["Operator", "Outcome", "RunReport", "Settlement"]
 
@@ -81,7 +82,7 @@ class Operator:
     def __init__(self, store: SagaStore, registry: SagaRegistry, *, actor: str, publishes: bool = False) -> None:
         self._store = store
         self._registry = registry
-        self._actor = actor[:255]
+        self._actor = visible(actor, 255)
         self._publishes = publishes
 
     async def show(self, saga_id: str) -> RunReport:
@@ -122,7 +123,7 @@ class Operator:
     async def _decide(
         self, saga_id: str, action: Action, reason: str, dry_run: bool, settled: Settlement | None
     ) -> Outcome:
-        message = _missing(saga_id)
+        message, reason = _missing(saga_id), storable(reason)
         run: RunRecord | None = None
         for _ in range(_TRIES):
             run = await self._store.load(saga_id)
@@ -246,7 +247,8 @@ class Operator:
 
 
 def _missing(saga_id: str) -> str:
-    return f"There is no run {saga_id} in this store. It may have been pruned, or be in another database."
+    shown = visible(str(saga_id), 255)
+    return f"There is no run {shown} in this store. It may have been pruned, or be in another database."
 
 
 def _cancelled(actor: str, reason: str) -> str:

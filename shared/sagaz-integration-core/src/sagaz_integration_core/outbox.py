@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, Protocol
 
@@ -28,8 +28,8 @@ class EventWrite:
 
     event_id: str
     topic: str
-    payload: str
-    headers: str = "{}"
+    payload: str = field(repr=False)
+    headers: str = field(default="{}", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +39,8 @@ class NewEvent:
     event_id: str
     key: str
     topic: str
-    payload: str
-    headers: str = "{}"
+    payload: str = field(repr=False)
+    headers: str = field(default="{}", repr=False)
 
 
 def of_run(saga_id: str, event: EventWrite) -> NewEvent:
@@ -62,8 +62,8 @@ class OutboxRecord:
     event_id: str
     saga_id: str
     topic: str
-    payload: str
-    headers: str
+    payload: str = field(repr=False)
+    headers: str = field(repr=False)
     status: EventStatus
     attempts: int
     error: str | None

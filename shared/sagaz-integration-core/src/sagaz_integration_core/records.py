@@ -1,9 +1,12 @@
-"""The plain records that pass between the runtime and a store, and the words that they are made of."""
+"""The plain records that pass between the runtime and a store, and the words that they are made of.
+
+Their ``repr`` has no contexts, results and fingerprints: logs and error reports do, and those are anybody's secrets.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, TypeAlias
 
@@ -69,8 +72,8 @@ class NewRun:
 
     saga_id: str
     saga_name: str
-    context: str
-    fingerprint: str
+    context: str = field(repr=False)
+    fingerprint: str = field(repr=False)
     correlation_id: str | None = None
     not_before: datetime | None = None
     owner: str | None = None
@@ -84,7 +87,7 @@ class Inserted:
 
     saga_id: str
     created: bool
-    fingerprint: str
+    fingerprint: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +101,7 @@ class StepWrite:
     step: str
     phase: Phase
     status: StepStatus
-    result: str | None = None
+    result: str | None = field(default=None, repr=False)
     error: str | None = None
 
 
@@ -174,7 +177,7 @@ class StepRecord:
     step: str
     phase: Phase
     status: StepStatus
-    result: str | None
+    result: str | None = field(repr=False)
     error: str | None
     attempt: int
     started_at: datetime | None
@@ -191,7 +194,7 @@ class ClaimedRun:
     saga_id: str
     saga_name: str
     status: RunStatus
-    context: str
+    context: str = field(repr=False)
     error: str | None
     correlation_id: str | None
     attempt: int
@@ -212,7 +215,7 @@ class RunRecord:
     saga_id: str
     saga_name: str
     status: RunStatus
-    context: str
+    context: str = field(repr=False)
     error: str | None
     correlation_id: str | None
     attempt: int
@@ -223,7 +226,7 @@ class RunRecord:
     created_at: datetime
     updated_at: datetime
     finished_at: datetime | None
-    fingerprint: str
+    fingerprint: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

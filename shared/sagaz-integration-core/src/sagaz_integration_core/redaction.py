@@ -11,6 +11,8 @@ from itertools import pairwise
 from typing import Any
 from urllib.parse import unquote_plus
 
+from sagaz_integration_core.texts import json_text
+
 __all__ = ["MASK", "looks_secret", "masked", "masked_json", "redact", "scheme_of", "secret_keys"]
 
 MASK = "***"
@@ -188,4 +190,4 @@ def _has_credentials(word: str) -> bool:
 
 def masked_json(text: str, is_secret: IsSecret = looks_secret) -> str:
     """Return JSON with `MASK` in place of secrets; see `masked`."""
-    return json.dumps(masked(json.loads(text), is_secret), ensure_ascii=False)
+    return json_text(masked(json.loads(text), is_secret))

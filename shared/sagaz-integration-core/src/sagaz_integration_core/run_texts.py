@@ -11,6 +11,7 @@ from typing import Any
 from sagaz_integration_core.operating import Outcome, RunReport
 from sagaz_integration_core.records import AuditRecord, RunRecord, StepRecord
 from sagaz_integration_core.redaction import looks_secret, masked_json
+from sagaz_integration_core.texts import json_text, visible
 
 __all__ = ["outcomes_json", "outcomes_text", "report_json", "report_text", "runs_json", "runs_text", "time_text"]
 
@@ -24,7 +25,7 @@ def time_text(moment: datetime | None) -> str:
 
 def runs_text(runs: Sequence[RunRecord]) -> str:
     """Render a list of runs, a line each."""
-    return "\n".join(map(_line, runs)) or "No runs."
+    return "\n".join(visible(_line(run)) for run in runs) or "No runs."
 
 
 def runs_json(runs: Sequence[RunRecord]) -> str:
@@ -65,7 +66,7 @@ def report_text(report: RunReport, *, values: bool, is_secret: IsSecret = looks_
     lines += [line for step in report.steps for line in _step(step, values, is_secret)]
     if report.audit:
         lines += ["", "audit", *map(_note, report.audit)]
-    return "\n".join(lines)
+    return "\n".join(map(visible, lines))
 
 
 def _step(step: StepRecord, values: bool, is_secret: IsSecret) -> list[str]:
@@ -102,7 +103,8 @@ def report_json(report: RunReport, *, values: bool, is_secret: IsSecret = looks_
 
 def outcomes_text(outcomes: Sequence[Outcome]) -> str:
     """Render what became of decisions, a line each."""
-    return "\n".join(f"{'ok' if o.done else 'refused':<8} {o.saga_id}  {o.message}" for o in outcomes) or "No runs."
+    lines = [f"{'ok' if outcome.done else 'refused':<8} {outcome.saga_id}  {outcome.message}" for outcome in outcomes]
+    return "\n".join(map(visible, lines)) or "No runs."
 
 
 def outcomes_json(outcomes: Sequence[Outcome]) -> str:
@@ -113,6 +115,8 @@ def outcomes_json(outcomes: Sequence[Outcome]) -> str:
 def _row(
     record: RunRecord | StepRecord | AuditRecord, *hidden: str, is_secret: IsSecret = looks_secret
 ) -> dict[str, Any]:
+    # Beside a masked context, a digest of the whole one would tell what is masked: a cvv has a thousand values.
+    hidden = (*hidden, "fingerprint")
     row = {name: value for name, value in asdict(record).items() if name not in hidden}
     for name in ("context", "result"):
         if row.get(name) is not None:
@@ -121,4 +125,4 @@ def _row(
 
 
 def _json(value: Any) -> str:
-    return json.dumps(value, indent=2, default=datetime.isoformat, ensure_ascii=False)
+    return json_text(value, indent=2, default=datetime.isoformat)

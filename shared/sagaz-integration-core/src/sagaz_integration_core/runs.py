@@ -53,7 +53,8 @@ class SagaRun(dict[str, Any]):
         self.status = SagaStatus(status)
 
     def __repr__(self) -> str:
-        return f"<SagaRun {self.saga_name} {self.saga_id} {self.status.value}: {dict.__repr__(self)}>"
+        # Without its values: they are customers' data, and what is logged is read by many.
+        return f"<SagaRun {self.saga_name} {self.saga_id} {self.status.value}>"
 
 
 def values_of(record: RunRecord, steps: Iterable[StepRecord]) -> dict[str, Any]:

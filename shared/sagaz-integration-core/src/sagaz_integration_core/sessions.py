@@ -20,6 +20,7 @@ from sagaz_integration_core.errors import SagazError
 from sagaz_integration_core.joining import Caller, Joining, Rows, Statement, conversation, publication
 from sagaz_integration_core.outbox import NewEvent
 from sagaz_integration_core.records import Inserted, NewRun
+from sagaz_integration_core.texts import without_rows
 
 __all__ = ["JoinableStore", "UnsupportedSession", "join", "join_events", "join_events_sync", "join_sync"]
 
@@ -99,6 +100,11 @@ async def _talk(
     except StopIteration as end:
         answers: A = end.value
         return answers
+    except SagazError:
+        raise
+    except Exception as error:
+        without_rows(error)
+        raise
 
 
 def _talk_sync(
@@ -116,6 +122,11 @@ def _talk_sync(
     except StopIteration as end:
         answers: A = end.value
         return answers
+    except SagazError:
+        raise
+    except Exception as error:
+        without_rows(error)
+        raise
 
 
 def _joining(store: object) -> Joining:

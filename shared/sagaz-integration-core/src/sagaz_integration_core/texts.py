@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -9,13 +11,15 @@ from unicodedata import category
 
 __all__ = [
     "error_text",
+    "json_text",
     "message_of",
     "message_text",
     "storable",
     "type_name",
     "value_text",
     "visible",
-    "without_frames",
+    "visible_lines",
+    "without_rows",
 ]
 
 E = TypeVar("E", bound=BaseException)
@@ -85,19 +89,36 @@ def visible(text: str, most: int | None = None) -> str:
     return text if most is None else _cut(text, most)
 
 
-def without_frames(error: E) -> E:
-    """Take the frames from an exception and all that it is chained to, and return it.
+def visible_lines(text: str) -> str:
+    """Return a text of several lines of our own, each of them made visible."""
+    return "\n".join(map(visible, text.split("\n")))
 
-    A driver's frames hold addresses and passwords, and whoever reports errors collects what frames hold.
+
+def json_text(value: Any, *, indent: int | None = None, default: Callable[[Any], Any] | None = None) -> str:
+    r"""Return JSON that is read as it is written: what does not print is escaped (``\u202e``), the rest is not."""
+    text = json.dumps(value, ensure_ascii=False, indent=indent, default=default)
+    return text if text.isprintable() else "".join(map(_shown_in_json, text))
+
+
+def without_rows(error: E) -> E:
+    """Take the rows and values of a refused statement from a driver's exception and its causes, and return it.
+
+    PostgreSQL tells of a whole row in a DETAIL, and SQLAlchemy of all parameters: with them, of a run's context. What
+    was being handled when it was raised (``__context__``) is the caller's, and left alone.
     """
-    chain: list[BaseException | None] = [error]
+    chain: list[Any] = [error]
     seen: set[int] = set()
     while chain:
         one = chain.pop()
-        if one is not None and id(one) not in seen:
-            seen.add(id(one))
-            one.__traceback__ = None
-            chain += [one.__cause__, one.__context__]
+        if one is None or id(one) in seen:
+            continue
+        seen.add(id(one))
+        chain += [one.__cause__, getattr(one, "orig", None)]
+        one.args = tuple(_first_part(value) if isinstance(value, str) else value for value in one.args)
+        if hasattr(one, "hide_parameters"):
+            one.hide_parameters = True
+        if isinstance(getattr(one, "detail", None), str):
+            one.detail = None
     return error
 
 
@@ -116,6 +137,21 @@ def _shown(character: str) -> str:
     if category(character) not in _HIDDEN or character in _JOINERS:
         return character
     return character.encode("unicode_escape").decode("ascii")
+
+
+def _shown_in_json(character: str) -> str:
+    if character == "\n" or _shown(character) == character:
+        return character
+    # json escapes all but printable ASCII, and DEL.
+    return json.dumps(character)[1:-1] if character != "\x7f" else r"\u007f"
+
+
+_DETAILS = re.compile(r"\n[^\W\d_]{2,15}\s?:.*", re.DOTALL)
+"""DETAIL, CONTEXT, QUERY and so on, in whatever language the server speaks; HINT goes with them."""
+
+
+def _first_part(text: str) -> str:
+    return _DETAILS.sub("", text)
 
 
 def _cut(text: str, most: int) -> str:

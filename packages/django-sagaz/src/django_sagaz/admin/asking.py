@@ -90,7 +90,7 @@ class AskingAdmin(ReadOnlyAdmin):
     def back(self, request: HttpRequest) -> str:
         """Return where the user came from: a row's own page, or the list with its filters."""
         keys = chosen(request)
-        if request.POST.get("origin") == "page" and len(keys) == 1:
+        if request.POST.get("origin") == "page" and len(keys) == 1 and problem_with(keys) is None:
             return self.address("change", quote(keys[0]))
         # Parsed and written anew, so that it can be nothing but a query.
         filters = QueryDict(request.POST.get("filters", request.GET.urlencode())).urlencode()

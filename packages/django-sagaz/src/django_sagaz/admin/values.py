@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any
@@ -14,7 +13,9 @@ from django.utils.formats import date_format
 from django.utils.timezone import is_aware, localtime
 from django.utils.translation import gettext as _
 
-from sagaz_integration_core.redaction import MASK
+from sagaz_integration_core.redaction import masked
+from sagaz_integration_core.texts import json_text as as_json
+from sagaz_integration_core.texts import visible as one_line
 
 __all__ = ["LOADED", "json_size", "json_text", "shown_json", "time_text", "visible"]
 
@@ -26,16 +27,10 @@ _WHOLE = 200_000
 _DEPTH = 60
 """The codec stops at 30; a row that something else has written may go deeper."""
 
-_INVISIBLE = re.compile(
-    "[\0-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\ufff9-\ufffb"
-    "\U000e0000-\U000e007f]"
-)
-"""What changes the look of other text, or cannot be seen: the order of writing, blanks of no width, controls."""
-
 
 def visible(text: object) -> str:
-    """Return text with an escape, as in JSON, for each character that hides, or turns others around."""
-    return _INVISIBLE.sub(lambda match: f"\\u{ord(match[0]):04x}", str(text))
+    """Return text with an escape for each character that hides, breaks the line, or turns others around."""
+    return one_line(str(text))
 
 
 def time_text(moment: datetime | None, *, zone: bool = False) -> str:
@@ -61,7 +56,7 @@ def json_text(field: str, at_most: int) -> Expression:
 def shown_json(text: str, is_secret: Callable[[str], bool]) -> str:
     """Return JSON with indentation, its secrets masked, and cut where it is long."""
     try:
-        fragments = _fragments(json.loads(text), 0, is_secret)
+        fragments = _fragments(masked(json.loads(text), is_secret), 0)
         return "".join(_cut(fragments))
     except (ValueError, RecursionError):
         # The text itself is not shown: it may have secrets.
@@ -78,7 +73,7 @@ def _cut(fragments: Iterator[str]) -> Iterator[str]:
         yield fragment
 
 
-def _fragments(value: Any, depth: int, is_secret: Callable[[str], bool]) -> Iterator[str]:
+def _fragments(value: Any, depth: int) -> Iterator[str]:
     if not isinstance(value, dict | list) or not value:
         yield _scalar(value)
         return
@@ -92,17 +87,14 @@ def _fragments(value: Any, depth: int, is_secret: Callable[[str], bool]) -> Iter
         if isinstance(value, dict):
             key, item = item
             yield f"{_scalar(key)}: "
-            if is_secret(key):
-                yield json.dumps(MASK)
-                continue
-        yield from _fragments(item, depth + 1, is_secret)
+        yield from _fragments(item, depth + 1)
     yield f"\n{'  ' * depth}{closing}"
 
 
 def _scalar(value: Any) -> str:
     if not isinstance(value, str):
         return json.dumps(value)
-    text = visible(json.dumps(value[:_STRING], ensure_ascii=False))
+    text = as_json(value[:_STRING])
     if len(value) <= _STRING:
         return text
     return text + " " + _("… (%(count)s characters in all)") % {"count": f"{len(value):,}"}

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from sagaz_integration_core._upstream.brokers import connect, disconnect
 from sagaz_integration_core._upstream.messages import to_event
 from sagaz_integration_core.outbox import OutboxRecord
-from sagaz_integration_core.texts import error_text, without_frames
+from sagaz_integration_core.texts import error_text
 
 __all__ = ["BrokerAway", "BrokerLine", "BrokerRefused", "Fault", "PublishFailed"]
 
@@ -110,12 +110,13 @@ class BrokerLine:
             async with asyncio.timeout(self._connect_seconds):
                 await connect(self._broker)
         except Exception as error:
-            await disconnect(self._broker)
-            kinds = {kind.__name__ for cause in _causes(error) for kind in type(cause).__mro__}
-            away = BrokerAway if _REFUSALS.isdisjoint(kinds) else BrokerRefused
-            told = _told(error) or f"no answer within {self._connect_seconds:g} s"
-            raise away(told) from without_frames(error)
-        self.is_open = True
+            failure = _away(error, f"no answer within {self._connect_seconds:g} s")
+        else:
+            self.is_open = True
+            return
+        # Not chained, and outside of the block: a client's frames hold its address.
+        await disconnect(self._broker)
+        raise failure
 
     async def close(self) -> None:
         """Disconnect: what is being published fails."""
@@ -135,6 +136,12 @@ class BrokerLine:
             fault = _fault(error)
             text = _told(error) or f"no answer within {self.publish_seconds:g} s"
             raise PublishFailed(fault, text) from error
+
+
+def _away(error: BaseException, otherwise: str) -> BrokerAway:
+    kinds = {kind.__name__ for cause in _causes(error) for kind in type(cause).__mro__}
+    away = BrokerAway if _REFUSALS.isdisjoint(kinds) else BrokerRefused
+    return away(_told(error) or otherwise)
 
 
 def _fault(error: BaseException) -> Fault:

@@ -15,7 +15,7 @@ from sagaz_integration_core._upstream.storage import StoreSagaStorage
 from sagaz_integration_core.errors import SettingsError, StoreUnavailable
 from sagaz_integration_core.protocols import SagaStore
 from sagaz_integration_core.settings import Settings
-from sagaz_integration_core.texts import error_text, without_frames
+from sagaz_integration_core.texts import error_text
 
 __all__ = ["SagazResources", "configured_globally", "settings_for"]
 
@@ -144,6 +144,8 @@ async def _open(resource: Any, stack: AsyncExitStack, *, needed: bool = True) ->
                 await resource.initialize()
             stack.push_async_callback(resource.close)
     except Exception as error:
-        raise StoreUnavailable(
-            f"sagaz's {type(resource).__name__} cannot be opened: {error_text(error)}"
-        ) from without_frames(error)
+        failure = StoreUnavailable(f"sagaz's {type(resource).__name__} cannot be opened: {error_text(error)}")
+    else:
+        return
+    # Not chained, and outside of the block: a driver's frames hold its address.
+    raise failure

@@ -18,7 +18,7 @@ from sagaz_integration_core.stores._postgresql.address import Address
 from sagaz_integration_core.stores._postgresql.database import Database, Row, Values
 from sagaz_integration_core.stores._postgresql.errors import busy, lost, unavailable
 from sagaz_integration_core.stores._postgresql.session import PREPARE_THRESHOLD, make_own, reads_committed
-from sagaz_integration_core.texts import without_frames
+from sagaz_integration_core.texts import without_rows
 
 __all__ = ["Connection", "Connections", "connect"]
 
@@ -40,10 +40,12 @@ async def connect(address: Address) -> Connection:
     try:
         connection = await psycopg.AsyncConnection.connect(address.conninfo, autocommit=True, **_options(address))
     except psycopg.Error as error:
-        without_frames(error)
-        raise (unavailable(address.shown, error) or error) from error
-    await connection.set_isolation_level(IsolationLevel.READ_COMMITTED)
-    return connection
+        failure = unavailable(address.shown, error) or error
+    else:
+        await connection.set_isolation_level(IsolationLevel.READ_COMMITTED)
+        return connection
+    # Not chained, and outside of the block: psycopg's frames hold the password.
+    raise failure.with_traceback(None)
 
 
 class Connections(Database):
@@ -137,10 +139,12 @@ class Connections(Database):
         try:
             async with self._pool.connection() as connection:
                 return await self._execute(connection, statement, values)
-        except PoolTimeout as error:
-            raise await self._why() from without_frames(error)
+        except PoolTimeout:
+            # Raised below: psycopg's frames hold the password.
+            pass
         except PoolClosed as error:
             raise self._closed() from error
+        raise await self._why()
 
     async def _execute(self, connection: Connection, statement: bytes, values: Values) -> list[Row]:
         try:
@@ -150,6 +154,7 @@ class Connections(Database):
                 # Nothing of it was committed, and whoever won has ended.
                 return await self._execute_with(connection, statement, values)
         except psycopg.Error as error:
+            without_rows(error)
             if connection.closed:
                 raise lost(self.address.shown, error) from error
             if isinstance(error, pg.ReadOnlySqlTransaction):

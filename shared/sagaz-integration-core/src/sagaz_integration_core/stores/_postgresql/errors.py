@@ -7,6 +7,7 @@ from psycopg import errors as pg
 
 from sagaz_integration_core.errors import StoreNotMigrated, StoreRightsMissing, StoreUnavailable
 from sagaz_integration_core.stores.schema import TABLES, WRITING
+from sagaz_integration_core.texts import visible
 
 __all__ = ["MIGRATE", "ConnectionLost", "busy", "lost", "not_migrated", "unavailable"]
 
@@ -64,4 +65,4 @@ def unavailable(shown: str, error: psycopg.Error) -> StoreUnavailable | None:
 
 
 def _text(error: psycopg.Error) -> str:
-    return " ".join(str(error).split()).rstrip(".") or type(error).__name__
+    return visible(" ".join(str(error).split()).rstrip("."), 2_000) or type(error).__name__
