@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import time
 from collections.abc import Iterator
 
 import httpx
@@ -47,10 +48,19 @@ def test_migrate_makes_the_tables_once_and_check_tells_before_and_after(postgres
     assert not (postgres_shop.folder / "ledger.txt").exists()
 
 
-def test_a_server_without_tables_does_not_start_unless_it_may_make_them(postgres_shop):
-    server = postgres_shop.start("-m", "uvicorn", "main:app", "--port", "0")
-    assert server.wait() == 3
-    assert "StoreNotMigrated" in server.said
+def test_a_server_without_tables_starts_says_so_and_recovers_when_they_are_made(postgres_shop):
+    server, url = postgres_shop.serve()
+    assert "there are no sagaz tables" in server.said
+    assert httpx.post(f"{url}/later", json={"order": 1}).status_code == 500
+    done(postgres_shop, "migrate", "main:app")
+    deadline = time.monotonic() + 30
+    while httpx.post(f"{url}/later", json={"order": 1}).status_code == 500:
+        assert time.monotonic() < deadline, server.said
+    server.says("The store lacks nothing any more")
+
+
+def test_a_worker_without_tables_ends_at_once_with_1(postgres_shop):
+    assert "there are no sagaz tables" in done(postgres_shop, "worker", "main:app", code=1)
     postgres_shop.serve(SAGAZ_MIGRATE="true")
 
 

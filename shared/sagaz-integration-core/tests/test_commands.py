@@ -9,7 +9,7 @@ import logging
 import pytest
 from sagaz import Saga, action, compensate
 
-from sagaz_integration_core import commands, working
+from sagaz_integration_core import checking, commands, working
 from sagaz_integration_core.errors import SagaNotRegistered, SettingsError, StoreUnavailable
 from sagaz_integration_core.lifecycle import SagazRuntime
 from sagaz_integration_core.records import StoreStats
@@ -82,16 +82,17 @@ def test_an_empty_listing_says_where_sagas_are_registered():
 
 async def test_a_runtime_that_is_not_open_is_opened_for_the_check_and_closed(settings):
     runtime = SagazRuntime(settings)
-    health = await commands.check(runtime)
+    health = await checking.check(runtime)
     assert (health.healthy, health.reachable, health.migrated, health.problem) == (True, True, True, None)
     assert not runtime.is_open
-    assert commands.check_text(health) == (
+    assert checking.health_text(health) == (
         f"store      {settings.storage_url}\n"
         "reachable  yes\n"
         "tables     up to date\n"
         "runs       0 pending, 0 executing, 0 compensating, 0 completed, 0 rolled_back, 0 failed\n"
         "due        0\n"
         "workers    0 alive\n"
+        "events     0 set aside\n"
         "problem    none"
     )
 
@@ -100,25 +101,25 @@ async def test_a_runtime_that_is_open_stays_open(settings):
     runtime = SagazRuntime(settings, sagas=[OrderSaga])
     await runtime.open()
     await start(runtime, OrderSaga, {})
-    health = await commands.check(runtime)
+    health = await checking.check(runtime)
     assert runtime.is_open
     await runtime.close()
-    found = json.loads(commands.as_json(health))
+    found = json.loads(checking.health_json(health))
     assert (found["stats"]["counts"]["pending"], found["stats"]["due"], found["healthy"]) == (1, 1, True)
-    assert "due        1, the oldest for 0." in commands.check_text(health)
+    assert "due        1, the oldest for 0." in checking.health_text(health)
 
 
 async def test_a_store_that_cannot_be_reached_is_a_problem_and_no_exception(tmp_path):
     runtime = SagazRuntime(Settings(storage_url=f"sqlite:///{tmp_path}/none/sagas.db"))
-    health = await commands.check(runtime)
+    health = await checking.check(runtime)
     assert (health.healthy, health.reachable, health.migrated, health.stats) == (False, False, False, None)
-    text = commands.check_text(health)
+    text = checking.health_text(health)
     assert "reachable  no\ntables     unknown\nproblem    The SQLite store" in text
 
 
 async def test_the_check_of_a_memory_store_says_whose_memory_it_is():
-    health = await commands.check(SagazRuntime(Settings()))
-    assert "note       each process has a memory of its own" in commands.check_text(health)
+    health = await checking.check(SagazRuntime(Settings()))
+    assert "note       each process has a memory of its own" in checking.health_text(health)
 
 
 @pytest.mark.parametrize(
@@ -135,7 +136,7 @@ async def test_work_that_nobody_does_is_a_problem(settings, monkeypatch, figures
         return stats(**figures)
 
     monkeypatch.setattr(SQLiteStore, "stats", answer)
-    health = await commands.check(SagazRuntime(settings))
+    health = await checking.check(SagazRuntime(settings))
     assert health.healthy is healthy
     assert healthy or "3 runs are due, the oldest for 61 s, and no worker is alive" in health.problem
 
@@ -145,9 +146,9 @@ async def test_failed_runs_are_counted_and_no_problem(settings, monkeypatch):
         return stats(counts={**stats().counts, "failed": 2})
 
     monkeypatch.setattr(SQLiteStore, "stats", answer)
-    health = await commands.check(SagazRuntime(settings))
+    health = await checking.check(SagazRuntime(settings))
     assert health.healthy
-    assert "2 failed" in commands.check_text(health)
+    assert "2 failed" in checking.health_text(health)
 
 
 # Migrating.

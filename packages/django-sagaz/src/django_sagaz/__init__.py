@@ -14,25 +14,31 @@ from sagaz_integration_core.steps import CurrentStep, current_step
 
 if TYPE_CHECKING:
     from django_sagaz.base import Saga
+    from django_sagaz.health import areadiness, liveness, readiness
     from django_sagaz.inline import async_saga_factory, create_saga, run_saga
     from django_sagaz.publications import publish
     from django_sagaz.transactions import atomic_saga_start, run_deferred, saga_context
     from sagaz_integration_core import action, compensate
+    from sagaz_integration_core.health import ProbeResult
     from sagaz_integration_core.runs import SagaRun
 
 __all__ = [
     "AtomicBlockError",
     "CurrentStep",
+    "ProbeResult",
     "Saga",
     "SagaRun",
     "action",
+    "areadiness",
     "async_saga_factory",
     "atomic_saga_start",
     "compensate",
     "create_saga",
     "current_step",
     "exclude_sagaz_tables",
+    "liveness",
     "publish",
+    "readiness",
     "run_deferred",
     "run_saga",
     "saga_context",
@@ -44,14 +50,18 @@ sagaz_integration_core.guard_import()
 
 # Django imports this package before its applications are ready, and a project that only lists it need not load sagaz.
 _PLACES = {
+    "ProbeResult": "sagaz_integration_core.health",
     "Saga": "django_sagaz.base",
     "SagaRun": "sagaz_integration_core.runs",
     "action": "sagaz_integration_core",
+    "areadiness": "django_sagaz.health",
     "async_saga_factory": "django_sagaz.inline",
     "atomic_saga_start": "django_sagaz.transactions",
     "compensate": "sagaz_integration_core",
     "create_saga": "django_sagaz.inline",
+    "liveness": "django_sagaz.health",
     "publish": "django_sagaz.publications",
+    "readiness": "django_sagaz.health",
     "run_deferred": "django_sagaz.transactions",
     "run_saga": "django_sagaz.inline",
     "saga_context": "django_sagaz.transactions",

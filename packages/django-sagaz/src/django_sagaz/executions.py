@@ -18,9 +18,11 @@ from django_sagaz.databases import refuse_transaction
 from django_sagaz.host import Host
 from django_sagaz.project import Project
 from django_sagaz.renewals import Renewals
-from django_sagaz.runners import ThreadSensitive
+from django_sagaz.runners import ThreadSensitive, immediately
 from django_sagaz.step_threads import SensitiveThread
+from sagaz_integration_core.errors import SagazError
 from sagaz_integration_core.greenlets import refuse_greenlets
+from sagaz_integration_core.health import ProbeResult, readiness
 from sagaz_integration_core.lifecycle import SagazRuntime
 
 __all__ = ["Executions"]
@@ -106,6 +108,20 @@ class Executions:
             return await work(runtime)
         finally:
             await runtime.close()
+
+    def liveness(self) -> ProbeResult:
+        """Tell whether the loop that all share does its work."""
+        return self._host.liveness()
+
+    def readiness(self) -> ProbeResult:
+        """Tell whether sagas can be started now."""
+        if self._project.alias is None:
+            return self._host.call(readiness)
+        try:
+            immediately(self._project.store.check_ready())
+        except SagazError as error:
+            return ProbeResult(False, str(error))
+        return ProbeResult(True)
 
     def drain(self) -> None:
         """Let the runs of other threads end within the settings' drain, and give the rest back; the process ends."""

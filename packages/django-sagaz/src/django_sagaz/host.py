@@ -19,6 +19,7 @@ from django_sagaz.project import Project
 from django_sagaz.runners import DatabaseThread
 from django_sagaz.step_threads import StepThreads
 from sagaz_integration_core.greenlets import refuse_greenlets
+from sagaz_integration_core.health import ProbeResult, liveness
 from sagaz_integration_core.lifecycle import SagazRuntime
 from sagaz_integration_core.settings import Settings
 
@@ -47,6 +48,13 @@ class Host:
         """Do asynchronous work for a coroutine on another loop; it goes on when that is cancelled."""
         runtime = await asyncio.wrap_future(self._start())
         return await asyncio.shield(runtime.reach(lambda: work(runtime)))
+
+    def liveness(self) -> ProbeResult:
+        """Tell whether the runtime does its work; one that nobody has needed yet does."""
+        opened = None if self._running is None else self._running.opened
+        if opened is None or not opened.done() or opened.exception() is not None:
+            return ProbeResult(True)
+        return liveness(opened.result())
 
     def close(self) -> None:
         """Let what runs end within the settings' drain, and close."""
@@ -89,7 +97,7 @@ class _Running:
     async def _main(self) -> None:
         runtime = threaded_runtime(self._project)
         try:
-            await runtime.open()
+            await runtime.open(patient=True)
             await runtime.begin()
         except BaseException as error:
             self.opened.set_exception(error)

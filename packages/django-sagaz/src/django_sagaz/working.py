@@ -34,7 +34,14 @@ def changed(project: Project, options: Mapping[str, Any]) -> Project:
     return project.changed(alias=options["database"], **values)
 
 
-async def work(project: Project, *, concurrency: int | None, drain: bool, tell: Callable[[str], None]) -> Counter[str]:
+async def work(
+    project: Project,
+    *,
+    concurrency: int | None,
+    drain: bool,
+    tell: Callable[[str], None],
+    heartbeat_file: str | None = None,
+) -> Counter[str]:
     """Run a worker until a signal stops it, or with ``drain`` until nothing is due; return how runs ended.
 
     Raises:
@@ -43,8 +50,6 @@ async def work(project: Project, *, concurrency: int | None, drain: bool, tell: 
     runtime = threaded_runtime(project, listen=not drain)
     await runtime.open()
     try:
-        # Rather now than at the first claim: a worker that can do nothing is to say so, and end.
-        await runtime.store.stats()
         return await working.work(
             runtime,
             concurrency=concurrency,
@@ -53,6 +58,7 @@ async def work(project: Project, *, concurrency: int | None, drain: bool, tell: 
             sagas_hint=HINT,
             worker_hint="the memory store always does, in each process",
             place=project.place,
+            heartbeat_file=heartbeat_file,
         )
     finally:
         await runtime.close()

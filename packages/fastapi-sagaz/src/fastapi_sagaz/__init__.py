@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from fastapi_sagaz.background import run_saga_background
 from fastapi_sagaz.dependencies import SagaFactory, SagaStarter, get_config
 from fastapi_sagaz.events import EventPublisher
+from fastapi_sagaz.health import liveness, readiness
 from fastapi_sagaz.lifespan import create_lifespan
 from fastapi_sagaz.middleware import SagaContextMiddleware
 from sagaz_integration_core import errors as _errors
@@ -17,6 +18,7 @@ from sagaz_integration_core.errors import *  # noqa: F403 - whatever it raises i
 
 if TYPE_CHECKING:
     from sagaz_integration_core import Saga, action, compensate
+    from sagaz_integration_core.health import ProbeResult
     from sagaz_integration_core.runs import SagaRun
     from sagaz_integration_core.settings import Settings
     from sagaz_integration_core.steps import CurrentStep, current_step
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CurrentStep",
     "EventPublisher",
+    "ProbeResult",
     "Saga",
     "SagaContextMiddleware",
     "SagaFactory",
@@ -36,6 +39,8 @@ __all__ = [
     "current_step",
     "exclude_sagaz_tables",
     "get_config",
+    "liveness",
+    "readiness",
     "run_saga_background",
 ]
 __all__ += _errors.__all__
@@ -46,6 +51,7 @@ guard_import()
 # sagaz itself takes a third of a second to import; whoever only wires an application does not pay for it.
 _LATER = {
     "CurrentStep": "sagaz_integration_core.steps",
+    "ProbeResult": "sagaz_integration_core.health",
     "Saga": "sagaz_integration_core",
     "SagaRun": "sagaz_integration_core.runs",
     "Settings": "sagaz_integration_core.settings",

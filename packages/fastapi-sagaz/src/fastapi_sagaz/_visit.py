@@ -22,13 +22,15 @@ class Visit:
 
     Args:
         enter: Whether the whole lifespan is wanted, or only the runtime, not opened.
+        only_reads: Whether the command writes nothing, and needs no right to.
 
     Attributes:
         runtime: That of the first `create_lifespan` that the start-up came to.
     """
 
-    def __init__(self, *, enter: bool) -> None:
+    def __init__(self, *, enter: bool, only_reads: bool = False) -> None:
         self._enter = enter
+        self._only_reads = only_reads
         self.runtime: SagazRuntime | None = None
 
     def meet(self, runtime: SagazRuntime) -> None:
@@ -39,6 +41,7 @@ class Visit:
         """
         if self.runtime is None:
             self.runtime = runtime
+            runtime.only_reads = self._only_reads
         if not self._enter:
             raise VisitOver
 

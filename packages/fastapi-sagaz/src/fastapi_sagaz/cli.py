@@ -11,15 +11,16 @@ import click
 
 from fastapi_sagaz._serving import entered, load_app
 from fastapi_sagaz._visit import Visit, VisitOver, visiting
-from sagaz_integration_core import commands, working
+from sagaz_integration_core import checking, commands, working
+from sagaz_integration_core.checking import Limits
 from sagaz_integration_core.errors import SagazError, SettingsError
 from sagaz_integration_core.event_cli import add_events_command
 from sagaz_integration_core.lifecycle import SagazRuntime
 from sagaz_integration_core.operator_cli import (
     add_operator_commands,
-    format_option,
-    max_age_option,
-    max_failed_option,
+    check_options,
+    heartbeat_file_option,
+    print_health,
 )
 from sagaz_integration_core.operator_commands import Said
 from sagaz_integration_core.start_warnings import warn_at_start
@@ -49,7 +50,8 @@ def main() -> None:
 @_factory
 @click.option("--concurrency", type=click.IntRange(min=1), help="The most runs at once; by default SAGAZ_CONCURRENCY.")
 @click.option("--drain", is_flag=True, help="Execute what is due, and exit.")
-def worker(app: str, factory: bool, concurrency: int | None, drain: bool) -> None:
+@heartbeat_file_option
+def worker(app: str, factory: bool, concurrency: int | None, drain: bool, heartbeat_file: str | None) -> None:
     """Execute runs: started ones, and those whose process died.
 
     The application's lifespan is entered, so that steps find what they find in the server. The first SIGTERM or SIGINT
@@ -67,6 +69,7 @@ def worker(app: str, factory: bool, concurrency: int | None, drain: bool) -> Non
                 tell=click.echo,
                 sagas_hint=_SAGAS_HINT,
                 worker_hint=_WORKER_HINT,
+                heartbeat_file=heartbeat_file,
             )
         click.echo(f"Done: {working.summary(ended)}.")
 
@@ -76,21 +79,17 @@ def worker(app: str, factory: bool, concurrency: int | None, drain: bool) -> Non
 @main.command()
 @_target
 @_factory
-@max_age_option
-@max_failed_option
-@format_option
-def check(app: str, factory: bool, max_age: float | None, max_failed: int | None, output: str) -> None:
-    """Look at the store: exit with 0 when all is well, with 1 when not.
+@check_options
+def check(app: str, factory: bool, limits: Limits, only_reads: bool, output: str) -> None:
+    """Look at the store and at what works on it: exit with 0 when all is well, with 1 when not.
 
     Failed runs, which need a person, are no reason to exit with 1 unless --max-failed says so.
     """
 
-    async def run() -> commands.Health:
-        return await commands.check(await _runtime(app, factory), max_age=max_age, max_failed=max_failed)
+    async def run() -> checking.Health:
+        return await checking.check(await _runtime(app, factory), limits, only_reads=only_reads)
 
-    health = _do(run)
-    click.echo(commands.as_json(health) if output == "json" else commands.check_text(health))
-    raise SystemExit(0 if health.healthy else 1)
+    print_health(_do(run), output)
 
 
 @main.command()
@@ -105,9 +104,11 @@ def migrate(app: str, factory: bool) -> None:
     click.echo(_do(run))
 
 
-def _operate(work: Callable[[SagazRuntime], Coroutine[Any, Any, Said]], app: str, factory: bool) -> Said:
+def _operate(
+    work: Callable[[SagazRuntime], Coroutine[Any, Any, Said]], app: str, factory: bool, *, only_reads: bool = False
+) -> Said:
     async def run() -> Said:
-        async with _in_lifespan(app, factory) as runtime:
+        async with _in_lifespan(app, factory, only_reads=only_reads) as runtime:
             return await work(runtime)
 
     return _do(run)
@@ -129,11 +130,11 @@ def _do(run: Callable[[], Coroutine[Any, Any, T]]) -> T:
 
 
 @asynccontextmanager
-async def _in_lifespan(target: str, factory: bool) -> AsyncIterator[SagazRuntime]:
+async def _in_lifespan(target: str, factory: bool, *, only_reads: bool = False) -> AsyncIterator[SagazRuntime]:
     """Enter the application's whole lifespan; no worker of its own starts."""
     app = load_app(target, factory=factory)
     working.configure_logging()
-    visit = Visit(enter=True)
+    visit = Visit(enter=True, only_reads=only_reads)
     with visiting(visit):
         async with entered(app) as state:
             runtime = _met(visit, target)

@@ -74,9 +74,10 @@ class SagazLifespan:
         from sagaz_integration_core.start_warnings import warn_at_start
 
         runtime = self._runtime(app)
-        await runtime.open()
+        serves = current_visit() is None
+        await runtime.open(patient=serves)
         try:
-            if current_visit() is None:
+            if serves:
                 warn_at_start(runtime)
             opened = OpenApp(runtime, self._config, worker=self._worker)
             with attached(app, opened):

@@ -15,10 +15,12 @@ from sagaz_integration_core.steps import CurrentStep, current_step
 
 if TYPE_CHECKING:
     from sagaz_integration_core import Saga, action, compensate
+    from sagaz_integration_core.health import ProbeResult
     from sagaz_integration_core.runs import SagaRun
 
 __all__ = [
     "CurrentStep",
+    "ProbeResult",
     "Saga",
     "SagaRun",
     "SagazExtension",
@@ -38,6 +40,10 @@ sagaz_integration_core.guard_import()
 def __getattr__(name: str) -> Any:
     if name in ("Saga", "action", "compensate"):
         return getattr(sagaz_integration_core, name)
+    if name == "ProbeResult":
+        from sagaz_integration_core.health import ProbeResult
+
+        return ProbeResult
     if name == "SagaRun":
         from sagaz_integration_core.runs import SagaRun
 

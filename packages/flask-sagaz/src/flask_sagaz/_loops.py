@@ -10,6 +10,7 @@ from concurrent.futures import Future
 from contextlib import suppress
 
 from flask_sagaz import _exits
+from sagaz_integration_core.health import ProbeResult, liveness
 from sagaz_integration_core.lifecycle import SagazRuntime
 from sagaz_integration_core.processes import current_pid
 from sagaz_integration_core.start_warnings import warn_at_start
@@ -57,6 +58,11 @@ class RuntimeThread:
         self._opened.result()
         return self._runtime
 
+    def liveness(self) -> ProbeResult:
+        """Tell whether the runtime does its work."""
+        opened = self._opened.done() and self._opened.exception() is None
+        return liveness(self._runtime) if opened else ProbeResult(True)
+
     def wait(self) -> None:
         """Wait until the runtime is open, or cannot be."""
         if not self._opened.done():
@@ -74,7 +80,7 @@ class RuntimeThread:
     async def _main(self) -> None:
         self._loop = asyncio.get_running_loop()
         try:
-            await self._runtime.open()
+            await self._runtime.open(patient=True)
             warn_at_start(self._runtime)
             await self._runtime.begin()
             self._opened.set_result(None)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from flask_sagaz._runtime import FlaskRuntime
     from flask_sagaz._settings import AppSettings
     from flask_sagaz.extension import SagazExtension
+    from sagaz_integration_core.health import ProbeResult
     from sagaz_integration_core.lifecycle import SagazRuntime
     from sagaz_integration_core.settings import Settings
 
@@ -170,6 +171,12 @@ class ProcessRuntime:
             thread = self.begin()
         if wait:
             thread.wait()
+
+    def liveness(self) -> ProbeResult:
+        """Tell whether the runtime does its work; one that nobody has needed yet does."""
+        from sagaz_integration_core.health import ProbeResult
+
+        return ProbeResult(True) if self._thread is None else self._thread.liveness()
 
     def _stop(self) -> None:
         if self._thread is not None:

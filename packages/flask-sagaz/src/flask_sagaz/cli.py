@@ -12,14 +12,15 @@ from flask.cli import with_appcontext
 
 from flask_sagaz._current import current_state
 from flask_sagaz._words import sagaz_group
-from sagaz_integration_core import commands, working
+from sagaz_integration_core import checking, commands, working
+from sagaz_integration_core.checking import Limits
 from sagaz_integration_core.errors import SagazError
 from sagaz_integration_core.event_cli import add_events_command
 from sagaz_integration_core.operator_cli import (
     add_operator_commands,
-    format_option,
-    max_age_option,
-    max_failed_option,
+    check_options,
+    heartbeat_file_option,
+    print_health,
 )
 from sagaz_integration_core.start_warnings import warn_at_start
 
@@ -38,7 +39,8 @@ _WORKER_HINT = "SagazExtension(worker=True)"
 @sagaz_group.command()
 @click.option("--concurrency", type=click.IntRange(min=1), help="The most runs at once; by default SAGAZ_CONCURRENCY.")
 @click.option("--drain", is_flag=True, help="Execute what is due, and exit.")
-def worker(concurrency: int | None, drain: bool) -> None:
+@heartbeat_file_option
+def worker(concurrency: int | None, drain: bool, heartbeat_file: str | None) -> None:
     """Execute runs: started ones, and those whose process died.
 
     The first SIGTERM or SIGINT lets running sagas end within SAGAZ_DRAIN_SECONDS, gives the rest back and exits with 0;
@@ -55,6 +57,7 @@ def worker(concurrency: int | None, drain: bool) -> None:
                 tell=click.echo,
                 sagas_hint=_SAGAS_HINT,
                 worker_hint=_WORKER_HINT,
+                heartbeat_file=heartbeat_file,
             )
         click.echo(f"Done: {working.summary(ended)}.")
 
@@ -63,17 +66,13 @@ def worker(concurrency: int | None, drain: bool) -> None:
 
 
 @sagaz_group.command()
-@max_age_option
-@max_failed_option
-@format_option
-def check(max_age: float | None, max_failed: int | None, output: str) -> None:
-    """Look at the store: exit with 0 when all is well, with 1 when not.
+@check_options
+def check(limits: Limits, only_reads: bool, output: str) -> None:
+    """Look at the store and at what works on it: exit with 0 when all is well, with 1 when not.
 
     Failed runs, which need a person, are no reason to exit with 1 unless --max-failed says so.
     """
-    health = _do(lambda: commands.check(_runtime(), max_age=max_age, max_failed=max_failed))
-    click.echo(commands.as_json(health) if output == "json" else commands.check_text(health))
-    raise SystemExit(0 if health.healthy else 1)
+    print_health(_do(lambda: checking.check(_runtime(), limits, only_reads=only_reads)), output)
 
 
 @sagaz_group.command()
@@ -86,14 +85,14 @@ Work = Callable[["SagazRuntime"], Coroutine[Any, Any, "Said"]]
 
 
 @with_appcontext
-def _look(work: Work) -> Said:
+def _look(work: Work, *, only_reads: bool) -> Said:
     return _do(lambda: work(_runtime()))
 
 
 @with_appcontext
-def _operate(work: Work) -> Said:
+def _operate(work: Work, *, only_reads: bool = False) -> Said:
     async def run() -> Said:
-        async with _opened() as runtime:
+        async with _opened(only_reads=only_reads) as runtime:
             return await work(runtime)
 
     return _do(run)
@@ -111,9 +110,10 @@ def _do(run: Callable[[], Coroutine[Any, Any, T]]) -> T:
 
 
 @asynccontextmanager
-async def _opened() -> AsyncIterator[SagazRuntime]:
+async def _opened(*, only_reads: bool = False) -> AsyncIterator[SagazRuntime]:
     """Open the application's runtime on this event loop; steps that start further sagas find it, too."""
     runtime = _runtime()
+    runtime.only_reads = only_reads
     await runtime.open()
     process = current_state().process()
     process.use(runtime)

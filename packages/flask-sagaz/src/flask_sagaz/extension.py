@@ -14,7 +14,7 @@ from flask_sagaz._settings import AppSettings
 from flask_sagaz._state import AppState
 from flask_sagaz._words import sagaz_group
 from sagaz_integration_core import NOTHING
-from sagaz_integration_core.errors import RuntimeNotOpen, SettingsError
+from sagaz_integration_core.errors import RuntimeNotOpen, SagazError, SettingsError
 from sagaz_integration_core.registry import SagaRegistry
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from sagaz import Saga, SagaConfig
 
     from sagaz_integration_core.binding import Binding
+    from sagaz_integration_core.health import ProbeResult
     from sagaz_integration_core.lifecycle import SagazRuntime
     from sagaz_integration_core.registry import SagaSpec
     from sagaz_integration_core.runs import SagaRun
@@ -250,6 +251,23 @@ class SagazExtension:
         runtime = self._runtime()
         state: dict[str, Any] | None = runtime.call(lambda: runtime.config.storage.load_saga_state(saga_id))
         return state
+
+    def readiness(self) -> ProbeResult:
+        """Tell whether sagas can be started now: the store answers within 2 s, and lacks neither tables nor rights.
+
+        For a health route. It is true when all is well, else its ``problem`` says what to do; it raises nothing.
+        """
+        from sagaz_integration_core import health
+
+        try:
+            runtime = self._runtime()
+        except SagazError as error:
+            return health.ProbeResult(False, str(error))
+        return health.readiness_sync(runtime)
+
+    def liveness(self) -> ProbeResult:
+        """Tell whether this process does its work; if not, restarting it helps. A store that is away is no reason."""
+        return self._state().process().liveness()
 
     def close(self) -> None:
         """Drain and close the runtime of the application at hand in this process; its next use opens another.

@@ -26,7 +26,8 @@ def add_events_command(
     """Add the command ``events`` to a group.
 
     Args:
-        reach: Does the work with the application's open runtime; called with the values of ``target``, too.
+        reach: Does the work with the application's open runtime; called with the values of ``target``, too, and with
+            ``only_reads``, which tells whether it writes nothing.
         target: What names the application on the command line, if it has to be named.
     """
 
@@ -57,7 +58,11 @@ def add_events_command(
         **target: Any,
     ) -> None:
         request = EventsRequest(event_ids, statuses, topic, key, limit, payload, retry, every, by, dry_run, output)
-        said = reach(lambda runtime: answer(runtime.store, request, redact_keys=runtime.settings.redact_keys), **target)
+        said = reach(
+            lambda runtime: answer(runtime.store, request, redact_keys=runtime.settings.redact_keys),
+            only_reads=not retry,
+            **target,
+        )
         click.echo(said.text)
         raise SystemExit(0 if said.done else 1)
 

@@ -17,7 +17,9 @@ from sagaz_integration_core._upstream.imports import load_sagaz
 from sagaz_integration_core.batching import Batcher
 from sagaz_integration_core.errors import RunInterrupted, RuntimeNotOpen, SettingsError
 from sagaz_integration_core.executing import Executing
+from sagaz_integration_core.health import Pulse
 from sagaz_integration_core.leases import LeaseKeeper
+from sagaz_integration_core.opening import Opening
 from sagaz_integration_core.processes import current_pid
 from sagaz_integration_core.protocols import SagaStore
 from sagaz_integration_core.reaching import Reachable
@@ -59,6 +61,10 @@ class SagazRuntime(Reachable):
         step_pool: Makes that in which plain steps are called; the runtime shuts it down.
         dispatch: Called with the saga_ids of a start after its commit, by whoever commits it, if the setting
             ``dispatch`` is ``celery``; it raises nothing.
+
+    Attributes:
+        only_reads: Set before it is opened, by commands that write nothing: no right to write is asked for.
+        pulse: When its event loop last came round.
     """
 
     def __init__(
@@ -88,14 +94,19 @@ class SagazRuntime(Reachable):
         self._step_pool = step_pool or _step_threads
         self.dispatch = dispatch if self.settings.dispatch == "celery" else None
         self._stack: AsyncExitStack | None = None
+        self.only_reads = False
 
     @property
     def app(self) -> Any:
         """The application; None when it was given as a weak reference and has gone."""
         return followed(self.app_given)
 
-    async def open(self) -> None:
+    async def open(self, *, patient: bool = False) -> None:
         """Open store, storages and broker on the running event loop, and begin to keep leases.
+
+        Args:
+            patient: As a server has it: without tables or rights the runtime is open all the same, refuses its use with
+                the store's error, and goes on by itself when they are there.
 
         Raises:
             SettingsError: Settings and config contradict each other.
@@ -105,11 +116,11 @@ class SagazRuntime(Reachable):
             raise RuntimeNotOpen("This runtime is open already; close it before opening it again.")
         load_sagaz()
         async with AsyncExitStack() as stack:
-            await self._open(stack)
+            await self._open(stack, patient=patient)
             self._stack = stack.pop_all()
         self._draining, self._opened_by = False, current_pid()
 
-    async def _open(self, stack: AsyncExitStack) -> None:
+    async def _open(self, stack: AsyncExitStack, *, patient: bool) -> None:
         from sagaz_integration_core._upstream.resources import SagazResources
 
         self.loop = asyncio.get_running_loop()
@@ -119,10 +130,14 @@ class SagazRuntime(Reachable):
         stack.callback(logs.uninstall)
         self.pool = self._step_pool(settings)
         stack.callback(self.pool.shutdown, wait=False)
-        self.store = self._open_store(settings)
+        self.store = create_store(settings, only_reads=True) if self.only_reads else self._open_store(settings)
         stack.push_async_callback(self.store.close)
         self._check_dispatch()
-        await self.store.open()
+        self._worker: Worker | None = None
+        self._has_begun = False
+        self._opening = Opening(self.store, self._begin_working)
+        if (opening := await self._opening.open(patient=patient)) is not None:
+            stack.push_async_callback(cancel_all, [opening])
         self._resources: SagazResources = SagazResources(settings, self._given_config, self.store)
         await self._resources.open(stack)
         self.listeners = self._resources.listeners
@@ -131,12 +146,15 @@ class SagazRuntime(Reachable):
         # In memory nothing is gained by collecting writes, and each batch costs turns of the event loop.
         self._submit = self._write_one if self.store.embedded else Batcher(self._write).submit
         self._executing = Executing(self.loop)
-        self._worker: Worker | None = None
         self.leases = LeaseKeeper(
             self.store, self.owner, lease_seconds=settings.lease_seconds, renew_seconds=settings.renew_seconds
         )
-        keeper = self.loop.create_task(self.leases.run(), name="sagaz-leases")
-        stack.push_async_callback(cancel_all, [keeper])
+        self.pulse = Pulse()
+        keeping = [
+            self.loop.create_task(self.leases.run(), name="sagaz-leases"),
+            self.loop.create_task(self.pulse.beat(), name="sagaz-pulse"),
+        ]
+        stack.push_async_callback(cancel_all, keeping)
 
     def _check_dispatch(self) -> None:
         if self.settings.dispatch != "celery":
@@ -155,11 +173,31 @@ class SagazRuntime(Reachable):
     async def begin(self, app_state: Any = None) -> None:
         """Start the embedded worker, if there is to be one; called when the application's resources are ready."""
         self.app_state = app_state
-        if self._embedded_worker or self.store.embedded:
+        self._has_begun = True
+        self._begin_working()
+
+    def _begin_working(self) -> None:
+        wanted = self._embedded_worker or self.store.embedded
+        if wanted and self._has_begun and self._worker is None and not self._opening.lacks and not self._draining:
             from sagaz_integration_core.worker import Worker
 
             self._worker = Worker(self)
             self._worker.start()
+
+    def check_open(self) -> None:
+        """Refuse new work unless the runtime is open, not shutting down, and its store lacks nothing.
+
+        Raises:
+            RuntimeNotOpen: Saying which of the first two it is.
+            StoreNotReady: Saying what the store lacks.
+        """
+        super().check_open()
+        self._opening.check()
+
+    @property
+    def worker_has_died(self) -> bool:
+        """Whether the embedded worker has ended although nobody told it to."""
+        return self._worker is not None and self._worker.has_ended and not self._draining
 
     async def drain(self, seconds: float | None = None) -> None:
         """Take no new runs, let the running ones end within ``seconds`` (by default the setting), release the rest."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Sequence
+from functools import wraps
 from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
 from sagaz_integration_core import commands
+from sagaz_integration_core.checking import THRESHOLDS, Health, Limits, health_json, health_text
 from sagaz_integration_core.operating import Operator, Settlement
 from sagaz_integration_core.operator_commands import (
     AGE,
@@ -26,17 +28,18 @@ from sagaz_integration_core.records import ACTIVE, FINISHED, RunFilter
 if TYPE_CHECKING:
     from sagaz_integration_core.lifecycle import SagazRuntime
 
-__all__ = ["add_operator_commands", "format_option", "max_age_option", "max_failed_option"]
+__all__ = ["add_operator_commands", "check_options", "format_option", "heartbeat_file_option", "print_health"]
 
 Work = Callable[["SagazRuntime"], Coroutine[Any, Any, Said]]
 
 format_option = click.option(
     "--format", "output", type=click.Choice(["text", "json"]), default="text", show_default=True
 )
-max_age_option = click.option(
-    "--max-age", type=click.FloatRange(min=0), metavar="SECONDS", help="A due run that waits longer is a problem."
+heartbeat_file_option = click.option(
+    "--heartbeat-file",
+    type=click.Path(dir_okay=False),
+    help="Write this file every 5 s: 'ready', or why not; for probes that start no interpreter.",
 )
-max_failed_option = click.option("--max-failed", type=click.IntRange(min=0), help="More failed runs are a problem.")
 _status = click.option(
     "--status", "statuses", multiple=True, type=click.Choice([*ACTIVE, *FINISHED]), help="Of this status; repeatable."
 )
@@ -44,6 +47,34 @@ _saga = click.option("--saga", "saga_name", help="Of this saga only.")
 _saga_ids = click.argument("saga_ids", nargs=-1, metavar="[SAGA_ID]...")
 _dry_run = click.option("--dry-run", is_flag=True, help="Tell what would be done, and do nothing.")
 _by = click.option("--by", "actor", default=person, help="Who decides, for the audit; by default the system's user.")
+
+
+def check_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options of ``check``; its function gets ``limits``, ``only_reads`` and ``output``."""
+
+    @wraps(command)
+    def with_limits(max_age: Any, max_failed: Any, max_dead: int, max_event_age: float, **rest: Any) -> None:
+        command(limits=Limits(max_age, max_failed, max_dead, max_event_age), **rest)
+
+    seconds, number = click.FloatRange(min=0), click.IntRange(min=0)
+    defaults = Limits()
+    for name, kind in {
+        "max_event_age": seconds, "max_dead": number, "max_failed": number, "max_age": seconds,
+    }.items():  # fmt: skip
+        metavar = "SECONDS" if kind is seconds else "N"
+        option = f"--{name.replace('_', '-')}"
+        default = getattr(defaults, name)
+        with_limits = click.option(option, type=kind, metavar=metavar, default=default, help=THRESHOLDS[name])(
+            with_limits
+        )
+    reads = click.option("--read-only", "only_reads", is_flag=True, help="Ask for no right to write.")
+    return reads(format_option(with_limits))
+
+
+def print_health(health: Health, output: str) -> None:
+    """Print what ``check`` found, and exit with 1 unless all is well."""
+    click.echo(health_json(health) if output == "json" else health_text(health))
+    raise SystemExit(0 if health.healthy else 1)
 
 
 def add_operator_commands(
@@ -57,7 +88,8 @@ def add_operator_commands(
     """Add list, show, retry, cancel, resolve and prune to a group.
 
     Args:
-        reach: Does the work with the application's open runtime; called with the values of ``target``, too.
+        reach: Does the work with the application's open runtime; called with the values of ``target``, too, and with
+            ``only_reads=True`` for what writes nothing.
         hint: Where the framework's users register sagas.
         look: The same with a runtime that need not be open, where that is less: listing sagas needs no store.
         target: What names the application on the command line, if it has to be named.
@@ -86,9 +118,9 @@ def _list(reach: Callable[..., Said], look: Callable[..., Said], hint: str) -> c
 
         query = RunFilter(statuses, saga_name, correlation_id, limit)
         if runs:
-            _print(reach(lambda runtime: list_runs(runtime.store, query, output), **target))
+            _print(reach(lambda runtime: list_runs(runtime.store, query, output), only_reads=True, **target))
         else:
-            _print(look(sagas, **target))
+            _print(look(sagas, only_reads=True, **target))
 
     return command
 
@@ -103,7 +135,7 @@ def _show(reach: Callable[..., Said]) -> click.Command:
             redact_keys = runtime.settings.redact_keys
             return await show_run(_operator(runtime), saga_id, output, values=values, redact_keys=redact_keys)
 
-        _print(reach(work, **target))
+        _print(reach(work, only_reads=True, **target))
 
     return command
 

@@ -242,9 +242,14 @@ class RunFilter:
 
 @dataclass(frozen=True, slots=True)
 class StoreStats:
-    """Figures for health checks; ages in seconds, by the store's clock."""
+    """Figures for health checks; ages in seconds, by the store's clock.
+
+    ``dead_events`` were set aside; ``oldest_unsent_age`` is that of the event which has waited longest to be sent.
+    """
 
     counts: dict[RunStatus, int]
     due: int
     oldest_due_age: float | None
     live_workers: int
+    dead_events: int = 0
+    oldest_unsent_age: float | None = None

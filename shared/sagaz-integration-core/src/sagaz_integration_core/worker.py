@@ -9,9 +9,10 @@ from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from sagaz_integration_core.errors import StoreUnavailable
+from sagaz_integration_core.errors import StoreNotReady, StoreUnavailable
 from sagaz_integration_core.runs import RunExecution, SagaRun
 from sagaz_integration_core.tasks import cancel_all
+from sagaz_integration_core.texts import error_text
 
 if TYPE_CHECKING:
     from sagaz_integration_core.lifecycle import SagazRuntime
@@ -27,10 +28,12 @@ class Worker:
     Args:
         concurrency: The most runs at once; by default the setting.
         drain: Return when nothing is due and nothing runs, instead of waiting for more.
+        command: It is all that its process does: what the store lacks ends it, and with ``drain`` an outage, too.
         on_progress: Called whenever a run was taken or has ended.
 
     Attributes:
         ended: How many runs ended, by status; ``given back`` counts those that did not end here.
+        problem: Why it can claim nothing now; None when it can.
     """
 
     def __init__(
@@ -39,16 +42,24 @@ class Worker:
         *,
         concurrency: int | None = None,
         drain: bool = False,
+        command: bool = False,
         on_progress: Callable[[Worker], None] | None = None,
     ) -> None:
         self._runtime = runtime
         self._concurrency = concurrency or runtime.settings.concurrency
         self._drain = drain
+        self._command = command
+        self.problem: str | None = None
         self._on_progress = on_progress
         self._stopping = asyncio.Event()
         self._running: dict[asyncio.Task[SagaRun], RunExecution] = {}
         self._task: asyncio.Task[None] | None = None
         self.ended: Counter[str] = Counter()
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the task of `start` is over."""
+        return self._task is not None and self._task.done()
 
     @property
     def running(self) -> int:
@@ -69,7 +80,11 @@ class Worker:
             await asyncio.wait([self._task])
 
     async def run(self) -> None:
-        """Work until `stop`, or with ``drain`` until nothing is due."""
+        """Work until `stop`, or with ``drain`` until nothing is due.
+
+        Raises:
+            StoreUnavailable: As a command: tables or rights are missing, or with ``drain`` the store is away.
+        """
         beat = asyncio.create_task(self._beat())
         relay = self._runtime.relay
         relaying = None if relay is None or self._drain else asyncio.create_task(relay.run())
@@ -101,14 +116,16 @@ class Worker:
         try:
             runs = await runtime.claim(free)
         except StoreUnavailable as error:
-            logger.warning("No runs can be claimed now; trying again: %s", error)
+            self._tell_of(error)
             return 0
-        except Exception:
+        except Exception as error:
             if self._drain:
                 raise
+            self.problem = error_text(error)
             # Inside an application nobody would notice that its worker has ended.
             logger.exception("No runs can be claimed now; trying again")
             return 0
+        self.problem = None
         for run in runs:
             execution = runtime.park(run, taken_at)
             task = runtime.execute(execution)
@@ -116,6 +133,16 @@ class Worker:
             task.add_done_callback(self._ended)
         self._progress()
         return len(runs)
+
+    def _tell_of(self, error: StoreUnavailable) -> None:
+        lacks = isinstance(error, StoreNotReady)
+        if self._command and (lacks or self._drain):
+            raise error
+        if not lacks:
+            logger.warning("No runs can be claimed now; trying again: %s", error)
+        elif self.problem != str(error):
+            logger.error("No runs can be claimed until this is mended, which is looked for: %s", error)
+        self.problem = str(error)
 
     def _ended(self, task: asyncio.Task[SagaRun]) -> None:
         outcome = self._running.pop(task).outcome

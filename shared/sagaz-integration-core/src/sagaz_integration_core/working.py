@@ -16,6 +16,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from sagaz_integration_core.errors import SagaNotRegistered, SettingsError
+from sagaz_integration_core.heartbeat_file import kept_alive
 from sagaz_integration_core.logs import FIELDS, SagazLogFilter
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ async def work(
     sagas_hint: str,
     worker_hint: str,
     place: str | None = None,
+    heartbeat_file: str | None = None,
 ) -> Counter[str]:
     """Run a worker of an open runtime until a signal stops it, or with ``drain`` until nothing is due.
 
@@ -52,6 +54,7 @@ async def work(
         sagas_hint: Where the framework's users register sagas, for error messages.
         worker_hint: How they run a worker inside the application.
         place: What to call the place that the runs are kept in; by default it is the store's kind.
+        heartbeat_file: See `heartbeat_file.kept_alive`.
 
     Returns:
         How many runs ended, by status; ``given back`` counts those that did not end here.
@@ -59,17 +62,22 @@ async def work(
     Raises:
         SettingsError: The store is this process's own memory.
         SagaNotRegistered: There is no saga that the worker could run.
+        StoreUnavailable: Tables or rights are missing; with ``drain`` also when the store is away.
     """
     _check(runtime, sagas_hint, worker_hint)
+    # Rather now than at the first claim: a worker that can do nothing is to say so, and end.
+    await runtime.store.check_ready()
     from sagaz_integration_core.worker import Worker
 
     progress = _Progress() if drain and sys.stdout.isatty() else None
-    worker = Worker(runtime, concurrency=concurrency, drain=drain, on_progress=progress.show if progress else None)
+    on_progress = progress.show if progress else None
+    worker = Worker(runtime, concurrency=concurrency, drain=drain, command=True, on_progress=on_progress)
     names = ", ".join(entry.name for entry in runtime.registry)
     tell(f"Working on {place or runtime.store.kind}: {names}." + ("" if drain else " Ctrl+C stops."))
     with _signals(worker, runtime, tell), _fewer_collections():
-        await worker.run()
-        await runtime.drain()
+        async with kept_alive(heartbeat_file, worker):
+            await worker.run()
+            await runtime.drain()
     if progress is not None:
         progress.end()
     return worker.ended

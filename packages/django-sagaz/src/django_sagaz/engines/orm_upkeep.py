@@ -51,7 +51,11 @@ def stats(connection: Any) -> StoreStats:
     due = runs.filter(available_at__lte=moment.now).aggregate(n=Count("pk"), oldest=Min("available_at"))
     oldest = aware(due["oldest"])
     age = None if oldest is None else (moment.utc - oldest).total_seconds()
-    return StoreStats(counts, due["n"], age, _workers(connection).filter(value__gt=_stamp(moment, 0)).count())
+    events = OutboxEvent.objects.using(connection.alias)
+    first = aware(events.filter(status="pending").aggregate(first=Min("created_at"))["first"])
+    unsent_age = None if first is None else (moment.utc - first).total_seconds()
+    workers = _workers(connection).filter(value__gt=_stamp(moment, 0)).count()
+    return StoreStats(counts, due["n"], age, workers, events.filter(status="dead").count(), unsent_age)
 
 
 def heartbeat(connection: Any, worker: str, seconds: float) -> None:

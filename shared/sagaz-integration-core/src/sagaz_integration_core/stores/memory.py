@@ -147,7 +147,10 @@ class MemoryStore(MemoryEvents):
             counts.update(Counter(row.status for row in self._runs.rows.values()))
             due, oldest = self._runs.count_due(moment)
             age = None if oldest is None else (moment - oldest).total_seconds()
-            return StoreStats(counts, due, age, sum(until > moment for until in self._workers.values()))
+            dead, first = self._outbox.count_waiting()
+            unsent_age = None if first is None else (moment - first).total_seconds()
+            live = sum(until > moment for until in self._workers.values())
+            return StoreStats(counts, due, age, live, dead, unsent_age)
 
     async def heartbeat(self, worker: str, seconds: float) -> None:
         """Note that a worker is alive for the next ``seconds``; 0 takes the note back."""

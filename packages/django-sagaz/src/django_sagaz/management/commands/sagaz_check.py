@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from django_sagaz.executions import Executions
 from django_sagaz.project import current_project
-from sagaz_integration_core.commands import as_json, check, check_text
+from sagaz_integration_core.checking import THRESHOLDS, Limits, check, health_json, health_text
 from sagaz_integration_core.errors import SagazError
 
 __all__ = ["Command"]
@@ -24,8 +24,16 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare the options."""
         parser.add_argument("--database", help="the database alias that runs are kept in (SAGAZ['DATABASE'])")
-        parser.add_argument("--max-age", type=float, metavar="SECONDS", help="a due run that waits longer is a problem")
-        parser.add_argument("--max-failed", type=int, metavar="N", help="more failed runs are a problem")
+        parser.add_argument("--read-only", action="store_true", help="ask for no right to write")
+        for field in fields(Limits):
+            seconds = field.name.endswith("age")
+            parser.add_argument(
+                f"--{field.name.replace('_', '-')}",
+                type=float if seconds else int,
+                default=field.default,
+                metavar="SECONDS" if seconds else "N",
+                help=THRESHOLDS[field.name],
+            )
         parser.add_argument("--format", choices=("text", "json"), default="text")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -34,14 +42,13 @@ class Command(BaseCommand):
             project = current_project().changed(alias=options["database"])
             executions = Executions(project)
             try:
-                health = executions.run(
-                    lambda runtime: check(runtime, max_age=options["max_age"], max_failed=options["max_failed"])
-                )
+                limits = Limits(**{field.name: options[field.name] for field in fields(Limits)})
+                health = executions.run(lambda runtime: check(runtime, limits, only_reads=options["read_only"]))
             finally:
                 executions.close()
         except SagazError as error:
             raise CommandError(str(error)) from error
         health = replace(health, store=project.place)
-        self.stdout.write(as_json(health) if options["format"] == "json" else check_text(health))
+        self.stdout.write(health_json(health) if options["format"] == "json" else health_text(health))
         if not health.healthy:
             sys.exit(1)

@@ -28,6 +28,11 @@ class Command(BaseCommand):
         parser.add_argument("--concurrency", type=int, help="how many runs at once (SAGAZ['CONCURRENCY'])")
         parser.add_argument("--drain", action="store_true", help="end when nothing is due")
         parser.add_argument("--database", help="the database alias that runs are kept in (SAGAZ['DATABASE'])")
+        parser.add_argument(
+            "--heartbeat-file",
+            metavar="PATH",
+            help="write this file every 5 s: 'ready', or why not; for probes that start no interpreter",
+        )
         parser.add_argument("--autoreload", action="store_true", help="start anew when code changes; needs DEBUG")
         for name, meaning in OPTIONS.items():
             option = f"--{name.replace('_', '-')}"
@@ -44,16 +49,25 @@ class Command(BaseCommand):
 
     def _work(self, options: dict[str, Any]) -> None:
         try:
-            ended = self._run(changed(current_project(), options), options["concurrency"], options["drain"])
+            ended = self._run(changed(current_project(), options), options)
         except SagazError as error:
             raise CommandError(str(error)) from error
         self.stdout.write(f"Ended: {summary(ended)}.")
 
-    def _run(self, project: Project, concurrency: int | None, drain: bool) -> Counter[str]:
+    def _run(self, project: Project, options: dict[str, Any]) -> Counter[str]:
+        concurrency, drain = options["concurrency"], options["drain"]
         if drain and project.is_private:
             return drain_here(project, concurrency)
         configure_logging()
-        return asyncio.run(work(project, concurrency=concurrency, drain=drain, tell=self._tell))
+        return asyncio.run(
+            work(
+                project,
+                concurrency=concurrency,
+                drain=drain,
+                tell=self._tell,
+                heartbeat_file=options["heartbeat_file"],
+            )
+        )
 
     def _tell(self, line: str) -> None:
         self.stdout.write(line)

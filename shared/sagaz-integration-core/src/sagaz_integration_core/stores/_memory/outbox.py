@@ -43,6 +43,11 @@ class Outbox:
         self._pending[id_] = None
         return True
 
+    def count_waiting(self) -> tuple[int, datetime | None]:
+        """Return how many events were set aside, and when the oldest of those that are to be sent was made."""
+        dead = sum(event.status == "dead" for event in self._events.values())
+        return dead, min((self._events[id_].created_at for id_ in self._pending), default=None)
+
     def lease(self, limit: int, moment: datetime, seconds: float) -> list[OutboxRecord]:
         """Lease the events to publish next, at most one of each saga."""
         oldest: dict[str, int] = {}

@@ -41,7 +41,10 @@ SELECT
         FROM {schema}.sagaz_run WHERE available_at <= statement_timestamp()),
     (SELECT count(*) FROM {schema}.sagaz_meta
         WHERE key >= 'worker:' AND key < 'worker;'
-            AND value::double precision > extract(epoch FROM statement_timestamp()))
+            AND value::double precision > extract(epoch FROM statement_timestamp())),
+    (SELECT count(*) FROM {schema}.sagaz_outbox WHERE status = 'dead'),
+    (SELECT extract(epoch FROM statement_timestamp() - min(created_at))::double precision
+        FROM {schema}.sagaz_outbox WHERE status = 'pending')
 """
 
 
@@ -76,6 +79,6 @@ async def find(db: Database, query: RunFilter) -> list[RunRecord]:
 
 async def stats(db: Database) -> StoreStats:
     """Return the figures for a health check."""
-    [(found, due, oldest, workers)] = await db.fetch(_STATS)
+    [(found, *figures)] = await db.fetch(_STATS)
     counts: dict[RunStatus, int] = {**dict.fromkeys(_STATUSES, 0), **(found or {})}
-    return StoreStats(counts, due, oldest, workers)
+    return StoreStats(counts, *figures)

@@ -14,6 +14,10 @@ __all__ = ["find", "load", "stats"]
 
 _SELECT = f"SELECT {RUN_COLUMNS} FROM sagaz_run"  # noqa: S608
 _COUNT_DUE = f"SELECT count(*), min(available_at) FROM sagaz_run WHERE {DUE}"  # noqa: S608
+_COUNT_EVENTS = """
+SELECT (SELECT count(*) FROM sagaz_outbox WHERE status = 'dead'),
+    (SELECT min(created_at) FROM sagaz_outbox WHERE status = 'pending')
+"""
 
 
 def load(sqlite: sqlite3.Connection, saga_id: str) -> RunRecord | None:
@@ -39,7 +43,10 @@ def stats(sqlite: sqlite3.Connection) -> StoreStats:
     due, oldest = sqlite.execute(_COUNT_DUE, (stamped,)).fetchone()
     since = when(oldest)
     age = None if since is None else (moment - since).total_seconds()
-    return StoreStats(counts, due, age, live_workers(sqlite, stamped))
+    dead, first = sqlite.execute(_COUNT_EVENTS).fetchone()
+    unsent = when(first)
+    unsent_age = None if unsent is None else (moment - unsent).total_seconds()
+    return StoreStats(counts, due, age, live_workers(sqlite, stamped), dead, unsent_age)
 
 
 def _conditions(query: RunFilter) -> tuple[list[str], list[Any]]:
