@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from sagaz_integration_core.stores import create_store
-from sagaz_integration_core.texts import visible
 
 if TYPE_CHECKING:
     from sagaz_integration_core._upstream.definitions import StepInfo
