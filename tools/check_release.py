@@ -6,8 +6,6 @@ Usage: python tools/check_release.py [--write]    (--write regenerates the READM
 from __future__ import annotations
 
 import argparse
-import configparser
-import itertools
 import re
 import sys
 import tomllib
@@ -18,6 +16,8 @@ from typing import Any
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
+
+from check_tox import check_tox
 
 ROOT = Path(__file__).resolve().parent.parent
 CORE = "sagaz-integration-core"
@@ -100,29 +100,6 @@ def check_train(package: Table) -> Iterator[str]:
         yield f'framework range is "{framework["range"]}", the tested series say "{wanted}"'
 
 
-def check_tox(root: Path, release: Table) -> Iterator[str]:
-    """See that tox.ini runs every package on every Python, and each plugin on its framework's floor."""
-    ini = configparser.ConfigParser(interpolation=None)
-    ini.read(root / "tox.ini")
-    environments = set(expand(ini["tox"]["env_list"]))
-    known = {f"py{python.replace('.', '')}" for python in release["python"]["versions"]}
-    dependencies = ini["testenv"]["deps"].split("\n")
-    for package in release["packages"].values():
-        label = package["tox"]
-        wanted = {f"{label}-{python}" for python in known}
-        if "framework" in package:
-            wanted.add(f"{label}-floor")
-            framework = package["framework"]
-            floor = f"{label}-floor: {framework['requirement']}=={framework['tested'][0]}.0"
-            if floor not in dependencies:
-                yield f'tox.ini: the floor is not pinned, add "{floor}" to the deps of [testenv]'
-        if missing := sorted(wanted - environments):
-            yield f"tox.ini: env_list lacks {', '.join(missing)}"
-        unknown = {e for e in environments if e.startswith(f"{label}-py")} - wanted
-        if unknown:
-            yield f"tox.ini: env_list has {', '.join(sorted(unknown))}, Pythons that release.toml does not list"
-
-
 def check_files(root: Path, package: Table) -> Iterator[str]:
     """See that a distribution carries the files that it is published with."""
     for file in ("README.md", "CHANGELOG.md", "changelog.d/README.md"):
@@ -159,13 +136,6 @@ def table(release: Table) -> str:
         needs = CORE + f" `{package['core']}`" if framework else f"sagaz `{release['sagaz']['range']}`"
         lines.append(f"| `{name}` | {package['version']} | {made_for} | {pythons[0]}–{pythons[-1]} | {needs} |")
     return "\n".join(lines) + "\n"
-
-
-def expand(env_list: str) -> Iterator[str]:
-    """Yield the names in a tox ``env_list``, with ``{a,b}`` spelled out."""
-    for item in re.findall(r"(?:[^\s,{}]|\{[^}]*\})+", env_list):
-        parts = [part.strip("{}").split(",") for part in re.findall(r"\{[^}]*\}|[^{}]+", item)]
-        yield from map("".join, itertools.product(*parts))
 
 
 def series(version: str) -> str:

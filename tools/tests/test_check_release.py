@@ -57,8 +57,13 @@ def test_the_repository_agrees_with_itself(root: Path) -> None:
         ("release.toml", r",<0\.", ",<1.", "the tested series say"),
         ("release.toml", r'"3\.13"\]', '"3.13", "3.99"]', "tox.ini: env_list lacks core-py399"),
         ("release.toml", r', "3\.13"\]', "]", "tox.ini: env_list has core-py313"),
-        ("tox.ini", r" fastapi-floor\n", "\n", "tox.ini: env_list lacks fastapi-floor"),
-        ("tox.ini", r"fastapi==", "fastapi>=", "tox.ini: the floor is not pinned"),
+        ("tox.ini", r" fastapi-py311-floor\n", "\n", "tox.ini: env_list lacks fastapi-py311-floor"),
+        ("tox.ini", r"fastapi==", "fastapi>=", "tox.ini: fastapi-py311-floor does not try the oldest fastapi"),
+        ("tox.ini", r"floor: psycopg-pool.*\n", "", "tox.ini: core-py311-floor does not try the oldest psycopg-pool"),
+        ("tox.ini", r"django60: django~=6.0.0\n", "\n", "tox.ini: no environment of env_list has django~=6.0.0"),
+        ("tox.ini", r"commands = python -m benchmarks.*\n", "commands =\n", "tox.ini: benchmarks has no commands"),
+        ("tox.ini", r"labels = measure\n", "", "tox.ini: benchmarks is neither in env_list nor under a label"),
+        ("tox.ini", r"description = Who may.*\n", "", "tox.ini: contracts has no description"),
         ("README.md", r"\| FastAPI ", "| Fast ", "README.md: its table differs"),
         ("README.md", r"<!-- release-table -->", "", "README.md: has no table"),
         ("packages/fastapi-sagaz/LICENSE", r"MIT", "BSD", "packages/fastapi-sagaz/LICENSE: differs"),
@@ -81,7 +86,19 @@ def test_write_makes_the_readme_agree(root: Path, edit: Edit, monkeypatch: pytes
 def test_towncrier_extends_each_changelog_and_keeps_the_folder(root: Path, path: str) -> None:
     (root / path / "changelog.d/1.fixed.md").write_text("Mended.")
     config = check_release.ROOT / "towncrier.toml"
-    command = ["towncrier", "build", "--yes", "--config", config, "--dir", root / path, "--version", "9.8.7"]
+    command = [
+        sys.executable,
+        "-m",
+        "towncrier",
+        "build",
+        "--yes",
+        "--config",
+        config,
+        "--dir",
+        root / path,
+        "--version",
+        "9.8.7",
+    ]
     subprocess.run(command, check=True, cwd=root)
     changelog = (root / path / "CHANGELOG.md").read_text()
     assert "## 9.8.7 (" in changelog

@@ -38,7 +38,7 @@ def pooled(url: str, *roles: str) -> Iterator[str]:
     """Give the URL of a database as it is reached, by these roles too, through a pooler with three connections."""
     program = shutil.which("pgbouncer", path=os.environ["PATH"] + ":/usr/sbin")
     if program is None:
-        pytest.skip("PgBouncer: apt-get install pgbouncer")
+        pytest.fail("SAGAZ_TEST_PGBOUNCER is set, and there is no PgBouncer: apt-get install pgbouncer")
     parts = urlsplit(url)
     folder = Path(tempfile.mkdtemp(prefix="sagaz-pooler-"))
     (folder / "users").write_text("".join(f'"{role}" ""\n' for role in ("postgres", *roles)))

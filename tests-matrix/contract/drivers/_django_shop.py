@@ -89,11 +89,10 @@ def _deferred(request: HttpRequest, saga_class: type) -> Any:
 @transaction.atomic
 def _joined(request: HttpRequest, saga_class: type) -> Any:
     context, then = json.loads(request.body), request.GET["then"]
-    savepoint = transaction.savepoint()
-    ShopOrder.objects.create(id=context["id"])
-    saga_id = atomic_saga_start(saga_class, context, connection=transaction.get_connection())
-    if then == "savepoint":
-        transaction.savepoint_rollback(savepoint)
+    with transaction.atomic():  # a savepoint
+        ShopOrder.objects.create(id=context["id"])
+        saga_id = atomic_saga_start(saga_class, context, connection=transaction.get_connection())
+        transaction.set_rollback(then == "savepoint")
     transaction.set_rollback(then == "rollback")
     return accepted(saga_id), 202
 

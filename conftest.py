@@ -1,0 +1,64 @@
+"""What all suites share: a sample of the tests where time is short, and in CI no test that is skipped unseen.
+
+``--one-in N`` runs about one in N tests, always the same ones, and at least one of each file, so that no folder is left
+out. With CI=true everything runs, and so do tests that the command line names one by one.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import zlib
+from collections.abc import Generator
+from typing import Any
+
+import pytest
+
+IN_CI = bool(os.environ.get("CI"))
+
+MAY_BE_SKIPPED = re.compile(
+    r"SAGAZ_TEST_(MARIADB|PGBOUNCER)=1|tox run -e chromium"  # those environments run them
+    r"|the server of SAGAZ_TEST_POSTGRES_URL is not ours"
+    r"|is not made for the \w+ store|\w+ has no "  # what a plugin's driver cannot do, of the contract's cases
+    r"|(mypy|pyright) is not installed"
+)
+"""For which reasons a test may be skipped in CI too. For any other one, something that it needs was not installed."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add ``--one-in``."""
+    parser.addoption("--one-in", type=int, default=1, metavar="N", help="run about one in N tests, some of each file")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Deselect what the sample does not need; pytest's last line counts it."""
+    share = config.getoption("one_in")
+    if IN_CI or share == 1 or any("::" in argument for argument in config.args):
+        return
+    kept = {item for item in items if not zlib.crc32(item.nodeid.encode()) % share}
+    files = {item.path for item in kept}
+    first_of_file = {item.path: item for item in reversed(items)}
+    kept |= {item for path, item in first_of_file.items() if path not in files}
+    config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+    items[:] = [item for item in items if item in kept]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, Any, Any]:
+    """In CI, fail a test that is skipped without leave."""
+    return _failed_if_skipped((yield))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, Any, Any]:
+    """In CI, fail a file that is skipped without leave."""
+    return _failed_if_skipped((yield))
+
+
+def _failed_if_skipped(report: Any) -> Any:
+    if IN_CI and report.skipped and not hasattr(report, "wasxfail"):
+        _, _, reason = report.longrepr
+        if not MAY_BE_SKIPPED.search(reason):
+            report.outcome = "failed"
+            report.longrepr = f"In CI no test may be skipped because of this machine: {reason}"
+    return report
