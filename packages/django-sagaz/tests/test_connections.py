@@ -6,8 +6,10 @@ import asyncio
 import threading
 from contextlib import contextmanager
 
+import psycopg
 import pytest
 from asgiref.sync import sync_to_async
+from django.core import checks
 from django.core.management import call_command
 from django.db import connections, transaction
 from django.db.backends.signals import connection_created
@@ -15,7 +17,16 @@ from places import on, until
 from testproject.shop.models import Order
 from testproject.shop.sagas import OrderSaga
 
-from django_sagaz import Saga, action, async_saga_factory, atomic_saga_start, host, run_saga, step_threads
+from django_sagaz import (
+    AtomicBlockError,
+    Saga,
+    action,
+    async_saga_factory,
+    atomic_saga_start,
+    host,
+    run_saga,
+    step_threads,
+)
 from django_sagaz.models import Run, Step
 from django_sagaz.project import current_project
 from sagaz_integration_core.worker import Worker
@@ -224,3 +235,98 @@ def test_and_those_of_synchronous_ones(home):
     for thread in threads:
         thread.join()
     assert ended == ["completed"] * THREADS
+
+
+class Interrupted(Saga):
+    """Uses the ORM before and after a step that does not, during which the server ends the idle connection."""
+
+    saga_name = "interrupted"
+
+    @action("before")
+    def before(self, ctx):
+        return {"pid": backend(ctx["db"])}
+
+    @action("between", depends_on=["before"])
+    def between(self, ctx):
+        with psycopg.connect(ctx["url"], autocommit=True) as watching:
+            query = "SELECT count(*) FROM pg_stat_activity WHERE pid = %s"
+            until(lambda: watching.execute(query, [ctx["pid"]]).fetchone() == (0,))
+
+    @action("after", depends_on=["between"])
+    def after(self, ctx):
+        return {"again": backend(ctx["db"])}
+
+
+@on("pg")
+def test_what_the_server_ended_while_a_step_did_not_use_it_is_replaced_however_busy_its_thread_was(home, settings):
+    settings.SAGAZ = {**settings.SAGAZ, "SYNC_THREADS": 1}
+    own = connections[home].settings_dict
+    with connections[home].cursor() as cursor:
+        cursor.execute(f"ALTER DATABASE {own['NAME']} SET idle_session_timeout = '1500ms'")
+    try:
+        url = f"postgresql://{own['USER']}@/postgres?host={own['HOST']}"
+        with transaction.atomic(home):
+            atomic_saga_start(Interrupted, {"db": home, "url": url})
+        call_command("sagaz_worker", drain=True)
+        run = Run.objects.using(home).get()
+        assert run.status == "completed", run.error
+    finally:
+        with connections[home].cursor() as cursor:
+            cursor.execute(f"ALTER DATABASE {own['NAME']} RESET idle_session_timeout")
+
+
+@on()
+def test_a_worker_commits_whatever_autocommit_says_and_what_a_step_did_not_commit_is_rolled_back(
+    home, monkeypatch, capsys
+):
+    start(home, Careless, 3)
+    monkeypatch.setitem(connections.settings[home], "AUTOCOMMIT", False)
+    call_command("sagaz_worker", drain=True)
+    assert "Ended: 3 completed." in capsys.readouterr().out
+    call_command("sagaz_worker", drain=True)
+    assert "Ended: no runs." in capsys.readouterr().out
+    assert Run.objects.using(home).filter(status="completed").count() == 3
+    assert not Order.objects.using(home).filter(name="careless").exists()
+
+
+class Careless(Saga):
+    saga_name = "careless"
+
+    @action("write")
+    def write(self, ctx):
+        Order.objects.using(ctx["db"]).create(name="careless")
+
+
+@on()
+def test_where_nothing_commits_by_itself_run_saga_says_so_and_check_too(home, monkeypatch):
+    connections[home].close()
+    monkeypatch.setitem(connections[home].settings_dict, "AUTOCOMMIT", False)
+    monkeypatch.setitem(connections.settings[home], "AUTOCOMMIT", False)
+    with pytest.raises(AtomicBlockError, match="With AUTOCOMMIT=False there always is one"):
+        run_saga(OrderSaga, {"db": home})
+    assert "sagaz.W008" in {message.id for message in checks.run_checks(tags=["sagaz"])}
+
+
+@on("pg")
+def test_a_pool_that_is_too_small_for_the_threads_fails_no_step_and_is_told(home, settings, monkeypatch, caplog):
+    settings.SAGAZ = {**settings.SAGAZ, "SYNC_THREADS": 8}
+    pool = {"pool": {"min_size": 1, "max_size": 4, "timeout": 5}}
+    start(home, Slow, 8)
+    monkeypatch.setitem(connections.settings[home], "OPTIONS", pool)
+    try:
+        [message] = [m for m in checks.run_checks(tags=["sagaz"]) if m.id == "sagaz.W007"]
+        assert "its pool has 4 connections, and the threads of steps and the journal need 10" in message.msg
+        call_command("sagaz_worker", drain=True, concurrency=8)
+    finally:
+        connections.create_connection(home).close_pool()
+    assert Run.objects.using(home).filter(status="completed").count() == 8
+    assert "Steps are called in 2 threads instead of 8." in caplog.text
+
+
+class Slow(Saga):
+    saga_name = "slow"
+
+    @action("read")
+    def read(self, ctx):
+        with connections[ctx["db"]].cursor() as cursor:
+            cursor.execute("SELECT pg_sleep(0.2)")

@@ -30,6 +30,7 @@ def register_all() -> None:
     register(check_sagas, "sagaz")
     register(check_middleware, "sagaz")
     register(check_database, Tags.database)
+    register(check_connections, "sagaz")
     register(check_deployment, "sagaz", deploy=True)
 
 
@@ -118,6 +119,29 @@ def check_database(app_configs: Any, databases: Sequence[str] | None = None, **k
     hint = "Have the router's allow_migrate return True for app label 'django_sagaz' there, or set SAGAZ['DATABASE']."
     message = f"Sagas are kept in database {alias!r}, and a database router does not let their tables be made there."
     return [Error(message, hint=hint, id="sagaz.E004")]
+
+
+def check_connections(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    """W007: a pool is too small for the threads. W008: connections do not commit by themselves."""
+    from django_sagaz.pools import pool_text, too_small_pools
+    from django_sagaz.project import current_project
+
+    try:
+        project = current_project()
+    except SagazError:
+        return []
+    found: list[CheckMessage] = []
+    if pools := too_small_pools(project.settings.sync_threads, project.alias):
+        hint = "A worker calls steps in fewer threads until then."
+        found.append(checks.Warning(pool_text(pools), hint=hint, id="sagaz.W007"))
+    if project.alias is not None and not connections.settings[project.alias]["AUTOCOMMIT"]:
+        message = (
+            f"DATABASES[{project.alias!r}] has AUTOCOMMIT=False: run_saga is refused, because a transaction is always "
+            "open, and what a step does not commit is rolled back when it ends."
+        )
+        hint = "Leave AUTOCOMMIT out, and use transaction.atomic()."
+        found.append(checks.Warning(message, hint=hint, id="sagaz.W008"))
+    return found
 
 
 def check_deployment(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -12,8 +14,8 @@ from sagaz_integration_core.errors import StoreNotMigrated, StoreRightsMissing, 
 from sagaz_integration_core.texts import visible, without_rows
 
 __all__ = [
-    "ConnectionDied", "distrust", "healthy", "in_test_case", "in_transaction", "migrate_command", "refuse_transaction",
-    "translated",
+    "ConnectionDied", "commit_by_themselves", "distrust", "healthy", "in_test_case", "in_transaction",
+    "migrate_command", "refuse_transaction", "translated",
 ]  # fmt: skip
 
 _UNDEFINED = frozenset({"42P01", "42703", "3F000"})
@@ -49,7 +51,10 @@ def in_transaction(connection: Any) -> bool:
             if not getattr(block, "_from_testcase", False):
                 return True
         return False
-    return connection.connection is not None and not connection.get_autocommit()
+    if connection.connection is None:
+        # With the first statement there will be one.
+        return not connection.settings_dict["AUTOCOMMIT"]
+    return not connection.get_autocommit()
 
 
 def refuse_transaction(alias: str | None) -> None:
@@ -75,6 +80,7 @@ def _refusal(alias: str, loss: str) -> AtomicBlockError:
         f"A transaction is open on database {alias!r}, and a saga cannot run inside it: a rollback would take back "
         f"{loss}. Start it instead with atomic_saga_start(…), for a worker to run after the commit; or run it before "
         f"or after the atomic block (under ATOMIC_REQUESTS, decorate the view with {_non_atomic(alias)})."
+        + ("" if connections[alias].settings_dict["AUTOCOMMIT"] else " With AUTOCOMMIT=False there always is one.")
     )
 
 
@@ -97,7 +103,8 @@ def healthy() -> None:
     for connection in connections.all(initialized_only=True):
         if connection.connection is None:
             continue
-        if connection.in_atomic_block or connection.get_autocommit() != connection.settings_dict["AUTOCOMMIT"]:
+        if connection.in_atomic_block or not connection.get_autocommit():
+            # What was not committed is not to be committed by the next step, which is another run's.
             _discard(connection)
         elif connection.errors_occurred:
             if connection.is_usable():
@@ -106,16 +113,46 @@ def healthy() -> None:
                 connection.close()
 
 
-def distrust(*, all_of_them: bool) -> None:
+class _LastUse:
+    """When a connection last executed something: one of its ``execute_wrappers``."""
+
+    def __init__(self) -> None:
+        self.at = float("-inf")
+
+    def __call__(self, execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: Any) -> Any:
+        try:
+            return execute(sql, params, many, context)
+        finally:
+            self.at = time.monotonic()
+
+
+def distrust(idle_seconds: float) -> None:
     """Have Django replace what is dead of this thread's connections when a step uses them, rather than fail the step.
 
     Args:
-        all_of_them: Also those without ``CONN_HEALTH_CHECKS``: a server may have ended what was idle.
+        idle_seconds: After so long without a statement also those without ``CONN_HEALTH_CHECKS``: a server may have
+            ended what was idle, however busy the thread was.
     """
     connection: Any
+    now = time.monotonic()
     for connection in connections.all(initialized_only=True):
-        if all_of_them or connection.settings_dict["CONN_HEALTH_CHECKS"]:
+        use = next((wrapper for wrapper in connection.execute_wrappers if isinstance(wrapper, _LastUse)), None)
+        if use is None:
+            use = _LastUse()
+            connection.execute_wrappers.insert(0, use)
+        if connection.settings_dict["CONN_HEALTH_CHECKS"] or now - use.at > idle_seconds:
             connection.health_check_enabled, connection.health_check_done = True, False
+
+
+def commit_by_themselves() -> None:
+    """Have this thread's connections commit each statement, whatever ``AUTOCOMMIT`` says: they are ours alone.
+
+    One that is open already is left as it is.
+    """
+    for alias in connections:
+        connection: Any = connections[alias]
+        if connection.connection is None and not connection.settings_dict["AUTOCOMMIT"]:
+            connection.settings_dict = {**connection.settings_dict, "AUTOCOMMIT": True}
 
 
 def _discard(connection: Any) -> None:

@@ -7,6 +7,7 @@ import atexit
 
 # Imported first, so that its own exit function, after which no executor takes work any more, is called after ours.
 import concurrent.futures.thread  # noqa: F401
+import logging
 import os
 import threading
 from collections.abc import Callable, Coroutine
@@ -15,6 +16,7 @@ from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
 from django_sagaz.asgiref_bridge import thread_sensitive_in
+from django_sagaz.pools import pool_text, too_small_pools
 from django_sagaz.project import Project
 from django_sagaz.runners import DatabaseThread
 from django_sagaz.step_threads import StepThreads
@@ -24,6 +26,8 @@ from sagaz_integration_core.lifecycle import SagazRuntime
 from sagaz_integration_core.settings import Settings
 
 __all__ = ["Host", "threaded_runtime"]
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 Work = Callable[[SagazRuntime], Coroutine[Any, Any, T]]
@@ -122,7 +126,7 @@ getattr(threading, "_register_atexit", atexit.register)(_close_all)
 
 def threaded_runtime(project: Project, settings: Settings | None = None, *, listen: bool = False) -> SagazRuntime:
     """Return a runtime with a thread for the store and some for the steps, each with its own database connection."""
-    steps = StepThreads((settings or project.settings).sync_threads)
+    steps = StepThreads(_threads(project, (settings or project.settings).sync_threads))
 
     def scope() -> AbstractContextManager[None]:
         return thread_sensitive_in(steps)
@@ -130,3 +134,13 @@ def threaded_runtime(project: Project, settings: Settings | None = None, *, list
     return project.runtime(
         DatabaseThread(), settings=settings, listen=listen, step_pool=lambda _: steps, step_scope=scope
     )
+
+
+def _threads(project: Project, wanted: int) -> int:
+    """Return how many threads of steps the pools have connections for."""
+    found = too_small_pools(wanted, project.alias)
+    if not found:
+        return wanted
+    fits = max(1, min(wanted - (needed - size) for size, needed in found.values()))
+    logger.warning("%s Steps are called in %d threads instead of %d.", pool_text(found), fits, wanted)
+    return fits

@@ -7,8 +7,10 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Literal, TypeVar
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import connections
 
 from django_sagaz.asking import ask
+from django_sagaz.databases import commit_by_themselves
 from django_sagaz.project import Project, current_project
 from sagaz_integration_core.errors import SagazError
 from sagaz_integration_core.operating import Operator
@@ -52,6 +54,10 @@ class OperatorCommand(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Do it, and say what was done; the exit code is 1 if something was refused."""
+        if getattr(self, "_called_from_command_line", False):
+            # Nobody else in this process would commit it. System checks may have connected.
+            connections.close_all()
+            commit_by_themselves()
         try:
             project = current_project().changed(alias=options["database"])
             said = operate(project, self.work(options), options.get("by") or person())

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 from django.db import DEFAULT_DB_ALIAS, connections
 
+from django_sagaz.databases import commit_by_themselves
 from django_sagaz.engines import open_store
 from django_sagaz.project import Project
 from django_sagaz.runners import Directly, immediately
@@ -66,6 +67,7 @@ class Renewals:
             thread.join(_PATIENCE)
 
     def _work(self) -> None:
+        commit_by_themselves()
         store = open_store(self._alias, Directly(), notify=False)
         try:
             while self._goes_on():

@@ -10,6 +10,7 @@ from typing import Any, Protocol, TypeVar
 from asgiref.sync import sync_to_async
 from django.db import connections
 
+from django_sagaz.databases import commit_by_themselves
 from sagaz_integration_core.errors import StoreUnavailable
 
 __all__ = ["DatabaseThread", "Directly", "Runner", "ThreadSensitive", "immediately"]
@@ -66,7 +67,9 @@ class DatabaseThread:
     """On a thread of its own, with a connection of its own, which it keeps from its first call until it is closed."""
 
     def __init__(self) -> None:
-        self._thread: ThreadPoolExecutor | None = ThreadPoolExecutor(1, thread_name_prefix="sagaz-database")
+        self._thread: ThreadPoolExecutor | None = ThreadPoolExecutor(
+            1, thread_name_prefix="sagaz-database", initializer=commit_by_themselves
+        )
 
     async def __call__(self, work: Callable[[], T]) -> T:
         """Make the call."""

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from contextlib import AbstractContextManager
@@ -22,7 +20,7 @@ T = TypeVar("T")
 P = ParamSpec("P")
 
 _IDLE_SECONDS = 1.0
-"""After so long without a step, a thread's connections are asked whether they still work: a round trip each."""
+"""After so long without a statement, a connection is asked whether it still works: a round trip."""
 
 
 class StepThreads(core.StepThreads):
@@ -30,18 +28,16 @@ class StepThreads(core.StepThreads):
 
     def __init__(self, limit: int) -> None:
         super().__init__(limit, at_end=connections.close_all)
-        self._thread = threading.local()
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Make a call on one of the threads."""
 
         def work() -> T:
-            distrust(all_of_them=time.monotonic() - getattr(self._thread, "used_at", 0.0) > _IDLE_SECONDS)
+            distrust(_IDLE_SECONDS)
             try:
                 return fn(*args, **kwargs)
             finally:
                 healthy()
-                self._thread.used_at = time.monotonic()
 
         return super().submit(work)
 

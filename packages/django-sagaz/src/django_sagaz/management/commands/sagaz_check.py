@@ -8,6 +8,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from django_sagaz.checks import check_connections
 from django_sagaz.executions import Executions
 from django_sagaz.project import current_project
 from sagaz_integration_core.checking import THRESHOLDS, Limits, check, health_json, health_text
@@ -43,7 +44,10 @@ class Command(BaseCommand):
             executions = Executions(project)
             try:
                 limits = Limits(**{field.name: options[field.name] for field in fields(Limits)})
-                health = executions.run(lambda runtime: check(runtime, limits, only_reads=options["read_only"]))
+                problems = [message.msg for message in check_connections(None)]
+                health = executions.run(
+                    lambda runtime: check(runtime, limits, only_reads=options["read_only"], problems=problems)
+                )
             finally:
                 executions.close()
         except SagazError as error:
