@@ -20,6 +20,8 @@ from django_sagaz.models import Run
 from django_sagaz.runners import Directly, immediately
 from sagaz_integration_core.records import Release, RunFilter, RunWrite, StepWrite
 
+KNOWN = {"order": ()}
+
 FILL = """
 INSERT INTO sagaz_run (saga_id, saga_name, status, context, attempt, failures, available_at, created_at, updated_at,
     fingerprint)
@@ -41,14 +43,14 @@ def test_no_statement_reads_the_table_of_runs_whole(home):
         cursor.execute("ANALYZE sagaz_run, sagaz_step")
         cursor.execute(FILL)
         before = whole_reads(cursor)
-        runs = immediately(store.claim("me", 50, 30.0))
+        runs = immediately(store.claim("me", 50, 30.0, KNOWN))
         assert len(runs) == 50
         held = [(run.saga_id, run.attempt) for run in runs]
         assert len(immediately(store.renew("me", held, 30.0))) == 50
         step = (StepWrite("one", "do", "done"),)
         assert all(immediately(store.write([RunWrite(id_, "me", n, steps=step) for id_, n in held])))
         assert all(immediately(store.write([RunWrite(id_, "me", n, release=Release()) for id_, n in held])))
-        assert len(immediately(store.claim("me", 50, 30.0, [id_ for id_, _ in held]))) == 50
+        assert len(immediately(store.claim("me", 50, 30.0, KNOWN, saga_ids=[id_ for id_, _ in held]))) == 50
         assert whole_reads(cursor) == before
 
 

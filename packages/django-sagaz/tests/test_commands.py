@@ -15,7 +15,7 @@ from testproject.shop.models import Order
 from testproject.shop.sagas import OrderSaga
 
 from django_sagaz import atomic_saga_start, run_saga
-from django_sagaz.models import Run
+from django_sagaz.models import Attempt, Run
 
 
 def said(*arguments, **options):
@@ -133,4 +133,5 @@ def test_a_killed_workers_run_is_resumed_by_another(home, elsewhere):
     second.terminate()
     said, _ = second.communicate(timeout=30)
     assert second.returncode == 0, said
-    assert set(Run.objects.using(home).values_list("attempt", "failures")) == {(2, 1)}
+    assert set(Run.objects.using(home).values_list("attempt", "failures")) == {(2, 0)}
+    assert set(Attempt.objects.using(home).values_list("attempt", "outcome", "under_way")) == {(1, "died", "reserve")}

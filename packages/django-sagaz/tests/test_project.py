@@ -144,7 +144,15 @@ def test_the_migration_makes_the_tables_of_the_core(alias):
     assert made == TABLES
 
 
-MODELS = (models.Run, models.Step, models.OutboxEvent, models.AuditEntry, models.StoreInfo)
+MODELS = (
+    models.Run,
+    models.Step,
+    models.Attempt,
+    models.OutboxEvent,
+    models.AuditEntry,
+    models.WorkerProcess,
+    models.StoreInfo,
+)
 
 
 @on("default")
@@ -156,7 +164,7 @@ def test_the_models_say_what_the_migration_has_made(alias):
 def test_json_is_jsonb_on_postgresql(alias):
     with connections[alias].cursor() as cursor:
         cursor.execute("SELECT column_name FROM information_schema.columns WHERE data_type = 'jsonb' ORDER BY 1")
-        assert [name for (name,) in cursor.fetchall()] == ["context", "headers", "payload", "result"]
+        assert [name for (name,) in cursor.fetchall()] == ["context", "headers", "payload", "result", "sagas"]
 
 
 QUIET = """

@@ -17,6 +17,8 @@ from django_sagaz.runners import DatabaseThread
 
 pytestmark = pytest.mark.anyio
 
+KNOWN = {"OrderSaga": ()}
+
 UNTOUCHED = (0, "on", "auto")
 
 
@@ -38,7 +40,7 @@ async def worked(alias):
     await store.open()
     try:
         for _ in range(8):
-            await store.claim("w1", 10, 30)
+            await store.claim("w1", 10, 30, KNOWN)
         yield store, run
     finally:
         await store.close()
@@ -57,7 +59,7 @@ async def test_so_it_does_after_its_connection_was_replaced(home):
     async with worked(home) as (store, run):
         before = await run(lambda: connections[home].connection.info.backend_pid)
         await run(lambda: connections[home].close())
-        await store.claim("w1", 10, 30)
+        await store.claim("w1", 10, 30, KNOWN)
         assert await run(lambda: connections[home].connection.info.backend_pid) != before
         assert (await run(lambda: state(home)))[1:] == ("off", "force_generic_plan")
 

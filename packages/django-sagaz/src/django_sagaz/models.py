@@ -8,7 +8,7 @@ from django.utils.translation import gettext_lazy as _
 from django_sagaz.fields import ExactCharField
 from sagaz_integration_core.texts import visible
 
-__all__ = ["AuditEntry", "OutboxEvent", "Run", "Step", "StoreInfo"]
+__all__ = ["Attempt", "AuditEntry", "OutboxEvent", "Run", "Step", "StoreInfo", "WorkerProcess"]
 
 
 class Run(models.Model):
@@ -24,8 +24,14 @@ class Run(models.Model):
         ROLLED_BACK = "rolled_back", _("rolled back")
         FAILED = "failed", _("failed")
 
+    class Direction(models.TextChoices):
+        """Whether its steps are called, or compensated."""
+
+        FORWARD = "forward", _("forward")
+        BACK = "back", _("back")
+
     saga_id = ExactCharField(max_length=255, primary_key=True)
-    saga_name = models.CharField(max_length=200)
+    saga_name = ExactCharField(max_length=200)
     status = ExactCharField(max_length=20, choices=Status.choices)
     context = models.JSONField()
     error = models.TextField(null=True, blank=True)
@@ -40,6 +46,12 @@ class Run(models.Model):
     updated_at = models.DateTimeField()
     finished_at = models.DateTimeField(null=True, blank=True)
     fingerprint = models.CharField(max_length=64)
+    direction = ExactCharField(max_length=10, choices=Direction.choices, db_default="forward")
+    # Grows by every change but a renewal.
+    version = models.IntegerField(db_default=1)
+    leased_at = models.DateTimeField(null=True, blank=True)
+    suspicions = models.IntegerField(db_default=0)
+    alone = models.BooleanField(db_default=False)
 
     class Meta:
         db_table = "sagaz_run"
@@ -54,7 +66,7 @@ class Run(models.Model):
         ]
         # No conditions: MySQL has no partial indexes, and Django would warn of them at each migrate.
         indexes = [
-            models.Index(fields=["available_at"], name="sagaz_run_due"),
+            models.Index(fields=["saga_name", "alone", "available_at"], name="sagaz_run_due"),
             models.Index(fields=["status", "created_at", "saga_id"], name="sagaz_run_status"),
             models.Index(fields=["created_at", "saga_id"], name="sagaz_run_created"),
             models.Index(fields=["correlation_id"], name="sagaz_run_correlation"),
@@ -93,6 +105,8 @@ class Step(models.Model):
     attempt = models.IntegerField()
     started_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
+    # Whether the step had a compensation when it was called.
+    compensated = models.BooleanField(db_default=False)
 
     class Meta:
         db_table = "sagaz_step"
@@ -100,6 +114,38 @@ class Step(models.Model):
 
     def __str__(self) -> str:
         return visible(f"{self.step} ({self.phase}) of {self.saga_id}")
+
+
+class Attempt(models.Model):
+    """How one attempt at a run ended, unless the run was completed or rolled back; it is deleted with the run."""
+
+    class Outcome(models.TextChoices):
+        """``lost``: its lease ended, although its process lived. A released one is not counted as a failure."""
+
+        DIED = "died", _("its process died")
+        LOST = "lost", _("its lease ended")
+        RELEASED = "released", _("given back")
+        HALTED = "halted", _("given back after a failure")
+        FAILED = "failed", _("failed")
+        DECIDED = "decided", _("ended by a decision")
+
+    pk = models.CompositePrimaryKey("saga_id", "attempt")
+    saga_id = ExactCharField(max_length=255)
+    attempt = models.IntegerField()
+    owner = ExactCharField(max_length=120)
+    began_at = models.DateTimeField()
+    ended_at = models.DateTimeField()
+    outcome = ExactCharField(max_length=10, choices=Outcome.choices)
+    detail = models.TextField(null=True, blank=True)
+    under_way = models.TextField(null=True, blank=True)
+
+    class Meta:
+        db_table = "sagaz_attempt"
+        default_permissions = ()
+        indexes = [models.Index(fields=["owner"], name="sagaz_attempt_owner")]
+
+    def __str__(self) -> str:
+        return f"{self.attempt} of {self.saga_id}: {self.outcome}"
 
 
 class OutboxEvent(models.Model):
@@ -162,8 +208,31 @@ class AuditEntry(models.Model):
         return visible(f"{self.action} of {self.saga_id} by {self.actor}")
 
 
+class WorkerProcess(models.Model):
+    """A process that lives until a time, unless it says so again, and the sagas that it knows."""
+
+    class Kind(models.TextChoices):
+        """``web``: it serves requests; ``sweep``: it is one of Celery's."""
+
+        WORKER = "worker", _("worker")
+        WEB = "web", _("web server")
+        SWEEP = "sweep", _("Celery")
+
+    name = ExactCharField(max_length=120, primary_key=True)
+    kind = ExactCharField(max_length=10, choices=Kind.choices)
+    sagas = models.JSONField()
+    alive_until = models.DateTimeField()
+
+    class Meta:
+        db_table = "sagaz_worker"
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}"
+
+
 class StoreInfo(models.Model):
-    """What the store knows of itself: the version of its tables, its random id, and its living workers."""
+    """What the store knows of itself: the version of its tables, and its random id."""
 
     key = ExactCharField(max_length=200, primary_key=True)
     value = models.TextField()

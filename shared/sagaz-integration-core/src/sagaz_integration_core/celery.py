@@ -161,7 +161,7 @@ async def _execute(runtime: SagazRuntime, limit: int, saga_ids: Sequence[str] | 
 
 async def _sweep(runtime: SagazRuntime) -> Counter[str]:
     """Execute what is due, so many at once as a worker would, and end: Celery waits for its tasks when it stops."""
-    await runtime.store.heartbeat(runtime.owner, _HEARTBEAT_SECONDS)
+    await runtime.store.heartbeat(runtime.owner, _HEARTBEAT_SECONDS, "sweep", tuple(runtime.registry.first_steps))
     if runtime.relay is not None:
         await runtime.relay.publish_all()
     limit, until = runtime.settings.concurrency, time.monotonic() + runtime.settings.lease_seconds

@@ -20,7 +20,7 @@ _HOLD_SECONDS = 0.005
 
 _RETRY_SECONDS = (0.1, 0.2, 0.5, 1.0)
 
-Submit = Callable[[RunWrite], Awaitable[bool]]
+Submit = Callable[[RunWrite], Awaitable[bool | None]]
 
 
 class Entries:
@@ -32,7 +32,8 @@ class Entries:
     Args:
         run: The run as it was claimed.
         lease: Of the run; stopped when an entry that nobody waits for could not be written.
-        submit: Commits a write together with those of other runs; False when it was fenced out.
+        submit: Commits a write together with those of other runs; False when it was fenced out, None when another
+            transaction has locked the run's row.
     """
 
     def __init__(
@@ -143,6 +144,8 @@ class Entries:
         for pause in chain(_RETRY_SECONDS, repeat(_RETRY_SECONDS[-1])):
             try:
                 accepted = await self._submit(write)
+                if accepted is None:
+                    raise StoreUnavailable(f"Another transaction has locked the row of run {write.saga_id}.")
             except StoreUnavailable:
                 if self._lease.remaining < pause:
                     raise

@@ -21,7 +21,9 @@ __all__ = [
     "StoreRightsMissing",
     "StoreUnavailable",
     "TransactionRequired",
+    "UnstorableValue",
     "WriteLockHeld",
+    "WriteRefused",
     "WrongDatabase",
 ]
 
@@ -96,6 +98,14 @@ class StoreNotMigrated(StoreNotReady):
 
 class StoreRightsMissing(StoreNotReady):
     """The store's user has not the rights that are needed; the message names them."""
+
+
+class UnstorableValue(SagazError):
+    """The store's database can never store one of the values that it was given; nothing was recorded."""
+
+
+class WriteRefused(SagazError):
+    """The store's database refused a statement, and its connection is fine; nothing was recorded."""
 
 
 class WriteLockHeld(StoreUnavailable):

@@ -111,9 +111,10 @@ class LeaseKeeper:
         asked = [lease for lease in tuple(self._held.values()) if sent_at - lease.taken_at >= self._renew_seconds]
         if not asked:
             return
-        held = await store.renew(self._owner, [(lease.saga_id, lease.attempt) for lease in asked], self._lease_seconds)
+        leases = [(lease.saga_id, lease.attempt) for lease in asked]
+        renewal = await store.renew(self._owner, leases, self._lease_seconds)
         for lease in asked:
-            if lease.saga_id in held:
+            if lease.saga_id in renewal.held:
                 lease.prolong(sent_at, self._lease_seconds)
 
     def _is_due(self) -> bool:
@@ -126,7 +127,7 @@ class LeaseKeeper:
         asked = list(self._held.values())
         sent_at = time.monotonic()
         try:
-            held = await self._store.renew(
+            renewal = await self._store.renew(
                 self._owner, [(lease.saga_id, lease.attempt) for lease in asked], self._lease_seconds
             )
         except StoreUnavailable as error:
@@ -138,8 +139,8 @@ class LeaseKeeper:
             return
         self._renewed_at = sent_at
         for lease in asked:
-            if lease.saga_id in held:
+            if lease.saga_id in renewal.held:
                 lease.prolong(sent_at, self._lease_seconds)
-            elif self._held.get(lease.saga_id) is lease:
+            elif lease.saga_id not in renewal.locked and self._held.get(lease.saga_id) is lease:
                 self.drop(lease)
                 lease.lose("another process has taken it over, or a person has settled it.")

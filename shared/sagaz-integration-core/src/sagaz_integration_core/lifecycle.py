@@ -249,15 +249,15 @@ class SagazRuntime(Reachable):
         given = None if self._given_config is None else self._given_config.broker
         return self.settings.broker_url is not None or given is not None
 
-    def write(self, write: RunWrite) -> Awaitable[bool]:
+    def write(self, write: RunWrite) -> Awaitable[bool | None]:
         """Commit a journal write together with those of other runs."""
         return self._submit(write)
 
-    async def _write_one(self, write: RunWrite) -> bool:
+    async def _write_one(self, write: RunWrite) -> bool | None:
         [accepted] = await self._write([write])
         return accepted
 
-    async def _write_and_tell(self, writes: Sequence[RunWrite]) -> list[bool]:
+    async def _write_and_tell(self, writes: Sequence[RunWrite]) -> list[bool | None]:
         answers = await self.store.write(writes)
         if self.relay is not None and any(write.events for write in writes):
             self.relay.nudge()
@@ -271,7 +271,7 @@ class SagazRuntime(Reachable):
     async def claim(self, limit: int, saga_ids: Sequence[str] | None = None) -> list[ClaimedRun]:
         """Lease runs that are due, their first steps journaled; whoever got them executes them."""
         seconds = self.settings.lease_seconds
-        return await self.store.claim(self.owner, limit, seconds, saga_ids, self.registry.first_steps)
+        return await self.store.claim(self.owner, limit, seconds, self.registry.first_steps, saga_ids=saga_ids)
 
     def park(self, run: ClaimedRun, taken_at: float) -> RunExecution:
         """Hold a run that this process has leased, without executing it yet."""

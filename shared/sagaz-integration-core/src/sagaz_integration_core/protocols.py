@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
 from sagaz_integration_core.outbox import EventStore
 from sagaz_integration_core.records import (
-    NO_FIRST_STEPS,
+    AttemptRecord,
     AuditRecord,
     ClaimedRun,
     FirstSteps,
     Inserted,
     Intervention,
     NewRun,
+    Renewal,
     RunFilter,
     RunRecord,
     RunStatus,
     RunWrite,
     StepRecord,
     StoreStats,
+    WorkerKind,
+    WorkerRecord,
 )
 
 __all__ = ["Lifecycle", "RequestContext", "SagaStore"]
@@ -57,7 +60,8 @@ class SagaStore(EventStore, Protocol):
 
     A store is used from the event loop that opened it. Times are taken from the store's own clock. Every method
     raises `StoreUnavailable` (or a subclass) when the store cannot be reached, and nothing else for that reason;
-    what it returned is durable.
+    `UnstorableValue` for a value that this database can never store, and `WriteRefused` when it refuses for another
+    reason. What it returned is durable.
     """
 
     kind: str
@@ -100,24 +104,44 @@ class SagaStore(EventStore, Protocol):
         owner: str,
         limit: int,
         lease_seconds: float,
+        sagas: FirstSteps,
+        *,
         saga_ids: Sequence[str] | None = None,
-        first_steps: FirstSteps = NO_FIRST_STEPS,
+        alone: bool = False,
     ) -> list[ClaimedRun]:
-        """Lease up to ``limit`` runs that are due or whose lease has ended, oldest first; only ``saga_ids`` if given.
+        """Lease up to ``limit`` runs of these ``sagas`` that are due or whose lease has ended, oldest first.
 
-        A claimed run gets attempt + 1, this owner and a new lease; ``pending`` becomes ``executing``. A run whose
-        former lease ended without a release gets failures + 1. No two claims return the same run at once. For a run
-        that is claimed for the first time, the ``first_steps`` of its saga are journaled as ``started`` in the same
-        transaction.
+        A claimed run gets attempt + 1, this owner and a new lease; ``pending`` becomes ``executing``. No two claims
+        return the same run at once, and what another transaction has locked is left out. For a run that is claimed for
+        the first time, the first steps of its saga are journaled as ``started`` in the same transaction.
+
+        A lease that ended without a release is settled first. While its owner's heartbeat lives, it was lost, and the
+        run is not charged. A dead owner that had this run alone charges it: failures + 1. One that had several makes
+        suspects of all: they are not charged, come back within a lease, each at another time, and with the second
+        suspicion they are ``alone``.
+
+        Args:
+            sagas: All that the caller knows, with their first steps; runs of others are not touched.
+            saga_ids: Only these runs.
+            alone: Claim at most one, of those that are to be executed alone, and none while half of the live workers
+                have one; otherwise, claim none of those.
         """
         ...
 
-    async def renew(self, owner: str, runs: Sequence[tuple[str, int]], lease_seconds: float) -> set[str]:
-        """Prolong the leases of these (saga_id, attempt); return the saga_ids that are still held."""
+    async def renew(self, owner: str, runs: Sequence[tuple[str, int]], lease_seconds: float) -> Renewal:
+        """Prolong the leases of these (saga_id, attempt), without waiting for locked rows."""
         ...
 
-    async def write(self, writes: Sequence[RunWrite]) -> list[bool]:
-        """Commit all writes in one transaction, in order; False for each that was fenced out and left no trace."""
+    async def write(self, writes: Sequence[RunWrite]) -> list[bool | None]:
+        """Commit all writes in one transaction, in order; an answer for each.
+
+        True: it was recorded. False: it was fenced out and left no trace. None: another transaction has locked the
+        run's row; nothing of it was recorded, and it is to be tried again, apart from others.
+
+        Raises:
+            UnstorableValue: This database can never store one of the values; nothing was recorded.
+            WriteRefused: The database refused, and the connection is fine; nothing was recorded.
+        """
         ...
 
     async def load(self, saga_id: str) -> RunRecord | None:
@@ -136,8 +160,21 @@ class SagaStore(EventStore, Protocol):
         """Return the figures for a health check."""
         ...
 
-    async def heartbeat(self, worker: str, seconds: float) -> None:
-        """Note that a worker is alive for the next ``seconds``; 0 takes the note back."""
+    async def load_attempts(self, saga_id: str) -> list[AttemptRecord]:
+        """Return how a run's earlier attempts ended, the oldest first; they are deleted with the run."""
+        ...
+
+    async def heartbeat(
+        self, worker: str, seconds: float, kind: WorkerKind = "worker", sagas: Collection[str] = ()
+    ) -> None:
+        """Note that a process is alive for the next ``seconds``, and which sagas it knows; 0 takes the note back.
+
+        ``worker`` is the owner under which it claims runs.
+        """
+        ...
+
+    async def workers(self) -> list[WorkerRecord]:
+        """Return the processes that are alive."""
         ...
 
     async def wait(self, seconds: float) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 from sagaz_integration_core.outbox import EventWrite
 
@@ -16,16 +16,20 @@ __all__ = [
     "ACTIVE",
     "FINISHED",
     "FOREIGN",
-    "NO_FIRST_STEPS",
     "Action",
+    "AttemptOutcome",
+    "AttemptRecord",
     "AuditRecord",
     "ClaimedRun",
+    "Direction",
+    "FirstStep",
     "FirstSteps",
     "Inserted",
     "Intervention",
     "NewRun",
     "Phase",
     "Release",
+    "Renewal",
     "RunFilter",
     "RunRecord",
     "RunStatus",
@@ -34,6 +38,8 @@ __all__ = [
     "StepStatus",
     "StepWrite",
     "StoreStats",
+    "WorkerKind",
+    "WorkerRecord",
     "begun_by_claim",
 ]
 
@@ -45,16 +51,40 @@ StepStatus = Literal["started", "done", "failed", "in_doubt"]
 
 Phase = Literal["do", "undo"]
 
+Direction = Literal["forward", "back"]
+"""Whether a run calls its steps or compensates them; a finished run keeps the one that it had."""
+
 Action = Literal["retry", "cancel", "resolve"]
 """What a person can decide about a run."""
+
+AttemptOutcome = Literal["died", "lost", "released", "halted", "failed", "decided"]
+"""How an attempt ended that was neither completed nor rolled back.
+
+- ``died``: its process gave no sign of life any more, and its lease ended;
+- ``lost``: its lease ended although its process lived (a locked row, a slow store), which is no failure of the run;
+- ``released``: it was given back, as at a shutdown; ``halted``: it was given back and counted as a failure;
+- ``failed``: the run ended as failed; ``decided``: a person's decision ended it.
+"""
+
+WorkerKind = Literal["worker", "web", "sweep"]
+"""``worker``: a worker, in a process of its own or embedded; ``web``: serves requests; ``sweep``: Celery's."""
 
 ACTIVE: tuple[RunStatus, ...] = ("pending", "executing", "compensating")
 FINISHED: tuple[RunStatus, ...] = ("completed", "rolled_back", "failed")
 
-FirstSteps: TypeAlias = Mapping[str, Sequence[str]]
-"""By the sagas' names, the steps with which a run begins; a saga that is not there gets no journal in advance."""
 
-NO_FIRST_STEPS: FirstSteps = {}
+class FirstStep(NamedTuple):
+    """A step with which a run begins, and whether it has a compensation."""
+
+    name: str
+    compensated: bool
+
+
+FirstSteps: TypeAlias = Mapping[str, Sequence[FirstStep]]
+"""All sagas that a process knows, by name, with the steps that are journaled together with the claim of a new run.
+
+A saga of which that is not known in advance has none there: its steps are journaled when they begin.
+"""
 
 FOREIGN = "foreign"
 """The fingerprint of rows that unmodified sagaz code saved through the storage interface: listed, never claimed."""
@@ -78,7 +108,7 @@ class NewRun:
     not_before: datetime | None = None
     owner: str | None = None
     fresh: bool = False
-    first_steps: tuple[str, ...] = ()
+    first_steps: tuple[FirstStep, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +125,8 @@ class StepWrite:
     """One journal entry; (saga_id, step, phase) is its key, a later entry replaces the status of an earlier one.
 
     ``started`` sets started_at and attempt and clears result, error and finished_at; every other status sets
-    finished_at and leaves started_at.
+    finished_at and leaves started_at. ``compensated`` tells of a ``started`` step (not of a compensation) that it has a
+    compensation now, when it is called; every other entry leaves what was noted.
     """
 
     step: str
@@ -103,17 +134,20 @@ class StepWrite:
     status: StepStatus
     result: str | None = field(default=None, repr=False)
     error: str | None = None
+    compensated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Release:
     """Gives a lease back, so that any worker may claim the run after ``delay`` seconds.
 
-    ``failed`` adds one to failures. An ``executing`` run becomes ``pending``; ``compensating`` stays.
+    ``failed`` adds one to failures. An ``executing`` run becomes ``pending``; ``compensating`` stays. ``detail`` tells
+    why, in the record of this attempt.
     """
 
     delay: float = 0.0
     failed: bool = False
+    detail: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +155,9 @@ class RunWrite:
     """Everything that one run wants recorded together, or not at all.
 
     It takes effect only while the row still has this ``owner`` and ``attempt``. ``status`` replaces the run's
-    status; one of `FINISHED` also sets finished_at and drops the lease. ``error`` replaces the run's error when it
-    is not None. At most one of a finished ``status`` and ``release`` is given.
+    status; one of `FINISHED` also sets finished_at and drops the lease, and ``compensating`` turns the direction to
+    ``back``. ``error`` replaces the run's error when it is not None. At most one of a finished ``status`` and
+    ``release`` is given. A ``done`` entry is progress: it clears failures and suspicions.
     """
 
     saga_id: str
@@ -139,10 +174,11 @@ class RunWrite:
 class Intervention:
     """A person's decision about one run; it takes effect only while the run has this ``attempt`` and status ``found``.
 
-    The run gets ``status``, attempt + 1 (which fences out whoever executes it) and no failures, and loses its lease.
-    One of `FINISHED` ends it; otherwise it is due at once, or when the lease that it had would have ended: by then its
-    former owner has stopped. ``compensating`` also forgets the compensations that failed, so that they are called
-    again. ``error`` replaces the run's error when it is not None.
+    The run gets ``status``, attempt + 1 (which fences out whoever executes it), no failures and no suspicions, and
+    loses its lease. ``compensating`` and ``pending`` also tell the direction. One of `FINISHED` ends it; otherwise it
+    is due at once, or when the lease that it had would have ended: by then its former owner has stopped.
+    ``compensating`` also forgets the compensations that failed, so that they are called again. ``error`` replaces the
+    run's error when it is not None.
     """
 
     saga_id: str
@@ -182,6 +218,7 @@ class StepRecord:
     attempt: int
     started_at: datetime | None
     finished_at: datetime | None
+    compensated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +226,8 @@ class ClaimedRun:
     """A run that this process now holds under a lease, with its journal so far (in the order of its steps' start).
 
     ``begun`` are the steps that were journaled as ``started`` in this attempt, together with the lease.
+    ``after_death`` tells that the attempt before this one gave no end of its own: its lease ended. ``alone`` runs are
+    executed with nothing beside them.
     """
 
     saga_id: str
@@ -201,16 +240,37 @@ class ClaimedRun:
     failures: int
     steps: tuple[StepRecord, ...] = ()
     begun: tuple[str, ...] = ()
+    direction: Direction = "forward"
+    version: int = 1
+    suspicions: int = 0
+    alone: bool = False
+    after_death: bool = False
 
 
-def begun_by_claim(saga_name: str, attempt: int, first_steps: FirstSteps) -> tuple[str, ...]:
+def begun_by_claim(saga_name: str, attempt: int, first_steps: FirstSteps) -> tuple[FirstStep, ...]:
     """Return the steps that are journaled together with the claim that made this attempt: those of a first one."""
     return tuple(first_steps.get(saga_name, ())) if attempt == 1 else ()
 
 
 @dataclass(frozen=True, slots=True)
+class Renewal:
+    """What became of leases that were to be renewed, by saga_id.
+
+    ``locked`` are rows that another transaction has locked: neither renewed nor lost. What is in neither set is held
+    no more.
+    """
+
+    held: set[str]
+    locked: set[str]
+
+
+@dataclass(frozen=True, slots=True)
 class RunRecord:
-    """One row of ``sagaz_run``; datetimes are aware, in UTC."""
+    """One row of ``sagaz_run``; datetimes are aware, in UTC.
+
+    ``version`` grows by every change but a renewal. ``leased_at`` is when the present or last lease was taken.
+    ``suspicions`` counts deaths of processes that executed other runs too; ``alone`` keeps such a run to itself.
+    """
 
     saga_id: str
     saga_name: str
@@ -227,6 +287,39 @@ class RunRecord:
     updated_at: datetime
     finished_at: datetime | None
     fingerprint: str = field(repr=False)
+    direction: Direction = "forward"
+    version: int = 1
+    leased_at: datetime | None = None
+    suspicions: int = 0
+    alone: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptRecord:
+    """One row of ``sagaz_attempt``: an attempt that ended other than by the run's completion or rollback.
+
+    ``owner`` had it from ``began_at`` to ``ended_at`` (aware datetimes in UTC). ``under_way`` names the steps that were
+    journaled as started then, ``undo of`` before a compensation's, with commas in between; None for none.
+    """
+
+    saga_id: str
+    attempt: int
+    owner: str
+    began_at: datetime
+    ended_at: datetime
+    outcome: AttemptOutcome
+    detail: str | None
+    under_way: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerRecord:
+    """One row of ``sagaz_worker``: a process that lives, and the sagas that it knows; ``alive_until`` is aware."""
+
+    name: str
+    kind: WorkerKind
+    sagas: tuple[str, ...]
+    alive_until: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,6 +338,8 @@ class StoreStats:
     """Figures for health checks; ages in seconds, by the store's clock.
 
     ``dead_events`` were set aside; ``oldest_unsent_age`` is that of the event which has waited longest to be sent.
+    ``due_by_saga`` has the sagas of which runs are due, and how many. Processes of kind ``web`` are not counted as
+    ``live_workers``.
     """
 
     counts: dict[RunStatus, int]
@@ -253,3 +348,4 @@ class StoreStats:
     live_workers: int
     dead_events: int = 0
     oldest_unsent_age: float | None = None
+    due_by_saga: dict[str, int] = field(default_factory=dict)

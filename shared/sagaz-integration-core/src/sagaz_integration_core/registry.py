@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sagaz_integration_core.errors import SagaDefinitionError, SagaNotRegistered
+from sagaz_integration_core.records import FirstStep
 
 if TYPE_CHECKING:
     from sagaz import Saga
@@ -49,14 +50,14 @@ class SagaRegistry:
     """The sagas that one application can start and its workers can run.
 
     Attributes:
-        first_steps: The steps with which runs begin, by the names of those sagas whose class alone tells them: a
+        first_steps: All names, each with the steps with which its runs begin, as far as the class alone tells them: a
             factory may return an instance of a subclass, and ``add_step`` adds what the class does not know of.
     """
 
     def __init__(self, sagas: Iterable[SagaSpec] = (), *, hint: str = "sagas=[…]") -> None:
         self._by_name: dict[str, Registration] = {}
         self._by_class: dict[type[Any], Registration] = {}
-        self.first_steps: dict[str, Sequence[str]] = {}
+        self.first_steps: dict[str, Sequence[FirstStep]] = {}
         self._hint = hint
         self._lock = threading.Lock()
         for spec in sagas:
@@ -98,10 +99,8 @@ class SagaRegistry:
 
         self._by_name[registration.name] = registration
         self._by_class[registration.saga_class] = registration
-        if registration.factory is registration.saga_class:
-            self.first_steps[registration.name] = first_steps(registration.saga_class)
-        else:
-            self.first_steps.pop(registration.name, None)
+        made_by_class = registration.factory is registration.saga_class
+        self.first_steps[registration.name] = first_steps(registration.saga_class) if made_by_class else ()
         return registration
 
     def get(self, name: str) -> Registration:

@@ -231,7 +231,7 @@ async def launch(
         return run.saga_id, None
     claimed = ClaimedRun(
         run.saga_id, run.saga_name, "executing", run.context, None, run.correlation_id, attempt=1, failures=0,
-        begun=first_steps,
+        begun=tuple(step.name for step in first_steps),
     )  # fmt: skip
     return run.saga_id, runtime.park(claimed, taken_at)
 

@@ -173,7 +173,8 @@ class Worker:
 
     async def _heartbeat(self, seconds: float) -> None:
         try:
-            await self._runtime.store.heartbeat(self._runtime.owner, seconds)
+            runtime = self._runtime
+            await runtime.store.heartbeat(runtime.owner, seconds, "worker", tuple(runtime.registry.first_steps))
         except StoreUnavailable as error:
             logger.debug("The heartbeat was not noted: %s", error)
         except Exception:

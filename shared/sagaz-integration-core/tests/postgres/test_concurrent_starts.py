@@ -17,6 +17,8 @@ from sagaz_integration_core.sessions import join, join_sync
 
 pytestmark = pytest.mark.anyio
 
+KNOWN = {"OrderSaga": ()}
+
 
 def new(saga_id: str, fingerprint: str = "f1") -> NewRun:
     return NewRun(saga_id, "OrderSaga", "{}", fingerprint)
@@ -80,12 +82,12 @@ async def test_a_duplicate_in_an_open_transaction_does_not_stop_the_worker(store
     """The reason for DO NOTHING: DO UPDATE would hold the row's lock, and with it the worker's whole batch."""
     run = new(str(uuid4()))
     await store.insert([run], 30)
-    (claimed,) = await store.claim("w1", 1, 30)
+    (claimed,) = await store.claim("w1", 1, 30, KNOWN)
     async with await psycopg.AsyncConnection.connect(shared_postgres_url) as connection:
         assert not (await join(connection, store, [run]))[0].created
         step = StepWrite("pay", "do", "started")
         assert await asyncio.wait_for(store.write([RunWrite(run.saga_id, "w1", claimed.attempt, (step,))]), 5) == [True]
-        assert await asyncio.wait_for(store.renew("w1", [(run.saga_id, 1)], 30), 5) == {run.saga_id}
+        assert (await asyncio.wait_for(store.renew("w1", [(run.saga_id, 1)], 30), 5)).held == {run.saga_id}
 
 
 async def _blocked(url: str, connection: psycopg.AsyncConnection) -> None:

@@ -23,6 +23,8 @@ from sagaz_integration_core.stores.schema import TABLES, WRITING, grants
 
 pytestmark = pytest.mark.anyio
 
+KNOWN = {"OrderSaga": (), "S": ()}
+
 needs_pgbouncer = pytest.mark.skipif(
     "SAGAZ_TEST_PGBOUNCER" not in os.environ, reason="PgBouncer: apt-get install pgbouncer, and SAGAZ_TEST_PGBOUNCER=1"
 )
@@ -58,7 +60,7 @@ async def opened(url: str, **options):
 async def everything(store: PostgresStore, context: str = '{"n": 1}') -> None:
     """Insert, claim, journal, tell and end a run."""
     await store.insert([NewRun("x", "OrderSaga", context, "f1")], 30)
-    await store.claim("w1", 1, 30)
+    await store.claim("w1", 1, 30, KNOWN)
     steps, events = (StepWrite("pay", "do", "done", context),), (EventWrite("e", "orders", context),)
     assert await store.write([RunWrite("x", "w1", 1, steps, events, status="completed")]) == [True]
     await store.heartbeat("w1", 30)
@@ -140,7 +142,7 @@ async def conflict(store: PostgresStore) -> None:
     for turn in range(10):
         runs = [NewRun(f"{turn}-{n}", "OrderSaga", "{}", "f1") for n in range(8)]
         await asyncio.gather(*(store.insert([run], 30) for run in runs))
-        claims = await asyncio.gather(*(store.claim(f"w{n}", 2, 30) for n in range(8)))
+        claims = await asyncio.gather(*(store.claim(f"w{n}", 2, 30, KNOWN) for n in range(8)))
         claimed = [(run, f"w{n}") for n, runs in enumerate(claims) for run in runs]
         assert len({run.saga_id for run, _ in claimed}) == len(claimed)
         ends = [RunWrite(run.saga_id, owner, 1, status="completed") for run, owner in claimed]
@@ -201,7 +203,7 @@ async def test_a_pooler_is_noticed_and_its_sessions_are_left_as_they_were(postgr
             waiting = asyncio.create_task(store.wait(5))
             for turn in range(10):
                 await store.insert([NewRun(f"x{turn}", "OrderSaga", "{}", "f1")], 30)
-                await asyncio.gather(*(store.claim("w1", 1, 30) for _ in range(6)))
+                await asyncio.gather(*(store.claim("w1", 1, 30, KNOWN) for _ in range(6)))
             await waiting
             async with asyncio.timeout(10):
                 while not (told := [r for r in caplog.records if "A pooler is in front" in r.getMessage()]):

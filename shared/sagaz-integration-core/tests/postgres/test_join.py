@@ -30,6 +30,8 @@ from sagaz_integration_core.stores.sqlite import SQLiteStore
 
 pytestmark = pytest.mark.anyio
 
+KNOWN = {"OrderSaga": ()}
+
 
 @dataclass
 class Place:
@@ -84,7 +86,7 @@ async def test_a_run_is_committed_with_the_rows_of_its_transaction(kind, place):
         assert await tx.start(place, run) == [Inserted(run.saga_id, True, "f1")]
         await tx.commit()
     assert await place.orders() == ["book"]
-    (claimed,) = await place.store.claim("w1", 10, 30)
+    (claimed,) = await place.store.claim("w1", 10, 30, KNOWN)
     assert (claimed.saga_id, claimed.saga_name, claimed.correlation_id) == (run.saga_id, "OrderSaga", "c-1")
     assert (claimed.context, claimed.attempt, claimed.failures) == (run.context, 1, 0)
 
@@ -115,9 +117,9 @@ async def test_nobody_sees_a_run_before_the_commit(kind, place):
     async with transaction(kind, place.url) as tx:
         await tx.start(place, run)
         assert await place.store.load(run.saga_id) is None
-        assert kind in SQLITE or await place.store.claim("w1", 10, 30) == []
+        assert kind in SQLITE or await place.store.claim("w1", 10, 30, KNOWN) == []
         await tx.commit()
-    assert [claimed.saga_id for claimed in await place.store.claim("w1", 10, 30)] == [run.saga_id]
+    assert [claimed.saga_id for claimed in await place.store.claim("w1", 10, 30, KNOWN)] == [run.saga_id]
 
 
 async def test_events_are_committed_with_the_rows_of_their_transaction_in_their_order(kind, place):
@@ -213,7 +215,7 @@ async def test_a_run_for_later_is_not_due_before(kind, place):
         await tx.start(place, one)
         await tx.start(place, two, now)
         await tx.commit()
-    assert [claimed.saga_id for claimed in await place.store.claim("w1", 10, 30)] == [now.saga_id]
+    assert [claimed.saga_id for claimed in await place.store.claim("w1", 10, 30, KNOWN)] == [now.saga_id]
     assert {(await place.store.load(run.saga_id)).available_at for run in (one, two)} == {later}
 
 

@@ -21,6 +21,8 @@ from sagaz_integration_core.stores.schema import TABLES
 
 pytestmark = pytest.mark.anyio
 
+KNOWN = {"OrderSaga": ()}
+
 MIGRATE = """
 import asyncio, sys
 from sagaz_integration_core.settings import Settings
@@ -137,7 +139,7 @@ async def test_a_user_without_rights_to_create_uses_what_was_migrated(postgres_u
 async def _use(store: PostgresStore) -> None:
     await store.open()
     await store.insert([NewRun("x", "OrderSaga", "{}", "f1")], 30)
-    await store.claim("w1", 1, 30)
+    await store.claim("w1", 1, 30, KNOWN)
     steps, events = (StepWrite("pay", "do", "done"),), (EventWrite("e", "orders", "{}"),)
     assert await store.write([RunWrite("x", "w1", 1, steps, events, status="completed")]) == [True]
     await store.heartbeat("w1", 30)

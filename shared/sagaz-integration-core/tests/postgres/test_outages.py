@@ -22,6 +22,8 @@ from sagaz_integration_core.stores.postgres import PostgresStore
 
 pytestmark = pytest.mark.anyio
 
+KNOWN = {"OrderSaga": ()}
+
 
 @pytest.fixture(scope="module")
 def own_server() -> Iterator[Server]:
@@ -69,7 +71,7 @@ async def test_terminated_connections_are_not_noticed(store, settings):
     answers = await asyncio.gather(*(store.insert([new(f"y{n}")], 30) for n in range(20)))
     assert all(answer.created for (answer,) in answers)
     await terminate(settings.storage_url)
-    assert len(await store.claim("w1", 100, 30)) == 40
+    assert len(await store.claim("w1", 100, 30, KNOWN)) == 40
 
 
 async def test_wake_ups_come_back_after_the_listener_was_terminated(store, settings):
@@ -107,7 +109,12 @@ async def test_an_outage_is_an_error_and_its_end_is_noticed(own_server, own_stor
     await listening(store)
     own_server.stop()
     try:
-        for use in (store.stats, lambda: store.claim("w1", 1, 30), lambda: store.insert([new("lost")], 30), store.open):
+        for use in (
+            store.stats,
+            lambda: store.claim("w1", 1, 30, KNOWN),
+            lambda: store.insert([new("lost")], 30),
+            store.open,
+        ):
             if use != store.open:
                 with pytest.raises(StoreUnavailable, match=r"Check that the server runs|was lost") as error:
                     await use()

@@ -130,7 +130,7 @@ async def test_unmodified_sagaz_code_saves_into_the_store_and_is_marked_foreign(
     result = await Order(config=runtime.config).run({"n": 1})
     state = await runtime.config.storage.load_saga_state(result["saga_id"])
     assert (state["status"], state["metadata"]["foreign"]) == ("completed", True)
-    assert await runtime.store.claim("me", 10, 30.0) == []
+    assert await runtime.store.claim("me", 10, 30.0, runtime.registry.first_steps) == []
 
 
 async def test_a_runs_state_is_looked_up_through_sagazs_storage_interface(runtime):

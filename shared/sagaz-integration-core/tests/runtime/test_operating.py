@@ -132,8 +132,12 @@ async def test_a_run_that_failed_behind_its_pivot_goes_on_where_it_stopped(desk,
 async def test_a_run_whose_failures_ran_out_goes_on_where_it_stopped(shared_settings, opened, ended, shop):
     async with opened(shared_settings, sagas=[shop.saga]) as starter:
         saga_id = await start(starter)
-    async with opened(shared_settings) as stranger:
-        # Nobody registered the saga here, so that each claim counts as a failure.
+
+    def unable():
+        raise ConnectionError("a collaborator is away")
+
+    async with opened(shared_settings, sagas=[(shop.saga, unable)]) as stranger:
+        # It cannot make the saga, so that each claim counts as a failure.
         stranger.settings = stranger.settings.__class__(max_failures=1)
         await asyncio.wait_for(Worker(stranger, drain=True).run(), 20)
         assert (await stranger.store.load(saga_id)).status == "failed"

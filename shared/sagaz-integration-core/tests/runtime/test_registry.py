@@ -141,16 +141,21 @@ def test_steps_are_described_dependencies_first():
 
 
 def test_the_steps_with_which_runs_begin_are_known_of_classes_that_make_their_own_instances():
-    forked = saga(a=action("a")(work()), b=action("b")(work()), c=action("c", depends_on=["a"])(work()))
+    forked = saga(
+        a=action("a")(work()),
+        b=action("b")(work()),
+        c=action("c", depends_on=["a"])(work()),
+        undo=compensate("a")(work()),
+    )
     made = type("Made", (Saga,), {"pay": action("pay")(work())})
     adding = type("Adding", (Saga,), {})
     registry = SagaRegistry([forked, made, adding])
     assert {name: sorted(steps) for name, steps in registry.first_steps.items()} == {
-        "Shop": ["a", "b"], "Made": ["pay"], "Adding": [],
+        "Shop": [("a", True), ("b", False)], "Made": [("pay", False)], "Adding": [],
     }  # fmt: skip
     # Its instances may be of a subclass, with other steps.
     registry.add((made, lambda: made()))
-    assert "Made" not in registry.first_steps
+    assert registry.first_steps["Made"] == ()
 
 
 def test_a_trigger_gets_one_warning_that_what_it_starts_is_not_durable(caplog):

@@ -152,7 +152,7 @@ async def test_a_write_that_is_sent_again_because_its_answer_was_lost_tells_of_i
         await runtime.drain()
         run = starts.new_run(runtime, Order, {"sku": "x"}, saga_id="run-1")
         await runtime.store.insert([run], 30)
-        (claimed,) = await runtime.store.claim("w1", 1, 30, ["run-1"])
+        (claimed,) = await runtime.store.claim("w1", 1, 30, {"order": ()}, saga_ids=["run-1"])
         log = EventLog("run-1", "order", None, claimed.attempt, enabled=True)
         done = RunWrite(
             "run-1", "w1", claimed.attempt, (StepWrite("reserve", "do", "done"),), log.step_done("reserve", None)
@@ -187,7 +187,7 @@ async def test_a_run_that_is_rolled_back_by_another_process_says_what_the_step_h
     async with opened(with_broker(shared_settings), sagas=[Order]) as runtime:
         run = starts.new_run(runtime, Order, {"sku": "x", "fails": "charge"}, saga_id="run-1")
         await runtime.store.insert([run], 30)
-        (claimed,) = await runtime.store.claim("gone", 1, 0.05, ["run-1"])
+        (claimed,) = await runtime.store.claim("gone", 1, 0.05, {"order": ()}, saga_ids=["run-1"])
         steps = (
             StepWrite("reserve", "do", "started"),
             StepWrite("reserve", "do", "done"),

@@ -14,6 +14,7 @@ import asyncio, os, sqlite3, sys, time
 from sagaz_integration_core.records import *
 from sagaz_integration_core.stores.sqlite import SQLiteStore
 PATH = sys.argv[1]
+KNOWN = {"OrderSaga": (), "S": ()}
 """
 
 

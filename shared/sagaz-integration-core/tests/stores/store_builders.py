@@ -11,9 +11,19 @@ from uuid import uuid4
 
 from sagaz_integration_core.outbox import EventOutcome, EventWrite, NewEvent, OutboxRecord
 from sagaz_integration_core.protocols import SagaStore
-from sagaz_integration_core.records import ClaimedRun, NewRun, Phase, RunRecord, RunWrite, StepStatus, StepWrite
+from sagaz_integration_core.records import (
+    ClaimedRun,
+    FirstSteps,
+    NewRun,
+    Phase,
+    RunRecord,
+    RunWrite,
+    StepStatus,
+    StepWrite,
+)
 
 __all__ = [
+    "KNOWN",
     "LEASE",
     "SHORT",
     "claim_all",
@@ -29,6 +39,9 @@ __all__ = [
     "told",
     "write",
 ]
+
+KNOWN: FirstSteps = {"OrderSaga": (), "OtherSaga": (), "LateSaga": (), "A": (), "B": ()}
+"""The sagas that a claimer knows, of which nothing is journaled in advance."""
 
 LEASE = 30.0
 SHORT = 0.2
@@ -69,12 +82,12 @@ async def claimed(store: SagaStore, owner: str = "w1", lease: float = LEASE, **v
     """Insert one run and claim it."""
     run = new(**values)
     await store.insert([run], LEASE)
-    (claim,) = await store.claim(owner, 1, lease, [run.saga_id])
+    (claim,) = await store.claim(owner, 1, lease, {run.saga_name: ()}, saga_ids=[run.saga_id])
     return claim
 
 
 async def claim_all(store: SagaStore, owner: str = "w1", lease: float = LEASE) -> list[ClaimedRun]:
-    return await store.claim(owner, 1000, lease)
+    return await store.claim(owner, 1000, lease, KNOWN)
 
 
 async def load(store: SagaStore, saga_id: str) -> RunRecord:

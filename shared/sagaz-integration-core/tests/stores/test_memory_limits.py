@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from store_builders import LEASE, claimed, new, own, record_end, settle, step, told, write
+from store_builders import KNOWN, LEASE, claimed, new, own, record_end, settle, step, told, write
 
 from sagaz_integration_core.outbox import EventFilter
 from sagaz_integration_core.records import RunFilter
@@ -71,9 +71,9 @@ async def test_renewing_for_ever_does_not_grow_the_queue_beyond_a_leases_time(sm
     run = await claimed(small, lease=0.01)
     for _ in range(200):
         await small.renew("w1", [(run.saga_id, run.attempt)], 0.01)
-        await small.claim("w2", 10, LEASE, [])
+        await small.claim("w2", 10, LEASE, KNOWN, saga_ids=[])
     await small.renew("w1", [(run.saga_id, run.attempt)], LEASE)
-    assert await small.claim("w2", 10, LEASE) == []
+    assert await small.claim("w2", 10, LEASE, KNOWN) == []
 
 
 async def test_records_never_change_after_they_were_handed_out(small):

@@ -8,9 +8,9 @@ import stat
 
 import pytest
 from sqlite_processes import finished, started
-from store_builders import LEASE, new, record_end, step, told, write
+from store_builders import KNOWN, LEASE, new, record_end, step, told, write
 
-from sagaz_integration_core.errors import StoreNotMigrated, StoreUnavailable
+from sagaz_integration_core.errors import StoreNotMigrated, StoreUnavailable, WriteRefused
 from sagaz_integration_core.records import RunFilter
 from sagaz_integration_core.stores.schema import SCHEMA_VERSION, TABLES
 from sagaz_integration_core.stores.sqlite import SQLiteStore
@@ -84,13 +84,14 @@ async def test_times_are_kept_as_text_that_sorts(sqlite_store, tmp_path):
 
 
 async def test_a_claim_and_the_relay_use_their_indexes(sqlite_store, tmp_path):
-    from sagaz_integration_core.stores._sqlite import leases, outbox
+    from sagaz_integration_core.stores._sqlite import claims, outbox
 
     def plan(statement, *values):
         return " ".join(row[3] for row in query(tmp_path / "sagaz.db", f"EXPLAIN QUERY PLAN {statement}", *values))
 
-    claim = plan(f"{leases._SELECT_DUE} ORDER BY available_at, rowid LIMIT ?", "2026", 5)
-    assert "USING INDEX sagaz_run_due" in claim
+    claim = plan(f"SELECT {claims._RUN} {claims._OLDEST}", '["A", "B"]', 0, "2026", 5)
+    assert "sagaz_run_due (saga_name=? AND alone=? AND available_at<?)" in claim
+    assert "SEARCH run USING INTEGER PRIMARY KEY" in claim
     assert "TEMP B-TREE" not in claim
     relay = plan(outbox._DUE, "2026", 5)
     assert "USING INDEX sagaz_outbox_due" in relay
@@ -126,7 +127,7 @@ async def test_what_was_committed_is_there_for_the_next_process(sqlite_store, tm
         async def main():
             store = SQLiteStore(PATH)
             await store.open()
-            print(len(await store.claim("other", 10, 30)))
+            print(len(await store.claim("other", 10, 30, KNOWN)))
             await store.close()
         asyncio.run(main())
     """
@@ -212,7 +213,7 @@ async def test_a_file_that_was_removed_or_replaced_is_noticed(sqlite_store, tmp_
 
 
 async def test_a_failing_write_leaves_nothing_and_the_store_usable(sqlite_store):
-    with pytest.raises(sqlite3.IntegrityError):
+    with pytest.raises(WriteRefused, match="NOT NULL constraint failed"):
         await sqlite_store.insert([new(), new(name=None, context=None)], LEASE)
     assert await sqlite_store.find(RunFilter()) == []
     (answer,) = await sqlite_store.insert([new()], LEASE)
@@ -221,7 +222,7 @@ async def test_a_failing_write_leaves_nothing_and_the_store_usable(sqlite_store)
 
 async def test_the_rows_of_one_write_are_one_commit(sqlite_store, tmp_path):
     await sqlite_store.insert([new() for _ in range(20)], LEASE)
-    runs = await sqlite_store.claim("w1", 20, LEASE)
+    runs = await sqlite_store.claim("w1", 20, LEASE, KNOWN)
     watcher = sqlite3.connect(tmp_path / "sagaz.db")
     watcher.execute("BEGIN")
     assert watcher.execute("SELECT count(*) FROM sagaz_step").fetchone() == (0,)

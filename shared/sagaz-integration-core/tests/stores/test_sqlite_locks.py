@@ -10,7 +10,7 @@ import time
 
 import pytest
 from sqlite_processes import finished, started
-from store_builders import LEASE, claimed, new, write
+from store_builders import KNOWN, LEASE, claimed, new, write
 
 from sagaz_integration_core.errors import StoreUnavailable, WriteLockHeld
 from sagaz_integration_core.stores._sqlite import locks
@@ -78,7 +78,7 @@ async def test_a_lock_that_stays_is_an_error_that_names_the_file_the_time_and_th
 async def test_a_lock_stops_neither_reads_nor_a_claim_of_nothing(store, others_lock):
     started_at = time.monotonic()
     assert await store.load("x") is None
-    assert await store.claim("w1", 10, LEASE) == []
+    assert await store.claim("w1", 10, LEASE, KNOWN) == []
     assert await store.due_events(10, LEASE) == []
     assert time.monotonic() - started_at < 0.5
 

@@ -18,7 +18,7 @@ CLAIM_ALL = """
         await store.open()
         print("ready", flush=True)
         sys.stdin.readline()
-        while runs := await store.claim(f"w{os.getpid()}", 5, 60):
+        while runs := await store.claim(f"w{os.getpid()}", 5, 60, KNOWN):
             done = [RunWrite(run.saga_id, f"w{os.getpid()}", run.attempt, status="completed") for run in runs]
             assert all(await store.write(done))
             print(*[run.saga_id for run in runs], sep="\\n", flush=True)

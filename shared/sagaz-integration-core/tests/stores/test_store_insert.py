@@ -6,7 +6,7 @@ import json
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
-from store_builders import LEASE, SHORT, claim_all, claimed, eventually, load, new, new_id
+from store_builders import KNOWN, LEASE, SHORT, claim_all, claimed, eventually, load, new, new_id
 
 from sagaz_integration_core.records import Inserted
 
@@ -57,7 +57,7 @@ async def test_the_answers_come_in_the_order_of_the_runs(store):
 
 async def test_an_empty_insert_does_nothing(store):
     assert await store.insert([], LEASE) == []
-    assert await store.claim("w1", 10, LEASE) == []
+    assert await store.claim("w1", 10, LEASE, KNOWN) == []
 
 
 async def test_a_thousand_runs_in_one_call(store):
@@ -78,7 +78,7 @@ async def test_a_leased_run_is_executing_and_nobody_else_gets_it_before_the_leas
         record.created_at + timedelta(seconds=LEASE), abs=timedelta(seconds=1)
     )
     assert await claim_all(store) == []
-    assert await store.claim("w1", 1, LEASE, [run.saga_id]) == []
+    assert await store.claim("w1", 1, LEASE, KNOWN, saga_ids=[run.saga_id]) == []
 
 
 async def test_a_leased_run_is_taken_over_when_its_lease_has_ended(store):

@@ -6,7 +6,7 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from store_builders import LEASE, claim_all, claimed, load, new, new_id, record_end, step, told, write
+from store_builders import KNOWN, LEASE, claim_all, claimed, load, new, new_id, record_end, step, told, write
 
 from sagaz_integration_core.records import Intervention
 
@@ -24,7 +24,7 @@ async def test_a_failed_run_that_is_to_go_on_is_due_at_once_with_a_clean_slate(s
     after = await load(store, saga_id)
     assert (after.status, after.attempt, after.failures) == ("pending", before.attempt + 1, 0)
     assert after.finished_at is None
-    [run] = await store.claim("w2", 1, LEASE)
+    [run] = await store.claim("w2", 1, LEASE, KNOWN)
     assert (run.saga_id, run.attempt, run.status) == (saga_id, before.attempt + 2, "executing")
 
 
@@ -33,7 +33,7 @@ async def test_the_owner_of_an_interrupted_run_is_fenced_out_and_nobody_else_get
     before = await load(store, run.saga_id)
     assert await store.intervene(change(before, "compensating", error="cancelled"))
     assert await store.write([write(run, steps=(step("a", "started"),))]) == [False]
-    assert await store.renew("w1", [(run.saga_id, run.attempt)], LEASE) == set()
+    assert (await store.renew("w1", [(run.saga_id, run.attempt)], LEASE)).held == set()
     assert await claim_all(store) == []
     after = await load(store, run.saga_id)
     assert after.available_at == before.lease_expires_at

@@ -6,7 +6,7 @@ import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from store_builders import LEASE, claim_all, claimed, load, new, new_id, record_end, settle, step, told, write
+from store_builders import KNOWN, LEASE, claim_all, claimed, load, new, new_id, record_end, settle, step, told, write
 
 from sagaz_integration_core.records import FOREIGN, RunFilter
 
@@ -20,7 +20,7 @@ async def test_a_foreign_row_is_listed_and_never_claimed(store, status):
     saga_id = new_id()
     await store.save_foreign(saga_id, "Theirs", status, '{"n": 1}', {"version": 1})
     assert await claim_all(store) == []
-    assert await store.claim("w1", 1, LEASE, [saga_id]) == []
+    assert await store.claim("w1", 1, LEASE, KNOWN, saga_ids=[saga_id]) == []
     (record,) = await store.find(RunFilter(saga_name="Theirs"))
     assert (record.saga_id, record.status, record.fingerprint) == (saga_id, status, FOREIGN)
     assert record.available_at is record.lease_owner is None

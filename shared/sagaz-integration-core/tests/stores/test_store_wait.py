@@ -7,7 +7,7 @@ import threading
 import time
 
 import pytest
-from store_builders import LEASE, claimed, new, write
+from store_builders import KNOWN, LEASE, claimed, new, write
 
 from sagaz_integration_core.errors import StoreUnavailable
 from sagaz_integration_core.records import Release, RunFilter
@@ -88,7 +88,7 @@ async def test_a_closed_store_refuses_every_use(store):
         store.store_id,
         store.stats,
         lambda: store.insert([new()], LEASE),
-        lambda: store.claim("w1", 1, LEASE),
+        lambda: store.claim("w1", 1, LEASE, KNOWN),
         lambda: store.write([]),
         lambda: store.wait(0),
         lambda: store.load("x"),
@@ -103,7 +103,7 @@ async def test_a_store_that_was_never_opened_refuses_use(tmp_path):
     for store in (MemoryStore(), SQLiteStore(tmp_path / "sagaz.db")):
         store.wake()
         with pytest.raises(StoreUnavailable, match="is not open"):
-            await store.claim("w1", 1, LEASE)
+            await store.claim("w1", 1, LEASE, KNOWN)
         await store.close()
     assert list(tmp_path.iterdir()) == []
 

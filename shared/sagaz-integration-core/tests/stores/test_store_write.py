@@ -6,7 +6,7 @@ import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from store_builders import LEASE, claim_all, claimed, eventually, load, new_id, step, told, write
+from store_builders import KNOWN, LEASE, claim_all, claimed, eventually, load, new_id, step, told, write
 
 from sagaz_integration_core.records import ACTIVE, Release, RunWrite
 
@@ -23,8 +23,8 @@ async def test_a_final_status_ends_the_lease_and_the_run(store, status):
     assert record.finished_at is not None
     assert record.finished_at >= record.created_at
     assert await store.write([write(run, status="completed")]) == [False]
-    assert await store.renew("w1", [(run.saga_id, run.attempt)], LEASE) == set()
-    assert await store.claim("w2", 1, LEASE, [run.saga_id]) == []
+    assert (await store.renew("w1", [(run.saga_id, run.attempt)], LEASE)).held == set()
+    assert await store.claim("w2", 1, LEASE, KNOWN, saga_ids=[run.saga_id]) == []
 
 
 async def test_an_active_status_keeps_the_lease(store):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import nullcontext
 from datetime import datetime
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -11,25 +11,28 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from django.db import OperationalError, connections, transaction
 
 from django_sagaz.databases import translated
-from django_sagaz.engines import orm_interventions, orm_journal, orm_runs, orm_upkeep
+from django_sagaz.engines import orm_attempts, orm_claims, orm_interventions, orm_journal, orm_runs, orm_upkeep
 from django_sagaz.engines.identity import read_store_id
 from django_sagaz.engines.orm_events import ORMEvents
 from django_sagaz.engines.ready import check_rights, check_tables
 from django_sagaz.runners import Runner, immediately
 from sagaz_integration_core.records import (
-    NO_FIRST_STEPS,
+    AttemptRecord,
     AuditRecord,
     ClaimedRun,
     FirstSteps,
     Inserted,
     Intervention,
     NewRun,
+    Renewal,
     RunFilter,
     RunRecord,
     RunStatus,
     RunWrite,
     StepRecord,
     StoreStats,
+    WorkerKind,
+    WorkerRecord,
 )
 from sagaz_integration_core.stores._foreign import correlation_id_of, taken
 from sagaz_integration_core.stores.wakeup import WakeUp
@@ -115,17 +118,19 @@ class ORMStore(ORMEvents):
         owner: str,
         limit: int,
         lease_seconds: float,
+        sagas: FirstSteps,
+        *,
         saga_ids: Sequence[str] | None = None,
-        first_steps: FirstSteps = NO_FIRST_STEPS,
+        alone: bool = False,
     ) -> list[ClaimedRun]:
         """Lease runs that are due, or whose lease has ended."""
-        return await self._do(orm_runs.claim, owner, limit, lease_seconds, saga_ids, first_steps)
+        return await self._do(orm_claims.claim, owner, limit, lease_seconds, orm_claims.Wanted(sagas, saga_ids, alone))
 
-    async def renew(self, owner: str, runs: Sequence[tuple[str, int]], lease_seconds: float) -> set[str]:
+    async def renew(self, owner: str, runs: Sequence[tuple[str, int]], lease_seconds: float) -> Renewal:
         """Prolong leases that are still held."""
         return await self._do(orm_runs.renew, owner, runs, lease_seconds)
 
-    async def write(self, writes: Sequence[RunWrite]) -> list[bool]:
+    async def write(self, writes: Sequence[RunWrite]) -> list[bool | None]:
         """Commit all writes in one transaction."""
         answers = await self._do(orm_journal.write, writes)
         if any(write.release is not None for write in writes):
@@ -148,9 +153,19 @@ class ORMStore(ORMEvents):
         """Return the figures for a health check."""
         return await self._do(orm_upkeep.stats)
 
-    async def heartbeat(self, worker: str, seconds: float) -> None:
-        """Note that a worker is alive for the next ``seconds``; 0 takes the note back."""
-        await self._do(orm_upkeep.heartbeat, worker, seconds)
+    async def load_attempts(self, saga_id: str) -> list[AttemptRecord]:
+        """Return how a run's earlier attempts ended, the oldest first."""
+        return await self._do(orm_attempts.load_attempts, saga_id)
+
+    async def heartbeat(
+        self, worker: str, seconds: float, kind: WorkerKind = "worker", sagas: Collection[str] = ()
+    ) -> None:
+        """Note that a process is alive for the next ``seconds``, and which sagas it knows; 0 takes the note back."""
+        await self._do(orm_upkeep.heartbeat, worker, seconds, kind, sagas)
+
+    async def workers(self) -> list[WorkerRecord]:
+        """Return the processes that are alive."""
+        return await self._do(orm_upkeep.live_workers)
 
     async def wait(self, seconds: float) -> None:
         """Return when this process made runs due, at the latest after ``seconds``: other processes' are polled for."""

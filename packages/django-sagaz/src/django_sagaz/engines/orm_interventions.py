@@ -2,22 +2,37 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
+from django.db.models import F
+
 from django_sagaz.engines import orm_outbox
+from django_sagaz.engines.orm_attempts import end_attempt
 from django_sagaz.engines.orm_rows import Moment, audit_record
+from django_sagaz.engines.orm_runs import unlocked
 from django_sagaz.models import AuditEntry, Run, Step
+from sagaz_integration_core.errors import StoreUnavailable
 from sagaz_integration_core.outbox import of_run
 from sagaz_integration_core.records import FINISHED, FOREIGN, AuditRecord, Intervention
+from sagaz_integration_core.stores.settling import decision
 
 __all__ = ["intervene", "load_audit"]
+
+_PATIENCE_SECONDS = 1.0
+"""How long a decision waits for a row that another transaction has locked."""
+
+_PAUSE_SECONDS = 0.02
+
+_DIRECTIONS = {"compensating": "back", "pending": "forward"}
 
 
 def intervene(connection: Any, change: Intervention) -> bool:
     """Carry out a decision and note it; False when the run has changed meanwhile."""
     using, moment = connection.alias, Moment(connection)
     found = Run.objects.using(using).filter(pk=change.saga_id, attempt=change.attempt, status=change.found)
-    run = found.exclude(fingerprint=FOREIGN).only("lease_expires_at").select_for_update().first()
+    found = found.exclude(fingerprint=FOREIGN)
+    run = _locked(connection, found)
     if run is None:
         return False
     ends = change.status in FINISHED
@@ -26,6 +41,9 @@ def intervene(connection: Any, change: Intervention) -> bool:
         "status": change.status,
         "attempt": change.attempt + 1,
         "failures": 0,
+        "suspicions": 0,
+        "alone": False,
+        "version": F("version") + 1,
         "lease_owner": None,
         "lease_expires_at": None,
         "available_at": None if ends else due,
@@ -34,9 +52,13 @@ def intervene(connection: Any, change: Intervention) -> bool:
     }
     if change.error is not None:
         changes["error"] = change.error
+    if change.status in _DIRECTIONS:
+        changes["direction"] = _DIRECTIONS[change.status]
     # The condition again: without row locks somebody else may have been faster.
     if not found.update(**changes):
         return False
+    if run.lease_owner is not None:
+        end_attempt(connection, run, run.lease_owner, "decided", moment.now, decision(change))
     if change.status == "compensating":
         Step.objects.using(using).filter(saga_id=change.saga_id, phase="undo", status="failed").delete()
     orm_outbox.insert(connection, [of_run(change.saga_id, event) for event in change.events])
@@ -50,6 +72,22 @@ def intervene(connection: Any, change: Intervention) -> bool:
         at=moment.now,
     )
     return True
+
+
+def _locked(connection: Any, found: Any) -> Any:
+    """Lock the run, within the time that nobody's transaction may hold us up; None when it is not what it was."""
+    until = time.monotonic() + _PATIENCE_SECONDS
+    while True:
+        wanted = found.only("attempt", "lease_owner", "lease_expires_at", "leased_at")
+        run = unlocked(connection, wanted).first()
+        if run is not None or not found.exists():
+            return run
+        if time.monotonic() >= until:
+            raise StoreUnavailable(
+                f"The row of run {found.values_list('pk', flat=True).first()} has been locked by another transaction "
+                f"for {_PATIENCE_SECONDS:g} s, and nothing was changed. Try again, or find out who holds it."
+            )
+        time.sleep(_PAUSE_SECONDS)
 
 
 def load_audit(connection: Any, saga_id: str) -> list[AuditRecord]:

@@ -8,17 +8,19 @@ from typing import Any
 from django.db.models import Case, CharField, F, Value, When
 
 from django_sagaz.engines import orm_outbox
+from django_sagaz.engines.orm_attempts import end_attempt
 from django_sagaz.engines.orm_rows import Moment, json_text
-from django_sagaz.engines.orm_runs import held
+from django_sagaz.engines.orm_runs import held, unlocked
 from django_sagaz.models import Step
 from sagaz_integration_core.outbox import of_run
 from sagaz_integration_core.records import FINISHED, RunWrite, StepWrite
+from sagaz_integration_core.stores.settling import released
 
 __all__ = ["write"]
 
 
-def write(connection: Any, writes: Sequence[RunWrite]) -> list[bool]:
-    """Record the writes in order; False for each whose run is not its owner's any more."""
+def write(connection: Any, writes: Sequence[RunWrite]) -> list[bool | None]:
+    """Record the writes in order; False for each whose run is not its owner's any more, None for a locked row."""
     moment = Moment(connection)
     # Rows are locked in the order of their ids, so that no two batches wait for each other.
     order = sorted(range(len(writes)), key=lambda n: writes[n].saga_id)
@@ -26,20 +28,35 @@ def write(connection: Any, writes: Sequence[RunWrite]) -> list[bool]:
     return [answers[n] for n in range(len(writes))]
 
 
-def _write(connection: Any, write: RunWrite, moment: Moment) -> bool:
-    # Also when only the journal grows: the update locks the row, and a claim waits for this transaction.
-    if not held(connection, write.saga_id, write.owner, write.attempt).update(**_changes(write, moment)):
+def _write(connection: Any, write: RunWrite, moment: Moment) -> bool | None:
+    of_owner = held(connection, write.saga_id, write.owner, write.attempt)
+    run = unlocked(connection, of_owner).only("attempt", "leased_at", "error").first()
+    if run is None:
+        return None if of_owner.exists() else False
+    # The condition again: without row locks somebody else may have been faster.
+    if not of_owner.update(**_changes(write, moment)):
         return False
     for n, step in enumerate(write.steps):
         _write_step(connection, write, step, moment.after(n / 1_000_000))
     orm_outbox.insert(connection, [of_run(write.saga_id, event) for event in write.events])
+    if write.status == "failed":
+        error = run.error if write.error is None else write.error
+        end_attempt(connection, run, write.owner, "failed", moment.now, error)
+    elif write.release is not None:
+        end_attempt(connection, run, write.owner, released(write.release), moment.now, write.release.detail)
     return True
 
 
 def _changes(write: RunWrite, moment: Moment) -> dict[str, Any]:
-    changes: dict[str, Any] = {"updated_at": moment.now}
+    changes: dict[str, Any] = {"updated_at": moment.now, "version": F("version") + 1}
+    failures: Any = F("failures")
+    if any(step.status == "done" for step in write.steps):
+        failures = Value(0)
+        changes |= {"failures": 0, "suspicions": 0, "alone": False}
     if write.status is not None:
         changes["status"] = write.status
+    if write.status == "compensating":
+        changes["direction"] = "back"
     if write.error is not None:
         changes["error"] = write.error
     if write.status in FINISHED:
@@ -49,7 +66,7 @@ def _changes(write: RunWrite, moment: Moment) -> dict[str, Any]:
             "available_at": moment.after(write.release.delay),
             "lease_owner": None,
             "lease_expires_at": None,
-            "failures": F("failures") + int(write.release.failed),
+            "failures": failures + int(write.release.failed),
             "status": _released(write.status),
         }
     return changes
@@ -71,7 +88,8 @@ def _write_step(connection: Any, write: RunWrite, step: StepWrite, at: Any) -> N
         "finished_at": None if started else at,
     }
     if started:
-        changes |= {"attempt": write.attempt, "started_at": at}
+        compensated = step.compensated and step.phase == "do"
+        changes |= {"attempt": write.attempt, "started_at": at, "compensated": compensated}
     steps = Step.objects.using(connection.alias)
     if not steps.filter(**key).update(**changes):
         steps.create(**key, **{"attempt": write.attempt, **changes})

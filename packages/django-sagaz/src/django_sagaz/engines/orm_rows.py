@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar, cast
 
@@ -12,11 +12,12 @@ from django.db.models import ExpressionWrapper, F, TextField, Value
 from django.utils import timezone
 
 from sagaz_integration_core.outbox import OutboxRecord
-from sagaz_integration_core.records import AuditRecord, RunRecord, StepRecord
+from sagaz_integration_core.records import AttemptRecord, AuditRecord, RunRecord, StepRecord, WorkerRecord
 
 __all__ = [
     "Moment",
     "as_text",
+    "attempt_record",
     "audit_record",
     "aware",
     "event_record",
@@ -24,6 +25,7 @@ __all__ = [
     "run_record",
     "step_record",
     "stored",
+    "worker_record",
 ]
 
 T = TypeVar("T")
@@ -90,6 +92,17 @@ def event_record(event: Any) -> OutboxRecord:
 def audit_record(entry: Any) -> AuditRecord:
     """Read a note about a run."""
     return _record(AuditRecord, entry)
+
+
+def attempt_record(attempt: Any) -> AttemptRecord:
+    """Read how an attempt ended."""
+    return _record(AttemptRecord, attempt)
+
+
+def worker_record(worker: Any) -> WorkerRecord:
+    """Read a process that is alive."""
+    record = _record(WorkerRecord, worker)
+    return replace(record, sagas=tuple(record.sagas))
 
 
 def _record(kind: Callable[..., T], model: Any, **texts: str) -> T:

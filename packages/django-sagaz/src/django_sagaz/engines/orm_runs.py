@@ -1,4 +1,4 @@
-"""Runs come in, are claimed, and stay claimed as long as their lease is renewed."""
+"""Runs come in, and stay claimed as long as their lease is renewed; their journals."""
 
 from __future__ import annotations
 
@@ -13,17 +13,9 @@ from django.db.models.sql import InsertQuery
 
 from django_sagaz.engines.orm_rows import Moment, as_text, json_text, step_record, stored
 from django_sagaz.models import Run, Step
-from sagaz_integration_core.records import (
-    ACTIVE,
-    ClaimedRun,
-    FirstSteps,
-    Inserted,
-    NewRun,
-    StepRecord,
-    begun_by_claim,
-)
+from sagaz_integration_core.records import ACTIVE, FirstStep, Inserted, NewRun, Renewal, StepRecord
 
-__all__ = ["claim", "held", "insert", "renew", "steps_of"]
+__all__ = ["begin", "held", "insert", "renew", "steps_of", "unlocked"]
 
 
 def insert(connection: Any, runs: Sequence[NewRun], lease_seconds: float) -> list[Inserted]:
@@ -39,7 +31,7 @@ def _insert(connection: Any, run: NewRun, moment: Moment, lease_seconds: float) 
     except IntegrityError:
         return Inserted(run.saga_id, False, _fingerprint(connection, run.saga_id))
     if run.owner is not None:
-        _begin(connection, [(run.saga_id, run.first_steps)], moment)
+        begin(connection, [(run.saga_id, run.first_steps)], moment)
     return Inserted(run.saga_id, True, run.fingerprint)
 
 
@@ -82,86 +74,51 @@ def _new(run: NewRun, moment: Moment, lease_seconds: float) -> Run:
         created_at=moment.now,
         updated_at=moment.now,
         fingerprint=run.fingerprint,
+        direction="forward",
+        version=1,
+        leased_at=moment.now if leased else None,
+        suspicions=0,
+        alone=False,
     )
 
 
-def claim(
-    connection: Any,
-    owner: str,
-    limit: int,
-    lease_seconds: float,
-    saga_ids: Sequence[str] | None,
-    first_steps: FirstSteps,
-) -> list[ClaimedRun]:
-    """Lease due runs to ``owner``, the oldest first."""
-    moment = Moment(connection)
-    # Ordered by the index alone: with another key, MariaDB would lock every due row to sort them.
-    due = _unlocked(connection).filter(available_at__lte=moment.now).order_by("available_at")
-    if saga_ids is not None:
-        due = due.filter(saga_id__in=saga_ids)
-    runs = [run for run in due[:limit] if _take(connection, run, owner, moment, lease_seconds)]
-    journals = steps_of(connection, [run.saga_id for run in runs if run.attempt])
-    claimed = [_claimed(run, journals[run.saga_id], first_steps) for run in runs]
-    _begin(connection, [(run.saga_id, run.begun) for run in claimed], moment)
-    return claimed
-
-
-def _begin(connection: Any, runs: Iterable[tuple[str, Sequence[str]]], moment: Moment) -> None:
+def begin(connection: Any, runs: Iterable[tuple[str, Sequence[FirstStep]]], moment: Moment) -> None:
+    """Journal the steps with which these runs begin."""
     Step.objects.using(connection.alias).bulk_create(
-        Step(saga_id=saga_id, step=step, phase="do", status="started", attempt=1, started_at=moment.after(n / 1e6))
+        Step(
+            saga_id=saga_id,
+            step=step.name,
+            phase="do",
+            status="started",
+            attempt=1,
+            started_at=moment.after(n / 1e6),
+            compensated=step.compensated,
+        )
         for saga_id, steps in runs
         for n, step in enumerate(steps)
     )
 
 
-def _unlocked(connection: Any) -> QuerySet[Run]:
-    runs = Run.objects.using(connection.alias).annotate(context_text=as_text("context")).defer("context")
+def renew(connection: Any, owner: str, runs: Sequence[tuple[str, int]], lease_seconds: float) -> Renewal:
+    """Prolong leases."""
+    expires = Moment(connection).after(lease_seconds)
+    mine, locked = set(), set()
+    for saga_id, attempt in sorted(runs):
+        of_owner = held(connection, saga_id, owner, attempt)
+        if unlocked(connection, of_owner).only("saga_id").first() is None:
+            if of_owner.exists():
+                locked.add(saga_id)
+        elif of_owner.update(lease_expires_at=expires, available_at=expires):
+            mine.add(saga_id)
+    return Renewal(mine, locked)
+
+
+def unlocked(connection: Any, runs: QuerySet[Run]) -> QuerySet[Run]:
+    """Lock these runs, but for those that another transaction has locked; without row locks, just find them."""
     features = connection.features
     if features.has_select_for_update_skip_locked and features.supports_select_for_update_with_limit:
         return runs.select_for_update(skip_locked=True)
     return runs
-
-
-def _take(connection: Any, run: Any, owner: str, moment: Moment, lease_seconds: float) -> bool:
-    # Without row locks somebody else may have been faster.
-    expires = moment.after(lease_seconds)
-    same = Run.objects.using(connection.alias).filter(pk=run.pk, attempt=run.attempt, available_at=run.available_at)
-    taken = same.update(
-        status="executing" if run.status == "pending" else run.status,
-        attempt=run.attempt + 1,
-        # A lease that is still there has ended without a release.
-        failures=run.failures + (run.lease_owner is not None),
-        lease_owner=owner,
-        lease_expires_at=expires,
-        available_at=expires,
-        updated_at=moment.now,
-    )
-    return taken == 1
-
-
-def _claimed(run: Any, steps: Iterable[StepRecord], first_steps: FirstSteps) -> ClaimedRun:
-    return ClaimedRun(
-        run.saga_id,
-        run.saga_name,
-        "executing" if run.status == "pending" else run.status,
-        run.context_text,
-        run.error,
-        run.correlation_id,
-        run.attempt + 1,
-        run.failures + (run.lease_owner is not None),
-        tuple(steps),
-        begun_by_claim(run.saga_name, run.attempt + 1, first_steps),
-    )
-
-
-def renew(connection: Any, owner: str, runs: Sequence[tuple[str, int]], lease_seconds: float) -> set[str]:
-    """Prolong leases; return the saga_ids of those that are still held."""
-    expires = Moment(connection).after(lease_seconds)
-    return {
-        saga_id
-        for saga_id, attempt in sorted(runs)
-        if held(connection, saga_id, owner, attempt).update(lease_expires_at=expires, available_at=expires)
-    }
 
 
 def held(connection: Any, saga_id: str, owner: str, attempt: int) -> QuerySet[Run]:

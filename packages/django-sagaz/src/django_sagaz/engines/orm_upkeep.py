@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
 from django.db.models import Count, Min, Q
 
-from django_sagaz.engines.orm_rows import Moment, as_text, aware, json_text, run_record, stored
-from django_sagaz.models import AuditEntry, OutboxEvent, Run, Step, StoreInfo
-from sagaz_integration_core.records import ACTIVE, FINISHED, FOREIGN, RunFilter, RunRecord, RunStatus, StoreStats
+from django_sagaz.engines.orm_rows import Moment, as_text, aware, json_text, run_record, stored, worker_record
+from django_sagaz.models import Attempt, AuditEntry, OutboxEvent, Run, Step, WorkerProcess
+from sagaz_integration_core.records import (
+    ACTIVE,
+    FINISHED,
+    FOREIGN,
+    RunFilter,
+    RunRecord,
+    RunStatus,
+    StoreStats,
+    WorkerKind,
+    WorkerRecord,
+)
 
-__all__ = ["count_prunable", "delete", "find", "heartbeat", "load", "prune", "save_foreign", "stats"]
-
-_WORKER = "worker:"
+__all__ = ["count_prunable", "delete", "find", "heartbeat", "live_workers", "load", "prune", "save_foreign", "stats"]
 
 
 def load(connection: Any, saga_id: str) -> RunRecord | None:
@@ -48,32 +56,34 @@ def stats(connection: Any) -> StoreStats:
     runs = Run.objects.using(connection.alias)
     counts: dict[RunStatus, int] = dict.fromkeys((*ACTIVE, *FINISHED), 0)
     counts.update(runs.values_list("status").annotate(n=Count("pk")).order_by())
-    due = runs.filter(available_at__lte=moment.now).aggregate(n=Count("pk"), oldest=Min("available_at"))
-    oldest = aware(due["oldest"])
+    due = runs.filter(available_at__lte=moment.now).order_by()
+    by_saga: dict[str, int] = dict(due.values_list("saga_name").annotate(n=Count("pk")))
+    oldest = aware(due.aggregate(oldest=Min("available_at"))["oldest"])
     age = None if oldest is None else (moment.utc - oldest).total_seconds()
     events = OutboxEvent.objects.using(connection.alias)
     first = aware(events.filter(status="pending").aggregate(first=Min("created_at"))["first"])
     unsent_age = None if first is None else (moment.utc - first).total_seconds()
-    workers = _workers(connection).filter(value__gt=_stamp(moment, 0)).count()
-    return StoreStats(counts, due["n"], age, workers, events.filter(status="dead").count(), unsent_age)
+    live = _live(connection, moment).exclude(kind="web").count()
+    dead = events.filter(status="dead").count()
+    return StoreStats(counts, sum(by_saga.values()), age, live, dead, unsent_age, by_saga)
 
 
-def heartbeat(connection: Any, worker: str, seconds: float) -> None:
-    """Note until when a worker is alive, and forget those that are not."""
+def heartbeat(connection: Any, worker: str, seconds: float, kind: WorkerKind, sagas: Collection[str]) -> None:
+    """Note until when a process is alive, and forget those that are not."""
     moment = Moment(connection)
-    key = f"{_WORKER}{worker}"
-    _workers(connection).filter(Q(value__lte=_stamp(moment, 0)) | Q(key=key)).delete()
+    workers = WorkerProcess.objects.using(connection.alias)
+    workers.filter(Q(alive_until__lte=moment.now) | Q(name=worker)).delete()
     if seconds > 0:
-        StoreInfo.objects.using(connection.alias).create(key=key, value=_stamp(moment, seconds))
+        workers.create(name=worker, kind=kind, sagas=sorted(sagas), alive_until=moment.after(seconds))
 
 
-def _workers(connection: Any) -> Any:
-    return StoreInfo.objects.using(connection.alias).filter(key__startswith=_WORKER)
+def live_workers(connection: Any) -> list[WorkerRecord]:
+    """Return the processes that are alive."""
+    return [worker_record(worker) for worker in _live(connection, Moment(connection)).order_by("name")]
 
 
-def _stamp(moment: Moment, seconds: float) -> str:
-    # Seconds since 1970, which sort as text for some more centuries.
-    return f"{moment.utc.timestamp() + seconds:.3f}"
+def _live(connection: Any, moment: Moment) -> Any:
+    return WorkerProcess.objects.using(connection.alias).filter(alive_until__gt=moment.now)
 
 
 def save_foreign(
@@ -124,6 +134,7 @@ def _delete(connection: Any, saga_ids: Sequence[str]) -> int:
     deletable = Q(fingerprint=FOREIGN) | Q(status__in=FINISHED)
     gone = list(Run.objects.using(using).filter(deletable, pk__in=saga_ids).values_list("saga_id", flat=True))
     Step.objects.using(using).filter(saga_id__in=gone).delete()
+    Attempt.objects.using(using).filter(saga_id__in=gone).delete()
     AuditEntry.objects.using(using).filter(saga_id__in=gone).delete()
     OutboxEvent.objects.using(using).filter(saga_id__in=gone, status="sent").delete()
     return Run.objects.using(using).filter(pk__in=gone).delete()[0]

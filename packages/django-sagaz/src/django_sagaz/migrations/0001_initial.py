@@ -70,9 +70,65 @@ class Migration(migrations.Migration):
                 ("attempt", models.IntegerField()),
                 ("started_at", models.DateTimeField(blank=True, null=True)),
                 ("finished_at", models.DateTimeField(blank=True, null=True)),
+                ("compensated", models.BooleanField(db_default=False)),
             ],
             options={
                 "db_table": "sagaz_step",
+                "default_permissions": (),
+            },
+        ),
+        migrations.CreateModel(
+            name="Attempt",
+            fields=[
+                (
+                    "pk",
+                    models.CompositePrimaryKey(
+                        "saga_id", "attempt", blank=True, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                ("saga_id", django_sagaz.fields.ExactCharField(max_length=255)),
+                ("attempt", models.IntegerField()),
+                ("owner", django_sagaz.fields.ExactCharField(max_length=120)),
+                ("began_at", models.DateTimeField()),
+                ("ended_at", models.DateTimeField()),
+                (
+                    "outcome",
+                    django_sagaz.fields.ExactCharField(
+                        choices=[
+                            ("died", "its process died"),
+                            ("lost", "its lease ended"),
+                            ("released", "given back"),
+                            ("halted", "given back after a failure"),
+                            ("failed", "failed"),
+                            ("decided", "ended by a decision"),
+                        ],
+                        max_length=10,
+                    ),
+                ),
+                ("detail", models.TextField(blank=True, null=True)),
+                ("under_way", models.TextField(blank=True, null=True)),
+            ],
+            options={
+                "db_table": "sagaz_attempt",
+                "default_permissions": (),
+                "indexes": [models.Index(fields=["owner"], name="sagaz_attempt_owner")],
+            },
+        ),
+        migrations.CreateModel(
+            name="WorkerProcess",
+            fields=[
+                ("name", django_sagaz.fields.ExactCharField(max_length=120, primary_key=True, serialize=False)),
+                (
+                    "kind",
+                    django_sagaz.fields.ExactCharField(
+                        choices=[("worker", "worker"), ("web", "web server"), ("sweep", "Celery")], max_length=10
+                    ),
+                ),
+                ("sagas", models.JSONField()),
+                ("alive_until", models.DateTimeField()),
+            ],
+            options={
+                "db_table": "sagaz_worker",
                 "default_permissions": (),
             },
         ),
@@ -143,7 +199,7 @@ class Migration(migrations.Migration):
             name="Run",
             fields=[
                 ("saga_id", django_sagaz.fields.ExactCharField(max_length=255, primary_key=True, serialize=False)),
-                ("saga_name", models.CharField(max_length=200)),
+                ("saga_name", django_sagaz.fields.ExactCharField(max_length=200)),
                 (
                     "status",
                     django_sagaz.fields.ExactCharField(
@@ -170,6 +226,16 @@ class Migration(migrations.Migration):
                 ("updated_at", models.DateTimeField()),
                 ("finished_at", models.DateTimeField(blank=True, null=True)),
                 ("fingerprint", models.CharField(max_length=64)),
+                (
+                    "direction",
+                    django_sagaz.fields.ExactCharField(
+                        choices=[("forward", "forward"), ("back", "back")], db_default="forward", max_length=10
+                    ),
+                ),
+                ("version", models.IntegerField(db_default=1)),
+                ("leased_at", models.DateTimeField(blank=True, null=True)),
+                ("suspicions", models.IntegerField(db_default=0)),
+                ("alone", models.BooleanField(db_default=False)),
             ],
             options={
                 "verbose_name": "run",
@@ -182,7 +248,7 @@ class Migration(migrations.Migration):
                 ],
                 "default_permissions": ("view",),
                 "indexes": [
-                    models.Index(fields=["available_at"], name="sagaz_run_due"),
+                    models.Index(fields=["saga_name", "alone", "available_at"], name="sagaz_run_due"),
                     models.Index(fields=["status", "created_at", "saga_id"], name="sagaz_run_status"),
                     models.Index(fields=["created_at", "saga_id"], name="sagaz_run_created"),
                     models.Index(fields=["correlation_id"], name="sagaz_run_correlation"),

@@ -12,6 +12,7 @@ from typing import Any
 from sagaz_integration_core._upstream.imports import load_sagaz
 from sagaz_integration_core._upstream.unkept import decorated, refuse_unkept, warn_of_triggers
 from sagaz_integration_core.errors import SagaDefinitionError
+from sagaz_integration_core.records import FirstStep
 
 __all__ = ["StepInfo", "check_steps", "describe", "first_steps", "has_steps", "saga_name", "validate"]
 
@@ -136,15 +137,20 @@ def has_steps(value: object) -> bool:
     return isinstance(value, type) and issubclass(value, load_sagaz().Saga) and any(_steps(value))
 
 
-def first_steps(saga_class: type[Any]) -> list[str]:
+def first_steps(saga_class: type[Any]) -> list[FirstStep]:
     """Return the declared steps that depend on no other: sagaz begins with all of them at once."""
+    undone = _undone(saga_class)
     metas = [method._saga_step_meta for _, method in _steps(saga_class)]
-    return [meta.name for meta in metas if not meta.depends_on]
+    return [FirstStep(meta.name, meta.name in undone) for meta in metas if not meta.depends_on]
+
+
+def _undone(saga_class: type[Any]) -> set[str]:
+    return {method._saga_compensation_meta.for_step for _, method in decorated(saga_class, "_saga_compensation_meta")}
 
 
 def describe(saga_class: type[Any]) -> list[StepInfo]:
     """Return the declared steps, dependencies before dependents."""
-    undone = {m._saga_compensation_meta.for_step for _, m in decorated(saga_class, "_saga_compensation_meta")}
+    undone = _undone(saga_class)
     metas = {m._saga_step_meta.name: m._saga_step_meta for _, m in _steps(saga_class)}
     order = TopologicalSorter({name: sorted(meta.depends_on) for name, meta in sorted(metas.items())}).static_order()
     return [StepInfo(name, tuple(metas[name].depends_on), name in undone, metas[name].pivot) for name in order]

@@ -5,9 +5,8 @@ from __future__ import annotations
 import threading
 import uuid
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime, timedelta
-from itertools import islice
 from typing import Any
 
 from sagaz_integration_core.outbox import of_run
@@ -15,27 +14,32 @@ from sagaz_integration_core.records import (
     ACTIVE,
     FINISHED,
     FOREIGN,
-    NO_FIRST_STEPS,
+    AttemptOutcome,
+    AttemptRecord,
     AuditRecord,
     ClaimedRun,
     FirstSteps,
     Inserted,
     Intervention,
     NewRun,
+    Renewal,
     RunFilter,
     RunRecord,
     RunStatus,
     RunWrite,
     StepRecord,
     StoreStats,
-    begun_by_claim,
+    WorkerKind,
+    WorkerRecord,
 )
 from sagaz_integration_core.stores._foreign import correlation_id_of, taken
 from sagaz_integration_core.stores._memory import changes
+from sagaz_integration_core.stores._memory.claims import Claim
 from sagaz_integration_core.stores._memory.events import MemoryEvents
 from sagaz_integration_core.stores._memory.outbox import Outbox
 from sagaz_integration_core.stores._memory.runs import Runs
 from sagaz_integration_core.stores._opened import Opened
+from sagaz_integration_core.stores.settling import decision, released
 from sagaz_integration_core.stores.wakeup import WakeUp
 
 __all__ = ["MemoryStore"]
@@ -61,7 +65,7 @@ class MemoryStore(MemoryEvents):
         self._id = uuid.uuid4().hex
         self._runs = Runs()
         self._outbox = Outbox(keep_finished)
-        self._workers: dict[str, datetime] = {}
+        self._workers: dict[str, WorkerRecord] = {}
 
     async def open(self) -> None:
         """Belong to this process and event loop."""
@@ -95,17 +99,18 @@ class MemoryStore(MemoryEvents):
         owner: str,
         limit: int,
         lease_seconds: float,
+        sagas: FirstSteps,
+        *,
         saga_ids: Sequence[str] | None = None,
-        first_steps: FirstSteps = NO_FIRST_STEPS,
+        alone: bool = False,
     ) -> list[ClaimedRun]:
         """Lease runs that are due, or whose lease has ended."""
         with self._use():
             moment = datetime.now(UTC)
-            due = {row.saga_id: row for row in islice(self._runs.due(moment, saga_ids), limit)}
-            rows = [changes.leased(row, owner, moment, lease_seconds) for row in due.values()]
-            return [self._claimed(row, first_steps) for row in rows]
+            claim = Claim(self._runs, self._living(moment), moment, lease_seconds, sagas)
+            return claim.take(owner, limit, saga_ids, alone=alone)
 
-    async def renew(self, owner: str, runs: Sequence[tuple[str, int]], lease_seconds: float) -> set[str]:
+    async def renew(self, owner: str, runs: Sequence[tuple[str, int]], lease_seconds: float) -> Renewal:
         """Prolong leases that are still held."""
         with self._use():
             moment = datetime.now(UTC)
@@ -113,13 +118,13 @@ class MemoryStore(MemoryEvents):
             held = [row for row in rows if row is not None]
             for row in held:
                 self._runs.put(changes.prolonged(row, moment, lease_seconds))
-            return {row.saga_id for row in held}
+            return Renewal({row.saga_id for row in held}, set())
 
-    async def write(self, writes: Sequence[RunWrite]) -> list[bool]:
+    async def write(self, writes: Sequence[RunWrite]) -> list[bool | None]:
         """Record all writes in order."""
         with self._use():
             moment = datetime.now(UTC)
-            answers = [self._write(write, moment) for write in writes]
+            answers: list[bool | None] = [self._write(write, moment) for write in writes]
         if any(write.release is not None for write in writes):
             self.wake()
         return answers
@@ -149,15 +154,28 @@ class MemoryStore(MemoryEvents):
             age = None if oldest is None else (moment - oldest).total_seconds()
             dead, first = self._outbox.count_waiting()
             unsent_age = None if first is None else (moment - first).total_seconds()
-            live = sum(until > moment for until in self._workers.values())
-            return StoreStats(counts, due, age, live, dead, unsent_age)
+            live = sum(worker.kind != "web" for worker in self._living(moment).values())
+            return StoreStats(counts, sum(due.values()), age, live, dead, unsent_age, due)
 
-    async def heartbeat(self, worker: str, seconds: float) -> None:
-        """Note that a worker is alive for the next ``seconds``; 0 takes the note back."""
+    async def load_attempts(self, saga_id: str) -> list[AttemptRecord]:
+        """Return how a run's earlier attempts ended, the oldest first."""
+        with self._use():
+            return self._runs.attempts(saga_id)
+
+    async def heartbeat(
+        self, worker: str, seconds: float, kind: WorkerKind = "worker", sagas: Collection[str] = ()
+    ) -> None:
+        """Note that a process is alive for the next ``seconds``, and which sagas it knows; 0 takes the note back."""
         with self._use():
             moment = datetime.now(UTC)
-            self._workers[worker] = moment + timedelta(seconds=seconds)
-            self._workers = {name: until for name, until in self._workers.items() if until > moment}
+            record = WorkerRecord(worker, kind, tuple(sorted(sagas)), moment + timedelta(seconds=seconds))
+            self._workers[worker] = record
+            self._workers = self._living(moment)
+
+    async def workers(self) -> list[WorkerRecord]:
+        """Return the processes that are alive."""
+        with self._use():
+            return sorted(self._living(datetime.now(UTC)).values(), key=lambda worker: worker.name)
 
     async def wait(self, seconds: float) -> None:
         """Return when runs may have become due, at the latest after ``seconds``."""
@@ -213,6 +231,8 @@ class MemoryStore(MemoryEvents):
             if row is None or (row.attempt, row.status) != expected or row.fingerprint == FOREIGN:
                 return False
             moment = datetime.now(UTC)
+            if row.lease_owner is not None:
+                self._end_attempt(row, "decided", decision(intervention), moment)
             if intervention.status == "compensating":
                 self._runs.forget_failed_undos(row.saga_id)
             for event in intervention.events:
@@ -236,20 +256,12 @@ class MemoryStore(MemoryEvents):
         if row is None:
             new = changes.inserted(run, moment, lease_seconds)
             self._runs.put(new)
-            if run.owner is not None:
-                self._begin(new, run.first_steps)
+            for step in run.first_steps if run.owner is not None else ():
+                self._runs.enter(changes.begun(new, step))
         return Inserted(run.saga_id, row is None, run.fingerprint if row is None else row.fingerprint)
 
-    def _begin(self, row: RunRecord, steps: Sequence[str]) -> None:
-        for step in steps:
-            self._runs.enter(changes.started(row.saga_id, step, "do", row.attempt, row.updated_at))
-
-    def _claimed(self, row: RunRecord, first_steps: FirstSteps) -> ClaimedRun:
-        begun = begun_by_claim(row.saga_name, row.attempt, first_steps)
-        claimed = changes.claimed(row, self._runs.journal(row.saga_id), begun)
-        self._runs.put(row)
-        self._begin(row, begun)
-        return claimed
+    def _living(self, moment: datetime) -> dict[str, WorkerRecord]:
+        return {name: worker for name, worker in self._workers.items() if worker.alive_until > moment}
 
     def _held(self, saga_id: str, owner: str, attempt: int) -> RunRecord | None:
         row = self._runs.rows.get(saga_id)
@@ -261,11 +273,18 @@ class MemoryStore(MemoryEvents):
             return False
         for step in write.steps:
             old = self._runs.entry(write.saga_id, step.step, step.phase)
-            self._runs.enter(changes.entered(old, write, step, moment))
+            self._runs.enter(changes.entered(old, row.saga_id, row.attempt, step, moment))
         for event in write.events:
             self._outbox.add(of_run(write.saga_id, event), moment)
+        if write.status == "failed":
+            self._end_attempt(row, "failed", row.error if write.error is None else write.error, moment)
+        elif write.release is not None:
+            self._end_attempt(row, released(write.release), write.release.detail, moment)
         self._put(changes.written(row, write, moment))
         return True
+
+    def _end_attempt(self, row: RunRecord, outcome: AttemptOutcome, detail: str | None, moment: datetime) -> None:
+        self._runs.end_attempt(changes.attempted(row, self._runs.journal(row.saga_id), outcome, detail, moment))
 
     def _put(self, row: RunRecord) -> None:
         self._runs.put(row)

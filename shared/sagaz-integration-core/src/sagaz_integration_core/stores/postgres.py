@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -12,23 +12,26 @@ from psycopg import sql
 
 from sagaz_integration_core.joining import Joining
 from sagaz_integration_core.records import (
-    NO_FIRST_STEPS,
+    AttemptRecord,
     AuditRecord,
     ClaimedRun,
     FirstSteps,
     Inserted,
     Intervention,
     NewRun,
+    Renewal,
     RunFilter,
     RunRecord,
     RunStatus,
     RunWrite,
     StepRecord,
     StoreStats,
+    WorkerKind,
+    WorkerRecord,
 )
 from sagaz_integration_core.settings import Settings
 from sagaz_integration_core.stores._foreign import correlation_id_of, taken
-from sagaz_integration_core.stores._postgresql import interventions, journal, leases, reads, upkeep
+from sagaz_integration_core.stores._postgresql import claims, interventions, journal, leases, reads, upkeep
 from sagaz_integration_core.stores._postgresql.address import read_address
 from sagaz_integration_core.stores._postgresql.connections import Connections
 from sagaz_integration_core.stores._postgresql.errors import MIGRATE
@@ -137,17 +140,19 @@ class PostgresStore(PostgresEvents):
         owner: str,
         limit: int,
         lease_seconds: float,
+        sagas: FirstSteps,
+        *,
         saga_ids: Sequence[str] | None = None,
-        first_steps: FirstSteps = NO_FIRST_STEPS,
+        alone: bool = False,
     ) -> list[ClaimedRun]:
         """Lease runs that are due, or whose lease has ended."""
-        return await leases.claim(self._db, owner, limit, lease_seconds, saga_ids, first_steps)
+        return await claims.claim(self._db, owner, limit, lease_seconds, claims.Wanted(sagas, saga_ids, alone))
 
-    async def renew(self, owner: str, runs: Sequence[tuple[str, int]], lease_seconds: float) -> set[str]:
+    async def renew(self, owner: str, runs: Sequence[tuple[str, int]], lease_seconds: float) -> Renewal:
         """Prolong leases that are still held."""
         return await leases.renew(self._db, owner, runs, lease_seconds)
 
-    async def write(self, writes: Sequence[RunWrite]) -> list[bool]:
+    async def write(self, writes: Sequence[RunWrite]) -> list[bool | None]:
         """Commit all writes in one statement."""
         answers = await journal.write(self._db, writes)
         if not self._listening and any(write.release is not None for write in writes):
@@ -170,9 +175,19 @@ class PostgresStore(PostgresEvents):
         """Return the figures for a health check."""
         return await reads.stats(self._db)
 
-    async def heartbeat(self, worker: str, seconds: float) -> None:
-        """Note that a worker is alive for the next ``seconds``; 0 takes the note back."""
-        await upkeep.heartbeat(self._db, worker, seconds)
+    async def load_attempts(self, saga_id: str) -> list[AttemptRecord]:
+        """Return how a run's earlier attempts ended, the oldest first."""
+        return await reads.load_attempts(self._db, saga_id)
+
+    async def heartbeat(
+        self, worker: str, seconds: float, kind: WorkerKind = "worker", sagas: Collection[str] = ()
+    ) -> None:
+        """Note that a process is alive for the next ``seconds``, and which sagas it knows; 0 takes the note back."""
+        await upkeep.heartbeat(self._db, worker, seconds, kind, sagas)
+
+    async def workers(self) -> list[WorkerRecord]:
+        """Return the processes that are alive."""
+        return await upkeep.live_workers(self._db)
 
     async def wait(self, seconds: float) -> None:
         """Return when a commit made runs due, at the latest after ``seconds``."""

@@ -30,6 +30,11 @@ TABLES: dict[str, tuple[str, ...]] = {
         "updated_at",
         "finished_at",
         "fingerprint",
+        "direction",
+        "version",
+        "leased_at",
+        "suspicions",
+        "alone",
     ),
     "sagaz_step": (
         "saga_id",
@@ -41,6 +46,17 @@ TABLES: dict[str, tuple[str, ...]] = {
         "attempt",
         "started_at",
         "finished_at",
+        "compensated",
+    ),
+    "sagaz_attempt": (
+        "saga_id",
+        "attempt",
+        "owner",
+        "began_at",
+        "ended_at",
+        "outcome",
+        "detail",
+        "under_way",
     ),
     "sagaz_outbox": (
         "id",
@@ -66,6 +82,7 @@ TABLES: dict[str, tuple[str, ...]] = {
         "status",
         "at",
     ),
+    "sagaz_worker": ("name", "kind", "sagas", "alive_until"),
     "sagaz_meta": ("key", "value"),
 }
 

@@ -3,27 +3,39 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
 from sagaz_integration_core.records import (
-    NO_FIRST_STEPS,
+    AttemptRecord,
     AuditRecord,
     ClaimedRun,
     FirstSteps,
     Inserted,
     Intervention,
     NewRun,
+    Renewal,
     RunFilter,
     RunRecord,
     RunStatus,
     RunWrite,
     StepRecord,
     StoreStats,
+    WorkerKind,
+    WorkerRecord,
 )
 from sagaz_integration_core.stores._foreign import correlation_id_of, taken
-from sagaz_integration_core.stores._sqlite import interventions, journal, leases, reads, schema, upkeep
+from sagaz_integration_core.stores._sqlite import (
+    attempts,
+    claims,
+    interventions,
+    journal,
+    leases,
+    reads,
+    schema,
+    upkeep,
+)
 from sagaz_integration_core.stores._sqlite.connection import check_writable
 from sagaz_integration_core.stores._sqlite.events import SQLiteEvents
 from sagaz_integration_core.stores._sqlite.join import joining
@@ -81,21 +93,22 @@ class SQLiteStore(SQLiteEvents):
         owner: str,
         limit: int,
         lease_seconds: float,
+        sagas: FirstSteps,
+        *,
         saga_ids: Sequence[str] | None = None,
-        first_steps: FirstSteps = NO_FIRST_STEPS,
+        alone: bool = False,
     ) -> list[ClaimedRun]:
         """Lease runs that are due, or whose lease has ended."""
-        if not await self._thread.read(lambda sqlite: leases.any_due(sqlite, saga_ids)):
+        wanted = claims.Wanted(sagas, saga_ids, alone)
+        if not await self._thread.read(lambda sqlite: claims.any_due(sqlite, wanted)):
             return []
-        return await self._thread.write(
-            lambda sqlite: leases.claim(sqlite, owner, limit, lease_seconds, saga_ids, first_steps)
-        )
+        return await self._thread.write(lambda sqlite: claims.claim(sqlite, owner, limit, lease_seconds, wanted))
 
-    async def renew(self, owner: str, runs: Sequence[tuple[str, int]], lease_seconds: float) -> set[str]:
+    async def renew(self, owner: str, runs: Sequence[tuple[str, int]], lease_seconds: float) -> Renewal:
         """Prolong leases that are still held."""
         return await self._thread.write(lambda sqlite: leases.renew(sqlite, owner, runs, lease_seconds))
 
-    async def write(self, writes: Sequence[RunWrite]) -> list[bool]:
+    async def write(self, writes: Sequence[RunWrite]) -> list[bool | None]:
         """Commit all writes in one transaction."""
         answers = await self._thread.write(lambda sqlite: journal.write(sqlite, writes))
         if any(write.release is not None for write in writes):
@@ -118,9 +131,19 @@ class SQLiteStore(SQLiteEvents):
         """Return the figures for a health check."""
         return await self._thread.read(reads.stats)
 
-    async def heartbeat(self, worker: str, seconds: float) -> None:
-        """Note that a worker is alive for the next ``seconds``; 0 takes the note back."""
-        await self._thread.write(lambda sqlite: upkeep.heartbeat(sqlite, worker, seconds))
+    async def load_attempts(self, saga_id: str) -> list[AttemptRecord]:
+        """Return how a run's earlier attempts ended, the oldest first."""
+        return await self._thread.read(lambda sqlite: attempts.load_attempts(sqlite, saga_id))
+
+    async def heartbeat(
+        self, worker: str, seconds: float, kind: WorkerKind = "worker", sagas: Collection[str] = ()
+    ) -> None:
+        """Note that a process is alive for the next ``seconds``, and which sagas it knows; 0 takes the note back."""
+        await self._thread.write(lambda sqlite: upkeep.heartbeat(sqlite, worker, seconds, kind, sagas))
+
+    async def workers(self) -> list[WorkerRecord]:
+        """Return the processes that are alive."""
+        return await self._thread.read(upkeep.live_workers)
 
     async def wait(self, seconds: float) -> None:
         """Return when this process made runs due, at the latest after ``seconds``: other processes' are polled for."""

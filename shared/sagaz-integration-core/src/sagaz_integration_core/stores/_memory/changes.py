@@ -10,11 +10,14 @@ from typing import cast
 from sagaz_integration_core.records import (
     ACTIVE,
     FINISHED,
+    AttemptOutcome,
+    AttemptRecord,
     AuditRecord,
     ClaimedRun,
+    Direction,
+    FirstStep,
     Intervention,
     NewRun,
-    Phase,
     Release,
     RunRecord,
     RunStatus,
@@ -22,9 +25,12 @@ from sagaz_integration_core.records import (
     StepRecord,
     StepWrite,
 )
+from sagaz_integration_core.stores.settling import ALONE_FROM, under_way
 
 __all__ = [
+    "attempted",
     "audited",
+    "begun",
     "claimed",
     "entered",
     "foreign",
@@ -33,9 +39,11 @@ __all__ = [
     "is_held",
     "leased",
     "prolonged",
-    "started",
+    "suspected",
     "written",
 ]
+
+_DIRECTIONS: dict[RunStatus, Direction] = {"compensating": "back", "pending": "forward"}
 
 
 def inserted(run: NewRun, moment: datetime, lease_seconds: float) -> RunRecord:
@@ -58,22 +66,35 @@ def inserted(run: NewRun, moment: datetime, lease_seconds: float) -> RunRecord:
         updated_at=moment,
         finished_at=None,
         fingerprint=run.fingerprint,
+        leased_at=moment if leased else None,
     )
 
 
-def leased(row: RunRecord, owner: str, moment: datetime, lease_seconds: float) -> RunRecord:
+def leased(row: RunRecord, owner: str, moment: datetime, lease_seconds: float, *, charged: bool) -> RunRecord:
     """Return the record of a due run as its new owner's."""
     expires = moment + timedelta(seconds=lease_seconds)
     return replace(
         row,
         status="executing" if row.status == "pending" else row.status,
         attempt=row.attempt + 1,
-        # A lease that is still there has ended without a release.
-        failures=row.failures + (row.lease_owner is not None),
+        failures=row.failures + charged,
         lease_owner=owner,
         lease_expires_at=expires,
         available_at=expires,
         updated_at=moment,
+        version=row.version + 1,
+        leased_at=moment,
+    )
+
+
+def suspected(row: RunRecord, moment: datetime, delay: float) -> RunRecord:
+    """Return the record of a run whose owner died while it had several."""
+    return replace(
+        _released(row, Release(delay), moment),
+        updated_at=moment,
+        version=row.version + 1,
+        suspicions=row.suspicions + 1,
+        alone=row.suspicions + 1 >= ALONE_FROM,
     )
 
 
@@ -83,7 +104,9 @@ def prolonged(row: RunRecord, moment: datetime, lease_seconds: float) -> RunReco
     return replace(row, lease_expires_at=expires, available_at=expires)
 
 
-def claimed(row: RunRecord, steps: Iterable[StepRecord], begun: Sequence[str]) -> ClaimedRun:
+def claimed(
+    row: RunRecord, steps: Iterable[StepRecord], begun: Sequence[FirstStep], *, after_death: bool
+) -> ClaimedRun:
     """Return what its new owner learns of a run."""
     return ClaimedRun(
         row.saga_id,
@@ -95,7 +118,12 @@ def claimed(row: RunRecord, steps: Iterable[StepRecord], begun: Sequence[str]) -
         row.attempt,
         row.failures,
         tuple(steps),
-        tuple(begun),
+        tuple(step.name for step in begun),
+        row.direction,
+        row.version,
+        row.suspicions,
+        row.alone,
+        after_death,
     )
 
 
@@ -105,32 +133,54 @@ def is_held(row: RunRecord, owner: str, attempt: int) -> bool:
 
 
 def written(row: RunRecord, write: RunWrite, moment: datetime) -> RunRecord:
-    """Return the record after a write; the very same one when the write has journal entries only."""
-    if write.status is None and write.error is None and write.release is None:
-        return row
+    """Return the record after a write."""
+    progress = any(step.status == "done" for step in write.steps)
     row = replace(
         row,
         status=write.status or row.status,
         error=row.error if write.error is None else write.error,
+        direction="back" if write.status == "compensating" else row.direction,
         updated_at=moment,
+        version=row.version + 1,
+        failures=0 if progress else row.failures,
+        suspicions=0 if progress else row.suspicions,
+        alone=row.alone and not progress,
     )
     if row.status in FINISHED:
         return replace(row, lease_owner=None, lease_expires_at=None, available_at=None, finished_at=moment)
     return row if write.release is None else _released(row, write.release, moment)
 
 
-def started(saga_id: str, step: str, phase: Phase, attempt: int, moment: datetime) -> StepRecord:
-    """Return the journal entry of a step that is about to be called."""
-    return StepRecord(saga_id, step, phase, "started", None, None, attempt, moment, None)
+def begun(row: RunRecord, step: FirstStep) -> StepRecord:
+    """Return the journal entry of a step with which a run begins."""
+    write = StepWrite(step.name, "do", "started", compensated=step.compensated)
+    return entered(None, row.saga_id, row.attempt, write, row.updated_at)
 
 
-def entered(old: StepRecord | None, write: RunWrite, step: StepWrite, moment: datetime) -> StepRecord:
+def entered(old: StepRecord | None, saga_id: str, attempt: int, step: StepWrite, moment: datetime) -> StepRecord:
     """Return the journal entry that a write makes of an older one, or of none."""
-    key = (write.saga_id, step.step, step.phase)
+    key = (saga_id, step.step, step.phase)
     if step.status == "started":
-        return started(*key, write.attempt, moment)
-    attempt, started_at = (write.attempt, None) if old is None else (old.attempt, old.started_at)
-    return StepRecord(*key, step.status, step.result, step.error, attempt, started_at, moment)
+        return StepRecord(*key, "started", None, None, attempt, moment, None, step.compensated and step.phase == "do")
+    if old is None:
+        return StepRecord(*key, step.status, step.result, step.error, attempt, None, moment)
+    return replace(old, status=step.status, result=step.result, error=step.error, finished_at=moment)
+
+
+def attempted(
+    row: RunRecord,
+    steps: Iterable[StepRecord],
+    outcome: AttemptOutcome,
+    detail: str | None,
+    ended_at: datetime | None,
+) -> AttemptRecord:
+    """Return the record of the attempt that a leased run was in."""
+    began_at = row.leased_at or row.created_at
+    started = [(step.step, step.phase) for step in steps if step.status == "started"]
+    return AttemptRecord(
+        row.saga_id, row.attempt, row.lease_owner or "", began_at, ended_at or began_at, outcome, detail,
+        under_way(started),
+    )  # fmt: skip
 
 
 def intervened(row: RunRecord, change: Intervention, moment: datetime) -> RunRecord:
@@ -141,6 +191,10 @@ def intervened(row: RunRecord, change: Intervention, moment: datetime) -> RunRec
         status=change.status,
         attempt=row.attempt + 1,
         failures=0,
+        suspicions=0,
+        alone=False,
+        version=row.version + 1,
+        direction=_DIRECTIONS.get(change.status, row.direction),
         error=row.error if change.error is None else change.error,
         lease_owner=None,
         lease_expires_at=None,

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Collection
 from datetime import datetime
 from heapq import heappop, heappush
 
-from sagaz_integration_core.records import FINISHED, AuditRecord, RunFilter, RunRecord, RunStatus, StepRecord
+from sagaz_integration_core.records import (
+    FINISHED,
+    AttemptRecord,
+    AuditRecord,
+    RunFilter,
+    RunRecord,
+    RunStatus,
+    StepRecord,
+)
 
 __all__ = ["Runs"]
 
 Journal = dict[tuple[str, str], StepRecord]
+Due = tuple[datetime, int, str]
 
 
 class Runs:
@@ -20,8 +30,10 @@ class Runs:
         self.rows: dict[str, RunRecord] = {}
         self._journals: dict[str, Journal] = {}
         self._audits: dict[str, list[AuditRecord]] = {}
-        # Whoever becomes due at another time is queued again; an entry that tells of a former time is skipped.
-        self._queue: list[tuple[datetime, int, str]] = []
+        self._attempts: dict[str, list[AttemptRecord]] = {}
+        # By saga and whether they are executed alone. Whoever becomes due at another time is queued again; an entry
+        # that tells of a former time is skipped.
+        self._queues: dict[tuple[str, bool], list[Due]] = defaultdict(list)
         self._queued = 0
         self._finished: dict[str, None] = {}
 
@@ -29,9 +41,9 @@ class Runs:
         """Insert or replace a run."""
         old = self.rows.get(row.saga_id)
         self.rows[row.saga_id] = row
-        if row.available_at is not None and (old is None or old.available_at != row.available_at):
+        if row.available_at is not None and (old is None or _place(old) != _place(row)):
             self._queued += 1
-            heappush(self._queue, (row.available_at, self._queued, row.saga_id))
+            heappush(self._queues[row.saga_name, row.alone], (row.available_at, self._queued, row.saga_id))
         if row.status in FINISHED:
             self._finished[row.saga_id] = None
         else:
@@ -67,22 +79,53 @@ class Runs:
         """Return what people have decided about a run, the oldest first."""
         return list(self._audits.get(saga_id, []))
 
-    def due(self, moment: datetime, only: Collection[str] | None) -> Iterator[RunRecord]:
-        """Yield the runs that are due, the oldest first; whoever takes one has to `put` it with another time."""
-        if only is not None:
-            chosen = (self.rows[saga_id] for saga_id in dict.fromkeys(only) if saga_id in self.rows)
-            yield from sorted((row for row in chosen if _is_due(row, moment)), key=_available_at)
-            return
-        while self._queue and self._queue[0][0] <= moment:
-            available_at, _, saga_id = heappop(self._queue)
-            row = self.rows.get(saga_id)
-            if row is not None and row.available_at == available_at:
-                yield row
+    def end_attempt(self, record: AttemptRecord) -> None:
+        """Keep how an attempt ended."""
+        self._attempts.setdefault(record.saga_id, []).append(record)
 
-    def count_due(self, moment: datetime) -> tuple[int, datetime | None]:
-        """Return how many runs are due, and since when the oldest one is."""
-        times = [_available_at(row) for row in self.rows.values() if _is_due(row, moment)]
-        return len(times), min(times, default=None)
+    def attempts(self, saga_id: str) -> list[AttemptRecord]:
+        """Return how the attempts of a run ended, the oldest first."""
+        return list(self._attempts.get(saga_id, []))
+
+    def of_owner(self, owner: str) -> list[RunRecord]:
+        """Return the runs that a process has leased."""
+        return [row for row in self.rows.values() if row.lease_owner == owner]
+
+    def saw_die(self, owner: str) -> bool:
+        """Whether an attempt of this process ended by its death."""
+        return any(
+            record.owner == owner and record.outcome == "died"
+            for records in self._attempts.values()
+            for record in records
+        )
+
+    def next_due(self, moment: datetime, names: Collection[str], *, alone: bool) -> RunRecord | None:
+        """Return the oldest due run of these sagas; whoever takes it has to `put` it with another time."""
+        heads = [head for name in names if (head := self._head((name, alone))) is not None and head[0] <= moment]
+        return self.rows[min(heads)[2]] if heads else None
+
+    def due_of(
+        self, saga_ids: Collection[str], moment: datetime, names: Collection[str], *, alone: bool
+    ) -> RunRecord | None:
+        """Return the oldest one that is due of these runs."""
+        chosen = (self.rows[saga_id] for saga_id in saga_ids if saga_id in self.rows)
+        due = [row for row in chosen if _is_due(row, moment) and row.saga_name in names and row.alone == alone]
+        return min(due, key=_available_at, default=None)
+
+    def _head(self, place: tuple[str, bool]) -> Due | None:
+        queue = self._queues.get(place)
+        while queue:
+            available_at, _, saga_id = queue[0]
+            row = self.rows.get(saga_id)
+            if row is not None and _place(row) == (available_at, place[1]):
+                return queue[0]
+            heappop(queue)
+        return None
+
+    def count_due(self, moment: datetime) -> tuple[dict[str, int], datetime | None]:
+        """Return how many runs of which sagas are due, and since when the oldest one is."""
+        due = [row for row in self.rows.values() if _is_due(row, moment)]
+        return dict(Counter(row.saga_name for row in due)), min(map(_available_at, due), default=None)
 
     def find(self, query: RunFilter) -> list[RunRecord]:
         """Return the runs that match, the newest first."""
@@ -99,6 +142,7 @@ class Runs:
         del self.rows[saga_id]
         self._journals.pop(saga_id, None)
         self._audits.pop(saga_id, None)
+        self._attempts.pop(saga_id, None)
         self._finished.pop(saga_id, None)
 
     def surplus(self, keep: int) -> list[str]:
@@ -109,6 +153,10 @@ class Runs:
 
 def _is_due(row: RunRecord, moment: datetime) -> bool:
     return row.available_at is not None and row.available_at <= moment
+
+
+def _place(row: RunRecord) -> tuple[datetime | None, bool]:
+    return row.available_at, row.alone
 
 
 def _available_at(row: RunRecord) -> datetime:

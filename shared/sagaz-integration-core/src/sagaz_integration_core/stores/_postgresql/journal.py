@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from sagaz_integration_core.outbox import EventWrite
-from sagaz_integration_core.records import FINISHED, RunWrite, StepWrite
+from sagaz_integration_core.records import FINISHED, AttemptOutcome, RunWrite, StepWrite
 from sagaz_integration_core.stores._postgresql.database import Database
 from sagaz_integration_core.stores._postgresql.errors import ConnectionLost
 from sagaz_integration_core.stores._postgresql.sql import SETTLED, WRITE
+from sagaz_integration_core.stores.settling import released
 
 __all__ = ["write"]
 
@@ -20,12 +21,18 @@ class _Tenure:
 
     def __init__(self, write: RunWrite) -> None:
         self.saga_id, self.owner, self.attempt = write.saga_id, write.owner, write.attempt
+        self.writes = 0
         self.status: str | None = None
         self.error: str | None = None
         self.delay: float | None = None
         self.failed = 0
+        self.outcome: AttemptOutcome | None = None
+        self.detail: str | None = None
         self.finished = False
-        self.steps: dict[tuple[str, str], tuple[StepWrite, bool]] = {}
+        self.back = False
+        self.progress = False
+        # By step and phase, the entry and the one with which it started, if that is among them.
+        self.steps: dict[tuple[str, str], tuple[StepWrite, StepWrite | None]] = {}
         self.events: list[EventWrite] = []
 
     @property
@@ -35,21 +42,26 @@ class _Tenure:
 
     def add(self, write: RunWrite) -> None:
         """Fold the next write in."""
+        self.writes += 1
         for step in write.steps:
             self._add_step(step)
         self.events += write.events
         self.status = write.status or self.status
         self.error = write.error if write.error is not None else self.error
         self.finished = write.status in FINISHED
+        self.back = self.back or write.status == "compensating"
+        self.progress = self.progress or any(step.status == "done" for step in write.steps)
+        if write.status == "failed":
+            self.outcome = "failed"
         if write.release is not None:
             self.delay, self.failed = write.release.delay, int(write.release.failed)
+            self.outcome, self.detail = released(write.release), write.release.detail
 
     def _add_step(self, step: StepWrite) -> None:
         key = (step.step, step.phase)
         # A later entry takes its place in the order of the starts; one that only ends keeps the start before it.
-        started = step.status == "started"
-        _, started_before = self.steps.pop(key, (step, False))
-        self.steps[key] = (step, started or started_before)
+        _, started = self.steps.pop(key, (step, None))
+        self.steps[key] = (step, step if step.status == "started" else started)
 
     def row(self, n: int) -> dict[str, Any]:
         """Return what ``WRITE`` expects."""
@@ -58,12 +70,17 @@ class _Tenure:
             "saga_id": self.saga_id,
             "owner": self.owner,
             "attempt": self.attempt,
+            "writes": self.writes,
             "status": self.status,
             "finished": self.finished,
+            "back": self.back,
+            "progress": self.progress,
             "error": self.error,
             "delay": self.delay,
             "failed": self.failed,
-            "steps": [_step_row(i, step, starts) for i, (step, starts) in enumerate(self.steps.values())],
+            "outcome": self.outcome,
+            "detail": self.detail,
+            "steps": [_step_row(i, step, start) for i, (step, start) in enumerate(self.steps.values())],
             "events": [
                 {"event_id": event.event_id, "topic": event.topic, "payload": event.payload, "headers": event.headers}
                 for event in self.events
@@ -71,7 +88,7 @@ class _Tenure:
         }
 
 
-def _step_row(n: int, step: StepWrite, starts: bool) -> dict[str, Any]:
+def _step_row(n: int, step: StepWrite, start: StepWrite | None) -> dict[str, Any]:
     ends = step.status != "started"
     return {
         "n": n,
@@ -80,12 +97,13 @@ def _step_row(n: int, step: StepWrite, starts: bool) -> dict[str, Any]:
         "status": step.status,
         "result": step.result if ends else None,
         "error": step.error if ends else None,
-        "starts": starts,
+        "starts": start is not None,
+        "compensated": start is not None and start.compensated and step.phase == "do",
     }
 
 
-async def write(db: Database, writes: Sequence[RunWrite]) -> list[bool]:
-    """Record the writes in order; False for each whose run is not its owner's any more."""
+async def write(db: Database, writes: Sequence[RunWrite]) -> list[bool | None]:
+    """Record the writes in order; False for each whose run is not its owner's any more, None for a locked row."""
     tenures: dict[tuple[str, int, str], _Tenure] = {}
     places: list[_Tenure | None] = []
     for write in writes:
@@ -96,18 +114,18 @@ async def write(db: Database, writes: Sequence[RunWrite]) -> list[bool]:
             tenure.add(write)
             places.append(tenure)
     with db.in_use():
-        accepted = await _commit(db, [tenures[key] for key in sorted(tenures)]) if tenures else set()
-    return [tenure in accepted for tenure in places]
+        answers = await _commit(db, [tenures[key] for key in sorted(tenures)]) if tenures else {}
+    return [False if tenure is None else answers.get(tenure, False) for tenure in places]
 
 
-async def _commit(db: Database, tenures: Sequence[_Tenure]) -> set[_Tenure | None]:
+async def _commit(db: Database, tenures: Sequence[_Tenure]) -> dict[_Tenure, bool | None]:
     given = json.dumps([tenure.row(n) for n, tenure in enumerate(tenures)], ensure_ascii=False)
     try:
-        accepted = await db.execute_once(WRITE, (given, len(tenures)))
+        rows = await db.execute_once(WRITE, (given, len(tenures)))
     except ConnectionLost:
         # Written twice, the same entries replace themselves. Only what gave its lease back, if that was committed, is
         # fenced out now, and has to be recognised.
         await db.mend()
-        accepted = await db.execute_once(WRITE, (given, len(tenures)))
-        accepted += await db.execute(SETTLED, (given,))
-    return {tenures[row[0]] for row in accepted}
+        rows = await db.execute_once(WRITE, (given, len(tenures)))
+        rows += [(n, True) for (n,) in await db.execute(SETTLED, (given,))]
+    return {tenures[row[0]]: row[1] for row in rows}

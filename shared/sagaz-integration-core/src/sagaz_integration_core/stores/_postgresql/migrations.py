@@ -41,7 +41,7 @@ _CREATE = (
     f"""
     CREATE TABLE {{schema}}.sagaz_run (
         saga_id text COLLATE "C" PRIMARY KEY,
-        saga_name text NOT NULL,
+        saga_name text COLLATE "C" NOT NULL,
         status text COLLATE "C" NOT NULL,
         context jsonb NOT NULL,
         error text,
@@ -54,11 +54,18 @@ _CREATE = (
         created_at timestamptz NOT NULL,
         updated_at timestamptz NOT NULL,
         finished_at timestamptz,
-        fingerprint text NOT NULL
+        fingerprint text NOT NULL,
+        direction text COLLATE "C" NOT NULL DEFAULT 'forward',
+        version integer NOT NULL DEFAULT 1,
+        leased_at timestamptz,
+        suspicions integer NOT NULL DEFAULT 0,
+        alone boolean NOT NULL DEFAULT false
     ) WITH ({_QUEUE})
     """,
     # available_at is when a run may be claimed: for a leased one the end of its lease, NULL for never (again).
-    "CREATE INDEX sagaz_run_due ON {schema}.sagaz_run (available_at) WHERE available_at IS NOT NULL",
+    """
+    CREATE INDEX sagaz_run_due ON {schema}.sagaz_run (saga_name, alone, available_at) WHERE available_at IS NOT NULL
+    """,
     "CREATE INDEX sagaz_run_status ON {schema}.sagaz_run (status, created_at, saga_id)",
     "CREATE INDEX sagaz_run_correlation ON {schema}.sagaz_run (correlation_id) WHERE correlation_id IS NOT NULL",
     "CREATE INDEX sagaz_run_finished ON {schema}.sagaz_run (finished_at) WHERE finished_at IS NOT NULL",
@@ -73,8 +80,31 @@ _CREATE = (
         attempt integer NOT NULL,
         started_at timestamptz,
         finished_at timestamptz,
+        compensated boolean NOT NULL DEFAULT false,
         PRIMARY KEY (saga_id, step, phase)
     ) WITH ({_QUEUE})
+    """,
+    """
+    CREATE TABLE {schema}.sagaz_attempt (
+        saga_id text COLLATE "C" NOT NULL,
+        attempt integer NOT NULL,
+        owner text COLLATE "C" NOT NULL,
+        began_at timestamptz NOT NULL,
+        ended_at timestamptz NOT NULL,
+        outcome text COLLATE "C" NOT NULL,
+        detail text,
+        under_way text,
+        PRIMARY KEY (saga_id, attempt)
+    )
+    """,
+    "CREATE INDEX sagaz_attempt_owner ON {schema}.sagaz_attempt (owner)",
+    """
+    CREATE TABLE {schema}.sagaz_worker (
+        name text COLLATE "C" PRIMARY KEY,
+        kind text COLLATE "C" NOT NULL,
+        sagas jsonb NOT NULL,
+        alive_until timestamptz NOT NULL
+    )
     """,
     f"""
     CREATE TABLE {{schema}}.sagaz_outbox (

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
-from sagaz_integration_core.records import ACTIVE, FINISHED, RunFilter, RunRecord, RunStatus, StepRecord, StoreStats
+from sagaz_integration_core.records import (
+    ACTIVE,
+    FINISHED,
+    AttemptRecord,
+    RunFilter,
+    RunRecord,
+    RunStatus,
+    StepRecord,
+    StoreStats,
+)
 from sagaz_integration_core.stores._postgresql.database import Database
-from sagaz_integration_core.stores._postgresql.rows import run_record, step_record
+from sagaz_integration_core.stores._postgresql.rows import attempt_record, run_record, step_record
 from sagaz_integration_core.stores._postgresql.sql import RUN_COLUMNS, STEPS_OF
 
-__all__ = ["find", "load", "load_steps", "stats"]
+__all__ = ["find", "load", "load_attempts", "load_steps", "stats"]
 
 _STATUSES: tuple[RunStatus, ...] = (*ACTIVE, *FINISHED)
 
@@ -36,15 +45,20 @@ _STATS = """
 SELECT
     (SELECT json_object_agg(status, n) FROM (
         SELECT status, count(*) AS n FROM {schema}.sagaz_run GROUP BY status) AS counted),
-    (SELECT count(*) FROM {schema}.sagaz_run WHERE available_at <= statement_timestamp()),
+    (SELECT json_object_agg(saga_name, n) FROM (
+        SELECT saga_name, count(*) AS n FROM {schema}.sagaz_run
+        WHERE available_at <= statement_timestamp() GROUP BY saga_name) AS due),
     (SELECT extract(epoch FROM statement_timestamp() - min(available_at))::double precision
         FROM {schema}.sagaz_run WHERE available_at <= statement_timestamp()),
-    (SELECT count(*) FROM {schema}.sagaz_meta
-        WHERE key >= 'worker:' AND key < 'worker;'
-            AND value::double precision > extract(epoch FROM statement_timestamp())),
+    (SELECT count(*) FROM {schema}.sagaz_worker WHERE kind <> 'web' AND alive_until > statement_timestamp()),
     (SELECT count(*) FROM {schema}.sagaz_outbox WHERE status = 'dead'),
     (SELECT extract(epoch FROM statement_timestamp() - min(created_at))::double precision
         FROM {schema}.sagaz_outbox WHERE status = 'pending')
+"""
+
+_ATTEMPTS = """
+SELECT saga_id, attempt, owner, began_at, ended_at, outcome, detail, under_way
+FROM {schema}.sagaz_attempt WHERE saga_id = %s ORDER BY attempt
 """
 
 
@@ -57,6 +71,11 @@ async def load(db: Database, saga_id: str) -> RunRecord | None:
 async def load_steps(db: Database, saga_id: str) -> list[StepRecord]:
     """Return a run's journal in the order in which its entries were started."""
     return [step_record(row) for row in await db.fetch(STEPS_OF, [[saga_id]])]
+
+
+async def load_attempts(db: Database, saga_id: str) -> list[AttemptRecord]:
+    """Return how a run's earlier attempts ended, the oldest first."""
+    return [attempt_record(row) for row in await db.fetch(_ATTEMPTS, [saga_id])]
 
 
 async def find(db: Database, query: RunFilter) -> list[RunRecord]:
@@ -79,6 +98,7 @@ async def find(db: Database, query: RunFilter) -> list[RunRecord]:
 
 async def stats(db: Database) -> StoreStats:
     """Return the figures for a health check."""
-    [(found, *figures)] = await db.fetch(_STATS)
+    [(found, due, oldest, workers, dead, unsent)] = await db.fetch(_STATS)
     counts: dict[RunStatus, int] = {**dict.fromkeys(_STATUSES, 0), **(found or {})}
-    return StoreStats(counts, *figures)
+    by_saga: dict[str, int] = due or {}
+    return StoreStats(counts, sum(by_saga.values()), oldest, workers, dead, unsent, by_saga)

@@ -9,18 +9,29 @@ from typing import Any
 
 from sagaz_integration_core.outbox import OutboxRecord
 from sagaz_integration_core.records import (
+    AttemptRecord,
     AuditRecord,
     ClaimedRun,
     FirstSteps,
     NewRun,
     RunRecord,
     StepRecord,
+    WorkerRecord,
     begun_by_claim,
 )
 from sagaz_integration_core.stores._postgresql.database import Row
 from sagaz_integration_core.stores._postgresql.sql import INSERT_FRESH, INSERT_MANY, INSERT_ONE
 
-__all__ = ["audit_record", "claimed_run", "event_record", "insertion", "run_record", "step_record"]
+__all__ = [
+    "attempt_record",
+    "audit_record",
+    "claimed_run",
+    "event_record",
+    "insertion",
+    "run_record",
+    "step_record",
+    "worker_record",
+]
 
 
 def insertion(
@@ -57,19 +68,36 @@ def _new_run_rows(runs: Sequence[NewRun], lease_seconds: float) -> list[dict[str
 
 
 def claimed_run(row: Row, steps: Iterable[StepRecord], first_steps: FirstSteps) -> ClaimedRun:
-    """Read what ``CLAIM`` returns."""
-    values: Row = (*row, tuple(steps), begun_by_claim(row[1], row[6], first_steps))
+    """Read a row that a claim returns."""
+    begun = tuple(step.name for step in begun_by_claim(row[1], row[6], first_steps))
+    values: Row = (*row[:8], tuple(steps), begun, *row[8:12], row[13])
     return ClaimedRun(*values)
 
 
 def run_record(row: Row) -> RunRecord:
     """Read a row of ``sagaz_run``."""
-    return RunRecord(*row[:9], *(_utc(moment) for moment in row[9:14]), *row[14:])
+    leased_at, suspicions, alone = row[17:]
+    times = map(_utc, row[9:14])
+    values: Row = (*row[:9], *times, *row[14:17], _utc(leased_at), suspicions, alone)
+    return RunRecord(*values)
 
 
 def step_record(row: Row) -> StepRecord:
     """Read a row of ``sagaz_step``."""
-    return StepRecord(*row[:7], *(_utc(moment) for moment in row[7:]))
+    values: Row = (*row[:7], _utc(row[7]), _utc(row[8]), row[9])
+    return StepRecord(*values)
+
+
+def attempt_record(row: Row) -> AttemptRecord:
+    """Read a row of ``sagaz_attempt``."""
+    values: Row = (*row[:3], row[3].astimezone(UTC), row[4].astimezone(UTC), *row[5:])
+    return AttemptRecord(*values)
+
+
+def worker_record(row: Row) -> WorkerRecord:
+    """Read a row of ``sagaz_worker``, its sagas as an array of texts."""
+    name, kind, sagas, alive_until = row
+    return WorkerRecord(name, kind, tuple(sagas), alive_until.astimezone(UTC))
 
 
 def event_record(row: Row) -> OutboxRecord:

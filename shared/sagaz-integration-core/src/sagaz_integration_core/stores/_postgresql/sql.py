@@ -1,6 +1,7 @@
 """The statements of a PostgreSQL store; ``{schema}`` and ``{wake}`` are filled in when it is opened.
 
-Each is a transaction of its own, so that one round trip does all. Times are the statement's own: in a caller's
+Each is a transaction of its own, so that one round trip does all. EXISTS is left to places that have few rows: for
+many, PostgreSQL may answer it by reading the whole table once. Times are the statement's own: in a caller's
 transaction, that of the transaction may be long past.
 """
 
@@ -8,8 +9,6 @@ from __future__ import annotations
 
 __all__ = [
     "ANY_DUE",
-    "CLAIM",
-    "CLAIM_OF",
     "FIND_FINGERPRINTS",
     "INSERT_FRESH",
     "INSERT_MANY",
@@ -18,12 +17,14 @@ __all__ = [
     "RUN_COLUMNS",
     "SETTLED",
     "STEPS_OF",
+    "UNDER_WAY",
     "WRITE",
 ]
 
 RUN_COLUMNS = (
     "saga_id, saga_name, status, context::text AS context, error, correlation_id, attempt, failures, "
-    "lease_owner, lease_expires_at, available_at, created_at, updated_at, finished_at, fingerprint"
+    "lease_owner, lease_expires_at, available_at, created_at, updated_at, finished_at, fingerprint, direction, "
+    "version, leased_at, suspicions, alone"
 )
 
 # DO NOTHING, because DO UPDATE would lock the row of a duplicate until the caller's transaction ends, and the worker
@@ -50,17 +51,18 @@ WITH given AS MATERIALIZED (
 ), made AS (
     INSERT INTO {schema}.sagaz_run
         (saga_id, saga_name, status, context, correlation_id, attempt, failures, lease_owner, lease_expires_at,
-         available_at, created_at, updated_at, fingerprint)
+         available_at, created_at, updated_at, fingerprint, leased_at)
     SELECT saga_id, saga_name, CASE WHEN owner IS NULL THEN 'pending' ELSE 'executing' END, context::jsonb,
            correlation_id, (owner IS NOT NULL)::integer, 0, owner, expires_at,
-           coalesce(expires_at, not_before, now), now, now, fingerprint
+           coalesce(expires_at, not_before, now), now, now, fingerprint, CASE WHEN owner IS NOT NULL THEN now END
     FROM given
     ON CONFLICT (saga_id) DO NOTHING
     RETURNING saga_id, lease_owner, available_at
 ), begun AS (
-    INSERT INTO {schema}.sagaz_step (saga_id, step, phase, status, attempt, started_at)
-    SELECT given.saga_id, first.step, 'do', 'started', 1, now + first.n * interval '1 microsecond'
-    FROM given CROSS JOIN LATERAL json_array_elements_text(given.first_steps) WITH ORDINALITY AS first (step, n)
+    INSERT INTO {schema}.sagaz_step (saga_id, step, phase, status, attempt, started_at, compensated)
+    SELECT given.saga_id, first.step ->> 0, 'do', 'started', 1, now + first.n * interval '1 microsecond',
+        (first.step ->> 1)::boolean
+    FROM given CROSS JOIN LATERAL json_array_elements(given.first_steps) WITH ORDINALITY AS first (step, n)
     WHERE given.owner IS NOT NULL AND EXISTS (SELECT FROM made WHERE made.saga_id = given.saga_id)
 )
 SELECT saga_id, CASE WHEN lease_owner IS NULL AND available_at <= statement_timestamp() THEN {wake} END FROM made
@@ -68,75 +70,69 @@ SELECT saga_id, CASE WHEN lease_owner IS NULL AND available_at <= statement_time
 
 FIND_FINGERPRINTS = "SELECT saga_id, fingerprint FROM {schema}.sagaz_run WHERE saga_id = ANY(%s::text[])"
 
-_CLAIM = """
-WITH due AS MATERIALIZED (
-    SELECT ARRAY(
-        SELECT saga_id FROM {schema}.sagaz_run
-        WHERE available_at <= statement_timestamp(){only}
-        ORDER BY available_at LIMIT %(limit)s
-        FOR NO KEY UPDATE SKIP LOCKED
-    ) AS ids
-), claimed AS (
-    UPDATE {schema}.sagaz_run SET
-        status = CASE status WHEN 'pending' THEN 'executing' ELSE status END,
-        attempt = attempt + 1,
-        failures = failures + (lease_owner IS NOT NULL)::integer,
-        lease_owner = %(owner)s,
-        lease_expires_at = statement_timestamp() + %(seconds)s * interval '1 second',
-        available_at = statement_timestamp() + %(seconds)s * interval '1 second',
-        updated_at = statement_timestamp()
-    WHERE saga_id = ANY((SELECT ids FROM due)::text[])
-    RETURNING saga_id, saga_name, status, context::text, error, correlation_id, attempt, failures
-), begun AS (
-    INSERT INTO {schema}.sagaz_step (saga_id, step, phase, status, attempt, started_at)
-    SELECT claimed.saga_id, first.step, 'do', 'started', 1, statement_timestamp() + first.n * interval '1 microsecond'
-    FROM claimed CROSS JOIN LATERAL json_array_elements_text(%(first_steps)s::text::json -> claimed.saga_name)
-        WITH ORDINALITY AS first (step, n)
-    WHERE claimed.attempt = 1
-    ON CONFLICT (saga_id, step, phase) DO NOTHING
-)
-SELECT * FROM claimed ORDER BY array_position((SELECT ids FROM due), saga_id)
+# Of all sagas: it is asked once for each connection that listens. Runs that have ended are not looked at.
+ANY_DUE = """
+SELECT 1 FROM {schema}.sagaz_run
+WHERE status IN ('pending', 'executing', 'compensating') AND available_at <= statement_timestamp() LIMIT 1
 """
-
-CLAIM = _CLAIM.replace("{only}", "")
-CLAIM_OF = _CLAIM.replace("{only}", " AND saga_id = ANY(%(saga_ids)s::text[])")
-
-ANY_DUE = "SELECT 1 FROM {schema}.sagaz_run WHERE available_at <= statement_timestamp() LIMIT 1"
 
 RENEW = """
-UPDATE {schema}.sagaz_run AS run SET
-    lease_expires_at = statement_timestamp() + %(seconds)s * interval '1 second',
-    available_at = statement_timestamp() + %(seconds)s * interval '1 second'
-FROM unnest(%(saga_ids)s::text[], %(attempts)s::integer[]) AS given (saga_id, attempt)
-WHERE run.saga_id = given.saga_id AND run.attempt = given.attempt AND run.lease_owner = %(owner)s
-RETURNING run.saga_id
+WITH seen AS MATERIALIZED (
+    SELECT given.saga_id, given.attempt, lock.found
+    FROM unnest(%(saga_ids)s::text[], %(attempts)s::integer[]) AS given (saga_id, attempt)
+    LEFT JOIN LATERAL (
+        SELECT true AS found FROM {schema}.sagaz_run AS run
+        WHERE run.saga_id = given.saga_id AND run.attempt = given.attempt AND run.lease_owner = %(owner)s
+        FOR NO KEY UPDATE SKIP LOCKED
+    ) AS lock ON true
+), renewed AS (
+    UPDATE {schema}.sagaz_run SET
+        lease_expires_at = statement_timestamp() + %(seconds)s * interval '1 second',
+        available_at = statement_timestamp() + %(seconds)s * interval '1 second'
+    WHERE saga_id = ANY(ARRAY(SELECT saga_id FROM seen WHERE found))
+)
+SELECT saga_id, found FROM seen
+WHERE coalesce(found, (SELECT true FROM {schema}.sagaz_run AS run
+    WHERE run.saga_id = seen.saga_id AND run.attempt = seen.attempt AND run.lease_owner = %(owner)s))
 """
 
-# The rows are locked first, in the order given (which is that of the ids, so that no two batches wait for each other):
-# a claim that comes later waits for this commit, and one that came before is seen when the lock is obtained. LATERAL
-# makes it one look-up by key for each. A run that only journals is locked and not rewritten. The limit is the number
-# of the rows: the planner takes a hundred for granted, for which it would rather read a table of some size whole.
+UNDER_WAY = """(
+    SELECT string_agg(CASE phase WHEN 'undo' THEN 'undo of ' || step ELSE step END, ', ' ORDER BY started_at, step)
+    FROM {{schema}}.sagaz_step AS begun WHERE begun.saga_id = {run}.saga_id AND begun.status = 'started')"""
+"""The steps and compensations of a run that have begun, but for what the same statement writes."""
+
+# The rows are locked first, and what another transaction has locked is left out: it is still ours by a plain read, and
+# nothing waits for it. A claim that comes later waits for this commit, or leaves the run out, and one that came before
+# is seen when the lock is obtained. LATERAL makes it one look-up by key for each. The limit is the number of the rows:
+# the planner takes a hundred for granted, for which it would rather read a table of some size whole.
 WRITE = """
-WITH held AS MATERIALIZED (
-    SELECT given.* FROM (
+WITH seen AS MATERIALIZED (
+    SELECT given.*, lock.* FROM (
         SELECT * FROM json_to_recordset(%s::text::json) AS rows
-            (n integer, saga_id text, owner text, attempt integer, status text, finished boolean, error text,
-             delay double precision, failed integer, steps json, events json)
+            (n integer, saga_id text, owner text, attempt integer, writes integer, status text, finished boolean,
+             back boolean, progress boolean, error text, delay double precision, failed integer, outcome text,
+             detail text, steps json, events json)
         LIMIT %s
     ) AS given
-    CROSS JOIN LATERAL (
-        SELECT FROM {schema}.sagaz_run AS run
+    LEFT JOIN LATERAL (
+        SELECT true AS found, run.leased_at, run.error AS former_error FROM {schema}.sagaz_run AS run
         WHERE run.saga_id = given.saga_id AND run.attempt = given.attempt AND run.lease_owner = given.owner
-        FOR NO KEY UPDATE
-    ) AS lock
+        FOR NO KEY UPDATE SKIP LOCKED
+    ) AS lock ON true
+), held AS (
+    SELECT * FROM seen WHERE found
 ), moved AS (
     UPDATE {schema}.sagaz_run AS run SET
         status = CASE
             WHEN held.delay IS NOT NULL AND coalesce(held.status, run.status) = 'executing' THEN 'pending'
             ELSE coalesce(held.status, run.status)
         END,
+        direction = CASE WHEN held.back THEN 'back' ELSE run.direction END,
+        version = run.version + held.writes,
         error = coalesce(held.error, run.error),
-        failures = run.failures + held.failed,
+        failures = CASE WHEN held.progress THEN 0 ELSE run.failures END + held.failed,
+        suspicions = CASE WHEN held.progress THEN 0 ELSE run.suspicions END,
+        alone = run.alone AND NOT held.progress,
         lease_owner = CASE WHEN held.finished OR held.delay IS NOT NULL THEN NULL ELSE run.lease_owner END,
         lease_expires_at = CASE WHEN held.finished OR held.delay IS NOT NULL THEN NULL ELSE run.lease_expires_at END,
         available_at = CASE
@@ -148,23 +144,42 @@ WITH held AS MATERIALIZED (
         finished_at = CASE WHEN held.finished THEN statement_timestamp() ELSE run.finished_at END
     FROM held
     WHERE run.saga_id = held.saga_id
-        AND (held.status IS NOT NULL OR held.error IS NOT NULL OR held.delay IS NOT NULL)
 ), journal AS (
     INSERT INTO {schema}.sagaz_step AS old
-        (saga_id, step, phase, status, result, error, attempt, started_at, finished_at)
+        (saga_id, step, phase, status, result, error, attempt, started_at, finished_at, compensated)
     SELECT held.saga_id, entry.step, entry.phase, entry.status, entry.result::jsonb, entry.error, held.attempt,
         -- Entries of one commit keep their order.
         CASE WHEN entry.starts THEN statement_timestamp() + entry.n * interval '1 microsecond' END,
-        CASE WHEN entry.status <> 'started' THEN statement_timestamp() + entry.n * interval '1 microsecond' END
+        CASE WHEN entry.status <> 'started' THEN statement_timestamp() + entry.n * interval '1 microsecond' END,
+        entry.compensated
     FROM held CROSS JOIN LATERAL json_to_recordset(held.steps) AS entry
-        (n integer, step text, phase text, status text, result text, error text, starts boolean)
+        (n integer, step text, phase text, status text, result text, error text, starts boolean, compensated boolean)
     ON CONFLICT (saga_id, step, phase) DO UPDATE SET
         status = excluded.status,
         result = excluded.result,
         error = excluded.error,
         attempt = CASE WHEN excluded.started_at IS NULL THEN old.attempt ELSE excluded.attempt END,
         started_at = coalesce(excluded.started_at, old.started_at),
-        finished_at = excluded.finished_at
+        finished_at = excluded.finished_at,
+        compensated = CASE WHEN excluded.started_at IS NULL THEN old.compensated ELSE excluded.compensated END
+), ended AS (
+    INSERT INTO {schema}.sagaz_attempt
+        (saga_id, attempt, owner, began_at, ended_at, outcome, detail, under_way)
+    SELECT held.saga_id, held.attempt, held.owner, coalesce(held.leased_at, statement_timestamp()),
+        statement_timestamp(), held.outcome,
+        coalesce(held.detail, CASE held.outcome WHEN 'failed' THEN coalesce(held.error, held.former_error) END),
+        (SELECT string_agg(CASE phase WHEN 'undo' THEN 'undo of ' || step ELSE step END, ', ' ORDER BY at, step) FROM (
+            SELECT step, phase, started_at AS at FROM {schema}.sagaz_step AS before
+            WHERE before.saga_id = held.saga_id AND before.status = 'started' AND NOT EXISTS (
+                SELECT FROM json_to_recordset(held.steps) AS entry (step text, phase text)
+                WHERE entry.step = before.step AND entry.phase = before.phase)
+            UNION ALL
+            SELECT step, phase, statement_timestamp() + n * interval '1 microsecond'
+            FROM json_to_recordset(held.steps) AS entry (n integer, step text, phase text, status text)
+            WHERE status = 'started'
+        ) AS begun)
+    FROM held WHERE held.outcome IS NOT NULL
+    ON CONFLICT (saga_id, attempt) DO NOTHING
 ), told AS (
     INSERT INTO {schema}.sagaz_outbox
         (event_id, saga_id, topic, payload, headers, status, attempts, available_at, created_at)
@@ -174,7 +189,9 @@ WITH held AS MATERIALIZED (
         (event_id text, topic text, payload text, headers text)
     ON CONFLICT (event_id) DO NOTHING
 )
-SELECT n, CASE WHEN delay <= 0 THEN {wake} END FROM held
+SELECT n, found, CASE WHEN found AND delay <= 0 THEN {wake} END FROM seen
+WHERE coalesce(found, (SELECT true FROM {schema}.sagaz_run AS run
+    WHERE run.saga_id = seen.saga_id AND run.attempt = seen.attempt AND run.lease_owner = seen.owner))
 """
 
 # An attempt number is given once, so a lease that is gone while the number is still ours was given back by ourselves.
@@ -189,7 +206,7 @@ CROSS JOIN LATERAL (
 """
 
 STEPS_OF = """
-SELECT saga_id, step, phase, status, result::text, error, attempt, started_at, finished_at
+SELECT saga_id, step, phase, status, result::text, error, attempt, started_at, finished_at, compensated
 FROM {schema}.sagaz_step WHERE saga_id = ANY(%s::text[])
 ORDER BY saga_id, coalesce(started_at, finished_at), step, phase
 """

@@ -2,26 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
-from sagaz_integration_core.records import FINISHED, FOREIGN, RunStatus
+from sagaz_integration_core.records import FINISHED, FOREIGN, RunStatus, WorkerKind, WorkerRecord
 from sagaz_integration_core.stores._postgresql.database import Database
+from sagaz_integration_core.stores._postgresql.rows import worker_record
 
-__all__ = ["count_prunable", "delete", "heartbeat", "prune", "save_foreign"]
+__all__ = ["count_prunable", "delete", "heartbeat", "live_workers", "prune", "save_foreign"]
 
-# Workers are kept in sagaz_meta as "worker:<name>", with the time until which they are taken to be alive.
 _HEARTBEAT = """
 WITH forgotten AS (
-    DELETE FROM {schema}.sagaz_meta WHERE key = ANY(ARRAY(
-        SELECT key FROM {schema}.sagaz_meta
-        WHERE key >= 'worker:' AND key < 'worker;' AND key <> %(key)s
-            AND value::double precision < extract(epoch FROM statement_timestamp())
+    DELETE FROM {schema}.sagaz_worker WHERE name = ANY(ARRAY(
+        SELECT name FROM {schema}.sagaz_worker
+        WHERE name <> %(name)s::text AND alive_until <= statement_timestamp()
         FOR UPDATE SKIP LOCKED))
+), own AS MATERIALIZED (
+    SELECT name FROM {schema}.sagaz_worker WHERE name = %(name)s::text FOR NO KEY UPDATE SKIP LOCKED
+), prolonged AS (
+    UPDATE {schema}.sagaz_worker SET kind = %(kind)s::text, sagas = %(sagas)s::text::jsonb,
+        alive_until = statement_timestamp() + %(seconds)s * interval '1 second'
+    WHERE name = ANY(ARRAY(SELECT name FROM own))
+), noted AS (
+    INSERT INTO {schema}.sagaz_worker (name, kind, sagas, alive_until)
+    SELECT %(name)s::text, %(kind)s::text, %(sagas)s::text::jsonb,
+        statement_timestamp() + %(seconds)s * interval '1 second'
+    WHERE NOT EXISTS (SELECT FROM {schema}.sagaz_worker WHERE name = %(name)s::text)
+    ON CONFLICT (name) DO NOTHING
 )
-INSERT INTO {schema}.sagaz_meta VALUES (%(key)s, (extract(epoch FROM statement_timestamp()) + %(seconds)s)::text)
-ON CONFLICT (key) DO UPDATE SET value = excluded.value
-RETURNING key
+SELECT name FROM own
+"""
+
+_LIVE = """
+SELECT name, kind, ARRAY(SELECT jsonb_array_elements_text(sagas)), alive_until
+FROM {schema}.sagaz_worker WHERE alive_until > statement_timestamp() ORDER BY name
 """
 
 _SAVE_FOREIGN = """
@@ -42,6 +57,7 @@ RETURNING saga_id
 _FORGET = """
 WITH old AS MATERIALIZED (SELECT ARRAY({old} FOR UPDATE SKIP LOCKED) AS ids),
 steps AS (DELETE FROM {schema}.sagaz_step WHERE saga_id = ANY((SELECT ids FROM old)::text[])),
+attempts AS (DELETE FROM {schema}.sagaz_attempt WHERE saga_id = ANY((SELECT ids FROM old)::text[])),
 audit AS (DELETE FROM {schema}.sagaz_audit WHERE saga_id = ANY((SELECT ids FROM old)::text[])),
 events AS (DELETE FROM {schema}.sagaz_outbox
     WHERE saga_id = ANY((SELECT ids FROM old)::text[]) AND status = 'sent'),
@@ -67,9 +83,15 @@ _DELETE = _FORGET.replace(
 )
 
 
-async def heartbeat(db: Database, worker: str, seconds: float) -> None:
-    """Note until when a worker is alive, and forget those that are not."""
-    await db.fetch(_HEARTBEAT, {"key": f"worker:{worker}", "seconds": seconds})
+async def heartbeat(db: Database, worker: str, seconds: float, kind: WorkerKind, sagas: Collection[str]) -> None:
+    """Note until when a process is alive, and forget those that are not."""
+    values = {"name": worker, "seconds": seconds, "kind": kind, "sagas": json.dumps(sorted(sagas), ensure_ascii=False)}
+    await db.fetch(_HEARTBEAT, values)
+
+
+async def live_workers(db: Database) -> list[WorkerRecord]:
+    """Return the processes that are alive."""
+    return [worker_record(row) for row in await db.fetch(_LIVE)]
 
 
 async def save_foreign(

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from sagaz_integration_core.errors import StoreRightsMissing, StoreUnavailable
-from sagaz_integration_core.stores._sqlite.errors import is_busy, unavailable
+from sagaz_integration_core.stores._sqlite.errors import is_busy, translated, unavailable
 from sagaz_integration_core.stores._sqlite.patience import SLICE_SECONDS, LockWait
 from sagaz_integration_core.stores._sqlite.schema import prepare
 
@@ -82,11 +82,11 @@ class Connection:
         sqlite = self._connected()
         try:
             return self._patiently(sqlite, lambda: _attempt(sqlite, begin, work), wary=wary)
-        except sqlite3.DatabaseError as error:
-            # Its subclasses but one tell of mistakes in the call, and not of the database's state.
-            if type(error) not in (sqlite3.DatabaseError, sqlite3.OperationalError):
+        except (sqlite3.DatabaseError, UnicodeEncodeError) as error:
+            meant = translated(self._path, error)
+            if meant is None:
                 raise
-            raise unavailable(self._path, error) from error
+            raise meant from error
 
     def _connected(self) -> sqlite3.Connection:
         """Return the connection, unless its file is no more the one by that name: what is written would be lost."""

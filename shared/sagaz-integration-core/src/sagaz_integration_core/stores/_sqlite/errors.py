@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import sqlite3
 
-from sagaz_integration_core.errors import StoreUnavailable, WriteLockHeld
+from sagaz_integration_core.errors import (
+    SagazError,
+    StoreUnavailable,
+    UnstorableValue,
+    WriteLockHeld,
+    WriteRefused,
+)
 
-__all__ = ["is_busy", "locked", "self_locked", "unavailable"]
+__all__ = ["is_busy", "locked", "self_locked", "translated", "unavailable"]
 
 _ADVICE = {
     sqlite3.SQLITE_CANTOPEN: "It must be a file, in a directory that exists and that this user may write",
@@ -22,6 +28,22 @@ _ADVICE = {
 def is_busy(error: sqlite3.Error) -> bool:
     """Whether another connection's lock is in the way, so that trying again may help."""
     return _code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
+def translated(path: str, error: sqlite3.Error | UnicodeEncodeError) -> SagazError | None:
+    """Return what an error of a transaction means; None for a mistake in the call, which tells nothing of the store."""
+    store = f"The SQLite store {path}"
+    if isinstance(error, UnicodeEncodeError | sqlite3.DataError):
+        return UnstorableValue(
+            f"{store} can never store one of the values that it was given: {_unstorable(error)}. Nothing was recorded."
+        )
+    if isinstance(error, sqlite3.IntegrityError):
+        return WriteRefused(f"{store} refused a statement, and nothing was recorded: {error}.")
+    return unavailable(path, error) if type(error) in (sqlite3.DatabaseError, sqlite3.OperationalError) else None
+
+
+def _unstorable(error: Exception) -> str:
+    return "half of a surrogate pair is no text" if isinstance(error, UnicodeEncodeError) else str(error)
 
 
 def unavailable(path: str, error: sqlite3.Error) -> StoreUnavailable:

@@ -5,17 +5,22 @@ from __future__ import annotations
 import sqlite3
 
 from sagaz_integration_core.records import FINISHED, AuditRecord, Intervention
+from sagaz_integration_core.stores._sqlite.attempts import end_attempt
 from sagaz_integration_core.stores._sqlite.outbox import INSERT_EVENT
 from sagaz_integration_core.stores._sqlite.rows import audit_record, now, stamp
+from sagaz_integration_core.stores.settling import decision
 
 __all__ = ["intervene", "load_audit"]
 
 _CHANGE = """
     UPDATE sagaz_run SET status = :status, attempt = attempt + 1, failures = 0, error = coalesce(:error, error),
+        version = version + 1, suspicions = 0, alone = 0,
+        direction = CASE :status WHEN 'compensating' THEN 'back' WHEN 'pending' THEN 'forward' ELSE direction END,
         lease_owner = NULL, lease_expires_at = NULL, updated_at = :now, finished_at = :finished,
         available_at = CASE WHEN :finished IS NULL THEN max(:now, coalesce(lease_expires_at, :now)) END
     WHERE saga_id = :saga_id AND attempt = :attempt AND status = :found AND fingerprint <> 'foreign'
 """
+_OWNER = "SELECT lease_owner FROM sagaz_run WHERE saga_id = ?"
 _FORGET = "DELETE FROM sagaz_step WHERE saga_id = ? AND phase = 'undo' AND status = 'failed'"
 _NOTE = "INSERT INTO sagaz_audit (saga_id, action, actor, reason, found, status, at) VALUES (?, ?, ?, ?, ?, ?, ?)"
 _NOTES = "SELECT saga_id, action, actor, reason, found, status, at FROM sagaz_audit WHERE saga_id = ? ORDER BY id"
@@ -33,8 +38,11 @@ def intervene(sqlite: sqlite3.Connection, change: Intervention) -> bool:
         "now": stamped,
         "finished": stamped if change.status in FINISHED else None,
     }
+    owner = sqlite.execute(_OWNER, (change.saga_id,)).fetchone()
     if sqlite.execute(_CHANGE, values).rowcount == 0:
         return False
+    if owner[0] is not None:
+        end_attempt(sqlite, change.saga_id, owner[0], change.attempt, "decided", decision(change), stamped)
     if change.status == "compensating":
         sqlite.execute(_FORGET, (change.saga_id,))
     sqlite.executemany(

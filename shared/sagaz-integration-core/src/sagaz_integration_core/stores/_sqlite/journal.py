@@ -7,25 +7,23 @@ from collections.abc import Sequence
 from typing import Any
 
 from sagaz_integration_core.records import FINISHED, RunWrite
+from sagaz_integration_core.stores._sqlite.attempts import end_attempt
 from sagaz_integration_core.stores._sqlite.outbox import INSERT_EVENT
 from sagaz_integration_core.stores._sqlite.rows import after, now, stamp, step_row
-from sagaz_integration_core.stores._sqlite.sql import (
-    FENCE,
-    FINISH,
-    RELEASE,
-    SET_STATUS,
-    UPSERT_STEP,
-)
+from sagaz_integration_core.stores._sqlite.sql import FINISH, RELEASE, SET_STATUS, UPSERT_STEP
+from sagaz_integration_core.stores.settling import released
 
 __all__ = ["write"]
 
 
-def write(sqlite: sqlite3.Connection, writes: Sequence[RunWrite]) -> list[bool]:
+def write(sqlite: sqlite3.Connection, writes: Sequence[RunWrite]) -> list[bool | None]:
     """Record the writes in order; False for each whose run is not its owner's any more."""
     moment = now()
     stamped = stamp(moment)
     # Only a run's own row decides about the fence, so that the rest can follow in two statements for all.
-    answers = [_write_run(sqlite, write, _parameters(write, moment, stamped)) for write in writes]
+    answers: list[bool | None] = [
+        sqlite.execute(_statement(write), _parameters(write, moment, stamped)).rowcount == 1 for write in writes
+    ]
     kept = [write for write, accepted in zip(writes, answers, strict=True) if accepted]
     sqlite.executemany(UPSERT_STEP, [step_row(write, step, stamped) for write in kept for step in write.steps])
     sqlite.executemany(
@@ -36,17 +34,23 @@ def write(sqlite: sqlite3.Connection, writes: Sequence[RunWrite]) -> list[bool]:
             for event in write.events
         ],
     )
+    for write in kept:
+        _end_attempt(sqlite, write, stamped)
     return answers
 
 
-def _write_run(sqlite: sqlite3.Connection, write: RunWrite, parameters: dict[str, Any]) -> bool:
+def _end_attempt(sqlite: sqlite3.Connection, write: RunWrite, stamped: str) -> None:
+    attempt = (write.saga_id, write.owner, write.attempt)
+    if write.status == "failed":
+        end_attempt(sqlite, *attempt, "failed", write.error, stamped)
+    elif write.release is not None:
+        end_attempt(sqlite, *attempt, released(write.release), write.release.detail, stamped)
+
+
+def _statement(write: RunWrite) -> str:
     if write.status in FINISHED:
-        return sqlite.execute(FINISH, parameters).rowcount == 1
-    if write.release is not None:
-        return sqlite.execute(RELEASE, parameters).rowcount == 1
-    if write.status is not None or write.error is not None:
-        return sqlite.execute(SET_STATUS, parameters).rowcount == 1
-    return sqlite.execute(FENCE, parameters).fetchone() is not None
+        return FINISH
+    return SET_STATUS if write.release is None else RELEASE
 
 
 def _parameters(write: RunWrite, moment: Any, stamped: str) -> dict[str, Any]:
@@ -58,6 +62,7 @@ def _parameters(write: RunWrite, moment: Any, stamped: str) -> dict[str, Any]:
         "status": write.status,
         "error": write.error,
         "now": stamped,
+        "progress": any(step.status == "done" for step in write.steps),
         "failed": release is not None and release.failed,
         "available": None if release is None else after(moment, release.delay),
     }

@@ -7,13 +7,15 @@ from typing import Any
 
 from sagaz_integration_core.records import ACTIVE, FINISHED, RunFilter, RunRecord, RunStatus, StoreStats
 from sagaz_integration_core.stores._sqlite.rows import now, run_record, stamp, when
-from sagaz_integration_core.stores._sqlite.sql import DUE, RUN_COLUMNS
+from sagaz_integration_core.stores._sqlite.sql import RUN_COLUMNS
 from sagaz_integration_core.stores._sqlite.upkeep import live_workers
 
 __all__ = ["find", "load", "stats"]
 
 _SELECT = f"SELECT {RUN_COLUMNS} FROM sagaz_run"  # noqa: S608
-_COUNT_DUE = f"SELECT count(*), min(available_at) FROM sagaz_run WHERE {DUE}"  # noqa: S608
+_COUNT_DUE = """
+    SELECT saga_name, count(*), min(available_at) FROM sagaz_run WHERE available_at <= ? GROUP BY saga_name
+"""
 _COUNT_EVENTS = """
 SELECT (SELECT count(*) FROM sagaz_outbox WHERE status = 'dead'),
     (SELECT min(created_at) FROM sagaz_outbox WHERE status = 'pending')
@@ -40,13 +42,15 @@ def stats(sqlite: sqlite3.Connection) -> StoreStats:
     stamped = stamp(moment)
     counts: dict[RunStatus, int] = dict.fromkeys((*ACTIVE, *FINISHED), 0)
     counts.update(sqlite.execute("SELECT status, count(*) FROM sagaz_run GROUP BY status"))
-    due, oldest = sqlite.execute(_COUNT_DUE, (stamped,)).fetchone()
-    since = when(oldest)
+    due = sqlite.execute(_COUNT_DUE, (stamped,)).fetchall()
+    since = when(min((row[2] for row in due), default=None))
     age = None if since is None else (moment - since).total_seconds()
+    by_saga = {name: count for name, count, _ in due}
+    live = sum(worker.kind != "web" for worker in live_workers(sqlite))
     dead, first = sqlite.execute(_COUNT_EVENTS).fetchone()
     unsent = when(first)
     unsent_age = None if unsent is None else (moment - unsent).total_seconds()
-    return StoreStats(counts, due, age, live_workers(sqlite, stamped), dead, unsent_age)
+    return StoreStats(counts, sum(by_saga.values()), age, live, dead, unsent_age, by_saga)
 
 
 def _conditions(query: RunFilter) -> tuple[list[str], list[Any]]:

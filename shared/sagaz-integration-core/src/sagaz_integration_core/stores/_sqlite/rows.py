@@ -2,24 +2,38 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sagaz_integration_core.outbox import OutboxRecord
-from sagaz_integration_core.records import AuditRecord, NewRun, Phase, RunRecord, RunWrite, StepRecord, StepWrite
+from sagaz_integration_core.records import (
+    AttemptRecord,
+    AuditRecord,
+    FirstStep,
+    NewRun,
+    RunRecord,
+    RunWrite,
+    StepRecord,
+    StepWrite,
+    WorkerRecord,
+)
 
 __all__ = [
     "after",
+    "attempt_record",
     "audit_record",
+    "begun_rows",
     "event_record",
     "new_run_row",
     "now",
     "run_record",
     "stamp",
-    "started_row",
     "step_record",
     "step_row",
     "when",
+    "worker_record",
 ]
 
 Row = tuple[Any, ...]
@@ -62,30 +76,46 @@ def new_run_row(run: NewRun, moment: datetime, lease_seconds: float) -> dict[str
         "expires": expires,
         "available": expires or due,
         "now": stamp(moment),
+        "leased_at": stamp(moment) if leased else None,
         "fingerprint": run.fingerprint,
     }
 
 
-def started_row(saga_id: str, step: str, phase: Phase, attempt: int, now: str) -> Row:
-    """Return the parameters that insert or replace the journal entry of a step that is about to be called."""
-    return (saga_id, step, phase, "started", None, None, attempt, now, None)
+def begun_rows(saga_id: str, steps: Iterable[FirstStep], now: str) -> list[Row]:
+    """Return the parameters that insert the journal entries of the steps with which a run begins."""
+    return [(saga_id, step.name, "do", "started", None, None, 1, now, None, step.compensated) for step in steps]
 
 
 def step_row(write: RunWrite, step: StepWrite, now: str) -> Row:
     """Return the parameters that insert or replace a journal entry."""
+    key = (write.saga_id, step.step, step.phase, step.status)
     if step.status == "started":
-        return started_row(write.saga_id, step.step, step.phase, write.attempt, now)
-    return (write.saga_id, step.step, step.phase, step.status, step.result, step.error, write.attempt, None, now)
+        return (*key, None, None, write.attempt, now, None, step.compensated and step.phase == "do")
+    return (*key, step.result, step.error, write.attempt, None, now, False)
 
 
 def run_record(row: Row) -> RunRecord:
     """Read a row of ``sagaz_run``."""
-    return RunRecord(*_with_times(row, 9, 14))
+    *values, leased_at, suspicions, alone = row
+    return RunRecord(*[*_with_times(tuple(values), 9, 14), when(leased_at), suspicions, bool(alone)])
 
 
 def step_record(row: Row) -> StepRecord:
     """Read a row of ``sagaz_step``."""
-    return StepRecord(*_with_times(row, 7, 9))
+    return StepRecord(*[*_with_times(row[:9], 7, 9), bool(row[9])])
+
+
+def attempt_record(row: Row) -> AttemptRecord:
+    """Read a row of ``sagaz_attempt``."""
+    return AttemptRecord(*_with_times(row, 3, 5))
+
+
+def worker_record(row: Row) -> WorkerRecord:
+    """Read a row of ``sagaz_worker``."""
+    name, kind, sagas, alive_until = row
+    return WorkerRecord(
+        name, kind, tuple(json.loads(sagas)), datetime.fromisoformat(str(alive_until)).replace(tzinfo=UTC)
+    )
 
 
 def event_record(row: Row) -> OutboxRecord:

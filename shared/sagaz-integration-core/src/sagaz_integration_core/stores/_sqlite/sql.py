@@ -5,12 +5,11 @@ from __future__ import annotations
 __all__ = [
     "CLAIM",
     "CREATE",
+    "DELETE_ATTEMPTS",
     "DELETE_AUDIT",
     "DELETE_RUN",
     "DELETE_SENT",
     "DELETE_STEPS",
-    "DUE",
-    "FENCE",
     "FINISH",
     "INSERT_RUN",
     "RELEASE",
@@ -41,10 +40,18 @@ CREATE = (
         created_at TEXT NOT NULL,
         updated_at TEXT NOT NULL,
         finished_at TEXT,
-        fingerprint TEXT NOT NULL
+        fingerprint TEXT NOT NULL,
+        direction TEXT NOT NULL DEFAULT 'forward',
+        version INTEGER NOT NULL DEFAULT 1,
+        leased_at TEXT,
+        suspicions INTEGER NOT NULL DEFAULT 0,
+        alone INTEGER NOT NULL DEFAULT 0
     )
     """,
-    "CREATE INDEX IF NOT EXISTS sagaz_run_due ON sagaz_run (available_at) WHERE available_at IS NOT NULL",
+    """
+    CREATE INDEX IF NOT EXISTS sagaz_run_due ON sagaz_run (saga_name, alone, available_at)
+    WHERE available_at IS NOT NULL
+    """,
     "CREATE INDEX IF NOT EXISTS sagaz_run_created ON sagaz_run (created_at, saga_id)",
     "CREATE INDEX IF NOT EXISTS sagaz_run_status ON sagaz_run (status, created_at)",
     "CREATE INDEX IF NOT EXISTS sagaz_run_correlation ON sagaz_run (correlation_id)",
@@ -59,7 +66,30 @@ CREATE = (
         attempt INTEGER NOT NULL,
         started_at TEXT,
         finished_at TEXT,
+        compensated INTEGER NOT NULL DEFAULT 0,
         PRIMARY KEY (saga_id, step, phase)
+    )
+    """,
+    """
+    CREATE TABLE IF NOT EXISTS sagaz_attempt (
+        saga_id TEXT NOT NULL,
+        attempt INTEGER NOT NULL,
+        owner TEXT NOT NULL,
+        began_at TEXT NOT NULL,
+        ended_at TEXT NOT NULL,
+        outcome TEXT NOT NULL,
+        detail TEXT,
+        under_way TEXT,
+        PRIMARY KEY (saga_id, attempt)
+    )
+    """,
+    "CREATE INDEX IF NOT EXISTS sagaz_attempt_owner ON sagaz_attempt (owner)",
+    """
+    CREATE TABLE IF NOT EXISTS sagaz_worker (
+        name TEXT NOT NULL PRIMARY KEY,
+        kind TEXT NOT NULL,
+        sagas TEXT NOT NULL,
+        alive_until TEXT NOT NULL
     )
     """,
     # AUTOINCREMENT, lest a late answer about a deleted event settle another one that was given its id.
@@ -101,9 +131,9 @@ CREATE = (
 
 RUN_COLUMNS = (
     "saga_id, saga_name, status, context, error, correlation_id, attempt, failures, lease_owner, lease_expires_at, "
-    "available_at, created_at, updated_at, finished_at, fingerprint"
+    "available_at, created_at, updated_at, finished_at, fingerprint, direction, version, leased_at, suspicions, alone"
 )
-STEP_COLUMNS = "saga_id, step, phase, status, result, error, attempt, started_at, finished_at"
+STEP_COLUMNS = "saga_id, step, phase, status, result, error, attempt, started_at, finished_at, compensated"
 
 _ACTIVE = "status IN ('pending', 'executing', 'compensating')"
 _HELD = f"saga_id = :saga_id AND lease_owner = :owner AND attempt = :attempt AND {_ACTIVE}"
@@ -111,54 +141,54 @@ _HELD = f"saga_id = :saga_id AND lease_owner = :owner AND attempt = :attempt AND
 INSERT_RUN = f"""
     INSERT INTO sagaz_run ({RUN_COLUMNS})
     VALUES (:saga_id, :saga_name, :status, :context, NULL, :correlation_id, :attempt, 0, :owner, :expires,
-            :available, :now, :now, NULL, :fingerprint)
+            :available, :now, :now, NULL, :fingerprint, 'forward', 1, :leased_at, 0, 0)
     ON CONFLICT (saga_id) DO NOTHING
 """  # noqa: S608
 
-# The unary plus keeps SQLite, which has no statistics, from preferring the index on status.
-DUE = f"available_at <= ? AND +{_ACTIVE}"
-
 CLAIM = """
-    UPDATE sagaz_run SET status = ?, attempt = ?, failures = ?, lease_owner = ?, lease_expires_at = ?,
-        available_at = ?, updated_at = ?
-    WHERE saga_id = ?
+    UPDATE sagaz_run SET status = :status, attempt = :attempt, failures = :failures, lease_owner = :owner,
+        lease_expires_at = :expires, available_at = :expires, updated_at = :now, leased_at = :now,
+        version = version + 1
+    WHERE saga_id = :saga_id
 """
 
 RENEW = f"UPDATE sagaz_run SET lease_expires_at = :expires, available_at = :expires WHERE {_HELD}"  # noqa: S608
 
-# Journal entries alone leave the run's row, with its context, unwritten.
-FENCE = f"SELECT 1 FROM sagaz_run WHERE {_HELD}"  # noqa: S608
+# What every write under the fence does; a `done` entry is progress, by which a run is no suspect any more.
+_WRITE = """
+    version = version + 1, updated_at = :now, error = coalesce(:error, error),
+    direction = CASE :status WHEN 'compensating' THEN 'back' ELSE direction END,
+    suspicions = CASE WHEN :progress THEN 0 ELSE suspicions END,
+    alone = CASE WHEN :progress THEN 0 ELSE alone END,
+    failures = CASE WHEN :progress THEN 0 ELSE failures END
+"""
 
-SET_STATUS = f"""
-    UPDATE sagaz_run SET status = coalesce(:status, status), error = coalesce(:error, error), updated_at = :now
-    WHERE {_HELD}
-"""  # noqa: S608
+SET_STATUS = f"UPDATE sagaz_run SET {_WRITE}, status = coalesce(:status, status) WHERE {_HELD}"  # noqa: S608
 
 FINISH = f"""
-    UPDATE sagaz_run SET status = :status, error = coalesce(:error, error), lease_owner = NULL,
-        lease_expires_at = NULL, available_at = NULL, finished_at = :now, updated_at = :now
+    UPDATE sagaz_run SET {_WRITE}, status = :status, lease_owner = NULL, lease_expires_at = NULL, available_at = NULL,
+        finished_at = :now
     WHERE {_HELD}
 """  # noqa: S608
 
 RELEASE = f"""
-    UPDATE sagaz_run SET error = coalesce(:error, error), failures = failures + :failed, lease_owner = NULL,
-        lease_expires_at = NULL, available_at = :available, updated_at = :now,
+    UPDATE sagaz_run SET {_WRITE} + :failed, lease_owner = NULL, lease_expires_at = NULL, available_at = :available,
         status = CASE coalesce(:status, status) WHEN 'executing' THEN 'pending' ELSE coalesce(:status, status) END
     WHERE {_HELD}
 """  # noqa: S608
 
 UPSERT_STEP = f"""
-    INSERT INTO sagaz_step ({STEP_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+    INSERT INTO sagaz_step ({STEP_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT (saga_id, step, phase) DO UPDATE SET
         status = excluded.status,
         result = excluded.result,
         error = excluded.error,
         attempt = CASE excluded.status WHEN 'started' THEN excluded.attempt ELSE attempt END,
         started_at = coalesce(excluded.started_at, started_at),
-        finished_at = excluded.finished_at
+        finished_at = excluded.finished_at,
+        compensated = CASE excluded.status WHEN 'started' THEN excluded.compensated ELSE compensated END
 """  # noqa: S608
 
-# Entries of one commit bear the same time: the rowid tells which came first.
 STEPS_OF = f"""
     SELECT {STEP_COLUMNS} FROM sagaz_step WHERE saga_id IN (SELECT value FROM json_each(?))
     ORDER BY coalesce(started_at, finished_at), rowid
@@ -167,7 +197,7 @@ STEPS_OF = f"""
 SAVE_FOREIGN = f"""
     INSERT INTO sagaz_run ({RUN_COLUMNS})
     VALUES (:saga_id, :saga_name, :status, :context, NULL, :correlation_id, 0, 0, NULL, NULL, NULL, :now, :now,
-            :finished, 'foreign')
+            :finished, 'foreign', 'forward', 1, NULL, 0, 0)
     ON CONFLICT (saga_id) DO UPDATE SET saga_name = excluded.saga_name, status = excluded.status,
         context = excluded.context, correlation_id = coalesce(excluded.correlation_id, correlation_id),
         updated_at = excluded.updated_at, finished_at = excluded.finished_at
@@ -179,5 +209,6 @@ DELETE_RUN = """
     WHERE saga_id = ? AND (fingerprint = 'foreign' OR status IN ('completed', 'rolled_back', 'failed'))
 """
 DELETE_STEPS = "DELETE FROM sagaz_step WHERE saga_id = ?"
+DELETE_ATTEMPTS = "DELETE FROM sagaz_attempt WHERE saga_id = ?"
 DELETE_AUDIT = "DELETE FROM sagaz_audit WHERE saga_id = ?"
 DELETE_SENT = "DELETE FROM sagaz_outbox WHERE saga_id = ? AND status = 'sent'"

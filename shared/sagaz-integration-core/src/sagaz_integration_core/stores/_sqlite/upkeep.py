@@ -2,34 +2,43 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
-from sagaz_integration_core.records import FINISHED, RunStatus
-from sagaz_integration_core.stores._sqlite.rows import after, now, stamp
-from sagaz_integration_core.stores._sqlite.sql import DELETE_AUDIT, DELETE_RUN, DELETE_SENT, DELETE_STEPS, SAVE_FOREIGN
+from sagaz_integration_core.records import FINISHED, RunStatus, WorkerKind, WorkerRecord
+from sagaz_integration_core.stores._sqlite.rows import after, now, stamp, worker_record
+from sagaz_integration_core.stores._sqlite.sql import (
+    DELETE_ATTEMPTS,
+    DELETE_AUDIT,
+    DELETE_RUN,
+    DELETE_SENT,
+    DELETE_STEPS,
+    SAVE_FOREIGN,
+)
 
 __all__ = ["count_prunable", "delete", "heartbeat", "live_workers", "prune", "save_foreign"]
 
-# Workers are kept in sagaz_meta as "worker:<name>", with the time until which they are taken to be alive.
-_WORKERS = "key >= 'worker:' AND key < 'worker;'"
-_FORGET = f"DELETE FROM sagaz_meta WHERE {_WORKERS} AND (value <= ? OR key = ?)"  # noqa: S608
-_COUNT = f"SELECT count(*) FROM sagaz_meta WHERE {_WORKERS} AND value > ?"  # noqa: S608
+_WITH_RUN = (DELETE_STEPS, DELETE_ATTEMPTS, DELETE_AUDIT, DELETE_SENT)
+_FORGET = "DELETE FROM sagaz_worker WHERE alive_until <= ? OR name = ?"
+_LIVE = "SELECT name, kind, sagas, alive_until FROM sagaz_worker WHERE alive_until > ? ORDER BY name"
 
 
-def heartbeat(sqlite: sqlite3.Connection, worker: str, seconds: float) -> None:
-    """Note until when a worker is alive, and forget those that are not."""
+def heartbeat(
+    sqlite: sqlite3.Connection, worker: str, seconds: float, kind: WorkerKind, sagas: Collection[str]
+) -> None:
+    """Note until when a process is alive, and forget those that are not."""
     moment = now()
-    key = f"worker:{worker}"
-    sqlite.execute(_FORGET, (stamp(moment), key))
+    sqlite.execute(_FORGET, (stamp(moment), worker))
     if seconds > 0:
-        sqlite.execute("INSERT INTO sagaz_meta VALUES (?, ?)", (key, after(moment, seconds)))
+        row = (worker, kind, json.dumps(sorted(sagas)), after(moment, seconds))
+        sqlite.execute("INSERT INTO sagaz_worker (name, kind, sagas, alive_until) VALUES (?, ?, ?, ?)", row)
 
 
-def live_workers(sqlite: sqlite3.Connection, stamped: str) -> int:
-    """Return how many workers are alive."""
-    return int(sqlite.execute(_COUNT, (stamped,)).fetchone()[0])
+def live_workers(sqlite: sqlite3.Connection) -> list[WorkerRecord]:
+    """Return the processes that are alive."""
+    return [worker_record(row) for row in sqlite.execute(_LIVE, (stamp(now()),))]
 
 
 def save_foreign(
@@ -53,9 +62,8 @@ def delete(sqlite: sqlite3.Connection, saga_id: str) -> bool:
     """Delete a finished or foreign run with its journal; its events stay until they are sent."""
     if sqlite.execute(DELETE_RUN, (saga_id,)).rowcount == 0:
         return False
-    sqlite.execute(DELETE_STEPS, (saga_id,))
-    sqlite.execute(DELETE_AUDIT, (saga_id,))
-    sqlite.execute(DELETE_SENT, (saga_id,))
+    for statement in _WITH_RUN:
+        sqlite.execute(statement, (saga_id,))
     return True
 
 
@@ -63,7 +71,7 @@ def prune(sqlite: sqlite3.Connection, older_than: datetime, statuses: Sequence[R
     """Delete runs that ended before ``older_than``, those first that ended first."""
     statement = f"SELECT saga_id FROM sagaz_run WHERE {_ended(statuses)} ORDER BY finished_at LIMIT ?"  # noqa: S608
     old = sqlite.execute(statement, (*statuses, stamp(older_than), limit)).fetchall()
-    for statement in (DELETE_RUN, DELETE_STEPS, DELETE_AUDIT, DELETE_SENT):
+    for statement in (DELETE_RUN, *_WITH_RUN):
         sqlite.executemany(statement, old)
     return len(old)
 

@@ -1,0 +1,184 @@
+"""Claims: in one statement, leases that ended are settled, and what is due goes to its new owner."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+from sagaz_integration_core.records import ClaimedRun, FirstSteps, StepRecord
+from sagaz_integration_core.stores._postgresql.database import Database, Row
+from sagaz_integration_core.stores._postgresql.rows import claimed_run, step_record
+from sagaz_integration_core.stores._postgresql.sql import STEPS_OF, UNDER_WAY
+from sagaz_integration_core.stores.settling import ALONE_FROM
+
+__all__ = ["Wanted", "claim"]
+
+_DUE = "saga_id, available_at, attempt, lease_owner, leased_at, lease_expires_at"
+
+# Of each known saga the oldest ones, each by the index: other sagas' runs cost nothing, however many are due. Merged
+# in their order, hardly more rows are locked than are taken.
+_OLDEST = f"""
+    SELECT * FROM (SELECT {_DUE} FROM {{schema}}.sagaz_run
+    WHERE saga_name = (%(names)s::text[])[{{n}}] AND {{alone}} AND available_at <= statement_timestamp()
+    ORDER BY available_at LIMIT %(limit)s
+    FOR NO KEY UPDATE SKIP LOCKED) AS of_saga
+"""  # noqa: S608
+_NAMED = f"""
+    SELECT {_DUE} FROM {{schema}}.sagaz_run
+    WHERE saga_id = ANY(%(saga_ids)s::text[]) AND saga_name = ANY(%(names)s::text[])
+        AND {{alone}} AND available_at <= statement_timestamp()
+    ORDER BY available_at LIMIT %(limit)s
+    FOR NO KEY UPDATE SKIP LOCKED
+"""  # noqa: S608
+
+# At most half of the workers that could have them execute suspects alone. Whoever looks at the same time as another
+# looks again at the next claim.
+_ROOM = """alone AND pg_try_advisory_xact_lock(7022041985551340)
+    AND (SELECT count(*) FROM {schema}.sagaz_run AS busy
+        WHERE busy.saga_name = ANY(%(names)s::text[]) AND busy.alone AND busy.available_at > statement_timestamp()
+            AND busy.lease_owner IS NOT NULL)
+    < (SELECT greatest(1, count(*) / 2) FROM {schema}.sagaz_worker
+        WHERE kind = 'worker' AND alive_until > statement_timestamp() AND sagas ?| %(names)s::text[])"""
+
+# What leases that ended are settled by is asked only when there are some: each of these parts has no rows otherwise.
+# A leased run is executing or compensating, which are few beside all runs.
+_CLAIM = f"""
+WITH due AS MATERIALIZED (
+    SELECT * FROM ({{due}}) AS oldest ORDER BY available_at LIMIT %(limit)s
+), verdict AS MATERIALIZED (
+    SELECT owner, lives, company AND NOT lives AS suspects
+    FROM (SELECT DISTINCT lease_owner AS owner FROM due WHERE lease_owner IS NOT NULL) AS former
+    CROSS JOIN LATERAL (SELECT
+        (SELECT count(*) > 0 FROM {{schema}}.sagaz_worker
+            WHERE name = former.owner AND alive_until > statement_timestamp()) AS lives,
+        (SELECT count(*) > 1 FROM (SELECT FROM {{schema}}.sagaz_run
+            WHERE status IN ('executing', 'compensating') AND lease_owner = former.owner LIMIT 2) AS leased)
+        OR (SELECT count(*) > 0 FROM (SELECT FROM {{schema}}.sagaz_attempt AS attempt
+            WHERE attempt.owner = former.owner AND outcome = 'died' LIMIT 1) AS died) AS company
+    ) AS known
+), suspect AS MATERIALIZED (
+    SELECT run.* FROM verdict CROSS JOIN LATERAL (
+        SELECT {_DUE} FROM {{schema}}.sagaz_run
+        WHERE status IN ('executing', 'compensating') AND lease_owner = verdict.owner
+            AND available_at <= statement_timestamp()
+        FOR NO KEY UPDATE SKIP LOCKED
+    ) AS run
+    WHERE verdict.suspects
+), taken AS MATERIALIZED (
+    SELECT ARRAY(
+        SELECT saga_id FROM due
+        WHERE lease_owner IS NULL OR lease_owner <> ALL(ARRAY(SELECT owner FROM verdict WHERE suspects))
+        ORDER BY available_at
+    ) AS ids
+), ended AS (
+    INSERT INTO {{schema}}.sagaz_attempt (saga_id, attempt, owner, began_at, ended_at, outcome, under_way)
+    SELECT run.saga_id, run.attempt, run.lease_owner, coalesce(run.leased_at, run.lease_expires_at),
+        run.lease_expires_at, CASE WHEN verdict.lives THEN 'lost' ELSE 'died' END, {UNDER_WAY.format(run="run")}
+    FROM (SELECT * FROM suspect UNION SELECT * FROM due WHERE lease_owner IS NOT NULL) AS run
+    JOIN verdict ON verdict.owner = run.lease_owner
+    ON CONFLICT (saga_id, attempt) DO NOTHING
+), dropped AS (
+    UPDATE {{schema}}.sagaz_run SET
+        suspicions = suspicions + 1,
+        alone = suspicions + 1 >= {ALONE_FROM},
+        status = CASE status WHEN 'executing' THEN 'pending' ELSE status END,
+        lease_owner = NULL,
+        lease_expires_at = NULL,
+        available_at = statement_timestamp() + random() * %(seconds)s * interval '1 second',
+        updated_at = statement_timestamp(),
+        version = version + 1
+    WHERE saga_id = ANY(ARRAY(SELECT saga_id FROM suspect))
+    RETURNING saga_id
+), claimed AS (
+    UPDATE {{schema}}.sagaz_run SET
+        status = CASE status WHEN 'pending' THEN 'executing' ELSE status END,
+        attempt = attempt + 1,
+        failures = failures
+            + coalesce(lease_owner = ANY(ARRAY(SELECT owner FROM verdict WHERE NOT lives)), false)::integer,
+        lease_owner = %(owner)s,
+        lease_expires_at = statement_timestamp() + %(seconds)s * interval '1 second',
+        available_at = statement_timestamp() + %(seconds)s * interval '1 second',
+        updated_at = statement_timestamp(),
+        leased_at = statement_timestamp(),
+        version = version + 1
+    WHERE saga_id = ANY((SELECT ids FROM taken)::text[])
+    RETURNING saga_id, saga_name, status, context::text, error, correlation_id, attempt, failures, direction, version,
+        suspicions, alone
+), begun AS (
+    INSERT INTO {{schema}}.sagaz_step (saga_id, step, phase, status, attempt, started_at, compensated)
+    SELECT claimed.saga_id, first.step ->> 0, 'do', 'started', 1,
+        statement_timestamp() + first.n * interval '1 microsecond', (first.step ->> 1)::boolean
+    FROM claimed CROSS JOIN LATERAL json_array_elements(%(first_steps)s::text::json -> claimed.saga_name)
+        WITH ORDINALITY AS first (step, n)
+    WHERE claimed.attempt = 1
+    ON CONFLICT (saga_id, step, phase) DO NOTHING
+)
+SELECT claimed.*, settled.suspects,
+    claimed.attempt > 1 AND (
+        claimed.saga_id = ANY(ARRAY(SELECT saga_id FROM due WHERE lease_owner IS NOT NULL))
+        OR (SELECT count(*) > 0 FROM {{schema}}.sagaz_attempt AS former
+            WHERE former.saga_id = claimed.saga_id AND former.attempt = claimed.attempt - 1
+                AND former.outcome IN ('died', 'lost'))
+    ) AS after_death
+FROM (SELECT count(*) AS suspects FROM dropped) AS settled LEFT JOIN claimed ON true
+ORDER BY array_position((SELECT ids FROM taken), claimed.saga_id)
+"""  # noqa: S608
+
+
+class Wanted(NamedTuple):
+    """Which runs a claim is for: of these sagas, perhaps only some, and those for everybody or those to run alone."""
+
+    sagas: FirstSteps
+    saga_ids: Sequence[str] | None
+    alone: bool
+
+    @property
+    def template(self) -> str:
+        """The statement; there is one for each number of sagas, as each of them has its own place in it."""
+        alone = _ROOM if self.alone else "NOT alone"
+        if self.saga_ids is not None:
+            due = _NAMED
+        else:
+            due = "UNION ALL".join(_OLDEST.replace("{n}", str(n)) for n in range(1, len(self.sagas) + 1))
+        return _CLAIM.replace("{due}", due).replace("{alone}", alone)
+
+
+async def claim(db: Database, owner: str, limit: int, lease_seconds: float, wanted: Wanted) -> list[ClaimedRun]:
+    """Lease due runs to ``owner``, the oldest first."""
+    values: dict[str, Any] = {
+        "owner": owner,
+        "limit": min(limit, 1) if wanted.alone else limit,
+        "seconds": lease_seconds,
+        "names": list(wanted.sagas),
+        "first_steps": json.dumps(wanted.sagas, ensure_ascii=False),
+    }
+    if wanted.saga_ids is not None:
+        values["saga_ids"] = list(wanted.saga_ids)
+    if not wanted.sagas:
+        db.check()
+        return []
+    with db.in_use():
+        rows = await _claim(db, wanted.template, values)
+        journals = await _journals(db, rows)
+    return [claimed_run(row, journals.get(row[0], ()), wanted.sagas) for row in rows]
+
+
+async def _claim(db: Database, template: str, values: dict[str, Any]) -> list[Row]:
+    """Claim, and once more when all that was found were suspects, which have gone back."""
+    while True:
+        rows = await db.execute(template, values)
+        claimed = [row for row in rows if row[0] is not None]
+        if claimed or not rows[0][12]:
+            return claimed
+
+
+async def _journals(db: Database, rows: Iterable[Row]) -> dict[str, list[StepRecord]]:
+    """Read the journals of the runs that were claimed before: from now on, nobody else adds to them."""
+    again = [row[0] for row in rows if row[6] > 1]
+    journals: dict[str, list[StepRecord]] = defaultdict(list)
+    if again:
+        for row in await db.execute(STEPS_OF, [again]):
+            journals[row[0]].append(step_record(row))
+    return journals
