@@ -10,10 +10,13 @@ from places import on, until
 from testproject.shop.sagas import OrderSaga
 
 from django_sagaz import StoreUnavailable, atomic_saga_start, host, run_saga
+from django_sagaz.databases import ConnectionDied
+from django_sagaz.engines.orm import ORMStore
 from django_sagaz.models import Run
 from django_sagaz.project import current_project
-from django_sagaz.runners import DatabaseThread
+from django_sagaz.runners import DatabaseThread, Directly, immediately
 from sagaz_integration_core.context import bound
+from sagaz_integration_core.records import NewRun
 from sagaz_integration_core.worker import Worker
 
 SURPRISES = [DataError('invalid value for parameter "TimeZone": "UTC"'), ProgrammingError("no such role"), OSError(24)]
@@ -90,3 +93,26 @@ def one_more(home):
         until(lambda: Run.objects.using(home).get(pk=saga_id).status == "completed", 30)
     finally:
         connections.close_all()
+
+
+@on("maria")
+@pytest.mark.parametrize("committed", [False, True])
+def test_an_insert_whose_answer_was_lost_is_recognised_as_ones_own(home, monkeypatch, committed):
+    store = ORMStore(home, Directly())
+    do, left = store._do, [True]
+
+    async def breaking(work, *args, **kwargs):
+        if not left:
+            return await do(work, *args, **kwargs)
+        left.clear()
+        if committed:
+            await do(work, *args, **kwargs)
+        raise ConnectionDied("gone")
+
+    monkeypatch.setattr(store, "_do", breaking)
+    own, other = (NewRun("x", "order", "{}", "f1", owner=owner) for owner in ("w1", "w2"))
+    [inserted] = immediately(store.insert([own], 30))
+    assert (inserted.created, inserted.recognised) == (True, committed)
+    left.append(True)
+    [inserted] = immediately(store.insert([other], 30))
+    assert not inserted.created

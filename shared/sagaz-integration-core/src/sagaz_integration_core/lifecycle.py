@@ -18,6 +18,7 @@ from sagaz_integration_core.batching import Batcher
 from sagaz_integration_core.errors import RunInterrupted, RuntimeNotOpen, SettingsError
 from sagaz_integration_core.executing import Executing
 from sagaz_integration_core.health import Pulse
+from sagaz_integration_core.launches import Launches
 from sagaz_integration_core.leases import LeaseKeeper
 from sagaz_integration_core.opening import Opening
 from sagaz_integration_core.processes import current_pid
@@ -95,6 +96,7 @@ class SagazRuntime(Reachable):
         self.dispatch = dispatch if self.settings.dispatch == "celery" else None
         self._stack: AsyncExitStack | None = None
         self.only_reads = False
+        self.launches = Launches()
 
     @property
     def app(self) -> Any:

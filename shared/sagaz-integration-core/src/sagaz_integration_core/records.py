@@ -113,11 +113,15 @@ class NewRun:
 
 @dataclass(frozen=True, slots=True)
 class Inserted:
-    """What became of a `NewRun`: ``created``, or a row with this saga_id was there already (and was left as it is)."""
+    """What became of a `NewRun`: ``created``, or a row with this saga_id was there already (and was left as it is).
+
+    ``recognised`` tells that the answer of its creation was lost, and that the row is as it was to be made.
+    """
 
     saga_id: str
     created: bool
     fingerprint: str = field(repr=False)
+    recognised: bool = False
 
 
 @dataclass(frozen=True, slots=True)

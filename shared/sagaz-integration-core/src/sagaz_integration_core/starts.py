@@ -225,15 +225,19 @@ async def launch(
     first_steps = tuple(runtime.registry.first_steps.get(run.saga_name, ()))
     run = replace(run, owner=runtime.owner, first_steps=first_steps)
     taken_at = time.monotonic()
-    [inserted] = await runtime.store.insert([run], runtime.settings.lease_seconds)
+    with runtime.launches.of(run) as is_first:
+        [inserted] = await runtime.store.insert([run], runtime.settings.lease_seconds)
     accept(run, inserted, idempotency_key)
-    if not inserted.created:
+    # A row that was recognised as one's own after its answer was lost may be another call's of this process.
+    if not inserted.created or (inserted.recognised and not is_first):
         return run.saga_id, None
     claimed = ClaimedRun(
         run.saga_id, run.saga_name, "executing", run.context, None, run.correlation_id, attempt=1, failures=0,
         begun=tuple(step.name for step in first_steps),
     )  # fmt: skip
-    return run.saga_id, runtime.park(claimed, taken_at)
+    execution = runtime.park(claimed, taken_at)
+    runtime.launches.note(run.saga_id, execution)
+    return run.saga_id, execution
 
 
 async def run_inline(

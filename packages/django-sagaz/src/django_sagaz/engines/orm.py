@@ -10,7 +10,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from django.db import OperationalError, connections, transaction
 
-from django_sagaz.databases import translated
+from django_sagaz.databases import ConnectionDied, translated
 from django_sagaz.engines import orm_attempts, orm_claims, orm_interventions, orm_journal, orm_runs, orm_upkeep
 from django_sagaz.engines.identity import read_store_id
 from django_sagaz.engines.orm_events import ORMEvents
@@ -103,7 +103,12 @@ class ORMStore(ORMEvents):
 
     async def insert(self, runs: Sequence[NewRun], lease_seconds: float) -> list[Inserted]:
         """Insert runs in one transaction."""
-        inserted = await self._do(orm_runs.insert, runs, lease_seconds)
+        began_at = time.monotonic()
+        try:
+            inserted = await self._do(orm_runs.insert, runs, lease_seconds)
+        except ConnectionDied:
+            # Whether it was committed is not known; what it has made is recognised.
+            inserted = await self._do(orm_runs.insert, runs, lease_seconds, began_at=began_at)
         if any(run.owner is None for run in runs):
             self.wake()
         return inserted

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -14,14 +15,36 @@ from django.db.models.sql import InsertQuery
 from django_sagaz.engines.orm_rows import Moment, as_text, json_text, step_record, stored
 from django_sagaz.models import Run, Step
 from sagaz_integration_core.records import ACTIVE, FirstStep, Inserted, NewRun, Renewal, StepRecord
+from sagaz_integration_core.stores.inserts import own_row_seconds
 
 __all__ = ["begin", "held", "insert", "renew", "steps_of", "unlocked"]
 
 
-def insert(connection: Any, runs: Sequence[NewRun], lease_seconds: float) -> list[Inserted]:
-    """Insert runs; one whose saga_id is taken is answered with the fingerprint that is there."""
+def insert(
+    connection: Any, runs: Sequence[NewRun], lease_seconds: float, *, began_at: float | None = None
+) -> list[Inserted]:
+    """Insert runs; one whose saga_id is taken is answered with the fingerprint that is there.
+
+    Args:
+        began_at: The monotonic time before an earlier try, whose answer was lost: what it has made is recognised.
+    """
     moment = Moment(connection)
-    return [_insert(connection, run, moment, lease_seconds) for run in runs]
+    inserted = [_insert(connection, run, moment, lease_seconds) for run in runs]
+    if began_at is None:
+        return inserted
+    oldest = moment.after(-own_row_seconds(time.monotonic() - began_at, lease_seconds))
+    return [
+        Inserted(run.saga_id, True, run.fingerprint, recognised=True)
+        if not answer.created and _is_own(connection, run, oldest)
+        else answer
+        for run, answer in zip(runs, inserted, strict=True)
+    ]
+
+
+def _is_own(connection: Any, run: NewRun, oldest: Any) -> bool:
+    made = Run.objects.using(connection.alias).filter(pk=run.saga_id, fingerprint=run.fingerprint)
+    made = made.filter(created_at__gt=oldest, attempt=int(run.owner is not None))
+    return made.filter(lease_owner=run.owner).exists() if run.owner else made.filter(lease_owner__isnull=True).exists()
 
 
 def _insert(connection: Any, run: NewRun, moment: Moment, lease_seconds: float) -> Inserted:

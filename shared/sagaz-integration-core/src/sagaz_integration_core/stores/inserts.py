@@ -7,7 +7,16 @@ from typing import Any
 
 from sagaz_integration_core.records import Inserted, NewRun
 
-__all__ = ["Insertion"]
+__all__ = ["Insertion", "own_row_seconds"]
+
+
+def own_row_seconds(elapsed: float, lease_seconds: float) -> float:
+    """Return how old a row may be that an insert made which began ``elapsed`` seconds ago, and whose answer was lost.
+
+    Half a lease allows for what the clocks and the network take. A run that this process gave up, and that has the same
+    key, is older than that by then: it was given up near the end of its lease.
+    """
+    return elapsed + max(lease_seconds / 2, 1.0)
 
 
 class Insertion:
@@ -22,6 +31,7 @@ class Insertion:
         for run in runs:
             self._first.setdefault(run.saga_id, run)
         self._made: set[str] = set()
+        self._recognised: set[str] = set()
         self._found: dict[str, str] = {}
 
     @property
@@ -38,6 +48,11 @@ class Insertion:
         """Take what the insert returned: rows that begin with the saga_id."""
         self._made.update(row[0] for row in rows)
 
+    def recognised(self, rows: Iterable[Sequence[Any]]) -> None:
+        """Take those that the insert has made without an answer: rows that begin with the saga_id."""
+        self._recognised.update(row[0] for row in rows)
+        self._made |= self._recognised
+
     def found(self, rows: Iterable[Sequence[Any]]) -> None:
         """Take what the look-up returned: saga_id and fingerprint."""
         self._found.update((row[0], row[1]) for row in rows)
@@ -48,6 +63,7 @@ class Insertion:
         answers = []
         for run in self._runs:
             fingerprint = self._found.get(run.saga_id) or self._first[run.saga_id].fingerprint
-            answers.append(Inserted(run.saga_id, run.saga_id in fresh, fingerprint))
+            made = run.saga_id in fresh
+            answers.append(Inserted(run.saga_id, made, fingerprint, made and run.saga_id in self._recognised))
             fresh.discard(run.saga_id)
         return answers

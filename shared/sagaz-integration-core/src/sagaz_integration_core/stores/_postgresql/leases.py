@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sagaz_integration_core.records import Inserted, NewRun, Renewal
+from sagaz_integration_core.stores._postgresql.ambiguous import Insert
 from sagaz_integration_core.stores._postgresql.database import Database
-from sagaz_integration_core.stores._postgresql.rows import insertion
 from sagaz_integration_core.stores._postgresql.sql import FIND_FINGERPRINTS, RENEW
 from sagaz_integration_core.stores.inserts import Insertion
 
@@ -16,13 +16,13 @@ __all__ = ["insert", "renew"]
 async def insert(db: Database, runs: Sequence[NewRun], lease_seconds: float) -> list[Inserted]:
     """Insert runs; one whose saga_id is taken is answered with the fingerprint that is there.
 
-    When the connection breaks, the statement is tried again: what the lost one may have committed has the same ids,
-    and is then found to be there.
+    When the connection breaks, the statement is tried again, and what the lost one has committed is recognised.
     """
-    account = Insertion(runs)
+    account, insert = Insertion(runs), Insert(db, lease_seconds)
     with db.in_use():
         while missing := account.missing:
-            account.made(await db.execute(*insertion(missing, lease_seconds)))
+            account.made(await insert.make(missing))
+            account.recognised(await insert.recognise(account.missing))
             if taken := account.taken:
                 account.found(await db.execute(FIND_FINGERPRINTS, [taken]))
     return account.answers()
