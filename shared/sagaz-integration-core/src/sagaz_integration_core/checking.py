@@ -23,6 +23,7 @@ _PATIENCE = 60.0
 THRESHOLDS = {
     "max_age": "A due run that waits for more SECONDS is a problem.",
     "max_failed": "More failed runs than N are a problem; by default none is.",
+    "max_unknown": "More due runs than N whose saga no live worker knows are a problem; by default one is.",
     "max_dead": "More events than N that were set aside are a problem; by default one is.",
     "max_event_age": "An event that waits to be sent for more SECONDS is a problem; by default 300.",
 }
@@ -36,12 +37,14 @@ class Limits:
     Attributes:
         max_age: Seconds for which the oldest due run may wait, even while workers are alive.
         max_failed: How many failed runs, which need a person, there may be; None for any number.
+        max_unknown: How many due runs there may be whose saga no live worker knows.
         max_dead: How many events may have been set aside.
         max_event_age: Seconds for which an event may wait to be sent.
     """
 
     max_age: float | None = None
     max_failed: int | None = None
+    max_unknown: int = 0
     max_dead: int = 0
     max_event_age: float = 300.0
 
@@ -86,6 +89,7 @@ async def check(
             await runtime.open()
         await runtime.store.check_ready(only_reads=only_reads)
         stats = await runtime.store.stats()
+        known = {saga for worker in await runtime.store.workers() if worker.kind != "web" for saga in worker.sagas}
     except StoreNotReady as error:
         return Health(_address(runtime), True, not isinstance(error, StoreNotMigrated), None, str(error))
     except StoreUnavailable as error:
@@ -93,12 +97,8 @@ async def check(
     finally:
         if not was_open:
             await runtime.close()
-    found = [
-        *problems,
-        *_of_settings(runtime),
-        *_of_runs(stats, limits or Limits()),
-        *_of_events(stats, limits or Limits()),
-    ]
+    limits = limits or Limits()
+    found = [*problems, *_of_settings(runtime), *_of_runs(stats, known, limits), *_of_events(stats, limits)]
     return Health(_address(runtime), True, True, stats, " ".join(found) or None)
 
 
@@ -116,8 +116,8 @@ def _of_settings(runtime: SagazRuntime) -> list[str]:
     ]
 
 
-def _of_runs(stats: StoreStats, limits: Limits) -> list[str]:
-    problems = []
+def _of_runs(stats: StoreStats, known: set[str], limits: Limits) -> list[str]:
+    problems = _of_unknown_sagas(stats, known, limits)
     age = stats.oldest_due_age or 0.0
     if stats.due and not stats.live_workers and age >= _PATIENCE:
         problems.append(
@@ -134,6 +134,18 @@ def _of_runs(stats: StoreStats, limits: Limits) -> list[str]:
             "--status failed."
         )
     return problems
+
+
+def _of_unknown_sagas(stats: StoreStats, known: set[str], limits: Limits) -> list[str]:
+    """Tell of runs for which there is no worker among those that live; that none lives is told otherwise."""
+    unknown = {saga: count for saga, count in stats.due_by_saga.items() if saga not in known}
+    if not stats.live_workers or sum(unknown.values()) <= limits.max_unknown:
+        return []
+    names = ", ".join(f"{count} of {saga!r}" for saga, count in sorted(unknown.items()))
+    return [
+        f"No live worker knows the saga of runs that are due: {names}. Start a worker of the service, or the release, "
+        "that has it; until then they stay as they are."
+    ]
 
 
 def _of_events(stats: StoreStats, limits: Limits) -> list[str]:

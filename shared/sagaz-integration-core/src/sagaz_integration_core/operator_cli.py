@@ -53,15 +53,13 @@ def check_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options of ``check``; its function gets ``limits``, ``only_reads`` and ``output``."""
 
     @wraps(command)
-    def with_limits(max_age: Any, max_failed: Any, max_dead: int, max_event_age: float, **rest: Any) -> None:
-        command(limits=Limits(max_age, max_failed, max_dead, max_event_age), **rest)
+    def with_limits(**values: Any) -> None:
+        command(limits=Limits(**{name: values.pop(name) for name in THRESHOLDS}), **values)
 
     seconds, number = click.FloatRange(min=0), click.IntRange(min=0)
     defaults = Limits()
-    for name, kind in {
-        "max_event_age": seconds, "max_dead": number, "max_failed": number, "max_age": seconds,
-    }.items():  # fmt: skip
-        metavar = "SECONDS" if kind is seconds else "N"
+    for name in reversed(THRESHOLDS):
+        kind, metavar = (seconds, "SECONDS") if name.endswith("age") else (number, "N")
         option = f"--{name.replace('_', '-')}"
         default = getattr(defaults, name)
         with_limits = click.option(option, type=kind, metavar=metavar, default=default, help=THRESHOLDS[name])(

@@ -291,3 +291,16 @@ async def test_check_tells_of_rights_that_lack_unless_one_only_reads(postgres_ur
         assert (health.healthy, health.reachable, health.migrated) == (False, True, True)
         assert "has not the right to INSERT, UPDATE, DELETE on sagaz_run" in health.problem
         assert (await checking.check(SagazRuntime(settings), only_reads=True)).healthy
+
+
+async def test_check_tells_of_due_runs_whose_saga_no_live_worker_knows(shared_settings, opened):
+    async with opened(shared_settings, sagas=[Order]) as runtime:
+        await start(runtime, Order, {})
+        assert (await checking.check(runtime)).healthy
+        await runtime.store.heartbeat("w1", 30, "worker", ["invoice"])
+        await runtime.store.heartbeat("w2", 30, "web", ["order"])
+        health = await checking.check(runtime)
+        assert "No live worker knows the saga of runs that are due: 1 of 'order'." in health.problem
+        assert (await checking.check(runtime, checking.Limits(max_unknown=1))).healthy
+        await runtime.store.heartbeat("w3", 30, "sweep", ["order", "invoice"])
+        assert (await checking.check(runtime)).healthy
