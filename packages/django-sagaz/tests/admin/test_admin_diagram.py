@@ -10,22 +10,22 @@ from xml.etree import ElementTree
 import pytest
 from django.template.loader import render_to_string
 
-from django_sagaz.admin.diagram import lay_out, step_states
-from sagaz_integration_core._upstream.definitions import StepInfo
+from django_sagaz.admin.diagram import drawn_steps, lay_out
+from sagaz_integration_core.graph import StepNode
 
 SVG = "{http://www.w3.org/2000/svg}"
 
 
 def saga(**depends_on):
-    return [StepInfo(name, tuple(needed), True, False) for name, needed in depends_on.items()]
+    return [StepNode(name, tuple(needed), True, False) for name, needed in depends_on.items()]
 
 
 def entry(step, phase, status):
-    return SimpleNamespace(step=step, phase=phase, status=status, started_at=None, finished_at=None)
+    return SimpleNamespace(step=step, phase=phase, status=status, compensated=True, started_at=None, finished_at=None)
 
 
 def drawn(declared, journal=()):
-    states = step_states(declared, journal, active=True)
+    states = drawn_steps(declared, journal, direction="forward", active=True)
     context = {"diagram": lay_out(states).drawn, "states": states, "registered": declared is not None, "title": "s"}
     html = render_to_string("admin/django_sagaz/run/diagram.html", context)
     return ElementTree.fromstring(re.search(r"<svg.*</svg>", html, re.DOTALL)[0])
@@ -69,7 +69,7 @@ def test_no_box_covers_another_and_all_are_inside_the_picture(declared):
 @pytest.mark.parametrize("declared", SAGAS.values(), ids=SAGAS)
 def test_every_step_stands_below_what_it_depends_on(declared):
     place = dict(zip([step.name for step in declared], [None] * len(declared), strict=True))
-    states = step_states(declared, (), active=True)
+    states = drawn_steps(declared, (), direction="forward", active=True)
     place = {box.step.name: box for box in lay_out(states).boxes}
     for step in declared:
         assert all(place[needed].y + place[needed].height < place[step.name].y for needed in step.depends_on)
@@ -125,7 +125,7 @@ def test_without_the_saga_the_order_of_the_starts_is_shown_as_such():
 
 
 def test_a_step_that_the_saga_has_no_more_is_shown_besides():
-    states = step_states(saga(now=[]), [entry("once", "do", "done")], active=True)
+    states = drawn_steps(saga(now=[]), [entry("once", "do", "done")], direction="forward", active=True)
     assert [(state.name, state.declared) for state in states] == [("now", True), ("once", False)]
 
 

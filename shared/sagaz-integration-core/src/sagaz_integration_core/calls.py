@@ -1,92 +1,226 @@
-"""Calling a step: async or plain, within its time limit, and telling its own cancellation from ours."""
+"""Calling a step: async or plain, within its time limit, under a live lease, and telling its faults from ours."""
 
 from __future__ import annotations
 
 import asyncio
 import contextvars
 import inspect
-from collections.abc import Awaitable, Callable, Iterator
+import threading
+import time
+from collections.abc import Callable
 from concurrent.futures import Executor, Future
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Any
 
-from sagaz_integration_core.errors import StepError
+from sagaz_integration_core.cancellation import Halt, clear_own_cancellation, settle_own_cancellation
+from sagaz_integration_core.errors import LeaseLost, StepError
+from sagaz_integration_core.leases import Lease
+from sagaz_integration_core.texts import error_text
+from sagaz_integration_core.time_limits import TimeIsUp, within
 
-__all__ = ["StepCaller"]
+__all__ = ["Outcome", "StepCaller", "as_exception"]
+
+_MAX_FRAMES = 100
 
 Scope = Callable[[], AbstractContextManager[Any]]
+Function = Callable[[dict[str, Any]], Any]
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What came out of the user's own function: a value, or an exception.
+
+    Attributes:
+        interrupted: Whether the function was stopped on its way (or cancelled itself), so that its effect is in doubt.
+    """
+
+    value: Any = None
+    error: Exception | None = None
+    interrupted: bool = False
 
 
 class StepCaller:
     """Calls the functions of one run's steps.
 
+    What user code raises is in the `Outcome`. What `call` itself raises is never the step's fault.
+
     Args:
         pool: Where plain functions run, so that they do not block the event loop.
         scope: Entered around every call, in the thread that makes it (an application context, connections).
+        lease: Without which nothing is called.
+        halt: Of the run.
     """
 
-    def __init__(self, pool: Executor, scope: Scope) -> None:
+    def __init__(self, pool: Executor, scope: Scope, lease: Lease, halt: Halt) -> None:
         self._pool = pool
         self._scope = scope
+        self._lease = lease
+        self._halt = halt
         self._threads: dict[str, Future[Any]] = {}
 
-    async def call(self, name: str, function: Callable[[dict[str, Any]], Any], context: Any, timeout: float) -> Any:
-        """Call a step and return what it returns; a call before it that overran its limit in a thread is waited for.
+    async def call(self, name: str, function: Function, context: Any, timeout: float) -> Outcome:
+        """Call a step; a call before it that overran its limit in a thread is waited for.
 
         Raises:
-            TimeoutError: It took longer than ``timeout`` seconds. A plain function goes on in its thread.
-            StepError: It raised what is no `Exception` (``SystemExit``, a ``CancelledError`` of its own);
-                sagaz would take that for success.
+            LeaseLost: The lease ended before the call began; nothing was called.
         """
         if (thread := self._threads.get(name)) is not None and not thread.done():
             await asyncio.wait([asyncio.wrap_future(thread)])
-        limit = asyncio.timeout(timeout)
-        try:
-            async with limit:
-                return await self._call(name, function, context)
-        except TimeoutError as error:
-            if limit.expired():
-                raise TimeoutError(f"Step {name!r} timed out after {timeout:g} s.") from error
-            raise
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                raise
-            raise StepError(f"Step {name!r} raised CancelledError without having been cancelled.") from None
-
-    async def _call(self, name: str, function: Callable[[dict[str, Any]], Any], context: Any) -> Any:
         if _is_async(function):
-            with self._scope(), _only_exceptions(name):
-                return await function(context)
-        result = await self._in_thread(name, function, context)
-        if inspect.isawaitable(result):
-            with self._scope(), _only_exceptions(name):
-                return await result
-        return result
+            self._check_lease(name)
+            return await self._on_loop(name, function, context, timeout)
+        outcome = await self._in_thread(name, function, context, timeout)
+        if inspect.isawaitable(outcome.value):
+            # A plain function around an async one.
+            self._check_lease(name)
+            return await self._on_loop(name, lambda _: outcome.value, context, timeout)
+        return outcome
 
-    def _in_thread(self, name: str, function: Callable[[dict[str, Any]], Any], context: Any) -> Awaitable[Any]:
-        def work() -> Any:
-            with self._scope(), _only_exceptions(name):
-                return function(context)
+    def _check_lease(self, name: str) -> None:
+        if self._lease.remaining <= 0:
+            raise LeaseLost(f"Run {self._lease.saga_id}: its lease ended before step {name!r} was called.")
 
-        # Cancelled while it waits for a thread, it is never called; once it is called, it goes on to its end.
-        future = self._threads[name] = self._pool.submit(contextvars.copy_context().run, work)
-        return asyncio.wrap_future(future)
+    # Async functions.
 
+    async def _on_loop(self, name: str, function: Function, context: Any, timeout: float) -> Outcome:
+        outcome = None
+        try:
+            with self._scope():
+                outcome = await self._awaited(name, function, context, timeout)
+                _tell_scope(outcome)
+        except Exception as error:
+            return _unless_ours(error, outcome)
+        return outcome
 
-@contextmanager
-def _only_exceptions(name: str) -> Iterator[None]:
-    try:
-        yield
-    except (asyncio.CancelledError, GeneratorExit, KeyboardInterrupt):
-        # Meant for the task or the process; `StepCaller.call` tells a step's own CancelledError from ours.
-        raise
-    except BaseException as error:
-        # StopIteration cannot travel through a future.
-        if isinstance(error, Exception) and not isinstance(error, StopIteration | StopAsyncIteration):
+    async def _awaited(self, name: str, function: Function, context: Any, timeout: float) -> Outcome:
+        try:
+            value = await within(timeout, function(context))
+        except TimeIsUp:
+            return Outcome(error=_timed_out(name, timeout), interrupted=True)
+        except (KeyboardInterrupt, SystemExit):
+            # Here, on the event loop, they mean that the process is to stop.
             raise
-        raise StepError(f"Step {name!r} raised {type(error).__name__}: {error}") from error
+        except asyncio.CancelledError as error:
+            if self._halt.reason is not None:
+                raise
+            clear_own_cancellation()
+            return Outcome(error=_cancelled(name, error), interrupted=True)
+        except BaseException as error:
+            return Outcome(error=as_exception(name, error))
+        if self._halt.reason is None and await settle_own_cancellation():
+            return Outcome(error=_cancelled(name, None), interrupted=True)
+        return Outcome(value)
+
+    # Plain functions.
+
+    async def _in_thread(self, name: str, function: Function, context: Any, timeout: float) -> Outcome:
+        call = _ThreadCall(name, function, context, self._scope, self._lease)
+        # Cancelled while it waits for a thread, it is never called; once it is called, it goes on to its end.
+        future = self._threads[name] = self._pool.submit(contextvars.copy_context().run, call)
+        waiter = asyncio.wrap_future(future)
+        try:
+            if await call.ends_within(timeout, waiter):
+                outcome: Outcome = waiter.result()
+                return outcome
+        finally:
+            waiter.cancel()
+        if (outlived := getattr(self._pool, "outlived", None)) is not None:
+            outlived(future, f"step {name!r} of run {self._lease.saga_id}", timeout)
+        return Outcome(error=_timed_out(name, timeout), interrupted=True)
 
 
-def _is_async(function: Callable[..., Any]) -> bool:
+class _ThreadCall:
+    """One call in a thread, whose time begins when the function does."""
+
+    def __init__(self, name: str, function: Function, context: Any, scope: Scope, lease: Lease) -> None:
+        self._name = name
+        self._function = function
+        self._context = context
+        self._scope = scope
+        self._lease = lease
+        self._began_at: float | None = None
+
+    def __call__(self) -> Outcome:
+        if self._lease.remaining <= 0:
+            raise LeaseLost(f"Run {self._lease.saga_id}: its lease ended before step {self._name!r} was called.")
+        self._began_at = time.monotonic()
+        outcome = None
+        try:
+            with self._scope():
+                outcome = self._called()
+                _tell_scope(outcome)
+        except Exception as error:
+            return _unless_ours(error, outcome)
+        return outcome
+
+    def _called(self) -> Outcome:
+        try:
+            return Outcome(self._function(self._context))
+        except (KeyboardInterrupt, SystemExit) as error:
+            # In the main thread they mean that the process is to stop: Ctrl-C, gunicorn's abort.
+            if threading.current_thread() is threading.main_thread():
+                raise
+            return Outcome(error=as_exception(self._name, error))
+        except BaseException as error:
+            return Outcome(error=as_exception(self._name, error))
+
+    async def ends_within(self, seconds: float, waiter: asyncio.Future[Outcome]) -> bool:
+        """Wait for the end; return False when the function has taken longer than ``seconds``."""
+        pause = seconds
+        while pause > 0:
+            done, _ = await asyncio.wait([waiter], timeout=pause)
+            if done:
+                return True
+            # Waiting for a thread is not the step's time.
+            pause = seconds if self._began_at is None else self._began_at + seconds - time.monotonic()
+        return False
+
+
+def _timed_out(name: str, seconds: float) -> TimeoutError:
+    return TimeoutError(f"Step {name!r} timed out after {seconds:g} s.")
+
+
+def _cancelled(name: str, cause: BaseException | None) -> StepError:
+    error = StepError(f"Step {name!r} raised CancelledError, or cancelled its own task, without having been stopped.")
+    error.__cause__ = cause
+    return error
+
+
+def _tell_scope(outcome: Outcome) -> None:
+    """Let what is around the call see the step's exception, as Flask's teardown functions do."""
+    if outcome.error is not None:
+        raise outcome.error
+
+
+def _unless_ours(error: Exception, outcome: Outcome | None) -> Outcome:
+    # What the scope raises by itself is no fault of the step.
+    if outcome is None or error is not outcome.error:
+        raise error
+    return outcome
+
+
+def as_exception(name: str, error: BaseException) -> Exception:
+    """Return what a step has raised as an `Exception` that can travel through coroutines and futures."""
+    if isinstance(error, Exception) and not isinstance(error, StopIteration | StopAsyncIteration):
+        _cut_traceback(error)
+        return error
+    failure = StepError(f"Step {name!r} raised {error_text(error)}")
+    failure.__cause__ = error
+    return failure
+
+
+def _cut_traceback(error: Exception) -> None:
+    # Each time that an exception object is raised again (one that a module keeps), its traceback grows by the frames
+    # of that time.
+    last = error.__traceback__
+    for _ in range(_MAX_FRAMES):
+        if last is None:
+            return
+        last = last.tb_next
+    if last is not None:
+        last.tb_next = None
+
+
+def _is_async(function: Any) -> bool:
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)

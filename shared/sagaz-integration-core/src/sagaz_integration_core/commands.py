@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sagaz_integration_core.stores import create_store
 
 if TYPE_CHECKING:
-    from sagaz_integration_core._upstream.definitions import StepInfo
+    from sagaz_integration_core.graph import StepNode
     from sagaz_integration_core.lifecycle import SagazRuntime
 
 __all__ = ["SagaListing", "as_json", "list_sagas", "list_text", "migrate"]
@@ -22,7 +22,7 @@ class SagaListing:
 
     name: str
     path: str
-    steps: tuple[StepInfo, ...]
+    steps: tuple[StepNode, ...]
 
 
 def list_sagas(runtime: SagazRuntime) -> list[SagaListing]:
@@ -50,12 +50,12 @@ def list_text(sagas: Sequence[SagaListing], hint: str) -> str:
     return "\n\n".join("\n".join([f"{saga.name}  ({saga.path})", *_steps(saga.steps)]) for saga in sagas)
 
 
-def _steps(steps: Sequence[StepInfo]) -> list[str]:
+def _steps(steps: Sequence[StepNode]) -> list[str]:
     width = max((len(step.name) for step in steps), default=0)
     return [f"  {step.name:<{width}}  {_step(step)}".rstrip() for step in steps]
 
 
-def _step(step: StepInfo) -> str:
+def _step(step: StepNode) -> str:
     parts = [f"after {', '.join(step.depends_on)}"] if step.depends_on else []
     parts += ["compensated"] if step.compensated else []
     parts += ["pivot"] if step.pivot else []

@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
+from sagaz_integration_core.cancellation import cancel_all
 from sagaz_integration_core.errors import SettingsError
-from sagaz_integration_core.tasks import cancel_all
 
 if TYPE_CHECKING:
     from sagaz_integration_core.worker import Worker

@@ -7,9 +7,9 @@ import logging
 import time
 from collections.abc import Callable
 
+from sagaz_integration_core.cancellation import cancel_all
 from sagaz_integration_core.errors import LeaseLost, StoreUnavailable
 from sagaz_integration_core.protocols import SagaStore
-from sagaz_integration_core.tasks import cancel_all
 
 __all__ = ["Lease", "LeaseKeeper"]
 

@@ -10,13 +10,16 @@ import socket
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager, AsyncExitStack, nullcontext, suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from sagaz_integration_core import logs
 from sagaz_integration_core._upstream.imports import load_sagaz
 from sagaz_integration_core.batching import Batcher
+from sagaz_integration_core.cancellation import cancel_all
 from sagaz_integration_core.errors import RunInterrupted, RuntimeNotOpen, SettingsError
 from sagaz_integration_core.executing import Executing
+from sagaz_integration_core.executor import StepEnvironment
 from sagaz_integration_core.health import Pulse
 from sagaz_integration_core.launches import Launches
 from sagaz_integration_core.leases import LeaseKeeper
@@ -32,7 +35,6 @@ from sagaz_integration_core.settings import Settings
 from sagaz_integration_core.step_threads import StepThreads
 from sagaz_integration_core.steps import followed
 from sagaz_integration_core.stores import create_store
-from sagaz_integration_core.tasks import cancel_all
 
 if TYPE_CHECKING:
     from sagaz_integration_core._upstream.mirror import Mirror
@@ -148,6 +150,9 @@ class SagazRuntime(Reachable):
         # In memory nothing is gained by collecting writes, and each batch costs turns of the event loop.
         self._submit = self._write_one if self.store.embedded else Batcher(self._write).submit
         self._executing = Executing(self.loop)
+        self.environment = StepEnvironment(
+            self.pool, self.step_scope, self.backoff, settings.max_context_bytes, self.app_given, self.app_state
+        )
         self.leases = LeaseKeeper(
             self.store, self.owner, lease_seconds=settings.lease_seconds, renew_seconds=settings.renew_seconds
         )
@@ -175,6 +180,7 @@ class SagazRuntime(Reachable):
     async def begin(self, app_state: Any = None) -> None:
         """Start the embedded worker, if there is to be one; called when the application's resources are ready."""
         self.app_state = app_state
+        self.environment = replace(self.environment, app_state=app_state)
         self._has_begun = True
         self._begin_working()
 

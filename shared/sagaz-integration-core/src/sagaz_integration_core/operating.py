@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
 from sagaz_integration_core.errors import RunNotFound, SagaNotRegistered
 from sagaz_integration_core.events import EventLog
+from sagaz_integration_core.graph import Graph, graph_of
 from sagaz_integration_core.protocols import SagaStore
-from sagaz_integration_core.records import FOREIGN, Action, AuditRecord, Intervention, RunRecord, RunStatus, StepRecord
+from sagaz_integration_core.records import (
+    FOREIGN,
+    Action,
+    AttemptRecord,
+    AuditRecord,
+    Intervention,
+    Phase,
+    RunRecord,
+    RunStatus,
+    StepRecord,
+)
 from sagaz_integration_core.registry import SagaRegistry
+from sagaz_integration_core.state import StepView, passed_pivots, step_views
 from sagaz_integration_core.texts import storable, visible
 
 __all__ = ["Operator", "Outcome", "RunReport", "Settlement"]
@@ -48,11 +60,20 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class RunReport:
-    """All that is known of one run: its row, its journal in the order of the starts, and what people decided."""
+    """All that is known of one run.
+
+    Attributes:
+        steps: Its journal, in the order of the starts.
+        audit: What people decided.
+        attempts: How its attempts ended, but for one that completed it or rolled it back.
+        views: How far each step is, by this deployment's class; by the journal alone where there is none.
+    """
 
     run: RunRecord
     steps: tuple[StepRecord, ...]
     audit: tuple[AuditRecord, ...]
+    attempts: tuple[AttemptRecord, ...]
+    views: Mapping[str, StepView]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +116,9 @@ class Operator:
         if run is None:
             raise RunNotFound(_missing(saga_id))
         steps = await self._store.load_steps(saga_id)
-        return RunReport(run, tuple(steps), tuple(await self._store.load_audit(saga_id)))
+        audit, attempts = await self._store.load_audit(saga_id), await self._store.load_attempts(saga_id)
+        views = step_views(self._graph(run.saga_name), run.direction, _entries(steps))
+        return RunReport(run, tuple(steps), tuple(audit), tuple(attempts), views)
 
     async def retry(self, saga_id: str, *, reason: str = "", dry_run: bool = False) -> Outcome:
         """Have a failed run go on where it stopped, or have its compensation tried again, with no failures counted."""
@@ -173,6 +196,8 @@ class Operator:
 
     async def _rolls_back_because(self, run: RunRecord, steps: Sequence[StepRecord]) -> str | None:
         """Why a failed run was rolling back; None if it was not, or has passed a pivot and can only go forward."""
+        if run.direction == "forward":
+            return None
         undone = any(step.phase == "undo" for step in steps)
         if not undone and self._passed_pivots(run, steps):
             return None
@@ -182,17 +207,16 @@ class Operator:
         for step in steps:
             if step.phase == "do" and step.status in ("failed", "in_doubt"):
                 return f"step {step.step!r}: {step.error}"
-        return run.error or "The run was rolling back." if undone else None
+        return run.error or "The run was rolling back."
 
     def _passed_pivots(self, run: RunRecord, steps: Sequence[StepRecord]) -> list[str]:
-        from sagaz_integration_core._upstream.definitions import describe
+        return passed_pivots(self._graph(run.saga_name), _entries(steps))
 
+    def _graph(self, saga_name: str) -> Graph:
         try:
-            saga_class = self._registry.get(run.saga_name).saga_class
+            return self._registry.get(saga_name).graph
         except SagaNotRegistered:
-            return []
-        done = {step.step for step in steps if step.phase == "do" and step.status == "done"}
-        return [step.name for step in describe(saga_class) if step.pivot and step.name in done]
+            return graph_of(saga_name, ())
 
     async def _carry_out(self, run: RunRecord, action: Action, reason: str, decision: _Decision) -> bool:
         # The decision has an attempt of its own, as a process that executes the run has.
@@ -244,6 +268,10 @@ class Operator:
             deleted += batch
         logger.warning("prune by %s: %d runs that had ended before %s", self._actor, deleted, older_than.isoformat())
         return deleted
+
+
+def _entries(steps: Sequence[StepRecord]) -> dict[tuple[str, Phase], StepRecord]:
+    return {(step.step, step.phase): step for step in steps}
 
 
 def _missing(saga_id: str) -> str:

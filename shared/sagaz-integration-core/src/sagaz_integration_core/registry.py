@@ -18,6 +18,9 @@ from sagaz_integration_core.records import FirstStep
 if TYPE_CHECKING:
     from sagaz import Saga
 
+    from sagaz_integration_core._upstream.instances import Prepared
+    from sagaz_integration_core.graph import Graph
+
     SagaSpec = type[Saga] | tuple[type[Saga], Callable[[], Saga]]
 
 __all__ = ["Registration", "SagaRegistry"]
@@ -37,21 +40,35 @@ class Registration:
         Raises:
             SagaDefinitionError: The factory returned something else.
         """
-        saga: Saga = self.factory()
-        if not isinstance(saga, self.saga_class):
-            raise SagaDefinitionError(
-                f"The factory of saga {self.name!r} returned a {type(saga).__name__}; "
-                f"it must return a new {self.saga_class.__name__} at every call."
-            )
+        from sagaz_integration_core._upstream.instances import made_by
+
+        saga: Saga = made_by(self.factory, self.saga_class)
         return saga
+
+    def prepare(self, listeners: Sequence[Any]) -> Prepared:
+        """Build an instance for one run, which notifies these listeners unless it brings its own.
+
+        Raises:
+            SagaDefinitionError: The factory returned something else, or the instance's steps contradict each other.
+        """
+        from sagaz_integration_core._upstream.instances import prepare
+
+        return prepare(self.saga_class, self.factory, listeners)
+
+    @property
+    def graph(self) -> Graph:
+        """The steps that the class declares; a factory may have given an instance others."""
+        from sagaz_integration_core._upstream.definitions import declared_graph
+
+        return declared_graph(self.saga_class)
 
 
 class SagaRegistry:
     """The sagas that one application can start and its workers can run.
 
     Attributes:
-        first_steps: All names, each with the steps with which its runs begin, as far as the class alone tells them: a
-            factory may return an instance of a subclass, and ``add_step`` adds what the class does not know of.
+        first_steps: By the names of all sagas, the steps with which their runs begin, as far as the class alone tells
+            them: a factory may return an instance of a subclass, and ``add_step`` adds what the class does not know of.
     """
 
     def __init__(self, sagas: Iterable[SagaSpec] = (), *, hint: str = "sagas=[…]") -> None:
@@ -95,12 +112,11 @@ class SagaRegistry:
         return self._store(Registration(name, saga_class, factory or saga_class))
 
     def _store(self, registration: Registration) -> Registration:
-        from sagaz_integration_core._upstream.definitions import first_steps
-
         self._by_name[registration.name] = registration
         self._by_class[registration.saga_class] = registration
-        made_by_class = registration.factory is registration.saga_class
-        self.first_steps[registration.name] = first_steps(registration.saga_class) if made_by_class else ()
+        tells = registration.factory is registration.saga_class
+        first = registration.graph.first if tells else ()
+        self.first_steps[registration.name] = tuple(FirstStep(node.name, node.compensated) for node in first)
         return registration
 
     def get(self, name: str) -> Registration:

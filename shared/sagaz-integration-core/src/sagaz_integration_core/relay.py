@@ -10,10 +10,10 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from sagaz_integration_core._upstream.publishing import BrokerAway, BrokerLine, BrokerRefused, PublishFailed
+from sagaz_integration_core.cancellation import cancel_all
 from sagaz_integration_core.errors import StoreUnavailable
 from sagaz_integration_core.outbox import EventOutcome, OutboxRecord
 from sagaz_integration_core.settlements import Settlements
-from sagaz_integration_core.tasks import cancel_all
 
 if TYPE_CHECKING:
     from sagaz_integration_core.lifecycle import SagazRuntime

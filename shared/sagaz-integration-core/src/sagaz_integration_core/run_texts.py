@@ -8,9 +8,11 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
+from sagaz_integration_core.attempts import attempt_text
 from sagaz_integration_core.operating import Outcome, RunReport
-from sagaz_integration_core.records import AuditRecord, RunRecord, StepRecord
+from sagaz_integration_core.records import AttemptRecord, AuditRecord, RunRecord, StepRecord
 from sagaz_integration_core.redaction import looks_secret, masked_json
+from sagaz_integration_core.state import StepView
 from sagaz_integration_core.texts import json_text, visible
 
 __all__ = ["outcomes_json", "outcomes_text", "report_json", "report_text", "runs_json", "runs_text", "time_text"]
@@ -64,6 +66,10 @@ def report_text(report: RunReport, *, values: bool, is_secret: IsSecret = looks_
     lines = [f"{name:<12} {value}" for name, value in facts]
     lines += ["", "steps" if report.steps else "steps        none"]
     lines += [line for step in report.steps for line in _step(step, values, is_secret)]
+    if report.views:
+        lines += ["", "state", *(f"  {name}: {_view(view)}" for name, view in report.views.items())]
+    if report.attempts:
+        lines += ["", "attempts", *(f"  {attempt_text(attempt)}" for attempt in report.attempts)]
     if report.audit:
         lines += ["", "audit", *map(_note, report.audit)]
     return "\n".join(map(visible, lines))
@@ -76,6 +82,22 @@ def _step(step: StepRecord, values: bool, is_secret: IsSecret) -> list[str]:
     if values and step.result:
         lines.append(f"    result {masked_json(step.result, is_secret)}")
     return lines
+
+
+_UNDO = {
+    "uncalled": "has a compensation",
+    "owed": "to be compensated",
+    "started": "its compensation has begun",
+    "done": "compensated",
+    "failed": "its compensation failed",
+    "in_doubt": "its compensation is in doubt",
+    "lost": "to be compensated, and this deployment has no compensation of it",
+}
+
+
+def _view(view: StepView) -> str:
+    state = view.state.replace("_", " ")
+    return state if view.undo is None else f"{state}, {_UNDO[view.undo]}"
 
 
 def _took(step: StepRecord) -> str:
@@ -96,6 +118,8 @@ def report_json(report: RunReport, *, values: bool, is_secret: IsSecret = looks_
         {
             **_row(report.run, *hidden, is_secret=is_secret),
             "steps": [_row(step, "saga_id", *hidden, is_secret=is_secret) for step in report.steps],
+            "state": {name: asdict(view) for name, view in report.views.items()},
+            "attempts": [_row(attempt, "saga_id") for attempt in report.attempts],
             "audit": [_row(note, "saga_id") for note in report.audit],
         }
     )
@@ -113,7 +137,7 @@ def outcomes_json(outcomes: Sequence[Outcome]) -> str:
 
 
 def _row(
-    record: RunRecord | StepRecord | AuditRecord, *hidden: str, is_secret: IsSecret = looks_secret
+    record: RunRecord | StepRecord | AttemptRecord | AuditRecord, *hidden: str, is_secret: IsSecret = looks_secret
 ) -> dict[str, Any]:
     # Beside a masked context, a digest of the whole one would tell what is masked: a cvv has a thousand values.
     hidden = (*hidden, "fingerprint")

@@ -2,33 +2,40 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sagaz_integration_core import codec
+from sagaz_integration_core.attempts import attempt_text
+from sagaz_integration_core.context_values import likeliest_path
 from sagaz_integration_core.entries import Entries
 from sagaz_integration_core.errors import (
+    ContextValueError,
     LeaseLost,
     RunFailed,
     RunInterrupted,
     SagaDefinitionError,
-    SagazError,
-    StoreUnavailable,
+    StepError,
+    UnstorableValue,
 )
 from sagaz_integration_core.events import EventLog
-from sagaz_integration_core.journal import Journal
+from sagaz_integration_core.executor import Executor
 from sagaz_integration_core.leases import Lease
 from sagaz_integration_core.outbox import EventWrite
-from sagaz_integration_core.records import ClaimedRun, RunRecord, RunStatus, StepRecord
-from sagaz_integration_core.texts import error_text, message_text
+from sagaz_integration_core.records import ClaimedRun, Release, RunRecord, RunStatus, RunWrite, StepRecord
+from sagaz_integration_core.state import End, RunState
+from sagaz_integration_core.texts import error_text, note_end, storable
 
 if TYPE_CHECKING:
     from sagaz import SagaStatus
 
-    from sagaz_integration_core._upstream.engine import Engine
     from sagaz_integration_core.lifecycle import SagazRuntime
 
 __all__ = ["RunExecution", "SagaRun", "values_of"]
+
+logger = logging.getLogger(__name__)
 
 
 class SagaRun(dict[str, Any]):
@@ -66,6 +73,14 @@ def values_of(record: RunRecord, steps: Iterable[StepRecord]) -> dict[str, Any]:
     return values
 
 
+@dataclass(frozen=True, slots=True)
+class _Ending:
+    """What whoever waits for a run is given: its result, or what is raised."""
+
+    result: SagaRun | None = None
+    error: Exception | None = None
+
+
 class RunExecution:
     """One process's attempt at one run, from its claim to its end, its release or its loss.
 
@@ -77,7 +92,9 @@ class RunExecution:
         self._runtime = runtime
         self.run = run
         self._lease = lease
-        self._entries = Entries(run, runtime.owner, lease, runtime.write, runtime.loop)
+        self._entries = Entries(
+            run, runtime.owner, lease, runtime.settings.lease_seconds, runtime.write, runtime.loop
+        )  # fmt: skip
         self._events = EventLog(
             run.saga_id,
             run.saga_name,
@@ -86,79 +103,77 @@ class RunExecution:
             enabled=runtime.publishes,
             max_bytes=runtime.settings.max_context_bytes,
         )
-        self._journal: Journal | None = None
-        self._halted: Exception | None = None
+        self._executor: Executor | None = None
+        self._halted: BaseException | None = None
         self.outcome: RunStatus | None = None
         lease.on_stop = self.halt
 
-    def halt(self, reason: Exception) -> None:
+    def halt(self, reason: BaseException) -> None:
         """Stop without compensating; a lost run is left alone, one that is given up for a shutdown is released."""
         self._halted = self._halted or reason
-        if self._journal is not None:
-            self._journal.halt(self._halted)
+        if self._executor is not None:
+            self._executor.halt(self._halted)
 
     async def execute(self) -> SagaRun:
         """Execute the run to its end.
 
         Raises:
             RunInterrupted: This process stopped before the end; the run goes on elsewhere or later.
-            RunFailed: The run was given up; a person is needed.
+            RunFailed: The run was given up; it needs manual intervention.
             Exception: The saga failed: the step's own exception, after compensation.
         """
         try:
-            return await self._execute()
-        except (LeaseLost, StoreUnavailable) as error:
-            raise self._interrupted(error) from error
+            ending = await self._execute()
+        except Exception as error:
+            # Whatever it is, it did not come out of a step.
+            ending = await self._stopped(error)
         finally:
             self._entries.close()
             self._runtime.leases.drop(self._lease)
             # What does not refer to itself any more goes at once, and costs the garbage collector nothing.
             self._lease.on_stop = None
-            if self._journal is not None:
-                self._journal.close()
+            if self._executor is not None:
+                self._executor.close()
+        if ending.result is None:
+            raise ending.error or RunInterrupted("The run was stopped.")
+        return ending.result
 
-    async def _execute(self) -> SagaRun:
+    async def _execute(self) -> _Ending:
         if self.run.failures >= self._runtime.settings.max_failures:
-            raise await self._give_up(self.run.error or "Its process died every time.")
-        try:
-            engine = self._build()
-        except Exception as error:
-            # Another deployment, or a later try, may be able to build it: backed off, not failed at once.
-            raise await self._give_back(error) from error
-        self._journal = Journal(self._runtime, self.run, engine, self._entries, self._events)
+            return await self._give_up(await self._why())
+        executor = self._executor = self._prepared()
         await self._runtime.mirror.started(self.run)
-        try:
-            if self._halted is None:
-                await self._journal.run()
-        except Exception as error:
-            return await self._rolled_back(engine, self._journal, self._journal.error or error)
-        if self._halted is not None or self._journal.halted is not None:
-            raise await self._release(self._halted or self._journal.halted or LeaseLost("The run was halted."))
-        # An empty text replaces what an earlier attempt left.
-        await self._finish("completed", "" if self.run.error else None, engine.context, self._events.completed())
-        return SagaRun(engine.context, saga_id=self.run.saga_id, saga_name=self.run.saga_name, status="completed")
-
-    def _build(self) -> Engine:
-        from sagaz_integration_core._upstream.engine import Engine
-
-        registration = self._runtime.registry.get(self.run.saga_name)
-        engine = Engine(registration.create(), self._runtime.listeners)
-        if lost := self._entries.steps() - engine.steps.keys():
+        state = await executor.run() if self._halted is None else RunState()
+        if (reason := self._halted or executor.halted) is not None:
+            return await self._stopped(reason)
+        if state.unknown:
             raise SagaDefinitionError(
-                f"The journal of run {self.run.saga_id} has the steps {', '.join(sorted(lost))}, which saga "
+                f"The journal of run {self.run.saga_id} has the steps {', '.join(sorted(state.unknown))}, which saga "
                 f"{self.run.saga_name!r} has not in this deployment. Deploy a version that has them."
             )
-        return engine
+        if state.end is None:
+            raise RuntimeError(f"Run {self.run.saga_id} has nothing left to call, and no end.")
+        return await self._ended(executor, state, state.end)
 
-    async def _rolled_back(self, engine: Engine, journal: Journal, error: Exception) -> SagaRun:
-        problems = [f"compensation of {step!r}: {text}" for step, text in sorted(journal.undo_errors.items())]
-        if engine.passed_pivots:
-            problems.append(f"not rolled back behind the completed pivot {', '.join(engine.passed_pivots)}")
-        status: RunStatus = "failed" if problems else "rolled_back"
-        text = "; ".join([journal.decision or error_text(error), *problems])
-        await self._finish(status, text, engine.context, self._events.failed(journal.message or message_text(error)))
-        error.add_note(f"Saga {self.run.saga_name!r}, run {self.run.saga_id}, ended as {status}.")
-        raise error
+    def _prepared(self) -> Executor:
+        runtime = self._runtime
+        # Another deployment, or a later try, may be able to build it: what this raises is no failure of the saga.
+        prepared = runtime.registry.get(self.run.saga_name).prepare(runtime.listeners)
+        return Executor(self.run, prepared, runtime.environment, self._lease, self._entries, self._events)
+
+    async def _ended(self, executor: Executor, state: RunState, end: End) -> _Ending:
+        values = executor.values
+        if end == "completed":
+            # An empty text replaces what an earlier attempt left.
+            await self._finish(end, "" if self.run.error else None, values, self._events.completed())
+            await executor.tell_end(None)
+            return _Ending(SagaRun(values, saga_id=self.run.saga_id, saga_name=self.run.saga_name, status="completed"))
+        decision = executor.decision or "The run was rolling back."
+        error = executor.error or StepError(decision)
+        await self._finish(end, "; ".join([decision, *state.left]), values, self._events.failed(executor.message))
+        await executor.tell_end(error)
+        note_end(error, f"Saga {self.run.saga_name!r}, run {self.run.saga_id}, ended as {end}.")
+        return _Ending(error=error)
 
     async def _finish(
         self, status: RunStatus, error: str | None, values: dict[str, Any], events: tuple[EventWrite, ...]
@@ -174,25 +189,62 @@ class RunExecution:
         self.outcome = status
         self._runtime.report(self.run, status, error)
 
-    async def _give_back(self, error: Exception) -> SagazError:
-        if self.run.failures + 1 >= self._runtime.settings.max_failures:
-            return await self._give_up(error_text(error))
-        delay = self._runtime.backoff(self.run.failures + 1)
-        await self._entries.release(delay, failed=True, error=error_text(error))
-        return self._interrupted(error)
+    # What stops a run before its end.
 
-    async def _give_up(self, reason: str) -> SagazError:
-        text = f"Given up after {max(self.run.failures, self._runtime.settings.max_failures)} failures. {reason}"
-        await self._finish("failed", text, codec.decode(self.run.context), self._events.failed(text))
-        return RunFailed(f"Run {self.run.saga_id} of saga {self.run.saga_name!r} has failed. {text}")
-
-    async def _release(self, reason: Exception) -> RunInterrupted:
-        if isinstance(reason, RunInterrupted):
-            await self._entries.release()
+    async def _stopped(self, reason: BaseException) -> _Ending:
+        try:
+            if isinstance(reason, UnstorableValue) and self._entries.unstorable is not None:
+                return await self._unstorable(reason, self._entries.unstorable)
+            if isinstance(reason, RunInterrupted):
+                await self._entries.release(Release(detail=storable(str(reason))))
+            elif not isinstance(reason, LeaseLost):
+                return await self._give_back(reason)
+        except Exception as error:
+            # It is not this process's any more, or cannot be told of: a worker claims it when its lease has ended.
+            logger.debug("Run %s was not released: %s", self.run.saga_id, error_text(error))
         return self._interrupted(reason)
 
-    def _interrupted(self, reason: Exception) -> RunInterrupted:
-        return RunInterrupted(
+    async def _unstorable(self, reason: UnstorableValue, write: RunWrite) -> _Ending:
+        values = {step.step: step.result for step in write.steps if step.result is not None}
+        text = f"{error_text(reason)} It stands in what step {', '.join(map(repr, values))} returned"
+        if path := likeliest_path(values.values()):
+            text += f", probably at {path}"
+        text += ". The step was called; nothing was compensated."
+        for step in values:
+            self._entries.lost(step, "do", error_text(reason))
+        await self._finish("failed", text, self._input(), self._events.failed(text))
+        return _Ending(error=RunFailed(f"Run {self.run.saga_id} of saga {self.run.saga_name!r} has failed. {text}"))
+
+    async def _give_back(self, reason: BaseException) -> _Ending:
+        failures = (0 if self._entries.progressed else self.run.failures) + 1
+        text = error_text(reason)
+        if failures >= self._runtime.settings.max_failures:
+            return await self._give_up(text)
+        delay = self._runtime.backoff(failures)
+        await self._entries.release(Release(delay, failed=True, detail=text), text)
+        return self._interrupted(reason)
+
+    async def _give_up(self, reason: str) -> _Ending:
+        text = f"Given up after {self._runtime.settings.max_failures} failures without progress. {reason}"
+        await self._finish("failed", text, self._input(), self._events.failed(text))
+        return _Ending(error=RunFailed(f"Run {self.run.saga_id} of saga {self.run.saga_name!r} has failed. {text}"))
+
+    def _input(self) -> dict[str, Any]:
+        """The run's input, as far as it can be read: it may be why the run is given up."""
+        try:
+            return codec.decode(self.run.context)
+        except ContextValueError:
+            return {}
+
+    async def _why(self) -> str:
+        """Tell how the last attempt ended, as far as that was seen."""
+        attempts = await self._runtime.store.load_attempts(self.run.saga_id)
+        return attempt_text(attempts[-1]) if attempts else self.run.error or "No attempt has left a reason."
+
+    def _interrupted(self, reason: BaseException) -> _Ending:
+        error = RunInterrupted(
             f"Run {self.run.saga_id} of saga {self.run.saga_name!r} stopped in this process before its end, "
-            f"and a worker resumes it: {reason}"
+            f"and a worker resumes it: {error_text(reason)}"
         )
+        error.__cause__ = reason
+        return _Ending(error=error)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -13,10 +14,19 @@ from typing import TYPE_CHECKING, Any
 
 from sagaz_integration_core import codec
 from sagaz_integration_core.context import current
-from sagaz_integration_core.errors import IdempotencyConflict, RunFailed, RunInProgress, SagazError
+from sagaz_integration_core.context_values import likeliest_path
+from sagaz_integration_core.errors import (
+    ContextValueError,
+    IdempotencyConflict,
+    RunFailed,
+    RunInProgress,
+    SagazError,
+    UnstorableValue,
+)
 from sagaz_integration_core.random_ids import random_uuid
 from sagaz_integration_core.records import FINISHED, ClaimedRun, Inserted, NewRun
 from sagaz_integration_core.runs import RunExecution, SagaRun, values_of
+from sagaz_integration_core.texts import error_text
 
 if TYPE_CHECKING:
     from sagaz import Saga
@@ -188,7 +198,8 @@ def _new_runs(
 
 async def _insert(runtime: SagazRuntime, session: Any, runs: list[NewRun]) -> list[Inserted]:
     if session is None:
-        return await runtime.store.insert(runs, runtime.settings.lease_seconds)
+        with _unstorable_refused(runs):
+            return await runtime.store.insert(runs, runtime.settings.lease_seconds)
     from sagaz_integration_core.sessions import join
 
     return await join(session, runtime.store, runs)
@@ -196,7 +207,8 @@ async def _insert(runtime: SagazRuntime, session: Any, runs: list[NewRun]) -> li
 
 def _insert_sync(runtime: SagazRuntime, session: Any, runs: list[NewRun]) -> list[Inserted]:
     if session is None:
-        answers = runtime.call(lambda: runtime.store.insert(runs, runtime.settings.lease_seconds))
+        with _unstorable_refused(runs):
+            answers = runtime.call(lambda: runtime.store.insert(runs, runtime.settings.lease_seconds))
     else:
         from sagaz_integration_core.sessions import join_sync
 
@@ -206,6 +218,16 @@ def _insert_sync(runtime: SagazRuntime, session: Any, runs: list[NewRun]) -> lis
 
         after_commit(session, partial(runtime.dispatch, saga_ids))
     return answers
+
+
+@contextmanager
+def _unstorable_refused(runs: Sequence[NewRun]) -> Iterator[None]:
+    """Tell whoever starts a run what of its context this database cannot store."""
+    try:
+        yield
+    except UnstorableValue as error:
+        path = likeliest_path(run.context for run in runs)
+        raise ContextValueError(f"{path or 'the context'}: {error_text(error)}", path) from error
 
 
 async def launch(
@@ -225,7 +247,7 @@ async def launch(
     first_steps = tuple(runtime.registry.first_steps.get(run.saga_name, ()))
     run = replace(run, owner=runtime.owner, first_steps=first_steps)
     taken_at = time.monotonic()
-    with runtime.launches.of(run) as is_first:
+    with _unstorable_refused([run]), runtime.launches.of(run) as is_first:
         [inserted] = await runtime.store.insert([run], runtime.settings.lease_seconds)
     accept(run, inserted, idempotency_key)
     # A row that was recognised as one's own after its answer was lost may be another call's of this process.

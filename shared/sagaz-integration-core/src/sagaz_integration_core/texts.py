@@ -14,6 +14,7 @@ __all__ = [
     "json_text",
     "message_of",
     "message_text",
+    "note_end",
     "storable",
     "type_name",
     "value_text",
@@ -26,6 +27,7 @@ E = TypeVar("E", bound=BaseException)
 
 _MAX_CHARACTERS = 2_000
 _MAX_NAME = 200
+_NOTE = "Saga "
 
 _HIDDEN = frozenset(("Cc", "Cf", "Cs", "Zl", "Zp"))
 """Unicode's controls (C0, C1), formats (bidi, byte order marks, tags), surrogates, line and paragraph separators."""
@@ -68,6 +70,12 @@ def type_name(value: object) -> str:
 def message_of(text: str) -> str:
     """Return the message alone from what `error_text` made."""
     return text.partition(": ")[2]
+
+
+def note_end(error: BaseException, note: str) -> None:
+    """Note how a run ended, in place of what was noted of an earlier one: steps may raise one object again."""
+    kept = [text for text in getattr(error, "__notes__", ()) if not text.startswith(_NOTE)]
+    error.__notes__ = [*kept, note]
 
 
 def storable(text: str) -> str:

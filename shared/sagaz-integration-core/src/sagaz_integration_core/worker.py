@@ -9,9 +9,9 @@ from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from sagaz_integration_core.cancellation import cancel_all
 from sagaz_integration_core.errors import StoreNotReady, StoreUnavailable
 from sagaz_integration_core.runs import RunExecution, SagaRun
-from sagaz_integration_core.tasks import cancel_all
 from sagaz_integration_core.texts import error_text
 
 if TYPE_CHECKING:

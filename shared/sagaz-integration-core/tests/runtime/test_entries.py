@@ -43,7 +43,7 @@ async def entries(writes):
     run = ClaimedRun("s", "S", "executing", "{}", None, None, 1, 0)
     lease = Lease("s", 1, time.monotonic(), 30, 2)
     lease.on_stop = pytest.fail
-    entries = Entries(run, "w", lease, writes, asyncio.get_running_loop())
+    entries = Entries(run, "w", lease, 30, writes, asyncio.get_running_loop())
     yield entries
     entries.close()
 

@@ -44,7 +44,7 @@ class Order(Saga):
 
     @action("tell", depends_on=["charge"])
     async def tell(self, ctx):
-        return "no dict"
+        return None
 
     @action("ship", depends_on=["tell"])
     async def ship(self, ctx):

@@ -10,7 +10,7 @@ from django.db.models import Count
 from django.db.models.functions import Coalesce
 from django.utils.translation import gettext as _
 
-from django_sagaz.admin.diagram import lay_out, step_states
+from django_sagaz.admin.diagram import drawn_steps, lay_out
 from django_sagaz.admin.values import LOADED, json_size, json_text, shown_json, time_text, visible
 from django_sagaz.models import AuditEntry, OutboxEvent, Step
 from django_sagaz.project import Project
@@ -110,7 +110,7 @@ def _diagram(project: Project, run: Any, journal: Sequence[Any]) -> dict[str, An
         declared = describe(project.registry.get(run.saga_name).saga_class)
     except SagaNotRegistered:
         declared = None
-    states = step_states(declared, journal, active=run.status in ("pending", "executing"))
+    states = drawn_steps(declared, journal, direction=run.direction, active=run.status in ("pending", "executing"))
     return {
         "diagram": lay_out(states).drawn if states else None,
         "states": states,

@@ -2,32 +2,20 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from graphlib import CycleError, TopologicalSorter
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from sagaz_integration_core._upstream.imports import load_sagaz
 from sagaz_integration_core._upstream.unkept import decorated, refuse_unkept, warn_of_triggers
 from sagaz_integration_core.errors import SagaDefinitionError
-from sagaz_integration_core.records import FirstStep
+from sagaz_integration_core.graph import Graph, StepNode, graph_of
+from sagaz_integration_core.nearest import nearest
 
-__all__ = ["StepInfo", "check_steps", "describe", "first_steps", "has_steps", "saga_name", "validate"]
+__all__ = ["declared_graph", "describe", "has_steps", "saga_name", "validate"]
 
 _MAX_NAME = 200
 """Characters; saga_id:step is an idempotency key, and payment providers stop at 255."""
-
-
-@dataclass(frozen=True, slots=True)
-class StepInfo:
-    """One declared step, for listings and diagrams."""
-
-    name: str
-    depends_on: tuple[str, ...]
-    compensated: bool
-    pivot: bool
 
 
 def saga_name(saga_class: type[Any]) -> str:
@@ -70,7 +58,7 @@ def validate(saga_class: type[Any]) -> None:
             )
         steps[name] = attribute
     _check_compensations(saga_class, owner, steps)
-    check_steps(owner, {m._saga_step_meta.name: m._saga_step_meta.depends_on for _, m in _steps(saga_class)})
+    declared_graph(saga_class)
     refuse_unkept(saga_class)
     warn_of_triggers(saga_class)
 
@@ -82,29 +70,13 @@ def _check_compensations(saga_class: type[Any], owner: str, steps: dict[str, str
         target = method._saga_compensation_meta.for_step
         if target not in steps:
             raise SagaDefinitionError(
-                f"{owner}.{attribute} compensates {target!r}, and no step has that name.{_nearest(target, steps)}"
+                f"{owner}.{attribute} compensates {target!r}, and no step has that name.{nearest(target, steps)}"
             )
         if target in seen:
             raise SagaDefinitionError(
                 f"{owner}.{seen[target]} and {owner}.{attribute} both compensate {target!r}; keep one."
             )
         seen[target] = attribute
-
-
-def check_steps(owner: str, depends_on: Mapping[str, Iterable[str]]) -> None:
-    """Refuse dependencies that name no step, and circles."""
-    for step, needed in depends_on.items():
-        for name in needed:
-            if name not in depends_on:
-                raise SagaDefinitionError(
-                    f"Step {step!r} of {owner} depends on {name!r}, and no step has that name."
-                    f"{_nearest(name, depends_on)}"
-                )
-    try:
-        TopologicalSorter(depends_on).prepare()
-    except CycleError as error:
-        circle = " → ".join(error.args[1])
-        raise SagaDefinitionError(f"The steps of {owner} depend on each other in a circle: {circle}.") from None
 
 
 def _check_method(owner: str, attribute: str, method: Callable[..., Any]) -> None:
@@ -121,13 +93,6 @@ def _check_method(owner: str, attribute: str, method: Callable[..., Any]) -> Non
         )
 
 
-def _nearest(name: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name, list(known), n=1)
-    if close:
-        return f" Did you mean {close[0]!r}?"
-    return f" Steps: {', '.join(sorted(known)) or 'none'}."
-
-
 def _steps(saga_class: type[Any]) -> Iterator[tuple[str, Any]]:
     return decorated(saga_class, "_saga_step_meta")
 
@@ -137,20 +102,18 @@ def has_steps(value: object) -> bool:
     return isinstance(value, type) and issubclass(value, load_sagaz().Saga) and any(_steps(value))
 
 
-def first_steps(saga_class: type[Any]) -> list[FirstStep]:
-    """Return the declared steps that depend on no other: sagaz begins with all of them at once."""
-    undone = _undone(saga_class)
-    metas = [method._saga_step_meta for _, method in _steps(saga_class)]
-    return [FirstStep(meta.name, meta.name in undone) for meta in metas if not meta.depends_on]
+def declared_graph(saga_class: type[Any]) -> Graph:
+    """Return the graph of the steps that a class declares.
+
+    Raises:
+        SagaDefinitionError: A dependency names no step, or dependencies go in a circle.
+    """
+    undone = {m._saga_compensation_meta.for_step for _, m in decorated(saga_class, "_saga_compensation_meta")}
+    metas = (method._saga_step_meta for _, method in _steps(saga_class))
+    declared = (StepNode(meta.name, tuple(meta.depends_on), meta.name in undone, meta.pivot) for meta in metas)
+    return graph_of(saga_class.__qualname__, tuple(declared))
 
 
-def _undone(saga_class: type[Any]) -> set[str]:
-    return {method._saga_compensation_meta.for_step for _, method in decorated(saga_class, "_saga_compensation_meta")}
-
-
-def describe(saga_class: type[Any]) -> list[StepInfo]:
+def describe(saga_class: type[Any]) -> list[StepNode]:
     """Return the declared steps, dependencies before dependents."""
-    undone = _undone(saga_class)
-    metas = {m._saga_step_meta.name: m._saga_step_meta for _, m in _steps(saga_class)}
-    order = TopologicalSorter({name: sorted(meta.depends_on) for name, meta in sorted(metas.items())}).static_order()
-    return [StepInfo(name, tuple(metas[name].depends_on), name in undone, metas[name].pivot) for name in order]
+    return list(declared_graph(saga_class).nodes.values())

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from graphlib import TopologicalSorter
 from typing import TypeVar
 
-from django_sagaz.admin.diagram.states import StepState
+from django_sagaz.admin.diagram.states import DrawnStep
 from django_sagaz.admin.diagram.wrapping import wrapped
 
 __all__ = ["Box", "Diagram", "lay_out"]
@@ -27,7 +27,7 @@ _CHARACTERS = 26
 class Box:
     """One step, placed; lengths in pixels, x and y of its top left corner."""
 
-    step: StepState
+    step: DrawnStep
     lines: tuple[str, ...]
     x: int
     y: int
@@ -91,7 +91,7 @@ class Diagram:
         }
 
 
-def lay_out(steps: Sequence[StepState]) -> Diagram:
+def lay_out(steps: Sequence[DrawnStep]) -> Diagram:
     """Place the steps so that each stands below all that it depends on."""
     parents = _direct_parents(steps)
     rows = _rows(steps, parents)
@@ -118,7 +118,7 @@ def lay_out(steps: Sequence[StepState]) -> Diagram:
     return Diagram(tuple(boxes.values()), tuple(lines), width, max(y - _GAP_Y, _MARGIN) + _MARGIN)
 
 
-def _direct_parents(steps: Sequence[StepState]) -> dict[str, list[str]]:
+def _direct_parents(steps: Sequence[DrawnStep]) -> dict[str, list[str]]:
     """Return what each step depends on, without what it depends on through others anyway."""
     known = {step.name for step in steps}
     needed = {step.name: [name for name in dict.fromkeys(step.depends_on) if name in known] for step in steps}
@@ -131,14 +131,14 @@ def _direct_parents(steps: Sequence[StepState]) -> dict[str, list[str]]:
     }
 
 
-def _rows(steps: Sequence[StepState], parents: Mapping[str, Sequence[str]]) -> list[list[StepState]]:
+def _rows(steps: Sequence[DrawnStep], parents: Mapping[str, Sequence[str]]) -> list[list[DrawnStep]]:
     """Return the layers, each in rows of a few; in a layer, steps stand near what they depend on."""
     by_name = {step.name: step for step in steps}
     rank: dict[str, int] = {}
     for name in TopologicalSorter(parents).static_order():
         rank[name] = 1 + max((rank[parent] for parent in parents[name]), default=-1)
     place: dict[str, float] = {}
-    rows: list[list[StepState]] = []
+    rows: list[list[DrawnStep]] = []
     for layer in range(1 + max(rank.values(), default=-1)):
         names = [step.name for step in steps if rank[step.name] == layer]
         names.sort(key=lambda name: sum(place[p] for p in parents[name]) / len(parents[name]) if parents[name] else 0)

@@ -3,38 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 
 from django.utils.translation import gettext as _
 
 from django_sagaz.admin.values import visible
+from sagaz_integration_core.graph import StepNode, graph_of
+from sagaz_integration_core.records import Direction
+from sagaz_integration_core.state import StepState, UndoState, step_views
 
-if TYPE_CHECKING:
-    from sagaz_integration_core._upstream.definitions import StepInfo
-
-__all__ = ["StepState", "step_states"]
+__all__ = ["DrawnStep", "drawn_steps"]
 
 
-_SIGNS = {"waiting": "○", "started": "▸", "done": "✓", "failed": "✕", "in_doubt": "?"}
+_SIGNS = {"waiting": "○", "started": "▸", "done": "✓", "failed": "✕", "in_doubt": "?", "kept": "■"}
 
 
 @dataclass(frozen=True, slots=True)
-class StepState:
+class DrawnStep:
     """One step of a run.
 
     Attributes:
-        state: ``waiting``, ``started``, ``done``, ``failed`` or ``in_doubt``.
-        undo: The state of its compensation, ``uncalled`` while it was not called; None if the step has none.
+        state: How far it is.
+        undo: How far its compensation is; None if the step has none.
         label, undo_label: The same in words.
         declared: Whether the saga, as it is now, has this step.
     """
 
     name: str
     depends_on: tuple[str, ...]
-    state: str
+    state: StepState
     label: str
-    undo: str | None
+    undo: UndoState | None
     undo_label: str
     pivot: bool = False
     declared: bool = True
@@ -50,55 +50,62 @@ class StepState:
         return _SIGNS[self.state]
 
 
-def step_states(declared: Sequence[StepInfo] | None, journal: Iterable[Any], *, active: bool) -> list[StepState]:
+def drawn_steps(
+    declared: Sequence[StepNode] | None, journal: Iterable[Any], *, direction: Direction, active: bool
+) -> list[DrawnStep]:
     """Return the steps of a run, those before which others wait first.
 
     Args:
         declared: The steps of the saga; None if it is not registered here, and only the journal tells of them.
         journal: The run's `Step` rows, in the order of their starts.
+        direction: Whether the run goes forward or rolls back.
         active: Whether what was not called yet may be called later.
     """
     entries = {(entry.step, entry.phase): entry for entry in journal}
-    ran = [step for step, phase in entries if phase == "do"]
-    ran += [step for step, phase in entries if phase == "undo" and step not in ran]
-    states = []
-    for info in declared or ():
-        states.append(_state(info.name, info.depends_on, entries, active, info.compensated, info.pivot))
-    known = {state.name for state in states}
+    nodes = {node.name: node for node in declared or ()}
+    steps = []
     previous: tuple[str, ...] = ()
-    for name in ran:
-        if name in known:
-            continue
+    for name, view in step_views(graph_of("the saga", tuple(nodes.values())), direction, entries).items():
+        node = nodes.get(name)
         # Without the saga, the order of the starts is all that is known.
-        state = _state(name, previous if declared is None else (), entries, active, (name, "undo") in entries)
-        states.append(replace(state, declared=declared is None))
+        depends_on = node.depends_on if node is not None else previous if declared is None else ()
         previous = (name,)
-    return states
+        do, undo = entries.get((name, "do")), entries.get((name, "undo"))
+        steps.append(
+            DrawnStep(
+                name,
+                depends_on,
+                view.state,
+                _label(view.state, do, active),
+                view.undo,
+                _undo_label(view.undo, undo),
+                pivot=node is not None and node.pivot,
+                declared=node is not None or declared is None,
+            )
+        )
+    return steps
 
 
-def _state(
-    name: str, depends_on: tuple[str, ...], entries: Any, active: bool, compensated: bool, pivot: bool = False
-) -> StepState:
-    do, undo = entries.get((name, "do")), entries.get((name, "undo"))
-    state = do.status if do is not None else "waiting"
-    undo_state = undo.status if undo is not None else ("uncalled" if compensated else None)
-    return StepState(
-        name, depends_on, state, _label(state, do, active), undo_state, _undo_label(undo_state, undo), pivot
-    )
-
-
-def _label(state: str, entry: Any, active: bool) -> str:
+def _label(state: StepState, entry: Any, active: bool) -> str:
     if state == "waiting":
         return _("waiting") if active else _("not called")
-    labels = {"started": _("started"), "done": _("done"), "failed": _("failed"), "in_doubt": _("in doubt")}
+    labels = {
+        "started": _("started"),
+        "done": _("done"),
+        "failed": _("failed"),
+        "in_doubt": _("in doubt"),
+        "kept": _("done, kept by a pivot"),
+    }
     return f"{labels[state]}{_took(entry)}"
 
 
-def _undo_label(state: str | None, entry: Any) -> str:
+def _undo_label(state: UndoState | None, entry: Any) -> str:
     if state is None:
         return _("no compensation")
     labels = {
         "uncalled": _("compensation not called"),
+        "owed": _("to be compensated"),
+        "lost": _("its compensation is not in this deployment"),
         "started": _("compensation started"),
         "done": _("compensated"),
         "failed": _("compensation failed"),

@@ -1,0 +1,105 @@
+"""The rules, stated over the calls that user code noted and the rows; it knows nothing of the engine.
+
+Each call is judged by the deployment that made it, not by the latest.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from random_sagas import StepPlan
+from worlds import Call, World
+
+__all__ = ["check"]
+
+
+def check(world: World, run: Any, steps: list[Any]) -> None:
+    """Raise AssertionError when a rule is broken."""
+    for call in world.calls:
+        assert call.lease_held, f"{call} was called by a process whose lease had ended"
+        assert call.status_before != "done", f"{call} was called though the journal says that it is done"
+    entries = {(entry.step, entry.phase): entry for entry in steps}
+    _check_order(world)
+    _check_inputs(world)
+    if run.status == "completed":
+        _check_completed(world, run.attempt, entries)
+    elif run.status == "rolled_back":
+        _check_rolled_back(world, entries)
+    else:
+        assert run.status == "failed", f"the run has not ended: {run.status}"
+        assert run.error, "a failed run says why"
+
+
+def _plan(world: World, call: Call) -> dict[str, StepPlan]:
+    return {step.name: step for step in world.deployments[call.deployment].plan}
+
+
+def _ancestors(plan: dict[str, StepPlan], step: str) -> set[str]:
+    found: set[str] = set()
+    todo = [step]
+    while todo:
+        for name in plan[todo.pop()].depends_on:
+            if name not in found:
+                found.add(name)
+                todo.append(name)
+    return found
+
+
+def _check_order(world: World) -> None:
+    for at, call in enumerate(world.calls):
+        before, plan = world.calls[:at], _plan(world, call)
+        if call.phase == "do":
+            ended = {one.step for one in before if one.phase == "do" and one.end == "ok"}
+            assert ended >= _ancestors(plan, call.step), f"{call} before what it depends on"
+            assert not any(one.phase == "undo" and one.end == "ok" for one in before), f"{call} after an undo"
+            continue
+        dependents = {name for name in plan if call.step in _ancestors(plan, name)}
+        for name in dependents:
+            if _may_have_effect(before, name) and _undoable(world, before, name) and plan[name].compensated:
+                undos = [one for one in before if (one.step, one.phase) == (name, "undo")]
+                assert undos, f"{call} before the undo of {name}, which depends on it"
+
+
+def _check_inputs(world: World) -> None:
+    """One idempotency key, one input: the same deployment calls a step with the same context each time."""
+    seen: dict[tuple[str, str, int], dict[str, Any]] = {}
+    for call in world.calls:
+        if call.phase == "do":
+            key = (call.step, call.phase, call.deployment)
+            first = seen.setdefault(key, call.context)
+            assert first == call.context, f"{call} had another input before: {first}"
+
+
+def _may_have_effect(calls: list[Call], step: str) -> bool:
+    return any(one.step == step and one.phase == "do" and one.end != "raised" for one in calls)
+
+
+def _undoable(world: World, calls: list[Call], step: str) -> bool:
+    """Whether the deployment that made the last call had a compensation for it."""
+    made = [one for one in calls if (one.step, one.phase) == (step, "do")]
+    return bool(made) and _plan(world, made[-1])[step].compensated
+
+
+def _check_completed(world: World, attempt: int, entries: dict[Any, Any]) -> None:
+    for name in {step.name for step in world.ended_by(attempt).plan}:
+        assert entries[name, "do"].status == "done", f"completed without {name}"
+        assert any(call.step == name and call.end == "ok" for call in world.calls), f"completed, {name} never ended"
+    assert not any(call.phase == "undo" for call in world.calls), "completed after an undo"
+
+
+def _check_rolled_back(world: World, entries: dict[Any, Any]) -> None:
+    for step in {call.step for call in world.calls}:
+        do = [at for at, call in enumerate(world.calls) if (call.step, call.phase) == (step, "do")]
+        undone = [
+            at for at, call in enumerate(world.calls) if (call.step, call.phase, call.end) == (step, "undo", "ok")
+        ]
+        if _may_have_effect(world.calls, step) and _undoable(world, world.calls, step):
+            assert undone[-1:] > do[-1:], f"rolled_back, and {step} is not undone"
+            assert entries[step, "undo"].status == "done", f"rolled_back, and the undo of {step} is not journaled"
+        if undone:
+            # What a process that died, or was overtaken, has not recorded is in doubt for all others.
+            unrecorded = any(world.processes[world.calls[at].process].dead for at in do)
+            assert unrecorded or _may_have_effect(world.calls, step), f"{step} was undone, and had failed for certain"
+        plans = [_plan(world, world.calls[at])[step] for at in do]
+        if plans and plans[-1].pivot:
+            assert entries[step, "do"].status != "done", f"rolled_back behind the pivot {step}"

@@ -1,0 +1,114 @@
+"""Looking at rows, and ending leases, from outside of the engine: in each kind of store."""
+
+from __future__ import annotations
+
+import sqlite3
+from datetime import UTC, datetime
+from typing import Any
+
+__all__ = ["MemoryRows", "PostgresRows", "SQLiteRows"]
+
+PAST = datetime(2020, 1, 1, tzinfo=UTC)
+
+
+class MemoryRows:
+    def __init__(self, store: Any) -> None:
+        self._store = store
+
+    def look(self, owner: str, saga_id: str, step: str, phase: str) -> tuple[str | None, bool]:
+        """Return the status of a journal entry, and whether this owner has the run's lease."""
+        runs = self._store._runs
+        entry, row = runs.entry(saga_id, step, phase), runs.rows[saga_id]
+        return entry and entry.status, row.lease_owner == owner
+
+    def end_lease(self, saga_id: str) -> None:
+        """Have the run's lease end, and what it waits for, and all signs of life."""
+        from dataclasses import replace
+
+        row = self._store._runs.rows[saga_id]
+        if row.available_at is not None:
+            lease = row.lease_expires_at and PAST
+            self._store._runs.put(replace(row, available_at=PAST, lease_expires_at=lease))
+        self._store._workers.clear()
+
+    def corrupt(self, saga_id: str, step: str, text: str) -> str | None:
+        """Replace a stored result, and return what it was."""
+        from dataclasses import replace
+
+        entry = self._store._runs.entry(saga_id, step, "do")
+        if entry is None or entry.result is None:
+            return None
+        self._store._runs._journals[saga_id][step, "do"] = replace(entry, result=text)
+        return entry.result
+
+
+class _SQLRows:
+    def _execute(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+        raise AssertionError("each kind has its own")
+
+    def look(self, owner: str, saga_id: str, step: str, phase: str) -> tuple[str | None, bool]:
+        statuses = self._execute(
+            "SELECT status FROM sagaz_step WHERE saga_id = ? AND step = ? AND phase = ?", saga_id, step, phase
+        )
+        [[lease_owner]] = self._execute("SELECT lease_owner FROM sagaz_run WHERE saga_id = ?", saga_id)
+        return (statuses[0][0] if statuses else None), lease_owner == owner
+
+    def end_lease(self, saga_id: str) -> None:
+        past = self.past()
+        self._execute(
+            "UPDATE sagaz_run SET available_at = ?, "
+            "lease_expires_at = CASE WHEN lease_expires_at IS NULL THEN NULL ELSE ? END "
+            "WHERE saga_id = ? AND available_at IS NOT NULL",
+            past, past, saga_id,
+        )  # fmt: skip
+        self._execute("DELETE FROM sagaz_worker")
+
+    def corrupt(self, saga_id: str, step: str, text: str) -> str | None:
+        found = self._execute(
+            "SELECT result FROM sagaz_step WHERE saga_id = ? AND step = ? AND phase = 'do'", saga_id, step
+        )
+        if not found or found[0][0] is None:
+            return None
+        self._execute(
+            "UPDATE sagaz_step SET result = ? WHERE saga_id = ? AND step = ? AND phase = 'do'", text, saga_id, step
+        )
+        return str(found[0][0])
+
+    def past(self) -> Any:
+        return PAST
+
+
+class SQLiteRows(_SQLRows):
+    def __init__(self, path: str) -> None:
+        self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=30)
+
+    def _execute(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+        return self._connection.execute(statement, values).fetchall()
+
+    def past(self) -> str:
+        return "2020-01-01T00:00:00.000000"
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+class PostgresRows(_SQLRows):
+    def __init__(self, url: str) -> None:
+        import psycopg
+
+        self._connection = psycopg.connect(url, autocommit=True)
+
+    def _execute(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+        cursor = self._connection.execute(statement.replace("?", "%s"), values)
+        if cursor.description is None:
+            return []
+        import json
+
+        return [tuple(json.dumps(v) if isinstance(v, dict) else v for v in row) for row in cursor.fetchall()]
+
+    def corrupt(self, saga_id: str, step: str, text: str) -> str | None:
+        # jsonb holds JSON only: a list where an object belongs.
+        return super().corrupt(saga_id, step, "[1]" if text == "no JSON" else text)
+
+    def close(self) -> None:
+        self._connection.close()
