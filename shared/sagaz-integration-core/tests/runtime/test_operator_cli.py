@@ -46,7 +46,7 @@ def command(settings, opened):
         block = opened(settings, sagas=[BrokenSaga], worker=True)
         runtime = runner.run(block.__aenter__())
 
-        def reach(work):
+        def reach(work, *, only_reads=False):
             try:
                 return runner.run(work(runtime))
             except SagazError as error:

@@ -111,9 +111,7 @@ def prepare(saga_class: type[Any], factory: Callable[[], Any], listeners: Sequen
         declaration = _declaration(plain)
         saga = _bare(plain, declaration)
         own = plain.listeners
-        return Prepared(
-            saga, declaration.graph, declaration.steps, listeners if own is None else own, _retries(plain)
-        )
+        return Prepared(saga, declaration.graph, declaration.steps, listeners if own is None else own, _retries(plain))
     saga = made_by(factory, saga_class)
     return Prepared(saga, *_read(saga, lambda function: function), _listeners(saga, listeners), _retries(saga))
 
