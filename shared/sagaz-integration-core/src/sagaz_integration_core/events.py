@@ -30,6 +30,8 @@ class EventLog:
       takes once.
     - What happens a second time in truth, because a person had the run tried again, happens in a later attempt.
 
+    The store adds when the run was made: one that was pruned may be followed by another one of the same saga_id.
+
     What the relay publishes twice has one id, by which a consumer drops the second.
 
     Args:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -17,6 +18,8 @@ __all__ = [
     "OutboxRecord",
     "of_run",
 ]
+
+_NAMESPACE = uuid.UUID("c1a7f0f5-2d65-5e0b-8b3a-6f1d0c9e4b21")
 
 EventStatus = Literal["pending", "sent", "dead"]
 """``dead``: the broker refused it too often, and a person is needed; `EventStore.retry_events` makes it pending."""
@@ -43,9 +46,17 @@ class NewEvent:
     headers: str = field(default="{}", repr=False)
 
 
-def of_run(saga_id: str, event: EventWrite) -> NewEvent:
-    """Return the event of a run as the outbox takes it."""
-    return NewEvent(event.event_id, saga_id, event.topic, event.payload, event.headers)
+def of_run(saga_id: str, event: EventWrite, created_at: object) -> NewEvent:
+    """Return the event of a run as the outbox takes it.
+
+    Its id is another one for each run that there has been under this saga_id: a consumer that knows the events of one
+    that was pruned must not drop those of the next one with its key.
+
+    Args:
+        created_at: When the run was made, in whatever form the store always has it.
+    """
+    event_id = str(uuid.uuid5(_NAMESPACE, f"{event.event_id}\0{created_at}"))
+    return NewEvent(event_id, saga_id, event.topic, event.payload, event.headers)
 
 
 @dataclass(frozen=True, slots=True)

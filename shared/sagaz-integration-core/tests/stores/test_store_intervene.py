@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -58,7 +59,8 @@ async def test_a_settled_run_is_finished_and_its_journal_is_kept(store):
     assert (after.status, after.available_at) == ("completed", None)
     assert after.finished_at is not None
     assert [s.status for s in await store.load_steps(run.saga_id)] == ["failed"]
-    assert [event.event_id for event in await store.due_events(10, LEASE)] == [f"{run.saga_id}:completed"]
+    told_ = [(event.saga_id, event.payload) for event in await store.due_events(10, LEASE)]
+    assert [(saga_id, json.loads(payload)) for saga_id, payload in told_] == [(run.saga_id, {"event": "completed"})]
     assert await claim_all(store) == []
 
 

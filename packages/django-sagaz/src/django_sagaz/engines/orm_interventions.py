@@ -13,7 +13,6 @@ from django_sagaz.engines.orm_rows import Moment, audit_record
 from django_sagaz.engines.orm_runs import unlocked
 from django_sagaz.models import AuditEntry, Run, Step
 from sagaz_integration_core.errors import StoreUnavailable
-from sagaz_integration_core.outbox import of_run
 from sagaz_integration_core.records import FINISHED, FOREIGN, AuditRecord, Intervention
 from sagaz_integration_core.stores.settling import decision
 
@@ -61,7 +60,7 @@ def intervene(connection: Any, change: Intervention) -> bool:
         end_attempt(connection, run, run.lease_owner, "decided", moment.now, decision(change))
     if change.status == "compensating":
         Step.objects.using(using).filter(saga_id=change.saga_id, phase="undo", status="failed").delete()
-    orm_outbox.insert(connection, [of_run(change.saga_id, event) for event in change.events])
+    orm_outbox.insert_of_run(connection, change.saga_id, change.events)
     AuditEntry.objects.using(using).create(
         saga_id=change.saga_id,
         action=change.action,

@@ -12,7 +12,6 @@ from django_sagaz.engines.orm_attempts import end_attempt
 from django_sagaz.engines.orm_rows import Moment, json_text
 from django_sagaz.engines.orm_runs import held, unlocked
 from django_sagaz.models import Step
-from sagaz_integration_core.outbox import of_run
 from sagaz_integration_core.records import FINISHED, RunWrite, StepWrite
 from sagaz_integration_core.stores.settling import released
 
@@ -38,7 +37,7 @@ def _write(connection: Any, write: RunWrite, moment: Moment) -> bool | None:
         return False
     for n, step in enumerate(write.steps):
         _write_step(connection, write, step, moment.after(n / 1_000_000))
-    orm_outbox.insert(connection, [of_run(write.saga_id, event) for event in write.events])
+    orm_outbox.insert_of_run(connection, write.saga_id, write.events)
     if write.status == "failed":
         error = run.error if write.error is None else write.error
         end_attempt(connection, run, write.owner, "failed", moment.now, error)

@@ -10,10 +10,10 @@ from typing import Any
 from django.db.models import Exists, F, OuterRef, QuerySet
 
 from django_sagaz.engines.orm_rows import Moment, as_text, aware, event_record, json_text, stored
-from django_sagaz.models import OutboxEvent
-from sagaz_integration_core.outbox import EventFilter, EventOutcome, NewEvent, OutboxRecord
+from django_sagaz.models import OutboxEvent, Run
+from sagaz_integration_core.outbox import EventFilter, EventOutcome, EventWrite, NewEvent, OutboxRecord, of_run
 
-__all__ = ["count", "due", "find", "insert", "prune", "retry", "settle"]
+__all__ = ["count", "due", "find", "insert", "insert_of_run", "prune", "retry", "settle"]
 
 
 def insert(connection: Any, events: Sequence[NewEvent]) -> list[bool]:
@@ -22,6 +22,14 @@ def insert(connection: Any, events: Sequence[NewEvent]) -> list[bool]:
         return []
     moment = Moment(connection)
     return [_insert(connection, event, moment) for event in events]
+
+
+def insert_of_run(connection: Any, saga_id: str, events: Sequence[EventWrite]) -> None:
+    """Insert events of a run, as a part of the transaction that records what they tell of."""
+    if events:
+        runs = Run.objects.using(connection.alias)
+        created_at = runs.values_list("created_at", flat=True).get(pk=saga_id)
+        insert(connection, [of_run(saga_id, event, created_at) for event in events])
 
 
 def _insert(connection: Any, event: NewEvent, moment: Moment) -> bool:

@@ -236,7 +236,7 @@ class MemoryStore(MemoryEvents):
             if intervention.status == "compensating":
                 self._runs.forget_failed_undos(row.saga_id)
             for event in intervention.events:
-                self._outbox.add(of_run(row.saga_id, event), moment)
+                self._outbox.add(of_run(row.saga_id, event, row.created_at), moment)
             self._runs.note(changes.audited(intervention, moment))
             self._put(changes.intervened(row, intervention, moment))
         self.wake()
@@ -275,7 +275,7 @@ class MemoryStore(MemoryEvents):
             old = self._runs.entry(write.saga_id, step.step, step.phase)
             self._runs.enter(changes.entered(old, row.saga_id, row.attempt, step, moment))
         for event in write.events:
-            self._outbox.add(of_run(write.saga_id, event), moment)
+            self._outbox.add(of_run(write.saga_id, event, row.created_at), moment)
         if write.status == "failed":
             self._end_attempt(row, "failed", row.error if write.error is None else write.error, moment)
         elif write.release is not None:

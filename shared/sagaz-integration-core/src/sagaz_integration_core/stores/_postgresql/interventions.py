@@ -10,7 +10,7 @@ from sagaz_integration_core.errors import StoreUnavailable
 from sagaz_integration_core.records import FINISHED, FOREIGN, AuditRecord, Intervention
 from sagaz_integration_core.stores._postgresql.database import Database
 from sagaz_integration_core.stores._postgresql.rows import audit_record
-from sagaz_integration_core.stores._postgresql.sql import UNDER_WAY
+from sagaz_integration_core.stores._postgresql.sql import EVENT_ID, UNDER_WAY
 from sagaz_integration_core.stores.settling import decision
 
 __all__ = ["intervene", "load_audit"]
@@ -21,6 +21,8 @@ _PATIENCE_SECONDS = 1.0
 _PAUSE = "SELECT pg_sleep(0.02)"
 
 _FOUND = "saga_id = %(saga_id)s AND attempt = %(attempt)s AND status = %(found)s::text AND fingerprint <> %(foreign)s"
+
+_EVENT_ID = EVENT_ID.replace("{of}", "changed")
 
 # greatest() leaves NULL out: a run without a lease is due at once.
 _INTERVENE = f"""
@@ -62,7 +64,7 @@ WITH found AS MATERIALIZED (
 ), told AS (
     INSERT INTO {{schema}}.sagaz_outbox
         (event_id, saga_id, topic, payload, headers, status, attempts, available_at, created_at)
-    SELECT event.event_id, changed.saga_id, event.topic, event.payload::jsonb, event.headers::jsonb, 'pending', 0,
+    SELECT {_EVENT_ID}, changed.saga_id, event.topic, event.payload::jsonb, event.headers::jsonb, 'pending', 0,
         statement_timestamp(), statement_timestamp()
     FROM changed CROSS JOIN LATERAL json_to_recordset(%(events)s::text::json) AS event
         (event_id text, topic text, payload text, headers text)

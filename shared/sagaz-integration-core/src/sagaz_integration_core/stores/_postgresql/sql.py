@@ -9,6 +9,7 @@ from __future__ import annotations
 
 __all__ = [
     "ANY_DUE",
+    "EVENT_ID",
     "FIND_FINGERPRINTS",
     "INSERT_FRESH",
     "INSERT_MANY",
@@ -101,6 +102,13 @@ UNDER_WAY = """(
     FROM {{schema}}.sagaz_step AS begun WHERE begun.saga_id = {run}.saga_id AND begun.status = 'started')"""
 """The steps and compensations of a run that have begun, but for what the same statement writes."""
 
+# An event of a run has another id for each run that there has been under its saga_id: a consumer that knows the events
+# of one that was pruned must not drop those of the next one with its key.
+EVENT_ID = """
+    substr(encode(sha256(convert_to(event.event_id || ' ' || extract(epoch FROM (
+        SELECT run.created_at FROM {schema}.sagaz_run AS run WHERE run.saga_id = {of}.saga_id))::text,
+        'UTF8')), 'hex'), 1, 32)::uuid::text"""
+
 # The rows are locked first, and what another transaction has locked is left out: it is still ours by a plain read, and
 # nothing waits for it. A claim that comes later waits for this commit, or leaves the run out, and one that came before
 # is seen when the lock is obtained. LATERAL makes it one look-up by key for each. The limit is the number of the rows:
@@ -183,7 +191,7 @@ WITH seen AS MATERIALIZED (
 ), told AS (
     INSERT INTO {schema}.sagaz_outbox
         (event_id, saga_id, topic, payload, headers, status, attempts, available_at, created_at)
-    SELECT event.event_id, held.saga_id, event.topic, event.payload::jsonb, event.headers::jsonb, 'pending', 0,
+    SELECT {event_id}, held.saga_id, event.topic, event.payload::jsonb, event.headers::jsonb, 'pending', 0,
         statement_timestamp(), statement_timestamp()
     FROM held CROSS JOIN LATERAL json_to_recordset(held.events) AS event
         (event_id text, topic text, payload text, headers text)
@@ -192,7 +200,7 @@ WITH seen AS MATERIALIZED (
 SELECT n, found, CASE WHEN found AND delay <= 0 THEN {wake} END FROM seen
 WHERE coalesce(found, (SELECT true FROM {schema}.sagaz_run AS run
     WHERE run.saga_id = seen.saga_id AND run.attempt = seen.attempt AND run.lease_owner = seen.owner))
-"""
+""".replace("{event_id}", EVENT_ID.replace("{of}", "held"))
 
 # An attempt number is given once, so a lease that is gone while the number is still ours was given back by ourselves.
 SETTLED = """

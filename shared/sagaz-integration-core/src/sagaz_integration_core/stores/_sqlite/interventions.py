@@ -6,7 +6,7 @@ import sqlite3
 
 from sagaz_integration_core.records import FINISHED, AuditRecord, Intervention
 from sagaz_integration_core.stores._sqlite.attempts import end_attempt
-from sagaz_integration_core.stores._sqlite.outbox import INSERT_EVENT
+from sagaz_integration_core.stores._sqlite.outbox import insert_of_run
 from sagaz_integration_core.stores._sqlite.rows import audit_record, now, stamp
 from sagaz_integration_core.stores.settling import decision
 
@@ -45,13 +45,7 @@ def intervene(sqlite: sqlite3.Connection, change: Intervention) -> bool:
         end_attempt(sqlite, change.saga_id, owner[0], change.attempt, "decided", decision(change), stamped)
     if change.status == "compensating":
         sqlite.execute(_FORGET, (change.saga_id,))
-    sqlite.executemany(
-        INSERT_EVENT,
-        [
-            (event.event_id, change.saga_id, event.topic, event.payload, event.headers, stamped, stamped)
-            for event in change.events
-        ],
-    )
+    insert_of_run(sqlite, change.saga_id, change.events, stamped)
     note = (change.saga_id, change.action, change.actor, change.reason, change.found, change.status, stamped)
     sqlite.execute(_NOTE, note)
     return True

@@ -8,7 +8,7 @@ from typing import Any
 
 from sagaz_integration_core.records import FINISHED, RunWrite
 from sagaz_integration_core.stores._sqlite.attempts import end_attempt
-from sagaz_integration_core.stores._sqlite.outbox import INSERT_EVENT
+from sagaz_integration_core.stores._sqlite.outbox import insert_of_run
 from sagaz_integration_core.stores._sqlite.rows import after, now, stamp, step_row
 from sagaz_integration_core.stores._sqlite.sql import FINISH, RELEASE, SET_STATUS, UPSERT_STEP
 from sagaz_integration_core.stores.settling import released
@@ -26,14 +26,8 @@ def write(sqlite: sqlite3.Connection, writes: Sequence[RunWrite]) -> list[bool |
     ]
     kept = [write for write, accepted in zip(writes, answers, strict=True) if accepted]
     sqlite.executemany(UPSERT_STEP, [step_row(write, step, stamped) for write in kept for step in write.steps])
-    sqlite.executemany(
-        INSERT_EVENT,
-        [
-            (event.event_id, write.saga_id, event.topic, event.payload, event.headers, stamped, stamped)
-            for write in kept
-            for event in write.events
-        ],
-    )
+    for write in kept:
+        insert_of_run(sqlite, write.saga_id, write.events, stamped)
     for write in kept:
         _end_attempt(sqlite, write, stamped)
     return answers

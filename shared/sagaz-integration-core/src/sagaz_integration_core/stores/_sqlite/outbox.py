@@ -9,17 +9,17 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from sagaz_integration_core.outbox import EventFilter, EventOutcome, NewEvent, OutboxRecord
+from sagaz_integration_core.outbox import EventFilter, EventOutcome, EventWrite, NewEvent, OutboxRecord, of_run
 from sagaz_integration_core.stores._sqlite.rows import after, event_record, now, stamp, when
 
 __all__ = [
-    "INSERT_EVENT",
     "any_due",
     "any_sent",
     "count",
     "due",
     "find",
     "insert",
+    "insert_of_run",
     "prune",
     "retry",
     "settle",
@@ -57,6 +57,16 @@ _PRUNE = """
     DELETE FROM sagaz_outbox
     WHERE id IN (SELECT id FROM sagaz_outbox WHERE sent_at < ? ORDER BY sent_at LIMIT ?)
 """
+
+
+def insert_of_run(sqlite: sqlite3.Connection, saga_id: str, events: Sequence[EventWrite], stamped: str) -> None:
+    """Insert events of a run, as a part of the transaction that records what they tell of."""
+    if not events:
+        return
+    [created_at] = sqlite.execute("SELECT created_at FROM sagaz_run WHERE saga_id = ?", (saga_id,)).fetchone()
+    made = [of_run(saga_id, event, created_at) for event in events]
+    rows = [(event.event_id, saga_id, event.topic, event.payload, event.headers, stamped, stamped) for event in made]
+    sqlite.executemany(INSERT_EVENT, rows)
 
 
 def insert(sqlite: sqlite3.Connection, events: Sequence[NewEvent]) -> list[bool]:
