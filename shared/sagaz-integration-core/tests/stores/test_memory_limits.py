@@ -47,7 +47,7 @@ async def test_events_of_a_forgotten_run_are_still_sent(small):
         await record_end(small)
     assert run.saga_id not in await listed(small)
     (event,) = await small.due_events(10, LEASE)
-    assert event.event_id.endswith("e2")
+    assert "e2" in event.payload
     await settle(small, [event])
     assert await small.prune_events(datetime.now(UTC) + timedelta(hours=1), 10) == 1
     assert small._outbox._events == small._outbox._by_saga == small._outbox._by_event_id == {}
