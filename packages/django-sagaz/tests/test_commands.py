@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import re
 import signal
 
@@ -135,3 +136,34 @@ def test_a_killed_workers_run_is_resumed_by_another(home, elsewhere):
     assert second.returncode == 0, said
     assert set(Run.objects.using(home).values_list("attempt", "failures")) == {(2, 0)}
     assert set(Attempt.objects.using(home).values_list("attempt", "outcome", "under_way")) == {(1, "died", "reserve")}
+
+
+@on("default")
+@pytest.mark.parametrize("verbosity", [0, 1])
+def test_a_worker_that_is_called_leaves_logging_as_it_was(home, verbosity, monkeypatch):
+    monkeypatch.setattr(logging, "root", root := logging.RootLogger(logging.WARNING))
+    monkeypatch.setattr(logging.Logger, "root", root)
+    start(home)
+    call_command("sagaz_worker", drain=True, verbosity=verbosity, stdout=io.StringIO())
+    assert (root.handlers, root.level) == ([], logging.WARNING)
+
+
+@on("default", "memory")
+def test_a_worker_is_silent_when_told_so(home, capfd):
+    [saga_id] = start(home)
+    call_command("sagaz_worker", drain=True, verbosity=0)
+    assert Run.objects.using(home).get(pk=saga_id).status == "completed"
+    assert capfd.readouterr() == ("", "")
+
+
+@on("default")
+def test_decisions_are_silent_when_told_so_and_refusals_are_not(home, capsys):
+    [saga_id] = start(home)
+    call_command("sagaz_cancel", saga_id, verbosity=0)
+    call_command("sagaz_prune", older_than="30d", verbosity=0)
+    assert capsys.readouterr().out == ""
+    with pytest.raises(SystemExit):
+        call_command("sagaz_retry", saga_id, verbosity=0)
+    assert "Only a failed run takes a retry" in capsys.readouterr().out
+    call_command("sagaz_list", runs=True, verbosity=0)
+    assert saga_id in capsys.readouterr().out

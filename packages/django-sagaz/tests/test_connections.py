@@ -330,3 +330,56 @@ class Slow(Saga):
     def read(self, ctx):
         with connections[ctx["db"]].cursor() as cursor:
             cursor.execute("SELECT pg_sleep(0.2)")
+
+
+class Tenant(Saga):
+    """Looks at its session, and leaves it in another schema."""
+
+    saga_name = "tenant"
+
+    @action("move")
+    def move(self, ctx):
+        with connections[ctx["db"]].cursor() as cursor:
+            cursor.execute("SHOW search_path")
+            found = cursor.fetchone()[0]
+            cursor.execute(ctx["statement"])
+            cursor.execute("SHOW search_path")
+            return {"found": found, "then": cursor.fetchone()[0]}
+
+
+@on("pg")
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "SET search_path TO tenant_a",
+        "set session search_path = tenant_a",
+        "SELECT set_config('search_path', 'tenant_a', false)",
+    ],
+)
+def test_a_session_that_a_step_has_changed_is_not_seen_by_the_next_run(home, settings, statement):
+    settings.SAGAZ = {**settings.SAGAZ, "SYNC_THREADS": 1}
+    with transaction.atomic(home):
+        ids = [atomic_saga_start(Tenant, {"db": home, "statement": statement}) for _ in range(3)]
+    call_command("sagaz_worker", drain=True, verbosity=0)
+    results = [Step.objects.using(home).get(saga_id=saga_id).result for saga_id in ids]
+    assert [result["found"] for result in results] == ['"$user", public'] * 3
+    assert all("tenant_a" in result["then"] for result in results)
+
+
+@on("pg")
+@pytest.mark.parametrize("statement", ["SELECT 1", "SET LOCAL search_path TO tenant_a"])
+def test_a_session_that_no_step_has_changed_is_kept(home, settings, statement):
+    settings.SAGAZ = {**settings.SAGAZ, "SYNC_THREADS": 1}
+    opened = []
+
+    def on_connected(connection, **_):
+        if threading.current_thread().name.startswith("sagaz-step"):
+            opened.append(connection.alias)
+
+    connection_created.connect(on_connected)
+    with transaction.atomic(home):
+        for _ in range(3):
+            atomic_saga_start(Tenant, {"db": home, "statement": statement})
+    call_command("sagaz_worker", drain=True, verbosity=0)
+    connection_created.disconnect(on_connected)
+    assert opened == [home]

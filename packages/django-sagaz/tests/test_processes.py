@@ -10,6 +10,8 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 
@@ -122,3 +124,45 @@ def test_a_change_of_a_saga_reaches_runserver_and_a_worker_that_reloads(tmp_path
             return charges(tmp_path, "billed") > served
 
         until(worked)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="process groups are POSIX")
+@pytest.mark.parametrize("module", ["sagas", "models"])
+def test_a_worker_that_reloads_survives_a_syntax_error(tmp_path, module):
+    project(tmp_path, ["transaction"])
+    with (tmp_path / "settings.py").open("a") as file:
+        file.write("\nDEBUG = True\nSAGAZ = {'POLL_SECONDS': 0.1}\n")
+    subprocess.run(
+        [sys.executable, "-m", "django", "migrate", "--run-syncdb", "--verbosity", "0", "--settings", "settings"],
+        cwd=tmp_path, env=environment(tmp_path), check=True,
+    )  # fmt: skip
+    file = tmp_path / "shop" / f"{module}.py"
+    good = file.read_text()
+    with running(tmp_path, "sagaz_worker", "--autoreload") as worker:
+        lines = following(worker)
+        until(lambda: any("Working on" in line for line in lines))
+        write_until(file, good + "\ndef broken(:\n", lambda: any("SyntaxError" in line for line in lines))
+        assert worker.poll() is None
+        lines.clear()
+        write_until(file, good + "\n# mended\n", lambda: any("Working on" in line for line in lines))
+
+
+def write_until(file, text, condition):
+    """Write a file again and again: a reloader that has only begun to watch takes what it finds for unchanged."""
+    written_at = 0.0
+
+    def seen():
+        nonlocal written_at
+        if time.monotonic() - written_at > 5:
+            file.write_text(text)
+            written_at = time.monotonic()
+        return condition()
+
+    until(seen, 60)
+
+
+def following(process):
+    """Return a list that gets what a process prints."""
+    lines = []
+    threading.Thread(target=lambda: lines.extend(process.stdout), daemon=True).start()
+    return lines

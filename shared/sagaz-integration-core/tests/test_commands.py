@@ -205,18 +205,32 @@ async def test_a_worker_without_sagas_is_refused(settings):
     await runtime.close()
 
 
-def test_the_root_logger_is_configured_unless_the_application_did(monkeypatch):
-    monkeypatch.setattr(logging, "root", root := logging.RootLogger(logging.WARNING))
+@pytest.fixture
+def root(monkeypatch):
+    """A root logger of the test's own."""
+    root = logging.RootLogger(logging.WARNING)
+    monkeypatch.setattr(logging, "root", root)
     monkeypatch.setattr(logging.Logger, "root", root)
-    working.configure_logging()
-    [handler] = root.handlers
-    record = logging.makeLogRecord({"msg": "hello", "name": "shop", "levelname": "INFO"})
-    assert handler.filter(record)
-    assert handler.format(record).endswith("INFO shop [- -] hello")
-    record.saga_id = "s-1"
-    assert handler.format(record).endswith("INFO shop [- s-1] hello")
-    working.configure_logging()
-    assert root.handlers == [handler]
+    return root
+
+
+def test_a_command_logs_with_ids_and_leaves_the_root_logger_as_it_was(root):
+    with working.logging_to_stderr():
+        [handler] = root.handlers
+        assert root.level == logging.INFO
+        record = logging.makeLogRecord({"msg": "hello", "name": "shop", "levelname": "INFO"})
+        assert handler.filter(record)
+        assert handler.format(record).endswith("INFO shop [- -] hello")
+        record.saga_id = "s-1"
+        assert handler.format(record).endswith("INFO shop [- s-1] hello")
+    assert (root.handlers, root.level) == ([], logging.WARNING)
+
+
+def test_a_command_leaves_the_applications_logging_alone(root):
+    root.addHandler(own := logging.NullHandler())
+    with working.logging_to_stderr():
+        assert (root.handlers, root.level) == ([own], logging.WARNING)
+    assert root.handlers == [own]
 
 
 async def test_a_worker_leaves_the_garbage_collector_as_it_found_it(settings):

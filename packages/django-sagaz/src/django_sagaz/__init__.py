@@ -15,7 +15,7 @@ from sagaz_integration_core.steps import CurrentStep, current_step
 if TYPE_CHECKING:
     from django_sagaz.base import Saga
     from django_sagaz.health import areadiness, liveness, readiness
-    from django_sagaz.inline import async_saga_factory, create_saga, run_saga
+    from django_sagaz.inline import async_saga_factory, close, create_saga, run_saga
     from django_sagaz.publications import publish
     from django_sagaz.transactions import atomic_saga_start, run_deferred, saga_context
     from sagaz_integration_core import action, compensate
@@ -32,6 +32,7 @@ __all__ = [
     "areadiness",
     "async_saga_factory",
     "atomic_saga_start",
+    "close",
     "compensate",
     "create_saga",
     "current_step",
@@ -57,6 +58,7 @@ _PLACES = {
     "areadiness": "django_sagaz.health",
     "async_saga_factory": "django_sagaz.inline",
     "atomic_saga_start": "django_sagaz.transactions",
+    "close": "django_sagaz.inline",
     "compensate": "sagaz_integration_core",
     "create_saga": "django_sagaz.inline",
     "liveness": "django_sagaz.health",

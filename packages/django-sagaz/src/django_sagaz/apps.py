@@ -74,6 +74,12 @@ class DjangoSagazConfig(AppConfig):
         if setting not in ("SAGAZ", "DATABASES"):
             return
         with self._lock:
-            executions, self._executions, self._project = self._executions, None, None
+            self._project = None
+        self.close()
+
+    def close(self) -> None:
+        """Drain and close what executes runs in this process; the next use opens it anew."""
+        with self._lock:
+            executions, self._executions = self._executions, None
         if executions is not None:
             executions.close()

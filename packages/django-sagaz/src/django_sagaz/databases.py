@@ -10,6 +10,7 @@ from typing import Any
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, InterfaceError, OperationalError, connections
 
 from django_sagaz.errors import AtomicBlockError
+from django_sagaz.session_state import has_changed
 from sagaz_integration_core.errors import StoreNotMigrated, StoreRightsMissing, StoreUnavailable
 from sagaz_integration_core.texts import visible, without_rows
 
@@ -96,14 +97,14 @@ def in_test_case(connection: Any) -> bool:
 
 
 def healthy() -> None:
-    """Close this thread's connections that a step left broken, or in a transaction; the others are kept.
+    """Close this thread's connections that a step left broken, changed or in a transaction; the others are kept.
 
     Django's own ``close_old_connections`` would, by its defaults, close them all, after every step.
     """
     for connection in connections.all(initialized_only=True):
         if connection.connection is None:
             continue
-        if connection.in_atomic_block or not connection.get_autocommit():
+        if connection.in_atomic_block or not connection.get_autocommit() or has_changed(connection):
             # What was not committed is not to be committed by the next step, which is another run's.
             _discard(connection)
         elif connection.errors_occurred:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     S = TypeVar("S", bound=Saga)
 
-__all__ = ["async_saga_factory", "class_of", "create_saga", "run_saga"]
+__all__ = ["async_saga_factory", "class_of", "close", "create_saga", "run_saga"]
 
 
 def create_saga(saga_class: type[S]) -> S:
@@ -39,6 +39,15 @@ def create_saga(saga_class: type[S]) -> S:
 async def async_saga_factory(saga_class: type[S]) -> S:
     """Return an instance whose ``await saga.run(…)`` is a durable run; for async views."""
     return create_saga(saga_class)
+
+
+def close() -> None:
+    """Drain and close what executes runs in this process, with its database connections; the next use opens it anew.
+
+    Not needed as a rule: it happens when the process exits. Tests whose event loop is not Django's need it before the
+    test database is dropped.
+    """
+    _config().close()
 
 
 def run_saga(

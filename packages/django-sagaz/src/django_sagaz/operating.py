@@ -53,7 +53,10 @@ class OperatorCommand(BaseCommand):
         raise NotImplementedError
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Do it, and say what was done; the exit code is 1 if something was refused."""
+        """Do it, and say what was done; the exit code is 1 if something was refused.
+
+        With ``--verbosity 0`` only what was asked for, or refused, is said.
+        """
         if getattr(self, "_called_from_command_line", False):
             # Nobody else in this process would commit it. System checks may have connected.
             connections.close_all()
@@ -63,7 +66,8 @@ class OperatorCommand(BaseCommand):
             said = operate(project, self.work(options), options.get("by") or person())
         except SagazError as error:
             raise CommandError(str(error)) from error
-        self.stdout.write(said.text)
+        if options["verbosity"] > 0 or not (self.decides and said.done):
+            self.stdout.write(said.text)
         if not said.done:
             sys.exit(1)
 

@@ -12,6 +12,7 @@ from asgiref.sync import sync_to_async
 from django.db import connections
 
 from django_sagaz.databases import distrust, healthy
+from django_sagaz.session_state import watch_this_thread
 from sagaz_integration_core import step_threads as core
 
 __all__ = ["SensitiveThread", "StepThreads"]
@@ -33,6 +34,7 @@ class StepThreads(core.StepThreads):
         """Make a call on one of the threads."""
 
         def work() -> T:
+            watch_this_thread()
             distrust(_IDLE_SECONDS)
             try:
                 return fn(*args, **kwargs)

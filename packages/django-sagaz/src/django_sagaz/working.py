@@ -39,10 +39,13 @@ async def work(
     *,
     concurrency: int | None,
     drain: bool,
-    tell: Callable[[str], None],
+    tell: Callable[[str], None] | None,
     heartbeat_file: str | None = None,
 ) -> Counter[str]:
     """Run a worker until a signal stops it, or with ``drain`` until nothing is due; return how runs ended.
+
+    Args:
+        tell: Prints a line; None for a command that is to be silent.
 
     Raises:
         StoreUnavailable: The database cannot be reached, or is not migrated.

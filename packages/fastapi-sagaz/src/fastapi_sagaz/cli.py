@@ -133,9 +133,8 @@ def _do(run: Callable[[], Coroutine[Any, Any, T]]) -> T:
 async def _in_lifespan(target: str, factory: bool, *, only_reads: bool = False) -> AsyncIterator[SagazRuntime]:
     """Enter the application's whole lifespan; no worker of its own starts."""
     app = load_app(target, factory=factory)
-    working.configure_logging()
     visit = Visit(enter=True, only_reads=only_reads)
-    with visiting(visit):
+    with working.logging_to_stderr(), visiting(visit):
         async with entered(app) as state:
             runtime = _met(visit, target)
             # What routers' own lifespans yielded is known only now.

@@ -61,8 +61,8 @@ def worker(concurrency: int | None, drain: bool, heartbeat_file: str | None) -> 
             )
         click.echo(f"Done: {working.summary(ended)}.")
 
-    working.configure_logging()
-    _do(run)
+    with working.logging_to_stderr():
+        _do(run)
 
 
 @sagaz_group.command()

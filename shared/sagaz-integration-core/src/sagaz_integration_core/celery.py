@@ -101,7 +101,8 @@ class CeleryDispatch:
         if celery.configured:
             _check_timeouts(celery.conf)
         else:
-            celery.on_after_configure.connect(self._configured)
+            after_configure: Any = celery.on_after_configure
+            after_configure.connect(self._configured)
         # Its processes end without Python's own exit; those of its other pools do not.
         signals.worker_process_shutdown.connect(self._process_ends)
 

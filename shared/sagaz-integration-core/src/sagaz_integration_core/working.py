@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from sagaz_integration_core.lifecycle import SagazRuntime
     from sagaz_integration_core.worker import Worker
 
-__all__ = ["configure_logging", "summary", "work"]
+__all__ = ["logging_to_stderr", "summary", "work"]
 
 Tell = Callable[[str], None]
 
@@ -38,7 +38,7 @@ async def work(
     *,
     concurrency: int | None = None,
     drain: bool = False,
-    tell: Tell,
+    tell: Tell | None,
     sagas_hint: str,
     worker_hint: str,
     place: str | None = None,
@@ -50,7 +50,7 @@ async def work(
     ends the process at once, with 128 plus the signal's number.
 
     Args:
-        tell: Prints a line.
+        tell: Prints a line; None for a command that is to be silent.
         sagas_hint: Where the framework's users register sagas, for error messages.
         worker_hint: How they run a worker inside the application.
         place: What to call the place that the runs are kept in; by default it is the store's kind.
@@ -69,7 +69,8 @@ async def work(
     await runtime.store.check_ready()
     from sagaz_integration_core.worker import Worker
 
-    progress = _Progress() if drain and sys.stdout.isatty() else None
+    progress = _Progress() if drain and tell is not None and sys.stdout.isatty() else None
+    tell = tell or _silently
     on_progress = progress.show if progress else None
     worker = Worker(runtime, concurrency=concurrency, drain=drain, command=True, on_progress=on_progress)
     names = ", ".join(entry.name for entry in runtime.registry)
@@ -160,19 +161,39 @@ class _Progress:
         sys.stdout.flush()
 
 
+def _silently(line: str) -> None:
+    """Print nothing."""
+
+
 def summary(ended: Counter[str]) -> str:
     """Tell how many runs ended, and how: ``3 completed, 1 failed``."""
     return ", ".join(f"{count} {status}" for status, count in sorted(ended.items())) or "no runs"
 
 
-def configure_logging() -> None:
-    """Show INFO records, with their correlation id and saga_id, unless the application configured the root logger."""
-    if logging.getLogger().handlers:
+@contextmanager
+def logging_to_stderr() -> Iterator[None]:
+    """Show INFO records within the block, with their correlation id and saga_id.
+
+    If the application configured the root logger, that stands. Afterwards the root logger is as it was: a command may
+    have been called by a program, a test for example, that goes on.
+    """
+    root = logging.getLogger()
+    if root.handlers:
+        yield
         return
     handler = logging.StreamHandler()
     handler.addFilter(SagazLogFilter())
     handler.setFormatter(_Lines("%(asctime)s %(levelname)s %(name)s [%(correlation_id)s %(saga_id)s] %(message)s"))
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    before = root.level
+    root.addHandler(handler)
+    root.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
+        handler.close()
+        if root.level == logging.INFO:
+            root.setLevel(before)
 
 
 class _Lines(logging.Formatter):

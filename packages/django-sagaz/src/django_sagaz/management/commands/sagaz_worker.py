@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from contextlib import nullcontext
 from typing import Any
 
 from django.conf import settings as django_settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.utils.autoreload import run_with_reloader
 
 from django_sagaz.project import Project, current_project
+from django_sagaz.reloading import run_with_reloader
 from django_sagaz.working import OPTIONS, changed, drain_here, work
 from sagaz_integration_core.errors import SagazError
-from sagaz_integration_core.working import configure_logging, summary
+from sagaz_integration_core.working import logging_to_stderr, summary
 
 __all__ = ["Command"]
 
@@ -45,29 +46,31 @@ class Command(BaseCommand):
             return
         if not django_settings.DEBUG:
             raise CommandError("--autoreload is for development, and DEBUG is off. Leave it out.")
-        run_with_reloader(self._work, options)
+        run_with_reloader(self._work, options, tell=self._tell)
 
     def _work(self, options: dict[str, Any]) -> None:
         try:
             ended = self._run(changed(current_project(), options), options)
         except SagazError as error:
             raise CommandError(str(error)) from error
-        self.stdout.write(f"Ended: {summary(ended)}.")
+        if options["verbosity"] > 0:
+            self.stdout.write(f"Ended: {summary(ended)}.")
 
     def _run(self, project: Project, options: dict[str, Any]) -> Counter[str]:
         concurrency, drain = options["concurrency"], options["drain"]
         if drain and project.is_private:
             return drain_here(project, concurrency)
-        configure_logging()
-        return asyncio.run(
-            work(
-                project,
-                concurrency=concurrency,
-                drain=drain,
-                tell=self._tell,
-                heartbeat_file=options["heartbeat_file"],
+        silent = options["verbosity"] == 0
+        with nullcontext() if silent else logging_to_stderr():
+            return asyncio.run(
+                work(
+                    project,
+                    concurrency=concurrency,
+                    drain=drain,
+                    tell=None if silent else self._tell,
+                    heartbeat_file=options["heartbeat_file"],
+                )
             )
-        )
 
     def _tell(self, line: str) -> None:
         self.stdout.write(line)
