@@ -112,7 +112,7 @@ def test_a_change_of_a_saga_reaches_runserver_and_a_worker_that_reloads(tmp_path
         assert receipt("asynchronous") == 200
         assert receipt("transaction") == 202
         until(lambda: charges(tmp_path, "charged") == 3)
-        sagas = tmp_path / "shop" / "sagas.py"
+        sagas = tmp_path / "orders" / "sagas.py"
         sagas.write_text(sagas.read_text().replace("charged under", "billed under"))
         until(lambda: str(receipt("inline")).startswith("billed"))
         assert receipt("asynchronous") == 200
@@ -136,7 +136,7 @@ def test_a_worker_that_reloads_survives_a_syntax_error(tmp_path, module):
         [sys.executable, "-m", "django", "migrate", "--run-syncdb", "--verbosity", "0", "--settings", "settings"],
         cwd=tmp_path, env=environment(tmp_path), check=True,
     )  # fmt: skip
-    file = tmp_path / "shop" / f"{module}.py"
+    file = tmp_path / "orders" / f"{module}.py"
     good = file.read_text()
     with running(tmp_path, "sagaz_worker", "--autoreload") as worker:
         lines = following(worker)
