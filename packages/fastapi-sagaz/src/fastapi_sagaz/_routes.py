@@ -1,13 +1,19 @@
-"""Finding the sagas that an application's routes depend on, so that workers know them before a request comes."""
+"""Finding the sagas that an application's routes depend on, so that workers know them before a request comes.
+
+FastAPI copied the routes of included routers up to 0.136, and keeps each router as one route since. Nothing public
+tells what is in that route in every release; what is asked for here is there in all of them, and a test tries each.
+"""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-import fastapi.routing
 from fastapi.dependencies.models import Dependant
-from starlette.routing import Mount, Router
+from fastapi.dependencies.utils import get_dependant
+from starlette.applications import Starlette
+from starlette.routing import Host, Mount, Route, Router, WebSocketRoute
 
 from fastapi_sagaz.dependencies import SagaDependency
 
@@ -16,21 +22,39 @@ if TYPE_CHECKING:
 
 __all__ = ["sagas_in_routes"]
 
+logger = logging.getLogger(__name__)
+
 
 def sagas_in_routes(routes: Iterable[Any]) -> Iterator[type[Saga]]:
     """Yield the class of every `SagaFactory` dependency, included routers' too; mounted applications have their own."""
-    for route in _flat(routes):
-        dependant = getattr(route, "dependant", None)
-        if dependant is not None:
+    for route in routes:
+        if isinstance(dependant := getattr(route, "dependant", None), Dependant):
             yield from _sagas_of(dependant)
-        elif isinstance(route, Mount) and isinstance(route.app, Router):
-            yield from sagas_in_routes(route.routes)
+        elif isinstance(router := getattr(route, "original_router", None), Router):
+            yield from sagas_in_routes(router.routes)
+            yield from _sagas_of_inclusion(route)
+        elif isinstance(route, Mount | Host):
+            yield from sagas_in_routes(_mounted(route.app))
+        elif not isinstance(route, Route | WebSocketRoute):
+            _warn(route)
 
 
-def _flat(routes: Iterable[Any]) -> Iterable[Any]:
-    # Newer releases of FastAPI keep included routers as one route each, and offer this to look into them.
-    look_into = getattr(fastapi.routing, "iter_route_contexts", None)
-    return routes if look_into is None else look_into(list(routes))
+def _sagas_of_inclusion(route: Any) -> Iterator[type[Saga]]:
+    """Yield those of ``include_router(…, dependencies=[…])``, and of the routers and the application around."""
+    needed = getattr(getattr(route, "include_context", None), "dependencies", None)
+    if needed is None:
+        _warn(route)
+        return
+    for depends in needed:
+        if depends.dependency is not None:
+            yield from _sagas_of(get_dependant(path="/", call=depends.dependency))
+
+
+def _mounted(app: Any) -> Iterable[Any]:
+    # Middleware of the mount's own is around it.
+    while not isinstance(app, Router | Starlette) and hasattr(app, "app"):
+        app = app.app
+    return app.routes if isinstance(app, Router) else ()
 
 
 def _sagas_of(dependant: Dependant) -> Iterator[type[Saga]]:
@@ -38,3 +62,12 @@ def _sagas_of(dependant: Dependant) -> Iterator[type[Saga]]:
         yield dependant.call.saga_class
     for needed in dependant.dependencies:
         yield from _sagas_of(needed)
+
+
+def _warn(route: Any) -> None:
+    logger.warning(
+        "The kind of the route %r is not known here, so that sagas that it depends on cannot be found: a worker "
+        "knows them only after a request, and until then resumes none of their runs. Name them in "
+        "create_lifespan(sagas=[…]).",
+        type(route).__qualname__,
+    )
