@@ -185,7 +185,7 @@ def test_the_correlation_id_is_sent_back_and_in_the_context(folder: Path) -> Non
     assert (headers["x-request-id"], body["correlation_id"]) == ("r-1", "r-1")
 
 
-@pytest.mark.parametrize("name", ["test_orders.py", "test_async.py", "test_override.py"])
+@pytest.mark.parametrize("name", ["test_orders.py", "test_async.py", "test_override.py", "test_session.py"])
 def test_the_tests_of_the_recipes_pass(name: str, folder: Path) -> None:
     write(FASTAPI, folder)
     assert "1 passed" in run(folder, sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", name)

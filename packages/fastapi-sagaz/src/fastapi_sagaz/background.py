@@ -42,7 +42,9 @@ async def run_saga_background(
     from sagaz_integration_core.starts import launch
 
     binding = binding_of(saga, f"the dependency: saga: {type(saga).__name__} = Depends({_factory(saga)})")
-    saga_id, execution = await launch(binding.runtime, binding.saga_class, context, idempotency_key=idempotency_key)
+    saga_id, execution = await binding.runtime.reach(
+        lambda: launch(binding.runtime, binding.saga_class, context, idempotency_key=idempotency_key)
+    )
     if execution is not None:
         parked = parked_of(saga)
         parked.add(binding.runtime, execution)

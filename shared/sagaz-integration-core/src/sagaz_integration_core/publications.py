@@ -101,7 +101,7 @@ async def publish(
     runtime.check_open()
     event = new_event(runtime, topic, payload, key=key, headers=headers, idempotency_key=idempotency_key)
     if session is None:
-        await runtime.store.insert_events([event])
+        await runtime.reach(lambda: runtime.store.insert_events([event]))
     else:
         from sagaz_integration_core.sessions import join_events
 

@@ -56,7 +56,8 @@ class Reachable:
             interruptible: What ends the wait (a time limit's exception, KeyboardInterrupt) cancels the work.
 
         Raises:
-            RuntimeNotOpen: Called on the event loop's own thread, which would wait for itself.
+            RuntimeNotOpen: Called on the event loop's own thread, which would wait for itself; or that loop stands
+                still.
         """
         self.check_open()
         try:
@@ -67,6 +68,7 @@ class Reachable:
             raise RuntimeNotOpen(
                 "This would block the event loop that has to do the work. Use await and the async form."
             )
+        self._check_running()
         future = self.submit(work)
         try:
             return future.result()
@@ -75,11 +77,26 @@ class Reachable:
                 future.cancel()
 
     async def reach(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """Do asynchronous work from a coroutine on any event loop, this runtime's or another one."""
+        """Do asynchronous work from a coroutine on any event loop, this runtime's or another one.
+
+        Raises:
+            RuntimeNotOpen: This runtime's is another one, and stands still.
+        """
         self.check_open()
         if asyncio.get_running_loop() is self.loop:
             return await work()
+        self._check_running()
         return await asyncio.wrap_future(self.submit(work))
+
+    def _check_running(self) -> None:
+        if not self.loop.is_running():
+            raise RuntimeNotOpen(
+                "The event loop on which the sagaz runtime was opened is not running, so that this would wait for "
+                "ever. Use the runtime on the loop that opened it. In tests, the fixture that enters the lifespan and "
+                "the tests need the same loop: with pytest-asyncio @pytest_asyncio.fixture(scope='session', "
+                "loop_scope='session') and @pytest.mark.asyncio(loop_scope='session'), or a fixture of scope "
+                "'function'."
+            )
 
     def submit(self, work: Callable[[], Coroutine[Any, Any, T]]) -> Future[T]:
         """Have the event loop do asynchronous work; callable from any thread."""

@@ -199,7 +199,7 @@ def _new_runs(
 async def _insert(runtime: SagazRuntime, session: Any, runs: list[NewRun]) -> list[Inserted]:
     if session is None:
         with _unstorable_refused(runs):
-            return await runtime.store.insert(runs, runtime.settings.lease_seconds)
+            return await runtime.reach(lambda: runtime.store.insert(runs, runtime.settings.lease_seconds))
     from sagaz_integration_core.sessions import join
 
     return await join(session, runtime.store, runs)
