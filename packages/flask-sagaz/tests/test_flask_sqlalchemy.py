@@ -260,3 +260,46 @@ def test_an_event_without_a_broker_is_refused_with_the_settings_name(make_app):
     app, sagaz = make_app()
     with app.app_context(), pytest.raises(SettingsError, match="SAGAZ_BROKER_URL"):
         sagaz.publish("orders.placed", {})
+
+
+@pytest.mark.parametrize("kind", ["postgres"])
+def test_a_step_that_waits_for_the_requests_own_transaction_is_told_of(shop, kind, caplog, monkeypatch):
+    monkeypatch.setattr("sagaz_integration_core.reaching.SLOW_SECONDS", 0.2)
+
+    class Ship(Saga):
+        @action("ship")
+        def ship(self, ctx):
+            shop.db.session.execute(shop.db.text("SET LOCAL lock_timeout = '2s'"))
+            shop.db.session.execute(shop.db.update(shop.Order).values(id="shipped"))
+
+    shop.db.session.add(shop.Order(id="order-1"))
+    shop.db.session.commit()
+    shop.db.session.execute(shop.db.update(shop.Order).values(id="paid"))
+    with pytest.raises(Exception, match="lock timeout") as caught:
+        shop.sagaz.run_sync(shop.sagaz.create_saga(Ship), {})
+    why = "db.session is in a transaction of this same thread"
+    assert why in "".join(caught.value.__notes__)
+    assert why in caplog.text
+    assert "Commit before run_sync" in caplog.text
+
+
+def test_a_slow_run_without_a_transaction_is_nothing_to_tell(shop, caplog, monkeypatch):
+    monkeypatch.setattr("sagaz_integration_core.reaching.SLOW_SECONDS", 0.0)
+
+    class Slow(Saga):
+        @action("wait")
+        def wait(self, ctx):
+            threading.Event().wait(0.2)
+
+    shop.db.session.commit()
+    shop.sagaz.run_sync(shop.sagaz.create_saga(Slow), {})
+    assert "db.session" not in caplog.text
+
+
+@pytest.mark.parametrize("kind", ["postgres"])
+def test_a_session_that_commits_in_two_phases_is_refused(shop, kind, OrderSaga):
+    with shop.db.orm.Session(shop.db.engine, twophase=True) as session:
+        session.add(shop.Order(id="order-1"))
+        session.flush()
+        with pytest.raises(TypeError, match=r"two phases \(twophase=True\).*NOTIFY.*without twophase"):
+            shop.sagaz.start(OrderSaga, {"order_id": 1}, session=session)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from flask_sagaz._current import KEY, current_state
 from flask_sagaz._globals import globals_class
+from flask_sagaz._own_transaction import OwnTransaction
 from flask_sagaz._requests import Correlation
 from flask_sagaz._servers import check_server
 from flask_sagaz._settings import AppSettings
@@ -116,6 +117,8 @@ class SagazExtension:
     ) -> SagaRun:
         """Execute a saga, wait for its end and return its result.
 
+        Commit first: its steps have sessions of their own, and wait for rows that this thread's transaction changed.
+
         Args:
             saga: From `create_saga`.
             idempotency_key: The same key gives the same saga_id and one run.
@@ -127,8 +130,14 @@ class SagazExtension:
             RunInterrupted: This process had to stop before the end; a worker resumes the run.
             StoreUnavailable: Nothing was recorded.
         """
-        bound = _binding(saga)
-        return bound.runtime.call(lambda: bound(context, saga_id, idempotency_key=idempotency_key))
+        bound, own = _binding(saga), OwnTransaction(saga)
+        try:
+            return bound.runtime.call(
+                lambda: bound(context, saga_id, idempotency_key=idempotency_key), slow=own.suspect
+            )
+        except Exception as error:
+            own.explain(error)
+            raise
 
     def run_background(self, saga: Saga, context: Mapping[str, Any], *, idempotency_key: str | None = None) -> str:
         """Record a run, have this process execute it, and return its saga_id.

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from typing import Any, TypeVar
 
 from sagaz_integration_core.errors import RuntimeNotOpen
 from sagaz_integration_core.processes import current_pid
 
-__all__ = ["Reachable"]
+__all__ = ["SLOW_SECONDS", "Reachable"]
+
+SLOW_SECONDS = 5.0
+"""After how long a call that waits is looked into."""
 
 T = TypeVar("T")
 
@@ -49,11 +52,18 @@ class Reachable:
         if self._draining:
             raise RuntimeNotOpen("The sagaz runtime is shutting down and takes no new runs; try again elsewhere.")
 
-    def call(self, work: Callable[[], Coroutine[Any, Any, T]], *, interruptible: bool = False) -> T:
+    def call(
+        self,
+        work: Callable[[], Coroutine[Any, Any, T]],
+        *,
+        interruptible: bool = False,
+        slow: Callable[[], None] | None = None,
+    ) -> T:
         """Do asynchronous work from a synchronous thread and wait for it.
 
         Args:
             interruptible: What ends the wait (a time limit's exception, KeyboardInterrupt) cancels the work.
+            slow: Called once by the waiting thread, when the work has taken `SLOW_SECONDS`.
 
         Raises:
             RuntimeNotOpen: Called on the event loop's own thread, which would wait for itself; or that loop stands
@@ -71,6 +81,8 @@ class Reachable:
         self._check_running()
         future = self.submit(work)
         try:
+            if slow is not None and not _is_done(future, SLOW_SECONDS):
+                slow()
             return future.result()
         finally:
             if interruptible:
@@ -101,3 +113,13 @@ class Reachable:
     def submit(self, work: Callable[[], Coroutine[Any, Any, T]]) -> Future[T]:
         """Have the event loop do asynchronous work; callable from any thread."""
         return asyncio.run_coroutine_threadsafe(work(), self.loop)
+
+
+def _is_done(future: Future[Any], seconds: float) -> bool:
+    try:
+        future.exception(seconds)
+    except TimeoutError:
+        return False
+    except CancelledError:
+        pass
+    return True

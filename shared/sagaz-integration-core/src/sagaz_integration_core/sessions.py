@@ -148,6 +148,7 @@ def _sync_caller(session: Any) -> SyncCaller | None:
     if _is(session, "sqlalchemy.engine", "Connection"):
         if _begins_late(session):
             session.begin()
+        _refuse_two_phases(session)
         return SQLAlchemyCaller(session)
     if _is(session, "psycopg", "Connection"):
         return PsycopgCaller(session)
@@ -165,6 +166,7 @@ async def _async_caller(session: Any) -> AsyncCaller | None:
     if _is(session, "sqlalchemy.ext.asyncio", "AsyncConnection"):
         if _begins_late(session):
             await session.begin()
+        _refuse_two_phases(session.sync_connection)
         return AsyncSQLAlchemyCaller(session)
     if _is(session, "psycopg", "AsyncConnection"):
         return AsyncPsycopgCaller(session)
@@ -182,6 +184,15 @@ def _connection_of(session: Any) -> Any:
 def _begins_late(connection: Any) -> bool:
     """Whether only a first statement would show if there is a transaction: SQLAlchemy's recipe for SQLite, for one."""
     return bool(connection.dialect.name == "sqlite" and not connection.in_transaction())
+
+
+def _refuse_two_phases(connection: Any) -> None:
+    if _is(connection.get_transaction(), "sqlalchemy.engine", "TwoPhaseTransaction"):
+        raise UnsupportedSession(
+            "This session commits in two phases (twophase=True), and a start cannot be part of that: PostgreSQL "
+            "prepares no transaction that wakes workers by NOTIFY. Pass a session without twophase, whose transaction "
+            "holds the rows that belong to the saga; what is in another database belongs into a step."
+        )
 
 
 class _Binds:

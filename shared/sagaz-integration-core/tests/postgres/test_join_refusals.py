@@ -109,6 +109,22 @@ async def test_an_asynchronous_session_needs_await(store, shared_postgres_url):
             join_sync(session, store, [RUN])
 
 
+async def test_a_session_that_commits_in_two_phases_is_refused(store, shared_postgres_url):
+    engine = sa.create_engine(at(shared_postgres_url, driver="psycopg"))
+    with Session(engine, twophase=True) as session, pytest.raises(UnsupportedSession, match=r"twophase=True.*NOTIFY"):
+        join_sync(session, store, [RUN])
+    with engine.connect() as connection:
+        connection.begin_twophase()
+        with pytest.raises(UnsupportedSession, match="two phases"):
+            join_sync(connection, store, [RUN])
+    engine.dispose()
+    async_engine = create_async_engine(at(shared_postgres_url, driver="psycopg"))
+    async with AsyncSession(async_engine, twophase=True) as session:
+        with pytest.raises(UnsupportedSession, match="two phases"):
+            await join(session, store, [RUN])
+    await async_engine.dispose()
+
+
 async def test_a_session_with_binds_only_is_told_to_pass_a_connection(store, shared_postgres_url):
     class Base(DeclarativeBase):
         pass

@@ -195,7 +195,7 @@ async def test_a_full_disk(sqlite_store):
     def limit(sqlite):
         sqlite.execute(f"PRAGMA max_page_count = {sqlite.execute('PRAGMA page_count').fetchone()[0]}")
 
-    await sqlite_store._thread.read(limit)
+    await sqlite_store._thread.write(limit)
     with pytest.raises(StoreUnavailable, match="The disk is full: free some space"):
         await sqlite_store.insert([new(context="x" * 100_000)], LEASE)
     assert await sqlite_store.find(RunFilter()) == []

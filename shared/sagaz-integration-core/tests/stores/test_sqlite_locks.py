@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import sqlite3
 import sys
 import threading
@@ -13,6 +14,7 @@ from sqlite_processes import finished, started
 from store_builders import KNOWN, LEASE, claimed, new, write
 
 from sagaz_integration_core.errors import StoreUnavailable, WriteLockHeld
+from sagaz_integration_core.records import RunFilter
 from sagaz_integration_core.stores._sqlite import locks
 from sagaz_integration_core.stores.sqlite import SQLiteStore
 
@@ -81,6 +83,37 @@ async def test_a_lock_stops_neither_reads_nor_a_claim_of_nothing(store, others_l
     assert await store.claim("w1", 10, LEASE, KNOWN) == []
     assert await store.due_events(10, LEASE) == []
     assert time.monotonic() - started_at < 0.5
+
+
+async def test_each_of_many_callers_waits_for_no_longer_than_its_own_time(store, others_lock):
+    """One after another, they would take ten times as long."""
+    async with asyncio.timeout(10):
+        answers = await asyncio.gather(*(store.insert([new()], LEASE) for _ in range(10)), return_exceptions=True)
+    assert [type(answer) for answer in answers] == [StoreUnavailable] * 10
+    waited = [float(re.search(r"stayed locked for ([\d.]+) s", str(answer))[1]) for answer in answers]
+    assert max(waited) < 2 * min(waited)
+
+
+async def test_reads_go_on_while_writes_wait_for_a_lock(store, others_lock):
+    saga_id = new().saga_id
+    writes = [asyncio.create_task(store.insert([new()], LEASE)) for _ in range(5)]
+    for _ in range(20):
+        assert await store.load(saga_id) is None
+    assert not any(write.done() for write in writes)
+    others_lock.stdin.write("\n")
+    others_lock.stdin.flush()
+    assert all(answer.created for [answer] in await asyncio.gather(*writes))
+    assert len(await store.find(RunFilter())) == 5
+
+
+async def test_a_caller_that_stops_waiting_leaves_the_store_usable(store, others_lock):
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.3):
+            await store.insert([new()], LEASE)
+    others_lock.stdin.write("\n")
+    others_lock.stdin.flush()
+    [answer] = await store.insert([new()], LEASE)
+    assert answer.created
 
 
 async def test_a_store_opens_while_another_process_writes(others_lock, tmp_path):

@@ -1,4 +1,4 @@
-"""The one connection of an SQLite store: opened, made ready, used and closed, all in one thread."""
+"""A connection of an SQLite store: opened, made ready, used and closed, all in one thread."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from sagaz_integration_core.errors import StoreRightsMissing, StoreUnavailable
 from sagaz_integration_core.stores._sqlite.errors import is_busy, translated, unavailable
-from sagaz_integration_core.stores._sqlite.patience import SLICE_SECONDS, LockWait
+from sagaz_integration_core.stores._sqlite.locks import own_process_writes
 from sagaz_integration_core.stores._sqlite.schema import prepare
 
 __all__ = ["Connection", "Work", "check_writable"]
@@ -20,30 +20,36 @@ Work = Callable[[sqlite3.Connection], T]
 """What is done in one transaction; done again from its beginning when a lock was in the way."""
 
 
+_SHORT_SECONDS = 0.02
+"""For how long SQLite itself waits for a lock, in the thread: as long as most transactions of others take."""
+
+
 class Connection:
     """A connection to an SQLite file; every method belongs to the thread that opened it.
 
+    What a lock is in the way of raises SQLite's own error, which `is_busy` knows, and may be done again.
+
     Args:
-        busy_seconds: How long to wait for another connection's write transaction.
+        only_reads: It makes nothing and writes nothing, in a file that another connection has made ready.
     """
 
-    def __init__(self, path: str, busy_seconds: float) -> None:
+    def __init__(self, path: str, *, only_reads: bool = False) -> None:
         self._path = path
-        self._busy_seconds = busy_seconds
+        self._only_reads = only_reads
+        self._waits = True
         self._inode = 0
         self._sqlite: sqlite3.Connection | None = None
 
     def open(self) -> None:
         """Connect and see that the tables are there; when it raises, nothing is left open."""
         try:
-            self._make_private()
-            self._sqlite = sqlite3.connect(
-                self._path, timeout=min(SLICE_SECONDS, self._busy_seconds), isolation_level=None
-            )
+            if not self._only_reads:
+                self._make_private()
+            self._sqlite = sqlite3.connect(self._path, timeout=_SHORT_SECONDS, isolation_level=None)
             self._make_ready(self._sqlite)
         except BaseException as error:
             self.close()
-            if isinstance(error, sqlite3.Error):
+            if isinstance(error, sqlite3.Error) and not is_busy(error):
                 raise unavailable(self._path, error) from error
             raise
 
@@ -55,15 +61,27 @@ class Connection:
 
     def read(self, work: Work[T]) -> T:
         """Do what only reads."""
-        return self._transact("BEGIN", work, wary=False)
+        return self._transact("BEGIN", work)
 
-    def write(self, work: Work[T], *, wary: bool = False) -> T:
+    def write(self, work: Work[T], *, waits: bool = True) -> T:
         """Do what writes.
 
         Args:
-            wary: The caller may itself be inside the transaction that holds the lock, so that waiting is in vain.
+            waits: Whether SQLite may wait for a lock, as nobody else is held up by it.
         """
-        return self._transact("BEGIN IMMEDIATE", work, wary=wary)
+        if waits != self._waits:
+            self._connected().execute(f"PRAGMA busy_timeout = {round(_SHORT_SECONDS * 1000) if waits else 0}")
+            self._waits = waits
+        return self._transact("BEGIN IMMEDIATE", work)
+
+    def own_transaction(self) -> object:
+        """Return what stays equal as long as one transaction of this process goes on; None when another's does."""
+        if not own_process_writes(self._path):
+            return None
+        try:
+            return self._connected().execute("PRAGMA data_version").fetchone()
+        except sqlite3.OperationalError:
+            return "busy"
 
     def _make_private(self) -> None:
         """Make a new file, and thereby what SQLite puts beside it, readable by its owner only: contexts are in it."""
@@ -72,17 +90,22 @@ class Connection:
             os.close(os.open(self._path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
 
     def _make_ready(self, sqlite: sqlite3.Connection) -> None:
-        self._patiently(sqlite, lambda: sqlite.execute("PRAGMA journal_mode = WAL"), wary=False)
-        sqlite.execute("PRAGMA synchronous = FULL")
         self._inode = os.stat(self._path).st_ino
+        if self._only_reads:
+            sqlite.execute("PRAGMA query_only = ON")
+            return
+        sqlite.execute("PRAGMA journal_mode = WAL")
+        sqlite.execute("PRAGMA synchronous = FULL")
         check_writable(self._path)
         prepare(self._path, self.read, self.write)
 
-    def _transact(self, begin: str, work: Work[T], *, wary: bool) -> T:
+    def _transact(self, begin: str, work: Work[T]) -> T:
         sqlite = self._connected()
         try:
-            return self._patiently(sqlite, lambda: _attempt(sqlite, begin, work), wary=wary)
+            return _attempt(sqlite, begin, work)
         except (sqlite3.DatabaseError, UnicodeEncodeError) as error:
+            if isinstance(error, sqlite3.Error) and is_busy(error):
+                raise
             meant = translated(self._path, error)
             if meant is None:
                 raise
@@ -100,17 +123,6 @@ class Connection:
                 "back, or restart this process."
             )
         return self._sqlite
-
-    def _patiently(self, sqlite: sqlite3.Connection, action: Callable[[], T], *, wary: bool) -> T:
-        wait: LockWait | None = None
-        while True:
-            try:
-                return action()
-            except sqlite3.OperationalError as error:
-                if not is_busy(error):
-                    raise
-            wait = wait or LockWait(self._path, sqlite, self._busy_seconds, wary=wary)
-            wait.go_on()
 
 
 def check_writable(path: str) -> None:

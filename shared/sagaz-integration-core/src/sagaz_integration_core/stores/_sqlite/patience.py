@@ -1,60 +1,57 @@
-"""Waiting for another connection's write transaction, and noticing when that can never end."""
+"""One caller's wait for another connection's write transaction, and noticing when that can never end."""
 
 from __future__ import annotations
 
-import sqlite3
 import time
 
 from sagaz_integration_core.stores._sqlite.errors import locked, self_locked
 from sagaz_integration_core.stores._sqlite.locks import own_process_writes
 
-__all__ = ["SLICE_SECONDS", "LockWait"]
-
-SLICE_SECONDS = 0.25
-"""How long SQLite itself waits for a lock, before it is looked at who holds it."""
+__all__ = ["LockWait"]
 
 _SUSPICIOUS_SECONDS = 0.5
-_PAUSE_SECONDS = 0.01
+_LOOK_SECONDS = 0.25
 
 
 class LockWait:
-    """One wait for SQLite's write lock.
+    """One wait for SQLite's write lock, which does not depend on how long others have waited before.
 
     Args:
-        busy_seconds: When to give up.
+        came_at: When the caller came, by the monotonic clock.
+        busy_seconds: After how long to give up.
         wary: The caller may itself be inside the transaction that holds the lock. Then two looks in a row that find
             this process holding it, with no commit in between, end the wait early.
     """
 
-    def __init__(self, path: str, sqlite: sqlite3.Connection, busy_seconds: float, *, wary: bool) -> None:
+    def __init__(self, path: str, came_at: float, busy_seconds: float, *, wary: bool) -> None:
         self._path = path
-        self._sqlite = sqlite
+        self._came_at = came_at
         self._busy_seconds = busy_seconds
-        self._wary = wary
-        self._started = time.monotonic() - SLICE_SECONDS
+        self._look_at = came_at + _SUSPICIOUS_SECONDS if wary else float("inf")
         self._seen: object = None
 
-    def go_on(self) -> None:
-        """Pause before another try.
+    def remaining(self) -> float:
+        """Return for how many seconds more to wait.
 
         Raises:
             StoreUnavailable: The time is up.
-            WriteLockHeld: It is this process's own transaction that holds the lock.
         """
-        waited = time.monotonic() - self._started
+        waited = time.monotonic() - self._came_at
         if waited >= self._busy_seconds:
             raise locked(self._path, waited, own_process_writes(self._path))
-        if self._wary and waited >= _SUSPICIOUS_SECONDS:
-            before, self._seen = self._seen, self._own_transaction()
-            if before is not None and before == self._seen:
-                raise self_locked(self._path, waited)
-        time.sleep(_PAUSE_SECONDS)
+        return self._busy_seconds - waited
 
-    def _own_transaction(self) -> object:
-        """Return what stays equal as long as one transaction of this process goes on; None when another's does."""
-        if not own_process_writes(self._path):
-            return None
-        try:
-            return self._sqlite.execute("PRAGMA data_version").fetchone()
-        except sqlite3.OperationalError:
-            return "busy"
+    def wants_to_look(self) -> bool:
+        """Whether it is time to see who holds the lock."""
+        return time.monotonic() >= self._look_at
+
+    def look(self, own_transaction: object) -> None:
+        """Take note of this process's own transaction: what stays equal while one goes on, None for another's.
+
+        Raises:
+            WriteLockHeld: It is this process's own transaction that holds the lock, and it does not end.
+        """
+        self._look_at = time.monotonic() + _LOOK_SECONDS
+        before, self._seen = self._seen, own_transaction
+        if before is not None and before == own_transaction:
+            raise self_locked(self._path, time.monotonic() - self._came_at)
