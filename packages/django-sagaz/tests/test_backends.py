@@ -46,7 +46,7 @@ def test_no_statement_reads_the_table_of_runs_whole(home):
         runs = immediately(store.claim("me", 50, 30.0, KNOWN))
         assert len(runs) == 50
         held = [(run.saga_id, run.attempt) for run in runs]
-        assert len(immediately(store.renew("me", held, 30.0))) == 50
+        assert len(immediately(store.renew("me", held, 30.0)).held) == 50
         step = (StepWrite("one", "do", "done"),)
         assert all(immediately(store.write([RunWrite(id_, "me", n, steps=step) for id_, n in held])))
         assert all(immediately(store.write([RunWrite(id_, "me", n, release=Release()) for id_, n in held])))

@@ -7,11 +7,17 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from django.db import DEFAULT_DB_ALIAS, DatabaseError, InterfaceError, OperationalError, connections
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, DataError, InterfaceError, OperationalError, connections
 
 from django_sagaz.errors import AtomicBlockError
 from django_sagaz.session_state import has_changed
-from sagaz_integration_core.errors import StoreNotMigrated, StoreRightsMissing, StoreUnavailable
+from sagaz_integration_core.errors import (
+    StoreNotMigrated,
+    StoreRightsMissing,
+    StoreUnavailable,
+    UnstorableValue,
+    WriteRefused,
+)
 from sagaz_integration_core.texts import visible, without_rows
 
 __all__ = [
@@ -33,6 +39,12 @@ _FORBIDDEN = ("42501", 1142, 1143, 1044)
 
 _CONFLICTS = ("40001", "40P01", 1213)
 """The codes for a transaction that cannot be serialized, or waits for one that waits for it: to be begun anew."""
+
+_UNSTORABLE = ("22", "54")
+"""The classes of PostgreSQL's codes for a value that it cannot store, or that is too large."""
+
+_UNSTORABLE_IN_MYSQL = frozenset({1264, 1366, 1406, 3140})
+"""Its codes for a number out of range, characters that are not in the column's encoding, too long a text, no JSON."""
 
 
 class ConnectionDied(StoreUnavailable):
@@ -176,6 +188,9 @@ class translated:
             _connect(self._connection)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, UnicodeEncodeError):
+            # Not chained: it holds the whole text.
+            raise _unstorable(self._connection, "its encoding has not all of its characters") from None
         if not isinstance(error, DatabaseError | InterfaceError):
             return
         without_rows(error)
@@ -187,8 +202,30 @@ class translated:
         if _code(error) in _CONFLICTS and in_transaction(self._connection):
             # The caller's transaction is the caller's to begin anew.
             return
-        if isinstance(error, OperationalError | InterfaceError) or _code(error) in (_READ_ONLY, *_FORBIDDEN):
+        if _is_unstorable(error):
+            known = f"code {_code(error)}" if _code(error) else "too long, or characters that it has not"
+            raise _unstorable(self._connection, known) from None
+        is_outage = isinstance(error, OperationalError | InterfaceError) and _code(error) not in _CONFLICTS
+        if is_outage or _code(error) in (_READ_ONLY, *_FORBIDDEN):
             raise _unavailable(self._connection, error) from error
+        if not in_transaction(self._connection):
+            raise WriteRefused(
+                f"Database {self._connection.alias!r} refused a statement, and nothing was recorded: {_text(error)}."
+            ) from error
+
+
+def _is_unstorable(error: Exception) -> bool:
+    code = _code(error)
+    if isinstance(code, str):
+        return code[:2] in _UNSTORABLE
+    return isinstance(error, DataError) or code in _UNSTORABLE_IN_MYSQL
+
+
+def _unstorable(connection: Any, why: str) -> UnstorableValue:
+    return UnstorableValue(
+        f"Database {connection.alias!r} can never store one of the values that it was given ({why}), and nothing was "
+        "recorded."
+    )
 
 
 def _connect(connection: Any) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from sagaz_integration_core import logs
 from sagaz_integration_core._upstream.imports import load_sagaz
-from sagaz_integration_core.batching import Batcher
+from sagaz_integration_core.batching import Batcher, bytes_of
 from sagaz_integration_core.cancellation import cancel_all
 from sagaz_integration_core.errors import RunInterrupted, RuntimeNotOpen, SettingsError
 from sagaz_integration_core.executing import Executing
@@ -148,7 +148,7 @@ class SagazRuntime(Reachable):
         self.relay = Relay(self, self._resources.line) if self._resources.line is not None else None
         self._write = self.store.write if self.relay is None else self._write_and_tell
         # In memory nothing is gained by collecting writes, and each batch costs turns of the event loop.
-        self._submit = self._write_one if self.store.embedded else Batcher(self._write).submit
+        self._submit = self._write_one if self.store.embedded else Batcher(self._write, size=bytes_of).submit
         self._executing = Executing(self.loop)
         self.environment = StepEnvironment(
             self.pool, self.step_scope, self.backoff, settings.max_context_bytes, self.app_given, self.app_state

@@ -16,7 +16,7 @@ from sagaz_integration_core.errors import StoreUnavailable
 from sagaz_integration_core.stores._opened import Opened
 from sagaz_integration_core.stores._postgresql.address import Address
 from sagaz_integration_core.stores._postgresql.database import Database, Row, Values
-from sagaz_integration_core.stores._postgresql.errors import busy, lost, unavailable
+from sagaz_integration_core.stores._postgresql.errors import busy, lost, meaning, unavailable
 from sagaz_integration_core.stores._postgresql.session import PREPARE_THRESHOLD, make_own, reads_committed
 from sagaz_integration_core.texts import without_rows
 
@@ -160,7 +160,10 @@ class Connections(Database):
             if isinstance(error, pg.ReadOnlySqlTransaction):
                 # A former primary: the pool is to look for the new one.
                 await connection.close()
-            raise (unavailable(self.address.shown, error) or error) from error
+            raise meaning(self.address.shown, error) from (None if isinstance(error, psycopg.DataError) else error)
+        except UnicodeEncodeError as error:
+            # Not chained: it holds the whole text.
+            raise meaning(self.address.shown, error) from None
 
     async def _why(self) -> StoreUnavailable:
         """Find out why there was no connection in time, which the pool does not tell."""

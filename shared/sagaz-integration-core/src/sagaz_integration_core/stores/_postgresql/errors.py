@@ -5,16 +5,27 @@ from __future__ import annotations
 import psycopg
 from psycopg import errors as pg
 
-from sagaz_integration_core.errors import StoreNotMigrated, StoreRightsMissing, StoreUnavailable
+from sagaz_integration_core.errors import (
+    SagazError,
+    StoreNotMigrated,
+    StoreRightsMissing,
+    StoreUnavailable,
+    UnstorableValue,
+    WriteRefused,
+)
 from sagaz_integration_core.stores.schema import TABLES, WRITING
 from sagaz_integration_core.texts import visible
 
-__all__ = ["MIGRATE", "ConnectionLost", "busy", "lost", "not_migrated", "unavailable"]
+__all__ = ["MIGRATE", "ConnectionLost", "busy", "lost", "meaning", "not_migrated", "unavailable"]
 
 MIGRATE = (
     "Run `fastapi-sagaz migrate MODULE:APP` (Flask: `flask sagaz migrate`), or have the runtime do it when it opens, "
     "with SAGAZ_MIGRATE=1"
 )
+
+
+_CONFLICTS = (pg.SerializationFailure, pg.DeadlockDetected)
+"""Another transaction was in the way: the server is well."""
 
 
 class ConnectionLost(StoreUnavailable):
@@ -62,6 +73,31 @@ def unavailable(shown: str, error: psycopg.Error) -> StoreUnavailable | None:
             "port, database, user and password are right."
         )
     return None
+
+
+def meaning(shown: str, error: psycopg.Error | UnicodeEncodeError) -> SagazError:
+    """Return what the error of a statement means; none of these texts has a value of the statement in it."""
+    if isinstance(error, UnicodeEncodeError):
+        return _unstorable(shown, "the database's encoding has not all of its characters")
+    if isinstance(error, psycopg.DataError | pg.ProgramLimitExceeded):
+        known = error.sqlstate is not None
+        return _unstorable(shown, f"{type(error).__name__}, SQLSTATE {error.sqlstate}" if known else "it has a NUL")
+    if not isinstance(error, _CONFLICTS) and (found := unavailable(shown, error)) is not None:
+        return found
+    # The first line: PostgreSQL's DETAIL has values.
+    why = visible(error.diag.message_primary or str(error).partition("\n")[0], 2_000)
+    return WriteRefused(
+        f"The PostgreSQL store {shown} refused a statement, and nothing was recorded: {why} "
+        f"({type(error).__name__}, SQLSTATE {error.sqlstate})."
+    )
+
+
+def _unstorable(shown: str, why: str) -> UnstorableValue:
+    return UnstorableValue(
+        f"The PostgreSQL store {shown} can never store one of the values that it was given ({why}), and nothing was "
+        "recorded. What a UTF-8 database cannot store is refused before a step is called; this database may have "
+        "another encoding (SHOW server_encoding)."
+    )
 
 
 def _text(error: psycopg.Error) -> str:

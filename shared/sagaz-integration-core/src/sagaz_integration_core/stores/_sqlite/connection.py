@@ -109,7 +109,8 @@ class Connection:
             meant = translated(self._path, error)
             if meant is None:
                 raise
-            raise meant from error
+            # That of an encoding holds the whole text.
+            raise meant from (None if isinstance(error, UnicodeEncodeError) else error)
 
     def _connected(self) -> sqlite3.Connection:
         """Return the connection, unless its file is no more the one by that name: what is written would be lost."""

@@ -1,0 +1,1 @@
+from test_store_attempts import *  # noqa: F403
