@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import json
 import re
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from admin_places import EVENTS, RUNS, decide, kept_in
@@ -14,7 +15,7 @@ from django.test import override_settings
 from django.test.utils import CaptureQueriesContext
 
 from django_sagaz.admin import page, runs, values
-from django_sagaz.models import AuditEntry, Run
+from django_sagaz.models import Attempt, AuditEntry, Run
 from sagaz_integration_core.codec import MAX_DEPTH, encode
 
 everywhere = kept_in("default", "pg", "maria")
@@ -27,6 +28,7 @@ HOSTILE = [
     "{{ 7|add:7 }}",
     "{% now %}",
 ]
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 REVERSED = "invoice\u202egnp.exe\u2066 \u200b\u2028"
 
 
@@ -49,7 +51,7 @@ def context_of(text):
 
 @everywhere
 def test_everything_that_is_known_of_a_run_is_shown(viewer, login, make, event):
-    make(
+    run = make(
         "failed",
         correlation_id="request-9",
         lease_owner=None,
@@ -57,11 +59,17 @@ def test_everything_that_is_known_of_a_run_is_shown(viewer, login, make, event):
                ("reserve", "undo", "in_doubt", {"error": "T: slow"})],
     )  # fmt: skip
     event("sent")
+    began, ended = run.created_at, run.created_at + timedelta(seconds=90)
+    Attempt.objects.using(run._state.db).create(
+        saga_id=run.pk, attempt=1, owner="host-7:41:aa", began_at=began, ended_at=ended, outcome="died",
+        detail=None, under_way="count, undo of reserve",
+    )  # fmt: skip
     decide(login("superuser"), "resolve", "run-0000", settled="rolled_back", reason="Undone by hand.")
     text = shown(viewer)
     parts = (
         "request-9", "ValueError: no truck", "K-1", "E: full", "T: slow", "0.250 s", "event-0", "Undone by hand.",
-        "superuser", "failed → rolled_back", "<svg", "(compensation)", "&quot;name&quot;: &quot;x&quot;",
+        "superuser", "its process died", "host-7:41:aa", "count, undo of reserve",
+        "failed → rolled_back", "<svg", "(compensation)", "&quot;name&quot;: &quot;x&quot;",
     )  # fmt: skip
     assert [part for part in parts if part not in text] == []
     table = text[text.index("<h2>Journal</h2>") :]
@@ -76,6 +84,10 @@ def test_whatever_a_row_holds_is_text(viewer, login, make, event, hostile, alias
         "failed", saga_id=name, saga_name=name, error=hostile, correlation_id=name,
         context={hostile: [hostile, {"deep": hostile}]},
         steps=[(name, "do", "failed", {"error": hostile, "result": {hostile: hostile}}), (name, "undo", "done", {})],
+    )  # fmt: skip
+    Attempt.objects.using(alias).create(
+        saga_id=name, attempt=1, owner=name, began_at=NOW, ended_at=NOW, outcome="failed", detail=hostile,
+        under_way=hostile,
     )  # fmt: skip
     AuditEntry.objects.using(alias).create(
         saga_id=name, action="cancel", actor=hostile, reason=hostile, found="failed", status="failed",

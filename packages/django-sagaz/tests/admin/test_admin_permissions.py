@@ -192,5 +192,5 @@ def test_there_is_no_other_decision(client, person, make):
 
 
 def test_other_models_are_not_shown(client, person, home):
-    for model in ("step", "auditentry", "storeinfo"):
+    for model in ("step", "attempt", "auditentry", "workerprocess", "storeinfo"):
         assert client.get(f"/admin/django_sagaz/{model}/").status_code in (302, 404)

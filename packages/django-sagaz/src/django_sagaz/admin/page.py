@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 
 from django_sagaz.admin.diagram import drawn_steps, lay_out
 from django_sagaz.admin.values import LOADED, json_size, json_text, shown_json, time_text, visible
-from django_sagaz.models import AuditEntry, OutboxEvent, Step
+from django_sagaz.models import Attempt, AuditEntry, OutboxEvent, Step
 from django_sagaz.project import Project
 from sagaz_integration_core.errors import SagaNotRegistered
 from sagaz_integration_core.redaction import secret_keys
@@ -21,7 +21,7 @@ __all__ = ["run_page", "shown_value"]
 
 _RESULT = 2_000_000
 _LINES = 100
-"""How many events and decisions a page shows; the commands show all."""
+"""How many events, decisions and attempts a page shows; the commands show all."""
 
 
 def run_page(project: Project, run: Any, *, events: bool) -> dict[str, Any]:
@@ -40,6 +40,7 @@ def run_page(project: Project, run: Any, *, events: bool) -> dict[str, Any]:
         "steps": [_step(entry, is_secret) for entry in journal],
         **_diagram(project, run, journal),
         "context_shown": shown_value(run.context_text, run.context_size, is_secret),
+        "attempts": _attempts(project, run),
         "audit": _audit(project, run),
         "events": _events(project, run) if events else None,
     }
@@ -69,6 +70,7 @@ def _facts(run: Any) -> list[tuple[str, str]]:
         (_("Took"), _took(run.created_at, run.finished_at)),
         (_("Attempt"), str(run.attempt)),
         (_("Failures"), str(run.failures)),
+        (_("Executed alone"), _("after %(count)s deaths in company") % {"count": run.suspicions} if run.alone else ""),
         (_("Due"), time_text(run.available_at, zone=True)),
         (_("Executed"), lease),
     ]
@@ -117,6 +119,22 @@ def _diagram(project: Project, run: Any, journal: Sequence[Any]) -> dict[str, An
         "registered": declared is not None,
         "renamed": any(not state.declared for state in states),
     }
+
+
+def _attempts(project: Project, run: Any) -> list[dict[str, Any]]:
+    attempts: Any = Attempt.objects.using(project.alias).filter(saga_id=run.pk)
+    return [
+        {
+            "attempt": str(attempt.attempt),
+            "outcome": attempt.get_outcome_display(),
+            "began": time_text(attempt.began_at),
+            "ended": time_text(attempt.ended_at),
+            "owner": visible(attempt.owner),
+            "under_way": visible(attempt.under_way or ""),
+            "detail": visible(attempt.detail or ""),
+        }
+        for attempt in reversed(attempts.order_by("-attempt")[:_LINES])
+    ]
 
 
 def _audit(project: Project, run: Any) -> list[dict[str, Any]]:
