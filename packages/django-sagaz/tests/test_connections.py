@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import psycopg
 import pytest
-from asgiref.sync import sync_to_async
+from asgiref.sync import async_to_sync, sync_to_async
 from django.core import checks
 from django.core.management import call_command
 from django.db import connections, transaction
@@ -21,9 +21,12 @@ from django_sagaz import (
     AtomicBlockError,
     Saga,
     action,
+    areadiness,
     async_saga_factory,
     atomic_saga_start,
     host,
+    liveness,
+    readiness,
     run_saga,
     step_threads,
 )
@@ -383,3 +386,15 @@ def test_a_session_that_no_step_has_changed_is_kept(home, settings, statement):
     call_command("sagaz_worker", drain=True, verbosity=0)
     connection_created.disconnect(on_connected)
     assert opened == [home]
+@on()
+def test_a_health_view_asks_whether_sagas_can_be_started_and_whether_work_is_done(home):
+    assert readiness()
+    assert async_to_sync(areadiness)()
+    assert liveness()
+    with connections[home].cursor() as cursor:
+        cursor.execute("ALTER TABLE sagaz_audit RENAME TO sagaz_elsewhere")
+        try:
+            assert "there is no table sagaz_audit" in readiness().problem
+            assert liveness()
+        finally:
+            cursor.execute("ALTER TABLE sagaz_elsewhere RENAME TO sagaz_audit")

@@ -5,11 +5,14 @@ import sagaz
 from fastapi import FastAPI
 from sagaz import SagaConfig
 from sagaz.core.storage import InMemorySagaStorage
+from starlette.requests import HTTPConnection
 
 from fastapi_sagaz import (
     Settings,
     SettingsError,
     create_lifespan,
+    liveness,
+    readiness,
 )
 from fastapi_sagaz._apps import open_app
 
@@ -53,7 +56,7 @@ async def test_what_was_given_to_sagaz_configure_is_used(monkeypatch):
     ("config", "message"),
     [
         ({"STORAGE_ULR": "memory://"}, r"config\['STORAGE_ULR'\].*did you mean config\['STORAGE_URL'\]"),
-        ({"STORAGE_URL": "mysql://me:secret@db/x"}, r"me:\*\*\*@db/x.*mysql keeps runs only"),
+        ({"STORAGE_URL": "mysql://me:secret@db/x"}, r"mysql://…: mysql keeps runs only"),
         ("sqlite:///sagas.db", "was given a str"),
         (create_lifespan, r"create_lifespan\(lifespan=…\)"),
     ],
@@ -95,3 +98,13 @@ async def test_what_was_chosen_is_no_warning(caplog, given):
     async with create_lifespan(given)(FastAPI()):
         pass
     assert warnings_of(caplog) == []
+
+
+async def test_a_health_route_asks_whether_sagas_can_be_started_and_whether_work_is_done(storage_url):
+    app = FastAPI()
+    request = HTTPConnection({"type": "http", "app": app, "headers": []})
+    assert "No sagaz runtime is open" in (await readiness(request)).problem
+    assert not liveness(request)
+    async with create_lifespan({"STORAGE_URL": storage_url})(app):
+        assert await readiness(request)
+        assert liveness(request)

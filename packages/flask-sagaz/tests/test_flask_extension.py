@@ -187,3 +187,13 @@ def test_a_memory_store_that_nobody_chose_is_one_warning_when_it_is_opened(Order
         sagaz.close()
     [told] = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert "no setting says where to keep them. Set SAGAZ_STORAGE_URL" in told
+
+
+def test_a_health_route_asks_whether_sagas_can_be_started_and_whether_work_is_done(make_app, tmp_path):
+    app, sagaz = make_app(f"sqlite:///{tmp_path / 'later' / 'sagaz.db'}")
+    with app.app_context():
+        assert sagaz.liveness()
+        assert "cannot be used" in sagaz.readiness().problem
+        (tmp_path / "later").mkdir()
+        assert sagaz.readiness()
+        assert sagaz.liveness()
