@@ -386,6 +386,8 @@ def test_a_session_that_no_step_has_changed_is_kept(home, settings, statement):
     call_command("sagaz_worker", drain=True, verbosity=0)
     connection_created.disconnect(on_connected)
     assert opened == [home]
+
+
 @on()
 def test_a_health_view_asks_whether_sagas_can_be_started_and_whether_work_is_done(home):
     assert readiness()
