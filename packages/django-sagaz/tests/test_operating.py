@@ -33,7 +33,7 @@ def fail(home):
     with transaction.atomic(home):
         saga_id = atomic_saga_start(OrderSaga, {"db": home, "name": "x"})
         run = Run.objects.using(home).filter(pk=saga_id)
-        run.update(status="failed", available_at=None, attempt=1, error="step 'ship': no truck")
+        run.update(status="failed", direction="back", available_at=None, attempt=1, error="step 'ship': no truck")
         now = run.get().created_at
         for step, phase, status in (("reserve", "do", "done"), ("ship", "do", "failed"), ("reserve", "undo", "failed")):
             error = "no truck" if status == "failed" else None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import inspect
-import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
@@ -15,6 +14,7 @@ from typing import Any
 
 from sagaz_integration_core.cancellation import Halt, clear_own_cancellation, settle_own_cancellation
 from sagaz_integration_core.errors import LeaseLost, StepError
+from sagaz_integration_core.exits import stops_the_process
 from sagaz_integration_core.leases import Lease
 from sagaz_integration_core.texts import error_text
 from sagaz_integration_core.time_limits import TimeIsUp, within
@@ -98,15 +98,14 @@ class StepCaller:
             value = await within(timeout, function(context))
         except TimeIsUp:
             return Outcome(error=_timed_out(name, timeout), interrupted=True)
-        except (KeyboardInterrupt, SystemExit):
-            # Here, on the event loop, they mean that the process is to stop.
-            raise
         except asyncio.CancelledError as error:
             if self._halt.reason is not None:
                 raise
             clear_own_cancellation()
             return Outcome(error=_cancelled(name, error), interrupted=True)
         except BaseException as error:
+            if stops_the_process(error):
+                raise
             return Outcome(error=as_exception(name, error))
         if self._halt.reason is None and await settle_own_cancellation():
             return Outcome(error=_cancelled(name, None), interrupted=True)
@@ -157,12 +156,9 @@ class _ThreadCall:
     def _called(self) -> Outcome:
         try:
             return Outcome(self._function(self._context))
-        except (KeyboardInterrupt, SystemExit) as error:
-            # In the main thread they mean that the process is to stop: Ctrl-C, gunicorn's abort.
-            if threading.current_thread() is threading.main_thread():
-                raise
-            return Outcome(error=as_exception(self._name, error))
         except BaseException as error:
+            if stops_the_process(error):
+                raise
             return Outcome(error=as_exception(self._name, error))
 
     async def ends_within(self, seconds: float, waiter: asyncio.Future[Outcome]) -> bool:

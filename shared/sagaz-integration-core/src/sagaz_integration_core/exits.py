@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-__all__ = ["caused_by_exit"]
+import threading
+
+__all__ = ["caused_by_exit", "stops_the_process"]
 
 _REFUSALS = frozenset(
     (
@@ -11,6 +13,14 @@ _REFUSALS = frozenset(
     )
 )
 """What Python says to whoever needs a thread while it exits: a name server to be asked, a file to be read."""
+
+
+def stops_the_process(error: BaseException) -> bool:
+    """Return whether an exception means that the process is to stop (Ctrl-C, gunicorn's abort), here in this thread.
+
+    Only the main thread is told so. Anywhere else, an event loop's own thread included, it is what user code raised.
+    """
+    return isinstance(error, KeyboardInterrupt | SystemExit) and threading.current_thread() is threading.main_thread()
 
 
 def caused_by_exit(error: BaseException) -> bool:

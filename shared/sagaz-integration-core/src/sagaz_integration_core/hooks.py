@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from sagaz_integration_core.cancellation import Halt, clear_own_cancellation
+from sagaz_integration_core.exits import stops_the_process
 from sagaz_integration_core.texts import error_text, type_name
 from sagaz_integration_core.time_limits import TimeIsUp, within
 
@@ -55,15 +56,14 @@ class Hooks:
                 await within(_SECONDS, result)
         except TimeIsUp:
             logger.warning("%s was given up after %g s; the run goes on", _named(*whose), _SECONDS)
-        except (KeyboardInterrupt, SystemExit):
-            # Here, on the event loop, they mean that the process is to stop.
-            raise
         except asyncio.CancelledError:
             if self._halt.reason is not None:
                 raise
             clear_own_cancellation()
             logger.warning("%s was cancelled, though nobody stopped the run; the run goes on", _named(*whose))
         except BaseException as error:
+            if stops_the_process(error):
+                raise
             logger.warning("%s raised %s; the run goes on", _named(*whose), error_text(error))
 
 
