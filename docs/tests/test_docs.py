@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import dataclasses
+import itertools
 import json
 import os
 import re
@@ -81,8 +82,14 @@ def call(folder: Path, name: str, *requests: tuple[str, str, dict[str, Any]], **
     return [json.loads(line.removeprefix("ANSWER ")) for line in shown.splitlines() if line.startswith("ANSWER ")]
 
 
+ADA = {"Authorization": "Bearer ada-token"}
+
+_keys = itertools.count()
+
+
 def post(path: str, **options: Any) -> tuple[str, str, dict[str, Any]]:
-    return "POST", path, options
+    headers = {**ADA, "Idempotency-Key": f"k-{next(_keys)}", **options.pop("headers", {})}
+    return "POST", path, {**options, "headers": headers}
 
 
 ORDER = {"order_id": "A1", "amount": 42}
@@ -126,7 +133,7 @@ def test_the_tutorial_completes_declines_and_defers_orders(folder: Path) -> None
         post("/orders", json={"item": "lamp", "amount": 42}),
         post("/orders", json={"item": "piano", "amount": 4200}),
         post("/orders/deferred", json={"item": "lamp", "amount": 42}),
-        ("GET", "/orders/{2}", {}),
+        ("GET", "/orders/{2}", {"headers": ADA}),
         SAGAZ_STORAGE_URL="sqlite:///orders.db",
     )
     assert [answer[0] for answer in answers] == [200, 402, 202, 200]

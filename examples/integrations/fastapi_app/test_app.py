@@ -16,6 +16,10 @@ from pathlib import Path
 import httpx
 import pytest
 
+from support.hostile import deviations
+
+ADA = {"Authorization": "Bearer ada-token", "Idempotency-Key": "k"}
+
 HERE = Path(__file__).resolve().parent
 README = (HERE / "README.md").read_text()
 TRANSCRIPT = re.findall(r"^\$ (curl .*)\n((?:[^`$].*\n)*)", README, re.MULTILINE)
@@ -69,7 +73,7 @@ def test_every_command_of_the_readme_gives_the_answer_that_the_readme_shows(serv
         for shown, real in ids.items():
             line = line.replace(shown, real)
         if "/orders/" in line and "--json" not in line:
-            await_end(f"{server}/orders/{line.rpartition('/')[2]}")
+            await_end(f"{server}/orders/{line.rpartition('/orders/')[2].partition(' ')[0]}")
         answer = subprocess.run(
             ["sh", "-c", line], capture_output=True, text=True, check=True, env={**os.environ, "NO_PROXY": "*"}
         ).stdout
@@ -80,10 +84,11 @@ def test_every_command_of_the_readme_gives_the_answer_that_the_readme_shows(serv
 
 
 def test_what_a_declined_order_did_is_undone(server: str, tmp_path: Path) -> None:
-    answer = httpx.post(f"{server}/orders", json={"order_id": "T1", "amount": 10_001}, trust_env=False)
+    order = {"order_id": "T1", "amount": 10_001}
+    answer = httpx.post(f"{server}/orders", json=order, headers=ADA, trust_env=False)
     assert answer.status_code == 402
     saga_id = answer.json()["detail"]["saga_id"]
-    state = httpx.get(f"{server}/orders/{saga_id}", trust_env=False).json()
+    state = httpx.get(f"{server}/orders/{saga_id}", headers=ADA, trust_env=False).json()
     assert state["status"] == "rolled_back"
     assert state["steps"] == ["reserve: completed", "charge: failed", "reserve: compensated"]
     ledger = map(json.loads, (tmp_path / "ledger.jsonl").read_text().splitlines())
@@ -96,14 +101,19 @@ def test_what_a_declined_order_did_is_undone(server: str, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("path", ["/orders", "/orders/background", "/orders/deferred"])
 def test_a_malformed_order_is_refused_before_any_saga(server: str, tmp_path: Path, path: str) -> None:
-    answer = httpx.post(f"{server}{path}", json={"order_id": "../etc", "amount": -1}, trust_env=False)
+    order = {"order_id": "../etc", "amount": -1}
+    answer = httpx.post(f"{server}{path}", json=order, headers=ADA, trust_env=False)
     assert answer.status_code == 422
     assert not (tmp_path / "ledger.jsonl").exists()
 
 
 def await_end(url: str) -> None:
     for _ in range(300):
-        if httpx.get(url, trust_env=False).json()["status"] == "completed":
+        if httpx.get(url, headers=ADA, trust_env=False).json()["status"] == "completed":
             return
         time.sleep(0.1)
     pytest.fail(f"{url} has not ended")
+
+
+def test_whatever_a_client_gets_wrong_is_answered_with_4xx_and_orders_are_their_customers_own(server: str) -> None:
+    assert deviations(server, ["/orders", "/orders/background", "/orders/deferred"]) == []

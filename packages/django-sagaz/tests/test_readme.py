@@ -76,7 +76,13 @@ ALLOWED_HOSTS = ["*"]
 ROOT_URLCONF = "urls"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 INSTALLED_APPS = ["django.contrib.contenttypes", "django.contrib.auth", "django_sagaz", "orders"]
-MIDDLEWARE = ["django_sagaz.middleware.SagaContextMiddleware", "orders.errors.SagaErrorMiddleware"]
+MIDDLEWARE = [
+    "django_sagaz.middleware.SagaContextMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "orders.errors.SagaErrorMiddleware",
+]
+SESSION_ENGINE = "django.contrib.sessions.backends.signed_cookies"
 SILENCED_SYSTEM_CHECKS = ["sagaz.W002"]
 DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": "db.sqlite3", "ATOMIC_REQUESTS": IS_ATOMIC}}
 REST_FRAMEWORK = {"DEFAULT_AUTHENTICATION_CLASSES": []}
@@ -98,8 +104,10 @@ PLAIN = ["transaction", "decorated", "idempotent", "inline", "asynchronous", "as
 
 CALLS = """
 import json, sys
+from django.contrib.auth.models import User
 from django.test import Client
 client = Client()
+client.force_login(User.objects.create_user("ada"))
 for path, options in json.loads(sys.argv[1]):
     answer = client.post(f"/{path}", **options)
     print("ANSWER", answer.status_code, json.dumps(answer.json()))
@@ -140,7 +148,8 @@ def call(folder, *requests):
 def test_the_views_of_the_how_to_work(tmp_path):
     project(tmp_path, PLAIN)
     key = {"headers": {"Idempotency-Key": "k"}}
-    requests = [(name, key if name == "idempotent" else {}) for name in PLAIN]
+    bad = {"data": '{"__x": 1}', "content_type": "application/json", **key}
+    requests = [(name, {"idempotent": key, "errors": bad}.get(name, {})) for name in PLAIN]
     answers, said = call(tmp_path, *requests)
     assert [status for status, _ in answers] == [202, 202, 202, 200, 200, 202, 422]
     bodies = dict(zip(PLAIN, (body for _, body in answers), strict=True))

@@ -49,6 +49,7 @@ def run(folder, *command, **settings):
 
 def call(folder, name, method, path, **options):
     settings = options.pop("settings", {})
+    options["headers"] = {"Authorization": "Bearer ada-token", "Idempotency-Key": "k", **options.get("headers", {})}
     shown = run(folder, "call.py", name, json.dumps([(method, path, options)]), **settings)
     [answer] = [json.loads(line.removeprefix("ANSWER ")) for line in shown.splitlines() if line.startswith("ANSWER ")]
     return answer

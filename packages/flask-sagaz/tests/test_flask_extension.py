@@ -10,7 +10,16 @@ from types import SimpleNamespace
 import pytest
 from flask import Flask
 
-from flask_sagaz import RuntimeNotOpen, Saga, SagaDefinitionError, SagazExtension, SettingsError, action, current_sagaz
+from flask_sagaz import (
+    RuntimeNotOpen,
+    Saga,
+    SagaDefinitionError,
+    SagazExtension,
+    SettingsError,
+    UsageError,
+    action,
+    current_sagaz,
+)
 
 
 def settings_of(app):
@@ -197,3 +206,34 @@ def test_a_health_route_asks_whether_sagas_can_be_started_and_whether_work_is_do
         (tmp_path / "later").mkdir()
         assert sagaz.readiness()
         assert sagaz.liveness()
+
+
+class Quart:
+    """As Quart's application: no flask.Flask."""
+
+    extensions = {}
+    config = {}
+
+
+@pytest.mark.parametrize("app", [Quart(), "shop", object()], ids=["Quart", "str", "object"])
+def test_what_is_no_flask_application_is_named(app):
+    with pytest.raises(SettingsError, match=r"is for a flask\.Flask, and was given a"):
+        SagazExtension(app)
+
+
+@pytest.mark.parametrize("sagas", ["OrderSaga", Quart], ids=["str", "class"])
+def test_sagas_that_are_no_list_are_named(sagas):
+    with pytest.raises(SagaDefinitionError, match="takes a list of classes"):
+        SagazExtension(sagas=sagas)
+
+
+def test_a_run_that_a_view_does_not_await_says_what_to_call_instead(make_app, OrderSaga):
+    app, sagaz = make_app()
+
+    @app.post("/")
+    def view():
+        sagaz.create_saga(OrderSaga).run({"order_id": 1})
+
+    app.testing = True
+    with pytest.raises(UsageError, match=r"has to be awaited, and nothing was run\. In a view: sagaz\.run_sync"):
+        app.test_client().post("/")

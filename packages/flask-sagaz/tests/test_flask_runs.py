@@ -17,6 +17,7 @@ from flask_sagaz import (
     RuntimeNotOpen,
     Saga,
     StepError,
+    UsageError,
     action,
     current_sagaz,
     current_step,
@@ -196,7 +197,7 @@ def test_a_step_may_start_and_await_further_sagas(make_app, storage_url, OrderSa
 
         @action("blocks", depends_on=["runs"])
         async def blocks(self, ctx):
-            with pytest.raises(RuntimeNotOpen, match="Use await"):
+            with pytest.raises(UsageError, match="await the asynchronous form"):
                 current_sagaz.run_sync(current_sagaz.create_saga(OrderSaga), {"order_id": "b"})
 
     app, sagaz = make_app(storage_url)

@@ -310,7 +310,7 @@ def test_a_context_of_the_allowed_size_is_kept_and_a_larger_one_refused():
 
 
 def test_a_far_too_large_context_is_refused_without_being_written():
-    assert "more than 400 bytes" in refusal({"a": "x" * 500}, "", max_bytes=100)
+    assert "more than 200 bytes" in refusal({"a": "x" * 500}, "", max_bytes=100)
 
 
 def test_any_mapping_may_be_a_context_and_is_left_as_it_was():
@@ -346,3 +346,15 @@ def test_keys_of_sagaz_are_refused_by_name(key):
 
 def test_other_keys_are_free():
     codec.check_reserved({"_x": 1, "saga": 2, "order": {"saga_id": 3, "__x": 4}, 1: 2})
+
+
+def test_what_is_held_many_times_is_measured_as_often():
+    line = [""] * 1_000
+    for value in ({"a": [line] * 20_000}, {"a": [[{}] * 1_000] * 2_000}, {"a": [[None] * 1_000] * 1_000}):
+        assert "more than 2,097,152 bytes" in refusal(value, "", max_bytes=1_048_576)
+
+
+def test_a_measure_never_refuses_what_fits():
+    for value in ({"a": ["", "x", {}, [], {"": ""}, 1, -1, 0.5, True, None]}, {}, {"a": []}, {"äö": "日本"}):
+        text = encode(value)
+        assert codec.encode(value, max_bytes=len(text.encode())) == text

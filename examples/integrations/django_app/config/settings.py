@@ -35,6 +35,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "orders.middleware.ShopMiddleware",  # Who may order, and what errors are answered with.
 ]
 
 ROOT_URLCONF = "config.urls"

@@ -11,10 +11,14 @@ class Order(models.Model):
         SHIPPED = "shipped"
         CANCELLED = "cancelled"
 
-    number = models.CharField(max_length=40, unique=True)
+    customer = models.CharField(max_length=40)
+    number = models.CharField(max_length=40)
     amount = models.PositiveIntegerField()
     status = models.CharField(max_length=10, choices=Status.choices, default=Status.PLACED)
     parcel = models.CharField(max_length=100, blank=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["customer", "number"], name="one_order_of_a_number")]
 
     def __str__(self) -> str:
         return self.number

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.db.models import QuerySet
+
 from django_sagaz import Saga, action, compensate, current_step
 from orders import services
 from orders.models import Order
 
 Context = dict[str, Any]
+
+
+def order_of(ctx: Context) -> QuerySet[Order]:
+    """Return the shop's own row; a number is a customer's."""
+    return Order.objects.filter(customer=ctx["customer"], number=ctx["order_id"])
 
 
 class OrderSaga(Saga):
@@ -29,7 +36,7 @@ class OrderSaga(Saga):
     async def release(self, ctx: Context) -> None:
         await services.call("release", ctx["order_id"], current_step().idempotency_key)
         # Asynchronous steps use the asynchronous ORM.
-        await Order.objects.filter(number=ctx["order_id"]).aupdate(status=Order.Status.CANCELLED)
+        await order_of(ctx).aupdate(status=Order.Status.CANCELLED)
 
     @action("charge", depends_on=["reserve"])
     async def charge(self, ctx: Context) -> Context:
@@ -52,4 +59,4 @@ class OrderSaga(Saga):
     @action("note", depends_on=["ship"])
     def note(self, ctx: Context) -> None:
         """Plain steps use the ORM as everywhere in Django; to do this twice is to do it once."""
-        Order.objects.filter(number=ctx["order_id"]).update(status=Order.Status.SHIPPED, parcel=ctx["parcel"])
+        order_of(ctx).update(status=Order.Status.SHIPPED, parcel=ctx["parcel"])

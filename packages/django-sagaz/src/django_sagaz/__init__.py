@@ -10,6 +10,7 @@ from django_sagaz.errors import AtomicBlockError
 from sagaz_integration_core import errors as _errors
 from sagaz_integration_core.alembic import exclude_sagaz_tables
 from sagaz_integration_core.errors import *  # noqa: F403 - whatever it raises is public here, too
+from sagaz_integration_core.json_body import read_json
 from sagaz_integration_core.steps import CurrentStep, current_step
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from sagaz_integration_core import action, compensate
     from sagaz_integration_core.health import ProbeResult
     from sagaz_integration_core.runs import SagaRun
+    from sagaz_integration_core.starts import saga_id_of
 
 __all__ = [
     "AtomicBlockError",
@@ -39,10 +41,12 @@ __all__ = [
     "exclude_sagaz_tables",
     "liveness",
     "publish",
+    "read_json",
     "readiness",
     "run_deferred",
     "run_saga",
     "saga_context",
+    "saga_id_of",
 ]
 __all__ += _errors.__all__
 
@@ -67,6 +71,7 @@ _PLACES = {
     "run_deferred": "django_sagaz.transactions",
     "run_saga": "django_sagaz.inline",
     "saga_context": "django_sagaz.transactions",
+    "saga_id_of": "sagaz_integration_core.starts",
 }
 
 

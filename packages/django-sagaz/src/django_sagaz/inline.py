@@ -10,7 +10,7 @@ from django.apps import apps
 
 from django_sagaz.databases import refuse_transaction
 from sagaz_integration_core import NOTHING, starts
-from sagaz_integration_core.errors import RuntimeNotOpen
+from sagaz_integration_core.errors import UsageError
 from sagaz_integration_core.runs import SagaRun
 
 if TYPE_CHECKING:
@@ -106,7 +106,8 @@ class _Run:
 
 def class_of(saga: Any) -> type[Saga]:
     """Return the class of a saga, which may be given as an instance; whether it is one, the registry finds out."""
-    return saga if isinstance(saga, type) else type(saga)
+    # A class's name is one that was given in its place: the registry says so.
+    return saga if isinstance(saga, type | str) else type(saga)  # type: ignore[return-value]
 
 
 def _refuse_running_loop() -> None:
@@ -114,7 +115,7 @@ def _refuse_running_loop() -> None:
         asyncio.get_running_loop()
     except RuntimeError:
         return
-    raise RuntimeNotOpen(
+    raise UsageError(
         "run_saga was called in asynchronous code, where it would block the event loop. Use "
         "`saga = await async_saga_factory(OrderSaga)` and `await saga.run(…)`."
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from argparse import ArgumentTypeError
 from collections.abc import Callable, Coroutine
 from typing import Any, Literal, TypeVar
 
@@ -12,13 +13,15 @@ from django.db import connections
 from django_sagaz.asking import ask
 from django_sagaz.databases import commit_by_themselves
 from django_sagaz.project import Project, current_project
+from sagaz_integration_core.command_numbers import COMMAND_NUMBERS
 from sagaz_integration_core.errors import SagazError
 from sagaz_integration_core.operating import Operator
 from sagaz_integration_core.operator_commands import Said, Selection, decide_runs, person
 from sagaz_integration_core.protocols import SagaStore
 from sagaz_integration_core.records import RunStatus
+from sagaz_integration_core.texts import value_text, visible_lines
 
-__all__ = ["DecisionCommand", "OperatorCommand", "Work", "operate"]
+__all__ = ["DecisionCommand", "OperatorCommand", "Work", "number", "operate"]
 
 Work = Callable[[Operator, SagaStore], Coroutine[Any, Any, Said]]
 T = TypeVar("T")
@@ -32,6 +35,18 @@ def operate(project: Project, work: Callable[[Operator, SagaStore], Coroutine[An
     """
     registry, publishes = project.registry, project.starter.publishes
     return ask(project, lambda store: work(Operator(store, registry, actor=actor, publishes=publishes), store))
+
+
+def number(name: str) -> Callable[[str], Any]:
+    """Return the ``type`` of an option whose value is one of `COMMAND_NUMBERS`."""
+
+    def read(text: str) -> Any:
+        try:
+            return COMMAND_NUMBERS[name].read(text)
+        except ValueError as error:
+            raise ArgumentTypeError(f"{value_text(text, 60)}: {error}") from None
+
+    return read
 
 
 class OperatorCommand(BaseCommand):
@@ -65,7 +80,7 @@ class OperatorCommand(BaseCommand):
             project = current_project().changed(alias=options["database"])
             said = operate(project, self.work(options), options.get("by") or person())
         except SagazError as error:
-            raise CommandError(str(error)) from error
+            raise CommandError(visible_lines(str(error))) from error
         if options["verbosity"] > 0 or not (self.decides and said.done):
             self.stdout.write(said.text)
         if not said.done:

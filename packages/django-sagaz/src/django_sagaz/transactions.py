@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
 from django.db import DEFAULT_DB_ALIAS, connections, transaction
 
+from django_sagaz.asking import ask
 from django_sagaz.databases import in_transaction
 from django_sagaz.inline import class_of
 from django_sagaz.project import Project, current_project
 from sagaz_integration_core import NOTHING, starts
 from sagaz_integration_core.errors import TransactionRequired, WrongDatabase
+from sagaz_integration_core.records import NewRun
 
 if TYPE_CHECKING:
     from sagaz import Saga
@@ -52,8 +54,9 @@ def atomic_saga_start(
     Raises:
         TransactionRequired: No transaction is open.
         WrongDatabase: It is open on another database than the one that sagas are kept in.
-        IdempotencyConflict: The key was used with another context.
-        ContextValueError: The context holds something that is not kept faithfully.
+        InvalidInput: The context (`ContextValueError`) or the key cannot be recorded, or the key was used with another
+            context (`IdempotencyConflict`).
+        Overloaded: More runs are due than SAGAZ['MAX_DUE'] allows.
     """
     project = current_project()
     require_transaction(project, _given_alias(connection, using))
@@ -64,10 +67,18 @@ def atomic_saga_start(
         idempotency_key=idempotency_key,
         not_before=not_before,
     )
+    _admit(project, run)
     inserted = project.store.start(run)
     if project.starter.dispatch is not None:
         _dispatch(project, starts.undelayed([run], [inserted]))
     return starts.accept(run, inserted, idempotency_key)
+
+
+def _admit(project: Project, run: NewRun) -> None:
+    if (backlog := project.starter.backlog) is not None:
+        if backlog.is_stale():
+            backlog.learn(ask(project, lambda store: store.stats()))
+        backlog.admit(starts.due_now([run]))
 
 
 def _dispatch(project: Project, saga_ids: list[str]) -> None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from sagaz_integration_core.health import ProbeResult
     from sagaz_integration_core.runs import SagaRun
     from sagaz_integration_core.settings import Settings
+    from sagaz_integration_core.starts import saga_id_of
     from sagaz_integration_core.steps import CurrentStep, current_step
 
 __all__ = [
@@ -42,6 +43,7 @@ __all__ = [
     "liveness",
     "readiness",
     "run_saga_background",
+    "saga_id_of",
 ]
 __all__ += _errors.__all__
 
@@ -58,6 +60,7 @@ _LATER = {
     "action": "sagaz_integration_core",
     "compensate": "sagaz_integration_core",
     "current_step": "sagaz_integration_core.steps",
+    "saga_id_of": "sagaz_integration_core.starts",
 }
 
 

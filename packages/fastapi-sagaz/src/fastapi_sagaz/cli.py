@@ -19,11 +19,13 @@ from sagaz_integration_core.lifecycle import SagazRuntime
 from sagaz_integration_core.operator_cli import (
     add_operator_commands,
     check_options,
+    concurrency_option,
     heartbeat_file_option,
     print_health,
 )
 from sagaz_integration_core.operator_commands import Said
 from sagaz_integration_core.start_warnings import warn_at_start
+from sagaz_integration_core.texts import visible_lines
 
 __all__ = ["main"]
 
@@ -48,7 +50,7 @@ def main() -> None:
 @main.command()
 @_target
 @_factory
-@click.option("--concurrency", type=click.IntRange(min=1), help="The most runs at once; by default SAGAZ_CONCURRENCY.")
+@concurrency_option
 @click.option("--drain", is_flag=True, help="Execute what is due, and exit.")
 @heartbeat_file_option
 def worker(app: str, factory: bool, concurrency: int | None, drain: bool, heartbeat_file: str | None) -> None:
@@ -126,7 +128,7 @@ def _do(run: Callable[[], Coroutine[Any, Any, T]]) -> T:
     try:
         return asyncio.run(run())
     except SagazError as error:
-        raise click.ClickException(str(error)) from error
+        raise click.ClickException(visible_lines(str(error))) from error
 
 
 @asynccontextmanager

@@ -7,12 +7,14 @@
 from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
 from starlette.requests import HTTPConnection
 
 from fastapi_sagaz._apps import runtime_of
 from fastapi_sagaz._parked import parking
+from sagaz_integration_core.errors import SagaDefinitionError, UsageError
+from sagaz_integration_core.texts import value_text
 
 if TYPE_CHECKING:
     from sagaz import Saga, SagaConfig
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["SagaDependency", "SagaFactory", "SagaStarter", "get_config"]
 
 S = TypeVar("S", bound="Saga")
+
+_INSTEAD = "Make the endpoint `async def`, or start the run for later: SagaStarter.sync(OrderSaga, …)"
 
 
 async def get_config(connection: HTTPConnection) -> "SagaConfig":
@@ -45,7 +49,7 @@ class SagaDependency(Generic[S]):
         """Yield a saga whose ``run`` is durable."""
         from sagaz_integration_core.binding import bind
 
-        saga = bind(runtime_of(connection), self.saga_class)
+        saga = bind(runtime_of(connection), self.saga_class, instead=_INSTEAD)
         with parking(saga):
             yield saga
 
@@ -59,8 +63,23 @@ class SagaFactory:
     """
 
     def __call__(self, saga_class: type[S]) -> SagaDependency[S]:
-        """Return the dependency that yields a bound saga of this class."""
+        """Return the dependency that yields a bound saga of this class.
+
+        Raises:
+            SagaDefinitionError: It is no class.
+        """
+        if not isinstance(saga_class, type):
+            raise SagaDefinitionError(
+                f"saga_factory takes a saga's class, saga_factory(OrderSaga), and got {value_text(saga_class, 100)}."
+            )
         return SagaDependency(saga_class)
+
+    @property
+    def __signature__(self) -> NoReturn:
+        """What FastAPI asks a dependency for: this is none, and ``saga_class`` no parameter of a request."""
+        raise UsageError(
+            "Depends(saga_factory) names no saga; expected saga: OrderSaga = Depends(saga_factory(OrderSaga))."
+        )
 
 
 class SagaStarter:
@@ -87,8 +106,9 @@ class SagaStarter:
             not_before: An aware datetime, before which no worker takes the run.
 
         Raises:
-            ContextValueError: The context holds what some store would bend; nothing was recorded.
-            IdempotencyConflict: The key was used with another payload.
+            InvalidInput: The context (`ContextValueError`) or the key cannot be recorded, or the key was used with
+                another payload (`IdempotencyConflict`).
+            Overloaded: More runs are due than SAGAZ_MAX_DUE allows; nothing was recorded.
             StoreUnavailable: Nothing was recorded.
             TransactionRequired, WrongDatabase: The session cannot carry the run.
         """

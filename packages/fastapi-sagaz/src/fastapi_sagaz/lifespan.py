@@ -14,6 +14,7 @@ from fastapi_sagaz._routes import sagas_in_routes
 from fastapi_sagaz._visit import current_visit
 from sagaz_integration_core import configured_globally
 from sagaz_integration_core.errors import SettingsError
+from sagaz_integration_core.registry import listed
 
 if TYPE_CHECKING:
     from sagaz import SagaConfig
@@ -45,7 +46,12 @@ def create_lifespan(
             `SagaFactory` dependencies are found by themselves.
         worker: Run a worker inside every process that serves the application.
     """
-    return SagazLifespan(config, lifespan, tuple(sagas), worker)
+    if hasattr(config, "router"):
+        raise SettingsError(
+            "create_lifespan was given an application, as it is when its parentheses are missing: expected "
+            "FastAPI(lifespan=create_lifespan())."
+        )
+    return SagazLifespan(config, lifespan, listed(sagas), worker)
 
 
 class SagazLifespan:

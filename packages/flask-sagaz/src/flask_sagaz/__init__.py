@@ -10,6 +10,7 @@ from flask_sagaz.extension import SagazExtension
 from sagaz_integration_core import errors as _errors
 from sagaz_integration_core.alembic import exclude_sagaz_tables
 from sagaz_integration_core.errors import *  # noqa: F403 - whatever it raises is public here, too
+from sagaz_integration_core.json_body import read_json
 from sagaz_integration_core.settings import Settings
 from sagaz_integration_core.steps import CurrentStep, current_step
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from sagaz_integration_core import Saga, action, compensate
     from sagaz_integration_core.health import ProbeResult
     from sagaz_integration_core.runs import SagaRun
+    from sagaz_integration_core.starts import saga_id_of
 
 __all__ = [
     "CurrentStep",
@@ -30,6 +32,8 @@ __all__ = [
     "current_sagaz",
     "current_step",
     "exclude_sagaz_tables",
+    "read_json",
+    "saga_id_of",
 ]
 __all__ += _errors.__all__
 
@@ -44,6 +48,10 @@ def __getattr__(name: str) -> Any:
         from sagaz_integration_core.health import ProbeResult
 
         return ProbeResult
+    if name == "saga_id_of":
+        from sagaz_integration_core.starts import saga_id_of
+
+        return saga_id_of
     if name == "SagaRun":
         from sagaz_integration_core.runs import SagaRun
 

@@ -19,10 +19,12 @@ from sagaz_integration_core.event_cli import add_events_command
 from sagaz_integration_core.operator_cli import (
     add_operator_commands,
     check_options,
+    concurrency_option,
     heartbeat_file_option,
     print_health,
 )
 from sagaz_integration_core.start_warnings import warn_at_start
+from sagaz_integration_core.texts import visible_lines
 
 if TYPE_CHECKING:
     from sagaz_integration_core.lifecycle import SagazRuntime
@@ -37,7 +39,7 @@ _WORKER_HINT = "SagazExtension(worker=True)"
 
 
 @sagaz_group.command()
-@click.option("--concurrency", type=click.IntRange(min=1), help="The most runs at once; by default SAGAZ_CONCURRENCY.")
+@concurrency_option
 @click.option("--drain", is_flag=True, help="Execute what is due, and exit.")
 @heartbeat_file_option
 def worker(concurrency: int | None, drain: bool, heartbeat_file: str | None) -> None:
@@ -106,7 +108,7 @@ def _do(run: Callable[[], Coroutine[Any, Any, T]]) -> T:
     try:
         return asyncio.run(run())
     except SagazError as error:
-        raise click.ClickException(str(error)) from error
+        raise click.ClickException(visible_lines(str(error))) from error
 
 
 @asynccontextmanager
@@ -129,4 +131,4 @@ def _runtime() -> SagazRuntime:
     try:
         return current_state().new_runtime(worker=False)
     except SagazError as error:
-        raise click.ClickException(str(error)) from error
+        raise click.ClickException(visible_lines(str(error))) from error

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from flask import Flask
+
 from flask_sagaz._current import KEY, current_state
 from flask_sagaz._globals import globals_class
 from flask_sagaz._own_transaction import OwnTransaction
@@ -16,10 +18,10 @@ from flask_sagaz._state import AppState
 from flask_sagaz._words import sagaz_group
 from sagaz_integration_core import NOTHING
 from sagaz_integration_core.errors import RuntimeNotOpen, SagazError, SettingsError
-from sagaz_integration_core.registry import SagaRegistry
+from sagaz_integration_core.registry import SagaRegistry, listed
+from sagaz_integration_core.texts import type_name
 
 if TYPE_CHECKING:
-    from flask import Flask
     from sagaz import Saga, SagaConfig
 
     from sagaz_integration_core.binding import Binding
@@ -60,7 +62,7 @@ class SagazExtension:
     ) -> None:
         self._config = config
         self._storage_url = storage_url
-        self._sagas = tuple(sagas)
+        self._sagas = listed(sagas)
         self._worker = worker
         self._propagate = propagate_to_context
         if app is not None:
@@ -75,6 +77,11 @@ class SagazExtension:
             SettingsError: The application has an extension already, a setting is wrong, or the server cannot do it.
             SagaDefinitionError: A saga cannot be run as written.
         """
+        if not isinstance(app, Flask):
+            raise SettingsError(
+                f"SagazExtension is for a flask.Flask, and was given {_told(app)}. ASGI applications, as "
+                "Quart's, are none; for FastAPI there is fastapi-sagaz."
+            )
         if KEY in app.extensions:
             raise SettingsError(
                 f"The application {app.name!r} has a SagazExtension already. Call init_app once for each application, "
@@ -105,7 +112,7 @@ class SagazExtension:
         """
         from sagaz_integration_core.binding import bind
 
-        return bind(self._runtime(), saga_class)
+        return bind(self._runtime(), saga_class, instead="In a view: sagaz.run_sync(saga, context)")
 
     def run_sync(
         self,
@@ -133,7 +140,7 @@ class SagazExtension:
         bound, own = _binding(saga), OwnTransaction(saga)
         try:
             return bound.runtime.call(
-                lambda: bound(context, saga_id, idempotency_key=idempotency_key), slow=own.suspect
+                lambda: bound.execute(context, saga_id, idempotency_key=idempotency_key), slow=own.suspect
             )
         except Exception as error:
             own.explain(error)
@@ -187,8 +194,9 @@ class SagazExtension:
             not_before: An aware datetime, before which no worker takes the run.
 
         Raises:
-            ContextValueError: The context holds what some store would bend; nothing was recorded.
-            IdempotencyConflict: The key was used with another payload.
+            InvalidInput: The context (`ContextValueError`) or the key cannot be recorded, or the key was used with
+                another payload (`IdempotencyConflict`).
+            Overloaded: More runs are due than SAGAZ_MAX_DUE allows; nothing was recorded.
             StoreUnavailable: Nothing was recorded.
             TransactionRequired, WrongDatabase: The session cannot carry the run.
         """
@@ -296,6 +304,11 @@ class SagazExtension:
                 "current_sagaz."
             )
         return state
+
+
+def _told(app: object) -> str:
+    kind = type(app)
+    return f"a {kind.__module__}.{type_name(app)}"
 
 
 def _binding(saga: Saga) -> Binding:

@@ -10,6 +10,7 @@ from typing import Any
 
 from sagaz_integration_core.errors import ContextValueError
 from sagaz_integration_core.refusals import Refused, advice, path_of
+from sagaz_integration_core.texts import type_name
 
 __all__ = [
     "MAX_DEPTH",
@@ -29,7 +30,9 @@ _MAX_KEY = 16_383
 """MySQL's JSON keeps keys of at most 65,535 bytes, and a character has up to four."""
 
 _MAX_INT = 2**63
-_EXPLOSION = 4
+_EXPLOSION = 2
+"""How many times too large a value may be, so that its very size is told."""
+
 _TOO_DEEP = f"dicts and lists nest deeper than {MAX_DEPTH} levels; flatten them, or pass a part as a JSON string"
 _OTHER_ID = "to choose a run's id pass saga_id= or idempotency_key= instead"
 _CONTAINERS = frozenset((dict, list))
@@ -109,7 +112,7 @@ def copy_value(value: Any) -> Any:
 
 def _encode(value: Mapping[str, Any], what: str, max_bytes: int) -> str:
     if not isinstance(value, Mapping):
-        raise ContextValueError(f"{what}: expected a dict, not {type(value).__name__}; {advice(value)}")
+        raise ContextValueError(f"{what}: expected a dict, not {type_name(value)}; {_as_dict(value)}")
     tree = value if type(value) is dict else dict(value)
     try:
         _check_dict(tree, 1, _EXPLOSION * max_bytes)
@@ -124,6 +127,19 @@ def _encode(value: Mapping[str, Any], what: str, max_bytes: int) -> str:
     return text
 
 
+def _as_dict(value: object) -> str:
+    match value:
+        case list() | tuple() | set() | frozenset():
+            return 'give it a name: {"items": [...]}'
+        case str() | bytes() | bytearray():
+            return "decode JSON first, with json.loads(...)"
+        case None:
+            return "pass {} if there is nothing to pass"
+        case bool() | int() | float():
+            return 'give it a name: {"value": ...}'
+    return advice(value)
+
+
 def _too_large(what: str, size: str, max_bytes: int) -> ContextValueError:
     return ContextValueError(
         f"{what}: it has {size} bytes as JSON, and {max_bytes:,} are allowed (SAGAZ_MAX_CONTEXT_BYTES); "
@@ -131,8 +147,9 @@ def _too_large(what: str, size: str, max_bytes: int) -> ContextValueError:
     )
 
 
-# The checks return what is left of a budget of bytes, counted from below. Without it, a list that holds another one
-# ten times, which holds another one ten times, and so on, would be walked (and written) for ever.
+# The checks return what is left of a budget of bytes, quotes and commas included, with one for each character. Without
+# it, a list that holds another one ten times, which holds another one ten times, and so on, would be walked (and
+# written) for ever, and an empty string that is held a million times would cost nothing.
 
 
 class _TooLarge(Exception):
@@ -147,7 +164,7 @@ def _check_dict(value: dict[str, Any], depth: int, budget: int) -> int:
         for key, item in value.items():
             if type(key) is not str or "\0" in key or not key.isascii() or len(key) > _MAX_KEY:
                 _check_key(key)
-            budget = _CHECKS.get(type(item), _refuse)(item, depth + 1, budget - len(key))
+            budget = _CHECKS.get(type(item), _refuse)(item, depth + 1, budget - len(key) - 4)
             if budget < 0:
                 raise _TooLarge
     except Refused as refused:
@@ -162,7 +179,7 @@ def _check_list(value: list[Any], depth: int, budget: int) -> int:
     position = 0
     try:
         for item in value:
-            budget = _CHECKS.get(type(item), _refuse)(item, depth + 1, budget)
+            budget = _CHECKS.get(type(item), _refuse)(item, depth + 1, budget - 1)
             if budget < 0:
                 raise _TooLarge
             position += 1
@@ -180,7 +197,7 @@ def _check_str(value: str, depth: int, budget: int) -> int:
             value.encode()
         except UnicodeEncodeError:
             raise Refused("a lone surrogate is no character; decode the text with errors='replace'") from None
-    return budget - len(value)
+    return budget - len(value) - 2
 
 
 def _check_int(value: int, depth: int, budget: int) -> int:

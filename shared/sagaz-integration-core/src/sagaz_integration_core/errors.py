@@ -5,7 +5,9 @@ from __future__ import annotations
 __all__ = [
     "ContextValueError",
     "IdempotencyConflict",
+    "InvalidInput",
     "LeaseLost",
+    "Overloaded",
     "RunFailed",
     "RunInProgress",
     "RunInterrupted",
@@ -22,6 +24,7 @@ __all__ = [
     "StoreUnavailable",
     "TransactionRequired",
     "UnstorableValue",
+    "UsageError",
     "WriteLockHeld",
     "WriteRefused",
     "WrongDatabase",
@@ -36,7 +39,18 @@ class SettingsError(SagazError, ValueError):
     """A setting is unknown, malformed or contradicts another one; raised once, at start-up."""
 
 
-class ContextValueError(SagazError, ValueError):
+class InvalidInput(SagazError, ValueError):
+    """What a client sent cannot be used: its context, key, id or topic; nothing was recorded, and 422 is the answer.
+
+    The message tells what is wrong and never repeats a value, so that it may be shown to whoever sent it.
+    """
+
+
+class UsageError(SagazError, TypeError):
+    """The code that calls this library is wrong, whatever a client sends: to be mended, and no client's fault."""
+
+
+class ContextValueError(InvalidInput):
     """A saga's context, or a step's result, holds a value that some store would bend or refuse.
 
     Attributes:
@@ -60,7 +74,7 @@ class RuntimeNotOpen(SagazError, RuntimeError):
     """No runtime is open for this application, in this process."""
 
 
-class IdempotencyConflict(SagazError):
+class IdempotencyConflict(InvalidInput):
     """An idempotency key was used before, with another payload."""
 
 
@@ -100,7 +114,7 @@ class StoreRightsMissing(StoreNotReady):
     """The store's user has not the rights that are needed; the message names them."""
 
 
-class UnstorableValue(SagazError):
+class UnstorableValue(InvalidInput):
     """The store's database can never store one of the values that it was given; nothing was recorded."""
 
 
@@ -110,6 +124,16 @@ class WriteRefused(SagazError):
 
 class WriteLockHeld(StoreUnavailable):
     """A transaction of this very process holds SQLite's write lock, so that waiting could never end."""
+
+
+class Overloaded(SagazError):
+    """More runs wait for workers than ``max_due`` allows; nothing was recorded, and 503 is the answer.
+
+    Attributes:
+        retry_after: Seconds after which it may be tried again; the value of a ``Retry-After`` header.
+    """
+
+    retry_after = 5
 
 
 class TransactionRequired(SagazError):

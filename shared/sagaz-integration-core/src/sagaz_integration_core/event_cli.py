@@ -8,7 +8,7 @@ from typing import Any, get_args
 import click
 
 from sagaz_integration_core.event_commands import EVENTS_HELP, OPTIONS, EventsRequest, answer
-from sagaz_integration_core.operator_cli import format_option
+from sagaz_integration_core.operator_cli import format_option, limit_type
 from sagaz_integration_core.operator_commands import Said, person
 from sagaz_integration_core.outbox import EventStatus
 
@@ -36,7 +36,7 @@ def add_events_command(
     @click.option("--status", "statuses", multiple=True, type=click.Choice(get_args(EventStatus)), help=_help("status"))
     @click.option("--topic", help=_help("topic"))
     @click.option("--key", help=_help("key"))
-    @click.option("--limit", type=click.IntRange(min=1), default=50, help=_help("limit"))
+    @click.option("--limit", type=limit_type, default=50, help=_help("limit"))
     @click.option("--payload", is_flag=True, help=_help("payload"))
     @click.option("--retry", is_flag=True, help=_help("retry"))
     @click.option("--all", "every", is_flag=True, help=_help("all"))

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from sagaz_integration_core.errors import SettingsError
+from sagaz_integration_core.identifiers import findable
 from sagaz_integration_core.operator_commands import Format, Said
 from sagaz_integration_core.outbox import EventFilter, EventStatus, EventStore, OutboxRecord
 from sagaz_integration_core.redaction import masked, secret_keys
@@ -92,6 +93,8 @@ async def answer(store: EventStore, request: EventsRequest, *, redact_keys: Sequ
         SettingsError: What was asked for contradicts itself.
     """
     request.check()
+    if not findable(request.topic, request.key, *request.event_ids):
+        raise SettingsError("An id, a topic or a key has characters that no text has; expected Unicode without NUL.")
     return await _retry(store, request) if request.retry else await _list(store, request, secret_keys(redact_keys))
 
 

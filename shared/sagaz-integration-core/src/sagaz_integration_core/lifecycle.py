@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from sagaz_integration_core import logs
 from sagaz_integration_core._upstream.imports import load_sagaz
+from sagaz_integration_core.backpressure import Backlog
 from sagaz_integration_core.batching import Batcher, bytes_of
 from sagaz_integration_core.cancellation import cancel_all
 from sagaz_integration_core.errors import RunInterrupted, RuntimeNotOpen, SettingsError
@@ -91,6 +92,7 @@ class SagazRuntime(Reachable):
         self.app_state: Any = None
         self.step_scope = step_scope
         self.registry = SagaRegistry(sagas, hint=hint)
+        self.backlog = None if self.settings.max_due is None else Backlog(self.settings.max_due)
         self._given_config = config
         self._embedded_worker = worker
         self._open_store = open_store

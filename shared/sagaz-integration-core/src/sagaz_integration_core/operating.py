@@ -11,6 +11,7 @@ from typing import Literal
 from sagaz_integration_core.errors import RunNotFound, SagaNotRegistered
 from sagaz_integration_core.events import EventLog
 from sagaz_integration_core.graph import Graph, graph_of
+from sagaz_integration_core.identifiers import findable
 from sagaz_integration_core.protocols import SagaStore
 from sagaz_integration_core.records import (
     FOREIGN,
@@ -112,7 +113,7 @@ class Operator:
         Raises:
             RunNotFound: There is none with this saga_id.
         """
-        run = await self._store.load(saga_id)
+        run = await self._find(saga_id)
         if run is None:
             raise RunNotFound(_missing(saga_id))
         steps = await self._store.load_steps(saga_id)
@@ -143,13 +144,16 @@ class Operator:
             return Outcome(saga_id, "resolve", False, None, "Say what was done: a reason is kept with a resolved run.")
         return await self._decide(saga_id, "resolve", reason, dry_run, settled)
 
+    async def _find(self, saga_id: str) -> RunRecord | None:
+        return await self._store.load(saga_id) if findable(saga_id) else None
+
     async def _decide(
         self, saga_id: str, action: Action, reason: str, dry_run: bool, settled: Settlement | None
     ) -> Outcome:
         message, reason = _missing(saga_id), storable(reason)
         run: RunRecord | None = None
         for _ in range(_TRIES):
-            run = await self._store.load(saga_id)
+            run = await self._find(saga_id)
             if run is None:
                 return Outcome(saga_id, action, False, None, message)
             decision = await self._consider(run, action, reason, settled)

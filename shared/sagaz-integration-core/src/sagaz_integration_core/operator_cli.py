@@ -10,6 +10,7 @@ import click
 
 from sagaz_integration_core import commands
 from sagaz_integration_core.checking import THRESHOLDS, Health, Limits, health_json, health_text
+from sagaz_integration_core.command_numbers import COMMAND_NUMBERS
 from sagaz_integration_core.operating import Operator, Settlement
 from sagaz_integration_core.operator_commands import (
     AGE,
@@ -24,11 +25,20 @@ from sagaz_integration_core.operator_commands import (
     show_run,
 )
 from sagaz_integration_core.records import ACTIVE, FINISHED, RunFilter
+from sagaz_integration_core.texts import value_text
 
 if TYPE_CHECKING:
     from sagaz_integration_core.lifecycle import SagazRuntime
 
-__all__ = ["add_operator_commands", "check_options", "format_option", "heartbeat_file_option", "print_health"]
+__all__ = [
+    "add_operator_commands",
+    "check_options",
+    "concurrency_option",
+    "format_option",
+    "heartbeat_file_option",
+    "limit_type",
+    "print_health",
+]
 
 Work = Callable[["SagazRuntime"], Coroutine[Any, Any, Said]]
 
@@ -40,6 +50,26 @@ heartbeat_file_option = click.option(
     type=click.Path(dir_okay=False),
     help="Write this file every 5 s: 'ready', or why not; for probes that start no interpreter.",
 )
+
+
+class _Number(click.ParamType):  # type: ignore[type-arg,unused-ignore]
+    """A number as `COMMAND_NUMBERS` has it."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the number, or say what was expected."""
+        try:
+            return COMMAND_NUMBERS[self.name].read(value)
+        except ValueError as error:
+            self.fail(f"{value_text(value, 60)}: {error}", param, ctx)
+
+
+concurrency_option = click.option(
+    "--concurrency", type=_Number("concurrency"), help="The most runs at once; by default SAGAZ_CONCURRENCY."
+)
+limit_type = _Number("limit")
 _status = click.option(
     "--status", "statuses", multiple=True, type=click.Choice([*ACTIVE, *FINISHED]), help="Of this status; repeatable."
 )
@@ -56,7 +86,7 @@ def check_options(command: Callable[..., None]) -> Callable[..., None]:
     def with_limits(**values: Any) -> None:
         command(limits=Limits(**{name: values.pop(name) for name in THRESHOLDS}), **values)
 
-    seconds, number = click.FloatRange(min=0), click.IntRange(min=0)
+    seconds, number = _Number("seconds"), _Number("count")
     defaults = Limits()
     for name in reversed(THRESHOLDS):
         kind, metavar = (seconds, "SECONDS") if name.endswith("age") else (number, "N")
@@ -105,7 +135,7 @@ def _list(reach: Callable[..., Said], look: Callable[..., Said], hint: str) -> c
     @_status
     @_saga
     @click.option("--correlation-id", help="Started by the request with this correlation id only.")
-    @click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="At most so many runs.")
+    @click.option("--limit", type=limit_type, default=50, show_default=True, help="At most so many runs.")
     @format_option
     def command(
         runs: bool, statuses: Any, saga_name: Any, correlation_id: Any, limit: int, output: Any, **target: Any

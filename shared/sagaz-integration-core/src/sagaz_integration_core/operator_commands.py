@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 from sagaz_integration_core.errors import SettingsError
+from sagaz_integration_core.identifiers import findable
 from sagaz_integration_core.operating import Operator, Outcome, Settlement
 from sagaz_integration_core.protocols import SagaStore
 from sagaz_integration_core.records import RunFilter, RunRecord, RunStatus
@@ -25,6 +26,7 @@ from sagaz_integration_core.run_texts import (
     runs_text,
     time_text,
 )
+from sagaz_integration_core.texts import value_text
 
 __all__ = [
     "AGE",
@@ -102,15 +104,15 @@ def read_age(text: str) -> timedelta:
     Raises:
         SettingsError: It is not `AGE`.
     """
-    match = re.fullmatch(r"(\d{1,9})([smhd])", text.strip())
+    match = re.fullmatch(r"([0-9]{1,9})([smhd])", text.strip())
     if match is None:
-        raise SettingsError(f"{text!r} is no age; expected {AGE}.")
+        raise SettingsError(f"{value_text(text, 60)} is no age; expected {AGE}.")
     return timedelta(**{_UNITS[match[2]]: int(match[1])})
 
 
 async def list_runs(store: SagaStore, query: RunFilter, output: Format) -> Said:
     """List runs, newest first."""
-    runs = await store.find(query)
+    runs = await store.find(query) if findable(query.saga_name, query.correlation_id) else []
     return Said(runs_json(runs) if output == "json" else runs_text(runs))
 
 
@@ -168,7 +170,11 @@ async def prune_runs(
     Raises:
         SettingsError: ``older_than`` is not `AGE`.
     """
-    before = datetime.now(UTC) - read_age(older_than)
+    age = read_age(older_than)
+    try:
+        before = datetime.now(UTC) - age
+    except OverflowError:
+        raise SettingsError(f"{older_than!r} goes back to before the year 1; expected {AGE}.") from None
     count = await operator.prune(before, statuses, dry_run=dry_run)
     if output == "json":
         return Said(json.dumps({"runs": count, "dry_run": dry_run, "before": before.isoformat()}))
@@ -183,6 +189,8 @@ def _said(outcomes: Sequence[Outcome], output: Format) -> Said:
 
 async def _matching(store: SagaStore, selection: Selection) -> list[RunRecord]:
     """Return all runs that match, read before the first is changed: a changed one may match no more, or again."""
+    if not findable(selection.saga_name):
+        return []
     query = RunFilter(statuses=selection.statuses, saga_name=selection.saga_name, limit=_PAGE)
     found: list[RunRecord] = []
     while page := await store.find(query):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sagaz_integration_core import codec
 from sagaz_integration_core._upstream.messages import OWN_HEADERS, headers_json
 from sagaz_integration_core.context import current
-from sagaz_integration_core.errors import SagazError, SettingsError
+from sagaz_integration_core.errors import InvalidInput, SettingsError
 from sagaz_integration_core.outbox import NewEvent
 from sagaz_integration_core.random_ids import random_uuid
 
@@ -40,7 +40,7 @@ def new_event(
     Raises:
         SettingsError: There is no broker that it could go to.
         ContextValueError: Payload or headers hold what some store would bend; the message names the path.
-        SagazError: Topic or key are malformed.
+        InvalidInput: Topic, key or headers are malformed.
     """
     if not runtime.publishes:
         raise SettingsError(
@@ -61,18 +61,20 @@ def new_event(
 
 def _check_text(what: str, value: object, most: int, unit: str) -> None:
     if not isinstance(value, str):
-        raise SagazError(f"{what} must be a string, not {type(value).__name__}.")
+        raise InvalidInput(f"{what} must be a string, not {type(value).__name__}.")
     size = len(value.encode(errors="replace")) if unit == "bytes" else len(value)
     if not 0 < size <= most or not value.isprintable():
-        raise SagazError(f"{what} must have 1 to {most} printable {unit}, and {value[:60]!r} has {size}.")
+        raise InvalidInput(f"{what} must have 1 to {most} printable {unit}, and this one has {size}.")
 
 
 def _headers(given: Mapping[str, str]) -> str:
     for name, value in given.items():
         if not isinstance(name, str) or not isinstance(value, str):
-            raise SagazError(f"headers must be strings by name, and {name!r} is a {type(value).__name__}; pass str(…).")
+            raise InvalidInput(
+                f"headers must be strings by name, and {name!r} is a {type(value).__name__}; pass str(…)."
+            )
         if name in OWN_HEADERS or name.startswith("__"):
-            raise SagazError(f"headers: {name!r} is sagaz's own; give it another name.")
+            raise InvalidInput(f"headers: {name!r} is sagaz's own; give it another name.")
     request = current()
     correlation = {} if request is None else {"correlation_id": request.correlation_id}
     headers = {**correlation, **given}
@@ -94,7 +96,7 @@ async def publish(
 
     Raises:
         SettingsError: There is no broker that it could go to.
-        ContextValueError, SagazError: It cannot be kept as it is.
+        InvalidInput: It cannot be kept as it is.
         StoreUnavailable: Nothing was recorded.
         WrongDatabase, TransactionRequired: The session cannot carry the event.
     """

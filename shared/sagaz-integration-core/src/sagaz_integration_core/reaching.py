@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import CancelledError, Future
 from typing import Any, TypeVar
 
-from sagaz_integration_core.errors import RuntimeNotOpen
+from sagaz_integration_core.errors import RuntimeNotOpen, UsageError
 from sagaz_integration_core.processes import current_pid
 
 __all__ = ["SLOW_SECONDS", "Reachable"]
@@ -66,8 +66,8 @@ class Reachable:
             slow: Called once by the waiting thread, when the work has taken `SLOW_SECONDS`.
 
         Raises:
-            RuntimeNotOpen: Called on the event loop's own thread, which would wait for itself; or that loop stands
-                still.
+            UsageError: Called on the event loop's own thread, which would wait for itself.
+            RuntimeNotOpen: The event loop stands still.
         """
         self.check_open()
         try:
@@ -75,8 +75,9 @@ class Reachable:
         except RuntimeError:
             running = None
         if running is self.loop:
-            raise RuntimeNotOpen(
-                "This would block the event loop that has to do the work. Use await and the async form."
+            raise UsageError(
+                "A synchronous call was made on the event loop that has to do its work, and would wait for itself. In "
+                "`async def` code await the asynchronous form: `await start(OrderSaga, …)`, `await saga.run(…)`."
             )
         self._check_running()
         future = self.submit(work)

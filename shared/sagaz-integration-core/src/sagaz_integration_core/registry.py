@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from sagaz_integration_core.errors import SagaDefinitionError, SagaNotRegistered
 from sagaz_integration_core.records import FirstStep
+from sagaz_integration_core.texts import value_text
 
 if TYPE_CHECKING:
     from sagaz import Saga
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     SagaSpec = type[Saga] | tuple[type[Saga], Callable[[], Saga]]
 
-__all__ = ["Registration", "SagaRegistry"]
+__all__ = ["Registration", "SagaRegistry", "listed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,7 @@ class SagaRegistry:
         self.first_steps: dict[str, Sequence[FirstStep]] = {}
         self._hint = hint
         self._lock = threading.Lock()
-        for spec in sagas:
+        for spec in listed(sagas):
             self.add(spec)
 
     def add(self, spec: SagaSpec) -> Registration:
@@ -86,7 +87,12 @@ class SagaRegistry:
         Raises:
             SagaDefinitionError: The class cannot be run as written, or its name is taken by another class.
         """
-        saga_class, factory = spec if isinstance(spec, tuple) else (spec, None)
+        saga_class, factory = spec if isinstance(spec, tuple) and len(spec) == 2 else (spec, None)
+        if not isinstance(saga_class, type):
+            raise SagaDefinitionError(
+                f"Expected a subclass of sagaz.Saga, got {value_text(saga_class, 100)}. Pass the class itself "
+                "(OrderSaga), not an instance, its name or its path; with a factory, the pair (OrderSaga, factory)."
+            )
         known = self._by_class.get(saga_class)
         if known is None:
             # The first requests of a server may all be the first to use a class.
@@ -141,6 +147,17 @@ class SagaRegistry:
 
     def __len__(self) -> int:
         return len(self._by_name)
+
+
+def listed(sagas: Iterable[SagaSpec]) -> tuple[SagaSpec, ...]:
+    """Return what ``sagas=…`` was given.
+
+    Raises:
+        SagaDefinitionError: It is no list: one class without brackets, or a string.
+    """
+    if isinstance(sagas, str | bytes | type) or not isinstance(sagas, Iterable):
+        raise SagaDefinitionError(f"sagas= takes a list of classes, [OrderSaga], and got {value_text(sagas, 100)}.")
+    return tuple(sagas)
 
 
 def _path(saga_class: type[Any]) -> str:

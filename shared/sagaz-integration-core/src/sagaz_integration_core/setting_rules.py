@@ -46,9 +46,12 @@ class Number:
     high: float
     kind: type[int] | type[float]
     unit: str
+    optional: bool = False
 
-    def read(self, raw: object) -> float:
+    def read(self, raw: object) -> float | None:
         """Accept a number, or a string that is one; a bool is none, and a float is no whole number."""
+        if self.optional and (raw is None or raw == ""):
+            return None
         accepted = (int, str) if self.kind is int else (int, float, str)
         if isinstance(raw, bool) or not isinstance(raw, accepted):
             raise ValueError(self._expected())
@@ -151,6 +154,7 @@ RULES: Mapping[str, Rule] = {
     "backoff_seconds": _seconds(0.001, 86_400),
     "backoff_max_seconds": _seconds(0.001, 604_800),
     "concurrency": _whole("runs", 1, 10_000),
+    "max_due": Number(1, 1_000_000_000, int, "a whole number of runs", optional=True),
     "sync_threads": _whole("threads", 1, 1_000),
     "keep_finished": _whole("runs", 0, 100_000_000),
     "sqlite_busy_seconds": _seconds(0, 3_600),

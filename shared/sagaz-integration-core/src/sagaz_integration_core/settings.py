@@ -34,6 +34,7 @@ class Settings:
         backoff_seconds: The pause after the first failed attempt; it doubles from one to the next.
         backoff_max_seconds: The longest such pause.
         concurrency: How many runs a worker executes at once.
+        max_due: How many runs may wait for workers before starts are refused with `Overloaded`; None for any number.
         sync_threads: How many threads execute ``def`` steps.
         keep_finished: How many finished runs the memory store keeps.
         sqlite_busy_seconds: How long a locked SQLite file is waited for.
@@ -64,6 +65,7 @@ class Settings:
     backoff_seconds: float = 1.0
     backoff_max_seconds: float = 300.0
     concurrency: int = 10
+    max_due: int | None = None
     sync_threads: int = 8
     keep_finished: int = 10_000
     sqlite_busy_seconds: float = 5.0

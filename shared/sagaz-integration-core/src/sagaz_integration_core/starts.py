@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -20,9 +20,10 @@ from sagaz_integration_core.errors import (
     IdempotencyConflict,
     RunFailed,
     RunInProgress,
-    SagazError,
     UnstorableValue,
+    UsageError,
 )
+from sagaz_integration_core.identifiers import check_identifier
 from sagaz_integration_core.random_ids import random_uuid
 from sagaz_integration_core.records import FINISHED, ClaimedRun, Inserted, NewRun
 from sagaz_integration_core.runs import RunExecution, SagaRun, values_of
@@ -35,10 +36,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "accept",
+    "due_now",
     "finished_run",
     "launch",
     "new_run",
     "run_inline",
+    "saga_id_of",
     "start",
     "start_many",
     "start_many_sync",
@@ -47,7 +50,6 @@ __all__ = [
 ]
 
 _NAMESPACE = uuid.UUID("3f1d5c0e-7c55-5a5c-9b1e-6f0f4f6f7a11")
-_MAX_ID = 200
 
 
 def new_run(
@@ -64,7 +66,8 @@ def new_run(
     Raises:
         ContextValueError: The context holds what some store would bend; the message names the path.
         SagaDefinitionError: The class cannot be run as written.
-        SagazError: The key, id or time is malformed.
+        InvalidInput: The key or id is malformed.
+        UsageError: The time is no aware datetime, or both a key and an id were given.
     """
     name = runtime.registry.add(saga_class).name
     limit = runtime.settings.max_context_bytes
@@ -73,8 +76,8 @@ def new_run(
     request = current()
     if request is not None and request.propagate and "correlation_id" not in context:
         text = codec.encode({**context, "correlation_id": request.correlation_id}, max_bytes=limit)
-    if not_before is not None and not_before.tzinfo is None:
-        raise SagazError(f"not_before={not_before!r} has no time zone; use an aware datetime, e.g. datetime.now(UTC).")
+    if not_before is not None:
+        _check_time(not_before)
     return NewRun(
         saga_id=_saga_id(name, saga_id, idempotency_key),
         saga_name=name,
@@ -86,22 +89,38 @@ def new_run(
     )
 
 
+def saga_id_of(saga_class: type[Saga], idempotency_key: str) -> str:
+    """Return the saga_id of the run that a key stands for, whether it has been started or not.
+
+    Raises:
+        InvalidInput: The key is malformed.
+        SagaDefinitionError: It is no saga class.
+    """
+    from sagaz_integration_core._upstream.definitions import saga_name
+
+    return _saga_id(saga_name(saga_class), None, idempotency_key)
+
+
 def _saga_id(name: str, saga_id: str | None, key: str | None) -> str:
     if saga_id is not None and key is not None:
-        raise SagazError("Give saga_id or idempotency_key, not both: the key determines the id.")
+        raise UsageError("Give saga_id or idempotency_key, not both: the key determines the id.")
     if key is not None:
-        _check_token("idempotency_key", key)
+        check_identifier("idempotency_key", key)
         return str(uuid.uuid5(_NAMESPACE, f"{name}\0{key}"))
     if saga_id is not None:
-        _check_token("saga_id", saga_id)
+        check_identifier("saga_id", saga_id)
         return saga_id
     return random_uuid()
 
 
-def _check_token(what: str, value: object) -> None:
-    if not isinstance(value, str) or not 0 < len(value) <= _MAX_ID or not value.isprintable():
-        given = f"{len(value)} characters" if isinstance(value, str) else type(value).__name__
-        raise SagazError(f"{what} must be a string of 1 to {_MAX_ID} printable characters, got {given}.")
+def _check_time(moment: object) -> None:
+    if not isinstance(moment, datetime):
+        given = "a timedelta" if isinstance(moment, timedelta) else type(moment).__name__
+        raise UsageError(
+            f"not_before is {given}; expected an aware datetime, as datetime.now(UTC) + timedelta(days=1)."
+        )
+    if moment.tzinfo is None:
+        raise UsageError(f"not_before={moment!r} has no time zone; use an aware datetime, e.g. datetime.now(UTC).")
 
 
 def accept(run: NewRun, inserted: Inserted, idempotency_key: str | None) -> str:
@@ -137,12 +156,14 @@ async def start(
     """Insert a run for a worker and return its saga_id; with ``session`` it joins that transaction.
 
     Raises:
-        IdempotencyConflict: The key was used with another payload.
+        InvalidInput: The context, or the key, cannot be recorded; an `IdempotencyConflict` is one of these.
+        Overloaded: More runs are due than ``max_due`` allows; nothing was recorded.
         StoreUnavailable: Nothing was recorded.
         WrongDatabase, TransactionRequired: The session cannot carry the run.
     """
     runtime.check_open()
     run = new_run(runtime, saga_class, context, idempotency_key=idempotency_key, not_before=not_before)
+    await _admit(runtime, [run])
     [inserted] = await _insert(runtime, session, [run])
     return accept(run, inserted, idempotency_key)
 
@@ -159,6 +180,7 @@ def start_sync(
     """Do as `start`, from a thread that is not the event loop's; ``session`` is a synchronous one."""
     runtime.check_open()
     run = new_run(runtime, saga_class, context, idempotency_key=idempotency_key, not_before=not_before)
+    _admit_sync(runtime, [run])
     [inserted] = _insert_sync(runtime, session, [run])
     return accept(run, inserted, idempotency_key)
 
@@ -173,6 +195,7 @@ async def start_many(
 ) -> list[str]:
     """Insert many runs in one statement; all of them or none."""
     runs = _new_runs(runtime, saga_class, contexts, not_before)
+    await _admit(runtime, runs)
     return [one.saga_id for one in await _insert(runtime, session, runs)] if runs else []
 
 
@@ -186,6 +209,7 @@ def start_many_sync(
 ) -> list[str]:
     """Do as `start_many`, from a thread that is not the event loop's; ``session`` is a synchronous one."""
     runs = _new_runs(runtime, saga_class, contexts, not_before)
+    _admit_sync(runtime, runs)
     return [one.saga_id for one in _insert_sync(runtime, session, runs)] if runs else []
 
 
@@ -194,6 +218,25 @@ def _new_runs(
 ) -> list[NewRun]:
     runtime.check_open()
     return [new_run(runtime, saga_class, context, not_before=not_before) for context in contexts]
+
+
+async def _admit(runtime: SagazRuntime, runs: Sequence[NewRun]) -> None:
+    if (backlog := runtime.backlog) is not None:
+        if backlog.is_stale():
+            backlog.learn(await runtime.store.stats())
+        backlog.admit(due_now(runs))
+
+
+def _admit_sync(runtime: SagazRuntime, runs: Sequence[NewRun]) -> None:
+    if (backlog := runtime.backlog) is not None:
+        if backlog.is_stale():
+            backlog.learn(runtime.call(runtime.store.stats))
+        backlog.admit(due_now(runs))
+
+
+def due_now(runs: Sequence[NewRun]) -> int:
+    """Return how many of these are due as soon as they are recorded."""
+    return sum(run.not_before is None for run in runs)
 
 
 async def _insert(runtime: SagazRuntime, session: Any, runs: list[NewRun]) -> list[Inserted]:

@@ -18,6 +18,7 @@ from sagaz_integration_core.errors import (
     RuntimeNotOpen,
     SagaDefinitionError,
     SagazError,
+    UsageError,
 )
 from sagaz_integration_core.records import RunFilter
 
@@ -159,7 +160,7 @@ async def test_a_closed_runtime_refuses_work_by_name(settings, opened):
 
 
 async def test_the_synchronous_form_on_the_event_loop_is_refused_instead_of_waiting_for_itself(runtime):
-    with pytest.raises(RuntimeNotOpen, match="block the event loop"):
+    with pytest.raises(UsageError, match="would wait for itself"):
         starts.start_sync(runtime, Plain, {})
 
 

@@ -13,7 +13,8 @@ class Migration(migrations.Migration):
             name="Order",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("number", models.CharField(max_length=40, unique=True)),
+                ("customer", models.CharField(max_length=40)),
+                ("number", models.CharField(max_length=40)),
                 ("amount", models.PositiveIntegerField()),
                 (
                     "status",
@@ -25,5 +26,10 @@ class Migration(migrations.Migration):
                 ),
                 ("parcel", models.CharField(blank=True, max_length=100)),
             ],
+            options={
+                "constraints": [
+                    models.UniqueConstraint(fields=("customer", "number"), name="one_order_of_a_number"),
+                ],
+            },
         ),
     ]

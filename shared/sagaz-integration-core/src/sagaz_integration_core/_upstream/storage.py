@@ -9,6 +9,7 @@ from sagaz.core.storage.base import SagaStorage
 from sagaz.core.types import SagaStatus, SagaStepStatus
 
 from sagaz_integration_core import codec
+from sagaz_integration_core.identifiers import findable
 from sagaz_integration_core.protocols import SagaStore
 from sagaz_integration_core.records import FINISHED, FOREIGN, RunFilter, RunRecord, RunStatus, StepRecord
 from sagaz_integration_core.runs import values_of
@@ -53,7 +54,9 @@ class StoreSagaStorage(SagaStorage):
         await self._store.save_foreign(saga_id, saga_name, status.value, text, metadata or {})
 
     async def load_saga_state(self, saga_id: str) -> dict[str, Any] | None:
-        """Return a run with its steps, or None."""
+        """Return a run with its steps, or None; so it does for what can be no saga_id."""
+        if not findable(saga_id):
+            return None
         record = await self._store.load(saga_id)
         if record is None:
             return None
@@ -62,12 +65,14 @@ class StoreSagaStorage(SagaStorage):
 
     async def delete_saga_state(self, saga_id: str) -> bool:
         """Delete a finished or foreign run."""
-        return await self._store.delete(saga_id)
+        return findable(saga_id) and await self._store.delete(saga_id)
 
     async def list_sagas(
         self, status: SagaStatus | None = None, saga_name: str | None = None, limit: int = 100, offset: int = 0
     ) -> list[dict[str, Any]]:
         """Return runs, newest first."""
+        if not findable(saga_name):
+            return []
         statuses = (status.value,) if status is not None else ()
         records = await self._store.find(
             RunFilter(statuses=cast(tuple[RunStatus, ...], statuses), saga_name=saga_name, limit=limit + offset)

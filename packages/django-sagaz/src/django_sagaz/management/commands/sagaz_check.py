@@ -10,9 +10,11 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from django_sagaz.checks import check_connections
 from django_sagaz.executions import Executions
+from django_sagaz.operating import number
 from django_sagaz.project import current_project
 from sagaz_integration_core.checking import THRESHOLDS, Limits, check, health_json, health_text
 from sagaz_integration_core.errors import SagazError
+from sagaz_integration_core.texts import visible_lines
 
 __all__ = ["Command"]
 
@@ -30,7 +32,7 @@ class Command(BaseCommand):
             seconds = field.name.endswith("age")
             parser.add_argument(
                 f"--{field.name.replace('_', '-')}",
-                type=float if seconds else int,
+                type=number("seconds" if seconds else "count"),
                 default=field.default,
                 metavar="SECONDS" if seconds else "N",
                 help=THRESHOLDS[field.name],
@@ -51,7 +53,7 @@ class Command(BaseCommand):
             finally:
                 executions.close()
         except SagazError as error:
-            raise CommandError(str(error)) from error
+            raise CommandError(visible_lines(str(error))) from error
         health = replace(health, store=project.place)
         self.stdout.write(health_json(health) if options["format"] == "json" else health_text(health))
         if not health.healthy:

@@ -6,7 +6,7 @@ from typing import Any, get_args
 
 from django.core.management.base import CommandParser
 
-from django_sagaz.operating import OperatorCommand, Work
+from django_sagaz.operating import OperatorCommand, Work, number
 from django_sagaz.project import current_project
 from sagaz_integration_core.event_commands import EVENTS_HELP, OPTIONS, EventsRequest, answer
 from sagaz_integration_core.operator_commands import person
@@ -27,7 +27,7 @@ class Command(OperatorCommand):
         parser.add_argument("--status", action="append", choices=get_args(EventStatus), help=OPTIONS["status"])
         parser.add_argument("--topic", help=OPTIONS["topic"])
         parser.add_argument("--key", help=OPTIONS["key"])
-        parser.add_argument("--limit", type=int, default=50, help=OPTIONS["limit"])
+        parser.add_argument("--limit", type=number("limit"), default=50, help=OPTIONS["limit"])
         parser.add_argument("--by", help=OPTIONS["by"])
         for name in ("payload", "retry", "all", "dry_run"):
             parser.add_argument(f"--{name.replace('_', '-')}", action="store_true", help=OPTIONS[name])

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from django_sagaz.operating import OperatorCommand, Work
+from django_sagaz.operating import OperatorCommand, Work, number
 from django_sagaz.project import HINT, current_project
 from sagaz_integration_core.commands import as_json, list_sagas, list_text
 from sagaz_integration_core.operator_commands import HELP, list_runs
@@ -29,7 +29,7 @@ class Command(OperatorCommand):
         )
         parser.add_argument("--saga", help="of this saga only")
         parser.add_argument("--correlation-id", help="started by the request with this correlation id only")
-        parser.add_argument("--limit", type=int, default=50, help="at most so many runs (50)")
+        parser.add_argument("--limit", type=number("limit"), default=50, help="at most so many runs (50)")
         super().add_arguments(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:

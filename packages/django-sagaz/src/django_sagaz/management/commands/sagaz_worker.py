@@ -10,10 +10,12 @@ from typing import Any
 from django.conf import settings as django_settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from django_sagaz.operating import number
 from django_sagaz.project import Project, current_project
 from django_sagaz.reloading import run_with_reloader
 from django_sagaz.working import OPTIONS, changed, drain_here, work
 from sagaz_integration_core.errors import SagazError
+from sagaz_integration_core.texts import visible_lines
 from sagaz_integration_core.working import logging_to_stderr, summary
 
 __all__ = ["Command"]
@@ -26,7 +28,9 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare the options."""
-        parser.add_argument("--concurrency", type=int, help="how many runs at once (SAGAZ['CONCURRENCY'])")
+        parser.add_argument(
+            "--concurrency", type=number("concurrency"), help="how many runs at once (SAGAZ['CONCURRENCY'])"
+        )
         parser.add_argument("--drain", action="store_true", help="end when nothing is due")
         parser.add_argument("--database", help="the database alias that runs are kept in (SAGAZ['DATABASE'])")
         parser.add_argument(
@@ -52,7 +56,7 @@ class Command(BaseCommand):
         try:
             ended = self._run(changed(current_project(), options), options)
         except SagazError as error:
-            raise CommandError(str(error)) from error
+            raise CommandError(visible_lines(str(error))) from error
         if options["verbosity"] > 0:
             self.stdout.write(f"Ended: {summary(ended)}.")
 

@@ -1,0 +1,35 @@
+"""Ids, keys and names that come from clients: which of them can be recorded, and which can be looked for at all."""
+
+from __future__ import annotations
+
+from sagaz_integration_core.errors import InvalidInput
+
+__all__ = ["check_identifier", "findable"]
+
+_MOST = 200
+
+
+def check_identifier(what: str, value: object) -> None:
+    """Refuse what cannot be an id or a key, without repeating it.
+
+    Raises:
+        InvalidInput: It is no string of 1 to 200 printable characters.
+    """
+    if not isinstance(value, str) or not 0 < len(value) <= _MOST or not value.isprintable():
+        given = f"{len(value)} characters" if isinstance(value, str) else type(value).__name__
+        raise InvalidInput(f"{what} must be a string of 1 to {_MOST} printable characters, got {given}.")
+
+
+def findable(*values: object) -> bool:
+    """Whether a database can look for all of these: strings without NUL and lone surrogates, or None for whatever."""
+    return all(
+        value is None or (isinstance(value, str) and "\0" not in value and _is_unicode(value)) for value in values
+    )
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
