@@ -109,7 +109,9 @@ class SagaStore(EventStore, Protocol):
         saga_ids: Sequence[str] | None = None,
         alone: bool = False,
     ) -> list[ClaimedRun]:
-        """Lease up to ``limit`` runs of these ``sagas`` that are due or whose lease has ended, oldest first.
+        """Lease up to ``limit`` runs of these ``sagas`` that are due or whose lease has ended.
+
+        Of a saga the oldest come first, and first comes the saga whose oldest run has waited longest.
 
         A claimed run gets attempt + 1, this owner and a new lease; ``pending`` becomes ``executing``. No two claims
         return the same run at once, and what another transaction has locked is left out. For a run that is claimed for

@@ -11,6 +11,7 @@ import pytest
 from sagaz_integration_core import codec
 from sagaz_integration_core.records import NewRun, Release, Renewal, RunFilter, RunWrite, StepWrite
 from sagaz_integration_core.settings import Settings
+from sagaz_integration_core.stores._postgresql.claims import Wanted
 from sagaz_integration_core.stores.postgres import PostgresStore
 
 pytestmark = pytest.mark.anyio
@@ -67,6 +68,31 @@ async def test_a_claim_passes_a_row_by_that_is_being_written(store, settings):
         select = f"SELECT 1 FROM {settings.schema}.sagaz_run WHERE saga_id = 'x' FOR NO KEY UPDATE"
         await writing.execute(select.encode())
         assert [run.saga_id for run in await asyncio.wait_for(store.claim("w1", 10, 30, KNOWN), 5)] == ["y"]
+
+
+async def test_a_claim_locks_no_more_than_it_takes(store, settings):
+    """Else another one at the same time would find nothing, and wait for its next look."""
+    sagas = dict.fromkeys(("OrderSaga", "A", "B"), ())
+    await store.insert([NewRun(f"{name}{n}", name, "{}", "f1") for n in range(4) for name in sagas], 30)
+    async with await psycopg.AsyncConnection.connect(settings.storage_url) as holding:
+        claims = Wanted(sagas, None, alone=False)
+        values = {"owner": "w1", "limit": 5, "seconds": 30, "names": list(sagas), "first_steps": "{}"}
+        await holding.execute(store._db.text(claims.template).encode(), values)
+        assert len(await asyncio.wait_for(store.claim("w2", 100, 30, sagas), 5)) == 7
+
+
+async def test_runs_that_are_due_of_other_sagas_cost_a_claim_nothing(store, settings):
+    await store.insert([NewRun(f"u{n}", "Unknown", "{}", "f1") for n in range(5_000)], 30)
+    await store.insert([new() for _ in range(10)], 30)
+    claims = Wanted(KNOWN, None, alone=False)
+    values = {"owner": "w1", "limit": 10, "seconds": 30, "names": list(KNOWN), "first_steps": "{}"}
+    # As our own sessions plan it.
+    async with store._db._pool.connection() as connection, connection.transaction(force_rollback=True):
+        explain = f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {store._db.text(claims.template)}"
+        [(plan,)] = await (await connection.execute(explain.encode(), values)).fetchall()
+    read = plan[0]["Plan"]["Shared Hit Blocks"] + plan[0]["Plan"]["Shared Read Blocks"]
+    assert read < 500, "5,000 runs are in some hundred pages, and each would be looked at several times"
+    assert len(await store.claim("w1", 100, 30, KNOWN)) == 10
 
 
 async def test_owners_race_and_only_the_present_one_records(store, settings):

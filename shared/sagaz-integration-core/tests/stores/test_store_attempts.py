@@ -232,11 +232,10 @@ async def _due(store, count, name=None):
 
 
 async def test_the_oldest_come_first_whichever_their_saga(store):
-    names = ["OrderSaga", "OtherSaga", "LateSaga", "OtherSaga", "OrderSaga", "A"]
-    runs = [new(name=name) for name in names]
+    runs = [new(name=name) for name in ("OrderSaga", "LateSaga", "OtherSaga", "A", "B")]
     for run in runs:
         await store.insert([run], LEASE)
-    found = await store.claim("w1", 4, LEASE, KNOWN) + await store.claim("w1", 4, LEASE, KNOWN)
+    found = await store.claim("w1", 3, LEASE, KNOWN) + await store.claim("w1", 3, LEASE, KNOWN)
     assert [run.saga_id for run in found] == [run.saga_id for run in runs]
 
 

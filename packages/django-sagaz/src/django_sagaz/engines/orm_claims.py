@@ -58,18 +58,23 @@ def _room(connection: Any, sagas: FirstSteps, moment: Moment) -> int:
 
 
 def _due(connection: Any, wanted: Wanted, limit: int, moment: Moment) -> list[Any]:
-    """Lock what is due, by one query for each saga that has something: only so MariaDB locks no row that it skips."""
+    """Lock what is due, beginning with the saga whose oldest run has waited longest.
+
+    Only one query for each saga keeps MariaDB from locking rows that it passes over.
+    """
     runs = Run.objects.using(connection.alias).filter(alone=wanted.alone)
     if wanted.saga_ids is not None:
         runs = runs.filter(saga_id__in=wanted.saga_ids)
     first = runs.filter(saga_name__in=list(wanted.sagas), available_at__isnull=False)
     oldest = first.values("saga_name").annotate(oldest=Min("available_at")).order_by()
-    names = [row["saga_name"] for row in oldest if row["oldest"] <= moment.now]
+    waiting = sorted((row["oldest"], row["saga_name"]) for row in oldest if row["oldest"] <= moment.now)
     found: list[Any] = []
-    for name in names:
+    for _, name in waiting:
         of_saga = _complete(runs.filter(saga_name=name, available_at__lte=moment.now)).order_by("available_at")
-        found += unlocked(connection, of_saga)[:limit]
-    return sorted(found, key=lambda run: run.available_at)[:limit]
+        found += unlocked(connection, of_saga)[: limit - len(found)]
+        if len(found) >= limit:
+            break
+    return sorted(found, key=lambda run: run.available_at)
 
 
 def _complete(runs: QuerySet[Run]) -> QuerySet[Any]:

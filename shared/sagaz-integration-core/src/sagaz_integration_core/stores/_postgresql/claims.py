@@ -17,13 +17,24 @@ __all__ = ["Wanted", "claim"]
 
 _DUE = "saga_id, available_at, attempt, lease_owner, leased_at, lease_expires_at"
 
-# Of each known saga the oldest ones, each by the index: other sagas' runs cost nothing, however many are due. Merged
-# in their order, hardly more rows are locked than are taken.
+# By the index of each known saga: other sagas' runs cost nothing, however many are due. First comes the saga whose
+# oldest run has waited longest, and LATERAL goes on to the next one only while there is room: what is locked is taken,
+# so that claims at the same time find all the rest.
 _OLDEST = f"""
-    SELECT * FROM (SELECT {_DUE} FROM {{schema}}.sagaz_run
-    WHERE saga_name = (%(names)s::text[])[{{n}}] AND {{alone}} AND available_at <= statement_timestamp()
-    ORDER BY available_at LIMIT %(limit)s
-    FOR NO KEY UPDATE SKIP LOCKED) AS of_saga
+    SELECT run.* FROM (
+        SELECT known.name FROM unnest(%(names)s::text[]) AS known (name) CROSS JOIN LATERAL (
+            SELECT available_at FROM {{schema}}.sagaz_run
+            WHERE saga_name = known.name AND {{alone}} AND available_at <= statement_timestamp()
+            ORDER BY available_at LIMIT 1
+        ) AS oldest
+        ORDER BY oldest.available_at
+    ) AS waiting CROSS JOIN LATERAL (
+        SELECT {_DUE} FROM {{schema}}.sagaz_run
+        WHERE saga_name = waiting.name AND {{alone}} AND available_at <= statement_timestamp()
+        ORDER BY available_at LIMIT %(limit)s
+        FOR NO KEY UPDATE SKIP LOCKED
+    ) AS run
+    LIMIT %(limit)s
 """  # noqa: S608
 _NAMED = f"""
     SELECT {_DUE} FROM {{schema}}.sagaz_run
@@ -46,7 +57,7 @@ _ROOM = """alone AND pg_try_advisory_xact_lock(7022041985551340)
 # A leased run is executing or compensating, which are few beside all runs.
 _CLAIM = f"""
 WITH due AS MATERIALIZED (
-    SELECT * FROM ({{due}}) AS oldest ORDER BY available_at LIMIT %(limit)s
+    {{due}}
 ), verdict AS MATERIALIZED (
     SELECT owner, lives, company AND NOT lives AS suspects
     FROM (SELECT DISTINCT lease_owner AS owner FROM due WHERE lease_owner IS NOT NULL) AS former
@@ -62,7 +73,7 @@ WITH due AS MATERIALIZED (
     SELECT run.* FROM verdict CROSS JOIN LATERAL (
         SELECT {_DUE} FROM {{schema}}.sagaz_run
         WHERE status IN ('executing', 'compensating') AND lease_owner = verdict.owner
-            AND available_at <= statement_timestamp()
+            AND lease_expires_at <= statement_timestamp()
         FOR NO KEY UPDATE SKIP LOCKED
     ) AS run
     WHERE verdict.suspects
@@ -136,13 +147,17 @@ class Wanted(NamedTuple):
 
     @property
     def template(self) -> str:
-        """The statement; there is one for each number of sagas, as each of them has its own place in it."""
-        alone = _ROOM if self.alone else "NOT alone"
-        if self.saga_ids is not None:
-            due = _NAMED
-        else:
-            due = "UNION ALL".join(_OLDEST.replace("{n}", str(n)) for n in range(1, len(self.sagas) + 1))
-        return _CLAIM.replace("{due}", due).replace("{alone}", alone)
+        """The statement."""
+        return _TEMPLATES[self.saga_ids is None, self.alone]
+
+
+_TEMPLATES = {
+    (oldest, alone): _CLAIM.replace("{due}", _OLDEST if oldest else _NAMED).replace(
+        "{alone}", _ROOM if alone else "NOT alone"
+    )
+    for oldest in (True, False)
+    for alone in (True, False)
+}
 
 
 async def claim(db: Database, owner: str, limit: int, lease_seconds: float, wanted: Wanted) -> list[ClaimedRun]:
