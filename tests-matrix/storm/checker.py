@@ -65,10 +65,27 @@ def no_two_processes_were_inside_one_run(evidence: Evidence) -> Iterator[str]:
     for saga_id, lines in by_saga(evidence).items():
         for one, other in pairwise(visits(lines)):
             left = _left_at(evidence, one)
+            if left is not None and left > other[0].at and not _begins_after(one, other[0].at):
+                # What it had begun it may have ended, or given up, when it went on.
+                left = None if _was_stopped(evidence, one, other[0].at) else left
+                if left is None:
+                    continue
+            if left is None and _was_stopped(evidence, one, other[0].at):
+                continue
             if left is None:
                 yield f"{saga_id}: process {one[0].pid} never left {one[-1].step}, and {other[0].pid} came"
             elif left > other[0].at:
                 yield f"{saga_id}: process {other[0].pid} came {left - other[0].at:.3f} s before {one[0].pid} left"
+
+
+def _begins_after(visit: list[Line], at: float) -> bool:
+    return any(line.event == "begin" and line.at > at for line in visit)
+
+
+def _was_stopped(evidence: Evidence, visit: list[Line], at: float) -> bool:
+    """Whether the process of a visit was stopped between the beginning of its last call and this time."""
+    begun = max(line.at for line in visit if line.event == "begin" and line.at <= at)
+    return any(pid == visit[0].pid and began <= at and ended >= begun for pid, began, ended in evidence.stops)
 
 
 def _left_at(evidence: Evidence, visit: list[Line]) -> float | None:
@@ -94,6 +111,12 @@ def final_statuses_are_truthful(evidence: Evidence) -> Iterator[str]:
 
 def _untrue(order: Order, lines: list[Line]) -> Iterator[str]:
     """Compare the ledger with what the final status says; repeated calls are another check's."""
+    if order.poisoned:
+        if {line.event for line in lines} - {"begin", "suicide", "cancelled"} or {line.step for line in lines} != {
+            STEPS[0]
+        }:
+            yield f"it kills its process in {STEPS[0]}, and its calls were {sorted({line.call for line in lines})}"
+        return
     called = {line.call for line in lines if line.event == "begin"}
     ended = {line.call for line in lines if line.event == "end"}
     failed = {line.call for line in lines if line.event == "failed"}

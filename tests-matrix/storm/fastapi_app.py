@@ -20,9 +20,9 @@ from fastapi_sagaz import (
     create_lifespan,
     run_saga_background,
 )
-from storm.sagas import PlannedError, StormSaga
+from storm.sagas import KNOWN, PlannedError, StormSaga, saga_of
 
-app = FastAPI(lifespan=create_lifespan(sagas=[StormSaga]))
+app = FastAPI(lifespan=create_lifespan(sagas=KNOWN))
 app.add_middleware(SagaContextMiddleware)
 
 Bound = Annotated[Saga, Depends(SagaFactory()(StormSaga))]
@@ -55,4 +55,4 @@ async def background(context: dict[str, Any], saga: Bound, tasks: BackgroundTask
 
 @app.post("/deferred", status_code=202)
 async def deferred(context: dict[str, Any], start: Annotated[SagaStarter, Depends()], key: Key) -> dict[str, str]:
-    return {"saga_id": await start(StormSaga, context, idempotency_key=key)}
+    return {"saga_id": await start(saga_of(context), context, idempotency_key=key)}

@@ -9,10 +9,10 @@ from uuid import uuid4
 from flask import Flask, request
 
 from flask_sagaz import RunInterrupted, RuntimeNotOpen, SagazExtension, StoreUnavailable
-from storm.sagas import PlannedError, StormSaga
+from storm.sagas import KNOWN, PlannedError, StormSaga, saga_of
 
 app = Flask("storm")
-sagaz = SagazExtension(app, sagas=[StormSaga])
+sagaz = SagazExtension(app, sagas=KNOWN)
 
 
 @app.errorhandler(StoreUnavailable)
@@ -42,7 +42,8 @@ def background() -> Any:
 
 @app.post("/deferred")
 def deferred() -> Any:
-    return {"saga_id": sagaz.start(StormSaga, request.get_json(), idempotency_key=_key())}, 202
+    context = request.get_json()
+    return {"saga_id": sagaz.start(saga_of(context), context, idempotency_key=_key())}, 202
 
 
 def _key() -> str:

@@ -67,6 +67,7 @@ class Fleet:
         kills: Pid and time of every SIGKILL that was sent.
         struck: How often a worker was killed, and how often a server; a forked child counts as what it belongs to.
         exits: Pid, time and exit code of every process that ended by itself, without SIGKILL.
+        stops: Pid and times of every SIGSTOP and its SIGCONT.
     """
 
     plan: Plan
@@ -76,15 +77,20 @@ class Fleet:
     kills: list[tuple[int, float]] = field(default_factory=list)
     struck: Counter[str] = field(default_factory=Counter)
     exits: list[tuple[int, float, int]] = field(default_factory=list)
+    stops: list[tuple[int, float, float]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         ledger = str(self.folder / "ledger")
         self._env = environment(**_PACE, **self.framework.env, SAGAZ_STORAGE_URL=self.storage_url, STORM_LEDGER=ledger)
+        if self.plan.rough:
+            self._env["SAGAZ_MAX_FAILURES"] = "4"
         self._lock = threading.Lock()
         self.ports = [free_port() for _ in range(self.plan.webs)]
         web, worker = self.framework.ready
         work = [self._program(self.framework.work, f"worker-{n}", worker) for n in range(self.plan.workers)]
         serve = [self._program(self.framework.serve(port), f"web-{n}", web) for n, port in enumerate(self.ports)]
+        if self.plan.rough and len(work) > 1:
+            work[0].env = {**work[0].env, "STORM_KNOWS_HALF": "1"}
         others = [self._program(command, f"other-{n}") for n, command in enumerate(self.framework.others)]
         self.slots = [*work, *serve, *others]
 
@@ -139,6 +145,23 @@ class Fleet:
             os.kill(children[0], signal.SIGKILL)
         return bool(children)
 
+    def stop(self, victim: int, seconds: float, over: threading.Event) -> None:
+        """SIGSTOP the process in a slot that is at work, or one that it has forked, and SIGCONT it afterwards."""
+        with self._lock:
+            program = self.slots[victim]
+            if program.exitcode is not None or not program.is_ready:
+                return
+            forks = self.framework.work_forks if victim < self.plan.workers else self.framework.forks
+            children = program.children() if forks else []
+            pid = children[0] if children else program.pid
+            began = time.monotonic()
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGSTOP)
+        over.wait(seconds)
+        self.stops.append((pid, began, time.monotonic()))
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
+
     def tend(self) -> None:
         """Start again what ended by itself: by a crash in a saga, or because the database was away."""
         with self._lock:
@@ -163,5 +186,5 @@ class Fleet:
 
     def save(self) -> None:
         """Write the kills beside the ledger."""
-        told = {"kills": self.kills, "exits": self.exits}
+        told = {"kills": self.kills, "exits": self.exits, "stops": self.stops}
         (self.folder / "kills.json").write_text(json.dumps(told, indent=1))

@@ -26,6 +26,9 @@ class Order:
         crashes: The compensations that kill their own process, each once.
         broken: The compensation that raises at every call; a person is needed then.
         insists: Whether the client sends it again, under the same key, until it is acknowledged.
+        blocks: The step that blocks its event loop for ``block_seconds``, if one does.
+        poisoned: Whether its first step kills its process at every call.
+        other: Whether it is of the saga that some workers do not know.
     """
 
     number: int
@@ -35,6 +38,10 @@ class Order:
     crashes: tuple[str, ...]
     broken: str | None
     insists: bool
+    blocks: str | None = None
+    block_seconds: float = 0.0
+    poisoned: bool = False
+    other: bool = False
 
     @property
     def key(self) -> str:
@@ -45,12 +52,15 @@ class Order:
         pause = (self.number * 7 % 40) / 1_000 if self.number % 10 else 0.3
         return {
             "number": self.number, "fails": self.fails, "crashes": list(self.crashes), "broken": self.broken,
-            "pause": pause,
+            "pause": pause, "blocks": self.blocks, "block_seconds": self.block_seconds, "poisoned": self.poisoned,
+            "other": self.other,
         }  # fmt: skip
 
     @property
     def outcome(self) -> str:
         """The only truthful final status."""
+        if self.poisoned:
+            return "failed"
         if self.fails is None:
             return "completed"
         return "failed" if self.broken else "rolled_back"
@@ -63,6 +73,8 @@ class Plan:
     Attributes:
         restarts: How often the database is crashed and started again.
         kill_every: The shortest and the longest pause between kills.
+        rough: Whether processes are stopped and go on, steps block their event loops, one order kills whoever executes
+            it, and the first of several workers knows half of the sagas.
     """
 
     workers: int
@@ -71,6 +83,7 @@ class Plan:
     seconds: float
     restarts: int = 0
     kill_every: tuple[float, float] = (0.4, 0.95)
+    rough: bool = False
     seed: int = 1
 
     def from_env(self) -> Self:
@@ -86,12 +99,34 @@ class Plan:
     @property
     def limit(self) -> int:
         """Seconds after which a test of this storm hangs."""
-        return int(self.seconds * 3 + 150)
+        return int(self.seconds * 3 + 150 + 240 * self.rough)
 
     def orders(self) -> list[Order]:
         """Return all orders, in the order in which they are sent."""
         dice = random.Random(f"orders {self.seed}")
-        return [self._order(number, dice) for number in range(self.sagas)]
+        orders = [self._order(number, dice) for number in range(self.sagas)]
+        return self._roughened(orders) if self.rough else orders
+
+    def _roughened(self, orders: list[Order]) -> list[Order]:
+        dice = random.Random(f"rough orders {self.seed}")
+        rough = []
+        for order in orders:
+            blocks = dice.choice(STEPS) if dice.random() < 0.02 else None
+            changes: dict[str, Any] = {"other": order.kind == "deferred" and dice.random() < 0.5, "blocks": blocks}
+            rough.append(replace(order, block_seconds=dice.uniform(1, 4) if blocks else 0.0, **changes))
+        # Late in the storm: by then a worker always has others beside it.
+        poisoned = self.sagas // 2
+        rough[poisoned] = replace(
+            rough[poisoned],
+            kind="deferred",
+            fails=None,
+            crashes=(),
+            broken=None,
+            blocks=None,
+            poisoned=True,
+            insists=True,
+        )
+        return rough
 
     def _order(self, number: int, dice: random.Random) -> Order:
         fails = dice.choice(STEPS) if dice.random() < 0.35 else None
@@ -107,6 +142,12 @@ class Plan:
         dice = random.Random(f"kills {self.seed}")
         while True:
             yield dice.uniform(*self.kill_every), dice.randrange(self.workers + self.webs)
+
+    def stops(self) -> Iterator[tuple[float, int, float]]:
+        """Yield the pause before each SIGSTOP, which process gets it, and for how many seconds."""
+        dice = random.Random(f"stops {self.seed}")
+        while self.rough:
+            yield dice.uniform(0.5, 1.5), dice.randrange(self.workers + self.webs), dice.uniform(0.2, 6)
 
     def intended(self) -> Counter[str]:
         """Return how many kills the storm's time has room for, of workers and of servers."""

@@ -38,6 +38,8 @@ def summary(evidence: Evidence) -> dict[str, Any]:
         "struck": dict(evidence.struck),
         "intended": dict(plan.intended()),
         "crashes inside compensations": sum(line.event == "suicide" for line in evidence.lines),
+        "processes stopped": len(evidence.stops),
+        "rows locked by others": len(evidence.locks),
         "database restarts": [round(up - down, 2) for down, up in evidence.outages],
         "processes that left by themselves": len(evidence.exits),
         "processes per run": dict(sorted(Counter(len(visits(found)) for found in lines.values()).items())),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from sagaz_integration_core.steps import current_step
 from storm.plan import STEPS
 from support import ledger
 
-__all__ = ["PlannedError", "StormSaga"]
+__all__ = ["KNOWN", "OtherSaga", "PlannedError", "StormSaga", "saga_of"]
 
 Context = dict[str, Any]
 
@@ -28,7 +29,11 @@ class PlannedError(Exception):
 async def do(ctx: Context) -> Context:
     step = current_step().step
     async with _noted():
+        if ctx.get("poisoned"):
+            _crash()
         await asyncio.sleep(ctx["pause"])
+        if ctx.get("blocks") == step:
+            time.sleep(ctx["block_seconds"])  # noqa: ASYNC251
         if ctx["fails"] == step:
             raise PlannedError(step)
     return {step: "done"}
@@ -63,6 +68,10 @@ def _crash_once() -> None:
         os.close(os.open(marker, os.O_CREAT | os.O_EXCL))
     except FileExistsError:
         return
+    _crash()
+
+
+def _crash() -> None:
     ledger.append(LEDGER, "suicide")
     os.kill(os.getpid(), signal.SIGKILL)
 
@@ -82,4 +91,17 @@ def _methods() -> dict[str, Any]:
     return methods
 
 
-StormSaga = type("StormSaga", (Saga,), {"saga_name": "storm", "__doc__": "Four steps in a row.", **_methods()})
+def _saga(class_name: str, saga_name: str) -> type[Saga]:
+    return type(class_name, (Saga,), {"saga_name": saga_name, "__doc__": "Four steps in a row.", **_methods()})
+
+
+StormSaga = _saga("StormSaga", "storm")
+OtherSaga = _saga("OtherSaga", "storm-other")
+
+KNOWN = (StormSaga,) if os.environ.get("STORM_KNOWS_HALF") else (StormSaga, OtherSaga)
+"""What this process is to know."""
+
+
+def saga_of(context: Context) -> type[Saga]:
+    """Return the saga that an order is for."""
+    return OtherSaga if context.get("other") else StormSaga

@@ -23,7 +23,7 @@ from support.waiting import until
 
 __all__ = ["Evidence", "rage"]
 
-_CALM_SECONDS = 90.0
+_CALM_SECONDS = 240.0
 
 
 @dataclass
@@ -36,6 +36,8 @@ class Evidence:
         exits: Pid, time and exit code of processes that ended otherwise, before they were asked to.
         exit_codes: Those after SIGTERM, at the end.
         phases: When each phase ended, in seconds after the beginning.
+        stops: Pid and times of each process that was stopped, and went on.
+        locks: Which rows were locked by somebody else, and when.
         broker_outages: When Celery's broker was away, if there is one: its workers may end of that.
     """
 
@@ -51,6 +53,8 @@ class Evidence:
     phases: dict[str, float]
     broker_outages: list[tuple[float, float]] = field(default_factory=list)
     struck: Counter[str] = field(default_factory=Counter)
+    stops: list[tuple[int, float, float]] = field(default_factory=list)
+    locks: list[tuple[str, float, float]] = field(default_factory=list)
 
 
 async def rage(
@@ -87,7 +91,7 @@ async def rage(
         deaths = {line.pid: line.at for line in lines if line.event == "suicide"} | dict(fleet.kills)
         return Evidence(
             plan, clients.sent, runs, lines, deaths, outages, fleet.exits, exit_codes, len(fleet.kills),
-            phases, struck=fleet.struck,
+            phases, struck=fleet.struck, stops=fleet.stops, locks=getattr(mischief, "held", []),
         )  # fmt: skip
     finally:
         clients.stop()
@@ -113,6 +117,7 @@ def _storm(
         _beside(lambda: clients.send_all(began), None),
         _beside(lambda: mischief(over), over),
         _beside(lambda: _kill(plan, fleet, over), over),
+        _beside(lambda: _stop(plan, fleet, over), over),
         _beside(lambda: _restart(plan, restart, began, outages, over), None),
     ):
         over.wait(max(0.0, began + plan.seconds - time.monotonic()))
@@ -147,6 +152,13 @@ def _kill(plan: Plan, fleet: Fleet, over: threading.Event) -> None:
         if over.wait(pause):
             return
         fleet.kill(victim)
+
+
+def _stop(plan: Plan, fleet: Fleet, over: threading.Event) -> None:
+    for pause, victim, seconds in plan.stops():
+        if over.wait(pause):
+            return
+        fleet.stop(victim, seconds, over)
 
 
 def _tend(fleet: Fleet, over: threading.Event) -> None:

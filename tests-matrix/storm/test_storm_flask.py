@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from storm.fleet import Framework
+from storm.locks import RowLocks
 from storm.plan import Plan
 from storm.report import judge
 from storm.storm import rage
@@ -21,8 +22,8 @@ pytestmark = pytest.mark.storm
 READY = ("Listening at", "Working on")
 FLASK = [sys.executable, "-m", "flask", "--app", "storm.flask_app", "sagaz"]
 
-SMALL = Plan(workers=1, webs=1, sagas=60, seconds=12, kill_every=(0.4, 1.4)).from_env()
-LARGE = Plan(workers=4, webs=2, sagas=500, seconds=30, restarts=2).from_env()
+SMALL = Plan(workers=1, webs=1, sagas=60, seconds=12, kill_every=(0.4, 1.4), rough=True).from_env()
+LARGE = Plan(workers=4, webs=2, sagas=500, seconds=30, restarts=2, rough=True).from_env()
 
 
 def serve(port: int) -> list[str]:
@@ -47,6 +48,8 @@ def server() -> Iterator[pg.Server]:
 @pytest.mark.timeout(LARGE.limit)
 async def test_four_workers_and_two_servers_on_postgresql_that_crashes_too(server, tmp_path) -> None:
     framework = Framework(serve, [*FLASK, "worker"], READY, [*FLASK, "migrate"], forks=True)
-    evidence = await rage(LARGE, framework, tmp_path, server.url, lambda: server.restart("immediate"))
+    locks = RowLocks(server.url, LARGE.seed)
+    evidence = await rage(LARGE, framework, tmp_path, server.url, lambda: server.restart("immediate"), locks)
     assert len(evidence.outages) == LARGE.restarts
+    assert evidence.locks, "rows were locked"
     judge(evidence, tmp_path)

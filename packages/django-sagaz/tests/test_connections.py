@@ -111,8 +111,8 @@ def test_a_worker_opens_a_connection_per_thread_and_not_per_step_and_gives_all_o
     with opened() as found:
         call_command("sagaz_worker", drain=True, concurrency=10)
     assert Run.objects.using(home).filter(status="completed").count() == 20
-    # One for the journal.
-    assert 2 <= len(found) <= THREADS + 1
+    # One for the journal, one for the leases.
+    assert 3 <= len(found) <= THREADS + 2
     until(lambda: all(connection.connection is None for connection in found))
 
 
@@ -148,8 +148,8 @@ def test_the_server_sees_no_more_connections_of_a_worker_than_documented_and_non
         for n in range(20):
             atomic_saga_start(OrderSaga, {"db": home, "name": str(n)})
     until(lambda: Run.objects.using(home).filter(status="completed").count() == 20)
-    # One for the journal, one that listens.
-    assert 3 <= others(home) <= THREADS + 2
+    # One for the journal, one for the leases, one that listens.
+    assert 4 <= others(home) <= THREADS + 3
     worker.terminate()
     said, _ = worker.communicate(timeout=30)
     assert "Ended: 20 completed." in said
@@ -313,12 +313,12 @@ def test_where_nothing_commits_by_itself_run_saga_says_so_and_check_too(home, mo
 @on("pg")
 def test_a_pool_that_is_too_small_for_the_threads_fails_no_step_and_is_told(home, settings, monkeypatch, caplog):
     settings.SAGAZ = {**settings.SAGAZ, "SYNC_THREADS": 8}
-    pool = {"pool": {"min_size": 1, "max_size": 4, "timeout": 5}}
+    pool = {"pool": {"min_size": 1, "max_size": 5, "timeout": 5}}
     start(home, Slow, 8)
     monkeypatch.setitem(connections.settings[home], "OPTIONS", pool)
     try:
         [message] = [m for m in checks.run_checks(tags=["sagaz"]) if m.id == "sagaz.W007"]
-        assert "its pool has 4 connections, and the threads of steps and the journal need 10" in message.msg
+        assert "its pool has 5 connections, and the threads of steps and the journal need 11" in message.msg
         call_command("sagaz_worker", drain=True, concurrency=8)
     finally:
         connections.create_connection(home).close_pool()

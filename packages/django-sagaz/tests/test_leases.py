@@ -38,7 +38,7 @@ def hurried(home, settings):
 
 
 def renewing():
-    return [thread for thread in threading.enumerate() if thread.name == "sagaz-renewals"]
+    return [thread for thread in threading.enumerate() if thread.name == "sagaz-leases"]
 
 
 @on()
@@ -56,9 +56,11 @@ def test_so_does_one_for_which_asynchronous_code_waits(home, settings):
 
 
 @on("default", "pg", "maria")
-def test_what_renews_ends_when_no_step_needs_it(home, settings):
+def test_what_renews_disconnects_when_no_run_needs_it(home, settings):
     run_saga(Patient, hurried(home, settings))
-    until(lambda: not renewing())
+    keeper = current_project().keeper()
+    assert keeper.is_connected
+    until(lambda: not keeper.is_connected)
     # And comes back.
     run_saga(Patient, {"db": home})
 

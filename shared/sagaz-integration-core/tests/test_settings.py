@@ -29,7 +29,7 @@ def test_without_any_setting_the_defaults_hold():
 
     assert settings == Settings()
     assert settings.storage_url == "memory://"
-    assert (settings.lease_seconds, settings.renew_seconds, settings.max_failures) == (30.0, 10.0, 20)
+    assert (settings.lease_seconds, settings.renew_seconds, settings.max_failures) == (30.0, 10.0, 10)
     assert settings.explicit == frozenset()
 
 

@@ -6,6 +6,7 @@ import gc
 import subprocess
 import sys
 import threading
+import time
 import weakref
 
 import pytest
@@ -100,3 +101,86 @@ def test_a_process_ends_although_a_call_has_not():
         "assert begun.wait(30)\n"
     )
     assert subprocess.run([sys.executable, "-c", program], timeout=60, check=False).returncode == 0
+
+
+def hold(threads, count=1):
+    """Have so many calls not return until the gate is open."""
+    gate = threading.Event()
+    begun = threading.Semaphore(0)
+
+    def wait():
+        begun.release()
+        return gate.wait(30)
+
+    held = [threads.submit(wait) for _ in range(count)]
+    for _ in held:
+        assert begun.acquire(timeout=5)
+    return gate, held
+
+
+def test_a_thread_that_outlives_its_steps_limit_is_replaced_and_named_in_the_log(threads, caplog):
+    gate, held = hold(threads, 3)
+    late = threads.submit(divmod, 7, 2)
+    assert not late.running()
+    threads.outlived(held[0], "step 'charge' of saga 'order'", 2.5)
+    assert late.result(5) == (3, 1)
+    assert threads.exhausted is None
+    assert "step 'charge' of saga 'order' has outlived its time limit of 2.5 s" in caplog.text
+    assert "is replaced (1 of at most 3)" in caplog.text
+    gate.set()
+    assert all(future.result(5) for future in held)
+
+
+def test_so_are_as_many_as_there_were_and_with_one_more_the_process_is_exhausted(threads):
+    gate, held = hold(threads, 3)
+    for future in held:
+        threads.outlived(future, "step 'hang'", 1)
+    more_gate, more = hold(threads, 3)
+    assert threads.exhausted is None
+    threads.outlived(more[0], "step 'hang too'", 1)
+    assert "4 `def` steps have outlived their time limits" in threads.exhausted
+    assert threading.active_count() <= 8
+    gate.set()
+    assert all(future.result(5) for future in held)
+    assert threads.exhausted is None, "what has returned is forgiven"
+    more_gate.set()
+    assert all(future.result(5) for future in more)
+
+
+def test_what_has_returned_already_has_outlived_nothing(threads, caplog):
+    done = threads.submit(int)
+    done.result(5)
+    threads.outlived(done, "step 'fast'", 1)
+    assert not caplog.text
+
+
+def test_threads_that_replaced_others_end_when_those_come_back(threads):
+    gate, held = hold(threads, 3)
+    for future in held:
+        threads.outlived(future, "step 'hang'", 1)
+    other_gate, others = hold(threads, 3)
+    for each in (gate, other_gate):
+        each.set()
+    assert all(future.result(5) for future in [*held, *others])
+    deadline = time.monotonic() + 5
+    while sum(thread.name.startswith("sagaz-step") for thread in threading.enumerate()) > 3:
+        assert time.monotonic() < deadline
+        threads.submit(int).result(5)
+
+
+def test_a_call_that_waits_for_others_leaves_them_its_thread(threads):
+    def nested(depth):
+        if not depth:
+            return 1
+        with threads.waiting():
+            return 1 + threads.submit(nested, depth - 1).result(20)
+
+    assert threads.submit(nested, 10).result(20) == 11
+
+
+def test_elsewhere_waiting_changes_nothing(threads):
+    gate, held = hold(threads, 3)
+    with threads.waiting():
+        assert not threads.submit(int).running()
+    gate.set()
+    assert all(future.result(5) for future in held)

@@ -1,7 +1,16 @@
-"""Where django_sagaz finds the storm's saga."""
+"""Where django_sagaz finds the storm's sagas: those that this process is to know."""
 
-from storm.sagas import StormSaga
+from storm.sagas import KNOWN
 
-Registered = type("Registered", (StormSaga,), {"__module__": __name__, "__doc__": "The storm's saga."})
+REGISTERED = {
+    saga.saga_name: type(
+        f"Registered{saga.__name__}", (saga,), {"__module__": __name__, "__doc__": "One of the storm's."}
+    )
+    for saga in KNOWN
+}
 
-__all__ = ["Registered"]
+globals().update({saga.__name__: saga for saga in REGISTERED.values()})
+
+Registered = REGISTERED["storm"]
+
+__all__ = ["REGISTERED", "Registered"]

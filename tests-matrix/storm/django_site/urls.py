@@ -12,8 +12,8 @@ from django.http import HttpRequest, JsonResponse
 from django.urls import path
 
 from django_sagaz import RunInterrupted, StoreUnavailable, atomic_saga_start, create_saga, run_saga
-from storm.django_site.sagas import Registered
-from storm.sagas import PlannedError
+from storm.django_site.sagas import REGISTERED, Registered
+from storm.sagas import PlannedError, saga_of
 
 View = Callable[[HttpRequest], JsonResponse]
 
@@ -43,8 +43,10 @@ def inline(request: HttpRequest) -> JsonResponse:
 
 @unavailable
 def deferred(request: HttpRequest) -> JsonResponse:
+    context = _body(request)
+    saga = REGISTERED[saga_of(context).saga_name]
     with transaction.atomic():
-        saga_id = atomic_saga_start(Registered, _body(request), idempotency_key=request.headers["Idempotency-Key"])
+        saga_id = atomic_saga_start(saga, context, idempotency_key=request.headers["Idempotency-Key"])
     return JsonResponse({"saga_id": saga_id}, status=202)
 
 

@@ -11,11 +11,11 @@ import threading
 from collections import deque
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Executor, Future
-from contextlib import AbstractContextManager, nullcontext
 from contextvars import Context
 from typing import Any, ParamSpec, TypeVar, TypeVarTuple
 
 from django_sagaz.asgiref_bridge import own_loop
+from sagaz_integration_core.steps import current
 
 __all__ = ["CallerLoop", "CallerThread"]
 
@@ -23,7 +23,8 @@ T = TypeVar("T")
 P = ParamSpec("P")
 Ts = TypeVarTuple("Ts")
 
-Scope = Callable[[], AbstractContextManager[None]]
+_NO_STEP = ("", "")
+"""What a loop stands still for that is no step: a database call."""
 
 
 class _Loop(asyncio.SelectorEventLoop):
@@ -45,33 +46,31 @@ class _Loop(asyncio.SelectorEventLoop):
 
 
 class CallerThread(Executor):
-    """Makes calls on the thread that drives a `CallerLoop`; also a `Runner` for its store.
+    """Makes calls on the thread that drives a `CallerLoop`; also a `Runner` for its store."""
 
-    Args:
-        scope: Entered around every call that was submitted; those of the store are none of them.
-    """
-
-    def __init__(self, loop: _Loop, scope: Scope) -> None:
+    def __init__(self, loop: _Loop) -> None:
         self._loop = loop
-        self._scope = scope
+        self._standing: tuple[str, str] | None = None
         self._calls: deque[Callable[[], None]] = deque()
 
     async def __call__(self, work: Callable[[], T]) -> T:
         """Make a database call."""
         future: asyncio.Future[T] = self._loop.create_future()
-        self._defer(future, work)
+        self._defer(future, work, _NO_STEP)
         return await future
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Make a call, of a step for example; called on the loop."""
         future: Future[T] = Future()
 
-        def work() -> T:
-            with self._scope():
-                return fn(*args, **kwargs)
-
-        self._defer(future, work)
+        step = current.get(None)
+        what = _NO_STEP if step is None else (step.saga_id, f"{step.step}:undo" if step.phase == "undo" else step.step)
+        self._defer(future, lambda: fn(*args, **kwargs), what)
         return future
+
+    def standing(self) -> tuple[str, str] | None:
+        """Return the run and the step that the loop stands still for now, for `LoopWatch`; callable from any thread."""
+        return self._standing
 
     async def close(self) -> None:
         """Nothing was opened: the connection is the caller's."""
@@ -81,12 +80,12 @@ class CallerThread(Executor):
         while self._calls:
             self._calls.popleft()()
 
-    def _defer(self, future: Any, work: Callable[[], T]) -> None:
+    def _defer(self, future: Any, work: Callable[[], T], what: tuple[str, str]) -> None:
         def call() -> None:
             if future.cancelled():
                 return
             try:
-                result = self._standing_still(work)
+                result = self._standing_still(work, what)
             except Exception as error:
                 future.set_exception(error)
             else:
@@ -95,20 +94,20 @@ class CallerThread(Executor):
         self._calls.append(call)
         self._loop.stop()
 
-    def _standing_still(self, work: Callable[[], T]) -> T:
-        self._loop.calling = threading.get_ident()
+    def _standing_still(self, work: Callable[[], T], what: tuple[str, str]) -> T:
+        self._loop.calling, self._standing = threading.get_ident(), what
         try:
             return work()
         finally:
-            self._loop.calling = None
+            self._loop.calling = self._standing = None
 
 
 class CallerLoop:
     """The loop itself; idle between runs, and driven by whichever thread has work for it."""
 
-    def __init__(self, scope: Scope = nullcontext) -> None:
+    def __init__(self) -> None:
         self._loop = _Loop()
-        self.thread = CallerThread(self._loop, scope)
+        self.thread = CallerThread(self._loop)
 
     def run(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Do asynchronous work on this thread, to its end.

@@ -131,7 +131,7 @@ def check_connections(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     except SagazError:
         return []
     found: list[CheckMessage] = []
-    if pools := too_small_pools(project.settings.sync_threads, project.alias):
+    if pools := too_small_pools(project.settings.step_threads, project.alias):
         hint = "A worker calls steps in fewer threads until then."
         found.append(checks.Warning(pool_text(pools), hint=hint, id="sagaz.W007"))
     if project.alias is not None and not connections.settings[project.alias]["AUTOCOMMIT"]:

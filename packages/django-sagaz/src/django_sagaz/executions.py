@@ -17,7 +17,6 @@ from django_sagaz.caller_loop import CallerLoop
 from django_sagaz.databases import refuse_transaction
 from django_sagaz.host import Host
 from django_sagaz.project import Project
-from django_sagaz.renewals import Renewals
 from django_sagaz.runners import ThreadSensitive, immediately
 from django_sagaz.step_threads import SensitiveThread
 from sagaz_integration_core.errors import SagazError
@@ -46,7 +45,6 @@ class Executions:
     def __init__(self, project: Project) -> None:
         self._project = project
         self._host = Host(project)
-        self._renewals = Renewals(project)
         self._lock = threading.Lock()
         self._idle: list[_OnCallersThread] = []
         self._busy: set[_OnCallersThread] = set()
@@ -83,7 +81,7 @@ class Executions:
 
     def _take(self) -> _OnCallersThread:
         with self._lock:
-            place = self._idle.pop() if self._idle else _OnCallersThread(self._project, self._renewals)
+            place = self._idle.pop() if self._idle else _OnCallersThread(self._project)
             self._busy.add(place)
             return place
 
@@ -101,8 +99,8 @@ class Executions:
             return await self._host.reach(work)
         caller = ThreadSensitive()
         await caller(lambda: refuse_transaction(self._project.alias))
-        pool = SensitiveThread(lambda: self._renewals.during(runtime))
-        runtime = self._project.runtime(caller, step_pool=lambda _: pool)
+        runtime = self._project.runtime(caller, step_pool=lambda _: SensitiveThread())
+        runtime.is_private = await caller(lambda: self._project.is_private)
         await runtime.open()
         try:
             return await work(runtime)
@@ -142,7 +140,6 @@ class Executions:
             idle, self._idle = self._idle, []
         for place in idle:
             place.close()
-        self._renewals.close()
         self._host.close()
 
     def forget(self) -> None:
@@ -151,7 +148,6 @@ class Executions:
         # Another thread of the parent's may have held the lock, and none of them is here.
         self._lock = threading.Lock()
         self._idle, self._busy = [], set()
-        self._renewals = Renewals(self._project)
         self._host = Host(self._project)
         if places and self._project.alias is not None:
             connection = connections[self._project.alias]
@@ -177,9 +173,10 @@ os.register_at_fork(after_in_child=_forget_all)
 class _OnCallersThread:
     """A loop and its runtime, used by one caller at a time."""
 
-    def __init__(self, project: Project, renewals: Renewals) -> None:
+    def __init__(self, project: Project) -> None:
         refuse_greenlets()
-        self._loop = CallerLoop(lambda: renewals.during(self._runtime))
+        self._project = project
+        self._loop = CallerLoop()
         self._runtime = project.runtime(
             self._loop.thread,
             step_pool=lambda _: self._loop.thread,
@@ -187,6 +184,7 @@ class _OnCallersThread:
         )
 
     def run(self, work: Work[T]) -> T:
+        self._runtime.is_private = self._project.is_private
         return self._loop.run(lambda: self._work(work))
 
     async def _work(self, work: Work[T]) -> T:

@@ -126,7 +126,7 @@ getattr(threading, "_register_atexit", atexit.register)(_close_all)
 
 def threaded_runtime(project: Project, settings: Settings | None = None, *, listen: bool = False) -> SagazRuntime:
     """Return a runtime with a thread for the store and some for the steps, each with its own database connection."""
-    steps = StepThreads(_threads(project, (settings or project.settings).sync_threads))
+    steps = StepThreads(_threads(project, (settings or project.settings).step_threads))
 
     def scope() -> AbstractContextManager[None]:
         return thread_sensitive_in(steps)

@@ -9,7 +9,8 @@ __all__ = ["pool_text", "too_small_pools"]
 _POOL_MIN_SIZE = 4
 """What psycopg's pool has when nothing is said, and then not more, either."""
 
-_OWN_CONNECTIONS = 2
+_OWN_CONNECTIONS = 3
+"""For the journal, for the leases, and in a worker one that listens."""
 
 
 def pool_size(alias: str) -> int | None:
@@ -26,7 +27,7 @@ def too_small_pools(threads: int, home: str | None) -> dict[str, tuple[int, int]
     """Return the databases whose pools have too few connections for the threads of steps: what they have, and need.
 
     Args:
-        home: The database that keeps the runs, in which the journal and the leases have a connection each.
+        home: The database that keeps the runs, in which sagaz itself has some.
     """
     found = {}
     for alias in connections:

@@ -15,6 +15,7 @@ from django.db import DEFAULT_DB_ALIAS, connections
 
 from django_sagaz.databases import in_test_case
 from django_sagaz.engines import DjangoStore, open_store
+from django_sagaz.keeper import new_keeper
 from django_sagaz.runners import Directly
 from sagaz_integration_core.errors import SettingsError, WrongDatabase
 from sagaz_integration_core.lifecycle import SagazRuntime
@@ -26,11 +27,15 @@ from sagaz_integration_core.stores import create_store
 if TYPE_CHECKING:
     from django_sagaz.apps import DjangoSagazConfig
     from django_sagaz.runners import Runner
+    from sagaz_integration_core.keeper import LeaseKeeper
     from sagaz_integration_core.protocols import SagaStore
 
 __all__ = ["HINT", "Project", "current_project", "given_settings", "read_settings"]
 
 HINT = "a sagas.py module of an installed app"
+
+_former: list[LeaseKeeper] = []
+"""Keepers that a fork has got of its parent; a connection that is collected is closed, for the parent too."""
 
 
 class Project:
@@ -46,6 +51,7 @@ class Project:
         self.settings = settings
         self.alias = alias
         self.registry = registry
+        self._keeper: LeaseKeeper | None = None
 
     @property
     def place(self) -> str:
@@ -90,6 +96,16 @@ class Project:
             )
         return open_store(self.alias, Directly(), notify=self.settings.notify)
 
+    def keeper(self) -> LeaseKeeper:
+        """Return what keeps the leases of all runtimes of this process; a fork gets its own."""
+        if self.alias is None:
+            raise WrongDatabase("Outside of Django's databases each runtime keeps its own leases.")
+        while (found := self._keeper) is None or not found.acquire():
+            if found is not None and found.is_inherited:
+                _former.append(found)
+            self._keeper = new_keeper(self.alias, self.settings, self.registry)
+        return found
+
     def runtime(
         self,
         run: Runner,
@@ -115,6 +131,7 @@ class Project:
             open_store=store,
             step_pool=step_pool,
             step_scope=step_scope,
+            keeper=None if self.alias is None else self.keeper,
             dispatch=_dispatch,
         )
         runtime.registry = self.registry

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
-from contextlib import AbstractContextManager
 from typing import ParamSpec, TypeVar
 
 from asgiref.sync import sync_to_async
@@ -45,27 +44,18 @@ class StepThreads(core.StepThreads):
 
 
 class SensitiveThread(Executor):
-    """The thread that Django reserves for this context, as an executor for plain steps.
+    """The thread that Django reserves for this context, as an executor for plain steps."""
 
-    Args:
-        scope: Entered around every call.
-    """
-
-    def __init__(self, scope: Callable[[], AbstractContextManager[None]]) -> None:
-        self._scope = scope
+    def __init__(self) -> None:
         self._calls: set[asyncio.Task[None]] = set()
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Make a call there; called on the event loop."""
         future: Future[T] = Future()
 
-        def work() -> T:
-            with self._scope():
-                return fn(*args, **kwargs)
-
         async def call() -> None:
             try:
-                result = await sync_to_async(work, thread_sensitive=True)()
+                result = await sync_to_async(fn, thread_sensitive=True)(*args, **kwargs)
             except Exception as error:
                 future.set_exception(error)
             else:

@@ -24,7 +24,8 @@ async def run_saga_background(
     """Record a run that this process executes once the response is sent, and return its saga_id.
 
     When this returns the run is durable. It is executed even if the endpoint raises afterwards or the client
-    disconnects, and by a worker if this process dies.
+    disconnects, and by a worker if this process dies. At most ``SAGAZ_BACKGROUND_RUNS`` are executed at once; the
+    others wait as rows, which this process takes up when a place is free, and which any worker may take.
 
     Args:
         background_tasks: FastAPI's; it delays the execution and does not wait for its end.
@@ -39,11 +40,10 @@ async def run_saga_background(
     """
     # Imported when first used, and by then already loaded: `import fastapi_sagaz` stays light.
     from sagaz_integration_core.binding import binding_of
-    from sagaz_integration_core.starts import launch
 
     binding = binding_of(saga, f"the dependency: saga: {type(saga).__name__} = Depends({_factory(saga)})")
     saga_id, execution = await binding.runtime.reach(
-        lambda: launch(binding.runtime, binding.saga_class, context, idempotency_key=idempotency_key)
+        lambda: binding.runtime.background.launch(binding.saga_class, context, idempotency_key=idempotency_key)
     )
     if execution is not None:
         parked = parked_of(saga)

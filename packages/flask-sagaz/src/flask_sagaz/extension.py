@@ -150,7 +150,8 @@ class SagazExtension:
         """Record a run, have this process execute it, and return its saga_id.
 
         When this returns the run is durable. It begins at once, is not affected by what becomes of the request, and is
-        executed by a worker if this process dies.
+        executed by a worker if this process dies. At most ``SAGAZ_BACKGROUND_RUNS`` are executed at once; the others
+        wait as rows, which this process takes up when a place is free, and which any worker may take.
 
         Args:
             saga: From `create_saga`.
@@ -161,13 +162,11 @@ class SagazExtension:
             IdempotencyConflict: The key was used with another payload.
             StoreUnavailable: Nothing was recorded.
         """
-        from sagaz_integration_core import starts
-
         bound = _binding(saga)
 
         async def begin() -> str:
-            saga_id, execution = await starts.launch(
-                bound.runtime, bound.saga_class, context, idempotency_key=idempotency_key
+            saga_id, execution = await bound.runtime.background.launch(
+                bound.saga_class, context, idempotency_key=idempotency_key
             )
             if execution is not None:
                 bound.runtime.execute(execution)

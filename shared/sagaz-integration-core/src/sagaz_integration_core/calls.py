@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sagaz_integration_core.cancellation import Halt, clear_own_cancellation, settle_own_cancellation
-from sagaz_integration_core.errors import LeaseLost, StepError
+from sagaz_integration_core.errors import LeaseLost, RunInterrupted, StepError
 from sagaz_integration_core.exits import stops_the_process
 from sagaz_integration_core.leases import Lease
 from sagaz_integration_core.texts import error_text
@@ -64,6 +64,7 @@ class StepCaller:
 
         Raises:
             LeaseLost: The lease ended before the call began; nothing was called.
+            RunInterrupted: Too many threads do not come back, so that this process calls no more plain functions.
         """
         if (thread := self._threads.get(name)) is not None and not thread.done():
             await asyncio.wait([asyncio.wrap_future(thread)])
@@ -114,6 +115,8 @@ class StepCaller:
     # Plain functions.
 
     async def _in_thread(self, name: str, function: Function, context: Any, timeout: float) -> Outcome:
+        if (exhausted := getattr(self._pool, "exhausted", None)) is not None:
+            raise RunInterrupted(f"this process calls no more `def` steps: {exhausted}.")
         call = _ThreadCall(name, function, context, self._scope, self._lease)
         # Cancelled while it waits for a thread, it is never called; once it is called, it goes on to its end.
         future = self._threads[name] = self._pool.submit(contextvars.copy_context().run, call)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from celery import signals
 
+from sagaz_integration_core.clock import now
 from sagaz_integration_core.errors import RunInterrupted, SettingsError
 from sagaz_integration_core.texts import error_text
 from sagaz_integration_core.working import summary
@@ -146,7 +147,7 @@ def _check_timeouts(conf: Any) -> None:
 async def _execute(runtime: SagazRuntime, limit: int, saga_ids: Sequence[str] | None = None) -> Counter[str]:
     """Claim runs and execute them to their ends; return how they ended."""
     runtime.check_open()
-    taken_at = time.monotonic()
+    taken_at = now()
     runs = await runtime.claim(limit, saga_ids)
     executions = [runtime.park(run, taken_at) for run in runs]
     tasks = [runtime.execute(execution) for execution in executions]
@@ -162,7 +163,9 @@ async def _execute(runtime: SagazRuntime, limit: int, saga_ids: Sequence[str] | 
 
 async def _sweep(runtime: SagazRuntime) -> Counter[str]:
     """Execute what is due, so many at once as a worker would, and end: Celery waits for its tasks when it stops."""
-    await runtime.store.heartbeat(runtime.owner, _HEARTBEAT_SECONDS, "sweep", tuple(runtime.registry.first_steps))
+    await runtime.store.heartbeat(
+        f"{runtime.owner}:sweep", _HEARTBEAT_SECONDS, "sweep", tuple(runtime.registry.first_steps)
+    )
     if runtime.relay is not None:
         await runtime.relay.publish_all()
     limit, until = runtime.settings.concurrency, time.monotonic() + runtime.settings.lease_seconds

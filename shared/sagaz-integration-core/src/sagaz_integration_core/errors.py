@@ -25,6 +25,7 @@ __all__ = [
     "TransactionRequired",
     "UnstorableValue",
     "UsageError",
+    "WorkerUnfit",
     "WriteLockHeld",
     "WriteRefused",
     "WrongDatabase",
@@ -150,3 +151,7 @@ class LeaseLost(SagazError):
 
 class StepError(SagazError):
     """A step or a compensation failed in an earlier attempt; the journal keeps only its text."""
+
+
+class WorkerUnfit(SagazError):
+    """A worker command has stopped because its process can execute no more runs; a supervisor starts another one."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from concurrent.futures import Future
 from contextlib import nullcontext
 
 from sagaz_integration_core import context, logs
@@ -35,10 +36,10 @@ class Executing:
         """Whether nobody has executed this run yet."""
         return execution in self._parked
 
-    def execute(self, execution: RunExecution) -> asyncio.Task[SagaRun]:
-        """Execute a parked run."""
+    def execute(self, execution: RunExecution, after: Future[None] | None = None) -> asyncio.Task[SagaRun]:
+        """Execute a parked run, once an earlier execution of the same run has stopped in this process."""
         self._parked.discard(execution)
-        task = self._loop.create_task(_execute(execution), name=f"saga {execution.run.saga_id}")
+        task = self._loop.create_task(_execute(execution, after), name=f"saga {execution.run.saga_id}")
         self._active[task] = execution
         task.add_done_callback(self._ended)
         return task
@@ -61,8 +62,10 @@ class Executing:
         return parked
 
 
-async def _execute(execution: RunExecution) -> SagaRun:
+async def _execute(execution: RunExecution, after: Future[None] | None) -> SagaRun:
     run = execution.run
+    if after is not None:
+        await asyncio.shield(asyncio.wrap_future(after))
     logs.log_fields.set({"saga_id": run.saga_id, "saga_name": run.saga_name, "attempt": run.attempt})
     with context.bound(run.correlation_id) if run.correlation_id else nullcontext():
         try:

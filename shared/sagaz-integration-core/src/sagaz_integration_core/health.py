@@ -62,7 +62,7 @@ async def readiness(runtime: SagazRuntime, *, seconds: float = ANSWER_SECONDS) -
     Called on the runtime's event loop; it raises nothing.
     """
     try:
-        runtime.check_open()
+        runtime.check_fit()
         async with asyncio.timeout(seconds):
             await runtime.store.check_ready()
     except TimeoutError:
@@ -77,7 +77,7 @@ async def readiness(runtime: SagazRuntime, *, seconds: float = ANSWER_SECONDS) -
 def readiness_sync(runtime: SagazRuntime, *, seconds: float = ANSWER_SECONDS) -> ProbeResult:
     """Do as `readiness`, from another thread than the event loop's."""
     try:
-        runtime.check_open()
+        runtime.check_fit()
     except SagazError as error:
         return ProbeResult(False, str(error))
     asked = runtime.submit(lambda: readiness(runtime, seconds=seconds))

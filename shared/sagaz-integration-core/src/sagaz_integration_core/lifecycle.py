@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
-import secrets
-import socket
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager, AsyncExitStack, nullcontext, suppress
@@ -15,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from sagaz_integration_core import logs
 from sagaz_integration_core._upstream.imports import load_sagaz
+from sagaz_integration_core.background import BackgroundRuns
 from sagaz_integration_core.backpressure import Backlog
 from sagaz_integration_core.batching import Batcher, bytes_of
 from sagaz_integration_core.cancellation import cancel_all
@@ -22,8 +20,10 @@ from sagaz_integration_core.errors import RunInterrupted, RuntimeNotOpen, Settin
 from sagaz_integration_core.executing import Executing
 from sagaz_integration_core.executor import StepEnvironment
 from sagaz_integration_core.health import Pulse
+from sagaz_integration_core.keeper import LeaseKeeper
 from sagaz_integration_core.launches import Launches
-from sagaz_integration_core.leases import LeaseKeeper
+from sagaz_integration_core.leases import Leases
+from sagaz_integration_core.loop_watch import LoopWatch
 from sagaz_integration_core.opening import Opening
 from sagaz_integration_core.processes import current_pid
 from sagaz_integration_core.protocols import SagaStore
@@ -36,6 +36,7 @@ from sagaz_integration_core.settings import Settings
 from sagaz_integration_core.step_threads import StepThreads
 from sagaz_integration_core.steps import followed
 from sagaz_integration_core.stores import create_store
+from sagaz_integration_core.thread_store import ThreadStore
 
 if TYPE_CHECKING:
     from sagaz_integration_core._upstream.mirror import Mirror
@@ -63,6 +64,8 @@ class SagazRuntime(Reachable):
         hint: Where the framework's users register sagas, for error messages.
         open_store: Makes the store; by default it is chosen by the storage URL.
         step_pool: Makes that in which plain steps are called; the runtime shuts it down.
+        keeper: Returns the process's `LeaseKeeper`, acquired; several runtimes may share it. By default this one has
+            its own.
         dispatch: Called with the saga_ids of a start after its commit, by whoever commits it, if the setting
             ``dispatch`` is ``celery``; it raises nothing.
 
@@ -83,6 +86,7 @@ class SagazRuntime(Reachable):
         hint: str = "sagas=[…]",
         open_store: Callable[[Settings], SagaStore] = create_store,
         step_pool: Callable[[Settings], Executor] | None = None,
+        keeper: Callable[[], LeaseKeeper] | None = None,
         dispatch: Callable[[Sequence[str]], None] | None = None,
     ) -> None:
         super().__init__()
@@ -97,6 +101,9 @@ class SagazRuntime(Reachable):
         self._embedded_worker = worker
         self._open_store = open_store
         self._step_pool = step_pool or _step_threads
+        self._shared_keeper = keeper
+        self.is_private = False
+        """Whether nobody else can see the runs that are executed now; set by whoever lends this runtime his thread."""
         self.dispatch = dispatch if self.settings.dispatch == "celery" else None
         self._stack: AsyncExitStack | None = None
         self.only_reads = False
@@ -130,7 +137,6 @@ class SagazRuntime(Reachable):
         from sagaz_integration_core._upstream.resources import SagazResources
 
         self.loop = asyncio.get_running_loop()
-        self.owner = f"{socket.gethostname()[:60]}:{current_pid()}:{secrets.token_hex(4)}"
         settings = self.settings
         logs.install()
         stack.callback(logs.uninstall)
@@ -155,15 +161,73 @@ class SagazRuntime(Reachable):
         self.environment = StepEnvironment(
             self.pool, self.step_scope, self.backoff, settings.max_context_bytes, self.app_given, self.app_state
         )
-        self.leases = LeaseKeeper(
-            self.store, self.owner, lease_seconds=settings.lease_seconds, renew_seconds=settings.renew_seconds
-        )
+        self.background = BackgroundRuns(self, settings.background_runs)
         self.pulse = Pulse()
+        self._keep_leases(stack)
+
+    def _keep_leases(self, stack: AsyncExitStack) -> None:
+        self.keeper = (self._shared_keeper or self._own_keeper)()
+        self.owner = self.keeper.owner
+        self.leases = Leases(
+            self.keeper, self.store, self.loop, LoopWatch(self.loop, getattr(self.pool, "standing", None))
+        )
+        self.keeper.add(self.leases)
+        stack.push_async_callback(self.keeper.release, self.leases)
         keeping = [
             self.loop.create_task(self.leases.run(), name="sagaz-leases"),
             self.loop.create_task(self.pulse.beat(), name="sagaz-pulse"),
         ]
         stack.push_async_callback(cancel_all, keeping)
+
+    def _own_keeper(self) -> LeaseKeeper:
+        settings = self.settings
+        narrow = replace(settings, pool_size=1, migrate=False, notify=False)
+        keeper = LeaseKeeper(
+            None if self.store.embedded else lambda: ThreadStore(lambda: self._open_store(narrow)),
+            lease_seconds=settings.lease_seconds,
+            renew_seconds=settings.renew_seconds,
+            step_limit=self.registry.step_limit,
+            backoff=settings.backoff,
+        )
+        keeper.acquire()
+        return keeper
+
+    @property
+    def leases_end(self) -> bool:
+        """Whether somebody else could take a run over that is executed here."""
+        return not (self.store.embedded or self.is_private)
+
+    @property
+    def _exhausted(self) -> str | None:
+        return self.pool.exhausted if isinstance(self.pool, StepThreads) else None
+
+    def unfit(self) -> list[str]:
+        """Return what keeps this process from executing runs: a blocked event loop, threads that do not come back."""
+        return [text for text in (self.leases.watch.given_up, self._exhausted) if text]
+
+    def problems(self) -> list[str]:
+        """Return why this process is not ready to execute runs; nothing when it is. Callable from any thread."""
+        if not self.is_open or self._draining:
+            return ["the runtime is not open, or shutting down"]
+        return self.unfit()
+
+    def ready(self) -> bool:
+        """Whether this process is ready to execute runs: for readiness probes; `problems` says why not."""
+        return not self.problems()
+
+    def waiting(self) -> AbstractContextManager[None]:
+        """Let a step that waits for another run have its thread replaced meanwhile: that run may need one."""
+        return self.pool.waiting() if isinstance(self.pool, StepThreads) else nullcontext()
+
+    def check_fit(self) -> None:
+        """Refuse to execute a new run here while this process cannot.
+
+        Raises:
+            RuntimeNotOpen: Saying why.
+        """
+        self.check_open()
+        if problems := self.unfit():
+            raise RuntimeNotOpen(f"This process takes no new runs: {'; '.join(problems)}. Try again elsewhere.")
 
     def _check_dispatch(self) -> None:
         if self.settings.dispatch != "celery":
@@ -215,6 +279,7 @@ class SagazRuntime(Reachable):
         grace = self.settings.drain_seconds if seconds is None else seconds
         if self._worker is not None:
             self._worker.stop()
+        await self.background.stop()
         if grace > 0:
             await self._executing.wait(grace)
         for execution in self._executing.halt(RunInterrupted("this process is shutting down.")):
@@ -274,18 +339,26 @@ class SagazRuntime(Reachable):
         return answers
 
     def backoff(self, failures: int) -> float:
-        """Return how many seconds to wait after so many failures: doubling, bounded, with jitter."""
-        doubled: float = self.settings.backoff_seconds * 2 ** min(failures - 1, 60)
-        return min(doubled, self.settings.backoff_max_seconds) * random.uniform(0.5, 1.0)
+        """Return how many seconds to wait after so many failures; see `Settings.backoff`."""
+        return self.settings.backoff(failures)
 
-    async def claim(self, limit: int, saga_ids: Sequence[str] | None = None) -> list[ClaimedRun]:
-        """Lease runs that are due, their first steps journaled; whoever got them executes them."""
+    async def claim(
+        self, limit: int, saga_ids: Sequence[str] | None = None, *, alone: bool = False
+    ) -> list[ClaimedRun]:
+        """Lease runs that are due, their first steps journaled; whoever got them executes them.
+
+        Args:
+            alone: One of those that are to be executed with nothing beside them; otherwise, none of those.
+        """
+        if not self.leases_end:
+            await self.leases.renew_here()
         seconds = self.settings.lease_seconds
-        return await self.store.claim(self.owner, limit, seconds, self.registry.first_steps, saga_ids=saga_ids)
+        sagas = self.registry.first_steps
+        return await self.store.claim(self.owner, limit, seconds, sagas, saga_ids=saga_ids, alone=alone)
 
     def park(self, run: ClaimedRun, taken_at: float) -> RunExecution:
         """Hold a run that this process has leased, without executing it yet."""
-        execution = RunExecution(self, run, self.leases.hold(run.saga_id, run.attempt, taken_at))
+        execution = RunExecution(self, run, self.leases.hold(run, taken_at, endless=not self.leases_end))
         self._executing.park(execution)
         return execution
 
@@ -295,7 +368,11 @@ class SagazRuntime(Reachable):
 
     def execute(self, execution: RunExecution) -> asyncio.Task[SagaRun]:
         """Execute a parked run in a task that the runtime owns: no request's end cancels it."""
-        return self._executing.execute(execution)
+        lease = self.leases.held.get(execution.run.saga_id)
+        after = lease.after if lease is not None and lease.attempt == execution.run.attempt else None
+        task = self._executing.execute(execution, after)
+        self.background.began(execution, task)
+        return task
 
     def report(self, run: ClaimedRun, status: RunStatus, error: str | None) -> None:
         """Tell the log how a run ended."""
@@ -312,4 +389,4 @@ def _with_store_of(config: Any, settings: Settings) -> Settings:
 
 
 def _step_threads(settings: Settings) -> Executor:
-    return StepThreads(settings.sync_threads)
+    return StepThreads(settings.step_threads)

@@ -130,6 +130,10 @@ class SagaStore(EventStore, Protocol):
         """
         ...
 
+    async def any_alone(self, sagas: Collection[str]) -> bool:
+        """Whether a run of these sagas is due that is to be executed alone."""
+        ...
+
     async def renew(self, owner: str, runs: Sequence[tuple[str, int]], lease_seconds: float) -> Renewal:
         """Prolong the leases of these (saga_id, attempt), without waiting for locked rows."""
         ...

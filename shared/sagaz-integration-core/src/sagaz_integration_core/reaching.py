@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from concurrent.futures import CancelledError, Future
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
 
 from sagaz_integration_core.errors import RuntimeNotOpen, UsageError
@@ -82,12 +83,17 @@ class Reachable:
         self._check_running()
         future = self.submit(work)
         try:
-            if slow is not None and not _is_done(future, SLOW_SECONDS):
-                slow()
-            return future.result()
+            with self.waiting():
+                if slow is not None and not _is_done(future, SLOW_SECONDS):
+                    slow()
+                return future.result()
         finally:
             if interruptible:
                 future.cancel()
+
+    def waiting(self) -> AbstractContextManager[None]:
+        """Return what is entered around a thread's wait for the event loop."""
+        return nullcontext()
 
     async def reach(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Do asynchronous work from a coroutine on any event loop, this runtime's or another one.

@@ -66,8 +66,9 @@ AttemptOutcome = Literal["died", "lost", "released", "halted", "failed", "decide
 - ``failed``: the run ended as failed; ``decided``: a person's decision ended it.
 """
 
-WorkerKind = Literal["worker", "web", "sweep"]
-"""``worker``: a worker, in a process of its own or embedded; ``web``: serves requests; ``sweep``: Celery's."""
+WorkerKind = Literal["worker", "embedded", "web", "sweep"]
+"""``worker``: a worker command; ``embedded``: a worker in a process that serves requests, too; ``web``: such a process
+without one, which executes runs of its own; ``sweep``: Celery's."""
 
 ACTIVE: tuple[RunStatus, ...] = ("pending", "executing", "compensating")
 FINISHED: tuple[RunStatus, ...] = ("completed", "rolled_back", "failed")

@@ -136,6 +136,13 @@ class SagaRegistry:
             raise SagaNotRegistered(self._unknown(name))
         return registration
 
+    def step_limit(self, saga_name: str, step: str) -> float:
+        """Return the time limit of a step, or of its compensation (``:undo`` behind its name), as its class has it."""
+        from sagaz_integration_core._upstream.definitions import DEFAULT_LIMIT, step_limits
+
+        registration = self._by_name.get(saga_name)
+        return DEFAULT_LIMIT if registration is None else step_limits(registration.saga_class).get(step, DEFAULT_LIMIT)
+
     def _unknown(self, name: str) -> str:
         close = difflib.get_close_matches(name, self._by_name, n=1)
         guess = f" Did you mean {close[0]!r}?" if close else ""

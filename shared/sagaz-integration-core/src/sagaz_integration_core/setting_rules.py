@@ -129,8 +129,8 @@ def _schema(text: str) -> None:
         raise ValueError("expected a plain identifier (a-z, 0-9 and _, at most 63, not pg_...), e.g. sagaz")
 
 
-def _whole(unit: str, low: int, high: int) -> Number:
-    return Number(low, high, int, f"a whole number of {unit}")
+def _whole(unit: str, low: int, high: int, *, optional: bool = False) -> Number:
+    return Number(low, high, int, f"a whole number of {unit}", optional)
 
 
 def _seconds(low: float, high: float) -> Number:
@@ -155,7 +155,8 @@ RULES: Mapping[str, Rule] = {
     "backoff_max_seconds": _seconds(0.001, 604_800),
     "concurrency": _whole("runs", 1, 10_000),
     "max_due": Number(1, 1_000_000_000, int, "a whole number of runs", optional=True),
-    "sync_threads": _whole("threads", 1, 1_000),
+    "sync_threads": _whole("threads", 1, 1_000, optional=True),
+    "background_runs": _whole("runs", 1, 1_000_000),
     "keep_finished": _whole("runs", 0, 100_000_000),
     "sqlite_busy_seconds": _seconds(0, 3_600),
     "schema": Text(_schema, optional=True),

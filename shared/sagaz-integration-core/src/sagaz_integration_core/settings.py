@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Self
@@ -30,12 +31,13 @@ class Settings:
         renew_seconds: How often a process gives that sign.
         poll_seconds: How often a worker looks for runs that no wake-up told it of.
         drain_seconds: How long a stopping process lets its runs go on.
-        max_failures: After how many failed attempts a run ends as ``failed``.
+        max_failures: After how many failures without progress a run ends as ``failed``.
         backoff_seconds: The pause after the first failed attempt; it doubles from one to the next.
         backoff_max_seconds: The longest such pause.
         concurrency: How many runs a worker executes at once.
         max_due: How many runs may wait for workers before starts are refused with `Overloaded`; None for any number.
-        sync_threads: How many threads execute ``def`` steps.
+        sync_threads: How many threads execute ``def`` steps; None for as many as ``concurrency``.
+        background_runs: How many background runs a web process executes at once; the others wait as rows.
         keep_finished: How many finished runs the memory store keeps.
         sqlite_busy_seconds: How long a locked SQLite file is waited for.
         schema: The PostgreSQL schema of the tables; None for the connection's own.
@@ -61,12 +63,13 @@ class Settings:
     renew_seconds: float = 10.0
     poll_seconds: float = 1.0
     drain_seconds: float = 20.0
-    max_failures: int = 20
+    max_failures: int = 10
     backoff_seconds: float = 1.0
     backoff_max_seconds: float = 300.0
     concurrency: int = 10
     max_due: int | None = None
-    sync_threads: int = 8
+    sync_threads: int | None = None
+    background_runs: int = 50
     keep_finished: int = 10_000
     sqlite_busy_seconds: float = 5.0
     schema: str | None = None
@@ -86,6 +89,16 @@ class Settings:
             object.__setattr__(self, name, value)
         changed = {entry.name for entry in fields(self) if entry.name in values and values[entry.name] != entry.default}
         object.__setattr__(self, "explicit", self.explicit | changed)
+
+    @property
+    def step_threads(self) -> int:
+        """How many threads execute ``def`` steps: by default enough for the runs of a worker."""
+        return self.concurrency if self.sync_threads is None else self.sync_threads
+
+    def backoff(self, failures: int) -> float:
+        """Return how many seconds to wait after so many failures: doubling, bounded, with jitter."""
+        doubled: float = self.backoff_seconds * 2 ** min(failures - 1, 60)
+        return min(doubled, self.backoff_max_seconds) * random.uniform(0.5, 1.0)
 
     def __repr__(self) -> str:
         return f"Settings({', '.join(f'{name}={_safe(name, getattr(self, name))!r}' for name in RULES)})"

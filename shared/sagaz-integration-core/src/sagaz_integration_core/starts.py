@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sagaz_integration_core import codec
+from sagaz_integration_core.clock import now
 from sagaz_integration_core.context import current
 from sagaz_integration_core.context_values import likeliest_path
 from sagaz_integration_core.errors import (
@@ -285,11 +285,11 @@ async def launch(
 
     `SagazRuntime.execute` executes it. If the process dies before that, a worker does.
     """
-    runtime.check_open()
+    runtime.check_fit()
     run = new_run(runtime, saga_class, context, saga_id=saga_id, idempotency_key=idempotency_key)
     first_steps = tuple(runtime.registry.first_steps.get(run.saga_name, ()))
     run = replace(run, owner=runtime.owner, first_steps=first_steps)
-    taken_at = time.monotonic()
+    taken_at = now()
     with _unstorable_refused([run]), runtime.launches.of(run) as is_first:
         [inserted] = await runtime.store.insert([run], runtime.settings.lease_seconds)
     accept(run, inserted, idempotency_key)

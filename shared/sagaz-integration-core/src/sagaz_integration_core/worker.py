@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from sagaz_integration_core.cancellation import cancel_all
+from sagaz_integration_core.clock import now
 from sagaz_integration_core.errors import StoreNotReady, StoreUnavailable
+from sagaz_integration_core.records import WorkerKind
 from sagaz_integration_core.runs import RunExecution, SagaRun
+from sagaz_integration_core.suspects import Suspects
 from sagaz_integration_core.texts import error_text
 
 if TYPE_CHECKING:
@@ -34,6 +36,7 @@ class Worker:
     Attributes:
         ended: How many runs ended, by status; ``given back`` counts those that did not end here.
         problem: Why it can claim nothing now; None when it can.
+        failure: Why it stopped by itself; None if it did not.
     """
 
     def __init__(
@@ -54,7 +57,9 @@ class Worker:
         self._stopping = asyncio.Event()
         self._running: dict[asyncio.Task[SagaRun], RunExecution] = {}
         self._task: asyncio.Task[None] | None = None
+        self._suspects = Suspects(runtime, command=command, drain=drain)
         self.ended: Counter[str] = Counter()
+        self.failure: str | None = None
 
     @property
     def has_ended(self) -> bool:
@@ -85,7 +90,9 @@ class Worker:
         Raises:
             StoreUnavailable: As a command: tables or rights are missing, or with ``drain`` the store is away.
         """
-        beat = asyncio.create_task(self._beat())
+        self._announce()
+        # Others get their turn, however little there is to do: a store in memory makes nobody wait.
+        await asyncio.sleep(0)
         relay = self._runtime.relay
         relaying = None if relay is None or self._drain else asyncio.create_task(relay.run())
         try:
@@ -96,25 +103,47 @@ class Worker:
             if relay is not None and relaying is not None:
                 relay.stop()
                 await asyncio.wait([relaying])
-            await cancel_all([beat])
-            await self._heartbeat(0)
+            self._runtime.keeper.withdraw(self)
+            await self._runtime.leases.withdrawn()
+
+    def _announce(self) -> None:
+        registry = self._runtime.registry
+        if not self._runtime.is_private:
+            kind: WorkerKind = "worker" if self._command else "embedded"
+            self._runtime.keeper.announce(self, kind, lambda: [entry.name for entry in registry])
 
     async def _work(self) -> None:
         while not self._stopping.is_set():
-            free = self._concurrency - len(self._running)
-            claimed = await self._claim(free) if free else 0
+            if unfit := self._runtime.unfit():
+                self.problem = "; ".join(unfit)
+                if self._command:
+                    # Its supervisor starts another one, which has all its threads.
+                    self.failure = self.problem
+                    return
+                await self._pause(*self._running, idle=True)
+                continue
+            claimed, more = await self._take()
             if self._drain and not claimed and not self._running:
                 return
-            if claimed == free:
-                await self._pause(*self._running)
-            else:
-                await self._pause(*self._running, idle=True)
+            await self._pause(*self._running, idle=not more)
 
-    async def _claim(self, free: int) -> int:
+    async def _take(self) -> tuple[int, bool]:
+        """Claim what there is room for; return how many runs, and whether there may be more of them."""
+        if any(execution.run.alone for execution in self._running.values()):
+            return 0, True
+        free = self._concurrency - len(self._running)
+        if await self._suspects.want_room(bool(self._running)):
+            return 0, True
+        claimed = await self._claim(free) if free else 0
+        if not claimed and not self._running and await self._suspects.may_be_claimed():
+            claimed = await self._claim(1, alone=True)
+        return claimed, claimed == free
+
+    async def _claim(self, free: int, *, alone: bool = False) -> int:
         runtime = self._runtime
-        taken_at = time.monotonic()
+        taken_at = now()
         try:
-            runs = await runtime.claim(free)
+            runs = await runtime.claim(free, alone=alone)
         except StoreUnavailable as error:
             self._tell_of(error)
             return 0
@@ -165,18 +194,3 @@ class Worker:
         if idle and self._runtime.relay is not None:
             # What was committed elsewhere may have events too.
             self._runtime.relay.nudge()
-
-    async def _beat(self) -> None:
-        while True:
-            await self._heartbeat(3 * self._runtime.settings.renew_seconds)
-            await asyncio.sleep(self._runtime.settings.renew_seconds)
-
-    async def _heartbeat(self, seconds: float) -> None:
-        try:
-            runtime = self._runtime
-            await runtime.store.heartbeat(runtime.owner, seconds, "worker", tuple(runtime.registry.first_steps))
-        except StoreUnavailable as error:
-            logger.debug("The heartbeat was not noted: %s", error)
-        except Exception:
-            # A worker that works must not look dead for ever.
-            logger.exception("The heartbeat was not noted")

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from sagaz_integration_core.errors import SagaNotRegistered, SettingsError
+from sagaz_integration_core.errors import SagaNotRegistered, SettingsError, WorkerUnfit
 from sagaz_integration_core.heartbeat_file import kept_alive
 from sagaz_integration_core.logs import FIELDS, SagazLogFilter
 
@@ -63,6 +63,7 @@ async def work(
         SettingsError: The store is this process's own memory.
         SagaNotRegistered: There is no saga that the worker could run.
         StoreUnavailable: Tables or rights are missing; with ``drain`` also when the store is away.
+        WorkerUnfit: It can execute no more runs, and has given back what it had; a supervisor is to start another one.
     """
     _check(runtime, sagas_hint, worker_hint)
     # Rather now than at the first claim: a worker that can do nothing is to say so, and end.
@@ -75,13 +76,24 @@ async def work(
     worker = Worker(runtime, concurrency=concurrency, drain=drain, command=True, on_progress=on_progress)
     names = ", ".join(entry.name for entry in runtime.registry)
     tell(f"Working on {place or runtime.store.kind}: {names}." + ("" if drain else " Ctrl+C stops."))
+    runtime.keeper.loops.on_given_up = _leave
     with _signals(worker, runtime, tell), _fewer_collections():
         async with kept_alive(heartbeat_file, worker):
             await worker.run()
             await runtime.drain()
     if progress is not None:
         progress.end()
+    if worker.failure is not None:
+        raise WorkerUnfit(f"This worker has stopped, so that another one takes its place: {worker.failure}.")
     return worker.ended
+
+
+def _leave(reason: str) -> None:
+    """End this process although its event loop stands still; its runs were given back."""
+    sys.stderr.write(f"This worker ends, so that another one takes its place: {reason}.\n")
+    logging.shutdown()
+    sys.stderr.flush()
+    os._exit(1)
 
 
 def _check(runtime: SagazRuntime, sagas_hint: str, worker_hint: str) -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import time
 
 import pytest
 
+from sagaz_integration_core.clock import now
 from sagaz_integration_core.entries import Entries
 from sagaz_integration_core.leases import Lease
 from sagaz_integration_core.outbox import EventWrite
@@ -41,7 +41,7 @@ async def writes():
 @pytest.fixture
 async def entries(writes):
     run = ClaimedRun("s", "S", "executing", "{}", None, None, 1, 0)
-    lease = Lease("s", 1, time.monotonic(), 30, 2)
+    lease = Lease(ClaimedRun("s", "s", "executing", "{}", None, None, 1, 0), now(), 30, 2)
     lease.on_stop = pytest.fail
     entries = Entries(run, "w", lease, 30, writes, asyncio.get_running_loop())
     yield entries

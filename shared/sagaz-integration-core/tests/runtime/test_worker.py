@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from sagaz import Saga, action, compensate
@@ -178,22 +179,28 @@ async def silent():
 
 
 class Unwilling:
-    """A store that can be told to be away."""
+    """A store that can be told to be away, with all others of its runtime."""
 
-    def __init__(self, store, *methods, how=away):
-        self._store, self._methods, self._how, self.away = store, methods, how, False
+    def __init__(self, store, switch, methods, how):
+        self._store, self.switch, self._methods, self._how = store, switch, methods, how
 
     def __getattr__(self, name):
         attribute = getattr(self._store, name)
         if name not in self._methods:
             return attribute
 
-        async def call(*args, **values):
-            if self.away:
+        async def call(*args, **options):
+            if self.switch.away:
                 await self._how()
-            return await attribute(*args, **values)
+            return await attribute(*args, **options)
 
         return call
+
+
+def unwilling(*methods, how=away):
+    """Makes the stores of one runtime: its own, and that of its keeper."""
+    switch = SimpleNamespace(away=False)
+    return lambda settings: Unwilling(create_store(settings), switch, methods, how)
 
 
 async def test_an_error_that_nobody_thought_of_ends_neither_leases_nor_the_signs_of_life(
@@ -201,33 +208,31 @@ async def test_an_error_that_nobody_thought_of_ends_neither_leases_nor_the_signs
 ):
     settings = replace(shared_settings, lease_seconds=2, renew_seconds=0.1)
 
-    def unwilling(settings):
-        return Unwilling(create_store(settings), "renew", "heartbeat", how=broken)
+    stores = unwilling("renew", "heartbeat", how=broken)
 
     async def work(ctx):
-        runtime.store.away = True
+        runtime.store.switch.away = True
         async with asyncio.timeout(10):
-            while not {"leases", "worker"} <= {entry.name.rpartition(".")[2] for entry in caplog.records}:
+            while not all(said in caplog.text for said in ("heartbeat was not noted", "leases could not be renewed")):
                 await asyncio.sleep(0.01)
-            runtime.store.away = False
+            runtime.store.switch.away = False
             first = (await runtime.store.load(current_step().saga_id)).lease_expires_at
             while (await runtime.store.load(current_step().saga_id)).lease_expires_at <= first:
                 await asyncio.sleep(0.01)
 
     saga = one_step(work)
-    async with opened(settings, sagas=[saga], open_store=unwilling) as runtime:
+    async with opened(settings, sagas=[saga], open_store=stores) as runtime:
         await starts.start(runtime, saga, {})
         assert (await drained(runtime)).ended == {"completed": 1}
     assert "Nobody has thought of this." in caplog.text
 
 
 async def test_such_an_error_does_not_end_a_worker_either_unless_it_was_to_end(shared_settings, opened, ended, caplog):
-    def unwilling(settings):
-        return Unwilling(create_store(settings), "claim", how=broken)
+    stores = unwilling("claim", how=broken)
 
     saga = one_step(nothing)
-    async with opened(shared_settings, sagas=[saga], open_store=unwilling) as runtime:
-        runtime.store.away = True
+    async with opened(shared_settings, sagas=[saga], open_store=stores) as runtime:
+        runtime.store.switch.away = True
         saga_id = await starts.start(runtime, saga, {})
         with pytest.raises(RuntimeError, match="Nobody"):
             await drained(runtime)
@@ -236,7 +241,7 @@ async def test_such_an_error_does_not_end_a_worker_either_unless_it_was_to_end(s
         async with asyncio.timeout(10):
             while "Nobody has thought of this." not in caplog.text:
                 await asyncio.sleep(0.01)
-        runtime.store.away = False
+        runtime.store.switch.away = False
         assert (await ended(runtime, saga_id)).status == "completed"
         worker.stop()
         await worker.stopped()
@@ -252,18 +257,17 @@ async def test_a_process_that_cannot_renew_stops_its_steps_before_the_lease_ends
     async def work(ctx):
         if current_step().attempt > 1:
             return
-        first.store.away = True
+        first.store.switch.away = True
         try:
             await asyncio.Event().wait()
         finally:
             record = await other.store.load(current_step().saga_id)
             stopped.append(record.attempt)
 
-    def unwilling(settings):
-        return Unwilling(create_store(settings), *methods, how=how)
+    stores = unwilling(*methods, how=how)
 
     saga = one_step(work)
-    async with opened(settings, open_store=unwilling) as first, opened(settings, sagas=[saga], worker=True) as other:
+    async with opened(settings, open_store=stores) as first, opened(settings, sagas=[saga], worker=True) as other:
         with pytest.raises(RunInterrupted, match="renewed"):
             await bind(first, saga).run({})
         [record] = await other.store.find(RunFilter())
@@ -273,8 +277,7 @@ async def test_a_process_that_cannot_renew_stops_its_steps_before_the_lease_ends
 
 
 async def test_a_short_outage_of_the_store_only_delays_a_run(settings, opened):
-    def unwilling(settings):
-        return Unwilling(create_store(settings), "write")
+    stores = unwilling("write")
 
     calls = []
 
@@ -282,8 +285,8 @@ async def test_a_short_outage_of_the_store_only_delays_a_run(settings, opened):
         @action("first")
         async def first(self, ctx):
             calls.append("first")
-            runtime.store.away = True
-            asyncio.get_running_loop().call_later(0.15, setattr, runtime.store, "away", False)
+            runtime.store.switch.away = True
+            asyncio.get_running_loop().call_later(0.15, setattr, runtime.store.switch, "away", False)
 
         @compensate("first")
         async def undo(self, ctx):
@@ -293,23 +296,22 @@ async def test_a_short_outage_of_the_store_only_delays_a_run(settings, opened):
         async def second(self, ctx):
             calls.append("second")
 
-    async with opened(settings, open_store=unwilling) as runtime:
+    async with opened(settings, open_store=stores) as runtime:
         result = await bind(runtime, TwoSteps).run({})
     assert (result.status.value, calls) == ("completed", ["first", "second"])
 
 
-async def test_a_store_that_stays_away_stops_the_run_without_compensating(settings, opened):
-    settings = replace(settings, lease_seconds=0.4, renew_seconds=0.1)
+async def test_a_store_that_stays_away_stops_the_run_without_compensating(shared_settings, opened):
+    settings = replace(shared_settings, lease_seconds=0.4, renew_seconds=0.1)
 
-    def unwilling(settings):
-        return Unwilling(create_store(settings), "write", "renew")
+    stores = unwilling("write", "renew")
 
     calls = []
 
     class TwoSteps(Saga):
         @action("first")
         async def first(self, ctx):
-            runtime.store.away = True
+            runtime.store.switch.away = True
 
         @compensate("first")
         async def undo(self, ctx):
@@ -319,11 +321,11 @@ async def test_a_store_that_stays_away_stops_the_run_without_compensating(settin
         async def second(self, ctx):
             calls.append("second")
 
-    async with opened(settings, open_store=unwilling) as runtime:
+    async with opened(settings, open_store=stores) as runtime:
         with pytest.raises(RunInterrupted):
             await bind(runtime, TwoSteps).run({})
         assert calls == []
-        runtime.store.away = False
+        runtime.store.switch.away = False
 
 
 async def test_a_run_whose_process_died_too_often_ends_as_failed(shared_settings, opened, ended):

@@ -131,6 +131,10 @@ class ORMStore(ORMEvents):
         """Lease runs that are due, or whose lease has ended."""
         return await self._do(orm_claims.claim, owner, limit, lease_seconds, orm_claims.Wanted(sagas, saga_ids, alone))
 
+    async def any_alone(self, sagas: Collection[str]) -> bool:
+        """Whether a run of these sagas is due that is to be executed alone."""
+        return await self._do(orm_claims.any_alone, sagas)
+
     async def renew(self, owner: str, runs: Sequence[tuple[str, int]], lease_seconds: float) -> Renewal:
         """Prolong leases that are still held."""
         return await self._do(orm_runs.renew, owner, runs, lease_seconds)

@@ -14,7 +14,7 @@ from django_sagaz.models import Attempt, Run, WorkerProcess
 from sagaz_integration_core.records import ClaimedRun, FirstSteps, StepRecord, begun_by_claim
 from sagaz_integration_core.stores.settling import ALONE_FROM, Verdict, jitter, most_alone, verdict
 
-__all__ = ["Wanted", "claim"]
+__all__ = ["Wanted", "any_alone", "claim"]
 
 _LEASED = ("executing", "compensating")
 
@@ -46,6 +46,12 @@ def claim(connection: Any, owner: str, limit: int, lease_seconds: float, wanted:
     begun = [(run.saga_id, begun_by_claim(run.saga_name, run.attempt, wanted.sagas)) for run in claimed]
     begin(connection, begun, moment)
     return claimed
+
+
+def any_alone(connection: Any, sagas: Collection[str]) -> bool:
+    """Whether a run is due that is to be executed alone."""
+    runs = Run.objects.using(connection.alias).filter(saga_name__in=list(sagas), alone=True)
+    return bool(runs.filter(available_at__lte=Moment(connection).now).exists())
 
 
 def _room(connection: Any, sagas: FirstSteps, moment: Moment) -> int:

@@ -12,10 +12,13 @@ from sagaz_integration_core.errors import SagaDefinitionError
 from sagaz_integration_core.graph import Graph, StepNode, graph_of
 from sagaz_integration_core.nearest import nearest
 
-__all__ = ["declared_graph", "describe", "has_steps", "saga_name", "validate"]
+__all__ = ["DEFAULT_LIMIT", "declared_graph", "describe", "has_steps", "saga_name", "step_limits", "validate"]
 
 _MAX_NAME = 200
 """Characters; saga_id:step is an idempotency key, and payment providers stop at 255."""
+
+DEFAULT_LIMIT = 60.0
+"""sagaz's own limit of a step, in seconds."""
 
 
 def saga_name(saga_class: type[Any]) -> str:
@@ -112,6 +115,15 @@ def declared_graph(saga_class: type[Any]) -> Graph:
     metas = (method._saga_step_meta for _, method in _steps(saga_class))
     declared = (StepNode(meta.name, tuple(meta.depends_on), meta.name in undone, meta.pivot) for meta in metas)
     return graph_of(saga_class.__qualname__, tuple(declared))
+
+
+def step_limits(saga_class: type[Any]) -> dict[str, float]:
+    """Return the declared steps' time limits in seconds; those of compensations have ``:undo`` behind their step."""
+    limits = {method._saga_step_meta.name: method._saga_step_meta.timeout_seconds for _, method in _steps(saga_class)}
+    for _, method in decorated(saga_class, "_saga_compensation_meta"):
+        meta = method._saga_compensation_meta
+        limits[f"{meta.for_step}:undo"] = meta.timeout_seconds
+    return limits
 
 
 def describe(saga_class: type[Any]) -> list[StepNode]:

@@ -110,6 +110,11 @@ class MemoryStore(MemoryEvents):
             claim = Claim(self._runs, self._living(moment), moment, lease_seconds, sagas)
             return claim.take(owner, limit, saga_ids, alone=alone)
 
+    async def any_alone(self, sagas: Collection[str]) -> bool:
+        """Whether a run of these sagas is due that is to be executed alone."""
+        with self._use():
+            return self._runs.next_due(datetime.now(UTC), dict.fromkeys(sagas, ()), alone=True) is not None
+
     async def renew(self, owner: str, runs: Sequence[tuple[str, int]], lease_seconds: float) -> Renewal:
         """Prolong leases that are still held."""
         with self._use():

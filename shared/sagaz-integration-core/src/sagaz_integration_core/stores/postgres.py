@@ -148,6 +148,10 @@ class PostgresStore(PostgresEvents):
         """Lease runs that are due, or whose lease has ended."""
         return await claims.claim(self._db, owner, limit, lease_seconds, claims.Wanted(sagas, saga_ids, alone))
 
+    async def any_alone(self, sagas: Collection[str]) -> bool:
+        """Whether a run of these sagas is due that is to be executed alone."""
+        return await claims.any_alone(self._db, sagas)
+
     async def renew(self, owner: str, runs: Sequence[tuple[str, int]], lease_seconds: float) -> Renewal:
         """Prolong leases that are still held."""
         return await leases.renew(self._db, owner, runs, lease_seconds)

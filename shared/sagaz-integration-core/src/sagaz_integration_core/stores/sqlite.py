@@ -104,6 +104,11 @@ class SQLiteStore(SQLiteEvents):
             return []
         return await self._thread.write(lambda sqlite: claims.claim(sqlite, owner, limit, lease_seconds, wanted))
 
+    async def any_alone(self, sagas: Collection[str]) -> bool:
+        """Whether a run of these sagas is due that is to be executed alone."""
+        wanted = claims.Wanted(dict.fromkeys(sagas, ()), None, alone=True)
+        return await self._thread.read(lambda sqlite: claims.any_due(sqlite, wanted))
+
     async def renew(self, owner: str, runs: Sequence[tuple[str, int]], lease_seconds: float) -> Renewal:
         """Prolong leases that are still held."""
         return await self._thread.write(lambda sqlite: leases.renew(sqlite, owner, runs, lease_seconds))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from sagaz_integration_core.records import ClaimedRun, FirstSteps, StepRecord
@@ -13,7 +13,7 @@ from sagaz_integration_core.stores._postgresql.rows import claimed_run, step_rec
 from sagaz_integration_core.stores._postgresql.sql import STEPS_OF, UNDER_WAY
 from sagaz_integration_core.stores.settling import ALONE_FROM
 
-__all__ = ["Wanted", "claim"]
+__all__ = ["Wanted", "any_alone", "claim"]
 
 _DUE = "saga_id, available_at, attempt, lease_owner, leased_at, lease_expires_at"
 
@@ -137,6 +137,11 @@ FROM (SELECT count(*) AS suspects FROM dropped) AS settled LEFT JOIN claimed ON 
 ORDER BY array_position((SELECT ids FROM taken), claimed.saga_id)
 """  # noqa: S608
 
+_ANY_ALONE = """
+SELECT EXISTS (SELECT FROM {schema}.sagaz_run
+    WHERE saga_name = ANY(%(names)s::text[]) AND alone AND available_at <= statement_timestamp())
+"""
+
 
 class Wanted(NamedTuple):
     """Which runs a claim is for: of these sagas, perhaps only some, and those for everybody or those to run alone."""
@@ -178,6 +183,12 @@ async def claim(db: Database, owner: str, limit: int, lease_seconds: float, want
         rows = await _claim(db, wanted.template, values)
         journals = await _journals(db, rows)
     return [claimed_run(row, journals.get(row[0], ()), wanted.sagas) for row in rows]
+
+
+async def any_alone(db: Database, sagas: Collection[str]) -> bool:
+    """Whether a run is due that is to be executed alone."""
+    [[found]] = await db.fetch(_ANY_ALONE, {"names": list(sagas)})
+    return bool(found)
 
 
 async def _claim(db: Database, template: str, values: dict[str, Any]) -> list[Row]:
