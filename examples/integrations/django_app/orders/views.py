@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from django.core.exceptions import BadRequest
 from django.db import transaction
 from django.http import HttpRequest, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
@@ -154,7 +153,7 @@ def customers_key(request: HttpRequest) -> str:
     """Return the key of a request: the customer's own, so that nobody can use up another's."""
     key = request.headers.get("Idempotency-Key", "")
     if not 0 < len(key) <= 100:
-        raise BadRequest("Idempotency-Key: 1 to 100 characters")
+        raise InvalidInput("Expected an Idempotency-Key of 1 to 100 characters.")
     return f"{request.customer}:{key}"  # type: ignore[attr-defined]
 
 
