@@ -138,7 +138,7 @@ class Process:
         self.world, self.deployment, self._faults = world, deployment, list(faults)
         self.number = len(world.processes)
         world.processes.append(self)
-        self.dead = self.still = False
+        self.dead = self.still = self._stood_still = False
         self._going_on = asyncio.Event()
         self._stopped = asyncio.Event()
         self.claimed: ClaimedRun | None = None
@@ -166,7 +166,7 @@ class Process:
         self.runtime.loop.call_soon_threadsafe(self._stopped.set)
 
     def stand_still(self) -> None:
-        self.still = True
+        self.still = self._stood_still = True
         self._stopped.set()
 
     async def breathe(self) -> None:
@@ -211,7 +211,8 @@ class Process:
             return
         for run in runs:
             self.claimed = run
-            self._execution = self.runtime.park(run, loop.time())
+            # By the time before the claim was sent.
+            self._execution = self.runtime.park(run, float("-inf") if self._stood_still else loop.time())
             await asyncio.wait([self.runtime.execute(self._execution)])
 
     async def end(self) -> None:
@@ -263,6 +264,10 @@ class Process:
 
     def _async(self, step: StepPlan, phase: str) -> Any:
         async def function(saga: Any, ctx: dict[str, Any]) -> Any:
+            if self.still:
+                # All of such a process stands still, so this call never began; and its lease has ended by then.
+                await self.breathe()
+                raise ValueError("what comes of this is fenced out")
             await self.breathe()
             call, chosen = self._noted(step, phase, ctx)
             await asyncio.sleep(0)
