@@ -11,7 +11,7 @@ import pytest
 from sagaz_integration_core import codec
 from sagaz_integration_core.records import NewRun, Release, Renewal, RunFilter, RunWrite, StepWrite
 from sagaz_integration_core.settings import Settings
-from sagaz_integration_core.stores._postgresql.claims import Wanted
+from sagaz_integration_core.stores._postgresql.claims import _CLAIM, Wanted
 from sagaz_integration_core.stores.postgres import PostgresStore
 
 pytestmark = pytest.mark.anyio
@@ -77,7 +77,7 @@ async def test_a_claim_locks_no_more_than_it_takes(store, settings):
     async with await psycopg.AsyncConnection.connect(settings.storage_url) as holding:
         claims = Wanted(sagas, None, alone=False)
         values = {"owner": "w1", "limit": 5, "seconds": 30, "names": list(sagas), "first_steps": "{}"}
-        await holding.execute(store._db.text(claims.template).encode(), values)
+        await holding.execute(store._db.text(claims.statement(_CLAIM)).encode(), values)
         assert len(await asyncio.wait_for(store.claim("w2", 100, 30, sagas), 5)) == 7
 
 
@@ -88,7 +88,7 @@ async def test_runs_that_are_due_of_other_sagas_cost_a_claim_nothing(store, sett
     values = {"owner": "w1", "limit": 10, "seconds": 30, "names": list(KNOWN), "first_steps": "{}"}
     # As our own sessions plan it.
     async with store._db._pool.connection() as connection, connection.transaction(force_rollback=True):
-        explain = f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {store._db.text(claims.template)}"
+        explain = f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {store._db.text(claims.statement(_CLAIM))}"
         [(plan,)] = await (await connection.execute(explain.encode(), values)).fetchall()
     read = plan[0]["Plan"]["Shared Hit Blocks"] + plan[0]["Plan"]["Shared Read Blocks"]
     assert read < 500, "5,000 runs are in some hundred pages, and each would be looked at several times"

@@ -53,9 +53,46 @@ _ROOM = """alone AND pg_try_advisory_xact_lock(7022041985551340)
     < (SELECT greatest(1, count(*) / 2) FROM {schema}.sagaz_worker
         WHERE kind = 'worker' AND alive_until > statement_timestamp() AND sagas ?| %(names)s::text[])"""
 
-# What leases that ended are settled by is asked only when there are some: each of these parts has no rows otherwise.
-# A leased run is executing or compensating, which are few beside all runs.
+_CLAIMED = """
+        lease_owner = %(owner)s,
+        lease_expires_at = statement_timestamp() + %(seconds)s * interval '1 second',
+        available_at = statement_timestamp() + %(seconds)s * interval '1 second',
+        updated_at = statement_timestamp(),
+        leased_at = statement_timestamp(),
+        status = CASE status WHEN 'pending' THEN 'executing' ELSE status END,
+        attempt = attempt + 1,
+        version = version + 1
+    WHERE saga_id = ANY((SELECT ids FROM taken)::text[])
+    RETURNING saga_id, saga_name, status, context::text, error, correlation_id, attempt, failures, direction, version,
+        suspicions, alone
+), begun AS (
+    INSERT INTO {schema}.sagaz_step (saga_id, step, phase, status, attempt, started_at, compensated)
+    SELECT claimed.saga_id, first.step ->> 0, 'do', 'started', 1,
+        statement_timestamp() + first.n * interval '1 microsecond', (first.step ->> 1)::boolean
+    FROM claimed CROSS JOIN LATERAL json_array_elements(%(first_steps)s::text::json -> claimed.saga_name)
+        WITH ORDINALITY AS first (step, n)
+    WHERE claimed.attempt = 1
+    ON CONFLICT (saga_id, step, phase) DO NOTHING
+)"""
+_AFTER_DEATH = """(SELECT count(*) > 0 FROM {schema}.sagaz_attempt AS former
+        WHERE former.saga_id = claimed.saga_id AND former.attempt = claimed.attempt - 1
+            AND former.outcome IN ('died', 'lost'))"""
+
+# Takes what has no lease, and tells whether there were leases that have ended.
 _CLAIM = f"""
+WITH due AS MATERIALIZED (
+    {{due}}
+), taken AS MATERIALIZED (
+    SELECT ARRAY(SELECT saga_id FROM due WHERE lease_owner IS NULL ORDER BY available_at) AS ids
+), claimed AS (
+    UPDATE {{schema}}.sagaz_run SET {_CLAIMED}
+SELECT claimed.*, claimed.attempt > 1 AND {_AFTER_DEATH} AS after_death, more.ended
+FROM (SELECT count(*) > 0 AS ended FROM due WHERE lease_owner IS NOT NULL) AS more LEFT JOIN claimed ON true
+ORDER BY array_position((SELECT ids FROM taken), claimed.saga_id)
+"""  # noqa: S608
+
+# Settles leases that have ended, too. A leased run is executing or compensating, which are few beside all runs.
+_SETTLE = f"""
 WITH due AS MATERIALIZED (
     {{due}}
 ), verdict AS MATERIALIZED (
@@ -104,36 +141,13 @@ WITH due AS MATERIALIZED (
     RETURNING saga_id
 ), claimed AS (
     UPDATE {{schema}}.sagaz_run SET
-        status = CASE status WHEN 'pending' THEN 'executing' ELSE status END,
-        attempt = attempt + 1,
         failures = failures
             + coalesce(lease_owner = ANY(ARRAY(SELECT owner FROM verdict WHERE NOT lives)), false)::integer,
-        lease_owner = %(owner)s,
-        lease_expires_at = statement_timestamp() + %(seconds)s * interval '1 second',
-        available_at = statement_timestamp() + %(seconds)s * interval '1 second',
-        updated_at = statement_timestamp(),
-        leased_at = statement_timestamp(),
-        version = version + 1
-    WHERE saga_id = ANY((SELECT ids FROM taken)::text[])
-    RETURNING saga_id, saga_name, status, context::text, error, correlation_id, attempt, failures, direction, version,
-        suspicions, alone
-), begun AS (
-    INSERT INTO {{schema}}.sagaz_step (saga_id, step, phase, status, attempt, started_at, compensated)
-    SELECT claimed.saga_id, first.step ->> 0, 'do', 'started', 1,
-        statement_timestamp() + first.n * interval '1 microsecond', (first.step ->> 1)::boolean
-    FROM claimed CROSS JOIN LATERAL json_array_elements(%(first_steps)s::text::json -> claimed.saga_name)
-        WITH ORDINALITY AS first (step, n)
-    WHERE claimed.attempt = 1
-    ON CONFLICT (saga_id, step, phase) DO NOTHING
-)
-SELECT claimed.*, settled.suspects,
-    claimed.attempt > 1 AND (
-        claimed.saga_id = ANY(ARRAY(SELECT saga_id FROM due WHERE lease_owner IS NOT NULL))
-        OR (SELECT count(*) > 0 FROM {{schema}}.sagaz_attempt AS former
-            WHERE former.saga_id = claimed.saga_id AND former.attempt = claimed.attempt - 1
-                AND former.outcome IN ('died', 'lost'))
-    ) AS after_death
-FROM (SELECT count(*) AS suspects FROM dropped) AS settled LEFT JOIN claimed ON true
+        {_CLAIMED.strip()}
+SELECT claimed.*, claimed.attempt > 1 AND (
+        claimed.saga_id = ANY(ARRAY(SELECT saga_id FROM due WHERE lease_owner IS NOT NULL)) OR {_AFTER_DEATH}
+    ) AS after_death, settled.suspects
+FROM (SELECT count(*) > 0 AS suspects FROM dropped) AS settled LEFT JOIN claimed ON true
 ORDER BY array_position((SELECT ids FROM taken), claimed.saga_id)
 """  # noqa: S608
 
@@ -150,16 +164,16 @@ class Wanted(NamedTuple):
     saga_ids: Sequence[str] | None
     alone: bool
 
-    @property
-    def template(self) -> str:
-        """The statement."""
-        return _TEMPLATES[self.saga_ids is None, self.alone]
+    def statement(self, template: str) -> str:
+        """Return a statement that claims these runs."""
+        return _STATEMENTS[template, self.saga_ids is None, self.alone]
 
 
-_TEMPLATES = {
-    (oldest, alone): _CLAIM.replace("{due}", _OLDEST if oldest else _NAMED).replace(
+_STATEMENTS = {
+    (template, oldest, alone): template.replace("{due}", _OLDEST if oldest else _NAMED).replace(
         "{alone}", _ROOM if alone else "NOT alone"
     )
+    for template in (_CLAIM, _SETTLE)
     for oldest in (True, False)
     for alone in (True, False)
 }
@@ -180,7 +194,7 @@ async def claim(db: Database, owner: str, limit: int, lease_seconds: float, want
         db.check()
         return []
     with db.in_use():
-        rows = await _claim(db, wanted.template, values)
+        rows = await _claim(db, wanted, values)
         journals = await _journals(db, rows)
     return [claimed_run(row, journals.get(row[0], ()), wanted.sagas) for row in rows]
 
@@ -191,13 +205,20 @@ async def any_alone(db: Database, sagas: Collection[str]) -> bool:
     return bool(found)
 
 
-async def _claim(db: Database, template: str, values: dict[str, Any]) -> list[Row]:
-    """Claim, and once more when all that was found were suspects, which have gone back."""
-    while True:
-        rows = await db.execute(template, values)
-        claimed = [row for row in rows if row[0] is not None]
-        if claimed or not rows[0][12]:
-            return claimed
+async def _claim(db: Database, wanted: Wanted, values: dict[str, Any]) -> list[Row]:
+    """Claim, mostly in one statement; once more where leases have ended, and where all that was found were suspects."""
+    claimed, more = _split(await db.execute(wanted.statement(_CLAIM), values))
+    limit = values["limit"]
+    while more and len(claimed) < limit:
+        values = {**values, "limit": limit - len(claimed)}
+        found, more = _split(await db.execute(wanted.statement(_SETTLE), values))
+        claimed += found
+    return claimed
+
+
+def _split(rows: list[Row]) -> tuple[list[Row], bool]:
+    """Return the runs that were claimed, and whether it is worth the while to claim again."""
+    return [row for row in rows if row[0] is not None], bool(rows[0][13])
 
 
 async def _journals(db: Database, rows: Iterable[Row]) -> dict[str, list[StepRecord]]:

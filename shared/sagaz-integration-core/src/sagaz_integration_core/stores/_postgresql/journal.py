@@ -120,12 +120,14 @@ async def write(db: Database, writes: Sequence[RunWrite]) -> list[bool | None]:
 
 async def _commit(db: Database, tenures: Sequence[_Tenure]) -> dict[_Tenure, bool | None]:
     given = json.dumps([tenure.row(n) for n, tenure in enumerate(tenures)], ensure_ascii=False)
+    ended = any(tenure.outcome is not None for tenure in tenures)
+    statement = WRITE[ended, any(tenure.events for tenure in tenures)]
     try:
-        rows = await db.execute_once(WRITE, (given, len(tenures)))
+        rows = await db.execute_once(statement, (given, len(tenures)))
     except ConnectionLost:
         # Written twice, the same entries replace themselves. Only what gave its lease back, if that was committed, is
         # fenced out now, and has to be recognised.
         await db.mend()
-        rows = await db.execute_once(WRITE, (given, len(tenures)))
+        rows = await db.execute_once(statement, (given, len(tenures)))
         rows += [(n, True) for (n,) in await db.execute(SETTLED, (given,))]
     return {tenures[row[0]]: row[1] for row in rows}

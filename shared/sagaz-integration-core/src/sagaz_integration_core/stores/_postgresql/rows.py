@@ -70,7 +70,7 @@ def _new_run_rows(runs: Sequence[NewRun], lease_seconds: float) -> list[dict[str
 def claimed_run(row: Row, steps: Iterable[StepRecord], first_steps: FirstSteps) -> ClaimedRun:
     """Read a row that a claim returns."""
     begun = tuple(step.name for step in begun_by_claim(row[1], row[6], first_steps))
-    values: Row = (*row[:8], tuple(steps), begun, *row[8:12], row[13])
+    values: Row = (*row[:8], tuple(steps), begun, *row[8:13])
     return ClaimedRun(*values)
 
 

@@ -113,7 +113,7 @@ EVENT_ID = """
 # nothing waits for it. A claim that comes later waits for this commit, or leaves the run out, and one that came before
 # is seen when the lock is obtained. LATERAL makes it one look-up by key for each. The limit is the number of the rows:
 # the planner takes a hundred for granted, for which it would rather read a table of some size whole.
-WRITE = """
+_WRITE = """
 WITH seen AS MATERIALIZED (
     SELECT given.*, lock.* FROM (
         SELECT * FROM json_to_recordset(%s::text::json) AS rows
@@ -170,7 +170,13 @@ WITH seen AS MATERIALIZED (
         started_at = coalesce(excluded.started_at, old.started_at),
         finished_at = excluded.finished_at,
         compensated = CASE WHEN excluded.started_at IS NULL THEN old.compensated ELSE excluded.compensated END
-), ended AS (
+{ended}{told})
+SELECT n, found, CASE WHEN found AND delay <= 0 THEN {wake} END FROM seen
+WHERE coalesce(found, (SELECT true FROM {schema}.sagaz_run AS run
+    WHERE run.saga_id = seen.saga_id AND run.attempt = seen.attempt AND run.lease_owner = seen.owner))
+"""
+
+_ENDED = """), ended AS (
     INSERT INTO {schema}.sagaz_attempt
         (saga_id, attempt, owner, began_at, ended_at, outcome, detail, under_way)
     SELECT held.saga_id, held.attempt, held.owner, coalesce(held.leased_at, statement_timestamp()),
@@ -188,7 +194,9 @@ WITH seen AS MATERIALIZED (
         ) AS begun)
     FROM held WHERE held.outcome IS NOT NULL
     ON CONFLICT (saga_id, attempt) DO NOTHING
-), told AS (
+"""
+
+_TOLD = """), told AS (
     INSERT INTO {schema}.sagaz_outbox
         (event_id, saga_id, topic, payload, headers, status, attempts, available_at, created_at)
     SELECT {event_id}, held.saga_id, event.topic, event.payload::jsonb, event.headers::jsonb, 'pending', 0,
@@ -196,11 +204,14 @@ WITH seen AS MATERIALIZED (
     FROM held CROSS JOIN LATERAL json_to_recordset(held.events) AS event
         (event_id text, topic text, payload text, headers text)
     ON CONFLICT (event_id) DO NOTHING
-)
-SELECT n, found, CASE WHEN found AND delay <= 0 THEN {wake} END FROM seen
-WHERE coalesce(found, (SELECT true FROM {schema}.sagaz_run AS run
-    WHERE run.saga_id = seen.saga_id AND run.attempt = seen.attempt AND run.lease_owner = seen.owner))
 """.replace("{event_id}", EVENT_ID.replace("{of}", "held"))
+
+WRITE = {
+    (ended, told): _WRITE.replace("{ended}", _ENDED if ended else "").replace("{told}", _TOLD if told else "")
+    for ended in (True, False)
+    for told in (True, False)
+}
+"""By whether an attempt ends and whether there are events: what a statement does not do need not be made ready."""
 
 # An attempt number is given once, so a lease that is gone while the number is still ours was given back by ourselves.
 SETTLED = """
