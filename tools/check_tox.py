@@ -10,12 +10,11 @@ import tempfile
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from packaging.requirements import Requirement
-from packaging.specifiers import Specifier
+from packaging.specifiers import SpecifierSet
 
-Table = dict[str, Any]
+from trains import Table
 
 
 def check_tox(root: Path, release: Table) -> Iterator[str]:
@@ -76,8 +75,12 @@ def _untried(framework: Table, pins: list[str]) -> Iterator[str]:
     """Yield the series of a framework that no listed environment asks for by name."""
     named = [r.specifier for r in map(Requirement, pins) if r.name == framework["requirement"]]
     for series in framework["tested"]:
-        if not any(Specifier(f"~={series}.0") in specifiers or f"{series}.0" in specifiers for specifiers in named):
+        if not any(_asks_for(specifiers, series) for specifiers in named):
             yield f"tox.ini: no environment of env_list has {framework['requirement']}~={series}.0 in its deps"
+
+
+def _asks_for(specifiers: SpecifierSet, series: str) -> bool:
+    return specifiers == SpecifierSet(f"~={series}.0") or specifiers == SpecifierSet(f"=={series}")
 
 
 @functools.cache
