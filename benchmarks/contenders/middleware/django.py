@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 import time
 import uuid
@@ -28,7 +29,7 @@ _correlation_id: ContextVar[str | None] = ContextVar("correlation_id", default=N
 
 def by_hand(get_response: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """Return the least: takes the id or makes one, keeps it in a variable, and sends it back."""
-    if asyncio.iscoroutinefunction(get_response):
+    if inspect.iscoroutinefunction(get_response):
 
         async def on_loop(request: Any) -> Any:
             known = _known(request)

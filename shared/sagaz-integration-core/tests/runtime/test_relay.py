@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import time
 from dataclasses import replace
 
@@ -32,7 +33,7 @@ def event(name, key=None, topic="orders"):
 
 async def until(ask, seconds=15.0):
     deadline = time.monotonic() + seconds
-    while not (answer := await ask() if asyncio.iscoroutinefunction(ask) else ask()):
+    while not (answer := await ask() if inspect.iscoroutinefunction(ask) else ask()):
         assert time.monotonic() < deadline, "not in time"
         await asyncio.sleep(0.005)
     return answer
