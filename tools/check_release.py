@@ -14,7 +14,8 @@ from pathlib import Path
 
 import followers
 from check_tox import check_tox
-from trains import ROOT, Table, check_order, check_train, made_for, read_release
+from fragments import read_fragments
+from trains import ROOT, Table, check_order, check_train, read_release
 
 
 def check(root: Path) -> list[str]:
@@ -25,7 +26,7 @@ def check(root: Path) -> list[str]:
     for name, package in release["packages"].items():
         errors += [f"{package['path']}/pyproject.toml: {error}" for error in check_project(root, name, package)]
         errors += [f"release.toml: {name}: {error}" for error in check_train(package)]
-        errors += [*check_files(root, package), *check_changelog(root, release, name)]
+        errors += [*check_files(root, package), *check_changelog(root, package)]
     return errors
 
 
@@ -58,18 +59,16 @@ def check_files(root: Path, package: Table) -> Iterator[str]:
         yield f"{package['path']}/LICENSE: differs; cp LICENSE {package['path']}/"
 
 
-def check_changelog(root: Path, release: Table, name: str) -> Iterator[str]:
-    """See that a changelog has an entry for this version, once it has any, and that this says what it is made for."""
-    package = release["packages"][name]
+def check_changelog(root: Path, package: Table) -> Iterator[str]:
+    """See that a version has an entry or fragments of one, and that each entry says what it was made for."""
     changelog = root / package["path"] / "CHANGELOG.md"
-    text = changelog.read_text() if changelog.is_file() else ""
-    if "\n## " not in text:
-        return  # nothing is released yet
-    _, found, entry = text.partition(f"\n## {package['version']} (")
-    if not found:
-        yield f"{package['path']}/CHANGELOG.md: has no entry for {package['version']}; tools/release.py makes it"
-    elif made_for(release, name) not in entry.partition("\n## ")[0]:
-        yield f"{package['path']}/CHANGELOG.md: the entry for {package['version']} lacks {made_for(release, name)!r}"
+    _, *entries = changelog.read_text().split("\n## ") if changelog.is_file() else [""]
+    version = package["version"]
+    if entries and not entries[0].startswith(f"{version} (") and not read_fragments(root / package["path"]):
+        yield f"{package['path']}: {version} has no entry in CHANGELOG.md and no fragment in changelog.d"
+    for entry in entries:
+        if "; tested on Python " not in entry:
+            yield f"{package['path']}/CHANGELOG.md: {entry.partition(' ')[0]} does not say what it was made for"
 
 
 def main(root: Path = ROOT) -> int:

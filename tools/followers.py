@@ -50,16 +50,21 @@ def _places(release: Table) -> dict[str, list[tuple[str, str, str]]]:
     for name, package in packages.items():
         path = package["path"]
         places[f"{path}/pyproject.toml"] = list(_project(release, package))
+        links = ("the links", MARKED.format("links"), rf"\g<1>{_links(release, package)}\n\g<2>")
+        places[f"{path}/README.md"] = [links]
         if "framework" in package:
             prose = ("the versions", MARKED.format("train"), rf"\g<1>{_train(package)}\n\g<2>")
-            places[f"{path}/README.md"] = places[f"{path}/CHANGELOG.md"] = [prose]
+            places[f"{path}/README.md"].append(prose)
+            places[f"{path}/CHANGELOG.md"] = [prose]
             places[f"{package['example']}/requirements.txt"] = [(name, rf"^{name}\b.*?$", _as_required(name, package))]
             places.setdefault("tox.ini", []).extend(_pins(package["framework"]))
     return places
 
 
 def _project(release: Table, package: Table) -> Iterator[tuple[str, str, str]]:
-    pythons = release["python"]["versions"]
+    pythons, at = release["python"]["versions"], release["repository"]
+    urls = "\\n".join(f'{name} = "{url}"' for name, url in _urls(at, package).items())
+    yield "links", r"(?<=^\[project\.urls\]\n).*?(?=\n\n)", urls
     yield "Python", r'^requires-python = ".*?"$', f'requires-python = ">={pythons[0]}"'
     yield "Pythons", *_classifiers("Programming Language :: Python", r"3\.\d+", pythons)
     ranges = dict(package["needs"])
@@ -88,6 +93,20 @@ def _pins(framework: Table) -> Iterator[tuple[str, str, str]]:
 def _as_required(name: str, package: Table) -> str:
     last = package["framework"]["tested"][-1]
     return f"{name}>={last},<{next_series(last)}"
+
+
+def _links(release: Table, package: Table) -> str:
+    return " · ".join(f"[{name}]({url})" for name, url in _urls(release["repository"], package).items())
+
+
+def _urls(at: str, package: Table) -> dict[str, str]:
+    return {
+        "Documentation": f"{at}/tree/main/docs",
+        "Changelog": f"{at}/blob/main/{package['path']}/CHANGELOG.md",
+        "Source": at,
+        "Issues": f"{at}/issues",
+        "Security": f"{at}/security/policy",
+    }
 
 
 def _train(package: Table) -> str:

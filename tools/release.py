@@ -4,6 +4,8 @@ Usage:
     python tools/release.py plan                       what waits to be released, in the order in which it has to be
     python tools/release.py publish NAME VERSION       bump, changelog, build, check, commit and tag, in this order
     python tools/release.py follow NAME SERIES         a framework's new release series: all that has to follow it
+    python tools/release.py newest NAME                series=…, if the index has a series that is newer than the train
+    python tools/release.py build NAME VERSION         what the tag's workflow does: build and check, into dist/
 
 Nothing leaves this machine: what was tagged is pushed by hand, and the tag's workflow publishes it. Whatever fails does
 so before the commit, and leaves the tree as it was.
@@ -51,6 +53,9 @@ def publish(root: Path, name: str, version: str) -> str:
         Refused: Before anything was changed, or after everything was put back.
     """
     _refuse_dirty(root)
+    origin = _git(root, "remote", "get-url", "origin").strip().removesuffix(".git")
+    if origin != (hosted := read_release(root)["repository"]):
+        raise Refused(f"origin is {origin}, and release.toml's repository, to which all links lead, is {hosted}")
     _refuse(root, name, version)
     try:
         _prepare(root, name, version)
@@ -84,7 +89,27 @@ def follow(root: Path, name: str, tested: str) -> list[str]:
     followers.write(root, read_release(root))
     fragment = root / package["path"] / f"changelog.d/+{framework['requirement']}-{tested}.framework.md"
     fragment.write_text(f"{framework['name']} {tested}.\n")
-    return [error for error in check(root) if "CHANGELOG.md" not in error]
+    return check(root)
+
+
+def newest(root: Path, name: str) -> str | None:
+    """Return the newest series of a plugin's framework on the index, if it is newer than the train."""
+    framework = read_release(root)["packages"][name]["framework"]
+    said = _run(root, sys.executable, "-m", "pip", "index", "versions", framework["requirement"])
+    version = re.search(r"\(([\d.]+)\)", said)
+    if version is None:
+        raise Refused(f"pip told no version of {framework['requirement']}:\n{said}")
+    found = series(version[1])
+    return found if Version(found) > Version(framework["tested"][-1]) else None
+
+
+def build(root: Path, name: str, version: str) -> None:
+    """Build a distribution as it stands into dist/, and see that the files are what has to be published."""
+    package = read_release(root)["packages"].get(name, {})
+    if package.get("version") != version:
+        raise Refused(f"release.toml has {name} {package.get('version')}, not {version}")
+    if wrong := check_dists(root, name, build_dist(root / package["path"], root / "dist")):
+        raise Refused("what was built must not be published:\n  " + "\n  ".join(wrong))
 
 
 def _refuse(root: Path, name: str, version: str) -> None:
@@ -119,9 +144,7 @@ def _prepare(root: Path, name: str, version: str) -> None:
     _add_made_for(path / "CHANGELOG.md", version, made_for(release, name))
     if errors := check(root):
         raise Refused("something does not follow release.toml:\n  " + "\n  ".join(errors))
-    files = build_dist(path, root / "dist")
-    if wrong := check_dists(root, name, files):
-        raise Refused("what was built must not be published:\n  " + "\n  ".join(wrong))
+    build(root, name, version)
 
 
 def _follow_contract(root: Path, name: str, version: str, other: str) -> None:
@@ -180,16 +203,21 @@ def main(root: Path = ROOT) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("plan")
-    for command, second in (("publish", "VERSION"), ("follow", "SERIES")):
+    for command, second in (("publish", "VERSION"), ("build", "VERSION"), ("follow", "SERIES")):
         added = commands.add_parser(command)
         added.add_argument("name", metavar="NAME")
         added.add_argument("version", metavar=second)
+    commands.add_parser("newest").add_argument("name", metavar="NAME")
     given = parser.parse_args()
     try:
         if given.command == "plan":
             print("\n".join(plan(root)) or "Nothing waits to be released.")
         elif given.command == "publish":
             print(f"Tagged {publish(root, given.name, given.version)}; `git push --follow-tags` publishes it.")
+        elif given.command == "build":
+            build(root, given.name, given.version)
+        elif given.command == "newest":
+            print(f"series={newest(root, given.name) or ''}")
         elif left := follow(root, given.name, given.version):
             print("Left to do by hand:\n" + "\n".join(left))
             return 1

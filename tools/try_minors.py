@@ -1,0 +1,53 @@
+"""Try every minor release of a framework that makes one every few days, from the oldest to the train.
+
+Usage: python tools/try_minors.py PYTHON [pytest's arguments]
+
+PYTHON is an interpreter that has our wheels: each minor's newest patch is installed there in its turn.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from trains import ROOT, Table, read_release, tested_minors
+
+TESTS = ("test_lifespan_routers.py", "test_saga_factory.py", "test_saga_starter.py", "test_background.py")
+
+
+def try_minors(root: Path, python: str, arguments: list[str]) -> list[str]:
+    """Return the releases with which something failed, after all were tried."""
+    failed = []
+    for package in read_release(root)["packages"].values():
+        if package.get("framework", {}).get("every_minor"):
+            tests = [str(root / package["path"] / "tests" / test) for test in TESTS]
+            failed += [minor for minor in minors_of(package) if not _works(python, minor, [*tests, *arguments])]
+    return failed
+
+
+def minors_of(package: Table) -> list[str]:
+    """Return the requirements to try, as fastapi==0.121.*."""
+    framework = package["framework"]
+    broken = "".join(f",!={version}" for version in framework.get("broken", []))
+    return [f"{framework['requirement']}=={minor}.*{broken}" for minor in tested_minors(framework)]
+
+
+def _works(python: str, requirement: str, arguments: list[str]) -> bool:
+    began = time.monotonic()
+    install = ["uv", "pip", "install", "--quiet", "--python", python, requirement]
+    # httpx2 is for the newest of starlette, and the oldest do not mind it.
+    for command in (install, [python, "-m", "pytest", "-q", "--no-header", *arguments]):
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+        if done.returncode:
+            print(f"{requirement}: FAILED\n{done.stdout}", flush=True)
+            return False
+    said = done.stdout.strip().splitlines()[-1]
+    print(f"{requirement}: {said} ({time.monotonic() - began:.0f} s with the installation)", flush=True)
+    return True
+
+
+if __name__ == "__main__":
+    failed = try_minors(ROOT, sys.argv[1], sys.argv[2:])
+    sys.exit(f"failed: {', '.join(failed)}" if failed else 0)
