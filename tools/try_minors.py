@@ -14,7 +14,8 @@ from pathlib import Path
 
 from trains import ROOT, Table, read_release, tested_minors
 
-TESTS = ("test_lifespan_routers.py", "test_saga_factory.py", "test_saga_starter.py", "test_background.py")
+TESTS = ("test_lifespan_routers.py", "test_saga_factory.py", "test_background.py")
+CASES = ["tests-matrix/contract", "-k", "not test_contract or fastapi-memory-inline or fastapi-memory-lifecycle"]
 
 
 def try_minors(root: Path, python: str, arguments: list[str]) -> list[str]:
@@ -23,7 +24,7 @@ def try_minors(root: Path, python: str, arguments: list[str]) -> list[str]:
     for package in read_release(root)["packages"].values():
         if package.get("framework", {}).get("every_minor"):
             tests = [str(root / package["path"] / "tests" / test) for test in TESTS]
-            failed += [minor for minor in minors_of(package) if not _works(python, minor, [*tests, *arguments])]
+            failed += [minor for minor in minors_of(package) if not _works(python, minor, [*tests, *CASES, *arguments])]
     return failed
 
 

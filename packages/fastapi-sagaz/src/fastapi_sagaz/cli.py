@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from fastapi_sagaz._serving import entered, load_app
+from fastapi_sagaz._train import newer_than_tested
 from fastapi_sagaz._visit import Visit, VisitOver, visiting
 from sagaz_integration_core import checking, commands, working
 from sagaz_integration_core.checking import Limits
@@ -91,7 +92,10 @@ def check(app: str, factory: bool, limits: Limits, only_reads: bool, output: str
     async def run() -> checking.Health:
         return await checking.check(await _runtime(app, factory), limits, only_reads=only_reads)
 
-    print_health(_do(run), output)
+    health = _do(run)
+    if information := newer_than_tested():
+        click.echo(information, err=True)  # stdout is the answer, which may be JSON
+    print_health(health, output)
 
 
 @main.command()
