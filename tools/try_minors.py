@@ -14,7 +14,7 @@ from pathlib import Path
 
 from trains import ROOT, Table, read_release, tested_minors
 
-TESTS = ("test_lifespan_routers.py", "test_saga_factory.py", "test_background.py")
+TESTS = ("test_route_discovery.py", "test_lifespan_routers.py", "test_saga_factory.py", "test_background.py")
 CASES = ["tests-matrix/contract", "-k", "not test_contract or fastapi-memory-inline or fastapi-memory-lifecycle"]
 
 
