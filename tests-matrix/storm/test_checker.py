@@ -72,6 +72,13 @@ def test_a_storm_in_which_most_kills_hit_somebody_at_work_passes() -> None:
     assert found(evidence(killed_inside(), deaths={1: 0.4}, plan=LONGER, struck=intended)) == []
 
 
+def test_a_step_that_failed_after_an_attempt_without_an_end_may_be_undone() -> None:
+    lines = calls("reserve do end", "charge do begin")
+    rest = ("charge do failed", "charge undo end", "reserve undo end")
+    lines += calls(*rest, pid=2, attempt=2, start=lines[-1].at + 1)
+    assert found(evidence(lines, order("charge"), "rolled_back", deaths={1: 0.4})) == []
+
+
 def killed_inside(gap: float = 1.0) -> list[Line]:
     """The first process is killed inside of charge, and the second one begins ``gap`` seconds later."""
     first = calls("reserve do end", "charge do begin")
@@ -119,6 +126,11 @@ CASES = {
     ),
     "a broken compensation called rolled back": (
         evidence(UNDONE, order("charge", broken="reserve"), "rolled_back"), ["final_statuses_are_truthful"],
+    ),
+    "an undo of what failed for certain": (
+        evidence(calls("reserve do end", "charge do failed", "charge undo end", "reserve undo end"), order("charge"),
+                 "rolled_back"),
+        ["final_statuses_are_truthful"],
     ),
     "steps in another order": (
         evidence(calls(*(f"{step} do end" for step in reversed(STEPS)))), ["final_statuses_are_truthful"],
