@@ -9,7 +9,8 @@ import psycopg
 import pytest
 
 from sagaz_integration_core import codec
-from sagaz_integration_core.records import NewRun, Release, Renewal, RunFilter, RunWrite, StepWrite
+from sagaz_integration_core.errors import StoreUnavailable
+from sagaz_integration_core.records import Intervention, NewRun, Release, Renewal, RunFilter, RunWrite, StepWrite
 from sagaz_integration_core.settings import Settings
 from sagaz_integration_core.stores._postgresql.claims import _CLAIM, Wanted
 from sagaz_integration_core.stores.postgres import PostgresStore
@@ -68,6 +69,20 @@ async def test_a_claim_passes_a_row_by_that_is_being_written(store, settings):
         select = f"SELECT 1 FROM {settings.schema}.sagaz_run WHERE saga_id = 'x' FOR NO KEY UPDATE"
         await writing.execute(select.encode())
         assert [run.saga_id for run in await asyncio.wait_for(store.claim("w1", 10, 30, KNOWN), 5)] == ["y"]
+
+
+async def test_a_decision_waits_a_second_for_a_locked_row_and_then_says_so(store, settings):
+    await store.insert([new("x")], 30)
+    decision = Intervention("x", 0, "pending", "compensating", "cancel", "ann", "")
+    async with await psycopg.AsyncConnection.connect(settings.storage_url) as holding:
+        select = f"SELECT 1 FROM {settings.schema}.sagaz_run WHERE saga_id = 'x' FOR NO KEY UPDATE"
+        await holding.execute(select.encode())
+        with pytest.raises(StoreUnavailable, match="run x has been locked by another transaction"):
+            await asyncio.wait_for(store.intervene(decision), 10)
+        assert (await store.load("x")).status == "pending"
+        deciding = asyncio.create_task(store.intervene(decision))
+        await holding.rollback()
+        assert await asyncio.wait_for(deciding, 10) is True
 
 
 async def test_a_claim_locks_no_more_than_it_takes(store, settings):

@@ -232,7 +232,7 @@ async def _due(store, count, name=None):
 
 
 async def test_the_oldest_come_first_whichever_their_saga(store):
-    runs = [new(name=name) for name in ("OrderSaga", "LateSaga", "OtherSaga", "A", "B")]
+    runs = [new(name=name) for name in ("B", "A", "LateSaga", "OtherSaga", "OrderSaga")]
     for run in runs:
         await store.insert([run], LEASE)
     found = await store.claim("w1", 3, LEASE, KNOWN) + await store.claim("w1", 3, LEASE, KNOWN)

@@ -115,3 +115,15 @@ async def test_what_prune_would_delete_is_counted(store):
     assert await store.count_prunable(later, ["completed"]) == 2
     assert await store.count_prunable(later, ["completed", "failed"]) == 3
     assert await store.count_prunable(later - timedelta(days=2), ["completed"]) == 0
+
+
+@pytest.mark.parametrize("status", ["completed", "compensating"])
+async def test_a_decision_about_a_run_that_went_on_within_its_attempt_changes_nothing(store, status):
+    run = await claimed(store)
+    await store.write([write(run, status=status)])
+    before = await load(store, run.saga_id)
+    decision = Intervention(run.saga_id, run.attempt, "executing", "compensating", "cancel", "ann", "too late")
+    assert await store.intervene(decision) is False
+    assert await load(store, run.saga_id) == before
+    assert await store.load_audit(run.saga_id) == []
+    assert await store.load_attempts(run.saga_id) == []
