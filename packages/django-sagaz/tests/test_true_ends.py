@@ -1,0 +1,125 @@
+"""No run ends as what it is not, through the functions that Django's users call."""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+import pytest
+from django.core.exceptions import ValidationError
+from django.db import connections
+from places import on, until
+
+from django_sagaz import Saga, action, compensate, run_saga
+from django_sagaz.models import Run, Step
+
+UNPRINTABLE = ValidationError("%(value)s is too much", params={"amount": 3})
+"""Its `str` raises KeyError."""
+
+
+@on()
+def test_a_compensation_that_raises_what_cannot_be_printed_has_failed(home):
+    class Unprintable(Saga):
+        saga_name = f"unprintable-compensation-{home}"
+
+        @action("reserve")
+        def reserve(self, ctx): ...
+
+        @compensate("reserve")
+        def release(self, ctx):
+            raise UNPRINTABLE
+
+        @action("ship", depends_on=["reserve"])
+        def ship(self, ctx):
+            raise ValueError("no van")
+
+    with pytest.raises(ValueError, match="no van"):
+        run_saga(Unprintable, {"db": home})
+    run = Run.objects.using(home).get()
+    assert run.status == "failed"
+    assert "compensation of 'reserve': ValidationError" in run.error
+
+
+@on()
+def test_a_step_that_raises_what_cannot_be_printed_is_journaled_as_failed_and_the_caller_gets_it(home):
+    class Unprintable(Saga):
+        saga_name = f"unprintable-step-{home}"
+
+        @action("ship")
+        def ship(self, ctx):
+            raise UNPRINTABLE
+
+    with pytest.raises(ValidationError):
+        run_saga(Unprintable, {"db": home})
+    assert Run.objects.using(home).get().status == "rolled_back"
+    assert Step.objects.using(home).get().status == "failed"
+
+
+@on("pg")
+def test_a_trigger_that_refuses_the_journal_for_a_while_fails_no_step_of_run_saga(home):
+    calls = []
+
+    class Refused(Saga):
+        saga_name = "refused-for-a-while"
+
+        @action("reserve")
+        def reserve(self, ctx):
+            calls.append("reserve")
+
+        @compensate("reserve")
+        def release(self, ctx):
+            calls.append("release")
+
+        @action("charge", depends_on=["reserve"])
+        def charge(self, ctx):
+            calls.append("charge")
+            apart(REFUSE)
+            threading.Thread(target=accept_soon, args=[calls]).start()
+
+        @action("ship", depends_on=["charge"])
+        def ship(self, ctx):
+            calls.append("ship")
+
+    assert run_saga(Refused, {"db": home}).status.value == "completed"
+    assert calls == ["reserve", "charge", "accepted", "ship"]
+
+
+REFUSE = """
+    CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'not today'; END $$;
+    CREATE TRIGGER refuses BEFORE INSERT OR UPDATE ON sagaz_step FOR EACH ROW EXECUTE FUNCTION refuse();
+"""
+ACCEPT = "DROP TRIGGER refuses ON sagaz_step; DROP FUNCTION refuse()"
+
+
+def apart(statement):
+    """Execute a statement on a thread's own connection, beside that of the run."""
+
+    def execute():
+        with connections["pg"].cursor() as cursor:
+            cursor.execute(statement)
+        connections["pg"].close()
+
+    thread = threading.Thread(target=execute)
+    thread.start()
+    thread.join(10)
+
+
+class Refusals(logging.Handler):
+    """Sees that a journal write was refused."""
+
+    seen = False
+
+    def emit(self, record):
+        self.seen = self.seen or "its journal was refused" in record.getMessage()
+
+
+def accept_soon(calls):
+    """Let the journal be written again when the end of charge has been refused for a while."""
+    refused = Refusals()
+    logging.getLogger("sagaz_integration_core").addHandler(refused)
+    try:
+        until(lambda: refused.seen)
+    finally:
+        logging.getLogger("sagaz_integration_core").removeHandler(refused)
+    calls.append("accepted")
+    apart(ACCEPT)
