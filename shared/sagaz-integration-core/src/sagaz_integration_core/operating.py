@@ -171,6 +171,11 @@ class Operator:
     ) -> _Decision | _Refusal:
         if run.fingerprint == FOREIGN:
             return _Refusal(f"Run {run.saga_id} belongs to sagaz's own engine, which this is not.")
+        if settled is None and not await self._is_known(run.saga_name):
+            return _Refusal(
+                f"Neither this application nor a live worker knows saga {run.saga_name!r}, so nobody would do it; "
+                f"run {run.saga_id} is left as it is. Start a worker that has the saga, then {action} again."
+            )
         if action == "cancel":
             return await self._cancel(run, reason)
         if run.status != "failed":
@@ -178,6 +183,9 @@ class Operator:
         if settled is not None:
             return _Decision(settled, f"Settled as {settled}.")
         return await self._retry(run)
+
+    async def _is_known(self, saga_name: str) -> bool:
+        return saga_name in self._registry or any(saga_name in one.sagas for one in await self._store.workers())
 
     async def _cancel(self, run: RunRecord, reason: str) -> _Decision | _Refusal:
         if run.status in ("completed", "rolled_back", "compensating"):

@@ -149,6 +149,9 @@ class SagaRegistry:
         known = ", ".join(sorted(self._by_name)) or "none"
         return f"No saga named {name!r} is registered.{guess} Registered: {known}. Add its class to {self._hint}."
 
+    def __contains__(self, name: str) -> bool:
+        return name in self._by_name
+
     def __iter__(self) -> Iterator[Registration]:
         return iter(sorted(self._by_name.values(), key=lambda registration: registration.name))
 

@@ -156,6 +156,11 @@ class Worker:
             return 0
         self.problem = None
         for run in runs:
+            if run.after_death:
+                logger.warning(
+                    "Saga %r, run %s: goes on in attempt %d, since the lease of an earlier one ended; failures: %d",
+                    run.saga_name, run.saga_id, run.attempt, run.failures,
+                )  # fmt: skip
             execution = runtime.park(run, taken_at)
             task = runtime.execute(execution)
             self._running[task] = execution

@@ -12,7 +12,7 @@ from sagaz import Saga, action, compensate
 from sagaz_integration_core import starts
 from sagaz_integration_core.errors import RunNotFound
 from sagaz_integration_core.operating import Operator
-from sagaz_integration_core.records import RunFilter
+from sagaz_integration_core.records import NewRun, RunFilter, RunWrite
 from sagaz_integration_core.worker import Worker
 
 
@@ -294,3 +294,17 @@ async def test_prune_deletes_in_batches_what_ended_before(desk, ended, shop, mon
     assert len(await desk.store.find(RunFilter())) == 5
     assert await operator(desk).prune(later, ["completed"]) == 5
     assert await desk.store.find(RunFilter()) == []
+
+
+@pytest.mark.parametrize("action", ["cancel", "retry"])
+async def test_a_decision_about_a_saga_that_nobody_knows_says_so_and_changes_nothing(runtime, action):
+    await runtime.store.insert([NewRun("run-1", "unknown", "{}", "f", owner="w")], 30)
+    if action == "retry":
+        await runtime.store.write([RunWrite("run-1", "w", 1, status="failed", error="no")])
+    operator = Operator(runtime.store, runtime.registry, actor="ann")
+    outcome = await getattr(operator, action)("run-1")
+    assert not outcome.done
+    assert "nor a live worker knows saga 'unknown'" in outcome.message
+    assert not await runtime.store.load_audit("run-1")
+    await runtime.store.heartbeat("another", 30, "worker", ["unknown"])
+    assert (await getattr(operator, action)("run-1")).done
