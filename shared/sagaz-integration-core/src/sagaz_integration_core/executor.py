@@ -187,7 +187,7 @@ class Executor:
         except asyncio.CancelledError:
             if self.halted is None:
                 # Out of place: its own code, and what it left behind, is dealt with where it is called.
-                raise RunInterrupted(f"the task of step {step!r} was cancelled from outside.") from None
+                raise RuntimeError(f"The task of step {step!r} was cancelled by somebody else.") from None
         except (KeyboardInterrupt, SystemExit):
             self.halt(RunInterrupted("this process is stopping."))
             raise

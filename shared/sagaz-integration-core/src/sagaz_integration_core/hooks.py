@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from sagaz_integration_core.cancellation import Halt, clear_own_cancellation
+from sagaz_integration_core.cancellation import Halt, clear_own_cancellation, settle_own_cancellation
 from sagaz_integration_core.exits import stops_the_process
 from sagaz_integration_core.texts import error_text, type_name
 from sagaz_integration_core.time_limits import TimeIsUp, within
@@ -65,6 +65,8 @@ class Hooks:
             if stops_the_process(error):
                 raise
             logger.warning("%s raised %s; the run goes on", _named(*whose), error_text(error))
+        if self._halt.reason is None and await settle_own_cancellation():
+            logger.warning("%s cancelled the task that called it; the run goes on", _named(*whose))
 
 
 def _named(owner: Any, name: str) -> str:

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import json
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from sagaz import Saga, action, compensate
@@ -97,8 +98,6 @@ async def test_a_write_that_is_refused_for_a_while_is_repeated_and_not_the_call(
 
 @pytest.mark.parametrize("error", [WriteRefused("no"), RuntimeError("ours"), LookupError("ours")], ids=repr)
 async def test_a_write_that_stays_refused_halts_the_run_and_undoes_nothing(settings, opened, ended, ledger, error):
-    from dataclasses import replace
-
     settings = replace(settings, lease_seconds=1, renew_seconds=0.2, max_failures=2)
     saga = chain(ledger, "a", "b", "c")
     refuse = lambda write: error if done("b")(write) else None  # noqa: E731
@@ -110,8 +109,6 @@ async def test_a_write_that_stays_refused_halts_the_run_and_undoes_nothing(setti
 
 
 async def test_the_end_of_a_step_that_is_refused_when_nobody_waits_for_it_halts_the_run(settings, opened, ledger):
-    from dataclasses import replace
-
     go = asyncio.Event()
     settings = replace(settings, lease_seconds=1, renew_seconds=0.2)
     refused = asyncio.Event()
@@ -197,8 +194,6 @@ async def test_an_error_whose_text_the_database_cannot_store_is_kept_in_plain_ch
 async def test_what_is_stored_and_cannot_be_read_stops_the_run_and_undoes_nothing(
     shared_settings, opened, ended, ledger, corrupt
 ):
-    from dataclasses import replace
-
     settings = replace(shared_settings, max_failures=2)
     saga = chain(ledger, "a", "b")
     async with opened(settings) as runtime:
@@ -400,6 +395,20 @@ async def test_a_step_that_cancels_its_own_task_has_failed(runtime, waits):
     assert (await only_run(runtime)).status == "rolled_back"
 
 
+async def test_a_hook_that_cancels_the_task_that_calls_it_changes_nothing(runtime, ledger):
+    class Odd(Saga):
+        @action("a", on_success=lambda ctx, step, result: asyncio.current_task().cancel())
+        async def a(self, ctx): ...
+
+        @action("b", depends_on=["a"], on_enter=lambda ctx, step: asyncio.current_task().cancel())
+        async def b(self, ctx):
+            await asyncio.sleep(0)
+            ledger.append("b")
+
+    assert (await starts.run_inline(runtime, Odd, {})).status.value == "completed"
+    assert ledger == ["b"]
+
+
 async def test_each_try_of_a_step_gets_a_fresh_copy_of_the_context(runtime):
     tries = []
 
@@ -556,8 +565,6 @@ async def test_a_compensation_that_a_deployment_has_lost_is_named_and_the_run_ha
 async def test_a_step_that_a_deployment_has_renamed_is_not_called_under_its_new_name(
     shared_settings, opened, ended, ledger
 ):
-    from dataclasses import replace
-
     saga = chain(ledger, "a", "renamed")
     record = await resumed(replace(shared_settings, max_failures=2), opened, ended, saga, "a", "b")
     assert (record.status, ledger) == ("failed", [])
