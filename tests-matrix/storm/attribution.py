@@ -50,7 +50,7 @@ def _reason(evidence: Evidence, lines: list[Line], one: Line, again: Line) -> tu
     if died is not None and died < again.at:
         if last.event in ("begin", "suicide"):
             return "its process was killed inside it", True
-        if died - last.at <= UNRECORDED_SECONDS:
+        if died - last.at <= UNRECORDED_SECONDS + evidence.plan.block_seconds:
             return "its process was killed before the end was recorded", True
     if any(pid == one.pid and began < again.at and ended > one.at for pid, began, ended in evidence.stops):
         return "its process was stopped, and its lease ended", True

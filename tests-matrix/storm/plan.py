@@ -13,6 +13,9 @@ __all__ = ["STEPS", "Order", "Plan"]
 
 STEPS = ("reserve", "charge", "pack", "ship")
 
+_BLOCKS = (1.0, 4.0)
+"""Seconds for which a step blocks its event loop."""
+
 _KINDS = ("deferred", "deferred", "deferred", "background", "inline")
 
 
@@ -97,6 +100,11 @@ class Plan:
         )
 
     @property
+    def block_seconds(self) -> float:
+        """The longest time for which a step blocks its event loop, which then records no ends of others."""
+        return _BLOCKS[1] if self.rough else 0.0
+
+    @property
     def limit(self) -> int:
         """Seconds after which a test of this storm hangs."""
         return int(self.seconds * 3 + 150 + 240 * self.rough)
@@ -113,7 +121,7 @@ class Plan:
         for order in orders:
             blocks = dice.choice(STEPS) if dice.random() < 0.02 else None
             changes: dict[str, Any] = {"other": order.kind == "deferred" and dice.random() < 0.5, "blocks": blocks}
-            rough.append(replace(order, block_seconds=dice.uniform(1, 4) if blocks else 0.0, **changes))
+            rough.append(replace(order, block_seconds=dice.uniform(*_BLOCKS) if blocks else 0.0, **changes))
         # Late in the storm: by then a worker always has others beside it.
         poisoned = self.sagas // 2
         rough[poisoned] = replace(

@@ -99,7 +99,8 @@ class CeleryDispatch:
         task: Any = celery.task
         self._task = task(name=RUN, **_TASKS)(run)
         task(name=SWEEP, **_TASKS)(sweep)
-        if celery.configured:
+        lazily: Any = celery
+        if lazily.configured:
             _check_timeouts(celery.conf)
         else:
             after_configure: Any = celery.on_after_configure
