@@ -122,6 +122,12 @@ def test_a_step_that_the_deployment_has_renamed_leaves_a_run_that_rolls_back_fai
     assert "this deployment has no step 'b'" in state.left[0]
 
 
+def test_a_lost_step_without_compensation_leaves_the_run_failed_too_since_it_may_have_been_a_pivot():
+    state = assess(chain("a"), "back", {("pay", "do"): Noted("done", compensated=False), ("a", "do"): Noted("failed")})
+    assert state.end == "failed"
+    assert "this deployment has no step 'pay'" in state.left[0]
+
+
 def test_a_run_does_not_go_forward_where_the_class_lacks_a_step_that_was_called():
     assert assess(chain("a", "renamed"), "forward", done("a", "b")).unknown == ("b",)
     assert assess(chain("a"), "forward", {("b", "do"): Noted("failed")}).begin == (("a", "do"),)

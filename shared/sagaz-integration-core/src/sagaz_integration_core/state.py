@@ -141,10 +141,14 @@ def _back(graph: Graph, entries: Entries, running: Collection[Call]) -> RunState
 def _to_undo(graph: Graph, entries: Entries) -> list[str]:
     kept = _kept(graph, entries)
     return [
-        step for (step, phase), entry in entries.items()
-        if phase == "do" and entry.status != "failed" and step not in kept
-        and (entry.compensated or (step in graph.nodes and graph.nodes[step].compensated))
-    ]  # fmt: skip
+        step
+        for (step, phase), entry in entries.items()
+        if phase == "do"
+        and entry.status != "failed"
+        and step not in kept
+        # Of a step that the class has lost nobody knows whether it was a pivot.
+        and (entry.compensated or step not in graph.nodes or graph.nodes[step].compensated)
+    ]
 
 
 def _has_ended(graph: Graph, undo: Entry | None, step: str) -> bool:

@@ -16,7 +16,7 @@ import hypothesis.strategies as st
 import pytest
 from checker import check
 from hypothesis import HealthCheck, settings
-from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 from random_sagas import StepPlan
 from rows import MemoryRows, PostgresRows, SQLiteRows
 from worlds import NAME, Deployment, Process, World, task_of_process
@@ -30,7 +30,7 @@ from sagaz_integration_core.stores import create_store
 
 SAGA_ID = "run-1"
 WHOLE = "CI" in os.environ and sys.version_info[:2] == (3, 11)
-COUNTS = {"memory": 2_000, "sqlite": 1_000, "postgres": 200} if WHOLE else {"memory": 60, "sqlite": 40, "postgres": 10}
+COUNTS = {"memory": 1_000, "sqlite": 400, "postgres": 100} if WHOLE else {"memory": 60, "sqlite": 40, "postgres": 10}
 
 _FAULTS = st.lists(
     st.tuples(
@@ -102,11 +102,13 @@ class Histories(RuleBasedStateMachine):
         if process.still and not process.dead:
             self.still.append(process)
 
-    @precondition(lambda self: self.still)
+    # What may be drawn next must not depend on what threads were quicker: a rule that has nothing to do does nothing.
+
     @rule()
     def one_that_stood_still_goes_on(self) -> None:
-        self.world.rows.end_lease(SAGA_ID)
-        self.do(self.still.pop().go_on())
+        if self.still:
+            self.world.rows.end_lease(SAGA_ID)
+            self.do(self.still.pop().go_on())
 
     @rule(change=st.sampled_from(["gain", "lose", "rename", "undo", "reorder"]), at=st.integers(0, 9))
     def a_deployment(self, change: str, at: int) -> None:
@@ -124,14 +126,14 @@ class Histories(RuleBasedStateMachine):
         operator = Operator(self.world.store, registry, actor="someone")
         await getattr(operator, decision)(SAGA_ID)
 
-    @precondition(lambda self: self.corrupted is None)
     @rule(at=st.integers(0, 9))
     def a_stored_result_is_damaged(self, at: int) -> None:
+        if self.corrupted is not None:
+            return
         step = self.world.deployments[-1].plan[at % len(self.world.deployments[-1].plan)].name
         before = self.world.rows.corrupt(SAGA_ID, step, "no JSON")
         self.corrupted = None if before is None else (step, before)
 
-    @precondition(lambda self: self.corrupted is not None)
     @rule()
     def and_mended(self) -> None:
         self._mend()
@@ -237,7 +239,8 @@ def test_after_any_history_the_end_of_a_run_is_true(kind, tmp_path, request, mon
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=COUNTS[kind], stateful_step_count=10, deadline=None, print_blob=True, database=None,
+            max_examples=COUNTS[kind], stateful_step_count=10, deadline=None, derandomize=WHOLE, print_blob=True,
+            database=None,
             suppress_health_check=list(HealthCheck),
         ),
     )  # fmt: skip
