@@ -215,6 +215,8 @@ def root(monkeypatch):
 
 
 def test_a_command_logs_with_ids_and_leaves_the_root_logger_as_it_was(root):
+    # pytest has added what captures the records of this test.
+    root.handlers.clear()
     with working.logging_to_stderr():
         [handler] = root.handlers
         assert root.level == logging.INFO
@@ -227,6 +229,7 @@ def test_a_command_logs_with_ids_and_leaves_the_root_logger_as_it_was(root):
 
 
 def test_a_command_leaves_the_applications_logging_alone(root):
+    root.handlers.clear()
     root.addHandler(own := logging.NullHandler())
     with working.logging_to_stderr():
         assert (root.handlers, root.level) == ([own], logging.WARNING)

@@ -138,8 +138,8 @@ async def main(names: list[str]) -> None:
 
 if __name__ == "__main__":
     LEDGER = Path(sys.argv[1])
-    working.configure_logging()
     try:
-        asyncio.run(main(sys.argv[2:]))
+        with working.logging_to_stderr():
+            asyncio.run(main(sys.argv[2:]))
     except SagazError as error:
         sys.exit(f"Error: {error}")
