@@ -35,7 +35,9 @@ def claim(connection: Any, owner: str, limit: int, lease_seconds: float, wanted:
     due = _due(connection, wanted, limit, moment)
     while _suspected(connection, due, moment, lease_seconds):
         due = _due(connection, wanted, limit, moment)
-    verdicts = {run.lease_owner: _verdict(connection, run.lease_owner, moment) for run in due if run.lease_owner}
+    verdicts: dict[str, Verdict] = {
+        run.lease_owner: _verdict(connection, run.lease_owner, moment) for run in due if run.lease_owner
+    }
     runs = [run for run in due if _take(connection, run, owner, moment, lease_seconds, verdicts.get(run.lease_owner))]
     dead = _after_death(connection, runs)
     journals = steps_of(connection, [run.saga_id for run in runs if run.attempt])

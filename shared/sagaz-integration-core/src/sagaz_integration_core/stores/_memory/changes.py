@@ -18,6 +18,7 @@ from sagaz_integration_core.records import (
     FirstStep,
     Intervention,
     NewRun,
+    Phase,
     Release,
     RunRecord,
     RunStatus,
@@ -176,7 +177,7 @@ def attempted(
 ) -> AttemptRecord:
     """Return the record of the attempt that a leased run was in."""
     began_at = row.leased_at or row.created_at
-    started = [(step.step, step.phase) for step in steps if step.status == "started"]
+    started: list[tuple[str, Phase]] = [(step.step, step.phase) for step in steps if step.status == "started"]
     return AttemptRecord(
         row.saga_id, row.attempt, row.lease_owner or "", began_at, ended_at or began_at, outcome, detail,
         under_way(started),
