@@ -95,7 +95,7 @@ def test_with_the_documented_rights_every_command_works_and_the_reader_only_look
         first, second = asyncio.run(begin(shop))
         reading = [("list",), ("list", "--runs"), ("show", second, "--context"), ("events",)]
         writing = [("cancel", first), ("worker", "--drain"), ("events", "--retry", "--all"), ("retry", "--all")]
-        writing += [("prune", "--older-than", "0s")]
+        writing += [("prune", "--contexts", first, "--by", "ann"), ("prune", "--older-than", "0s")]
         for arguments in reading:
             assert [command(role, *arguments)[0] for role in (shop, reader)] == [0, 0], arguments
         for arguments in writing:

@@ -13,7 +13,7 @@ from django.db import connections, transaction
 from places import on, until
 from testproject.shop.sagas import OrderSaga
 
-from django_sagaz import atomic_saga_start, publish
+from django_sagaz import RunErased, atomic_saga_start, publish
 from django_sagaz.models import AuditEntry, OutboxEvent, Run, Step
 
 
@@ -99,6 +99,38 @@ def test_prune_deletes_what_ended_long_ago(home):
     assert "Deleted 3 runs" in said("sagaz_prune", "--older-than", "0s")
     assert not Run.objects.using(home).filter(pk__in=saga_ids).exists()
     assert not Step.objects.using(home).filter(saga_id__in=saga_ids).exists()
+
+
+@on("default", "pg", "maria")
+def test_prune_contexts_erases_and_keeps_the_journal(home):
+    saga_ids = [start(home, card="4111") for _ in range(3)]
+    said("sagaz_worker", "--drain")
+    assert "Erased context" in said("sagaz_prune", saga_ids[0], "--contexts", "--by", "ann", "--reason", "ticket 7")
+    assert "Would erase the contexts of 2 runs" in said("sagaz_prune", "--contexts", "--older-than", "0s", "--dry-run")
+    assert "Erased the contexts of 2 runs" in said("sagaz_prune", "--contexts", "--older-than", "0s")
+    runs = list(Run.objects.using(home).filter(pk__in=saga_ids))
+    assert [(run.status, run.context, run.fingerprint) for run in runs] == [("completed", {}, "erased:completed")] * 3
+    steps = Step.objects.using(home).filter(saga_id=saga_ids[0])
+    assert steps.exists()
+    assert not steps.filter(result__isnull=False).exists()
+    note = AuditEntry.objects.using(home).get(saga_id=saga_ids[0])
+    assert (note.action, note.actor, note.reason) == ("erase", "ann", "ticket 7")
+    with pytest.raises(CommandError, match="A saga_id goes with --contexts"):
+        said("sagaz_prune", saga_ids[0])
+
+
+@on("default", "pg", "maria")
+def test_a_key_of_an_erased_run_is_answered_with_the_run_and_its_end(home):
+    def begin():
+        with transaction.atomic(home):
+            return atomic_saga_start(OrderSaga, {"db": home, "name": "x"}, idempotency_key="k1")
+
+    saga_id = begin()
+    said("sagaz_worker", "--drain")
+    said("sagaz_prune", saga_id, "--contexts")
+    with pytest.raises(RunErased, match="had ended as completed") as caught:
+        begin()
+    assert (caught.value.saga_id, caught.value.status) == (saga_id, "completed")
 
 
 @on("default", "pg", "maria")

@@ -256,6 +256,8 @@ def test_operators_cancel_show_and_prune_runs(shop):
     assert (shown["status"], shown["error"]) == ("rolled_back", "cancelled by ann: mistake")
     assert shop.steps(1) == []
     assert shop.command("retry", "main:make", "--factory", saga_id).wait() == 1
+    erase = shop.command("prune", "main:app", "--contexts", saga_id, "--reason", "ticket 7")
+    assert (erase.wait(), f"ok       {saga_id}  Erased" in erase.said) == (0, True)
     prune = shop.command("prune", "main:app", "--older-than", "0s")
     assert (prune.wait(), "Deleted 1 runs" in prune.said) == (0, True)
 

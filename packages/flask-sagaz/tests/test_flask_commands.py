@@ -184,6 +184,9 @@ def test_operators_cancel_show_and_prune_runs(make_app, run, tmp_path, OrderSaga
         "rolled_back", "cancelled by ann: mistake", "ann"
     )  # fmt: skip
     assert run(app, "retry", saga_id).exit_code == 1
+    erased = run(app, "prune", "--contexts", saga_id, "--reason", "ticket 7")
+    assert f"ok       {saga_id}  Erased context" in erased.output
+    assert json.loads(run(app, "show", saga_id, "--context", "--format", "json").output)["context"] == {}
     assert "Deleted 1 runs" in run(app, "prune", "--older-than", "0s").output
 
 

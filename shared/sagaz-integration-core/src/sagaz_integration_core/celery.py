@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from celery import signals
 
 from sagaz_integration_core.clock import now
+from sagaz_integration_core.erasing import erase_outdated
 from sagaz_integration_core.errors import RunInterrupted, SettingsError
 from sagaz_integration_core.texts import error_text
 from sagaz_integration_core.working import summary
@@ -174,4 +175,5 @@ async def _sweep(runtime: SagazRuntime) -> Counter[str]:
     while found.total() == limit and time.monotonic() < until:
         found = await _execute(runtime, limit)
         ended = ended + found
+    await erase_outdated(runtime)
     return ended

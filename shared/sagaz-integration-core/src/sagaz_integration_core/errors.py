@@ -8,6 +8,7 @@ __all__ = [
     "InvalidInput",
     "LeaseLost",
     "Overloaded",
+    "RunErased",
     "RunFailed",
     "RunInProgress",
     "RunInterrupted",
@@ -77,6 +78,23 @@ class RuntimeNotOpen(SagazError, RuntimeError):
 
 class IdempotencyConflict(InvalidInput):
     """An idempotency key was used before, with another payload."""
+
+
+class RunErased(InvalidInput):
+    """The run that an idempotency key names has ended, and what it was given and has returned was erased.
+
+    Attributes:
+        saga_id: The run's.
+        status: As what it had ended when it was erased.
+    """
+
+    def __init__(self, message: str, saga_id: str, status: str) -> None:
+        super().__init__(message)
+        self.saga_id = saga_id
+        self.status = status
+
+    def __reduce__(self) -> tuple[type[RunErased], tuple[str, str, str]]:
+        return RunErased, (str(self), self.saga_id, self.status)
 
 
 class RunInProgress(SagazError):

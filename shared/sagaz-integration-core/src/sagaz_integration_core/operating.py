@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
+from sagaz_integration_core import erasing
 from sagaz_integration_core.errors import RunNotFound, SagaNotRegistered
 from sagaz_integration_core.events import EventLog
 from sagaz_integration_core.graph import Graph, graph_of
@@ -18,11 +19,13 @@ from sagaz_integration_core.records import (
     Action,
     AttemptRecord,
     AuditRecord,
+    Erasure,
     Intervention,
     Phase,
     RunRecord,
     RunStatus,
     StepRecord,
+    erased_as,
 )
 from sagaz_integration_core.registry import SagaRegistry
 from sagaz_integration_core.state import StepView, passed_pivots, step_views
@@ -171,6 +174,11 @@ class Operator:
     ) -> _Decision | _Refusal:
         if run.fingerprint == FOREIGN:
             return _Refusal(f"Run {run.saga_id} belongs to sagaz's own engine, which this is not.")
+        if action != "resolve" and erased_as(run.fingerprint) is not None:
+            return _Refusal(
+                f"What run {run.saga_id} was given was erased, so that it can neither go on nor be compensated: no "
+                f"{action}. Settle it by hand, and resolve it if it is failed."
+            )
         if settled is None and not await self._is_known(run.saga_name):
             return _Refusal(
                 f"Neither this application nor a live worker knows saga {run.saga_name!r}, so nobody would do it; "
@@ -264,6 +272,44 @@ class Operator:
         notes = await self._store.load_audit(change.saga_id)
         expected = (change.action, change.actor, change.reason)
         return bool(notes) and (notes[-1].action, notes[-1].actor, notes[-1].reason) == expected
+
+    async def erase(self, saga_id: str, *, reason: str = "", dry_run: bool = False) -> Outcome:
+        """Erase what an ended run was given and has returned; its row and journal stay, and its key is not free.
+
+        It erases the context, the results of the steps, the payloads of sent events, and the digest by which a
+        repeated start is compared.
+        """
+        run: RunRecord | None = None
+        for _ in range(_TRIES):
+            run = await self._find(saga_id)
+            if run is None:
+                return Outcome(saga_id, "erase", False, None, _missing(saga_id))
+            if erased_as(run.fingerprint) is not None:
+                return Outcome(saga_id, "erase", True, run.status, "It was erased before.")
+            if why := await erasing.refusal(self._store, run):
+                return Outcome(saga_id, "erase", False, run.status, why)
+            erased = "context, results and the payloads of its events"
+            if dry_run:
+                return Outcome(saga_id, "erase", True, run.status, f"Would erase {erased}.")
+            if await erasing.erase(self._store, saga_id, self._actor, storable(reason)):
+                return Outcome(saga_id, "erase", True, run.status, f"Erased {erased}.")
+        status = None if run is None else run.status
+        return Outcome(saga_id, "erase", False, status, f"Run {saga_id} is locked or changes. Try again.")
+
+    async def erase_old(
+        self, older_than: datetime, statuses: Sequence[RunStatus], *, reason: str = "", dry_run: bool = False
+    ) -> int:
+        """Erase runs that ended before ``older_than`` with one of these statuses; return how many. See `erase`.
+
+        Runs with events that were not sent are left for later.
+
+        Args:
+            dry_run: Count them only.
+        """
+        erasure = Erasure(self._actor, storable(reason), tuple(statuses), before=older_than)
+        if dry_run:
+            return await self._store.count_erasable(erasure)
+        return await erasing.erase_old(self._store, erasure)
 
     async def prune(self, older_than: datetime, statuses: Sequence[RunStatus], *, dry_run: bool = False) -> int:
         """Delete runs that ended before ``older_than`` with one of these statuses, a batch at a time.

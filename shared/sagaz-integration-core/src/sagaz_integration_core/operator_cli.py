@@ -15,6 +15,7 @@ from sagaz_integration_core.operating import Operator, Settlement
 from sagaz_integration_core.operator_commands import (
     AGE,
     HELP,
+    PruneWords,
     Said,
     Selection,
     decide_runs,
@@ -223,28 +224,35 @@ def _resolve(reach: Callable[..., Said]) -> click.Command:
 
 def _prune(reach: Callable[..., Said]) -> click.Command:
     @click.command("prune", help=HELP["prune"])
-    @click.option("--older-than", required=True, metavar="AGE", help=f"Ended before that: {AGE}.")
+    @_saga_ids
+    @click.option(
+        "--contexts", is_flag=True, help="Erase contexts, results and payloads of sent events; keep journals."
+    )
+    @click.option("--older-than", metavar="AGE", help=f"Ended before that: {AGE}.")
     @click.option(
         "--status",
         "statuses",
         multiple=True,
         type=click.Choice(FINISHED),
-        default=["completed", "rolled_back"],
-        show_default=True,
-        help="Of this status; repeatable. Failed ones, which need a person, only when asked for.",
+        help="Of this status; repeatable. By default completed and rolled_back: failed ones need a person.",
     )
+    @click.option("--reason", default="", help="Why, for the audit; with --contexts.")
     @_by
     @_dry_run
     @format_option
     def command(
-        older_than: str, statuses: tuple[Any, ...], actor: str, dry_run: bool, output: Any, **target: Any
+        saga_ids: tuple[str, ...],
+        contexts: bool,
+        older_than: str | None,
+        statuses: tuple[Any, ...],
+        reason: str,
+        actor: str,
+        dry_run: bool,
+        output: Any,
+        **target: Any,
     ) -> None:
-        _print(
-            reach(
-                lambda runtime: prune_runs(_operator(runtime, actor), older_than, statuses, output, dry_run=dry_run),
-                **target,
-            )
-        )
+        words = PruneWords(saga_ids, contexts, older_than, statuses, reason)
+        _print(reach(lambda runtime: prune_runs(_operator(runtime, actor), words, output, dry_run=dry_run), **target))
 
     return command
 

@@ -31,6 +31,7 @@ from sagaz_integration_core.texts import value_text
 __all__ = [
     "AGE",
     "HELP",
+    "PruneWords",
     "Said",
     "Selection",
     "decide_runs",
@@ -50,7 +51,10 @@ HELP: Mapping[str, str] = {
     "retry": "Have failed runs go on where they stopped, or have their compensation tried again.",
     "cancel": "Have runs compensate what they have done, instead of going on.",
     "resolve": "Note that a person has settled failed runs outside; who and why are kept.",
-    "prune": "Delete runs that ended long ago, with their journals; their idempotency keys are free again.",
+    "prune": (
+        "Delete runs that ended long ago, with their journals; their idempotency keys are free again. With --contexts, "
+        "erase only what runs were given and have returned, and keep their journals and keys."
+    ),
 }
 """The same words in every framework."""
 
@@ -87,6 +91,32 @@ class Selection:
             raise SettingsError("Name the runs by their saga_id, or say --all for all that match; one of the two.")
         if self.saga_ids and self.saga_name is not None:
             raise SettingsError("--saga chooses among all runs; leave it out, or say --all instead of a saga_id.")
+
+
+@dataclass(frozen=True, slots=True)
+class PruneWords:
+    """What ``prune`` was given on its command line; ``statuses`` are empty when none were."""
+
+    saga_ids: Sequence[str] = ()
+    contexts: bool = False
+    older_than: str | None = None
+    statuses: Sequence[RunStatus] = ()
+    reason: str = ""
+
+    def check(self) -> None:
+        """Refuse words that say nothing, or two things.
+
+        Raises:
+            SettingsError: Saying which.
+        """
+        if not self.contexts and (self.saga_ids or self.reason):
+            what = "A saga_id" if self.saga_ids else "--reason"
+            raise SettingsError(f"{what} goes with --contexts, which erases; deleted are runs that are --older-than.")
+        if bool(self.saga_ids) == (self.older_than is not None):
+            named = "the runs by their saga_id, or (one of the two) " if self.contexts else ""
+            raise SettingsError(f"Say {named}--older-than AGE: {AGE}.")
+        if self.saga_ids and self.statuses:
+            raise SettingsError("--status chooses among old runs; leave it out where runs are named by their saga_id.")
 
 
 def person() -> str:
@@ -162,24 +192,32 @@ async def resolve_runs(
     return _said(outcomes, output)
 
 
-async def prune_runs(
-    operator: Operator, older_than: str, statuses: Sequence[RunStatus], output: Format, *, dry_run: bool
-) -> Said:
-    """Delete runs that ended long ago.
+async def prune_runs(operator: Operator, words: PruneWords, output: Format, *, dry_run: bool) -> Said:
+    """Delete runs that ended long ago, or erase what they were given and have returned.
 
     Raises:
-        SettingsError: ``older_than`` is not `AGE`.
+        SettingsError: The words say nothing, or two things, or ``older_than`` is not `AGE`.
     """
-    age = read_age(older_than)
-    try:
-        before = datetime.now(UTC) - age
-    except OverflowError:
-        raise SettingsError(f"{older_than!r} goes back to before the year 1; expected {AGE}.") from None
-    count = await operator.prune(before, statuses, dry_run=dry_run)
+    words.check()
+    if words.older_than is None:
+        erased = [await operator.erase(id_, reason=words.reason, dry_run=dry_run) for id_ in words.saga_ids]
+        return _said(erased, output)
+    before, statuses = _ago(words.older_than), words.statuses or ("completed", "rolled_back")
+    if words.contexts:
+        count = await operator.erase_old(before, statuses, reason=words.reason, dry_run=dry_run)
+    else:
+        count = await operator.prune(before, statuses, dry_run=dry_run)
     if output == "json":
         return Said(json.dumps({"runs": count, "dry_run": dry_run, "before": before.isoformat()}))
-    verb = "Would delete" if dry_run else "Deleted"
-    return Said(f"{verb} {count} runs that ended before {time_text(before)} UTC.")
+    verbs = ("Would erase the contexts of", "Erased the contexts of") if words.contexts else ("Would delete", "Deleted")
+    return Said(f"{verbs[0 if dry_run else 1]} {count} runs that ended before {time_text(before)} UTC.")
+
+
+def _ago(age: str) -> datetime:
+    try:
+        return datetime.now(UTC) - read_age(age)
+    except OverflowError:
+        raise SettingsError(f"{age!r} goes back to before the year 1; expected {AGE}.") from None
 
 
 def _said(outcomes: Sequence[Outcome], output: Format) -> Said:

@@ -11,6 +11,7 @@ from sagaz_integration_core.records import (
     AttemptRecord,
     AuditRecord,
     ClaimedRun,
+    Erasure,
     FirstSteps,
     Inserted,
     Intervention,
@@ -211,6 +212,17 @@ class SagaStore(EventStore, Protocol):
 
     async def count_prunable(self, older_than: datetime, statuses: Sequence[RunStatus]) -> int:
         """Return how many runs `prune` would delete without a limit."""
+        ...
+
+    async def erase(self, erasure: Erasure, limit: int) -> int:
+        """Erase at most ``limit`` runs, those first that ended first, in one transaction; return how many.
+
+        What another transaction has locked is left out.
+        """
+        ...
+
+    async def count_erasable(self, erasure: Erasure) -> int:
+        """Return how many runs `erase` would erase without a limit."""
         ...
 
     async def intervene(self, intervention: Intervention) -> bool:

@@ -14,6 +14,7 @@ from sagaz_integration_core.outbox import EventWrite
 
 __all__ = [
     "ACTIVE",
+    "ERASED",
     "FINISHED",
     "FOREIGN",
     "Action",
@@ -22,6 +23,7 @@ __all__ = [
     "AuditRecord",
     "ClaimedRun",
     "Direction",
+    "Erasure",
     "FirstStep",
     "FirstSteps",
     "Inserted",
@@ -41,6 +43,7 @@ __all__ = [
     "WorkerKind",
     "WorkerRecord",
     "begun_by_claim",
+    "erased_as",
 ]
 
 RunStatus = Literal["pending", "executing", "compensating", "completed", "rolled_back", "failed"]
@@ -54,8 +57,8 @@ Phase = Literal["do", "undo"]
 Direction = Literal["forward", "back"]
 """Whether a run calls its steps or compensates them; a finished run keeps the one that it had."""
 
-Action = Literal["retry", "cancel", "resolve"]
-"""What a person can decide about a run."""
+Action = Literal["retry", "cancel", "resolve", "erase"]
+"""What a person can decide about a run; a worker erases, too, when a setting says so."""
 
 AttemptOutcome = Literal["died", "lost", "released", "halted", "failed", "decided"]
 """How an attempt ended that was neither completed nor rolled back.
@@ -89,6 +92,18 @@ A saga of which that is not known in advance has none there: its steps are journ
 
 FOREIGN = "foreign"
 """The fingerprint of rows that unmodified sagaz code saved through the storage interface: listed, never claimed."""
+
+
+ERASED = "erased:"
+"""How the fingerprint of an erased run begins; the status that the run had then follows.
+
+The digest of what was erased would tell it to whoever tries all values that it may have had.
+"""
+
+
+def erased_as(fingerprint: str) -> str | None:
+    """Return the status that a run had when it was erased; None for one that was not."""
+    return fingerprint.removeprefix(ERASED) if fingerprint.startswith(ERASED) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +210,27 @@ class Intervention:
     reason: str
     error: str | None = None
     events: tuple[EventWrite, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Erasure:
+    """Which ended runs lose what their steps were given and returned, on whose word, and why.
+
+    A chosen run gets an empty context, no results, a fingerprint that begins with `ERASED`, attempt + 1 (which fences
+    out a decision that was taken before), and its sent events lose payload and headers. Its row, status, error,
+    journal, attempts and audit stay, and the audit gets a note. Left alone are runs that have not ended, that were
+    erased before, that belong to sagaz's own engine, or that have events which were not sent.
+
+    Attributes:
+        saga_ids: Only these runs; None for all.
+        before: Only runs that ended before that; None for all.
+    """
+
+    actor: str
+    reason: str
+    statuses: tuple[RunStatus, ...] = FINISHED
+    saga_ids: tuple[str, ...] | None = None
+    before: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

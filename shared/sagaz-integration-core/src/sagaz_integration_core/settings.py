@@ -46,6 +46,8 @@ class Settings:
         pool_size: How many PostgreSQL connections the runtime opens at most.
         event_attempts: After how many attempts an event is set aside.
         keep_sent_seconds: How long a sent event is kept, and with it the idempotency key that it was given.
+        keep_context_seconds: How long after its end a completed or rolled back run keeps its context and results; then
+            they are erased, and its journal stays. None keeps them.
         dispatch: Who is told of a committed start: sagaz's own workers (``worker``) or Celery's (``celery``).
         redact_keys: Which keys of contexts, results and events, besides the usual ones, hold what is not to be shown;
             see `redaction.secret_keys`.
@@ -78,6 +80,7 @@ class Settings:
     pool_size: int = 10
     event_attempts: int = 20
     keep_sent_seconds: float = 604_800.0
+    keep_context_seconds: float | None = None
     dispatch: str = "worker"
     redact_keys: tuple[str, ...] = ()
     explicit: frozenset[str] = field(default=frozenset(), compare=False)

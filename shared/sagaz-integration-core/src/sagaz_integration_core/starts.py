@@ -18,6 +18,7 @@ from sagaz_integration_core.context_values import likeliest_path
 from sagaz_integration_core.errors import (
     ContextValueError,
     IdempotencyConflict,
+    RunErased,
     RunFailed,
     RunInProgress,
     UnstorableValue,
@@ -25,7 +26,7 @@ from sagaz_integration_core.errors import (
 )
 from sagaz_integration_core.identifiers import check_identifier
 from sagaz_integration_core.random_ids import random_uuid
-from sagaz_integration_core.records import FINISHED, ClaimedRun, Inserted, NewRun
+from sagaz_integration_core.records import FINISHED, ClaimedRun, Inserted, NewRun, erased_as
 from sagaz_integration_core.runs import RunExecution, SagaRun, values_of
 from sagaz_integration_core.texts import error_text
 
@@ -128,7 +129,15 @@ def accept(run: NewRun, inserted: Inserted, idempotency_key: str | None) -> str:
 
     Raises:
         IdempotencyConflict: A run with another payload is there.
+        RunErased: A run is there of which it is not known any more what it was given.
     """
+    if (status := erased_as(inserted.fingerprint)) is not None:
+        raise RunErased(
+            f"Run {run.saga_id} of saga {run.saga_name!r} had ended as {status} before its context and results were "
+            "erased, so that there is no result to answer with; nothing was started. Use a new key for a new request.",
+            run.saga_id,
+            status,
+        )
     if not inserted.created and inserted.fingerprint != run.fingerprint:
         raise IdempotencyConflict(
             f"Run {run.saga_id} of saga {run.saga_name!r} exists with another payload"

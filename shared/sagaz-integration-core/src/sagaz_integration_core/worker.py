@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sagaz_integration_core.cancellation import cancel_all
 from sagaz_integration_core.clock import now
+from sagaz_integration_core.erasing import erase_outdated, erase_regularly
 from sagaz_integration_core.errors import StoreNotReady, StoreUnavailable
 from sagaz_integration_core.records import WorkerKind
 from sagaz_integration_core.runs import RunExecution, SagaRun
@@ -95,11 +96,15 @@ class Worker:
         await asyncio.sleep(0)
         relay = self._runtime.relay
         relaying = None if relay is None or self._drain else asyncio.create_task(relay.run())
+        erasing = None if self._drain else asyncio.create_task(erase_regularly(self._runtime))
         try:
             await self._work()
             if relay is not None and self._drain:
                 await relay.publish_all()
+            if self._drain:
+                await erase_outdated(self._runtime)
         finally:
+            await cancel_all([] if erasing is None else [erasing])
             if relay is not None and relaying is not None:
                 relay.stop()
                 await asyncio.wait([relaying])

@@ -140,6 +140,12 @@ def test_what_is_refused_is_said_for_each_run_and_the_exit_code_is_1(command, fa
         (["retry", "x", "--all"], "one of the two"),
         (["cancel", "x", "--saga", "broken"], "leave it out, or say --all"),
         (["prune", "--older-than", "soon"], "'soon' is no age; expected a number and a unit"),
+        (["prune"], "Say --older-than AGE: a number and a unit"),
+        (["prune", "x"], "A saga_id goes with --contexts"),
+        (["prune", "--older-than", "1d", "--reason", "x"], "--reason goes with --contexts"),
+        (["prune", "--contexts"], "Say the runs by their saga_id, or"),
+        (["prune", "--contexts", "x", "--older-than", "1d"], "one of the two"),
+        (["prune", "--contexts", "x", "--status", "failed"], "--status chooses among old runs"),
         (["resolve", "x", "--as", "completed"], "Missing option '--reason'"),
         (["resolve", "x", "--as", "failed", "--reason", "y"], "'failed' is not one of"),
         (["list", "--runs", "--limit", "0"], "--limit"),
@@ -176,6 +182,53 @@ def test_prune_deletes_failed_runs_only_when_asked_for(command, fail):
     assert (json.loads(counted.output)["runs"], json.loads(counted.output)["dry_run"]) == (1, True)
     assert "Deleted 1 runs" in command("prune", "--older-than", "0s", "--status", "failed").output
     assert command("list", "--runs").output == "No runs.\n"
+
+
+def test_prune_contexts_erases_what_a_run_was_given_and_returned_and_says_who_did_it(command, fail):
+    saga_id = fail()
+    assert "Would erase context" in command("prune", "--contexts", saga_id, "--dry-run").output
+    assert '"place": "A 1"' in command("show", saga_id, "--context").output
+    erased = command("prune", "--contexts", saga_id, "nowhere", "--by", "ann", "--reason", "ticket 7")
+    assert erased.exit_code == 1
+    assert f"ok       {saga_id}  Erased context" in erased.output
+    assert "refused  nowhere  There is no run nowhere" in erased.output
+    report = json.loads(command("show", saga_id, "--context", "--format", "json").output)
+    assert (report["context"], report["status"]) == ({}, "failed")
+    assert {entry["result"] for entry in report["steps"]} == {None}
+    assert [entry["error"] for entry in report["steps"] if entry["step"] == "ship"] == ["ValueError: no van"]
+    [note] = report["audit"]
+    assert (note["action"], note["actor"], note["reason"]) == ("erase", "ann", "ticket 7")
+    again = command("prune", "--contexts", saga_id)
+    assert (again.exit_code, again.output) == (0, f"ok       {saga_id}  It was erased before.\n")
+
+
+@pytest.mark.parametrize("action", ["retry", "cancel"])
+def test_an_erased_run_is_neither_retried_nor_cancelled_and_can_be_resolved(command, fail, action):
+    saga_id = fail()
+    command("prune", "--contexts", saga_id)
+    said = command(action, saga_id)
+    assert said.exit_code == 1
+    assert f"What run {saga_id} was given was erased, so that it can neither go on nor be compensated" in said.output
+    assert command("resolve", saga_id, "--as", "rolled_back", "--reason", "by hand").exit_code == 0
+    assert command(action, saga_id).exit_code == 1
+
+
+def test_prune_contexts_takes_old_failed_runs_only_when_asked_for(command, fail):
+    fail()
+    words = ("prune", "--contexts", "--older-than", "0s")
+    assert "Erased the contexts of 0 runs" in command(*words).output
+    assert "Would erase the contexts of 1 runs" in command(*words, "--status", "failed", "--dry-run").output
+    assert "Erased the contexts of 1 runs" in command(*words, "--status", "failed").output
+    assert "Erased the contexts of 0 runs" in command(*words, "--status", "failed").output
+
+
+def test_a_run_that_has_not_ended_is_not_erased(command):
+    from datetime import UTC, datetime, timedelta
+
+    later = datetime.now(UTC) + timedelta(hours=1)
+    saga_id = command.runner.run(starts.start(command.runtime, BrokenSaga, {}, not_before=later))
+    said = command("prune", "--contexts", saga_id)
+    assert (said.exit_code, "Only a run that has ended can be erased" in said.output) == (1, True)
 
 
 def test_ages_are_read_in_seconds_minutes_hours_and_days():

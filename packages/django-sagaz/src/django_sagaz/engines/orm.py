@@ -11,7 +11,15 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from django.db import OperationalError, connections, transaction
 
 from django_sagaz.databases import ConnectionDied, translated
-from django_sagaz.engines import orm_attempts, orm_claims, orm_interventions, orm_journal, orm_runs, orm_upkeep
+from django_sagaz.engines import (
+    orm_attempts,
+    orm_claims,
+    orm_erasing,
+    orm_interventions,
+    orm_journal,
+    orm_runs,
+    orm_upkeep,
+)
 from django_sagaz.engines.identity import read_store_id
 from django_sagaz.engines.orm_events import ORMEvents
 from django_sagaz.engines.ready import check_rights, check_tables
@@ -20,6 +28,7 @@ from sagaz_integration_core.records import (
     AttemptRecord,
     AuditRecord,
     ClaimedRun,
+    Erasure,
     FirstSteps,
     Inserted,
     Intervention,
@@ -207,6 +216,14 @@ class ORMStore(ORMEvents):
     async def count_prunable(self, older_than: datetime, statuses: Sequence[RunStatus]) -> int:
         """Return how many runs `prune` would delete without a limit."""
         return await self._do(orm_upkeep.count_prunable, older_than, statuses)
+
+    async def erase(self, erasure: Erasure, limit: int) -> int:
+        """Erase at most ``limit`` runs, those first that ended first; return how many."""
+        return await self._do(orm_erasing.erase, erasure, limit)
+
+    async def count_erasable(self, erasure: Erasure) -> int:
+        """Return how many runs `erase` would erase without a limit."""
+        return await self._do(orm_erasing.count_erasable, erasure)
 
     async def intervene(self, intervention: Intervention) -> bool:
         """Carry out a person's decision and note it; False when the run has changed meanwhile."""

@@ -18,6 +18,7 @@ from sagaz_integration_core.records import (
     AttemptRecord,
     AuditRecord,
     ClaimedRun,
+    Erasure,
     FirstSteps,
     Inserted,
     Intervention,
@@ -33,7 +34,7 @@ from sagaz_integration_core.records import (
     WorkerRecord,
 )
 from sagaz_integration_core.stores._foreign import correlation_id_of, taken
-from sagaz_integration_core.stores._memory import changes
+from sagaz_integration_core.stores._memory import changes, erasing
 from sagaz_integration_core.stores._memory.claims import Claim
 from sagaz_integration_core.stores._memory.events import MemoryEvents
 from sagaz_integration_core.stores._memory.outbox import Outbox
@@ -227,6 +228,16 @@ class MemoryStore(MemoryEvents):
         """Return how many runs `prune` would delete without a limit."""
         with self._use():
             return len(self._runs.ended(older_than, statuses))
+
+    async def erase(self, erasure: Erasure, limit: int) -> int:
+        """Erase at most ``limit`` runs, those first that ended first; return how many."""
+        with self._use():
+            return erasing.erase(self._runs, self._outbox, erasure, limit)
+
+    async def count_erasable(self, erasure: Erasure) -> int:
+        """Return how many runs `erase` would erase without a limit."""
+        with self._use():
+            return len(erasing.erasable(self._runs, self._outbox, erasure))
 
     async def intervene(self, intervention: Intervention) -> bool:
         """Carry out a person's decision and note it; False when the run has changed meanwhile."""

@@ -15,6 +15,7 @@ from sagaz_integration_core.records import (
     AttemptRecord,
     AuditRecord,
     ClaimedRun,
+    Erasure,
     FirstSteps,
     Inserted,
     Intervention,
@@ -31,7 +32,7 @@ from sagaz_integration_core.records import (
 )
 from sagaz_integration_core.settings import Settings
 from sagaz_integration_core.stores._foreign import correlation_id_of, taken
-from sagaz_integration_core.stores._postgresql import claims, interventions, journal, leases, reads, upkeep
+from sagaz_integration_core.stores._postgresql import claims, erasing, interventions, journal, leases, reads, upkeep
 from sagaz_integration_core.stores._postgresql.address import read_address
 from sagaz_integration_core.stores._postgresql.connections import Connections
 from sagaz_integration_core.stores._postgresql.errors import MIGRATE
@@ -227,6 +228,14 @@ class PostgresStore(PostgresEvents):
     async def count_prunable(self, older_than: datetime, statuses: Sequence[RunStatus]) -> int:
         """Return how many runs `prune` would delete without a limit."""
         return await upkeep.count_prunable(self._db, older_than, statuses)
+
+    async def erase(self, erasure: Erasure, limit: int) -> int:
+        """Erase at most ``limit`` runs, those first that ended first; return how many."""
+        return await erasing.erase(self._db, erasure, limit)
+
+    async def count_erasable(self, erasure: Erasure) -> int:
+        """Return how many runs `erase` would erase without a limit."""
+        return await erasing.count_erasable(self._db, erasure)
 
     async def intervene(self, intervention: Intervention) -> bool:
         """Carry out a person's decision and note it; False when the run has changed meanwhile."""

@@ -11,6 +11,7 @@ from sagaz_integration_core.records import (
     AttemptRecord,
     AuditRecord,
     ClaimedRun,
+    Erasure,
     FirstSteps,
     Inserted,
     Intervention,
@@ -29,6 +30,7 @@ from sagaz_integration_core.stores._foreign import correlation_id_of, taken
 from sagaz_integration_core.stores._sqlite import (
     attempts,
     claims,
+    erasing,
     interventions,
     journal,
     leases,
@@ -184,6 +186,14 @@ class SQLiteStore(SQLiteEvents):
     async def count_prunable(self, older_than: datetime, statuses: Sequence[RunStatus]) -> int:
         """Return how many runs `prune` would delete without a limit."""
         return await self._thread.read(lambda sqlite: upkeep.count_prunable(sqlite, older_than, statuses))
+
+    async def erase(self, erasure: Erasure, limit: int) -> int:
+        """Erase at most ``limit`` runs, those first that ended first; return how many."""
+        return await self._thread.write(lambda sqlite: erasing.erase(sqlite, erasure, limit))
+
+    async def count_erasable(self, erasure: Erasure) -> int:
+        """Return how many runs `erase` would erase without a limit."""
+        return await self._thread.read(lambda sqlite: erasing.count_erasable(sqlite, erasure))
 
     async def intervene(self, intervention: Intervention) -> bool:
         """Carry out a person's decision and note it; False when the run has changed meanwhile."""

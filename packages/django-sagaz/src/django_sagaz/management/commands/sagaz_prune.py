@@ -1,4 +1,4 @@
-"""``manage.py sagaz_prune``: deletes runs that ended long ago."""
+"""``manage.py sagaz_prune``: deletes runs that ended long ago, or erases what they were given and have returned."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from django_sagaz.operating import OperatorCommand, Work
-from sagaz_integration_core.operator_commands import AGE, HELP, prune_runs
-from sagaz_integration_core.records import FINISHED, RunStatus
+from sagaz_integration_core.operator_commands import AGE, HELP, PruneWords, prune_runs
+from sagaz_integration_core.records import FINISHED
 
 __all__ = ["Command"]
 
@@ -20,18 +20,27 @@ class Command(OperatorCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare the options."""
-        parser.add_argument("--older-than", required=True, metavar="AGE", help=f"ended before that: {AGE}")
+        parser.add_argument("saga_ids", nargs="*", metavar="saga_id")
+        parser.add_argument(
+            "--contexts", action="store_true", help="erase contexts, results and payloads of sent events; keep journals"
+        )
+        parser.add_argument("--older-than", metavar="AGE", help=f"ended before that: {AGE}")
         parser.add_argument(
             "--status",
             action="append",
             choices=FINISHED,
             help="of this status; repeatable (completed and rolled_back); failed ones need a person",
         )
+        parser.add_argument("--reason", default="", help="why, for the audit; with --contexts")
         super().add_arguments(parser)
 
     def work(self, options: dict[str, Any]) -> Work:
         """Return what is to be done."""
-        statuses: tuple[RunStatus, ...] = tuple(options["status"] or ("completed", "rolled_back"))
-        return lambda operator, store: prune_runs(
-            operator, options["older_than"], statuses, options["format"], dry_run=options["dry_run"]
+        words = PruneWords(
+            options["saga_ids"],
+            options["contexts"],
+            options["older_than"],
+            options["status"] or (),
+            options["reason"],
         )
+        return lambda operator, store: prune_runs(operator, words, options["format"], dry_run=options["dry_run"])

@@ -111,6 +111,16 @@ class Outbox:
         """Forget a deleted run's events, but for those that still wait or were set aside."""
         self._forget(id_ for id_ in self._by_saga.get(saga_id, ()) if id_ in self._sent)
 
+    def has_unsent(self, saga_id: str) -> bool:
+        """Whether events of a run wait or were set aside."""
+        return any(id_ not in self._sent for id_ in self._by_saga.get(saga_id, ()))
+
+    def empty_sent(self, saga_id: str) -> None:
+        """Erase what the sent events of a run told."""
+        for id_ in self._by_saga.get(saga_id, ()):
+            if id_ in self._sent:
+                self._events[id_] = replace(self._events[id_], payload="{}", headers="{}")
+
     def _due(self, id_: int) -> datetime:
         event = self._events[id_]
         return event.available_at or event.created_at

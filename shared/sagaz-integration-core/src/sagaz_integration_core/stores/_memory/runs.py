@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Collection
+from dataclasses import replace
 from datetime import datetime
 from heapq import heappop, heappush
 
@@ -63,6 +64,11 @@ class Runs:
     def journal(self, saga_id: str) -> list[StepRecord]:
         """Return the journal of a run, in the order in which its entries were started."""
         return list(self._journals.get(saga_id, {}).values())
+
+    def forget_results(self, saga_id: str) -> None:
+        """Remove what steps returned from a journal."""
+        journal = self._journals.get(saga_id, {})
+        self._journals[saga_id] = {key: replace(entry, result=None) for key, entry in journal.items()}
 
     def forget_failed_undos(self, saga_id: str) -> None:
         """Remove the entries of compensations that failed."""

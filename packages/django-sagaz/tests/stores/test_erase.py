@@ -1,0 +1,1 @@
+from test_store_erase import *  # noqa: F403
