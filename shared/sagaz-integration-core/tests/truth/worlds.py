@@ -255,10 +255,8 @@ class Process:
     def _noted(self, step: StepPlan, phase: str, context: dict[str, Any]) -> tuple[Call, str]:
         chosen = self.world.behaviour(step.name, phase)
         status, held = self.world.rows.look(self.runtime.owner, current_step().saga_id, step.name, phase)
-        call = Call(
-            self.number, self.deployment.number, step.name, phase, dict(context), status,
-            held and not self.dead and not self.still,
-        )  # fmt: skip
+        # Whether the process is alive was looked at when the function was entered; it may have died since.
+        call = Call(self.number, self.deployment.number, step.name, phase, dict(context), status, held)
         self.world.calls.append(call)
         return call, chosen
 
