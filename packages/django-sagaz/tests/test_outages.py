@@ -16,6 +16,7 @@ from django_sagaz.models import Run
 from django_sagaz.project import current_project
 from django_sagaz.runners import DatabaseThread, Directly, immediately
 from sagaz_integration_core.context import bound
+from sagaz_integration_core.errors import UnstorableValue
 from sagaz_integration_core.records import NewRun
 from sagaz_integration_core.worker import Worker
 
@@ -51,8 +52,8 @@ def test_whatever_goes_wrong_while_connecting_says_that_the_store_is_unavailable
 
 
 @on("pg")
-def test_an_error_of_a_statement_keeps_its_meaning(home):
-    with pytest.raises(DataError, match="too long"), transaction.atomic(home), bound("x" * 256):
+def test_a_value_that_the_database_can_never_store_is_told_as_such(home):
+    with pytest.raises(UnstorableValue, match="22001"), transaction.atomic(home), bound("x" * 256):
         atomic_saga_start(OrderSaga, {})
 
 

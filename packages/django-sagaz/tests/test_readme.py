@@ -234,7 +234,9 @@ def test_the_recipe_for_celery_works(tmp_path):
         (tmp_path / name / "__init__.py").touch()
     for name in ("models.py", "sagas.py"):
         (tmp_path / "orders" / name).write_text(FILES[name])
-    base = SETTINGS.replace("IS_ATOMIC", "False").replace("ROOT_URLCONF", "# ").replace("MIDDLEWARE", "# ")
+    base = (
+        SETTINGS.replace("IS_ATOMIC", "False").replace("ROOT_URLCONF", "# ").replace("MIDDLEWARE = [", "_ELSEWHERE = [")
+    )
     for _, text in celery:
         for name in re.findall(r"\A# shop/(\w+\.py)\n", text):
             (tmp_path / "shop" / name).write_text(text + (base if name == "settings.py" else ""))

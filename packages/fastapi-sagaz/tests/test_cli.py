@@ -219,7 +219,7 @@ def test_migrate_has_nothing_to_do_on_sqlite(shop):
         ("main:ap", "has no 'ap'"),
         ("main:SHOP_", "has no 'SHOP_'"),
         ("main:bare", "its lifespan comes to no create_lifespan"),
-        ("main:os", "is a module, and no ASGI application"),
+        ("main:os", "is the module 'os', and no ASGI application"),
     ],
 )
 def test_a_wrong_target_is_one_clear_error(shop, target, message):

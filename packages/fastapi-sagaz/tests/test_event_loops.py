@@ -23,7 +23,7 @@ from sagaz_integration_core.binding import bind
 @pytest.fixture
 def application(order_saga, storage_url):
     """An application whose lifespan was entered on the loop of a session-wide fixture, which stands still now."""
-    settings = {"STORAGE_URL": storage_url, "BROKER_URL": "redis://127.0.0.1:1"}
+    settings = {"STORAGE_URL": storage_url, "BROKER_URL": "memory://"}
     app = FastAPI(lifespan=create_lifespan(settings, sagas=[order_saga]))
     lifespan = app.router.lifespan_context(app)
     with asyncio.Runner() as session:
@@ -51,10 +51,15 @@ def uses(app, order_saga):
     }
 
 
+async def used(app, order_saga, use):
+    """Use it where there is a loop: a saga's ``run`` is refused in synchronous code."""
+    return await asyncio.wait_for(uses(app, order_saga)[use](), 30)
+
+
 @pytest.mark.parametrize("use", ["run", "start", "many", "sync", "background", "publish"])
 def test_a_loop_that_stands_still_is_an_error_that_names_the_loop_scope(use, application, order_saga):
     with asyncio.Runner() as test, pytest.raises(RuntimeNotOpen, match=r"not running.*loop_scope='session'"):
-        test.run(asyncio.wait_for(uses(application.app, order_saga)[use](), 30))
+        test.run(used(application.app, order_saga, use))
 
 
 @pytest.mark.parametrize("use", ["run", "start", "many", "sync"])
@@ -67,7 +72,7 @@ def test_a_loop_of_another_thread_works_while_the_lifespans_runs(use, applicatio
         while not runtime.loop.is_running():
             thread.join(0.01)
         with asyncio.Runner() as test:
-            assert test.run(asyncio.wait_for(uses(application.app, order_saga)[use](), 30))
+            assert test.run(used(application.app, order_saga, use))
     finally:
         runtime.loop.call_soon_threadsafe(stop.set)
         thread.join()

@@ -10,6 +10,7 @@ from collections.abc import Callable
 import psycopg
 from psycopg import sql
 
+from sagaz_integration_core.cancellation import cancel_all
 from sagaz_integration_core.errors import StoreUnavailable
 from sagaz_integration_core.stores._postgresql.address import Address
 from sagaz_integration_core.stores._postgresql.connections import connect
@@ -47,8 +48,7 @@ class Listener:
         """Disconnect."""
         task, self._task = self._task, None
         if task is not None:
-            task.cancel()
-            await asyncio.wait([task])
+            await cancel_all([task])
 
     async def _run(self) -> None:
         failures = 0
