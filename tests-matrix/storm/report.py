@@ -40,6 +40,7 @@ def summary(evidence: Evidence) -> dict[str, Any]:
         "crashes inside compensations": sum(line.event == "suicide" for line in evidence.lines),
         "processes stopped": len(evidence.stops),
         "rows locked by others": len(evidence.locks),
+        "writes refused for": [round(ended - began, 2) for began, ended in evidence.refused],
         "database restarts": [round(up - down, 2) for down, up in evidence.outages],
         "processes that left by themselves": len(evidence.exits),
         "processes per run": dict(sorted(Counter(len(visits(found)) for found in lines.values()).items())),

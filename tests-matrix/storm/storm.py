@@ -37,7 +37,8 @@ class Evidence:
         exit_codes: Those after SIGTERM, at the end.
         phases: When each phase ended, in seconds after the beginning.
         stops: Pid and times of each process that was stopped, and went on.
-        locks: Which rows were locked by somebody else, and when.
+        locks: Which rows were locked by somebody else, and when, if anybody did.
+        refused: When the database refused what was written to the journal, if it did.
         broker_outages: When Celery's broker was away, if there is one: its workers may end of that.
     """
 
@@ -55,6 +56,7 @@ class Evidence:
     struck: Counter[str] = field(default_factory=Counter)
     stops: list[tuple[int, float, float]] = field(default_factory=list)
     locks: list[tuple[str, float, float]] = field(default_factory=list)
+    refused: list[tuple[float, float]] = field(default_factory=list)
 
 
 async def rage(
@@ -91,7 +93,7 @@ async def rage(
         deaths = {line.pid: line.at for line in lines if line.event == "suicide"} | dict(fleet.kills)
         return Evidence(
             plan, clients.sent, runs, lines, deaths, outages, fleet.exits, exit_codes, len(fleet.kills),
-            phases, struck=fleet.struck, stops=fleet.stops, locks=getattr(mischief, "held", []),
+            phases, struck=fleet.struck, stops=fleet.stops,
         )  # fmt: skip
     finally:
         clients.stop()

@@ -93,6 +93,7 @@ def test_a_call_whose_end_was_not_recorded_yet_may_be_repeated() -> None:
     lines = calls("reserve do end") + calls(*(f"{step} do end" for step in STEPS), pid=2, attempt=2, start=3)
     assert found(evidence(lines, deaths={1: 0.2})) == []
     assert found(evidence(lines, outages=[(0.0, 0.5)])) == []
+    assert found(evidence(lines, refused=[(0.0, 0.5)])) == []
 
 
 CASES = {
@@ -118,6 +119,10 @@ CASES = {
     ),
     "a repetition long after the end": (
         evidence(WHOLE[:2] + calls(*(f"{s} do end" for s in STEPS), pid=2, attempt=2, start=9), deaths={1: 8.0}),
+        ["repeated_calls_were_in_doubt"],
+    ),
+    "a repetition after writes were refused to others": (
+        evidence(WHOLE[:2] + calls(*(f"{s} do end" for s in STEPS), pid=2, attempt=2, start=9), refused=[(10.0, 11.0)]),
         ["repeated_calls_were_in_doubt"],
     ),
     "a step that was left out": (evidence(WHOLE[:6]), ["final_statuses_are_truthful"]),

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from storm.fleet import Framework
-from storm.locks import RowLocks
+from storm.interference import Interference
 from storm.plan import Plan
 from storm.report import judge
 from storm.storm import rage
@@ -51,8 +51,10 @@ def server() -> Iterator[pg.Server]:
 
 @pytest.mark.timeout(LARGE.limit)
 async def test_four_workers_and_two_servers_on_postgresql_that_crashes_too(server, tmp_path) -> None:
-    locks = RowLocks(server.url, LARGE.seed)
-    evidence = await rage(LARGE, framework(), tmp_path, server.url, lambda: server.restart("immediate"), locks)
+    interference = Interference(server.url, LARGE.seed)
+    evidence = await rage(LARGE, framework(), tmp_path, server.url, lambda: server.restart("immediate"), interference)
+    evidence.locks, evidence.refused = interference.held, interference.refused
     assert len(evidence.outages) == LARGE.restarts
-    assert evidence.locks, "rows were locked"
+    assert evidence.locks
+    assert evidence.refused
     judge(evidence, tmp_path)

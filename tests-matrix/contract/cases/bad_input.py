@@ -83,10 +83,10 @@ async def a_refusal_never_repeats_the_value(site: Site) -> None:
 async def a_malformed_idempotency_key_is_refused(site: Site, key: str) -> None:
     for kind in ("inline", "deferred"):
         answer = await site.post(f"/{kind}/order", {"order": 1}, Idempotency_Key=key)
-        await site.expect_refusal(answer, "SagazError", 400)
+        await site.expect_refusal(answer, "InvalidInput", 400)
 
 
 @case("inline")
 async def a_run_id_and_an_idempotency_key_together_are_refused(site: Site) -> None:
     answer = await site.post("/inline/order", {"order": 1}, Idempotency_Key="k", Run_Id="mine")
-    await site.expect_refusal(answer, "SagazError", 400)
+    await site.expect_refusal(answer, "UsageError", 400)
