@@ -53,15 +53,18 @@ class SensitiveThread(Executor):
         """Make a call there; called on the event loop."""
         future: Future[T] = Future()
 
-        async def call() -> None:
+        def work() -> None:
+            # Once it has begun, nobody can cancel it.
+            if not future.set_running_or_notify_cancel():
+                return
             try:
-                result = await sync_to_async(fn, thread_sensitive=True)(*args, **kwargs)
+                result = fn(*args, **kwargs)
             except Exception as error:
                 future.set_exception(error)
             else:
                 future.set_result(result)
 
-        task = asyncio.get_running_loop().create_task(call())
+        task = asyncio.get_running_loop().create_task(sync_to_async(work, thread_sensitive=True)())
         self._calls.add(task)
         task.add_done_callback(self._calls.discard)
         return future

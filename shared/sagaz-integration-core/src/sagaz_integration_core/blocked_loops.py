@@ -92,7 +92,6 @@ class BlockedLoops:
         )  # fmt: skip
         for lease in held:
             lease.lose(f"{watch.given_up}.")
-            self._keeper.drop(lease)
         writes = [self._release(lease, watch) for lease in held]
         try:
             self._keeper.ask(lambda store: store.write(writes))

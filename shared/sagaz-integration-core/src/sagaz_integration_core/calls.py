@@ -59,6 +59,11 @@ class StepCaller:
         self._halt = halt
         self._threads: dict[str, Future[Any]] = {}
 
+    @property
+    def in_threads(self) -> list[Future[Any]]:
+        """The calls of plain functions that go on, whatever became of the run: a thread cannot be stopped."""
+        return [call for call in self._threads.values() if not call.done()]
+
     async def call(self, name: str, function: Function, context: Any, timeout: float) -> Outcome:
         """Call a step; a call before it that overran its limit in a thread is waited for.
 
@@ -127,9 +132,19 @@ class StepCaller:
                 return outcome
         finally:
             waiter.cancel()
-        if (outlived := getattr(self._pool, "outlived", None)) is not None:
-            outlived(future, f"step {name!r} of run {self._lease.saga_id}", timeout)
+            if not future.done() and not future.cancel():
+                self._watch(future, name, timeout, call.remaining(timeout))
         return Outcome(error=_timed_out(name, timeout), interrupted=True)
+
+    def _watch(self, future: Future[Any], name: str, timeout: float, remaining: float) -> None:
+        """Have a call that goes on noticed when it outlives its limit, although nobody waits for it any more."""
+        if (outlived := getattr(self._pool, "outlived", None)) is None:
+            return
+        what = f"step {name!r} of run {self._lease.saga_id}"
+        if remaining <= 0:
+            outlived(future, what, timeout)
+        else:
+            asyncio.get_running_loop().call_later(remaining, outlived, future, what, timeout)
 
 
 class _ThreadCall:
@@ -164,6 +179,10 @@ class _ThreadCall:
                 raise
             return Outcome(error=as_exception(self._name, error))
 
+    def remaining(self, seconds: float) -> float:
+        """Return how much is left of ``seconds`` since the function began."""
+        return seconds if self._began_at is None else self._began_at + seconds - time.monotonic()
+
     async def ends_within(self, seconds: float, waiter: asyncio.Future[Outcome]) -> bool:
         """Wait for the end; return False when the function has taken longer than ``seconds``."""
         pause = seconds
@@ -172,7 +191,7 @@ class _ThreadCall:
             if done:
                 return True
             # Waiting for a thread is not the step's time.
-            pause = seconds if self._began_at is None else self._began_at + seconds - time.monotonic()
+            pause = self.remaining(seconds)
         return False
 
 

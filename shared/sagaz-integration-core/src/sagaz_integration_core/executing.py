@@ -37,7 +37,7 @@ class Executing:
         return execution in self._parked
 
     def execute(self, execution: RunExecution, after: Future[None] | None = None) -> asyncio.Task[SagaRun]:
-        """Execute a parked run, once an earlier execution of the same run has stopped in this process."""
+        """Execute a parked run, once nothing of an earlier execution of the same run goes on in this process."""
         self._parked.discard(execution)
         task = self._loop.create_task(_execute(execution, after), name=f"saga {execution.run.saga_id}")
         self._active[task] = execution
@@ -65,7 +65,7 @@ class Executing:
 async def _execute(execution: RunExecution, after: Future[None] | None) -> SagaRun:
     run = execution.run
     if after is not None:
-        await asyncio.shield(asyncio.wrap_future(after))
+        await execution.wait_for(after)
     logs.log_fields.set({"saga_id": run.saga_id, "saga_name": run.saga_name, "attempt": run.attempt})
     with context.bound(run.correlation_id) if run.correlation_id else nullcontext():
         try:

@@ -8,6 +8,7 @@ import inspect
 import logging
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Executor as ThreadPool
+from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -99,6 +100,11 @@ class Executor:
     def halted(self) -> BaseException | None:
         """Why this process stopped executing the run before its end; nothing was compensated because of it."""
         return self._halt.reason
+
+    @property
+    def in_threads(self) -> list[Future[Any]]:
+        """The calls that go on in their threads although nobody waits for them any more."""
+        return self._caller.in_threads
 
     @property
     def values(self) -> dict[str, Any]:

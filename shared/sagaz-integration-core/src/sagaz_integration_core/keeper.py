@@ -8,10 +8,10 @@ import math
 import secrets
 import socket
 import threading
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import Future
 from functools import partial
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from sagaz_integration_core.blocked_loops import BlockedLoops, StepLimit
 from sagaz_integration_core.clock import now
@@ -95,6 +95,7 @@ class LeaseKeeper:
         self._connect = connection
         self._connection: KeeperConnection | None = None
         self._held: dict[str, Lease] = {}
+        self._left: dict[str, Future[None]] = {}
         self._users = 0
         self._runtimes: set[Leases] = set()
         self._announced: dict[object, tuple[WorkerKind, Callable[[], Iterable[str]]]] = {}
@@ -145,6 +146,8 @@ class LeaseKeeper:
             before = self._held.get(lease.saga_id)
             if before is not None:
                 before.ended = lease.after = Future()
+            else:
+                lease.after = self._left.get(lease.saga_id)
             self._held[lease.saga_id] = lease
         if before is not None:
             before.lose("this process has claimed it anew after its lease had ended.")
@@ -152,14 +155,27 @@ class LeaseKeeper:
         if (self._thread is None and not (lease.endless and self.renews)) or self._asleep:
             self._start()
 
-    def drop(self, lease: Lease) -> None:
-        """Stop keeping a lease."""
+    def drop(self, lease: Lease, calls: Iterable[Future[Any]] = ()) -> None:
+        """Stop keeping a lease.
+
+        Args:
+            calls: Those that go on in their threads: a later execution of the same run waits for them, too.
+        """
+        going_on = [call for call in (*calls, lease.after) if call is not None and not call.done()]
         with self._lock:
             if self._held.get(lease.saga_id) is lease:
                 del self._held[lease.saga_id]
+            if going_on and lease.ended is None:
+                lease.ended = self._left[lease.saga_id] = Future()
             ended = lease.ended
         if ended is not None:
-            ended.set_result(None)
+            _when_done(going_on, lambda: self._nothing_goes_on(lease.saga_id, ended))
+
+    def _nothing_goes_on(self, saga_id: str, ended: Future[None]) -> None:
+        with self._lock:
+            if self._left.get(saga_id) is ended:
+                del self._left[saga_id]
+        ended.set_result(None)
 
     def announce(self, who: object, kind: WorkerKind, sagas: Callable[[], Iterable[str]]) -> None:
         """Tell the store from now on that this process claims runs of these sagas."""
@@ -324,6 +340,13 @@ class LeaseKeeper:
         finally:
             connection, self._connection, self._beating = self._connection, None, False
             connection.close()
+
+
+def _when_done(calls: Sequence[Future[Any]], then: Callable[[], None]) -> None:
+    if calls:
+        calls[0].add_done_callback(lambda _: _when_done(calls[1:], then))
+    else:
+        then()
 
 
 def _quietly(complaint: str, work: Callable[[], None]) -> None:

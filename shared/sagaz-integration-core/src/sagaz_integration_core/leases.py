@@ -6,9 +6,10 @@ import asyncio
 import logging
 import math
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import Future
 from contextlib import suppress
+from typing import Any
 
 from sagaz_integration_core.clock import now
 from sagaz_integration_core.errors import LeaseLost
@@ -35,7 +36,8 @@ class Lease:
         lost: Whether the run is not this process's any more.
         locked: Whether the last renewal found the row locked by another transaction.
         endless: Whether nobody else can see the run, so that the lease does not end while the process lives.
-        after: Done when an earlier execution of the same run has stopped in this process; None when there is none.
+        after: Done when an earlier execution of the same run has stopped in this process, and its threads have left
+            its steps; None when there is none.
         ended: What a later one waits for; None while there is none.
     """
 
@@ -128,11 +130,11 @@ class Leases:
         self._keeper.hold(lease)
         return lease
 
-    def drop(self, lease: Lease) -> None:
-        """Stop keeping a lease: the run ended, or was given back or lost, and nothing of it goes on here."""
+    def drop(self, lease: Lease, calls: Iterable[Future[Any]] = ()) -> None:
+        """Stop keeping a lease: the run ended, or was given back or lost, and of it only these calls go on here."""
         if self.held.get(lease.saga_id) is lease:
             del self.held[lease.saga_id]
-        self._keeper.drop(lease)
+        self._keeper.drop(lease, calls)
 
     async def run(self) -> None:
         """Until cancelled, give leases up before they end, whether or not the keeper could renew them."""

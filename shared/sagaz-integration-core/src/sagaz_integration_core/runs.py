@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -110,14 +113,30 @@ class RunExecution:
         )
         self._executor: Executor | None = None
         self._halted: BaseException | None = None
+        self._waits: asyncio.Event | None = None
         self.outcome: RunStatus | None = None
         lease.on_stop = self.halt
 
     def halt(self, reason: BaseException) -> None:
         """Stop without compensating; a lost run is left alone, one that is given up for a shutdown is released."""
         self._halted = self._halted or reason
+        if self._waits is not None:
+            self._waits.set()
         if self._executor is not None:
             self._executor.halt(self._halted)
+
+    async def wait_for(self, earlier: Future[None]) -> None:
+        """Return when nothing of an earlier execution of this run goes on in this process, or this one is stopped."""
+        waits = self._waits = asyncio.Event()
+        loop = asyncio.get_running_loop()
+
+        def left(_: Future[None]) -> None:
+            with suppress(RuntimeError):  # The loop is closed.
+                loop.call_soon_threadsafe(waits.set)
+
+        earlier.add_done_callback(left)
+        if self._halted is None:
+            await waits.wait()
 
     async def execute(self) -> SagaRun:
         """Execute the run to its end.
@@ -134,7 +153,7 @@ class RunExecution:
             ending = await self._stopped(error)
         finally:
             self._entries.close()
-            self._runtime.leases.drop(self._lease)
+            self._runtime.leases.drop(self._lease, () if self._executor is None else self._executor.in_threads)
             # What does not refer to itself any more goes at once, and costs the garbage collector nothing.
             self._lease.on_stop = None
             if self._executor is not None:

@@ -143,6 +143,97 @@ async def test_a_claim_that_returns_a_run_of_this_process_stops_its_earlier_exec
     assert told == ["begin 1", "end 1", "begin 2", "end 2"]
 
 
+class Holding(Saga):
+    """Its `def` step is in a thread until a test lets it go on; the second call is free."""
+
+    saga_name = "holding"
+
+    @action("hold", timeout_seconds=0.3)
+    def hold(self, ctx):
+        attempt = current_step().attempt
+        self.told.append(f"begin {attempt}")
+        if attempt == 1:
+            self.gate.wait(30)
+        self.told.append(f"end {attempt}")
+
+
+@pytest.fixture
+def holding():
+    Holding.told, Holding.gate = [], threading.Event()
+    yield Holding
+    Holding.gate.set()
+
+
+async def claimed_and_begun(runtime):
+    """Execute the only run under a lease that ends in the store at once, whatever this process believes."""
+    [run] = await runtime.store.claim(runtime.owner, 1, 0.0, runtime.registry.first_steps)
+    return runtime.execute(runtime.park(run, now()))
+
+
+async def seen(condition):
+    async with asyncio.timeout(20):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+async def test_a_run_that_is_claimed_anew_is_not_called_while_a_thread_is_still_in_its_step(
+    shared_settings, opened, holding, caplog
+):
+    async with opened(shared_settings, sagas=[holding]) as runtime:
+        await starts.start(runtime, holding, {})
+        first = await claimed_and_begun(runtime)
+        await seen(lambda: holding.told)
+        second = await claimed_and_begun(runtime)
+        with pytest.raises(RunInterrupted, match="claimed it anew"):
+            await first
+        await seen(lambda: "has outlived its time limit" in caplog.text)
+        assert holding.told == ["begin 1"], "its thread is told of, although nobody waits for it any more"
+        third = await claimed_and_begun(runtime)
+        with pytest.raises(RunInterrupted, match="claimed it anew"):
+            await second
+        assert not third.done()
+        holding.gate.set()
+        assert (await third).status.value == "completed"
+    assert holding.told == ["begin 1", "end 1", "begin 3", "end 3"]
+
+
+async def test_neither_is_one_that_was_given_back_before(shared_settings, opened, holding, ended):
+    async with opened(shared_settings, sagas=[holding]) as runtime:
+        saga_id = await starts.start(runtime, holding, {})
+        first = await claimed_and_begun(runtime)
+        await seen(lambda: holding.told)
+        [halted] = runtime._executing._active.values()
+        halted.halt(RuntimeError("a bug of ours"))
+        with pytest.raises(RunInterrupted, match="a bug of ours"):
+            await first
+        worker = Worker(runtime)
+        worker.start()
+        await seen(lambda: worker.running)
+        await asyncio.sleep(0.1)
+        assert holding.told == ["begin 1"]
+        holding.gate.set()
+        assert (await ended(runtime, saga_id)).status == "completed"
+        worker.stop()
+        await worker.stopped()
+    assert holding.told == ["begin 1", "end 1", "begin 2", "end 2"]
+
+
+async def test_a_process_that_ends_gives_back_what_waits_for_a_thread_to_leave_its_step(
+    shared_settings, opened, holding
+):
+    async with opened(replace(shared_settings, drain_seconds=0.1), sagas=[holding]) as runtime:
+        saga_id = await starts.start(runtime, holding, {})
+        await claimed_and_begun(runtime)
+        await seen(lambda: holding.told)
+        second = await claimed_and_begun(runtime)
+        await runtime.drain()
+        with pytest.raises(RunInterrupted, match="shutting down"):
+            await second
+        record = await runtime.store.load(saga_id)
+        assert (record.status, record.lease_owner, record.attempt) == ("pending", None, 2)
+    assert holding.told == ["begin 1"]
+
+
 class TestLease:
     """What a process believes of one lease."""
 
