@@ -59,10 +59,12 @@ def test_so_does_one_for_which_asynchronous_code_waits(home, settings):
 def test_what_renews_disconnects_when_no_run_needs_it(home, settings):
     run_saga(Patient, hurried(home, settings))
     keeper = current_project().keeper()
-    assert keeper.is_connected
-    until(lambda: not keeper.is_connected)
-    # And comes back.
-    run_saga(Patient, {"db": home})
+    connection = keeper._connection._kept
+    assert connection.connection is not None
+    until(lambda: connection.connection is None)
+    assert not keeper.is_connected
+    # And comes back: its step waits for renewals.
+    assert run_saga(Patient, {"db": home}).status.value == "completed"
 
 
 @override_settings(SAGAZ={"DATABASE": "default", **QUICK})

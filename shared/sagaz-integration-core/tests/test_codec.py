@@ -258,13 +258,16 @@ def test_a_path_is_written_as_in_python():
     assert refusal({"": {"é": {"0": {1}}}}, '[""]["\\u00e9"]["0"]')
 
 
-def test_thirty_levels_are_kept_and_one_more_is_refused():
-    tree: dict = {}
+@pytest.mark.parametrize(
+    ("kind", "around", "part"), [(dict, lambda tree: {"a": tree}, ".a"), (list, lambda tree: [tree], "[0]")]
+)
+def test_thirty_levels_of_dicts_or_lists_are_kept_and_one_more_is_refused(kind, around, part):
+    tree = kind()
     for _ in range(28):
-        tree = {"a": tree}
-    encode({"a": tree})
+        tree = around(tree)
+    assert codec.decode(encode({"a": tree})) == {"a": tree}
 
-    assert "deeper than 30 levels" in refusal({"a": {"a": tree}}, ".".join("a" * 30))
+    assert "deeper than 30 levels" in refusal({"a": around(tree)}, "a" + part * 29)
 
 
 def test_a_cycle_is_refused_where_it_closes():

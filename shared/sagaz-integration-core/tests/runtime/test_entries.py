@@ -8,6 +8,7 @@ import pytest
 
 from sagaz_integration_core.clock import now
 from sagaz_integration_core.entries import Entries
+from sagaz_integration_core.errors import LeaseLost, StoreUnavailable, WriteRefused
 from sagaz_integration_core.leases import Lease
 from sagaz_integration_core.outbox import EventWrite
 from sagaz_integration_core.records import ClaimedRun
@@ -38,12 +39,16 @@ async def writes():
     return Writes()
 
 
+def under_lease(seconds, submit):
+    run = ClaimedRun("s", "S", "executing", "{}", None, None, 1, 0)
+    lease = Lease(run, now(), seconds, margin=0)
+    return Entries(run, "w", lease, 30, submit, asyncio.get_running_loop())
+
+
 @pytest.fixture
 async def entries(writes):
-    run = ClaimedRun("s", "S", "executing", "{}", None, None, 1, 0)
-    lease = Lease(ClaimedRun("s", "s", "executing", "{}", None, None, 1, 0), now(), 30, 2)
-    lease.on_stop = pytest.fail
-    entries = Entries(run, "w", lease, 30, writes, asyncio.get_running_loop())
+    entries = under_lease(30, writes)
+    entries._lease.on_stop = pytest.fail
     yield entries
     entries.close()
 
@@ -90,3 +95,45 @@ async def test_what_nothing_follows_is_written_soon(entries, writes):
         while not writes:
             await asyncio.sleep(0.001)
     assert writes.told == [["first.success"]]
+
+
+async def fenced_out(write):
+    return False
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        lambda entries: entries.started("one", "do"),
+        lambda entries: entries.failed("one", "do", "ValueError: no", decision="no"),
+        lambda entries: entries.finish("completed", None),
+    ],
+)
+async def test_whoever_records_for_a_run_that_is_another_processs_is_told_so(record):
+    with pytest.raises(LeaseLost, match="another process's now"):
+        await record(under_lease(30, fenced_out))
+
+
+async def test_a_run_is_told_that_it_is_another_processs_by_what_is_written_without_anybody_waiting():
+    stopped = asyncio.get_running_loop().create_future()
+    entries = under_lease(30, fenced_out)
+    entries._lease.on_stop = stopped.set_result
+    entries.done("first", "do", None)
+    async with asyncio.timeout(10):
+        assert isinstance(await stopped, LeaseLost)
+
+
+@pytest.mark.parametrize("error", [StoreUnavailable("away"), WriteRefused("no"), None], ids=type)
+async def test_a_write_is_not_tried_again_where_the_next_try_would_be_beyond_the_lease(error):
+    tries = 0
+
+    async def locked_or(write):
+        nonlocal tries
+        tries += 1
+        if error is not None:
+            raise error
+
+    async with asyncio.timeout(10):
+        with pytest.raises(LeaseLost if error is None else type(error)):
+            await under_lease(0.05, locked_or).started("one", "do")
+    assert tries == 1

@@ -47,6 +47,7 @@ async def test_a_step_keeps_what_it_returns_and_what_it_assigns_even_deep_inside
     assert result["items"] == [{"n": 1}, {"n": 2}]
     assert (result["new"], result["returned"]) == (True, 1)
     steps = await runtime.store.load_steps(result.saga_id)
+    assert json.loads(steps[0].result) == {"items": [{"n": 1}, {"n": 2}], "new": True, "returned": 1}
     assert steps[1].result is None, "returning the whole context writes nothing anew"
 
 

@@ -333,12 +333,22 @@ async def test_a_run_whose_process_died_too_often_ends_as_failed(shared_settings
     saga = one_step(nothing)
     async with opened(settings, sagas=[saga]) as runtime:
         saga_id = await starts.start(runtime, saga, {})
-        for n in range(3):
+        for n in range(2):
             assert await runtime.store.claim(f"dead-{n}", 1, 0.0, dict.fromkeys(runtime.registry.first_steps, ()))
         worker = await drained(runtime)
         record = await runtime.store.load(saga_id)
     assert worker.ended == {"failed": 1}
-    assert "Given up after" in record.error
+    assert "Given up after 2 failures" in record.error
+
+
+async def test_a_run_whose_process_died_less_often_is_executed(shared_settings, opened, ended):
+    settings = replace(shared_settings, max_failures=2)
+    saga = one_step(nothing)
+    async with opened(settings, sagas=[saga]) as runtime:
+        await starts.start(runtime, saga, {})
+        assert await runtime.store.claim("dead", 1, 0.0, dict.fromkeys(runtime.registry.first_steps, ()))
+        worker = await drained(runtime)
+    assert worker.ended == {"completed": 1}
 
 
 class TestRollingDeployments:
