@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import psycopg
@@ -10,8 +11,9 @@ import pytest
 
 from sagaz_integration_core import codec
 from sagaz_integration_core.errors import StoreUnavailable
-from sagaz_integration_core.records import Intervention, NewRun, Release, Renewal, RunFilter, RunWrite, StepWrite
+from sagaz_integration_core.records import Erasure, Intervention, NewRun, Release, Renewal, RunFilter, RunWrite, StepWrite
 from sagaz_integration_core.settings import Settings
+from sagaz_integration_core.stores._postgresql import erasing
 from sagaz_integration_core.stores._postgresql.claims import _CLAIM, Wanted
 from sagaz_integration_core.stores.postgres import PostgresStore
 
@@ -108,6 +110,21 @@ async def test_runs_that_are_due_of_other_sagas_cost_a_claim_nothing(store, sett
     read = plan[0]["Plan"]["Shared Hit Blocks"] + plan[0]["Plan"]["Shared Read Blocks"]
     assert read < 500, "5,000 runs are in some hundred pages, and each would be looked at several times"
     assert len(await store.claim("w1", 100, 30, KNOWN)) == 10
+
+
+async def test_what_was_erased_costs_the_search_for_what_is_to_be_erased_nothing(store, settings):
+    await store.insert([NewRun(f"e{n}", "OrderSaga", "{}", "f1") for n in range(5_000)], 30)
+    erasure = Erasure("worker", "", ("completed",), before=datetime.now(UTC) + timedelta(days=1))
+    meant, values = erasing._meant(erasure)
+    async with store._db._pool.connection() as connection:
+        ended = "UPDATE {schema}.sagaz_run SET status = 'completed', finished_at = now(), fingerprint = 'erased:f1'"
+        await connection.execute(store._db.text(ended).encode())
+        search = f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) SELECT saga_id {meant} ORDER BY finished_at LIMIT 100"
+        # The first search cleans up after the update, as its own comes to be vacuumed.
+        for _ in range(2):
+            [(plan,)] = await (await connection.execute(store._db.text(search).encode(), values)).fetchall()
+    read = plan[0]["Plan"]["Shared Hit Blocks"] + plan[0]["Plan"]["Shared Read Blocks"]
+    assert read < 50, "5,000 runs are in some hundred pages"
 
 
 async def test_owners_race_and_only_the_present_one_records(store, settings):

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 import stat
+from datetime import UTC, datetime
 
 import pytest
 from sqlite_processes import finished, started
 from store_builders import KNOWN, LEASE, new, record_end, step, told, write
 
 from sagaz_integration_core.errors import StoreNotMigrated, StoreUnavailable, WriteRefused
-from sagaz_integration_core.records import RunFilter
+from sagaz_integration_core.records import Erasure, RunFilter
 from sagaz_integration_core.stores.schema import SCHEMA_VERSION, TABLES
 from sagaz_integration_core.stores.sqlite import SQLiteStore
 
@@ -81,6 +83,24 @@ async def test_times_are_kept_as_text_that_sorts(sqlite_store, tmp_path):
     ((created, finished_at),) = query(tmp_path / "sagaz.db", "SELECT created_at, finished_at FROM sagaz_run")
     assert len(created) == len(finished_at) == len("2026-01-01 00:00:00.000000")
     assert created < finished_at
+
+
+async def test_what_is_erased_or_pruned_is_found_without_looking_at_all_runs(sqlite_store, tmp_path):
+    from sagaz_integration_core.stores._sqlite import erasing, upkeep
+
+    asked = []
+    erasure, before = Erasure("a", "r", ("completed",), before=datetime.now(UTC)), datetime.now(UTC)
+    with contextlib.closing(sqlite3.connect(tmp_path / "sagaz.db")) as sqlite:
+        sqlite.set_trace_callback(asked.append)
+        erasing.erase(sqlite, erasure, 5)
+        upkeep.prune(sqlite, before, ("completed",), 5)
+        sqlite.set_trace_callback(None)
+        search, prune = (statement for statement in asked if "ORDER BY finished_at" in statement)
+        plans = [" ".join(row[3] for row in sqlite.execute(f"EXPLAIN QUERY PLAN {text}")) for text in (search, prune)]
+    assert "sagaz_run USING INDEX sagaz_run_erasable (finished_at" in plans[0]
+    assert "sagaz_run USING INDEX sagaz_run_" in plans[1]
+    assert "(finished_at" in plans[1]
+    assert "TEMP B-TREE" not in " ".join(plans)
 
 
 async def test_a_claim_and_the_relay_use_their_indexes(sqlite_store, tmp_path):

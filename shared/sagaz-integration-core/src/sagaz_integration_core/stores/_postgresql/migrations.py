@@ -69,6 +69,11 @@ _CREATE = (
     "CREATE INDEX sagaz_run_status ON {schema}.sagaz_run (status, created_at, saga_id)",
     "CREATE INDEX sagaz_run_correlation ON {schema}.sagaz_run (correlation_id) WHERE correlation_id IS NOT NULL",
     "CREATE INDEX sagaz_run_finished ON {schema}.sagaz_run (finished_at) WHERE finished_at IS NOT NULL",
+    # Workers look for these every minute: what was erased is not in it.
+    """
+    CREATE INDEX sagaz_run_erasable ON {schema}.sagaz_run (finished_at)
+    WHERE finished_at IS NOT NULL AND fingerprint <> 'foreign' AND left(fingerprint, 7) <> 'erased:'
+    """,
     f"""
     CREATE TABLE {{schema}}.sagaz_step (
         saga_id text COLLATE "C" NOT NULL,

@@ -55,6 +55,12 @@ CREATE = (
     "CREATE INDEX IF NOT EXISTS sagaz_run_created ON sagaz_run (created_at, saga_id)",
     "CREATE INDEX IF NOT EXISTS sagaz_run_status ON sagaz_run (status, created_at)",
     "CREATE INDEX IF NOT EXISTS sagaz_run_correlation ON sagaz_run (correlation_id)",
+    "CREATE INDEX IF NOT EXISTS sagaz_run_finished ON sagaz_run (finished_at) WHERE finished_at IS NOT NULL",
+    # Workers look for these every minute, and hold the file's write lock meanwhile: what was erased is not in it.
+    """
+    CREATE INDEX IF NOT EXISTS sagaz_run_erasable ON sagaz_run (finished_at)
+    WHERE finished_at IS NOT NULL AND fingerprint <> 'foreign' AND substr(fingerprint, 1, 7) <> 'erased:'
+    """,
     """
     CREATE TABLE IF NOT EXISTS sagaz_step (
         saga_id TEXT NOT NULL,

@@ -83,4 +83,5 @@ def count_prunable(sqlite: sqlite3.Connection, older_than: datetime, statuses: S
 
 
 def _ended(statuses: Sequence[RunStatus]) -> str:
-    return f"status IN ({', '.join('?' * len(statuses))}) AND finished_at < ?"
+    # The + keeps SQLite from the index that begins with the status.
+    return f"+status IN ({', '.join('?' * len(statuses))}) AND finished_at < ?"
