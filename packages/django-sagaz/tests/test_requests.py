@@ -17,6 +17,7 @@ from places import on
 from testproject import urls as views
 from testproject.shop.models import Order
 
+from django_sagaz import UsageError
 from django_sagaz.middleware import SagaContextMiddleware
 from django_sagaz.models import Run
 from sagaz_integration_core import context
@@ -59,6 +60,20 @@ async def test_so_does_one_under_asgi(path):
     answer = await AsyncClient(raise_request_exception=False).get(path, headers=HEADER)
     assert (answer.status_code, answer.headers["X-Correlation-ID"]) == (500, "abc-123")
     assert context.correlation_id() is None
+
+
+@on("default", "pg")
+@pytest.mark.parametrize(
+    ("path", "instead"),
+    [
+        ("/run_without_await", r"has to be awaited, and nothing was run. In a synchronous view: run_saga\(saga, context"),
+        ("/run_blocking", r"would block the event loop. Use `saga = await async_saga_factory"),
+    ],
+)
+def test_a_saga_that_is_run_in_the_wrong_kind_of_view_says_what_belongs_there(home, path, instead):
+    with pytest.raises(UsageError, match=instead):
+        Client().post(path, {"db": home, "name": "one"}, content_type="application/json")
+    assert not Run.objects.using(home).exists()
 
 
 async def test_an_exception_that_passes_the_asynchronous_middleware_resets_the_context():

@@ -5,15 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
+from types import FrameType
 
 from asgiref.sync import AsyncToSync, SyncToAsync
 
-__all__ = ["has_waiting_parent", "own_loop", "thread_sensitive_in"]
+__all__ = ["has_waiting_parent", "is_async_to_sync", "own_loop", "thread_sensitive_in"]
+
+_CALL = AsyncToSync.__call__.__code__.co_filename
 
 
 def has_waiting_parent() -> bool:
     """Whether a synchronous thread waits for this coroutine, and makes its calls (``async_to_sync``)."""
     return getattr(AsyncToSync.executors, "current", None) is not None
+
+
+def is_async_to_sync(frame: FrameType) -> bool:
+    """Whether ``async_to_sync`` makes this call: it does so before there is a loop, and awaits what it returns."""
+    return frame.f_code.co_filename == _CALL
 
 
 @contextmanager

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+import sys
+from collections.abc import Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+from asgiref.sync import markcoroutinefunction
 from django.apps import apps
 
+from django_sagaz.asgiref_bridge import is_async_to_sync
 from django_sagaz.databases import refuse_transaction
 from sagaz_integration_core import NOTHING, starts
+from sagaz_integration_core.binding import refuse_without_loop
 from sagaz_integration_core.errors import UsageError
 from sagaz_integration_core.runs import SagaRun
 
@@ -86,22 +90,30 @@ class _Run:
 
     def __init__(self, saga_class: type[Saga]) -> None:
         self._saga_class = saga_class
+        # async_to_sync wants to know beforehand that a call returns a coroutine.
+        markcoroutinefunction(self)  # type: ignore[type-var]
 
-    async def __call__(
+    def __call__(
         self,
         initial_context: Mapping[str, Any] = NOTHING,
         saga_id: str | None = None,
         *,
         idempotency_key: str | None = None,
-    ) -> SagaRun:
-        """Execute the saga durably, on a fresh instance, and return its result."""
+    ) -> Coroutine[Any, Any, SagaRun]:
+        """Execute the saga durably, on a fresh instance, and return its result; to be awaited.
+
+        Raises:
+            UsageError: No event loop is running, so that nobody can await it.
+        """
+        if not is_async_to_sync(sys._getframe(1)):
+            refuse_without_loop("In a synchronous view: run_saga(saga, context)")
 
         async def work(runtime: SagazRuntime) -> SagaRun:
             return await starts.run_inline(
                 runtime, self._saga_class, initial_context, saga_id=saga_id, idempotency_key=idempotency_key
             )
 
-        return await _config().executions.arun(work)
+        return _config().executions.arun(work)
 
 
 def class_of(saga: Any) -> type[Saga]:

@@ -26,6 +26,14 @@ async def run_async(request):
     return _answer(await saga.run(json.loads(request.body)))
 
 
+def run_without_await(request):
+    return _answer(create_saga(OrderSaga).run(json.loads(request.body)))
+
+
+async def run_blocking(request):
+    return _answer(run_saga(create_saga(OrderSaga), json.loads(request.body)))
+
+
 def start(request):
     context = json.loads(request.body)
     with transaction.atomic(context["db"]):
@@ -63,6 +71,8 @@ def stream(request):
 urlpatterns = [
     path("run", run),
     path("run_async", run_async),
+    path("run_without_await", run_without_await),
+    path("run_blocking", run_blocking),
     path("start", start),
     path("who", who),
     path("who_async", who_async),

@@ -151,6 +151,7 @@ def _sync_caller(session: Any) -> SyncCaller | None:
         _refuse_two_phases(session)
         return SQLAlchemyCaller(session)
     if _is(session, "psycopg", "Connection"):
+        _refuse_tpc(session)
         return PsycopgCaller(session)
     if _is(session, "sqlite3", "Connection"):
         return SQLiteCaller(session)
@@ -169,6 +170,7 @@ async def _async_caller(session: Any) -> AsyncCaller | None:
         _refuse_two_phases(session.sync_connection)
         return AsyncSQLAlchemyCaller(session)
     if _is(session, "psycopg", "AsyncConnection"):
+        _refuse_tpc(session)
         return AsyncPsycopgCaller(session)
     if _is(session, "aiosqlite", "Connection"):
         return AsyncSQLiteCaller(session)
@@ -188,11 +190,21 @@ def _begins_late(connection: Any) -> bool:
 
 def _refuse_two_phases(connection: Any) -> None:
     if _is(connection.get_transaction(), "sqlalchemy.engine", "TwoPhaseTransaction"):
-        raise UnsupportedSession(
-            "This session commits in two phases (twophase=True), and a start cannot be part of that: PostgreSQL "
-            "prepares no transaction that wakes workers by NOTIFY. Pass a session without twophase, whose transaction "
-            "holds the rows that belong to the saga; what is in another database belongs into a step."
-        )
+        raise _two_phases("This session commits in two phases (twophase=True)", "a session without twophase")
+
+
+def _refuse_tpc(connection: Any) -> None:
+    # psycopg tells of it nowhere else, and PostgreSQL only when the transaction is prepared.
+    if getattr(connection, "_tpc", None) is not None:
+        raise _two_phases("This connection commits in two phases (tpc_begin)", "a connection without tpc_begin")
+
+
+def _two_phases(what: str, instead: str) -> UnsupportedSession:
+    return UnsupportedSession(
+        f"{what}, and a start cannot be part of that: PostgreSQL prepares no transaction that wakes workers by NOTIFY. "
+        f"Pass {instead}, whose transaction holds the rows that belong to the saga; what is in another database belongs "
+        "into a step."
+    )
 
 
 class _Binds:

@@ -109,6 +109,22 @@ async def test_an_asynchronous_session_needs_await(store, shared_postgres_url):
             join_sync(session, store, [RUN])
 
 
+async def test_a_connection_of_psycopgs_that_commits_in_two_phases_is_refused(store, shared_postgres_url):
+    with psycopg.connect(shared_postgres_url) as connection:
+        connection.tpc_begin(connection.xid(1, "orders", "branch"))
+        with pytest.raises(UnsupportedSession, match=r"two phases \(tpc_begin\).*NOTIFY.*without tpc_begin"):
+            join_sync(connection, store, [RUN])
+        connection.tpc_rollback()
+        connection.execute("SELECT 1")
+        assert join_sync(connection, store, [RUN])[0].created
+        connection.rollback()
+    async with await psycopg.AsyncConnection.connect(shared_postgres_url) as connection:
+        await connection.tpc_begin(connection.xid(1, "orders", "branch"))
+        with pytest.raises(UnsupportedSession, match="two phases"):
+            await join(connection, store, [RUN])
+        await connection.tpc_rollback()
+
+
 async def test_a_session_that_commits_in_two_phases_is_refused(store, shared_postgres_url):
     engine = sa.create_engine(at(shared_postgres_url, driver="psycopg"))
     with Session(engine, twophase=True) as session, pytest.raises(UnsupportedSession, match=r"twophase=True.*NOTIFY"):

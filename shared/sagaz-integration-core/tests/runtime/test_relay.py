@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import socket
 import time
 from dataclasses import replace
 
@@ -11,6 +12,8 @@ import pytest
 from sagaz import SagaConfig
 from scripted_broker import ScriptedBroker
 
+from sagaz_integration_core import checking
+from sagaz_integration_core._upstream import publishing
 from sagaz_integration_core.errors import StoreUnavailable
 from sagaz_integration_core.outbox import EventFilter, NewEvent
 from sagaz_integration_core.worker import Worker
@@ -192,6 +195,23 @@ async def broker_connected(broker):
     silent, broker.silent = broker.silent, False
     await broker.connect()
     broker.silent = silent
+
+
+@pytest.mark.parametrize("url", ["amqp://me:secret@127.0.0.1:{}/", "redis://127.0.0.1:{}/0"])
+async def test_a_broker_that_accepts_connections_and_never_answers_is_away(url, patient, opened, monkeypatch, caplog):
+    monkeypatch.setattr(publishing, "_CONNECT_SECONDS", 0.2)
+    # Connections are accepted by the kernel, and nobody ever reads from them.
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        settings = replace(patient, broker_url=url.format(silent.getsockname()[1]))
+        async with opened(settings) as runtime:
+            await runtime.store.insert_events([event("e1")])
+            async with asyncio.timeout(20):
+                await Worker(runtime, drain=True).run()
+            told = await checking.check(runtime, checking.Limits(max_event_age=0))
+            assert (await found(runtime, "e1"))["e1"].attempts == 0, "an outage charges no event"
+    assert "The broker is away (1 times in a row); events wait: no answer within 0.2 s" in caplog.text
+    assert "Look whether the broker answers" in told.problem
+    assert "secret" not in caplog.text + told.problem
 
 
 async def test_what_was_committed_last_leaves_before_the_process_does(serving):
