@@ -91,7 +91,7 @@ class _Run:
     def __init__(self, saga_class: type[Saga]) -> None:
         self._saga_class = saga_class
         # async_to_sync wants to know beforehand that a call returns a coroutine.
-        markcoroutinefunction(self)  # type: ignore[type-var]
+        markcoroutinefunction(self)
 
     def __call__(
         self,
