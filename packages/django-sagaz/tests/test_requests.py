@@ -66,7 +66,7 @@ async def test_so_does_one_under_asgi(path):
 @pytest.mark.parametrize(
     ("path", "instead"),
     [
-        ("/run_without_await", r"has to be awaited, and nothing was run. In a synchronous view: run_saga\(saga, context"),
+        ("/run_without_await", r"has to be awaited, and nothing was run. In a synchronous view: run_saga"),
         ("/run_blocking", r"would block the event loop. Use `saga = await async_saga_factory"),
     ],
 )

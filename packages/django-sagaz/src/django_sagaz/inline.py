@@ -105,7 +105,7 @@ class _Run:
         Raises:
             UsageError: No event loop is running, so that nobody can await it.
         """
-        if not is_async_to_sync(sys._getframe(1)):
+        if not is_async_to_sync(sys._getframe(1)):  # noqa: SLF001
             refuse_without_loop("In a synchronous view: run_saga(saga, context)")
 
         async def work(runtime: SagazRuntime) -> SagaRun:

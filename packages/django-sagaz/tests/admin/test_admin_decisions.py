@@ -90,6 +90,26 @@ def test_a_run_is_resolved_with_a_reason_and_as_something(operator, make, alias)
     assert statuses(alias) == {"run-0000": "completed"}
 
 
+FORGED = "paid)\r\nresolve of run run-0001 by boss\u2028\x85\x1b[2K\u202egnp.\u2066\x9b1A"
+
+
+@everywhere
+@pytest.mark.parametrize("action", ["retry", "cancel", "resolve"])
+def test_a_reason_cannot_forge_a_line_of_the_audit_or_turn_one_around(operator, make, alias, action, caplog):
+    make("failed")
+    caplog.set_level("INFO", "sagaz_integration_core.audit")
+    answer = decide(operator, action, "run-0000", reason=FORGED, settled="completed")
+    [line] = [record for record in caplog.records if record.name == "sagaz_integration_core.audit"]
+    shown = r"paid)\r\nresolve of run run-0001 by boss\u2028\x85\x1b[2K\u202egnp.\u2066\x9b1A"
+    assert line.getMessage().endswith(f"({shown})")
+    assert AuditEntry.objects.using(alias).get().reason == shown
+    assert LogEntry.objects.get().get_change_message().endswith(f"({shown})")
+    pages = [operator.get(f"{RUNS}run-0000/{page}/").content.decode() for page in ("change", "history")]
+    for text in (line.getMessage(), *pages, answer.content.decode()):
+        assert not set("\u2028\x85\x1b\u202e\u2066\x9b") & set(text)
+        assert "\nresolve of run run-0001" not in text
+
+
 @everywhere
 def test_two_operators_at_once_come_to_one_clear_outcome(login, make, alias):
     make("failed")
@@ -127,7 +147,25 @@ def test_the_buttons_of_a_page_are_those_that_its_status_takes(operator, make):
     }
     for status, actions in wanted.items():
         text = operator.get(f"{RUNS}{make(status).pk}/change/").content.decode()
-        assert {action for action in ("retry", "cancel", "resolve") if f"decide/{action}/" in text} == actions
+        assert offered(text) == actions
+
+
+def offered(text):
+    return {action for action in ("retry", "cancel", "resolve") if f"decide/{action}/" in text}
+
+
+@everywhere
+def test_an_erased_run_is_offered_nothing_that_would_be_refused(operator, make, alias):
+    for status, actions in (("failed", {"resolve"}), ("completed", set())):
+        run = make(status)
+        call_command("sagaz_prune", run.pk, contexts=True, reason="ticket 7", database=alias, verbosity=0)
+        text = operator.get(f"{RUNS}{run.pk}/change/").content.decode()
+        assert offered(text) == actions
+        assert "what it was given and has returned" in text
+        for action in {"retry", "cancel"}:
+            asked = operator.post(f"{RUNS}decide/{action}/", {"_selected_action": run.pk}).content.decode()
+            assert "was erased" in asked
+            assert '<input type="submit" class="default"' not in asked
     text = operator.get(f"{RUNS}{make('failed', fingerprint='foreign').pk}/change/").content.decode()
     assert "decide/" not in text
 

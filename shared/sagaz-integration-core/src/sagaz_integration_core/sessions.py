@@ -202,8 +202,8 @@ def _refuse_tpc(connection: Any) -> None:
 def _two_phases(what: str, instead: str) -> UnsupportedSession:
     return UnsupportedSession(
         f"{what}, and a start cannot be part of that: PostgreSQL prepares no transaction that wakes workers by NOTIFY. "
-        f"Pass {instead}, whose transaction holds the rows that belong to the saga; what is in another database belongs "
-        "into a step."
+        f"Pass {instead}, whose transaction holds the rows that belong to the saga; what is in another database "
+        "belongs into a step."
     )
 
 

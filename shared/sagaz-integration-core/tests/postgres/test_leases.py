@@ -11,7 +11,16 @@ import pytest
 
 from sagaz_integration_core import codec
 from sagaz_integration_core.errors import StoreUnavailable
-from sagaz_integration_core.records import Erasure, Intervention, NewRun, Release, Renewal, RunFilter, RunWrite, StepWrite
+from sagaz_integration_core.records import (
+    Erasure,
+    Intervention,
+    NewRun,
+    Release,
+    Renewal,
+    RunFilter,
+    RunWrite,
+    StepWrite,
+)
 from sagaz_integration_core.settings import Settings
 from sagaz_integration_core.stores._postgresql import erasing
 from sagaz_integration_core.stores._postgresql.claims import _CLAIM, Wanted

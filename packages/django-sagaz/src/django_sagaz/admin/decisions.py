@@ -21,18 +21,30 @@ from django_sagaz.operating import operate
 from django_sagaz.project import current_project
 from sagaz_integration_core.errors import SagazError
 from sagaz_integration_core.operating import Operator, Outcome, Settlement
-from sagaz_integration_core.records import FOREIGN, RunStatus
+from sagaz_integration_core.records import FOREIGN, RunStatus, erased_as
 
 __all__ = ["Decisions"]
 
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """What a person can decide; ``statuses`` are those in which a run takes it."""
+    """What a person can decide.
+
+    Attributes:
+        statuses: Those in which a run takes it.
+        takes_erased: Whether a run takes it of which is not known any more what its steps were given.
+    """
 
     verb: str | Promise
     explanation: str | Promise
     statuses: tuple[RunStatus, ...]
+    takes_erased: bool = False
+
+    def suits(self, run: Run) -> bool:
+        """Whether a run takes it, as far as its row tells."""
+        if run.fingerprint == FOREIGN or run.status not in self.statuses:
+            return False
+        return self.takes_erased or erased_as(run.fingerprint) is None
 
 
 ACTIONS: Mapping[str, Action] = {
@@ -50,6 +62,7 @@ ACTIONS: Mapping[str, Action] = {
         _("Resolve"),
         _("You have settled a failed run outside. Nothing of it is called any more; who and why are kept."),
         ("failed",),
+        takes_erased=True,
     ),
 }
 
@@ -115,7 +128,7 @@ class Decisions(AskingAdmin):
         return [
             {"verb": action.verb, "url": self.address("decide", name), "name": name}
             for name, action in ACTIONS.items()
-            if run.status in action.statuses and run.fingerprint != FOREIGN and self._may(request, name)
+            if action.suits(run) and self._may(request, name)
         ]
 
     def decide_view(self, request: HttpRequest, action: str) -> HttpResponse:

@@ -15,6 +15,7 @@ from django_sagaz.admin.values import LOADED, json_size, json_text, shown_json, 
 from django_sagaz.models import Attempt, AuditEntry, OutboxEvent, Step
 from django_sagaz.project import Project
 from sagaz_integration_core.errors import SagaNotRegistered
+from sagaz_integration_core.records import erased_as
 from sagaz_integration_core.redaction import secret_keys
 
 __all__ = ["run_page", "shown_value"]
@@ -72,6 +73,7 @@ def _facts(run: Any) -> list[tuple[str, str]]:
         (_("Failures"), str(run.failures)),
         (_("Executed alone"), _("after %(count)s deaths in company") % {"count": run.suspicions} if run.alone else ""),
         (_("Due"), time_text(run.available_at, zone=True)),
+        (_("Erased"), _("what it was given and has returned") if erased_as(run.fingerprint) else ""),
         (_("Executed"), lease),
     ]
     return [fact for fact in facts if fact[1]]
