@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 
 import pytest
 from asgiref.sync import async_to_sync
+from django.core.management import call_command
 from django.db import connections
 from django.test import TestCase, override_settings
 from places import on, until
 from testproject.shop.models import Order
 
 from django_sagaz import RuntimeNotOpen, Saga, action, create_saga, current_step, run_saga
+from django_sagaz.caller_loop import CallerLoop
 from django_sagaz.executions import Executions
 from django_sagaz.host import Host
 from django_sagaz.models import Run
@@ -119,3 +122,44 @@ def test_what_runs_while_executions_are_closed_gives_back_what_it_holds(home):
     closed.set()
     thread.join()
     assert not kept[0].is_open
+
+
+class Stopped(Saga):
+    saga_name = "stopped-by-hand"
+    calls = 0
+
+    @action("only")
+    def only(self, ctx):
+        Stopped.calls += 1
+        if Stopped.calls == 1:
+            raise KeyboardInterrupt
+
+
+@on()
+def test_a_run_whose_call_was_interrupted_by_ctrl_c_is_resumed_though_its_process_lives(home, settings):
+    Stopped.calls = 0
+    context = hurried(home, settings)
+    with pytest.raises(KeyboardInterrupt):
+        run_saga(Stopped, context)
+    # A loop that was left in the middle of something executes nothing any more.
+    assert run_saga(Stopped, context).status.value == "completed"
+    assert Stopped.calls == 2
+
+    def resumed():
+        call_command("sagaz_worker", drain=True)
+        return Run.objects.using(home).filter(status="completed").count() == 2
+
+    until(resumed)
+    assert sorted(Run.objects.using(home).values_list("attempt", "failures")) == [(1, 0), (2, 0)]
+
+
+def test_a_call_that_was_given_up_before_its_turn_is_not_made():
+    loop, made = CallerLoop(), []
+
+    async def work():
+        loop.thread.submit(made.append, 1).cancel()
+        await asyncio.wrap_future(loop.thread.submit(made.append, 2))
+
+    loop.run(work)
+    loop.close()
+    assert made == [2]

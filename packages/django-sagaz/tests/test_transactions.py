@@ -164,6 +164,17 @@ def test_a_transaction_on_another_database_is_refused(home):
 
 
 @on("default")
+def test_another_threads_connection_is_refused(home):
+    theirs = []
+    thread = threading.Thread(target=lambda: theirs.append(connections[home]))
+    thread.start()
+    thread.join()
+    with transaction.atomic(home), pytest.raises(WrongDatabase, match="not this thread's own connection"):
+        atomic_saga_start(OrderSaga, {"db": home}, connection=theirs[0])
+    assert counts(home) == (0, 0)
+
+
+@on("default")
 def test_a_store_outside_of_django_is_refused_with_the_reason(home, settings):
     settings.SAGAZ = {"STORAGE_URL": "memory://"}
     with transaction.atomic(home), pytest.raises(WrongDatabase, match="memory://, which takes no part"):
@@ -205,6 +216,25 @@ def test_saga_context_refuses_to_begin_without_a_transaction(home):
 
     with pytest.raises(TypeError, match="coroutine function"):
         saga_context(view)
+
+
+@pytest.mark.parametrize("alias", ["default"])
+@pytest.mark.parametrize("fails", [True, False])
+@pytest.mark.django_db(transaction=True, databases=["default", "pg"])
+def test_saga_context_ends_with_its_function(home, settings, fails):
+    @transaction.atomic(using=home)
+    @saga_context(using=home)
+    def create_order():
+        run_deferred(OrderSaga, {"db": home, "name": "one"})
+        if fails:
+            raise ZeroDivisionError
+
+    with contextlib.suppress(ZeroDivisionError):
+        create_order()
+    settings.SAGAZ = {"DATABASE": "pg"}
+    with transaction.atomic("pg"):
+        saga_id = run_deferred(OrderSaga, {"db": "pg", "name": "two"})
+    assert Run.objects.using("pg").get().pk == saga_id
 
 
 @on("default")

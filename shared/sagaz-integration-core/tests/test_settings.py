@@ -189,6 +189,15 @@ def test_a_lease_that_is_hardly_renewed_is_refused():
     assert Settings.from_env({"SAGAZ_LEASE_SECONDS": "12", "SAGAZ_RENEW_SECONDS": "6"}).renew_seconds == 6
 
 
+def test_the_pause_doubles_with_each_failure_up_to_the_longest_one_and_is_up_to_a_half_shorter(monkeypatch):
+    settings = Settings(backoff_seconds=1, backoff_max_seconds=10)
+    pauses = {}
+    for name, pick in {"longest": max, "shortest": min}.items():
+        monkeypatch.setattr("random.uniform", lambda *bounds, pick=pick: pick(bounds))
+        pauses[name] = [settings.backoff(failures) for failures in (1, 2, 3, 4, 5, 1000)]
+    assert pauses == {"longest": [1, 2, 4, 8, 10, 10], "shortest": [0.5, 1, 2, 4, 5, 5]}
+
+
 def test_a_first_pause_longer_than_the_longest_is_refused():
     assert "backoff_max_seconds=300 (the default)" in refusal(Settings.from_mapping, {"BACKOFF_SECONDS": 301})
 

@@ -56,12 +56,17 @@ async def a_worker_runs_many_side_by_side(site: Site) -> None:
 
 @case("deferred", "embedded_worker", worker=True, options={"CONCURRENCY": 2})
 async def a_worker_runs_no_more_at_once_than_it_is_allowed(site: Site) -> None:
-    ids = [await site.start("deferred", context={"order": n, "wait": "reserve"}) for n in range(5)]
-    await site.called("reserve", times=2)
-    assert sum([(await site.run(saga_id)).status == "executing" for saga_id in ids]) == 2
+    waiting = await site.start("deferred", context={"order": 0, "wait": "reserve"})
+    await site.called("reserve")
+    # Beside that one there is room for one more.
+    ids = await asyncio.gather(*(site.start("deferred", context={"order": n}) for n in range(1, 9)))
+    for saga_id in ids:
+        assert (await site.ended(saga_id)).status == "completed"
+    beside = [entry.saga_id for entry in site.shop.ledger if entry.saga_id != waiting]
+    assert beside == sorted(beside, key=beside.index), "one after the other"
     site.shop.gate.set()
     await site.all_ended()
-    assert len(site.shop.ledger) == 15
+    assert len(site.shop.ledger) == 27
 
 
 @case("deferred", "embedded_worker", stores=DURABLE, started=False)

@@ -65,6 +65,8 @@ class Executions:
         except BaseException:
             # Its loop was left in the middle of something.
             self._busy.discard(place)
+            _kept.append(place)
+            place.abandon()
             raise
         self._give_back(place)
         return result
@@ -152,14 +154,15 @@ class Executions:
         if places and self._project.alias is not None:
             connection = connections[self._project.alias]
             # Closing it would end the parent's session; Django opens another one.
-            _inherited.extend([*places, connection.connection])
+            _kept.extend([*places, connection.connection])
             connection.connection = None
 
 
 _alive: weakref.WeakSet[Executions] = weakref.WeakSet()
 
-_inherited: list[Any] = []
-"""What a fork has got of its parent's; kept, because whatever is collected is closed, and closed for the parent too."""
+_kept: list[Any] = []
+"""What is not used any more and must not be collected: what a fork has got of its parent's would be closed for the
+parent too, and what was interrupted would complain that it had not come to its end."""
 
 
 def _forget_all() -> None:
@@ -198,6 +201,11 @@ class _OnCallersThread:
     async def _drain(self) -> None:
         if self._runtime.is_open:
             await self._runtime.drain()
+
+    def abandon(self) -> None:
+        """Leave what runs to whoever finds its lease ended: Ctrl-C may have ended a call that the process survives."""
+        if self._runtime.is_open:
+            self._runtime.keeper.abandon(self._runtime.leases)
 
     def close(self) -> None:
         self._loop.run(self._runtime.close)

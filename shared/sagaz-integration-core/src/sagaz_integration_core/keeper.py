@@ -124,16 +124,24 @@ class LeaseKeeper:
 
     async def release(self, leases: Leases) -> None:
         """Forget a runtime that is closed; the last one's end is the end of the thread, which is waited for."""
+        self._forget(leases)
+        if self._closing and self._thread is not None:
+            # Within bounds: a store may hang.
+            await asyncio.wait([asyncio.wrap_future(self._ended)], timeout=_CLOSE_SECONDS)
+
+    def abandon(self, leases: Leases) -> None:
+        """Forget a runtime whose event loop will not turn again: its leases end, and others resume its runs."""
+        self._forget(leases)
+        for lease in tuple(leases.held.values()):
+            self.drop(lease)
+
+    def _forget(self, leases: Leases) -> None:
         self._runtimes.discard(leases)
         with self._lock:
             self._users -= 1
             self._closing = not self._users
-        if not self._closing:
-            return
-        self._wake.set()
-        if self._thread is not None:
-            # Within bounds: a store may hang.
-            await asyncio.wait([asyncio.wrap_future(self._ended)], timeout=_CLOSE_SECONDS)
+        if self._closing:
+            self._wake.set()
 
     @property
     def is_inherited(self) -> bool:

@@ -57,6 +57,14 @@ async def test_a_key_or_an_id_that_cannot_be_kept_is_invalid_input(runtime, key)
     assert str(caught.value).isprintable()
 
 
+async def test_a_key_or_an_id_has_up_to_200_characters(runtime):
+    for longest in ("k" * 200, "\N{SNOWMAN}" * 200):
+        await starts.start(runtime, Plain, {}, idempotency_key=longest)
+        assert (await starts.run_inline(runtime, Plain, {}, saga_id=longest)).saga_id == longest
+        with pytest.raises(InvalidInput, match="1 to 200 printable characters, got 201"):
+            await starts.start(runtime, Plain, {}, idempotency_key=longest + "k")
+
+
 async def test_a_key_that_stands_for_something_else_is_invalid_input(runtime):
     await starts.start(runtime, Plain, {"n": 1}, idempotency_key="k")
     with pytest.raises(InvalidInput):

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import warnings
+from dataclasses import replace
 
 import pytest
 from sagaz import Saga, SagaConfig, SagaStatus, action, compensate
@@ -183,3 +184,27 @@ assert root.level == level, root.level
 def test_the_root_logger_stays_as_the_application_configures_it(before, after):
     code = IMPORTS.format(before=before, after=after)
     subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, timeout=60)
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+async def test_each_end_is_logged_at_its_level_and_without_logging_only_those_that_need_a_person(
+    settings, opened, caplog, wanted
+):
+    class RolledBack(Saga):
+        @action("one")
+        async def one(self, ctx):
+            raise ValueError("no")
+
+    caplog.set_level(logging.INFO)
+    async with opened(replace(settings, logging=wanted)) as runtime:
+        await bind(runtime, Order).run({"n": 1})
+        for saga, n in ((RolledBack, 1), (Order, -1)):
+            with pytest.raises(ValueError, match="no"):
+                await bind(runtime, saga).run({"n": n})
+    ends = [
+        (record.levelname, record.getMessage().split(": ")[1].split(" (")[0])
+        for record in caplog.records
+        if record.name == "sagaz_integration_core.lifecycle" and record.message.startswith("Saga ")
+    ]
+    all_ends = [("INFO", "completed"), ("WARNING", "rolled_back"), ("ERROR", "failed")]
+    assert ends == (all_ends if wanted else all_ends[-1:])

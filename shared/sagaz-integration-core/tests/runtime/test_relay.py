@@ -7,6 +7,7 @@ import inspect
 import socket
 import time
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from sagaz import SagaConfig
@@ -159,6 +160,20 @@ async def test_a_poison_event_that_is_alone_is_set_aside_too(serving, misdeed):
         await runtime.store.insert_events([event("p1", "p", "poison"), event("p2", "p")])
         await all_sent(runtime, "p2")
         assert (await found(runtime, "p1"))["p1"].status == "dead"
+
+
+async def test_an_event_that_failed_is_not_published_again_before_its_pause_is_over(serving, patient):
+    broker = ScriptedBroker()
+    broker.poison["poison"] = "refused"
+    async with serving(broker, replace(patient, backoff_seconds=60, backoff_max_seconds=60)) as runtime:
+        await runtime.store.insert_events([event("p1", "p", "poison")])
+
+        async def charged():
+            return (await found(runtime, "p1"))["p1"].attempts
+
+        await until(charged)
+        pause = (await found(runtime, "p1"))["p1"].available_at - datetime.now(UTC)
+        assert pause > timedelta(seconds=20)
 
 
 async def test_a_retried_event_goes_out_when_its_fault_is_mended(serving):

@@ -51,6 +51,34 @@ async def test_a_step_keeps_what_it_returns_and_what_it_assigns_even_deep_inside
     assert steps[1].result is None, "returning the whole context writes nothing anew"
 
 
+async def test_a_key_that_a_step_deletes_is_there_again_for_the_next_one_and_in_the_end(runtime):
+    class Deleting(Saga):
+        @action("one")
+        async def one(self, ctx):
+            del ctx["given"]
+            return {"one": 1}
+
+        @action("two", depends_on=["one"])
+        async def two(self, ctx):
+            return {"seen": ctx["given"], "one": ctx.pop("one")}
+
+    result = await bind(runtime, Deleting).run({"given": "x"})
+    assert (result["given"], result["seen"], result["one"]) == ("x", "x", 1)
+    steps = await runtime.store.load_steps(result.saga_id)
+    assert [json.loads(step.result) for step in steps] == [{"one": 1}, {"seen": "x"}]
+
+
+async def test_what_a_step_returns_counts_more_than_what_it_assigns(runtime):
+    class Both(Saga):
+        @action("one")
+        async def one(self, ctx):
+            ctx["n"], ctx["assigned"] = "assigned", True
+            return {"n": "returned"}
+
+    result = await bind(runtime, Both).run({"n": "given"})
+    assert (result["n"], result["assigned"]) == ("returned", True)
+
+
 @pytest.mark.parametrize("bad", [{"when": object()}, {"saga_id": "mine"}, {"__x": 1}])
 async def test_a_result_that_cannot_be_kept_fails_the_step_and_undoes_it(runtime, bad, ledger):
     class Odd(Saga):
@@ -199,6 +227,28 @@ async def test_max_retries_are_honoured_only_when_the_saga_asks_for_it(runtime):
         with pytest.raises(ValueError, match="no"):
             await bind(runtime, saga).run({"who": who})
     assert calls == {"asks": 3, "does not": 1}
+
+
+async def test_a_step_is_not_tried_again_before_its_pause_is_over(settings, opened):
+    calls = []
+    failed = asyncio.Event()
+
+    class Retried(Saga):
+        retry_steps = True
+
+        @action("one", max_retries=2)
+        async def one(self, ctx):
+            calls.append(current_step().retry)
+            failed.set()
+            raise ValueError("no")
+
+    async with opened(replace(settings, backoff_seconds=60)) as runtime:
+        run = asyncio.create_task(bind(runtime, Retried).run({}))
+        await failed.wait()
+        await runtime.drain(0.2)
+        with pytest.raises(RunInterrupted):
+            await run
+    assert calls == [0]
 
 
 async def test_a_failure_behind_a_pivot_needs_a_person(runtime, ledger):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
@@ -64,9 +65,29 @@ async def test_a_draining_worker_executes_what_is_due_and_returns(shared_setting
         assert most == 4
 
 
-async def test_a_run_that_is_not_due_yet_is_left_alone(shared_settings, opened):
-    from datetime import UTC, datetime, timedelta
+async def test_a_worker_claims_no_more_than_it_has_room_for_beside_what_runs(shared_settings, opened):
+    go = [asyncio.Event() for _ in range(6)]
+    begun = asyncio.Semaphore(0)
 
+    async def work(ctx):
+        begun.release()
+        await go[ctx["n"]].wait()
+
+    saga, running = one_step(work), []
+    async with opened(shared_settings, sagas=[saga]) as runtime:
+        await starts.start_many(runtime, saga, [{"n": n} for n in range(6)])
+        worker = Worker(runtime, concurrency=3, drain=True, on_progress=lambda worker: running.append(worker.running))
+        async with asyncio.timeout(20):
+            working = asyncio.create_task(worker.run())
+            for event in go:
+                await begun.acquire()
+                event.set()
+            await working
+    assert worker.ended == {"completed": 6}
+    assert max(running) == 3
+
+
+async def test_a_run_that_is_not_due_yet_is_left_alone(shared_settings, opened):
     async with opened(shared_settings) as runtime:
         tomorrow = datetime.now(UTC) + timedelta(days=1)
         saga_id = await starts.start(runtime, one_step(nothing), {}, not_before=tomorrow)
@@ -103,6 +124,54 @@ async def test_a_factory_that_fails_once_costs_one_failure_and_no_run(settings, 
     assert [attempt.outcome for attempt in attempts] == ["halted"]
     assert (record.status, record.failures) == ("completed", 0), "a step that is done clears the failures before it"
     assert not record.error, "a completed run does not show an old error"
+
+
+async def test_a_run_that_was_given_back_for_a_failure_is_not_due_before_its_pause_is_over(settings, opened):
+    tried = asyncio.Event()
+    saga = one_step(nothing)
+
+    def make():
+        tried.set()
+        raise ConnectionError("collaborator is away")
+
+    async with opened(replace(settings, backoff_seconds=60), sagas=[(saga, make)], worker=True) as runtime:
+        saga_id = await starts.start(runtime, saga, {})
+        await tried.wait()
+        async with asyncio.timeout(10):
+            while (record := await runtime.store.load(saga_id)).lease_owner is not None:
+                await asyncio.sleep(0.01)
+    assert (record.status, record.failures) == ("pending", 1)
+    assert record.available_at - record.updated_at > timedelta(seconds=25)
+
+
+async def alive(runtime):
+    async with asyncio.timeout(10):
+        while not (found := await runtime.store.workers()):
+            await asyncio.sleep(0.01)
+    return [worker.name for worker in found]
+
+
+async def test_a_worker_is_known_to_live_while_it_works_and_no_longer(settings, opened):
+    async with opened(settings, sagas=[one_step(nothing)], worker=True) as runtime:
+        assert await alive(runtime) == [runtime.owner]
+        runtime._worker.stop()
+        await runtime._worker.stopped()
+        assert await runtime.store.workers() == []
+
+
+async def test_a_process_without_a_worker_is_known_to_live_while_it_executes_runs(shared_settings, opened):
+    told = []
+
+    async def work(ctx):
+        told.append(await alive(runtime))
+
+    quick = replace(shared_settings, renew_seconds=0.1)
+    async with opened(shared_settings) as other:
+        async with opened(quick) as runtime:
+            await bind(runtime, one_step(work)).run({})
+            owner = runtime.owner
+        assert told == [[owner]]
+        assert await other.store.workers() == []
 
 
 async def test_draining_lets_runs_end_within_the_grace_period(settings, opened, ended):
