@@ -18,6 +18,7 @@ from celery import signals
 from sagaz_integration_core.clock import now
 from sagaz_integration_core.erasing import erase_outdated
 from sagaz_integration_core.errors import RunInterrupted, SettingsError
+from sagaz_integration_core.suspects import Suspects
 from sagaz_integration_core.texts import error_text
 from sagaz_integration_core.working import summary
 
@@ -146,11 +147,13 @@ def _check_timeouts(conf: Any) -> None:
     )
 
 
-async def _execute(runtime: SagazRuntime, limit: int, saga_ids: Sequence[str] | None = None) -> Counter[str]:
+async def _execute(
+    runtime: SagazRuntime, limit: int, saga_ids: Sequence[str] | None = None, *, alone: Sequence[str] = ()
+) -> Counter[str]:
     """Claim runs and execute them to their ends; return how they ended."""
     runtime.check_open()
     taken_at = now()
-    runs = await runtime.claim(limit, saga_ids)
+    runs = await runtime.claim(limit, saga_ids, alone=alone)
     executions = [runtime.park(run, taken_at) for run in runs]
     tasks = [runtime.execute(execution) for execution in executions]
     try:
@@ -175,5 +178,16 @@ async def _sweep(runtime: SagazRuntime) -> Counter[str]:
     while found.total() == limit and time.monotonic() < until:
         found = await _execute(runtime, limit)
         ended = ended + found
+    ended = ended + await _execute_suspects(runtime, until)
     await erase_outdated(runtime)
+    return ended
+
+
+async def _execute_suspects(runtime: SagazRuntime, until: float) -> Counter[str]:
+    """Execute, one after another, what is to be executed alone, unless a worker command does."""
+    suspects, ended = Suspects(runtime, command=False, drain=True), Counter[str]()
+    while time.monotonic() < until and (sagas := await suspects.claimable()):
+        if not (found := await _execute(runtime, 1, alone=sagas)):
+            break
+        ended = ended + found
     return ended

@@ -343,18 +343,21 @@ class SagazRuntime(Reachable):
         return self.settings.backoff(failures)
 
     async def claim(
-        self, limit: int, saga_ids: Sequence[str] | None = None, *, alone: bool = False
+        self, limit: int, saga_ids: Sequence[str] | None = None, *, alone: Sequence[str] = ()
     ) -> list[ClaimedRun]:
         """Lease runs that are due, their first steps journaled; whoever got them executes them.
 
         Args:
-            alone: One of those that are to be executed with nothing beside them; otherwise, none of those.
+            alone: One run of these sagas, of those that are to be executed with nothing beside them; by default, none
+                of those.
         """
         if not self.leases_end:
             await self.leases.renew_here()
         seconds = self.settings.lease_seconds
         sagas = self.registry.first_steps
-        return await self.store.claim(self.owner, limit, seconds, sagas, saga_ids=saga_ids, alone=alone)
+        if alone:
+            sagas = {name: sagas[name] for name in alone}
+        return await self.store.claim(self.owner, limit, seconds, sagas, saga_ids=saga_ids, alone=bool(alone))
 
     def park(self, run: ClaimedRun, taken_at: float) -> RunExecution:
         """Hold a run that this process has leased, without executing it yet."""

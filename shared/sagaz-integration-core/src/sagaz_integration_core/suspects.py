@@ -25,7 +25,7 @@ class Suspects:
 
     Args:
         drain: Whether the worker ends when nothing is due.
-        command: Whether it is a worker command; others leave suspects to those, as long as one lives.
+        command: Whether it is a worker command; others leave suspects to those, as long as one lives that knows them.
     """
 
     def __init__(self, runtime: SagazRuntime, *, command: bool, drain: bool) -> None:
@@ -36,30 +36,36 @@ class Suspects:
         self._asked_at = -math.inf
         self._wait = False
 
-    async def want_room(self, busy: bool) -> bool:
-        """Whether nothing is to be claimed until what runs has ended."""
-        if not busy:
-            return False
+    async def want_room(self) -> bool:
+        """Whether nothing is to be claimed until what runs has ended, and one of them comes first then."""
         if not self._wait and now() - self._looked_at >= self._runtime.settings.lease_seconds:
             self._looked_at = now()
-            self._wait = await self._any()
+            self._wait = bool(await self._waiting())
         return self._wait
 
-    async def may_be_claimed(self) -> bool:
-        """Whether one is to be claimed now that nothing else runs; at most once in each pause between polls."""
+    async def claimable(self) -> list[str]:
+        """Return of which sagas one may be claimed now that nothing else runs; asks at most once between two polls."""
         if not (self._wait or self._drain) and now() - self._asked_at < self._runtime.settings.poll_seconds:
-            return False
+            return []
         self._wait, self._asked_at, self._looked_at = False, now(), now()
-        return self._command or await self._any()
+        return self._known() if self._command else await self._waiting()
 
-    async def _any(self) -> bool:
-        store = self._runtime.store
+    def _known(self) -> list[str]:
+        return list(self._runtime.registry.first_steps)
+
+    async def _waiting(self) -> list[str]:
+        """Return the sagas of which this worker may take one, if any of them waits."""
+        store, names = self._runtime.store, self._known()
         try:
-            if not await store.any_alone(list(self._runtime.registry.first_steps)):
-                return False
-            return self._command or all(worker.kind != "worker" for worker in await store.workers())
+            if not await store.any_alone(names):
+                return []
+            if self._command:
+                return names
+            commands = [worker for worker in await store.workers() if worker.kind == "worker"]
+            mine = [name for name in names if not any(name in worker.sagas for worker in commands)]
+            return mine if mine == names or (mine and await store.any_alone(mine)) else []
         except StoreUnavailable as error:
             logger.debug("Whether a run is to be executed alone is not known now: %s", error)
         except Exception:
             logger.exception("Whether a run is to be executed alone is not known now")
-        return False
+        return []

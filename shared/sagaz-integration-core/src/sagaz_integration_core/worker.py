@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sagaz_integration_core.cancellation import cancel_all
@@ -136,15 +136,22 @@ class Worker:
         """Claim what there is room for; return how many runs, and whether there may be more of them."""
         if any(execution.run.alone for execution in self._running.values()):
             return 0, True
+        if await self._suspects.want_room():
+            if self._running:
+                return 0, True
+            if claimed := await self._claim_suspect():
+                return claimed, True
         free = self._concurrency - len(self._running)
-        if await self._suspects.want_room(bool(self._running)):
-            return 0, True
         claimed = await self._claim(free) if free else 0
-        if not claimed and not self._running and await self._suspects.may_be_claimed():
-            claimed = await self._claim(1, alone=True)
+        if not claimed and not self._running:
+            claimed = await self._claim_suspect()
         return claimed, claimed == free
 
-    async def _claim(self, free: int, *, alone: bool = False) -> int:
+    async def _claim_suspect(self) -> int:
+        sagas = await self._suspects.claimable()
+        return await self._claim(1, alone=sagas) if sagas else 0
+
+    async def _claim(self, free: int, *, alone: Sequence[str] = ()) -> int:
         runtime = self._runtime
         taken_at = now()
         try:

@@ -7,6 +7,7 @@ import logging
 import subprocess
 import sys
 import threading
+import time
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -179,6 +180,23 @@ def test_a_sweep_executes_what_no_message_has_led_to(shop, celery, OrderSaga, ca
     assert {shop.record(saga_id).status for saga_id in ids} == {"completed"}
     assert celery.tasks["sagaz.sweep"]() == "no runs"
     assert shop.runtime.call(shop.runtime.store.stats).live_workers == 1
+
+
+def test_a_sweep_executes_what_is_to_be_executed_alone_one_after_another(shop, celery, OrderSaga, ledger):
+    ids = start_many_sync(shop.runtime, OrderSaga, [{"n": n} for n in range(3)])
+    store, known = shop.runtime.store, shop.runtime.registry.first_steps
+
+    def all_are_alone():
+        # One claim takes all, and a later one finds that their owner is dead.
+        shop.runtime.call(lambda: store.claim(f"dead-{time.monotonic_ns()}", 100, 0.05, known))
+        time.sleep(0.1)
+        return all(shop.record(saga_id).alone for saga_id in ids)
+
+    until(all_are_alone)
+    assert celery.tasks["sagaz.sweep"]() == "3 completed"
+    assert len({step.saga_id for _, step in ledger}) == 3
+    calls = [step.saga_id for _, step in ledger]
+    assert calls == sorted(calls, key=calls.index), "none began before the one before it had ended"
 
 
 def test_a_broker_that_is_away_neither_fails_a_start_nor_loses_its_run(shared_settings, OrderSaga, caplog):
