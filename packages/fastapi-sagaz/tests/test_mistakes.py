@@ -4,7 +4,7 @@ import inspect
 from typing import Annotated
 
 import pytest
-from fastapi import Depends, FastAPI
+from fastapi import APIRouter, Depends, FastAPI
 
 from fastapi_sagaz import (
     SagaDefinitionError,
@@ -47,6 +47,31 @@ def test_a_saga_that_is_no_class_is_named(given):
 def test_sagas_that_are_no_list_are_named(given):
     with pytest.raises(SagaDefinitionError, match="takes a list of classes"):
         create_lifespan(sagas=given)
+
+
+@pytest.mark.parametrize("where", ["route", "nested", "included", "inclusion"])
+async def test_a_saga_class_that_is_itself_a_dependency_keeps_the_application_from_starting(
+    app, serve, order_saga, where
+):
+    def needs(saga: Annotated[object, Depends(order_saga)]): ...
+
+    router = APIRouter()
+
+    needed = {"nested": needs, "inclusion": list}.get(where, order_saga)
+
+    @(router if where == "included" else app).get("/")
+    async def endpoint(saga: Annotated[object, Depends(needed)]): ...
+
+    @router.get("/other")
+    async def other(): ...
+
+    app.include_router(router, dependencies=[Depends(order_saga)] if where == "inclusion" else [])
+    name = order_saga.__name__
+    with pytest.raises(
+        UsageError, match=rf"not durable. Expected saga: Annotated\[{name}, Depends\(saga_factory\({name}"
+    ):
+        async with serve(app):
+            pass
 
 
 async def test_an_endpoint_may_be_annotated_with_the_result_of_a_run(app, serve, order_saga):

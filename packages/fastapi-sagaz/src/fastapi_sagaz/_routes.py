@@ -16,6 +16,7 @@ from starlette.applications import Starlette
 from starlette.routing import Host, Mount, Route, Router, WebSocketRoute
 
 from fastapi_sagaz.dependencies import SagaDependency
+from sagaz_integration_core.errors import UsageError
 
 if TYPE_CHECKING:
     from sagaz import Saga
@@ -26,7 +27,11 @@ logger = logging.getLogger(__name__)
 
 
 def sagas_in_routes(routes: Iterable[Any]) -> Iterator[type[Saga]]:
-    """Yield the class of every `SagaFactory` dependency, included routers' too; mounted applications have their own."""
+    """Yield the class of every `SagaFactory` dependency, included routers' too; mounted applications have their own.
+
+    Raises:
+        UsageError: A dependency is a saga's class itself.
+    """
     for route in routes:
         if isinstance(dependant := getattr(route, "dependant", None), Dependant):
             yield from _sagas_of(dependant)
@@ -60,8 +65,23 @@ def _mounted(app: Any) -> Iterable[Any]:
 def _sagas_of(dependant: Dependant) -> Iterator[type[Saga]]:
     if isinstance(dependant.call, SagaDependency):
         yield dependant.call.saga_class
+    elif isinstance(dependant.call, type):
+        _refuse_saga(dependant.call)
     for needed in dependant.dependencies:
         yield from _sagas_of(needed)
+
+
+def _refuse_saga(dependency: type) -> None:
+    """Refuse a saga whose ``run`` would look the same, and be lost with its process."""
+    from sagaz import Saga
+
+    if issubclass(dependency, Saga):
+        name = dependency.__name__
+        raise UsageError(
+            f"A route depends on the class {name} itself, Depends({name}) or Annotated[{name}, Depends()], whose runs "
+            f"are not durable. Expected saga: Annotated[{name}, Depends(saga_factory({name}))], with saga_factory = "
+            "SagaFactory()."
+        )
 
 
 def _warn(route: Any) -> None:
