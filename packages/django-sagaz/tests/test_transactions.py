@@ -17,6 +17,7 @@ from testproject.shop.sagas import OrderSaga
 from django_sagaz import (
     AtomicBlockError,
     IdempotencyConflict,
+    Overloaded,
     TransactionRequired,
     WrongDatabase,
     atomic_saga_start,
@@ -48,6 +49,25 @@ def test_a_commit_keeps_both(home):
     assert (run.saga_id, run.saga_name, run.status) == (saga_id, "order", "pending")
     assert run.context == {"db": home, "name": "one"}
     assert counts(home) == (1, 1)
+
+
+@EVERYWHERE
+@pytest.mark.parametrize("way", ["atomic_saga_start", "run_deferred"])
+def test_a_start_is_refused_with_its_transaction_while_as_many_runs_are_due_as_a_setting_allows(home, settings, way):
+    settings.SAGAZ = {**settings.SAGAZ, "MAX_DUE": 2}
+
+    def place(name):
+        with transaction.atomic(home):
+            Order.objects.using(home).create(name=name)
+            {"atomic_saga_start": atomic_saga_start, "run_deferred": run_deferred}[way](OrderSaga, {"db": home})
+
+    place("one")
+    place("two")
+    with pytest.raises(Overloaded, match="2 runs wait for workers") as refused:
+        place("three")
+    assert refused.value.retry_after > 0
+    assert counts(home) == (2, 2)
+    assert run_saga(OrderSaga, {"db": home, "name": "four"}).status.value == "completed"
 
 
 @EVERYWHERE

@@ -4,13 +4,15 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 import pytest
-from fastapi import Depends, FastAPI
+from fastapi import Depends, FastAPI, Request
+from fastapi.responses import JSONResponse
 from sqlalchemy import create_engine, text
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import Session
 
 from fastapi_sagaz import (
     ContextValueError,
+    Overloaded,
     SagaFactory,
     SagaStarter,
     create_lifespan,
@@ -103,6 +105,46 @@ async def test_what_a_store_would_bend_is_refused_before_anything_is_written(
             await client.post(f"/{way}")
         assert caught.value.path == path
         assert sum((await runtime_of(app).store.stats()).counts.values()) == 0
+
+
+@pytest.mark.parametrize("way", ["start", "sync", "many", "joined"])
+async def test_starts_are_refused_while_as_many_runs_are_due_as_a_setting_allows(serve, order_saga, tmp_path, way):
+    path = tmp_path / "shop.db"
+    engine = create_async_engine(f"sqlite+aiosqlite:///{path}")
+    app = FastAPI(lifespan=create_lifespan({"STORAGE_URL": f"sqlite:///{path}", "MAX_DUE": 2}))
+
+    @app.exception_handler(Overloaded)
+    async def later(request: Request, error: Overloaded):
+        return JSONResponse({"detail": "Try again later."}, 503, {"Retry-After": str(error.retry_after)})
+
+    @app.post("/start")
+    async def starts(start: Annotated[SagaStarter, Depends()]):
+        return await start(order_saga, {})
+
+    @app.post("/sync")
+    def sync(start: Annotated[SagaStarter, Depends()]):
+        return start.sync(order_saga, {})
+
+    @app.post("/many")
+    async def many(start: Annotated[SagaStarter, Depends()]):
+        return await start.many(order_saga, [{}])
+
+    @app.post("/joined")
+    async def joined(start: Annotated[SagaStarter, Depends()]):
+        async with AsyncSession(engine) as session, session.begin():
+            return await start(order_saga, {}, session=session)
+
+    @app.post("/inline")
+    async def inline(saga: Annotated[order_saga, Depends(saga_factory(order_saga))]):
+        return (await saga.run({"order_id": 1})).status.value
+
+    async with serve(app) as client:
+        answers = [await client.post(f"/{way}") for _ in range(3)]
+        assert [answer.status_code for answer in answers] == [200, 200, 503]
+        assert int(answers[-1].headers["Retry-After"]) > 0
+        assert (await runtime_of(app).store.stats()).counts["pending"] == 2
+        assert (await client.post("/inline")).json() == "completed"
+    await engine.dispose()
 
 
 @pytest.mark.parametrize("commits", [True, False])

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 import pytest
 from flask_sqlalchemy import SQLAlchemy
 
-from flask_sagaz import IdempotencyConflict, Saga, SettingsError, WrongDatabase, action
+from flask_sagaz import IdempotencyConflict, Overloaded, Saga, SettingsError, WrongDatabase, action
 from sagaz_integration_core.outbox import EventFilter
 from sagaz_integration_core.records import RunFilter
 from support import pg
@@ -105,6 +105,33 @@ def test_a_request_that_fails_leaves_neither(shop, OrderSaga):
         shop.app.test_client().post("/orders")
     shop.db.session.remove()
     assert (shop.orders(), shop.runs()) == ([], [])
+
+
+@pytest.mark.parametrize("joins", [True, False])
+def test_starts_are_refused_while_as_many_runs_are_due_as_a_setting_allows(shop, OrderSaga, joins):
+    shop.app.config["SAGAZ_MAX_DUE"] = 2
+
+    @shop.app.errorhandler(Overloaded)
+    def later(error):
+        shop.db.session.rollback()
+        return {"detail": "Try again later."}, 503, {"Retry-After": str(error.retry_after)}
+
+    @shop.app.post("/orders/<order_id>")
+    def order(order_id):
+        shop.db.session.add(shop.Order(id=order_id))
+        shop.db.session.flush()
+        if joins:
+            shop.sagaz.start(OrderSaga, {"order_id": order_id}, session=shop.db.session)
+        shop.db.session.commit()
+        return {"saga_id": None if joins else shop.sagaz.start(OrderSaga, {"order_id": order_id})}
+
+    answers = [shop.app.test_client().post(f"/orders/{n}") for n in range(3)]
+    assert [answer.status_code for answer in answers] == [200, 200, 503]
+    assert int(answers[-1].headers["Retry-After"]) > 0
+    assert shop.orders() == (["0", "1"] if joins else ["0", "1", "2"])
+    assert len(shop.runs()) == 2
+    with pytest.raises(Overloaded):
+        shop.sagaz.start_many(OrderSaga, [{}])
 
 
 def test_nobody_sees_the_run_before_the_commit(shop, OrderSaga):
