@@ -20,7 +20,7 @@ from testproject.shop.sagas import OrderSaga
 
 import django_sagaz.celery
 from django_sagaz import Saga, SettingsError, action, atomic_saga_start, run_saga
-from django_sagaz.models import Run
+from django_sagaz.models import AuditEntry, Run
 
 EVERYWHERE = on()
 
@@ -123,6 +123,21 @@ def test_an_application_that_was_not_registered_fails_no_transaction(dispatching
         start(dispatching)
     assert "django_sagaz.celery.register(app)" in caplog.text
     assert Run.objects.using(dispatching).get().status == "pending"
+
+
+@EVERYWHERE
+def test_the_sweep_erases_what_has_been_kept_for_long_enough(dispatching, celery, settings):
+    with transaction.atomic(dispatching):
+        saga_id = start(dispatching, card="4111")
+    assert celery.tasks["sagaz.run"](saga_id) == "1 completed"
+    assert celery.tasks["sagaz.sweep"]() == "no runs"
+    assert Run.objects.using(dispatching).get().context["card"] == "4111"
+    settings.SAGAZ = {**settings.SAGAZ, "KEEP_CONTEXT_SECONDS": 0}
+    assert celery.tasks["sagaz.sweep"]() == "no runs"
+    assert Run.objects.using(dispatching).get().context == {}
+    note = AuditEntry.objects.using(dispatching).get()
+    assert (note.action, note.reason, note.found) == ("erase", "keep_context_seconds", "completed")
+    assert note.actor.startswith("worker ")
 
 
 @on("default")

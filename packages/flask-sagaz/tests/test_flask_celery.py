@@ -106,6 +106,19 @@ def test_without_the_setting_nothing_is_sent_and_the_tasks_are_there(make_app, t
         assert celery.tasks["sagaz.sweep"]() == "1 completed"
 
 
+def test_the_sweep_erases_what_has_been_kept_for_long_enough(shop, celery, OrderSaga, record_of):
+    app, sagaz, _ = shop
+    saga_id = sagaz.start(OrderSaga, {"order_id": 1, "card": "4111"})
+    assert celery.tasks["sagaz.run"](saga_id) == "1 completed"
+    assert celery.tasks["sagaz.sweep"]() == "no runs"
+    assert "4111" in record_of(app, saga_id).context
+    sagaz.close()
+    app.config["SAGAZ_KEEP_CONTEXT_SECONDS"] = 0
+    assert celery.tasks["sagaz.sweep"]() == "no runs"
+    record = record_of(app, saga_id)
+    assert (record.context, record.status) == ("{}", "completed")
+
+
 def test_tasks_with_an_application_context_of_their_own_leave_none_to_the_steps(make_app, tmp_path, celery):
     """As Flask's documentation makes Celery applications."""
     seen = []
