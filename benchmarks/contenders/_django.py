@@ -10,7 +10,10 @@ __all__ = ["django_environment", "set_up"]
 
 
 def django_environment(
-    database: str, apps: Sequence[str] = (), sagaz: Mapping[str, object] | None = None
+    database: str,
+    apps: Sequence[str] = (),
+    sagaz: Mapping[str, object] | None = None,
+    tasks: Mapping[str, object] | None = None,
 ) -> dict[str, str]:
     """Return the environment in which ``django_settings`` describe this project.
 
@@ -18,12 +21,14 @@ def django_environment(
         database: A URL.
         apps: To be installed besides the shop.
         sagaz: ``settings.SAGAZ``.
+        tasks: ``settings.TASKS["default"]``.
     """
     return {
         "DJANGO_SETTINGS_MODULE": "benchmarks.programs.django_settings",
         "BENCH_DATABASE": database,
         "BENCH_DJANGO_APPS": json.dumps(list(apps)),
         "BENCH_SAGAZ": json.dumps(dict(sagaz or {})),
+        "BENCH_TASKS": json.dumps({"default": dict(tasks)} if tasks else {}),
     }
 
 

@@ -11,7 +11,7 @@ _OURS = ("fastapi-sagaz", "django-sagaz")
 
 def _targets() -> tuple[Target, ...]:
     found = []
-    for name, floor in zip(_OURS, (0.45, 0.40), strict=True):
+    for name, floor in zip(_OURS, (0.70, 0.70), strict=True):
         for peer, least in (("floor", floor), ("procrastinate", 3), ("DBOS", 15), ("Celery, fsync each second", 1.5)):
             text = f"{name} to {peer}" + (" (claims 50, stores only the end)" if peer == "floor" else "")
             target = Target(
@@ -48,6 +48,13 @@ JOB = Job(
     contenders=(
         Contender(
             "floor", "worker.floor", "journal, keep the context, lease: what it executes when it dies is lost", POSTGRES
+        ),
+        Contender(
+            "bare floor",
+            "worker.floor",
+            "know sagas (a run is three awaited calls), journal, keep the context, lease",
+            POSTGRES,
+            {"bare": True},
         ),
         Contender("fastapi-sagaz", "worker.fastapi", needs=POSTGRES),
         Contender("fastapi-sagaz, 2 processes", "worker.fastapi", needs=POSTGRES, options={"processes": 2}),
@@ -89,6 +96,10 @@ JOB = Job(
             "django-tasks", "worker.django_tasks", "journal steps, compensate, execute several at a time", POSTGRES,
             scale=0.1,
         ),
+        Contender(
+            "django-ox", "worker.django_ox", "journal steps, compensate (eight threads)", POSTGRES, scale=0.1
+        ),
+        Contender("django-absurd", "worker.django_absurd", "compensate", POSTGRES, scale=0.1),
     ),
     metrics=(Metric("throughput", "runs/s", "more"),),
     targets=_targets(),

@@ -46,4 +46,4 @@ DATABASES = {"default": _database}
 SAGAZ = json.loads(os.environ.get("BENCH_SAGAZ", "{}"))
 # The header that all of them take.
 DJANGO_GUID = {"GUID_HEADER_NAME": "X-Correlation-ID"}
-TASKS = {"default": {"BACKEND": "django_tasks_db.DatabaseBackend"}}
+TASKS = json.loads(os.environ.get("BENCH_TASKS", "{}"))

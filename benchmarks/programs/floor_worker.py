@@ -1,4 +1,7 @@
-"""The floor of a worker: claims 50 runs, has sagaz run them side by side, and stores nothing but that they ended."""
+"""The floor of a worker: claims 50 runs, executes them side by side, and stores nothing but that they ended.
+
+sagaz's own engine executes them, or, with BENCH_BARE, nobody: then a run is three awaited calls.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ import os
 import psycopg
 import sagaz
 
+from benchmarks.programs.three_calls import three_awaited_calls
 from benchmarks.sagas import NoopSaga
 
 CLAIM = """
@@ -20,13 +24,14 @@ END = "UPDATE run SET status = 'completed' WHERE id = ANY(%s)"
 
 async def main() -> None:
     """Work until it is stopped."""
+    run = three_awaited_calls if os.environ["BENCH_BARE"] else _run
     sagaz.configure(sagaz.SagaConfig(metrics=False, logging=False))
     async with await psycopg.AsyncConnection.connect(os.environ["BENCH_POSTGRES"], autocommit=True) as connection:
         await connection.execute("LISTEN run")
         while True:
             claimed = await (await connection.execute(CLAIM)).fetchall()
             if claimed:
-                await asyncio.gather(*(_run(n) for _, n in claimed))
+                await asyncio.gather(*(run(n) for _, n in claimed))
                 await connection.execute(END, [[row[0] for row in claimed]])
             else:
                 async for _ in connection.notifies(timeout=1, stop_after=1):

@@ -17,6 +17,7 @@ _APPS = {
     "procrastinate": ["procrastinate.contrib.django"],
     "django-tasks": ["django_tasks", "django_tasks_db"],
 }
+_TASKS = {"django-tasks": {"BACKEND": "django_tasks_db.DatabaseBackend"}}
 _COLUMNS = "saga_id, saga_name, status, context, attempt, failures, available_at, created_at, updated_at, fingerprint"
 _NOW = {"postgresql": "statement_timestamp()", "sqlite": "strftime('%%Y-%%m-%%d %%H:%%M:%%f000', 'now')"}
 
@@ -26,7 +27,7 @@ def contender(place: Place) -> Iterator[Measure]:
     """Measure the way that the options name."""
     way, notify = place.options["way"], place.options.get("notify", True)
     database = place.postgres or f"sqlite:///{place.folder}/shop.db"
-    set_up(django_environment(database, _APPS.get(way, ["django_sagaz"]), {"NOTIFY": notify}))
+    set_up(django_environment(database, _APPS.get(way, ["django_sagaz"]), {"NOTIFY": notify}, _TASKS.get(way)))
     from django.db import transaction
 
     from benchmarks.programs.shop.models import Order

@@ -14,7 +14,8 @@ from benchmarks.harness.model import Measure, Place
 @contextmanager
 def contender(place: Place) -> Iterator[Measure]:
     """Measure it."""
-    environment = django_environment(place.postgres, ["django_tasks", "django_tasks_db"])
+    backend = {"BACKEND": "django_tasks_db.DatabaseBackend"}
+    environment = django_environment(place.postgres, ["django_tasks", "django_tasks_db"], tasks=backend)
     set_up(environment)
     from django.db import transaction
     from django_tasks_db.models import DBTaskResult

@@ -41,4 +41,5 @@ def contender(place: Place) -> Iterator[Measure]:
             connection.execute("TRUNCATE run")
 
         command = [sys.executable, "-m", "benchmarks.programs.floor_worker"]
-        yield measure(place, Fleet(command, enqueue, {"BENCH_POSTGRES": place.postgres}, check, reset))
+        environment = {"BENCH_POSTGRES": place.postgres, "BENCH_BARE": "1" if place.options.get("bare") else ""}
+        yield measure(place, Fleet(command, enqueue, environment, check, reset))
