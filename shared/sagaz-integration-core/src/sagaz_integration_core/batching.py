@@ -107,6 +107,15 @@ def _fail(batch: Batch[T, R], error: Exception) -> None:
 
 def bytes_of(write: RunWrite) -> int:
     """Return how many bytes of results, errors and events a write has."""
-    texts = [write.error, *(text for step in write.steps for text in (step.result, step.error))]
-    texts += [text for event in write.events for text in (event.payload, event.headers)]
-    return sum(len(text) if text.isascii() else len(text.encode(errors="replace")) for text in texts if text)
+    total = _bytes(write.error)
+    for step in write.steps:
+        total += _bytes(step.result) + _bytes(step.error)
+    for event in write.events:
+        total += _bytes(event.payload) + _bytes(event.headers)
+    return total
+
+
+def _bytes(text: str | None) -> int:
+    if not text:
+        return 0
+    return len(text) if text.isascii() else len(text.encode(errors="replace"))

@@ -241,4 +241,8 @@ def _cut_traceback(error: Exception) -> None:
 
 
 def _is_async(function: Any) -> bool:
+    code = getattr(function, "__code__", None)
+    if code is not None and code.co_flags & inspect.CO_COROUTINE:
+        # A function or method as most are; what follows looks through what is wrapped, and takes its time.
+        return True
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)

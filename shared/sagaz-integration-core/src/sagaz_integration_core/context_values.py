@@ -36,13 +36,8 @@ class RunValues:
             if phase == "do" and entry.status == "done" and entry.result
         }
 
-    def of(self, step: str) -> Values:
-        """Return a step's context; each call gets a fresh copy, with which it may do as it likes."""
-        copy: Values = codec.copy_value(self.given_to(step))
-        return copy
-
     def given_to(self, step: str) -> Values:
-        """Return a step's context as it was before the call; not to be changed."""
+        """Return a step's context; not to be changed, so that each call gets a copy."""
         values = dict(self._input)
         for name in self._graph.ancestors[step]:
             if (result := self._results.get(name)) is not None:

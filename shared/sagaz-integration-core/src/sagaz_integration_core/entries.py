@@ -6,12 +6,13 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from itertools import chain, repeat
-from typing import Any
+from typing import Any, NamedTuple
 
 from sagaz_integration_core.errors import LeaseLost, StoreUnavailable, UnstorableValue
+from sagaz_integration_core.held_writes import HeldWrites
 from sagaz_integration_core.leases import Lease
 from sagaz_integration_core.outbox import EventWrite
 from sagaz_integration_core.records import ClaimedRun, Phase, Release, RunStatus, RunWrite, StepStatus, StepWrite
@@ -21,16 +22,12 @@ __all__ = ["Entries", "Entry"]
 
 logger = logging.getLogger(__name__)
 
-_HOLD_SECONDS = 0.005
-"""How long the end of a step may wait for the beginning of the next one, to share its commit."""
-
 _RETRY_SECONDS = (0.1, 0.2, 0.5, 1.0)
 
 Submit = Callable[[RunWrite], Awaitable[bool | None]]
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """What is known of one call.
 
     Attributes:
@@ -63,18 +60,19 @@ class Entries:
         patience: Seconds for which a write that is refused, by a store that answers, is tried again.
         submit: Commits a write together with those of other runs; False when it was fenced out, None when somebody
             else has locked the run's row.
+        held: Has the end of a step written that no further write takes along.
     """
 
     def __init__(
         self, run: ClaimedRun, owner: str, lease: Lease, patience: float, submit: Submit,
-        loop: asyncio.AbstractEventLoop,
+        held: HeldWrites,
     ) -> None:  # fmt: skip
         self._attempt = run.attempt
         self._new_write = partial(RunWrite, run.saga_id, owner, run.attempt)
         self._lease = lease
         self._patience = patience
         self._submit = submit
-        self._loop = loop
+        self._held = held
         self._entries: dict[tuple[str, Phase], Entry] = {
             (entry.step, entry.phase): Entry(entry.status, entry.result, entry.error, entry.attempt, entry.compensated)
             for entry in run.steps
@@ -83,7 +81,6 @@ class Entries:
             self._entries[step, "do"] = Entry("started", None, None, run.attempt, False, begun=True)
         self._held_steps: list[StepWrite] = []
         self._held_events: list[EventWrite] = []
-        self._timer: asyncio.TimerHandle | None = None
         self._flushing: asyncio.Task[None] | None = None
         self.unstorable: RunWrite | None = None
         self.progressed = False
@@ -101,7 +98,7 @@ class Entries:
         """Record durably that a step is about to be called, and whether it has a compensation by which to undo it."""
         old = self._entries.get((step, phase))
         if old is not None and old.begun:
-            self._entries[step, phase] = replace(old, begun=False, compensated=compensated)
+            self._entries[step, phase] = old._replace(begun=False, compensated=compensated)
         else:
             await self._commit(self._note(step, phase, "started", compensated=compensated))
 
@@ -109,8 +106,7 @@ class Entries:
         """Record the end of a step; it is durable before anything that follows it begins."""
         self._held_steps.append(self._note(step, phase, "done", result))
         self._held_events.extend(events)
-        if self._timer is None:
-            self._timer = self._loop.call_later(_HOLD_SECONDS, self._flush_soon)
+        self._held.hold(self)
 
     async def failed(
         self,
@@ -161,7 +157,7 @@ class Entries:
     ) -> None:
         while self._flushing is not None:
             await asyncio.shield(self._flushing)
-        self._cancel_timer()
+        self._held.release(self)
         # Only now: what a flush took along without the rest would be told of before it has happened, and once more
         # by the next attempt if this process died in between.
         self._held_steps.extend(steps)
@@ -204,13 +200,13 @@ class Entries:
                     raise LeaseLost(f"Run {write.saga_id}: its row was locked by another transaction for too long.")
             await asyncio.sleep(pause)
 
-    def _flush_soon(self) -> None:
-        self._timer = None
+    def flush(self) -> None:
+        """Write what is held now, in a task of its own; `_commit` waits for that."""
         if self._flushing is not None:
             # One after the other: whoever waits for this one waits for all.
-            self._timer = self._loop.call_later(_HOLD_SECONDS, self._flush_soon)
+            self._held.hold(self)
         elif self._held_steps:
-            self._flushing = self._loop.create_task(self._flush(self._taken()))
+            self._flushing = asyncio.get_running_loop().create_task(self._flush(self._taken()))
 
     async def _flush(self, write: RunWrite) -> None:
         try:
@@ -221,14 +217,9 @@ class Entries:
         finally:
             self._flushing = None
 
-    def _cancel_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
     def close(self) -> None:
         """Forget what was not written; the run is not this process's any more."""
-        self._cancel_timer()
+        self._held.release(self)
         self._held_steps.clear()
         self._held_events.clear()
 

@@ -52,7 +52,7 @@ class EventLog:
     ) -> None:
         self._saga_id = saga_id
         self._saga_name = saga_name
-        self._headers = _json({"correlation_id": correlation_id} if correlation_id else {})
+        self._correlation_id = correlation_id
         self._attempt = attempt
         self._enabled = enabled
         self._max_bytes = max_bytes
@@ -91,8 +91,9 @@ class EventLog:
     def _event(self, name: str, payload: dict[str, Any]) -> tuple[EventWrite, ...]:
         if not self._enabled:
             return ()
+        headers = _json({"correlation_id": self._correlation_id} if self._correlation_id else {})
         event_id = str(uuid.uuid5(_NAMESPACE, f"{self._saga_id}\0{self._attempt}\0{name}"))
-        return (EventWrite(event_id, f"{self._saga_name}.{name}", _json(payload), self._headers),)
+        return (EventWrite(event_id, f"{self._saga_name}.{name}", _json(payload), headers),)
 
 
 def _json(value: Any) -> str:

@@ -92,7 +92,7 @@ class Executor:
         self._caller = StepCaller(environment.pool, environment.scope, lease, self._halt)
         self._direction: Direction = run.direction
         self._running: dict[Call, asyncio.Task[None]] = {}
-        self._changed = asyncio.Event()
+        self._waiting: asyncio.Future[None] | None = None
         self.decision = run.error if run.direction == "back" else None
         self.error: Exception | None = None
 
@@ -124,16 +124,16 @@ class Executor:
         """Call what may be called, until an end is true or the run is halted; return the state at that point."""
         # Once: what may have told of the start is whoever called the first step.
         if self._run.attempt == 1 or not self._run.steps:
-            await self._hooks.tell("on_saga_start", self._run.saga_id, self.values)
+            await self._tell_listeners("on_saga_start")
         try:
-            while self.halted is None:
+            while self._halt.reason is None:
                 state = self._assess()
                 for call in state.begin:
                     self._begin(call)
                 if not self._running:
                     return state
-                self._changed.clear()
-                await self._changed.wait()
+                self._waiting = asyncio.get_running_loop().create_future()
+                await self._waiting
         finally:
             await self._stop_calls()
         return RunState()
@@ -141,9 +141,13 @@ class Executor:
     async def tell_end(self, error: Exception | None) -> None:
         """Notify the listeners of the end that has been recorded."""
         if error is None:
-            await self._hooks.tell("on_saga_complete", self._run.saga_id, self.values)
+            await self._tell_listeners("on_saga_complete")
         else:
-            await self._hooks.tell("on_saga_failed", self._run.saga_id, self.values, error)
+            await self._tell_listeners("on_saga_failed", error)
+
+    async def _tell_listeners(self, event: str, *values: Any) -> None:
+        if self._hooks.listening:
+            await self._hooks.tell(event, self._run.saga_id, self.values, *values)
 
     def halt(self, reason: BaseException) -> None:
         """Stop where it is: running async steps are cancelled, nothing is compensated, nothing more is begun."""
@@ -151,7 +155,7 @@ class Executor:
             self._halt.reason = reason
         for task in self._running.values():
             task.cancel()
-        self._changed.set()
+        self._go_on()
 
     def close(self) -> None:
         """Let go of the instance, which refers to itself."""
@@ -160,7 +164,7 @@ class Executor:
     async def _stop_calls(self) -> None:
         while self._running:
             tasks = list(self._running.values())
-            if self.halted is None:
+            if self._halt.reason is None:
                 # Whoever executes the run was cancelled.
                 self.halt(RunInterrupted("the task that executes it was cancelled."))
             # Its `finally` may take its time; only a cancellation that was lost is repeated.
@@ -183,7 +187,12 @@ class Executor:
         del self._running[call]
         if not task.cancelled() and (error := task.exception()) is not None:
             self.halt(error)
-        self._changed.set()
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Have `run` look again at what is to be done."""
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(None)
 
     async def _call(self, step: str, phase: Phase) -> None:
         try:
@@ -191,7 +200,7 @@ class Executor:
         except _Halted:
             return
         except asyncio.CancelledError:
-            if self.halted is None:
+            if self._halt.reason is None:
                 # Out of place: its own code, and what it left behind, is dealt with where it is called.
                 raise RuntimeError(f"The task of step {step!r} was cancelled by somebody else.") from None
         except (KeyboardInterrupt, SystemExit):
@@ -202,7 +211,9 @@ class Executor:
 
     async def _do(self, step: str) -> None:
         declared, before = self._prepared.steps[step], self._entries.get(step, "do")
-        context = self._values.of(step)
+        given = self._values.given_to(step)
+        # What hooks and listeners see, and may change as they like: it is not what the step is called with.
+        context = codec.copy_value(given) if self._hooks.listening or declared.hooked else {}
         if self._is_new(step, "do", before):
             await self._hooks.tell("on_step_enter", step, context)
             await self._hooks.call(declared.on_enter, "on_enter", context, step)
@@ -210,8 +221,8 @@ class Executor:
         doubtful = before is not None and not before.begun and before.status in ("started", "in_doubt")
         compensated = self._prepared.graph.nodes[step].compensated
         await self._record(self._entries.started(step, "do", compensated=compensated))
-        tried = await self._tries(step, "do", doubtful)
-        kept = self._kept(step, tried)
+        tried = await self._tries(step, "do", given, doubtful)
+        kept = self._kept(step, given, tried)
         if isinstance(kept, Exception):
             await self._failed(step, kept, in_doubt=tried.doubtful or tried.error is None)
             await self._hooks.call(declared.on_failure, "on_failure", context, step, kept)
@@ -220,18 +231,22 @@ class Executor:
         text, told = kept
         self._entries.done(step, "do", text, told)
         if text is not None:
-            context.update(codec.copy_value(self._values.add(step, text)))
+            added = self._values.add(step, text)
+            if context:  # At least its saga_id is there when anybody is to see it.
+                context.update(codec.copy_value(added))
         await self._hooks.call(declared.on_success, "on_success", context, step, tried.value)
         await self._hooks.tell("on_step_success", step, context, tried.value)
 
-    def _kept(self, step: str, tried: _Tried) -> tuple[str | None, tuple[EventWrite, ...]] | Exception:
+    def _kept(
+        self, step: str, given: dict[str, Any], tried: _Tried
+    ) -> tuple[str | None, tuple[EventWrite, ...]] | Exception:
         """Return what is journaled of a call that returned; an exception if it raised, or nothing can be."""
         if tried.error is not None:
             return tried.error
         if tried.value is not None and not isinstance(tried.value, dict):
             return _not_a_dict(step, tried.value)
         try:
-            result = changes(self._values.given_to(step), tried.context, tried.value)
+            result = changes(given, tried.context, tried.value)
             text = codec.encode_result(result, max_bytes=self._environment.max_bytes) if result else None
             return text, self._events.step_done(step, tried.value)
         except ContextValueError as error:
@@ -249,12 +264,13 @@ class Executor:
 
     async def _undo(self, step: str) -> None:
         declared, before = self._prepared.steps[step], self._entries.get(step, "undo")
-        context = self._values.whole()
+        given = self._values.whole()
+        context = codec.copy_value(given)
         if self._is_new(step, "undo", before):
             await self._hooks.tell("on_compensation_start", step, context)
             await self._hooks.call(declared.on_compensate, "on_compensate", context, step)
         await self._record(self._entries.started(step, "undo"))
-        tried = await self._tries(step, "undo", False)
+        tried = await self._tries(step, "undo", given, False)
         error = tried.error
         if error is None and inspect.isawaitable(tried.value):
             error = _not_awaited(f"The compensation of step {step!r}", tried.value)
@@ -274,14 +290,15 @@ class Executor:
         # Whether a process that died had told of it is not known.
         return self._run.after_death and before.attempt == self._run.attempt - 1
 
-    async def _tries(self, step: str, phase: Phase, doubtful: bool) -> _Tried:
+    async def _tries(self, step: str, phase: Phase, given: dict[str, Any], doubtful: bool) -> _Tried:
         function, timeout = self._prepared.function(step, phase), self._prepared.timeout(step, phase)
         retries = self._prepared.steps[step].max_retries if self._prepared.retries_steps else 0
         retry = 0
         while True:
-            context = self._values.of(step) if phase == "do" else self._values.whole()
+            # Each try gets a fresh copy, with which it may do as it likes.
+            context = codec.copy_value(given)
             outcome = await self._caller.call(step, function, context, timeout)
-            if self.halted is not None:
+            if self._halt.reason is not None:
                 raise _Halted
             error = outcome.error
             if error is not None and caused_by_exit(error):
@@ -305,7 +322,7 @@ class Executor:
 
     async def _record(self, write: Coroutine[Any, Any, None]) -> None:
         # A journal that cannot be written raises out of the call, which halts the run: no step has failed by that.
-        if self.halted is not None:
+        if self._halt.reason is not None:
             write.close()
             raise _Halted
         await write

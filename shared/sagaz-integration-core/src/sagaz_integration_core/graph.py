@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from graphlib import CycleError, TopologicalSorter
 
@@ -31,14 +31,14 @@ class Graph:
         nodes: By name, in the declared order.
         ancestors: What each step depends on, directly or not, in the declared order.
         dependents: What depends on each step, directly or not.
-        earlier: For each pivot, the steps of all levels before its own: it is called when they have ended, as in
-            sagaz, which calls level by level.
+        before: What is done before each step is called: what it depends on, and for a pivot also the steps of all
+            levels before its own, as in sagaz, which calls level by level.
     """
 
     nodes: Mapping[str, StepNode]
     ancestors: Mapping[str, tuple[str, ...]]
     dependents: Mapping[str, frozenset[str]]
-    earlier: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    before: Mapping[str, frozenset[str]]
 
     @property
     def first(self) -> tuple[StepNode, ...]:
@@ -69,9 +69,10 @@ def graph_of(owner: str, declared: tuple[StepNode, ...]) -> Graph:
         ancestors,
         {name: frozenset(other for other in names if name in ancestors[other]) for name in names},
         {
-            name: frozenset(other for other in names if level[other] < level[name])
+            name: frozenset(ancestors[name]).union(
+                other for other in names if nodes[name].pivot and level[other] < level[name]
+            )
             for name in names
-            if nodes[name].pivot
         },
     )
 

@@ -37,6 +37,11 @@ class Hooks:
         self._listeners = listeners
         self._halt = halt
 
+    @property
+    def listening(self) -> bool:
+        """Whether anybody is to be told of anything."""
+        return bool(self._listeners)
+
     async def tell(self, event: str, *values: Any) -> None:
         """Notify the listeners that have a method of this name, in their order."""
         for listener in self._listeners:

@@ -20,6 +20,7 @@ from sagaz_integration_core.errors import RunInterrupted, RuntimeNotOpen, Settin
 from sagaz_integration_core.executing import Executing
 from sagaz_integration_core.executor import StepEnvironment
 from sagaz_integration_core.health import Pulse
+from sagaz_integration_core.held_writes import HeldWrites
 from sagaz_integration_core.keeper import LeaseKeeper
 from sagaz_integration_core.launches import Launches
 from sagaz_integration_core.leases import Leases
@@ -157,6 +158,7 @@ class SagazRuntime(Reachable):
         self._write = self.store.write if self.relay is None else self._write_and_tell
         # In memory nothing is gained by collecting writes, and each batch costs turns of the event loop.
         self._submit = self._write_one if self.store.embedded else Batcher(self._write, size=bytes_of).submit
+        self.held_writes = HeldWrites(self.loop)
         self._executing = Executing(self.loop)
         self.environment = StepEnvironment(
             self.pool, self.step_scope, self.backoff, settings.max_context_bytes, self.app_given, self.app_state

@@ -140,7 +140,8 @@ class Inserted:
     recognised: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen, as `RunWrite` is not: a frozen one takes more than twice as long to make, and each step makes several.
+@dataclass(slots=True)
 class StepWrite:
     """One journal entry; (saga_id, step, phase) is its key, a later entry replaces the status of an earlier one.
 
@@ -170,7 +171,7 @@ class Release:
     detail: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class RunWrite:
     """Everything that one run wants recorded together, or not at all.
 

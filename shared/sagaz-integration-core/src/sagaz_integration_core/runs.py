@@ -101,7 +101,7 @@ class RunExecution:
         self.run = run
         self._lease = lease
         self._entries = Entries(
-            run, runtime.owner, lease, runtime.settings.lease_seconds, runtime.write, runtime.loop
+            run, runtime.owner, lease, runtime.settings.lease_seconds, runtime.write, runtime.held_writes
         )  # fmt: skip
         self._events = EventLog(
             run.saga_id,

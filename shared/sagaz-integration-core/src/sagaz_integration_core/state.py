@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Literal, Protocol, TypeAlias
+from typing import Literal, NamedTuple, Protocol, TypeAlias
 
 from sagaz_integration_core.graph import Graph
 from sagaz_integration_core.records import Direction, Phase, StepStatus
@@ -64,8 +64,7 @@ class Entry(Protocol):
 Entries = Mapping[Call, Entry]
 
 
-@dataclass(frozen=True, slots=True)
-class RunState:
+class RunState(NamedTuple):
     """What is to be done next.
 
     Attributes:
@@ -96,27 +95,27 @@ def assess(graph: Graph, direction: Direction, entries: Entries, running: Collec
 
 
 def _forward(graph: Graph, entries: Entries, running: Collection[Call]) -> RunState:
-    unknown = tuple(
-        step for (step, phase), entry in entries.items()
-        if phase == "do" and step not in graph.nodes and entry.status != "failed"
-    )  # fmt: skip
+    nodes = graph.nodes
+    done, unknown = set(), []
+    for call, entry in entries.items():
+        step, phase = call
+        if phase != "do":
+            continue
+        if step not in nodes:
+            if entry.status != "failed":
+                unknown.append(step)
+        elif entry.status == "done" and call not in running:
+            done.add(step)
     if unknown:
-        return RunState(unknown=unknown)
-    done = {
-        name for name in graph.nodes
-        if (entry := entries.get((name, "do"))) is not None and entry.status == "done" and (name, "do") not in running
-    }  # fmt: skip
-    if len(done) == len(graph.nodes):
+        return RunState(unknown=tuple(unknown))
+    if len(done) == len(nodes):
         return RunState(end=None if running else "completed")
     # An entry that failed or is in doubt in a run that goes forward means: call it again.
-    begin: tuple[Call, ...] = tuple(
-        (name, "do") for name in graph.nodes
-        if name not in done
-        and (name, "do") not in running
-        and done.issuperset(graph.ancestors[name])
-        and done.issuperset(graph.earlier.get(name, ()))
-    )  # fmt: skip
-    return RunState(begin)
+    begin: list[Call] = [
+        (name, "do") for name in nodes
+        if name not in done and (name, "do") not in running and done.issuperset(graph.before[name])
+    ]  # fmt: skip
+    return RunState(tuple(begin))
 
 
 def _back(graph: Graph, entries: Entries, running: Collection[Call]) -> RunState:

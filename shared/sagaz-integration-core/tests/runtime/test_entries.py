@@ -9,6 +9,7 @@ import pytest
 from sagaz_integration_core.clock import now
 from sagaz_integration_core.entries import Entries
 from sagaz_integration_core.errors import LeaseLost, StoreUnavailable, WriteRefused
+from sagaz_integration_core.held_writes import HeldWrites
 from sagaz_integration_core.leases import Lease
 from sagaz_integration_core.outbox import EventWrite
 from sagaz_integration_core.records import ClaimedRun
@@ -42,7 +43,7 @@ async def writes():
 def under_lease(seconds, submit):
     run = ClaimedRun("s", "S", "executing", "{}", None, None, 1, 0)
     lease = Lease(run, now(), seconds, margin=0)
-    return Entries(run, "w", lease, 30, submit, asyncio.get_running_loop())
+    return Entries(run, "w", lease, 30, submit, HeldWrites(asyncio.get_running_loop()))
 
 
 @pytest.fixture
@@ -59,7 +60,7 @@ def event(name):
 
 async def test_the_end_of_a_run_is_told_with_its_status_though_a_step_before_it_is_being_written(entries, writes):
     entries.done("last", "do", None, event("last.success"))
-    entries._flush_soon()
+    entries.flush()
     await entries.finish("completed", None, event("completed"))
     assert writes.told == [["last.success"], ["completed"]]
     assert [write.status for write in writes] == [None, "completed"]
@@ -68,13 +69,13 @@ async def test_the_end_of_a_run_is_told_with_its_status_though_a_step_before_it_
 async def test_a_failure_is_told_with_the_decision_to_roll_back_whatever_ends_beside_it(entries, writes):
     writes.let.clear()
     entries.done("first", "do", None, event("first.success"))
-    entries._flush_soon()
+    entries.flush()
     failing = asyncio.create_task(
         entries.failed("second", "do", "ValueError: no", decision="no", events=event("second.failed"))
     )
     await asyncio.sleep(0)
     entries.done("beside", "do", None, event("beside.success"))
-    entries._flush_soon()
+    entries.flush()
     writes.let.set()
     await failing
     assert writes.told == [["first.success"], ["beside.success", "second.failed"]]

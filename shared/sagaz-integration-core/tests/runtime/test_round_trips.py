@@ -12,7 +12,7 @@ import psycopg
 import pytest
 from sagaz import Saga, action, compensate
 
-from sagaz_integration_core import entries, starts
+from sagaz_integration_core import held_writes, starts
 from sagaz_integration_core.worker import Worker
 
 
@@ -87,7 +87,7 @@ def sent(monkeypatch):
     original = sqlite3.connect
     monkeypatch.setattr(sqlite3, "connect", connect)
     # The end of a step waits for the beginning of the next one, and a slow machine does not make it wait in vain.
-    monkeypatch.setattr(entries, "_HOLD_SECONDS", 60)
+    monkeypatch.setattr(held_writes, "_SECONDS", 60)
     return sent
 
 

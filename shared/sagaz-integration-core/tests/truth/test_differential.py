@@ -131,7 +131,7 @@ def check_constraints(plan: list[StepPlan], notes: Notes, status: str, about: st
     for what, step, value in notes.calls:
         if what == "do":
             assert done.issuperset(known.ancestors[step]), f"{step} before what it depends on; {about}"
-            assert done.issuperset(known.earlier.get(step, ())), f"pivot {step} before an earlier level; {about}"
+            assert done.issuperset(known.before[step]), f"pivot {step} before an earlier level; {about}"
             merged = {"input": 1, "saga_id": value["saga_id"]}
             for name in known.ancestors[step]:
                 merged |= by_name[name].result or {}

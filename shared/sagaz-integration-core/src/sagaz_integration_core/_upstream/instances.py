@@ -42,6 +42,11 @@ class Step:
     on_failure: Hook | None
     on_compensate: Hook | None
 
+    @property
+    def hooked(self) -> bool:
+        """Whether it has a hook that is told of the step itself."""
+        return self.on_enter is not None or self.on_success is not None or self.on_failure is not None
+
 
 @dataclass(frozen=True, slots=True)
 class _Declaration:

@@ -64,42 +64,45 @@ class _Tenure:
         self.steps[key] = (step, step if step.status == "started" else started)
 
     def row(self, n: int) -> dict[str, Any]:
-        """Return what ``WRITE`` expects."""
-        return {
+        """Return what ``WRITE`` expects; what is not there is NULL, and costs neither side anything."""
+        row: dict[str, Any] = {
             "n": n,
             "saga_id": self.saga_id,
             "owner": self.owner,
             "attempt": self.attempt,
             "writes": self.writes,
-            "status": self.status,
             "finished": self.finished,
             "back": self.back,
             "progress": self.progress,
-            "error": self.error,
-            "delay": self.delay,
             "failed": self.failed,
-            "outcome": self.outcome,
-            "detail": self.detail,
             "steps": [_step_row(i, step, start) for i, (step, start) in enumerate(self.steps.values())],
-            "events": [
+        }
+        for name in ("status", "error", "delay", "outcome", "detail"):
+            if (value := getattr(self, name)) is not None:
+                row[name] = value
+        if self.events:
+            row["events"] = [
                 {"event_id": event.event_id, "topic": event.topic, "payload": event.payload, "headers": event.headers}
                 for event in self.events
-            ],
-        }
+            ]
+        return row
 
 
 def _step_row(n: int, step: StepWrite, start: StepWrite | None) -> dict[str, Any]:
-    ends = step.status != "started"
-    return {
+    row = {
         "n": n,
         "step": step.step,
         "phase": step.phase,
         "status": step.status,
-        "result": step.result if ends else None,
-        "error": step.error if ends else None,
         "starts": start is not None,
         "compensated": start is not None and start.compensated and step.phase == "do",
     }
+    if step.status != "started":
+        if step.result is not None:
+            row["result"] = step.result
+        if step.error is not None:
+            row["error"] = step.error
+    return row
 
 
 async def write(db: Database, writes: Sequence[RunWrite]) -> list[bool | None]:
