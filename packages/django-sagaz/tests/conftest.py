@@ -66,8 +66,9 @@ def elsewhere(home, settings):
     """Run Python, in this project and on these databases, in another process; returns the process."""
     running = []
 
-    def start(*arguments, name=None, **sagaz):
-        names = {home: str(name or connections[home].settings_dict["NAME"])}
+    def start(*arguments, name=None, user=None, **sagaz):
+        own = connections[home].settings_dict
+        names = {home: {"NAME": str(name or own["NAME"]), "USER": own["USER"] if user is None else user}}
         values = {**settings.SAGAZ, **sagaz}
         env = {**os.environ, "TESTPROJECT_NAMES": json.dumps(names), "TESTPROJECT_SAGAZ": json.dumps(values)}
         env["DJANGO_SETTINGS_MODULE"] = "testproject.settings"

@@ -20,11 +20,9 @@ def mariadb() -> Iterator[str]:
     folder = Path(tempfile.mkdtemp(prefix="sagaz-maria-"))
     user = ["--user=root"] if os.geteuid() == 0 else []
     common = [f"--datadir={folder / 'data'}", *user]
-    subprocess.run(
-        ["mariadb-install-db", "--no-defaults", "--auth-root-authentication-method=normal", *common],
-        check=True,
-        capture_output=True,
-    )
+    # Without --skip-test-db, everybody may do everything in databases whose names begin with test_, as ours do.
+    options = ["--no-defaults", "--skip-test-db", "--auth-root-authentication-method=normal"]
+    subprocess.run(["mariadb-install-db", *options, *common], check=True, capture_output=True)
     with (folder / "log").open("wb") as log:
         server = subprocess.Popen(
             ["mariadbd", "--no-defaults", *common, f"--socket={folder / 's'}", "--skip-networking"],

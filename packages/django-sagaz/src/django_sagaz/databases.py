@@ -18,6 +18,7 @@ from sagaz_integration_core.errors import (
     UnstorableValue,
     WriteRefused,
 )
+from sagaz_integration_core.stores.schema import TABLES, WRITING
 from sagaz_integration_core.texts import visible, without_rows
 
 __all__ = [
@@ -237,7 +238,7 @@ def _connect(connection: Any) -> None:
         # would be used by the next call.
         with suppress(DatabaseError, InterfaceError):
             connection.close()
-        failure = StoreUnavailable(_says(connection, error))
+        failure = _forbidden(connection, error) or StoreUnavailable(_says(connection, error))
     else:
         return
     # Not chained, and outside of the block: the frames of Django and of the driver hold the password.
@@ -245,11 +246,8 @@ def _connect(connection: Any) -> None:
 
 
 def _unavailable(connection: Any, error: Exception) -> StoreUnavailable:
-    if _code(error) in _FORBIDDEN or str(error) == "attempt to write a readonly database":
-        return StoreRightsMissing(
-            f"Database {connection.alias!r} refuses its user: {_text(error)}. Give it the rights that manage.py "
-            "sagaz_check names."
-        )
+    if (failure := _forbidden(connection, error)) is not None:
+        return failure
     text = _says(connection, error)
     if connection.in_atomic_block or connection.connection is None:
         return StoreUnavailable(text)
@@ -261,6 +259,15 @@ def _unavailable(connection: Any, error: Exception) -> StoreUnavailable:
         return StoreUnavailable(text)
     connection.close()
     return ConnectionDied(text)
+
+
+def _forbidden(connection: Any, error: Exception) -> StoreRightsMissing | None:
+    if _code(error) not in _FORBIDDEN and str(error) != "attempt to write a readonly database":
+        return None
+    tables = ", ".join(TABLES)
+    return StoreRightsMissing(
+        f"Database {connection.alias!r} refuses its user: {_text(error)}. Give it {', '.join(WRITING)} on {tables}."
+    )
 
 
 def _says(connection: Any, error: Exception) -> str:

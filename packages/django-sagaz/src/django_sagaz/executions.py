@@ -21,8 +21,9 @@ from django_sagaz.runners import ThreadSensitive, immediately
 from django_sagaz.step_threads import SensitiveThread
 from sagaz_integration_core.errors import SagazError
 from sagaz_integration_core.greenlets import refuse_greenlets
-from sagaz_integration_core.health import ProbeResult, readiness
+from sagaz_integration_core.health import ProbeResult
 from sagaz_integration_core.lifecycle import SagazRuntime
+from sagaz_integration_core.texts import error_text
 
 __all__ = ["Executions"]
 
@@ -116,12 +117,21 @@ class Executions:
     def readiness(self) -> ProbeResult:
         """Tell whether sagas can be started now."""
         if self._project.alias is None:
-            return self._host.call(readiness)
+            return self._host.readiness()
+        if problems := self._unfit():
+            return ProbeResult(False, "; ".join(problems))
         try:
-            immediately(self._project.store.check_ready())
+            immediately(self._project.lacks.ask(self._project.store))
         except SagazError as error:
             return ProbeResult(False, str(error))
+        except Exception as error:
+            return ProbeResult(False, f"The database cannot be asked: {error_text(error)}")
         return ProbeResult(True)
+
+    def _unfit(self) -> list[str]:
+        with self._lock:
+            places = list(self._busy)
+        return [*self._host.unfit(), *(problem for place in places for problem in place.unfit())]
 
     def drain(self) -> None:
         """Let the runs of other threads end within the settings' drain, and give the rest back; the process ends."""
@@ -194,6 +204,9 @@ class _OnCallersThread:
         if not self._runtime.is_open:
             await self._runtime.open()
         return await work(self._runtime)
+
+    def unfit(self) -> list[str]:
+        return self._runtime.unfit() if self._runtime.is_open else []
 
     def drain(self) -> None:
         self._loop.soon(self._drain)

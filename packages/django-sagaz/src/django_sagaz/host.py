@@ -21,7 +21,7 @@ from django_sagaz.project import Project
 from django_sagaz.runners import DatabaseThread
 from django_sagaz.step_threads import StepThreads
 from sagaz_integration_core.greenlets import refuse_greenlets
-from sagaz_integration_core.health import ProbeResult, liveness
+from sagaz_integration_core.health import ProbeResult, liveness, readiness_sync
 from sagaz_integration_core.lifecycle import SagazRuntime
 from sagaz_integration_core.settings import Settings
 
@@ -55,10 +55,23 @@ class Host:
 
     def liveness(self) -> ProbeResult:
         """Tell whether the runtime does its work; one that nobody has needed yet does."""
+        runtime = self._opened()
+        return ProbeResult(True) if runtime is None else liveness(runtime)
+
+    def readiness(self) -> ProbeResult:
+        """Tell whether the runtime, which is opened for that if need be, can start runs."""
+        return readiness_sync(self._start().result())
+
+    def unfit(self) -> list[str]:
+        """Return what keeps the runtime from executing runs; one that nobody has needed yet is kept by nothing."""
+        runtime = self._opened()
+        return [] if runtime is None else runtime.unfit()
+
+    def _opened(self) -> SagazRuntime | None:
         opened = None if self._running is None else self._running.opened
         if opened is None or not opened.done() or opened.exception() is not None:
-            return ProbeResult(True)
-        return liveness(opened.result())
+            return None
+        return opened.result()
 
     def close(self) -> None:
         """Let what runs end within the settings' drain, and close."""

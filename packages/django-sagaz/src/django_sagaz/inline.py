@@ -14,7 +14,7 @@ from django_sagaz.asgiref_bridge import is_async_to_sync
 from django_sagaz.databases import refuse_transaction
 from sagaz_integration_core import NOTHING, starts
 from sagaz_integration_core.binding import refuse_without_loop
-from sagaz_integration_core.errors import UsageError
+from sagaz_integration_core.errors import StoreNotReady, UsageError
 from sagaz_integration_core.runs import SagaRun
 
 if TYPE_CHECKING:
@@ -73,6 +73,7 @@ def run_saga(
     Raises:
         AtomicBlockError: A transaction is open, which could roll the journal back.
         RunInterrupted: This process had to stop before the end; a worker resumes the run.
+        StoreNotReady: The database lacks tables or rights, which the message names.
         Exception: The saga failed: the step's own exception, after compensation.
     """
     saga_class = class_of(saga)
@@ -80,7 +81,7 @@ def run_saga(
     refuse_transaction(_config().project.alias)
 
     async def work(runtime: SagazRuntime) -> SagaRun:
-        return await starts.run_inline(runtime, saga_class, context, saga_id=saga_id, idempotency_key=idempotency_key)
+        return await _run_inline(runtime, saga_class, context, saga_id, idempotency_key)
 
     return _config().executions.run(work)
 
@@ -109,11 +110,25 @@ class _Run:
             refuse_without_loop("In a synchronous view: run_saga(saga, context)")
 
         async def work(runtime: SagazRuntime) -> SagaRun:
-            return await starts.run_inline(
-                runtime, self._saga_class, initial_context, saga_id=saga_id, idempotency_key=idempotency_key
-            )
+            return await _run_inline(runtime, self._saga_class, initial_context, saga_id, idempotency_key)
 
         return _config().executions.arun(work)
+
+
+async def _run_inline(
+    runtime: SagazRuntime,
+    saga_class: type[Saga],
+    context: Mapping[str, Any],
+    saga_id: str | None,
+    idempotency_key: str | None,
+) -> SagaRun:
+    lacks = _config().project.lacks
+    await lacks.check(runtime.store)
+    try:
+        return await starts.run_inline(runtime, saga_class, context, saga_id=saga_id, idempotency_key=idempotency_key)
+    except StoreNotReady:
+        await lacks.ask(runtime.store)
+        raise
 
 
 def class_of(saga: Any) -> type[Saga]:

@@ -16,6 +16,7 @@ from django.db import DEFAULT_DB_ALIAS, connections
 from django_sagaz.databases import in_test_case
 from django_sagaz.engines import DjangoStore, open_store
 from django_sagaz.keeper import new_keeper
+from django_sagaz.lacks import Lacks
 from django_sagaz.runners import Directly
 from sagaz_integration_core.errors import SettingsError, WrongDatabase
 from sagaz_integration_core.lifecycle import SagazRuntime
@@ -45,12 +46,14 @@ class Project:
         settings: The core's settings.
         alias: The database alias that the runs are kept in; None when ``STORAGE_URL`` names a place outside of Django.
         registry: The sagas that can be started and resumed here.
+        lacks: Whether the database has all that a start needs.
     """
 
     def __init__(self, settings: Settings, alias: str | None, registry: SagaRegistry) -> None:
         self.settings = settings
         self.alias = alias
         self.registry = registry
+        self.lacks = Lacks(alias)
         self._keeper: LeaseKeeper | None = None
 
     @property

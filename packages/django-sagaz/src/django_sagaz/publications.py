@@ -40,9 +40,10 @@ def publish(
         WrongDatabase: It is open on another database than the one that sagas are kept in.
         SettingsError: No broker is configured.
         ContextValueError: The payload holds something that is not kept faithfully.
+        StoreNotReady: The database lacks tables or rights, which the message names.
     """
     project = current_project()
     require_transaction(project, using, "event")
     event = new_event(project.starter, topic, payload, key=key, headers=headers, idempotency_key=idempotency_key)
-    immediately(project.store.insert_events([event]))
+    project.lacks.insert(project.store, lambda: immediately(project.store.insert_events([event])))
     return event.event_id

@@ -57,6 +57,8 @@ def atomic_saga_start(
         InvalidInput: The context (`ContextValueError`) or the key cannot be recorded, or the key was used with another
             context (`IdempotencyConflict`).
         Overloaded: More runs are due than SAGAZ['MAX_DUE'] allows.
+        StoreNotReady: The database lacks tables or rights, which the message names.
+        DatabaseError: What Django raises for a conflict with another transaction; yours is to be begun anew.
     """
     project = current_project()
     require_transaction(project, _given_alias(connection, using))
@@ -68,7 +70,7 @@ def atomic_saga_start(
         not_before=not_before,
     )
     _admit(project, run)
-    inserted = project.store.start(run)
+    inserted = project.lacks.insert(project.store, lambda: project.store.start(run))
     if project.starter.dispatch is not None:
         _dispatch(project, starts.undelayed([run], [inserted]))
     return starts.accept(run, inserted, idempotency_key)

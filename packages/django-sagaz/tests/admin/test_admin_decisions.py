@@ -273,7 +273,7 @@ def elsewhere_plain(tmp_path, monkeypatch):
 
     tests = str(Path(__file__).parents[1])
     env = {**os.environ, "TESTPROJECT_PLAIN": "1", "DJANGO_SETTINGS_MODULE": "testproject.settings"}
-    env["TESTPROJECT_NAMES"] = f'{{"default": "{tmp_path}/plain.db"}}'
+    env["TESTPROJECT_NAMES"] = f'{{"default": {{"NAME": "{tmp_path}/plain.db"}}}}'
     env["PYTHONPATH"] = os.pathsep.join([tests, *filter(None, [os.environ.get("PYTHONPATH")])])
 
     def run(*arguments):

@@ -74,6 +74,6 @@ if "TESTPROJECT_NAMES" in os.environ:
     _names = json.loads(os.environ["TESTPROJECT_NAMES"])
     # And no others: Django 6.1 lets each command check whatever is listed.
     DATABASES = {alias: DATABASES[alias] for alias in {"default", *_names}}
-    for _alias, _name in _names.items():
-        DATABASES[_alias]["NAME"] = _name
+    for _alias, _values in _names.items():
+        DATABASES[_alias].update(_values)
 SAGAZ = json.loads(os.environ.get("TESTPROJECT_SAGAZ", "{}"))

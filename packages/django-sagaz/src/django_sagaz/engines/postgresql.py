@@ -26,7 +26,10 @@ __all__ = ["DjangoPostgresStore"]
 CHANNEL = "'sagaz_' || current_schema()"
 """The core's channel, so that its processes and Django's wake each other."""
 
-_DEADLOCK = "40P01"
+_CONFLICTS = ("40001", "40P01")
+"""The codes for a transaction that cannot be serialized, where the role's default asks for that, and for a deadlock."""
+
+_TRIES = 10
 
 
 class DjangoPostgresStore(PostgresStore):
@@ -111,13 +114,15 @@ class _Connection(Database):
         """Execute a statement on this thread's connection, and return its rows."""
         statement, connection = self.text(template), connections[self._alias]
         with translated(connection), self._cursor(connection) as cursor:
-            try:
-                cursor.execute(statement, values)
-            except OperationalError as error:
-                if connection.in_atomic_block or getattr(error.__cause__, "sqlstate", None) != _DEADLOCK:
-                    raise
-                # Nothing of it was committed, and whoever won has ended.
-                cursor.execute(statement, values)
+            for left in reversed(range(_TRIES)):
+                try:
+                    cursor.execute(statement, values)
+                    break
+                except OperationalError as error:
+                    conflicts = getattr(error.__cause__, "sqlstate", None) in _CONFLICTS
+                    # In a transaction it is the caller's to begin anew. Else nothing was committed, and who won, ended.
+                    if not (left and conflicts) or connection.in_atomic_block or not connection.get_autocommit():
+                        raise
             rows: list[Row] = cursor.fetchall()
             return rows
 
