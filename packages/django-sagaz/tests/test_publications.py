@@ -70,6 +70,9 @@ def test_a_rolled_back_savepoint_keeps_neither_and_the_rest_is_kept(home):
 
 @EVERYWHERE
 def test_a_publication_is_one_insert(home):
+    with transaction.atomic(home):
+        # The first one of a process asks the database for what it lacks.
+        publish("orders.placed", {})
     atomic = transaction.atomic(home, durable=True)
     with atomic, CaptureQueriesContext(connections[home]) as queries:
         publish("orders.placed", {})

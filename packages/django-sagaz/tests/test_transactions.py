@@ -92,7 +92,7 @@ def test_a_rolled_back_savepoint_keeps_neither_and_the_rest_is_kept(home):
 @EVERYWHERE
 def test_a_start_is_one_insert(home):
     with transaction.atomic(home):
-        # The first one of a process asks PostgreSQL for what it lacks.
+        # The first one of a process asks the database for what it lacks.
         atomic_saga_start(OrderSaga, {"db": home, "name": "first"}, using=home)
     atomic = transaction.atomic(home, durable=True)
     with atomic, CaptureQueriesContext(connections[home]) as queries:
