@@ -6,6 +6,7 @@ import asyncio
 import logging
 import math
 import threading
+import time
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -14,7 +15,7 @@ from sagaz import Saga, action, compensate
 
 from sagaz_integration_core.steps import current_step
 
-__all__ = ["UNKEPT", "Declined", "Entry", "Shop"]
+__all__ = ["LIMIT_SECONDS", "UNKEPT", "Declined", "Entry", "Shop"]
 
 Context = dict[str, Any]
 
@@ -31,6 +32,10 @@ UNKEPT: dict[str, Any] = {
     "object": object(),
 }
 """What no store keeps as it is, by the name that a context asks for it with."""
+
+
+LIMIT_SECONDS = 1.5
+"""The time limit of the plain functions of the saga "limited"."""
 
 
 class Declined(Exception):
@@ -70,6 +75,7 @@ class Shop:
             "parcel": _parcel(self),
             "odd": _odd(self),
             "names": _odd_names(self),
+            "limited": _limited(self),
         }
 
     def calls(self, saga_id: str) -> list[str]:
@@ -174,6 +180,29 @@ def _odd(shop: Shop) -> type[Saga]:
             await shop.visit(ctx)
 
     return OddSaga
+
+
+def _limited(shop: Shop) -> type[Saga]:
+    class LimitedSaga(Saga):
+        """Plain functions with a time limit, each of which blocks its thread for as long as the context says."""
+
+        saga_name = "limited"
+
+        @action("reserve", timeout_seconds=LIMIT_SECONDS)
+        def reserve(self, ctx: Context) -> None:
+            shop.note(ctx)
+            time.sleep(ctx.get("seconds", 0))
+
+        @compensate("reserve", timeout_seconds=LIMIT_SECONDS)
+        def release(self, ctx: Context) -> None:
+            shop.note(ctx)
+            time.sleep(ctx.get("undo_seconds", 0))
+
+        @action("charge", depends_on=["reserve"])
+        async def charge(self, ctx: Context) -> None:
+            await shop.visit(ctx)
+
+    return LimitedSaga
 
 
 def _odd_names(shop: Shop) -> type[Saga]:

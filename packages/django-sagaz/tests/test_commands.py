@@ -7,6 +7,7 @@ import json
 import logging
 import re
 import signal
+import threading
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -15,7 +16,7 @@ from places import on, until
 from testproject.shop.models import Order
 from testproject.shop.sagas import OrderSaga
 
-from django_sagaz import atomic_saga_start, run_saga
+from django_sagaz import Saga, action, atomic_saga_start, run_saga
 from django_sagaz.models import Attempt, Run, Step
 
 
@@ -118,6 +119,28 @@ def test_a_commit_wakes_the_worker_without_polling(home, elsewhere):
     for _ in range(3):
         [saga_id] = start(home)
         until(lambda saga_id=saga_id: Run.objects.using(home).get(pk=saga_id).status == "completed", 30)
+
+
+class HangingSaga(Saga):
+    gate = threading.Event()
+
+    @action("hang", timeout_seconds=0.2)
+    def hang(self, ctx):
+        self.gate.wait(60)
+
+
+@on("default")
+def test_a_worker_whose_plain_steps_never_return_exits_with_1(home, settings):
+    settings.SAGAZ = {**settings.SAGAZ, "SYNC_THREADS": 1, "CONCURRENCY": 2}
+    HangingSaga.gate.clear()
+    with transaction.atomic(home):
+        for _ in range(2):
+            atomic_saga_start(HangingSaga, {"db": home})
+    try:
+        with pytest.raises(CommandError, match="another one takes its place: 2 `def` steps have outlived"):
+            said("sagaz_worker")
+    finally:
+        HangingSaga.gate.set()
 
 
 @on("default", "pg", "maria")

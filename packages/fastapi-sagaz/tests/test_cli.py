@@ -291,3 +291,46 @@ def test_check_has_thresholds_for_probes(shop):
     assert shop.command("check", "main:app", "--max-age", "3600", "--max-failed", "0").wait() == 0
     told = shop.command("check", "main:app", "--max-age", "0")
     assert (told.wait(), "at most 0 s was asked for" in told.said) == (1, True)
+
+
+HANGING = """
+import time
+from typing import Annotated
+from fastapi import Depends, FastAPI
+from fastapi_sagaz import Saga, SagaFactory, SagaStarter, action, create_lifespan
+
+class HangingSaga(Saga):
+    @action("hang", timeout_seconds=0.3)
+    def hang(self, ctx):
+        print("hanging", flush=True)
+        time.sleep(600)
+
+app = FastAPI(lifespan=create_lifespan())
+
+@app.post("/hang")
+async def hang(
+    start: Annotated[SagaStarter, Depends()], saga: Annotated[HangingSaga, Depends(SagaFactory()(HangingSaga))]
+):
+    return await start(HangingSaga, {})
+"""
+
+
+def test_threads_of_plain_steps_that_never_return_are_replaced_until_the_worker_exits_with_1(shop):
+    import httpx
+
+    (shop.folder / "main.py").write_text(HANGING)
+    server, url = shop.serve()
+    for _ in range(3):
+        httpx.post(f"{url}/hang").raise_for_status()
+    server.kill(signal.SIGTERM)
+    server.wait()
+    # All three have a thread at the end, although there are two, and both are lost.
+    worker = shop.command("worker", "main:app", SAGAZ_SYNC_THREADS="2", SAGAZ_CONCURRENCY="2")
+    assert worker.wait(60) == 1
+    said = worker.said
+    assert said.count("hanging") == 3
+    assert said.count("'hang' of run") >= 3
+    assert "has outlived its time limit of 0.3 s" in said
+    for end in ("is replaced (1 of at most 2)", "is replaced (2 of at most 2)", "is not replaced any more"):
+        assert end in said
+    assert "This worker has stopped, so that another one takes its place: 3 `def` steps have outlived" in said

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import sys
+import threading
 from pathlib import Path
 
 import click
@@ -110,6 +111,27 @@ def test_steps_in_a_worker_start_further_sagas_through_the_workers_own_runtime(m
         sagaz.start(Outer, {})
         sagaz.close()
     assert "Done: 2 completed." in run(app, "worker", "--drain").output
+
+
+def test_a_worker_whose_plain_steps_never_return_exits_with_1(make_app, run, tmp_path):
+    gate = threading.Event()
+
+    class HangingSaga(Saga):
+        @action("hang", timeout_seconds=0.2)
+        def hang(self, ctx):
+            gate.wait(60)
+
+    options = {"SAGAZ_SYNC_THREADS": 1, "SAGAZ_CONCURRENCY": 2}
+    app, sagaz = make_app(f"sqlite:///{tmp_path / 'sagaz.db'}", sagas=[HangingSaga], config=options)
+    with app.app_context():
+        for _ in range(2):
+            sagaz.start(HangingSaga, {})
+    try:
+        told = run(app, "worker")
+    finally:
+        gate.set()
+    assert told.exit_code == 1
+    assert "This worker has stopped, so that another one takes its place: 2 `def` steps have outlived" in told.output
 
 
 @pytest.fixture

@@ -35,6 +35,30 @@ async def plain_steps_of_different_runs_run_side_by_side(site: Site) -> None:
         assert (await site.ended(saga_id)).status == "completed"
 
 
+# Six runs on one thread, each of which holds it for 0.4 s: the last one waits for 2 s, longer than the step's limit.
+_WAITING = {"stores": ("memory", "postgres"), "options": {"SYNC_THREADS": 1}}
+
+
+@case("inline", **_WAITING)
+async def waiting_for_a_thread_is_not_the_time_of_a_plain_step(site: Site) -> None:
+    contexts = [{"order": n, "seconds": 0.4} for n in range(6)]
+    answers = await asyncio.gather(*(site.post("/inline/limited", context) for context in contexts))
+    assert [answer.status for answer in answers] == [200] * 6
+    runs = await site.runs()
+    assert {run.status for run in runs} == {"completed"}
+    assert {tuple(site.shop.calls(run.saga_id)) for run in runs} == {("reserve", "charge")}, "nothing was compensated"
+
+
+@case("inline", **_WAITING)
+async def waiting_for_a_thread_is_not_the_time_of_a_plain_compensation(site: Site) -> None:
+    contexts = [{"order": n, "undo_seconds": 0.4, "fail": "charge"} for n in range(6)]
+    answers = await asyncio.gather(*(site.post("/inline/limited", context) for context in contexts))
+    assert [answer.status for answer in answers] == [500] * 6
+    runs = await site.runs()
+    assert {run.status for run in runs} == {"rolled_back"}
+    assert {tuple(site.shop.calls(run.saga_id)) for run in runs} == {("reserve", "charge", "undo reserve")}
+
+
 @case("background")
 async def a_run_that_waits_does_not_hold_up_requests_or_other_runs(site: Site) -> None:
     slow = await site.start("background", context={"order": 1, "wait": "reserve"})

@@ -83,6 +83,21 @@ async def test_a_process_that_was_stopped_between_two_tries_calls_nothing_that_o
     assert len(found.calls()) == calls
 
 
+async def test_plain_steps_that_waited_for_a_thread_while_their_leases_ended_are_not_called(scene):
+    runtime, found = scene
+    ids = await begun(runtime, "threads", *[{"seconds": 1}] * 3)
+    first = found.start("threads", sync_threads=1)
+    await found.until(lambda: found.counts()["threads.hold"] == 1, "one has the thread")
+    found.signal(first, signal.SIGSTOP)
+    found.start("threads")
+    records = await found.until(lambda: all_ended(runtime, *ids), "another worker ends them")
+    assert statuses(records) == ["completed"] * 3
+    found.signal(first, signal.SIGCONT)
+    given_up = "stopped in this process before its end"
+    await found.until(lambda: found.logs.count(given_up) == 3, "the first one notices")
+    assert found.counts()["threads.hold"] == 4, "only the step that had begun there was called twice"
+
+
 async def test_a_run_that_gets_a_step_further_each_time_is_not_given_up(scene):
     runtime, found = scene
     [saga_id] = await begun(runtime, "deadly", {})

@@ -114,12 +114,10 @@ class Pausing(Saga):
 class Threads(Saga):
     saga_name = "threads"
 
-    @action("hold", timeout_seconds=0.5)
+    @action("hold")
     def hold(self, ctx):
         note()
-        if ctx.get("forever"):
-            signal.sigwait([signal.SIGUSR2])
-        time.sleep(ctx.get("seconds", 0))
+        time.sleep(ctx["seconds"])
 
 
 SAGAS = {saga.saga_name: saga for saga in (Quick, Blocking, Forever, Poisoned, Deadly, Pausing, Threads)}
