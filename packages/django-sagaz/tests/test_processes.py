@@ -59,6 +59,40 @@ def test_a_saga_that_ran_before_the_fork_leaves_nothing_that_processes_would_sha
     assert set(runs.filter(context__name__in=["0", "1"]).values_list("status", flat=True)) == {"completed"}
 
 
+FORKING = """
+import gc, json, os, sys
+import django
+django.setup()
+from django.db import connections
+from django_sagaz import run_saga
+from testproject.shop.sagas import OrderSaga
+
+[home] = json.loads(os.environ["TESTPROJECT_NAMES"])
+run_saga(OrderSaga, {"db": home, "name": "before"})
+before = connections[home].connection
+assert before is not None
+child = os.fork()
+if not child:
+    run_saga(OrderSaga, {"db": home, "name": "in the child"})
+    assert connections[home].connection is not before
+    connections.close_all()
+    gc.collect()
+    sys.exit()
+assert os.waitpid(child, 0)[1] == 0
+assert connections[home].connection is before
+run_saga(OrderSaga, {"db": home, "name": "after"})
+assert connections[home].connection is before
+"""
+
+
+@on("default", "pg")
+def test_a_fork_opens_a_connection_of_its_own_and_its_end_does_not_close_the_parents(home, elsewhere):
+    process = elsewhere("-c", FORKING)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, said
+    assert set(Run.objects.using(home).values_list("status", flat=True)) == {"completed"}
+
+
 @contextmanager
 def running(folder, *words):
     process = subprocess.Popen(

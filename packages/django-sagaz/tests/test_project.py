@@ -12,13 +12,15 @@ import pytest
 from django.apps import apps
 from django.core import checks
 from django.core.management import call_command
-from django.db import connections
+from django.db import connections, transaction
 from django.test import override_settings
 from places import on
+from testproject.shop import sagas as shop_sagas
 from testproject.shop.sagas import OrderSaga
 
 import django_sagaz
 from django_sagaz import SettingsError, create_saga, models, run_saga
+from django_sagaz.discovery import discover
 from django_sagaz.project import current_project
 from django_sagaz.storage import DjangoPostgreSQLSagaStorage, DjangoSagaStorage
 from sagaz_integration_core.stores.schema import TABLES
@@ -50,6 +52,25 @@ def test_a_wrong_setting_is_an_error_of_check(given, told):
         assert "hunter2" not in message.msg
         with pytest.raises(SettingsError):
             current_project()
+
+
+@on("default")
+def test_a_saga_that_no_sagas_module_defines_is_known_once_it_was_started_and_to_no_other_process(home, monkeypatch):
+    class Elsewhere(django_sagaz.Saga):
+        saga_name = "elsewhere"
+
+        @django_sagaz.action("only")
+        def only(self, ctx): ...
+
+    # What a module merely imports is another one's.
+    monkeypatch.setattr(shop_sagas, "Elsewhere", Elsewhere, raising=False)
+    assert "order" in discover()
+    assert "elsewhere" not in discover()
+    with transaction.atomic(home):
+        saga_id = django_sagaz.atomic_saga_start(Elsewhere, {})
+    call_command("sagaz_worker", drain=True)
+    assert models.Run.objects.using(home).get(pk=saga_id).status == "completed"
+    assert "elsewhere" not in discover()
 
 
 def test_a_badly_declared_saga_is_an_error_of_check():

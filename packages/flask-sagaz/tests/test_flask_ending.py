@@ -191,7 +191,7 @@ def test_an_application_is_not_dropped_while_a_run_needs_it(make_app, tmp_path, 
     class Long(Saga):
         saga_name = "long"
 
-        @action("first")
+        @action("first", on_success=lambda ctx, step, result: kept.append(is_kept()))
         def first(self, ctx):
             begun.set()
             assert gate.wait(20)
@@ -200,7 +200,11 @@ def test_an_application_is_not_dropped_while_a_run_needs_it(make_app, tmp_path, 
         async def second(self, ctx):
             names.append(current_step().app.name)
 
-    begun, gate, names = threading.Event(), threading.Event(), []
+    def is_kept():
+        gc.collect()
+        return gone() is not None
+
+    begun, gate, names, kept = threading.Event(), threading.Event(), [], []
     app = Flask("needed")
     sagaz = SagazExtension(app, storage_url=f"sqlite:///{tmp_path / 'sagaz.db'}")
     with app.app_context():
@@ -208,8 +212,8 @@ def test_an_application_is_not_dropped_while_a_run_needs_it(make_app, tmp_path, 
     gone = weakref.ref(app)
     del app
     assert begun.wait(20)
-    gc.collect()
-    assert gone() is not None
+    assert is_kept()
     gate.set()
-    until(lambda: gc.collect() is not None and gone() is None, "the application is dropped after its run")
-    assert names == ["needed"]
+    until(lambda: not is_kept(), "the application is dropped after its run")
+    # Between two steps none of their contexts has it.
+    assert (names, kept) == (["needed"], [True])

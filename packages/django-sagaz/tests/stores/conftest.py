@@ -9,9 +9,25 @@ from django_sagaz.engines import open_store
 from django_sagaz.runners import DatabaseThread
 
 
-@pytest.fixture(params=[place(alias) for alias in ALIASES])
+def _general(alias):
+    """The store for databases in general, on one that has a store of its own."""
+    return pytest.param((alias, True), marks=place(alias).marks, id=f"{alias}-orm")
+
+
+def _own(alias):
+    return pytest.param((alias, False), marks=place(alias).marks, id=alias)
+
+
+@pytest.fixture(params=[*map(_own, ALIASES), _general("pg")])
 async def store(request, transactional_db):
-    store = open_store(request.param, DatabaseThread(), listen=True)
+    alias, general = request.param
+    if general:
+        # Its models cannot be imported earlier.
+        from django_sagaz.engines.orm import ORMStore
+
+        store = ORMStore(alias, DatabaseThread())
+    else:
+        store = open_store(alias, DatabaseThread(), listen=True)
     await store.open()
     yield store
     await store.close()

@@ -79,8 +79,13 @@ async def test_a_worker_claims_no_more_than_it_has_room_for_beside_what_runs(sha
         worker = Worker(runtime, concurrency=3, drain=True, on_progress=lambda worker: running.append(worker.running))
         async with asyncio.timeout(20):
             working = asyncio.create_task(worker.run())
-            for event in go:
+            for _ in range(3):
                 await begun.acquire()
+            for event in go[:3]:
+                # One ends, and the next one begins.
+                event.set()
+                await begun.acquire()
+            for event in go[3:]:
                 event.set()
             await working
     assert worker.ended == {"completed": 6}

@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from typing import Any
 
-from django.db import IntegrityError
+from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
 from django.db.models.functions import Coalesce
 from django.db.models.sql import InsertQuery
@@ -48,9 +49,12 @@ def _is_own(connection: Any, run: NewRun, oldest: Any) -> bool:
 
 
 def _insert(connection: Any, run: NewRun, moment: Moment, lease_seconds: float) -> Inserted:
+    # Only MySQL's transactions go on after an error of a statement.
+    spared = nullcontext() if connection.vendor == "mysql" else transaction.atomic(connection.alias)
     try:
         # Not create(): its error would mark the caller's transaction as broken, and only the statement has failed.
-        _execute_insert(connection, _new(run, moment, lease_seconds))
+        with spared:
+            _execute_insert(connection, _new(run, moment, lease_seconds))
     except IntegrityError:
         return Inserted(run.saga_id, False, _fingerprint(connection, run.saga_id))
     if run.owner is not None:
