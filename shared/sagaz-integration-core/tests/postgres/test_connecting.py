@@ -14,7 +14,7 @@ import pytest
 from pg import at
 from pooler import pooled
 
-from sagaz_integration_core.errors import StoreNotMigrated, StoreRightsMissing
+from sagaz_integration_core.errors import StoreNotMigrated, StoreRightsMissing, UnstorableValue
 from sagaz_integration_core.outbox import EventWrite
 from sagaz_integration_core.records import NewRun, RunFilter, RunWrite, StepWrite
 from sagaz_integration_core.settings import Settings
@@ -224,7 +224,7 @@ async def test_behind_a_pooler_a_role_that_is_serializable_by_default_conflicts_
     ):
         async with opened(at(url, user=name), pool_size=3) as store:
             await conflict(store)
-            with pytest.raises(psycopg.DataError):
+            with pytest.raises(UnstorableValue):
                 await store.find(RunFilter(limit=-1))
             await everything(store)
 
