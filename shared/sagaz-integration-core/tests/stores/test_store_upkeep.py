@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from store_builders import KNOWN, LEASE, claim_all, claimed, load, new, new_id, record_end, settle, step, told, write
 
+from sagaz_integration_core.outbox import EventFilter
 from sagaz_integration_core.records import FOREIGN, RunFilter
 
 pytestmark = pytest.mark.anyio
@@ -115,6 +116,20 @@ async def test_pruning_takes_its_limit_of_those_that_ended_first_and_their_journ
     assert [await store.load(saga_id) is None for saga_id in ended] == [True, True, False, False, False]
     assert [len(await store.load_steps(saga_id)) for saga_id in ended] == [0, 0, 1, 1, 1]
     assert await store.prune(later, ("completed",), 100) == 3
+
+
+@pytest.mark.parametrize("how", ["delete", "prune"])
+async def test_events_that_were_sent_go_with_their_run_and_the_others_stay(store, how):
+    run, other = await claimed(store), await claimed(store)
+    await store.write([write(run, events=told(run.saga_id, "e1", "e2"), status="completed")])
+    await store.write([write(other, events=told(other.saga_id, "e3"))])
+    await settle(store, await store.due_events(10, LEASE))
+    if how == "delete":
+        assert await store.delete(run.saga_id)
+    else:
+        assert await store.prune(datetime.now(UTC) + timedelta(minutes=5), ("completed",), 10) == 1
+    left = await store.find_events(EventFilter())
+    assert {(event.saga_id, event.status) for event in left} == {(run.saga_id, "pending"), (other.saga_id, "sent")}
 
 
 async def test_a_deleted_runs_events_are_still_sent(store):
