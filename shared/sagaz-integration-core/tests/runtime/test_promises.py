@@ -214,3 +214,36 @@ async def test_a_compensation_that_failed_is_final_until_somebody_retries(shared
     assert record.status == "failed"
     assert "compensation of 'a': OSError: away" in record.error
     assert "call undo a" not in ledger
+
+
+@pytest.mark.parametrize("undone", [(), ("pay",), ("pay", "reserve")])
+async def test_after_a_resume_a_pivot_in_doubt_is_undone_and_no_compensation_that_is_done_is_called_again(
+    shared_settings, opened, ended, ledger, undone
+):
+    class Order(Saga):
+        @action("reserve")
+        async def reserve(self, ctx):
+            ledger.append("reserve")
+
+        @compensate("reserve")
+        async def release(self, ctx):
+            ledger.append("undo reserve")
+
+        @action("pay", depends_on=["reserve"], pivot=True)
+        async def pay(self, ctx):
+            ledger.append("pay")
+
+        @compensate("pay")
+        async def refund(self, ctx):
+            ledger.append("undo pay")
+
+    async with opened(shared_settings) as runtime:
+        await runtime.store.insert([NewRun("run-1", "Order", "{}", "f", owner="gone")], 30)
+        entries = [StepWrite(step, "do", "started", compensated=True) for step in ("reserve", "pay")]
+        entries += [StepWrite("reserve", "do", "done"), StepWrite("pay", "do", "in_doubt", error="TimeoutError")]
+        entries += [StepWrite(step, "undo", status) for step in undone for status in ("started", "done")]
+        await runtime.store.write([RunWrite("run-1", "gone", 1, tuple(entries), status="compensating", error="no")])
+        await runtime.store.write([RunWrite("run-1", "gone", 1, release=Release())])
+    async with opened(shared_settings, sagas=[Order], worker=True) as runtime:
+        assert (await ended(runtime, "run-1")).status == "rolled_back"
+    assert ledger == [f"undo {step}" for step in ("pay", "reserve") if step not in undone]
