@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from contextlib import contextmanager
+from pathlib import Path
 
 from django.db import connections
 
-from sagaz_integration_core.stores.schema import READING, TABLES, WRITING, grants
+from sagaz_integration_core.stores.schema import WRITING, grants
 
-__all__ = ["as_user", "execute", "give", "user_of"]
+__all__ = ["as_user", "documented", "execute", "give", "user_of"]
 
 
 def execute(home, *statements):
@@ -36,10 +38,17 @@ def give(home, name, *, only_reads=False, leave_out=(), database=None):
         revoked = [f"REVOKE ALL ON {table} FROM {name}" for table in leave_out]
         execute(home, *grants(name, "public", only_reads=only_reads), *revoked)
         return
-    rights = ", ".join(READING if only_reads else WRITING)
-    database = database or connections[home].settings_dict["NAME"]
-    tables = [table for table in TABLES if table not in leave_out]
-    execute(home, *(f"GRANT {rights} ON {database}.{table} TO {name}@localhost" for table in tables))
+    place = f"{database or connections[home].settings_dict['NAME']}."
+    for statement in documented():
+        if not any(f".{table} " in statement for table in leave_out):
+            statement = statement.replace("shop.", place).replace("app@", f"{name}@")
+            execute(home, statement.replace(", ".join(WRITING), "SELECT") if only_reads else statement)
+
+
+def documented():
+    """Return the statements for MariaDB as the page on Django has them."""
+    page = (Path(__file__).parents[3] / "docs/howto/django.md").read_text()
+    return re.findall(r"^GRANT .* TO app@localhost;$", page, re.MULTILINE)
 
 
 @contextmanager

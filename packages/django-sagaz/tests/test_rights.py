@@ -13,7 +13,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connections, transaction
 from places import on, until
-from roles import as_user, execute, give, user_of
+from roles import as_user, documented, execute, give, user_of
 from test_processes import free_port, is_up
 
 from django_sagaz import (
@@ -26,7 +26,7 @@ from django_sagaz import (
     run_saga,
 )
 from django_sagaz.models import Run
-from sagaz_integration_core.stores.schema import grants
+from sagaz_integration_core.stores.schema import TABLES, WRITING, grants
 
 
 class Paid(Saga):
@@ -55,6 +55,11 @@ def command(*words):
     except SystemExit as end:
         return end.code, out.getvalue()
     return 0, out.getvalue()
+
+
+def test_the_page_has_the_statements_for_every_table_of_mariadb():
+    rights = ", ".join(WRITING)
+    assert documented() == [f"GRANT {rights} ON shop.{table} TO app@localhost;" for table in TABLES]
 
 
 @on("pg", "maria")

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import secrets
 import threading
 from pathlib import Path
 
+import psycopg
 import pytest
 
-from flask_sagaz import RuntimeNotOpen, Saga, action
+from flask_sagaz import RuntimeNotOpen, Saga, StoreNotMigrated, StoreRightsMissing, action
+from sagaz_integration_core.stores.schema import grants
+from support import pg
 
 
 @pytest.fixture
@@ -111,3 +115,56 @@ def test_settings_without_use_are_one_warning(make_app, OrderSaga, caplog):
             sagaz.create_saga(OrderSaga)
     [told] = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert "SAGAZ_METRICS and SAGAZ_TRACING: accepted, and without use yet" in told
+
+
+def test_a_server_whose_database_gets_tables_and_rights_only_later_recovers_by_itself(
+    make_app, run, OrderSaga, until, caplog
+):
+    if reason := pg.why_not():
+        pytest.skip(f"PostgreSQL: {reason}")
+    user = f"app_{secrets.token_hex(4)}"
+    with pg.shared_server("flask") as server, pg.database(server) as url:
+        execute(url, f"CREATE ROLE {user} LOGIN")
+        theirs = url.replace("postgresql://postgres@", f"postgresql://{user}@")
+        app, sagaz = make_app(theirs, sagas=[OrderSaga])
+        app.testing = True
+        app.post("/")(lambda: sagaz.start(OrderSaga, {"order_id": 1}))
+
+        def refused(error):
+            for _ in range(3):
+                with pytest.raises(error):
+                    app.test_client().post("/")
+                with app.app_context():
+                    assert not sagaz.readiness()
+                    assert sagaz.liveness()
+            assert run(app, "check").exit_code == 1
+            assert run(app, "worker", "--drain").exit_code == 1
+
+        def ready():
+            with app.app_context():
+                return sagaz.readiness()
+
+        def told():
+            return [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+
+        try:
+            refused(StoreNotMigrated)
+            assert len(told()) == 1
+            migrating, _ = make_app(url)
+            assert run(migrating, "migrate").exit_code == 0
+            until(lambda: len(told()) > 1, "the rights are missed")
+            refused(StoreRightsMissing)
+            execute(url, *grants(user, "public"))
+            until(ready, "it recovers")
+            assert app.test_client().post("/").status_code == 200
+            assert len(told()) == 2
+            with app.app_context():
+                sagaz.close()
+        finally:
+            execute(url, f"DROP OWNED BY {user}", f"DROP ROLE {user}")
+
+
+def execute(url, *statements):
+    with psycopg.connect(url, autocommit=True) as connection:
+        for statement in statements:
+            connection.execute(statement.encode())

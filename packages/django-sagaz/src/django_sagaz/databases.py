@@ -262,12 +262,13 @@ def _unavailable(connection: Any, error: Exception) -> StoreUnavailable:
 
 
 def _forbidden(connection: Any, error: Exception) -> StoreRightsMissing | None:
-    if _code(error) not in _FORBIDDEN and str(error) != "attempt to write a readonly database":
+    if str(error) == "attempt to write a readonly database":
+        wanted = "the right to write the file and its directory"
+    elif _code(error) in _FORBIDDEN:
+        wanted = f"{', '.join(WRITING)} on {', '.join(TABLES)}"
+    else:
         return None
-    tables = ", ".join(TABLES)
-    return StoreRightsMissing(
-        f"Database {connection.alias!r} refuses its user: {_text(error)}. Give it {', '.join(WRITING)} on {tables}."
-    )
+    return StoreRightsMissing(f"Database {connection.alias!r} refuses its user: {_text(error)}. Give it {wanted}.")
 
 
 def _says(connection: Any, error: Exception) -> str:
