@@ -41,9 +41,15 @@ def store() -> Store:
     return Store()
 
 
+async def all_of(batcher, items):
+    """Submit items, and return the answers and errors; nobody is to wait for ever."""
+    async with asyncio.timeout(10):
+        return await asyncio.gather(*map(batcher.submit, items), return_exceptions=True)
+
+
 async def test_what_is_refused_in_a_batch_harms_nothing_beside_it(store):
     batcher = Batcher(store.commit)
-    answers = await asyncio.gather(*map(batcher.submit, [1, 2, -3, 4, -5, 6, 7]), return_exceptions=True)
+    answers = await all_of(batcher, [1, 2, -3, 4, -5, 6, 7])
     assert [answer for answer in answers if isinstance(answer, int)] == [2, 4, 8, 12, 14]
     assert [str(answer) for answer in answers if isinstance(answer, Exception)] == ["no: [-3]", "no: [-5]"]
 
@@ -51,7 +57,7 @@ async def test_what_is_refused_in_a_batch_harms_nothing_beside_it(store):
 async def test_an_outage_is_told_to_all_of_a_batch_which_is_not_tried_again(store):
     store.away = True
     batcher = Batcher(store.commit)
-    answers = await asyncio.gather(*map(batcher.submit, range(5)), return_exceptions=True)
+    answers = await all_of(batcher, range(5))
     assert [type(answer) for answer in answers] == [StoreUnavailable] * 5
     assert len(store.batches) == 1
     store.away = False
@@ -60,7 +66,7 @@ async def test_an_outage_is_told_to_all_of_a_batch_which_is_not_tried_again(stor
 
 async def test_what_is_beyond_a_batch_is_in_the_next_one(store):
     batcher = Batcher(store.commit, limit=500)
-    assert await asyncio.gather(*map(batcher.submit, range(1201))) == [2 * n for n in range(1201)]
+    assert await all_of(batcher, range(1201)) == [2 * n for n in range(1201)]
     assert [len(batch) for batch in store.batches] == [500, 500, 201]
     assert [item for batch in store.batches for item in batch] == list(range(1201))
 
@@ -68,7 +74,7 @@ async def test_what_is_beyond_a_batch_is_in_the_next_one(store):
 async def test_a_batch_has_a_mebibyte_and_what_is_larger_goes_alone(store):
     sizes = [MAX_BYTES // 2, MAX_BYTES // 2, 1, 3 * MAX_BYTES, 1, MAX_BYTES - 1, 1]
     batcher = Batcher(store.commit, size=lambda item: item)
-    assert await asyncio.gather(*map(batcher.submit, sizes)) == [2 * size for size in sizes]
+    assert await all_of(batcher, sizes) == [2 * size for size in sizes]
     assert store.batches == [sizes[:2], [1], [3 * MAX_BYTES], [1, MAX_BYTES - 1], [1]]
 
 

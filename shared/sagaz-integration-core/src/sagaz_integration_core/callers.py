@@ -180,9 +180,9 @@ class AsyncSQLiteCaller(_SQLite):
 
 
 def _sqlite_outside(connection: Any) -> str | None:
-    # With an isolation level, sqlite3 begins a transaction at the INSERT; since Python 3.12 it may hold one always.
-    mode = getattr(connection, "autocommit", -1)
-    if connection.in_transaction or mode is False or (mode is not True and connection.isolation_level is not None):
+    # With an isolation level, sqlite3 begins a transaction at the INSERT; not with autocommit=True, since Python 3.12.
+    commits = getattr(connection, "autocommit", None) is True or connection.isolation_level is None
+    if connection.in_transaction or not commits:
         return None
     return (
         "this SQLite connection is in autocommit mode and outside of a transaction. Execute BEGIN first, or connect "
