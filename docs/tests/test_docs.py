@@ -44,7 +44,7 @@ with TestClient(module.app, raise_server_exceptions=False) as client:
         deadline = time.monotonic() + 20
         while True:
             answer = client.request(method, path.format(*answers), **options)
-            ended = not path.startswith("/orders/{") or answer.json()["status"] != "pending"
+            ended = not path.startswith("/orders/{") or answer.json().get("status") != "pending"
             if ended or time.monotonic() > deadline:
                 break
             time.sleep(0.05)
@@ -67,6 +67,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def write(page: str, folder: Path) -> None:
+    folder.mkdir(exist_ok=True)
     for name, text in files(page).items():
         (folder / name).write_text(text)
 
@@ -156,10 +157,10 @@ FASTAPI = "docs/howto/fastapi.md"
         ("deferred", post("/orders/tomorrow", json=ORDER), 202, {}),
         ("deferred", post("/orders/many", json=[ORDER, ORDER]), 202, {}),
         ("deferred", post("/orders/sync", json=ORDER), 202, {}),
-        ("transaction", post("/orders", params={"amount": 42}), 202, {"order_id": 1}),
+        ("transaction", post("/orders", params={"amount": 42}), 202, {}),
         ("idempotent", post("/orders", json=ORDER, headers={"Idempotency-Key": "k"}), 202, {}),
         ("constructed", post("/greetings/Ada"), 200, {"said": "Hello, Ada"}),
-        ("errors", post("/orders", json={"__x": 1}), 422, {}),
+        ("inline", post("/orders", json={"__x": 1}), 422, {}),
         ("mounted", post("/shop/orders", json=ORDER), 200, {"reservation": "R-A1"}),
     ],
 )
@@ -168,6 +169,66 @@ def test_the_recipes_work(name: str, request_: Any, status: int, expected: dict[
     [(code, body, _)] = call(folder, name, request_)
     assert code == status, body
     assert expected.items() <= body.items()
+
+
+BOB = {"Authorization": "Bearer bob-token"}
+
+SAMPLES = [
+    ("README.md", "main", "/orders", {"json": ORDER}),
+    ("packages/fastapi-sagaz/README.md", "main", "/orders", {"json": ORDER}),
+    ("docs/tutorial.md", "main", "/orders", {"json": {"item": "lamp", "amount": 42}}),
+    ("docs/tutorial.md", "main", "/orders/deferred", {"json": {"item": "lamp", "amount": 42}}),
+    (FASTAPI, "inline", "/orders", {"json": ORDER}),
+    (FASTAPI, "background", "/orders", {"json": ORDER}),
+    (FASTAPI, "deferred", "/orders", {"json": ORDER}),
+    (FASTAPI, "deferred", "/orders/many", {"json": [ORDER, ORDER]}),
+    (FASTAPI, "deferred", "/orders/sync", {"json": ORDER}),
+    (FASTAPI, "transaction", "/orders", {"params": {"amount": 42}}),
+    (FASTAPI, "idempotent", "/orders", {"json": ORDER}),
+    (FASTAPI, "collaborators", "/payments", {"params": {"amount": 5}}),
+    (FASTAPI, "constructed", "/greetings/Ada", {}),
+    (FASTAPI, "mounted", "/shop/orders", {"json": ORDER}),
+    (FASTAPI, "correlated", "/orders", {"json": ORDER}),
+    ("docs/howto/events.md", "main", "/orders", {"params": {"amount": 42}}),
+]
+
+
+def sample_ids(samples: list[Any]) -> list[str]:
+    return [f"{page}-{name}-{path}" for page, name, path, _ in samples]
+
+
+@pytest.mark.parametrize(("page", "name", "path", "options"), SAMPLES, ids=sample_ids(SAMPLES))
+def test_a_request_that_is_sent_again_starts_nothing_and_no_customer_uses_up_anothers_key(
+    page: str, name: str, path: str, options: dict[str, Any], folder: Path
+) -> None:
+    write(page, folder)
+    check_repetitions(
+        lambda *requests: call(folder, name, *requests, SAGAZ_STORAGE_URL=f"sqlite:///{folder}/s.db"), path, options
+    )
+
+
+def check_repetitions(send: Any, path: str, options: dict[str, Any]) -> None:
+    """Send a request twice, then as somebody else, with a key too long, without one, and as nobody."""
+    key = {"Idempotency-Key": "same"}
+    headers = [ADA | key, ADA | key, BOB | key, ADA | {"Idempotency-Key": "x" * 300}, ADA, key]
+    answers = send(*(("POST", path, options | {"headers": given}) for given in headers))
+    first, again, bobs = (made(body) for _, body, _ in answers[:3])
+    assert first == again != bobs
+    assert [status // 100 for status, *_ in answers] == [2, 2, 2, 4, 4, 4]
+
+
+def made(body: dict[str, Any]) -> Any:
+    return next(body[name] for name in ("saga_id", "saga_ids", "order_id", "event_id") if name in body)
+
+
+def test_a_status_is_shown_to_whoever_started_the_run_and_to_nobody_else(folder: Path) -> None:
+    write("docs/tutorial.md", folder)
+    write(FASTAPI, folder / "howto")
+    for place, name, path in ((folder, "main", "/orders"), (folder / "howto", "deferred", "/orders")):
+        order = post(path, json={**ORDER, "item": "lamp", "customer": "bob"})
+        answers = call(place, name, order, *(("GET", "/orders/{0}", {"headers": one}) for one in (ADA, BOB, {})))
+        assert [status for status, *_ in answers][1:] == [200, 404, 401], answers
+        assert "error" not in answers[1][1]
 
 
 def test_a_run_starts_with_the_transaction_of_the_recipe(folder: Path) -> None:

@@ -85,7 +85,6 @@ MIDDLEWARE = [
 SESSION_ENGINE = "django.contrib.sessions.backends.signed_cookies"
 SILENCED_SYSTEM_CHECKS = ["sagaz.W002"]
 DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": "db.sqlite3", "ATOMIC_REQUESTS": IS_ATOMIC}}
-REST_FRAMEWORK = {"DEFAULT_AUTHENTICATION_CLASSES": []}
 """
 
 URLS = """
@@ -106,15 +105,22 @@ CALLS = """
 import json, sys
 from django.contrib.auth.models import User
 from django.test import Client
-client = Client()
-client.force_login(User.objects.create_user("ada"))
+clients = {"ada": Client(), "bob": Client(), "nobody": Client()}
+for name in ("ada", "bob"):
+    clients[name].force_login(User.objects.create_user(name))
+client = clients["ada"]
 for path, options in json.loads(sys.argv[1]):
-    answer = client.post(f"/{path}", **options)
-    print("ANSWER", answer.status_code, json.dumps(answer.json()))
+    options = {"headers": {"Idempotency-Key": f"k-{path}"}} | options
+    answer = clients[options.pop("who", "ada")].post(f"/{path}", **options)
+    body = answer.json() if answer.headers["Content-Type"] == "application/json" else None
+    print("ANSWER", answer.status_code, json.dumps(body))
 call_command("sagaz_worker", drain=True)
 from django_sagaz.models import Run
 for run in Run.objects.order_by("created_at"):
-    print("RUN", run.status, json.dumps(client.get(f"/status/{run.pk}").json()["steps"]))
+    if run.context["customer"] == 1:
+        print("RUN", run.status, json.dumps(client.get(f"/status/{run.pk}").json()["steps"]))
+    others = [clients[who].get(f"/status/{run.pk}").status_code for who in ("bob", "ada", "nobody")]
+    print("STATUS", *others[run.context["customer"] - 1 :])
 from orders.models import Order
 print("ORDERS", sorted(Order.objects.values_list("status", flat=True)))
 """
@@ -149,15 +155,31 @@ def test_the_views_of_the_how_to_work(tmp_path):
     project(tmp_path, PLAIN)
     key = {"headers": {"Idempotency-Key": "k"}}
     bad = {"data": '{"__x": 1}', "content_type": "application/json", **key}
-    requests = [(name, {"idempotent": key, "errors": bad}.get(name, {})) for name in PLAIN]
+    requests = [(name, {"errors": bad}.get(name, {})) for name in PLAIN]
     answers, said = call(tmp_path, *requests)
     assert [status for status, _ in answers] == [202, 202, 202, 200, 200, 202, 422]
     bodies = dict(zip(PLAIN, (body for _, body in answers), strict=True))
     assert bodies["inline"]["status"] == bodies["asynchronous"]["status"] == "completed"
     assert bodies["inline"]["receipt"] == f"charged under {bodies['inline']['saga_id']}:charge"
-    # All but the refused one: four that the worker ran, two within their requests.
+    # All but the refused one: four that the worker ran, two within their requests. Each is shown to its customer.
+    assert said.count("STATUS 404 200 302") == 6
     assert said.count('RUN completed {"charge": "done", "confirm": "done"}') == 6
     assert "ORDERS ['paid', 'paid', 'paid', 'paid', 'paid']" in said
+
+
+@pytest.mark.parametrize("atomic", [False, True])
+def test_a_request_that_is_sent_again_starts_nothing_and_no_customer_uses_up_anothers_key(tmp_path, atomic):
+    views = ["atomic_requests", "decorated"] if atomic else [name for name in PLAIN if name != "errors"]
+    project(tmp_path, views, atomic=atomic)
+    places = [*views, "inline_in_atomic_requests"] if atomic else views
+    # Twice the same, then somebody else, a key too long, none, and nobody.
+    cases = [{}, {}, {"who": "bob"}, {"headers": {"Idempotency-Key": "x" * 300}}, {"headers": {}}, {"who": "nobody"}]
+    answers, _ = call(tmp_path, *((place, case) for place in places for case in cases))
+    for n in range(0, len(answers), len(cases)):
+        first, again, bobs, long, none, nobody = answers[n : n + len(cases)]
+        assert first[1]["saga_id"] == again[1]["saga_id"] != bobs[1]["saga_id"]
+        assert [status for status, _ in (first, again, bobs)] == [first[0]] * 3
+        assert [status for status, _ in (long, none, nobody)] == [400, 400, 302]
 
 
 def test_the_views_of_the_how_to_work_under_atomic_requests(tmp_path):
@@ -170,8 +192,11 @@ def test_the_views_of_the_how_to_work_under_atomic_requests(tmp_path):
 def test_the_view_of_django_rest_framework_works(tmp_path):
     pytest.importorskip("rest_framework")  # Only on Python 3.11, where tox runs the documentation.
     project(tmp_path, ["rest"])
-    answers, said = call(tmp_path, ("rest", {"data": {"amount": 42}, "content_type": "application/json"}))
-    assert answers[0][0] == 202
+    given = {"data": {"amount": 42}, "content_type": "application/json"}
+    bad = [given | {"data": {"amount": 10**20}}, given | {"data": "{"}, given | {"headers": {}}]
+    answers, said = call(tmp_path, *(("rest", one) for one in (given, given, *bad, given | {"who": "nobody"})))
+    assert [status for status, _ in answers] == [202, 202, 400, 400, 400, 403]
+    assert answers[0][1] == answers[1][1]
     assert "RUN completed" in said
 
 
@@ -195,7 +220,7 @@ def test_the_logging_of_the_how_to_shows_what_it_promises(tmp_path):
     [block] = [text for kind, text in BLOCK.findall(HOWTO) if text.startswith("LOGGING")]
     with (tmp_path / "settings.py").open("a") as file:
         file.write(block)
-    [(_, body)], said = call(tmp_path, ("inline", {"headers": {"X-Correlation-ID": "c-1"}}))
+    [(_, body)], said = call(tmp_path, ("inline", {"headers": {"X-Correlation-ID": "c-1", "Idempotency-Key": "k"}}))
     assert f"INFO c-1 {body['saga_id']} None Saga 'order', run {body['saga_id']}: completed" in said
 
 

@@ -50,9 +50,13 @@ def run(folder, *command, **settings):
 def call(folder, name, method, path, **options):
     settings = options.pop("settings", {})
     options["headers"] = {"Authorization": "Bearer ada-token", "Idempotency-Key": "k", **options.get("headers", {})}
-    shown = run(folder, "call.py", name, json.dumps([(method, path, options)]), **settings)
-    [answer] = [json.loads(line.removeprefix("ANSWER ")) for line in shown.splitlines() if line.startswith("ANSWER ")]
+    [answer] = send(folder, name, [(method, path, options)], **settings)
     return answer
+
+
+def send(folder, name, requests, **settings):
+    shown = run(folder, "call.py", name, json.dumps(requests), **settings)
+    return [json.loads(line.removeprefix("ANSWER ")) for line in shown.splitlines() if line.startswith("ANSWER ")]
 
 
 @pytest.mark.parametrize(
@@ -64,17 +68,70 @@ def call(folder, name, method, path, **options):
         ("background", "/orders", {"json": ORDER}, 202, {"status": "accepted"}),
         ("deferred", "/orders", {"json": ORDER}, 202, {}),
         ("deferred", "/orders/tomorrow", {"json": ORDER}, 202, {}),
-        ("deferred", "/orders/many", {"json": [ORDER, ORDER]}, 202, {}),
-        ("transaction", "/orders", {"query_string": {"amount": 42}}, 202, {"order_id": 1}),
+        ("deferred", "/orders/many", {"json": {"orders": [ORDER, ORDER]}}, 202, {}),
+        ("deferred", "/orders/many", {"json": ORDER}, 400, None),
+        ("transaction", "/orders", {"query_string": {"amount": 42}}, 202, {}),
+        ("transaction", "/orders", {"query_string": {"amount": "many"}}, 400, None),
         ("idempotent", "/orders", {"json": ORDER, "headers": {"Idempotency-Key": "k"}}, 202, {}),
         ("constructed", "/greetings/Ada", {}, 200, {"said": "Hello, Ada"}),
-        ("errors", "/orders", {"json": {"__x": 1}}, 422, {}),
+        ("inline", "/orders", {"json": {"__x": 1}}, 422, {}),
     ],
 )
 def test_the_recipes_work(folder, name, path, options, status, expected):
     code, body, _ = call(folder, name, "POST", path, **options)
     assert code == status, body
-    assert expected.items() <= body.items()
+    assert expected is None or expected.items() <= body.items()
+
+
+SAMPLES = [
+    (HOWTO, "factory", "/orders", {}),
+    (HOWTO, "inline", "/orders", {"json": ORDER}),
+    (HOWTO, "inline", "/orders/async", {"json": ORDER}),
+    (HOWTO, "background", "/orders", {"json": ORDER}),
+    (HOWTO, "deferred", "/orders", {"json": ORDER}),
+    (HOWTO, "deferred", "/orders/many", {"json": {"orders": [ORDER, ORDER]}}),
+    (HOWTO, "transaction", "/orders", {"query_string": {"amount": 42}}),
+    (HOWTO, "idempotent", "/orders", {"json": ORDER}),
+    (HOWTO, "collaborators", "/payments", {"query_string": {"amount": 5}}),
+    (HOWTO, "constructed", "/greetings/Ada", {}),
+    (HOWTO, "correlated", "/orders", {"json": ORDER}),
+    ("packages/flask-sagaz/README.md", "main", "/orders", {"json": ORDER}),
+    ("docs/howto/celery.md", "main", "/orders", {"json": ORDER}),
+]
+ADA, BOB = {"Authorization": "Bearer ada-token"}, {"Authorization": "Bearer bob-token"}
+
+
+@pytest.mark.parametrize(
+    ("page", "name", "path", "options"), SAMPLES, ids=[f"{page}-{name}-{path}" for page, name, path, _ in SAMPLES]
+)
+def test_a_request_that_is_sent_again_starts_nothing_and_no_customer_uses_up_anothers_key(
+    tmp_path, page, name, path, options
+):
+    for text, file in BLOCK.findall((ROOT / page).read_text()):
+        (tmp_path / file).write_text(text)
+    (tmp_path / "call.py").write_text(CALL)
+    key = {"Idempotency-Key": "same"}
+    # Twice the same, then somebody else, a key too long, none, and nobody.
+    headers = [ADA | key, ADA | key, BOB | key, ADA | {"Idempotency-Key": "x" * 300}, ADA, key]
+    requests = [("POST", path, options | {"headers": given}) for given in headers]
+    answers = send(tmp_path, name, requests, SAGAZ_STORAGE_URL=f"sqlite:///{tmp_path}/s.db", BROKER_URL="memory://")
+    first, again, bobs = (made(body) for _, body, _ in answers[:3])
+    assert first == again != bobs
+    assert [status // 100 for status, *_ in answers] == [2, 2, 2, 4, 4, 4]
+
+
+def made(body):
+    return next(body[name] for name in ("saga_id", "saga_ids", "order_id") if name in body)
+
+
+def test_a_status_is_shown_to_whoever_started_the_run_and_to_nobody_else(folder):
+    shown = """
+from background import app
+client, key = app.test_client(), {"Idempotency-Key": "k"}
+saga_id = client.post("/orders", json={"order_id": "A1", "customer": "bob"}, headers=ADA | key).json["saga_id"]
+print("STATUS", *[client.get(f"/orders/{saga_id}", headers=one).status_code for one in (ADA, BOB, {})])
+"""
+    assert "STATUS 200 404 401" in run(folder, "-c", f"ADA, BOB = {ADA}, {BOB}\n{shown}")
 
 
 def test_a_run_starts_with_the_transaction_of_the_recipe(folder):
@@ -110,7 +167,8 @@ def test_the_five_minute_start_works(tmp_path):
 
 CELERY = """
 from main import app, celery
-saga_id = app.test_client().post("/orders", json={"order_id": "A1"}).json["saga_id"]
+ada = {"Authorization": "Bearer ada-token", "Idempotency-Key": "k"}
+saga_id = app.test_client().post("/orders", json={"order_id": "A1"}, headers=ada).json["saga_id"]
 with celery.connection_for_read() as connection:
     message = connection.default_channel.basic_get("celery")
 print(celery.tasks[message.headers["task"]](*message.decode()[0]))
@@ -127,7 +185,8 @@ def test_the_recipe_for_celery_works(tmp_path):
 
 SILENT = """
 from main import app
-answer = app.test_client().post("/orders", json={"order_id": "A1"})
+ada = {"Authorization": "Bearer ada-token", "Idempotency-Key": "k"}
+answer = app.test_client().post("/orders", json={"order_id": "A1"}, headers=ada)
 print("ANSWERED", answer.status_code)
 """
 
