@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
+import psycopg
 import pytest
-from django.db import DataError, ProgrammingError, connections, transaction
+from django.db import DataError, OperationalError, ProgrammingError, connections, transaction
 from places import on, until
 from testproject.shop.sagas import OrderSaga
 
@@ -94,6 +95,31 @@ def one_more(home):
         until(lambda: Run.objects.using(home).get(pk=saga_id).status == "completed", 30)
     finally:
         connections.close_all()
+
+
+@on("pg")
+def test_an_inline_run_whose_start_was_cut_off_right_after_its_insert_is_executed_here_and_now(home):
+    own = connections[home].settings_dict
+    cut = []
+
+    def cutting(execute, sql, params, many, context):
+        result = execute(sql, params, many, context)
+        if "INSERT INTO sagaz_run" in sql and not cut:
+            with psycopg.connect(host=own["HOST"], user=own["USER"], dbname=own["NAME"], autocommit=True) as other:
+                cut.append(other.execute("SELECT pg_terminate_backend(%s)", [backend(home)]).fetchone())
+            # What psycopg says when the answer does not come.
+            raise OperationalError("server closed the connection unexpectedly")
+        return result
+
+    with connections[home].execute_wrapper(cutting):
+        run = run_saga(OrderSaga, {"db": home, "name": "x"}, idempotency_key="k")
+    assert run.status.value == "completed"
+    assert cut == [(True,)]
+    assert Run.objects.using(home).get().attempt == 1
+
+
+def backend(home):
+    return connections[home].connection.info.backend_pid
 
 
 @on("maria")

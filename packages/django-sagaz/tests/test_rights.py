@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import logging
+import os
 import secrets
 from contextlib import contextmanager
 
@@ -18,14 +20,18 @@ from test_processes import free_port, is_up
 
 from django_sagaz import (
     Saga,
+    StoreNotMigrated,
     StoreRightsMissing,
     action,
     atomic_saga_start,
+    close,
     liveness,
     readiness,
     run_saga,
 )
 from django_sagaz.models import Run
+from sagaz_integration_core.settings import Settings
+from sagaz_integration_core.stores.postgres import migrate
 from sagaz_integration_core.stores.schema import TABLES, WRITING, grants
 
 
@@ -148,6 +154,22 @@ def test_rights_that_are_taken_away_later_are_told_once_and_starts_go_on_when_th
         give(home, user)
         with as_user(home, user):
             start(home)
+    assert [record.levelname for record in caplog.records] == ["ERROR", "WARNING"]
+
+
+def test_a_store_outside_of_django_is_waited_for_too(settings, caplog):
+    from pg import database
+
+    with database(os.environ["TESTPROJECT_PG"]) as url:
+        settings.SAGAZ = {"STORAGE_URL": url}
+        for _ in range(3):
+            with pytest.raises(StoreNotMigrated):
+                run_saga(Paid, {})
+            assert "no sagaz tables" in readiness().problem
+        asyncio.run(migrate(Settings(storage_url=url)))
+        until(readiness)
+        assert run_saga(Paid, {}).status.value == "completed"
+        close()
     assert [record.levelname for record in caplog.records] == ["ERROR", "WARNING"]
 
 
