@@ -1,7 +1,7 @@
 """What tox must not take silently.
 
-An environment that does nothing, a key that means nothing, a Python that is missing, a requirement that a later install
-has replaced.
+An environment that does nothing, a key that means nothing, a Python that is missing (or is not seen, though tox runs on
+it), a requirement that a later install has replaced.
 
 tox loads this file because it stands beside tox.ini.
 """
@@ -9,7 +9,9 @@ tox loads this file because it stands beside tox.ini.
 from __future__ import annotations
 
 import os
+import sys
 from importlib import metadata
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from packaging.requirements import Requirement
@@ -23,6 +25,11 @@ if TYPE_CHECKING:
     from tox.config.sets import ConfigSet
     from tox.session.state import State
     from tox.tox_env.api import ToxEnv
+
+
+# The Python that runs tox is one that is there, also where it is not on PATH: in a virtual environment, for example. It
+# goes last, so that what is on PATH stays what it is.
+os.environ["PATH"] = os.pathsep.join([os.environ.get("PATH", ""), str(Path(sys.executable).resolve().parent)])
 
 
 @impl

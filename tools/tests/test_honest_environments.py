@@ -71,6 +71,12 @@ def test_in_ci_a_missing_python_fails(tox: Run, ci: str, outcome: str) -> None:
     assert f"py3.2: {outcome}" in tox(SOMETHING, "-e", "py3.2", ci=ci).stdout
 
 
+def test_the_python_that_runs_tox_is_found_though_it_is_not_on_path(tox: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    name = f"py{sys.version_info.major}{sys.version_info.minor}"
+    assert f"{name}: OK" in tox(SOMETHING, "-e", name).stdout
+
+
 TESTS = """
 import pytest
 
