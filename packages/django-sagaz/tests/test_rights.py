@@ -114,6 +114,21 @@ def test_commands_of_a_user_without_rights_end_with_1_and_name_what_lacks(home, 
     assert Run.objects.using(home).get(pk=saga_id).status == "pending"
 
 
+@on("pg")
+def test_a_database_that_may_not_be_entered_is_not_one_that_is_away(home):
+    name = connections[home].settings_dict["NAME"]
+    with user_of(home) as user:
+        give(home, user)
+        execute(home, f"REVOKE CONNECT ON DATABASE {name} FROM PUBLIC")
+        try:
+            with as_user(home, user):
+                assert "refuses its user" in readiness().problem
+                code, said = command("sagaz_worker", "--drain")
+                assert (code, "Give it CONNECT on the database" in said) == (1, True), said
+        finally:
+            execute(home, f"GRANT CONNECT ON DATABASE {name} TO PUBLIC")
+
+
 @on("pg", "maria")
 def test_a_server_says_once_what_its_user_may_not_do_refuses_starts_and_recovers_by_itself(home, caplog):
     with user_of(home) as user:

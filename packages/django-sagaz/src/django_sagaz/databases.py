@@ -264,11 +264,20 @@ def _unavailable(connection: Any, error: Exception) -> StoreUnavailable:
 def _forbidden(connection: Any, error: Exception) -> StoreRightsMissing | None:
     if str(error) == "attempt to write a readonly database":
         wanted = "the right to write the file and its directory"
+    elif connection.vendor == "postgresql" and _may_not_connect(error):
+        wanted = "CONNECT on the database"
     elif _code(error) in _FORBIDDEN:
         wanted = f"{', '.join(WRITING)} on {', '.join(TABLES)}"
     else:
         return None
     return StoreRightsMissing(f"Database {connection.alias!r} refuses its user: {_text(error)}. Give it {wanted}.")
+
+
+def _may_not_connect(error: Exception) -> bool:
+    # Projects on other databases have no psycopg.
+    from sagaz_integration_core.stores._postgresql.errors import may_not_connect
+
+    return may_not_connect(error.__cause__)
 
 
 def _says(connection: Any, error: Exception) -> str:

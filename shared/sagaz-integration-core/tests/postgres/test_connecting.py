@@ -103,6 +103,19 @@ async def test_a_schema_that_may_not_be_used_is_not_one_without_tables(postgres_
             await everything(store)
 
 
+async def test_a_database_that_may_not_be_entered_is_not_one_that_is_away(postgres_url):
+    await migrate(Settings(storage_url=postgres_url))
+    name = postgres_url.partition("?")[0].rpartition("/")[2]
+    with role(postgres_url, *grants("{role}", "public"), f"REVOKE CONNECT ON DATABASE {name} FROM PUBLIC") as user:
+        settings = Settings(storage_url=at(postgres_url, user=user))
+        with pytest.raises(StoreRightsMissing, match=r"permission denied for database.*Grant it CONNECT on the"):
+            await PostgresStore(settings).open()
+        execute(postgres_url, f"GRANT CONNECT ON DATABASE {name} TO {user}")
+        async with opened(settings.storage_url) as store:
+            await everything(store)
+        execute(postgres_url, f"REVOKE CONNECT ON DATABASE {name} FROM {user}")
+
+
 async def test_one_who_only_reads_needs_no_right_to_write(postgres_url):
     async with opened(postgres_url, migrate=True) as store:
         await store.insert([NewRun("x", "OrderSaga", "{}", "f1")], 30)

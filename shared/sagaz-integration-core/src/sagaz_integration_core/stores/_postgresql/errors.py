@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import psycopg
 from psycopg import errors as pg
 
@@ -16,7 +18,7 @@ from sagaz_integration_core.errors import (
 from sagaz_integration_core.stores.schema import TABLES, WRITING
 from sagaz_integration_core.texts import visible
 
-__all__ = ["MIGRATE", "ConnectionLost", "busy", "lost", "meaning", "not_migrated", "unavailable"]
+__all__ = ["MIGRATE", "ConnectionLost", "busy", "lost", "may_not_connect", "meaning", "not_migrated", "unavailable"]
 
 MIGRATE = (
     "Run `fastapi-sagaz migrate MODULE:APP` (Flask: `flask sagaz migrate`), or have the runtime do it when it opens, "
@@ -26,6 +28,10 @@ MIGRATE = (
 
 _CONFLICTS = (pg.SerializationFailure, pg.DeadlockDetected)
 """Another transaction was in the way: the server is well."""
+
+
+# The right's name is the same in every language that a server may speak.
+_CONNECT = re.compile(r"FATAL: .*\n.*\bCONNECT\b")
 
 
 class ConnectionLost(StoreUnavailable):
@@ -57,10 +63,10 @@ def unavailable(shown: str, error: psycopg.Error) -> StoreUnavailable | None:
     """Return what an error means for the store; None when it is about the statement's values or a mistake of ours."""
     if isinstance(error, (pg.UndefinedTable, pg.InvalidSchemaName, pg.UndefinedColumn)):
         return not_migrated(shown, _text(error))
-    if isinstance(error, pg.InsufficientPrivilege):
+    if isinstance(error, pg.InsufficientPrivilege) or may_not_connect(error):
         return StoreRightsMissing(
-            f"The PostgreSQL store {shown} refuses this user: {_text(error)}. Grant it USAGE on the schema, and "
-            f"{', '.join(WRITING)} on {', '.join(TABLES)}; only migrating needs more."
+            f"The PostgreSQL store {shown} refuses this user: {_text(error)}. Grant it CONNECT on the database, USAGE "
+            f"on the schema, and {', '.join(WRITING)} on {', '.join(TABLES)}; only migrating needs more."
         )
     if isinstance(error, pg.ReadOnlySqlTransaction):
         return StoreUnavailable(
@@ -73,6 +79,11 @@ def unavailable(shown: str, error: psycopg.Error) -> StoreUnavailable | None:
             "port, database, user and password are right."
         )
     return None
+
+
+def may_not_connect(error: BaseException | None) -> bool:
+    """Whether a connection was refused because the user has no right to enter the database; no code tells that."""
+    return isinstance(error, psycopg.OperationalError) and _CONNECT.search(str(error)) is not None
 
 
 def meaning(shown: str, error: psycopg.Error | UnicodeEncodeError) -> SagazError:
