@@ -234,6 +234,19 @@ async def test_a_process_that_ends_gives_back_what_waits_for_a_thread_to_leave_i
     assert holding.told == ["begin 1"]
 
 
+@pytest.mark.parametrize(("seconds", "margin"), [(10, 1), (60, 2)])
+async def test_a_process_gives_a_run_up_a_tenth_of_its_lease_before_the_store_does_and_at_most_two_seconds(
+    shared_settings, opened, seconds, margin
+):
+    async with opened(replace(shared_settings, lease_seconds=seconds, renew_seconds=3), sagas=[Nothing]) as runtime:
+        await starts.start(runtime, Nothing, {})
+        taken_at = now()
+        [run] = await runtime.store.claim(runtime.owner, 1, seconds, runtime.registry.first_steps)
+        execution = runtime.park(run, taken_at)
+        assert runtime.leases.held[run.saga_id].ends_at == pytest.approx(taken_at + seconds - margin, rel=0, abs=0.01)
+        await runtime.execute(execution)
+
+
 class TestLease:
     """What a process believes of one lease."""
 
