@@ -66,12 +66,12 @@ async def test_a_draining_worker_executes_what_is_due_and_returns(shared_setting
 
 
 async def test_a_worker_claims_no_more_than_it_has_room_for_beside_what_runs(shared_settings, opened):
-    go = [asyncio.Event() for _ in range(6)]
-    begun = asyncio.Semaphore(0)
+    begun: asyncio.Queue[asyncio.Event] = asyncio.Queue()
 
     async def work(ctx):
-        begun.release()
-        await go[ctx["n"]].wait()
+        go = asyncio.Event()
+        begun.put_nowait(go)
+        await go.wait()
 
     saga, running = one_step(work), []
     async with opened(shared_settings, sagas=[saga]) as runtime:
@@ -79,14 +79,13 @@ async def test_a_worker_claims_no_more_than_it_has_room_for_beside_what_runs(sha
         worker = Worker(runtime, concurrency=3, drain=True, on_progress=lambda worker: running.append(worker.running))
         async with asyncio.timeout(20):
             working = asyncio.create_task(worker.run())
+            waiting = [await begun.get() for _ in range(3)]
             for _ in range(3):
-                await begun.acquire()
-            for event in go[:3]:
                 # One ends, and the next one begins.
-                event.set()
-                await begun.acquire()
-            for event in go[3:]:
-                event.set()
+                waiting.pop(0).set()
+                waiting.append(await begun.get())
+            for go in waiting:
+                go.set()
             await working
     assert worker.ended == {"completed": 6}
     assert max(running) == 3
