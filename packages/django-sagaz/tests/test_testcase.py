@@ -9,6 +9,7 @@ from asgiref.sync import sync_to_async
 from django.core.management import call_command
 from django.db import connections, transaction
 from django.test import TestCase, TransactionTestCase, override_settings
+from django.test.utils import CaptureQueriesContext
 from testproject.shop.models import Order
 from testproject.shop.sagas import OrderSaga
 
@@ -94,6 +95,24 @@ class Cases:
 class InTestCase(Cases):
     def captured(self, **options):
         return self.captureOnCommitCallbacks(using=self.home, **options)
+
+    def test_the_first_start_of_a_process_asks_no_more_than_the_second_one(self):
+        def start():
+            with transaction.atomic(self.home):
+                atomic_saga_start(OrderSaga, self.context())
+
+        def run():
+            run_saga(OrderSaga, self.context())
+
+        def queries(begin):
+            with CaptureQueriesContext(connections[self.home]) as captured:
+                begin()
+            return len(captured)
+
+        for begin in (start, run):
+            # What was found out before is forgotten with the settings.
+            with override_settings(SAGAZ={"DATABASE": self.home}):
+                assert queries(begin) == queries(begin)
 
 
 class InTransactionTestCase(Cases):
