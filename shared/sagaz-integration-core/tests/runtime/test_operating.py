@@ -12,6 +12,7 @@ from sagaz import Saga, action, compensate
 from sagaz_integration_core import starts
 from sagaz_integration_core.errors import RunNotFound
 from sagaz_integration_core.operating import Operator
+from sagaz_integration_core.operator_commands import show_run
 from sagaz_integration_core.records import NewRun, RunFilter, RunWrite
 from sagaz_integration_core.worker import Worker
 
@@ -308,3 +309,32 @@ async def test_a_decision_about_a_saga_that_nobody_knows_says_so_and_changes_not
     assert not await runtime.store.load_audit("run-1")
     await runtime.store.heartbeat("another", 30, "worker", ["unknown"])
     assert (await getattr(operator, action)("run-1")).done
+
+
+class CardSaga(Saga):
+    saga_name = "card"
+
+    @action("charge")
+    async def charge(self, ctx):
+        return {"receipt": "iban-DE1"}
+
+
+@pytest.mark.parametrize("output", ["text", "json"])
+async def test_what_is_shown_of_a_run_has_no_digest_by_which_its_secrets_could_be_found(runtime, output):
+    run = await starts.run_inline(runtime, CardSaga, {"cvv": "417-xyz"})
+    operator = Operator(runtime.store, runtime.registry, actor="ann")
+    record = await runtime.store.load(run.saga_id)
+    for values in (True, False):
+        shown = (await show_run(operator, run.saga_id, output, values=values)).text
+        assert run.saga_id in shown
+        assert record.fingerprint not in shown
+        assert "417-xyz" not in shown
+
+
+async def test_no_repr_of_a_run_or_its_records_shows_what_it_was_given_or_has_returned(runtime):
+    run = await starts.run_inline(runtime, CardSaga, {"note": "417-xyz"})
+    report = await Operator(runtime.store, runtime.registry, actor="ann").show(run.saga_id)
+    new = NewRun("x", "card", '{"note": "417-xyz"}', "digest-1")
+    for one in (run, report, report.run, *report.steps, new):
+        shown = f"{one!r} {[one]}"
+        assert not [secret for secret in ("417-xyz", "iban-DE1", "digest-1", report.run.fingerprint) if secret in shown]
