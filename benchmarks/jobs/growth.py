@@ -6,7 +6,10 @@ from benchmarks.harness.model import POSTGRES, Contender, Job, Metric, Target
 
 __all__ = ["MEMORY", "STEPS", "TABLES"]
 
+_EMPTY = "empty tables"
 _FULL = "1,000,000 finished and 100,000 pending"
+_UNKNOWN = "100,000 due of an unknown saga"
+_LOCKED = "a locked row"
 
 TABLES = Job(
     name="growth-tables",
@@ -15,11 +18,14 @@ TABLES = Job(
     what=(
         "One `fastapi-sagaz worker` of concurrency 50, on tables that hold only what it is to execute, and on tables "
         "that hold a million runs that have finished, with the journals of their three steps, and a hundred thousand "
-        "that are due. (A quick run has a twentieth of that.)"
+        "that are due; a hundred thousand that are due of a saga which this worker does not know; or one due run more, "
+        "whose row another transaction has locked. (A quick run has a twentieth of the rows.)"
     ),
     contenders=(
-        Contender("empty tables", "growth.tables", needs=POSTGRES, options={"finished": 0, "pending": 0}),
+        Contender(_EMPTY, "growth.tables", needs=POSTGRES),
         Contender(_FULL, "growth.tables", needs=POSTGRES, options={"finished": 1_000_000, "pending": 100_000}),
+        Contender(_UNKNOWN, "growth.tables", needs=POSTGRES, options={"unknown": 100_000}),
+        Contender(_LOCKED, "growth.tables", needs=POSTGRES, options={"locked": True}),
     ),
     metrics=(Metric("throughput", "runs/s", "more"),),
     targets=(
@@ -27,13 +33,27 @@ TABLES = Job(
             "growth.tables",
             "full tables to empty ones",
             (_FULL, "throughput"),
-            ("empty tables", "throughput"),
+            (_EMPTY, "throughput"),
             at_least=0.8,
+        ),
+        Target(
+            "growth.unknown",
+            "with another service's due runs to empty ones",
+            (_UNKNOWN, "throughput"),
+            (_EMPTY, "throughput"),
+            at_least=0.95,
+        ),
+        Target(
+            "growth.locked",
+            "with a locked row to empty ones",
+            (_LOCKED, "throughput"),
+            (_EMPTY, "throughput"),
+            at_least=0.95,
         ),
     ),
     size=(4000, 1500),
     rounds=(5, 2),
-    baseline="empty tables",
+    baseline=_EMPTY,
 )
 
 MEMORY = Job(

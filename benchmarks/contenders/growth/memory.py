@@ -38,7 +38,7 @@ def _worker(place: Place, size: int) -> Figures:
     ledger = Ledger(place.folder / "ledger")
     ledger.clear(size)
     with psycopg.connect(place.postgres, autocommit=True) as connection:
-        connection.execute(_PENDING, {"first": 0, "last": size})
+        connection.execute(_PENDING, {"saga": "NoopSaga", "first": 0, "last": size})
     command = [sys.executable, "-c", "from fastapi_sagaz.cli import main; main()", "worker"]
     command += ["benchmarks.programs.fastapi_app:app", "--concurrency", "50"]
     environment = {**QUIET, "SAGAZ_STORAGE_URL": place.postgres, **ledger.environment}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import psycopg
 
@@ -35,18 +35,23 @@ FROM run CROSS JOIN unnest(ARRAY['reserve', 'charge', 'ship']) AS step
 _PENDING = """
 INSERT INTO sagaz_run (saga_id, saga_name, status, context, attempt, failures, available_at, created_at, updated_at,
     fingerprint)
-SELECT gen_random_uuid()::text, 'NoopSaga', 'pending', jsonb_build_object('n', n), 0, 0, moment, moment, moment,
+SELECT gen_random_uuid()::text, %(saga)s, 'pending', jsonb_build_object('n', n), 0, 0, moment, moment, moment,
     repeat('0', 64)
 FROM (SELECT n, now() - interval '1 hour' + n * interval '1 ms' AS moment
     FROM generate_series(%(first)s::integer, %(last)s::integer - 1) AS n) AS moments
 """
 
 
+_LOCKED = "SELECT FROM sagaz_run WHERE saga_name = 'NoopSaga' ORDER BY available_at LIMIT 1 FOR UPDATE"
+
+
 @contextmanager
 def contender(place: Place) -> Iterator[Measure]:
     """Measure throughput, always of the oldest of what is pending."""
     _make_tables(place)
-    finished, pending = (place.options[name] // (20 if place.quick else 1) for name in ("finished", "pending"))
+    finished, pending, unknown = (
+        place.options.get(name, 0) // (20 if place.quick else 1) for name in ("finished", "pending", "unknown")
+    )
     ledger = Ledger(place.folder / "ledger")
     command = [sys.executable, "-c", "from fastapi_sagaz.cli import main; main()", "worker"]
     command += ["benchmarks.programs.fastapi_app:app", "--concurrency", "50"]
@@ -65,15 +70,27 @@ def contender(place: Place) -> Iterator[Measure]:
                 empty(place.postgres)
             slots = max(pending, _WARM_UP + size + 100)
             ledger.clear(slots)
-            connection.execute(_PENDING, {"first": 0, "last": slots})
+            connection.execute(_PENDING, {"saga": "NoopSaga", "first": 0, "last": slots})
+            if unknown:
+                # As old as those that are executed, so that a claim which looked at all of them would meet them first.
+                connection.execute(_PENDING, {"saga": "ElsewhereSaga", "first": -unknown, "last": 0})
             environment = {**QUIET, "SAGAZ_STORAGE_URL": place.postgres, **ledger.environment}
             counted = range(_WARM_UP, _WARM_UP + size)
-            with running(command, place.folder / "worker.log", environment):
+            locking = _oldest_locked(place) if place.options.get("locked") else nullcontext()
+            with locking, running(command, place.folder / "worker.log", environment):
                 ledger.wait(counted, 120)
             took = max(map(ledger.end, counted)) - min(map(ledger.begin, counted))
             return {"throughput": size / took}
 
         yield measure
+
+
+@contextmanager
+def _oldest_locked(place: Place) -> Iterator[None]:
+    """Hold the row of the run that a worker would execute first, as a session does that somebody has forgotten."""
+    with psycopg.connect(place.postgres) as connection:
+        connection.execute(_LOCKED)
+        yield
 
 
 def _make_tables(place: Place) -> None:

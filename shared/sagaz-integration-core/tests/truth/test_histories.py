@@ -14,6 +14,7 @@ from typing import Any
 
 import hypothesis.strategies as st
 import pytest
+from accounting import Accounts
 from checker import check
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
@@ -87,18 +88,18 @@ class Histories(RuleBasedStateMachine):
         store, rows = self.do(type(self).make())
         self.world = World(store, rows, seed)
         self.world.deployments.append(Deployment(0, plan, retries))
+        self.accounts = Accounts(self.world, SAGA_ID)
         self.still: list[Process] = []
         self.corrupted: tuple[str, str] | None = None
         self.do(store.insert([NewRun(SAGA_ID, NAME, '{"input":1}', "f")], 30))
 
-    @rule(faults=_FAULTS)
-    def an_attempt(self, faults: list[tuple[str, str, str]]) -> None:
-        self.do(self._attempt(faults))
+    @rule(faults=_FAULTS, company=st.booleans(), lives=st.sampled_from([False, False, True]))
+    def an_attempt(self, faults: list[tuple[str, str, str]], company: bool, lives: bool) -> None:
+        self.do(self._attempt(faults, company=company, lives=lives))
 
-    async def _attempt(self, faults: list[tuple[str, str, str]]) -> None:
-        self.world.rows.end_lease(SAGA_ID)
-        process = Process(self.world, self.world.deployments[-1], faults)
-        await process.work()
+    async def _attempt(self, faults: list[tuple[str, str, str]], *, company: bool = False, lives: bool = False) -> None:
+        process = Process(self.world, self.world.deployments[-1], faults, company=company, lives=lives)
+        await self.accounts.attempt(process)
         if process.still and not process.dead:
             self.still.append(process)
 
@@ -107,8 +108,7 @@ class Histories(RuleBasedStateMachine):
     @rule()
     def one_that_stood_still_goes_on(self) -> None:
         if self.still:
-            self.world.rows.end_lease(SAGA_ID)
-            self.do(self.still.pop().go_on())
+            self.do(self.accounts.go_on(self.still.pop()))
 
     @rule(change=st.sampled_from(["gain", "lose", "rename", "undo", "reorder"]), at=st.integers(0, 9))
     def a_deployment(self, change: str, at: int) -> None:
@@ -124,7 +124,9 @@ class Histories(RuleBasedStateMachine):
         registry = SagaRegistry([Process(self.world, self.world.deployments[-1], [])._saga()])
         self.world.processes.pop()
         operator = Operator(self.world.store, registry, actor="someone")
+        before = await self.world.store.load(SAGA_ID)
         await getattr(operator, decision)(SAGA_ID)
+        self.accounts.decided |= (await self.world.store.load(SAGA_ID)).version != before.version
 
     @rule(at=st.integers(0, 9))
     def a_stored_result_is_damaged(self, at: int) -> None:
@@ -154,8 +156,7 @@ class Histories(RuleBasedStateMachine):
         self._mend()
         self.world.calm = True
         while self.still:
-            self.world.rows.end_lease(SAGA_ID)
-            await self.still.pop().go_on()
+            await self.accounts.go_on(self.still.pop())
         run = await self.world.store.load(SAGA_ID)
         for count in range(20):
             if run.status in FINISHED:

@@ -18,7 +18,7 @@ from sagaz import Saga, action, compensate
 from sagaz_integration_core.cancellation import cancel_all
 from sagaz_integration_core.errors import StoreUnavailable, WriteRefused
 from sagaz_integration_core.lifecycle import SagazRuntime
-from sagaz_integration_core.records import ClaimedRun
+from sagaz_integration_core.records import ClaimedRun, NewRun
 from sagaz_integration_core.settings import Settings
 from sagaz_integration_core.steps import current_step
 
@@ -132,10 +132,24 @@ class FaultyStore:
 
 
 class Process:
-    """One process: a runtime of one deployment, which may die or stand still at any point."""
+    """One process: a runtime of one deployment, which may die or stand still at any point.
 
-    def __init__(self, world: World, deployment: Deployment, faults: list[tuple[str, str, str]]) -> None:
+    Args:
+        company: It executes another run, too.
+        lives: It still gives signs of life when its lease has ended.
+    """
+
+    def __init__(
+        self,
+        world: World,
+        deployment: Deployment,
+        faults: list[tuple[str, str, str]],
+        *,
+        company: bool = False,
+        lives: bool = False,
+    ) -> None:
         self.world, self.deployment, self._faults = world, deployment, list(faults)
+        self.company, self.lives = company, lives
         self.number = len(world.processes)
         world.processes.append(self)
         self.dead = self.still = self._stood_still = False
@@ -205,8 +219,10 @@ class Process:
     async def _work(self) -> None:
         await self.runtime.open()
         loop = asyncio.get_running_loop()
+        if self.company:
+            await self._take_another()
         try:
-            runs = await self.runtime.claim(1)
+            runs = await self.runtime.claim(1) or await self.runtime.claim(1, alone=[NAME])
         except (StoreUnavailable, WriteRefused, RuntimeError):
             return
         for run in runs:
@@ -214,6 +230,11 @@ class Process:
             # By the time before the claim was sent.
             self._execution = self.runtime.park(run, float("-inf") if self._stood_still else loop.time())
             await asyncio.wait([self.runtime.execute(self._execution)])
+
+    async def _take_another(self) -> None:
+        store, companion = self.world.store, f"companion-{self.number}"
+        await store.insert([NewRun(companion, "Companion", "{}", "f")], 30)
+        await store.claim(self.runtime.owner, 1, 30, {"Companion": ()}, saga_ids=[companion])
 
     async def end(self) -> None:
         """Leave nothing of the process behind, as its death does."""
