@@ -12,13 +12,14 @@ import subprocess
 import sys
 import threading
 import time
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 
 import httpx
 import pytest
 from places import on, until
-from test_readme import environment, project
+from test_readme import environment, project, run, started
 
 from django_sagaz.models import Run
 
@@ -119,21 +120,28 @@ def charges(folder, kind):
         return sum(json.loads(row)["receipt"].startswith(kind) for (row,) in rows)
 
 
+LOGIN = """
+from django.contrib.auth.models import User
+from django.test import Client
+client = Client()
+client.force_login(User.objects.create_user("ada"))
+print(client.cookies["sessionid"].value)
+"""
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="process groups are POSIX")
 def test_a_change_of_a_saga_reaches_runserver_and_a_worker_that_reloads(tmp_path):
     project(tmp_path, ["inline", "asynchronous", "transaction"])
     with (tmp_path / "settings.py").open("a") as file:
         file.write("\nDEBUG = True\nSAGAZ = {'POLL_SECONDS': 0.1}\n")
-    subprocess.run(
-        [sys.executable, "-m", "django", "migrate", "--run-syncdb", "--verbosity", "0", "--settings", "settings"],
-        cwd=tmp_path, env=environment(tmp_path), check=True,
-    )  # fmt: skip
+    session = run(tmp_path, sys.executable, "-c", started(LOGIN)).strip()
     port = free_port()
     url = f"http://127.0.0.1:{port}"
 
     def receipt(path):
+        headers = {"Cookie": f"sessionid={session}", "Idempotency-Key": str(uuid.uuid4())}
         with suppress(httpx.TransportError):
-            answer = httpx.post(f"{url}/{path}", trust_env=False, timeout=60)
+            answer = httpx.post(f"{url}/{path}", headers=headers, trust_env=False, timeout=60)
             return answer.json().get("receipt") or answer.status_code
         return None
 

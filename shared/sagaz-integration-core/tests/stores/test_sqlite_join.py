@@ -14,7 +14,9 @@ from sagaz_integration_core.stores.sqlite import SQLiteStore
 
 pytestmark = pytest.mark.anyio
 
-since_312 = pytest.mark.skipif(sys.version_info < (3, 12), reason="autocommit= came with Python 3.12")
+# autocommit= came with Python 3.12.
+BEGINS = [{"autocommit": False}, {"autocommit": False, "isolation_level": None}] if sys.version_info >= (3, 12) else []
+BEGINS_NONE = [{"autocommit": True}] if sys.version_info >= (3, 12) else []
 
 
 @pytest.fixture
@@ -35,8 +37,7 @@ def connect(sqlite_store, tmp_path):
     [
         {},
         {"isolation_level": "IMMEDIATE"},
-        pytest.param({"autocommit": False}, marks=since_312),
-        pytest.param({"autocommit": False, "isolation_level": None}, marks=since_312),
+        *BEGINS,
     ],
     ids=str,
 )
@@ -52,9 +53,7 @@ async def test_where_python_begins_transactions_a_run_is_there_with_the_commit(s
     assert (await sqlite_store.load(committed.saga_id)).status == "pending"
 
 
-@pytest.mark.parametrize(
-    "options", [{"isolation_level": None}, pytest.param({"autocommit": True}, marks=since_312)], ids=str
-)
+@pytest.mark.parametrize("options", [{"isolation_level": None}, *BEGINS_NONE], ids=str)
 async def test_where_it_begins_none_a_start_needs_one(sqlite_store, connect, options):
     connection, run = connect(**options), new()
     with pytest.raises(TransactionRequired, match="Execute BEGIN first"):
