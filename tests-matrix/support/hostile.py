@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import httpx
 
-__all__ = ["ADA", "BOB", "deviations", "hostile_requests"]
+from sagaz_integration_core import codec
+from sagaz_integration_core.errors import ContextValueError
+
+__all__ = ["ADA", "BOB", "deviations", "faults", "hostile_requests"]
 
 ADA = {"Authorization": "Bearer ada-token"}
 BOB = {"Authorization": "Bearer bob-token"}
@@ -43,21 +46,56 @@ class Hostile:
     content: bytes = b""
     headers: dict[bytes | str, bytes | str] = field(default_factory=dict)
 
+    @property
+    def is_an_object(self) -> bool:
+        """Whether its body is a JSON object that a saga may be given: some application may know such orders."""
+        try:
+            codec.encode(json.loads(self.content), max_bytes=1_048_576)
+        except (ValueError, RecursionError, ContextValueError):
+            return False
+        return True
 
-def hostile_requests(paths: Sequence[str]) -> Iterator[Hostile]:
-    """Return what is sent to the addresses at which orders are placed, and to those of their states."""
+    @property
+    def texts(self) -> dict[str, str]:
+        """Its headers as WSGI has them."""
+        return {_text(name): _text(value) for name, value in self.headers.items()}
+
+
+def _text(value: bytes | str) -> str:
+    return value.decode("latin-1") if isinstance(value, bytes) else value
+
+
+def hostile_requests(paths: Sequence[str], order: bytes = b'{"order_id": "../etc", "amount": 5}') -> Iterator[Hostile]:
+    """Return what is sent to the addresses at which orders are placed, and to those of their states.
+
+    Args:
+        order: What is sent under keys that may be malformed; by default, what the examples refuse under all others too.
+    """
     kind: dict[bytes | str, bytes | str] = {"Content-Type": "application/json", **ADA}
     for path in paths:
         for number, body in enumerate(_BODIES):
             yield Hostile("POST", path, body, {**kind, "Idempotency-Key": f"hostile-{number}"})
         for key in _KEYS:
-            # Some are keys like any other; then the order is none.
-            yield Hostile("POST", path, b'{"order_id": "../etc", "amount": 5}', {**kind, b"Idempotency-Key": key})
+            # Some are keys like any other.
+            yield Hostile("POST", path, order, {**kind, b"Idempotency-Key": key})
         yield Hostile("POST", path, _GOOD, kind)
         for who in ("", "Bearer", "Bearer nobody", "Basic YWRhOg==", "bearer \xe4".encode("latin-1")):
             yield Hostile("POST", path, _GOOD, {**kind, "Authorization": who, "Idempotency-Key": "k"})
     for saga_id in _IDS:
         yield Hostile("GET", f"/orders/{saga_id}", headers={**ADA})
+
+
+def faults(send: Callable[[Hostile], int], path: str, order: str = _GOOD.decode()) -> list[str]:
+    """Send what is wrong for every application that takes a JSON object, and tell of answers that are wrong, too."""
+    found = []
+    for one in hostile_requests([path], order.encode()):
+        if one.is_an_object and str(one.headers.get("Idempotency-Key")).startswith("hostile"):
+            # Whether it is an order is the application's to say.
+            continue
+        status = send(one)
+        if status >= 500 or (status < 400 and not one.is_an_object):
+            found.append(f"{one.method} {one.path} {one.content[:60]!r} {one.headers}: {status}")
+    return found
 
 
 def deviations(url: str, paths: Sequence[str]) -> list[str]:

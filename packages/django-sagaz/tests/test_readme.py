@@ -114,6 +114,18 @@ for path, options in json.loads(sys.argv[1]):
     answer = clients[options.pop("who", "ada")].post(f"/{path}", **options)
     body = answer.json() if answer.headers["Content-Type"] == "application/json" else None
     print("ANSWER", answer.status_code, json.dumps(body))
+if len(sys.argv) > 2:
+    sys.path.append(sys.argv[3])
+    from support.hostile import faults
+    client.raise_request_exception = False
+    def send(one):
+        if one.method != "POST" or one.is_an_object:
+            # Orders are numbers here, and no steps of others are to be tried.
+            return 404
+        headers = {name: value for name, value in one.texts.items() if name != "Content-Type"}
+        return client.generic("POST", one.path, one.content, "application/json", headers=headers).status_code
+    for path in sys.argv[2].split():
+        assert not (found := faults(send, path)), found
 call_command("sagaz_worker", drain=True)
 from django_sagaz.models import Run
 for run in Run.objects.order_by("created_at"):
@@ -145,8 +157,9 @@ def manage(folder, *words):
     return run(folder, sys.executable, "-m", "django", *words, "--settings", "settings")
 
 
-def call(folder, *requests):
-    said = run(folder, sys.executable, "calls.py", json.dumps(requests))
+def call(folder, *requests, fuzz=()):
+    hostile = [" ".join(fuzz), str(PACKAGE.parents[1] / "tests-matrix")] if fuzz else []
+    said = run(folder, sys.executable, "calls.py", json.dumps(requests), *hostile)
     answers = [line.split(maxsplit=2) for line in said.splitlines() if line.startswith("ANSWER")]
     return [(int(status), json.loads(body)) for _, status, body in answers], said
 
@@ -156,7 +169,7 @@ def test_the_views_of_the_how_to_work(tmp_path):
     key = {"headers": {"Idempotency-Key": "k"}}
     bad = {"data": '{"__x": 1}', "content_type": "application/json", **key}
     requests = [(name, {"errors": bad}.get(name, {})) for name in PLAIN]
-    answers, said = call(tmp_path, *requests)
+    answers, said = call(tmp_path, *requests, fuzz=["/errors"])
     assert [status for status, _ in answers] == [202, 202, 202, 200, 200, 202, 422]
     bodies = dict(zip(PLAIN, (body for _, body in answers), strict=True))
     assert bodies["inline"]["status"] == bodies["asynchronous"]["status"] == "completed"
@@ -194,7 +207,8 @@ def test_the_view_of_django_rest_framework_works(tmp_path):
     project(tmp_path, ["rest"])
     given = {"data": {"amount": 42}, "content_type": "application/json"}
     bad = [given | {"data": {"amount": 10**20}}, given | {"data": "{"}, given | {"headers": {}}]
-    answers, said = call(tmp_path, *(("rest", one) for one in (given, given, *bad, given | {"who": "nobody"})))
+    requests = (("rest", one) for one in (given, given, *bad, given | {"who": "nobody"}))
+    answers, said = call(tmp_path, *requests, fuzz=["/rest"])
     assert [status for status, _ in answers] == [202, 202, 400, 400, 400, 403]
     assert answers[0][1] == answers[1][1]
     assert "RUN completed" in said

@@ -23,6 +23,12 @@ client = module.app.test_client()
 for method, path, options in json.loads(sys.argv[2]):
     answer = client.open(path, method=method, **options)
     print("ANSWER", json.dumps([answer.status_code, answer.json, dict(answer.headers)]))
+if len(sys.argv) > 3:
+    sys.path.append(sys.argv[4])
+    from support.hostile import faults
+    def send(one):
+        return client.open(one.path, method=one.method, data=one.content, headers=one.texts).status_code
+    assert not (found := faults(send, sys.argv[3])), found
 """
 
 ORDER = {"order_id": "A1", "amount": 42}
@@ -54,8 +60,9 @@ def call(folder, name, method, path, **options):
     return answer
 
 
-def send(folder, name, requests, **settings):
-    shown = run(folder, "call.py", name, json.dumps(requests), **settings)
+def send(folder, name, requests, fuzz=(), **settings):
+    hostile = [*fuzz, str(ROOT / "tests-matrix")] if fuzz else []
+    shown = run(folder, "call.py", name, json.dumps(requests), *hostile, **settings)
     return [json.loads(line.removeprefix("ANSWER ")) for line in shown.splitlines() if line.startswith("ANSWER ")]
 
 
@@ -104,17 +111,18 @@ ADA, BOB = {"Authorization": "Bearer ada-token"}, {"Authorization": "Bearer bob-
 @pytest.mark.parametrize(
     ("page", "name", "path", "options"), SAMPLES, ids=[f"{page}-{name}-{path}" for page, name, path, _ in SAMPLES]
 )
-def test_a_request_that_is_sent_again_starts_nothing_and_no_customer_uses_up_anothers_key(
+def test_what_is_sent_again_starts_nothing_keys_are_a_customers_own_and_what_is_wrong_is_a_4xx(
     tmp_path, page, name, path, options
 ):
     for text, file in BLOCK.findall((ROOT / page).read_text()):
         (tmp_path / file).write_text(text)
     (tmp_path / "call.py").write_text(CALL)
     key = {"Idempotency-Key": "same"}
-    # Twice the same, then somebody else, a key too long, none, and nobody.
+    # Twice the same, then somebody else, a key too long, none, and nobody; and then whatever clients get wrong.
     headers = [ADA | key, ADA | key, BOB | key, ADA | {"Idempotency-Key": "x" * 300}, ADA, key]
     requests = [("POST", path, options | {"headers": given}) for given in headers]
-    answers = send(tmp_path, name, requests, SAGAZ_STORAGE_URL=f"sqlite:///{tmp_path}/s.db", BROKER_URL="memory://")
+    settings = {"SAGAZ_STORAGE_URL": f"sqlite:///{tmp_path}/s.db", "BROKER_URL": "memory://"}
+    answers = send(tmp_path, name, requests, [path] if "json" in options else [], **settings)
     first, again, bobs = (made(body) for _, body, _ in answers[:3])
     assert first == again != bobs
     assert [status // 100 for status, *_ in answers] == [2, 2, 2, 4, 4, 4]
