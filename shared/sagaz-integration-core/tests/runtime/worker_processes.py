@@ -6,10 +6,11 @@ import asyncio
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections import Counter
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -38,6 +39,7 @@ class Workers:
     def __init__(self, folder: Path, url: str) -> None:
         self.folder = folder
         self.ledger = folder / "ledger"
+        self._sqlite = url.removeprefix("sqlite:///") if url.startswith("sqlite:") else None
         self._env = {**os.environ, **PACE, "SAGAZ_STORAGE_URL": url, "PYTHONUNBUFFERED": "1"}
         self._commands: dict[int, tuple[list[str], dict[str, str]]] = {}
         self.processes: dict[int, subprocess.Popen[bytes]] = {}
@@ -100,6 +102,14 @@ class Workers:
         """Send a signal to one of the processes."""
         self.processes[number].send_signal(which)
 
+    async def stop(self, number: int) -> None:
+        """Stop one of the processes with SIGSTOP, but not while it has SQLite's file locked for everybody."""
+        self.signal(number, signal.SIGSTOP)
+        while self._sqlite is not None and not _can_be_written(self._sqlite):
+            self.signal(number, signal.SIGCONT)
+            await asyncio.sleep(0.05)
+            self.signal(number, signal.SIGSTOP)
+
     def close(self) -> None:
         """End all of them."""
         for process in self.processes.values():
@@ -107,6 +117,16 @@ class Workers:
                 process.send_signal(signal.SIGCONT)
                 process.kill()
             process.wait(10)
+
+
+def _can_be_written(file: str) -> bool:
+    with closing(sqlite3.connect(file, timeout=0.5, isolation_level=None)) as connection:
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            return False
+        connection.execute("ROLLBACK")
+        return True
 
 
 @contextmanager
