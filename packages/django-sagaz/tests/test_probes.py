@@ -25,7 +25,7 @@ from django_sagaz import (
     readiness,
     run_saga,
 )
-from django_sagaz.models import OutboxEvent, Step, WorkerProcess
+from django_sagaz.models import OutboxEvent, Run, Step, WorkerProcess
 
 
 @pytest.fixture
@@ -106,6 +106,7 @@ def test_a_process_whose_event_loop_is_blocked_for_too_long_is_not_ready_until_i
         until(lambda: "has blocked the event loop" in (readiness().problem or ""))
         assert "step 'block' of saga 'blocking'" in readiness().problem
         assert how == "synchronous" or "has stood still" in liveness().problem
+        until(lambda: not Run.objects.using(home).exclude(lease_owner=None).exists())
     finally:
         gate.set()
         thread.join()
