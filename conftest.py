@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import zlib
 from collections.abc import Generator
 from typing import Any
@@ -29,6 +30,12 @@ MAY_BE_SKIPPED = re.compile(
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add ``--one-in``."""
     parser.addoption("--one-in", type=int, default=1, metavar="N", help="run about one in N tests, some of each file")
+
+
+def pytest_configure() -> None:
+    """Hear Ctrl-C. A shell has what it starts in the background ignore it, and with that all that tests start."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
