@@ -12,7 +12,13 @@ from sagaz_integration_core.records import RunRecord, StepRecord
 
 __all__ = ["contradictions", "figures", "told"]
 
-_WORDS = {("do", "done"): "success", ("do", "failed"): "failed", ("undo", "done"): "compensated"}
+# A step in doubt has failed, too, after a call of which nobody knows whether it had its effect.
+_WORDS = {
+    ("do", "done"): "success",
+    ("do", "failed"): "failed",
+    ("do", "in_doubt"): "failed",
+    ("undo", "done"): "compensated",
+}
 
 
 def told(run: RunRecord, steps: Sequence[StepRecord]) -> list[str]:
