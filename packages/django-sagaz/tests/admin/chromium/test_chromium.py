@@ -56,12 +56,12 @@ def travels(make):
     context = {"amount": 100, "card_number": "4111", "guests": [{"name": "Ada", "age": 36}]}
     travel = {"saga_name": "travel", "correlation_id": "order-7", "context": context}
     return [
-        make("failed", steps=failed, **{**travel, "error": "step 'book-hotel': ValueError: no room"}),
+        make("failed", steps=failed, direction="back", **{**travel, "error": "step 'book-hotel': ValueError: no room"}),
         make("executing", steps=[*done, ("charge-card", "do", "started", {})], **LEASED, **travel),
         make("completed", steps=[*done, charged, sent], **travel),
-        make("rolled_back", steps=unknown, saga_name="forgotten", error="ValueError: no"),
+        make("rolled_back", steps=unknown, direction="back", saga_name="forgotten", error="ValueError: no"),
         make("pending", **travel),
-        make("compensating", steps=[*done, ("book-hotel", "undo", "started", {})], **travel),
+        make("compensating", steps=[*done, ("book-hotel", "undo", "started", {})], direction="back", **travel),
         make("completed", saga_name="gone", steps=[(f"step-{n}-of-a-long-saga", "do", "done", {}) for n in range(12)]),
         *[make("completed", saga_id=f"{n:08}-4d2e-5f1a-9c3b-7a6b5c4d3e2f") for n in range(120)],
     ]
