@@ -42,7 +42,12 @@ async def connect(address: Address) -> Connection:
     except psycopg.Error as error:
         failure = unavailable(address.shown, error) or error
     else:
-        await connection.set_isolation_level(IsolationLevel.READ_COMMITTED)
+        try:
+            await connection.set_isolation_level(IsolationLevel.READ_COMMITTED)
+        except BaseException:
+            # Also a cancellation: nobody else knows of the connection yet.
+            await connection.close()
+            raise
         return connection
     # Not chained, and outside of the block: psycopg's frames hold the password.
     raise failure.with_traceback(None)
