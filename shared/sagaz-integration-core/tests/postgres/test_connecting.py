@@ -18,6 +18,8 @@ from sagaz_integration_core.errors import StoreNotMigrated, StoreRightsMissing, 
 from sagaz_integration_core.outbox import EventWrite
 from sagaz_integration_core.records import NewRun, RunFilter, RunWrite, StepWrite
 from sagaz_integration_core.settings import Settings
+from sagaz_integration_core.stores._postgresql.address import read_address
+from sagaz_integration_core.stores._postgresql.connections import connect
 from sagaz_integration_core.stores.postgres import PostgresStore, migrate
 from sagaz_integration_core.stores.schema import TABLES, WRITING, grants
 
@@ -274,3 +276,16 @@ async def test_an_encoding_that_has_not_every_character_is_one_warning(postgres_
         async with opened(url, migrate=True):
             pass
     assert len([r for r in caplog.records if f"in a database of encoding {encoding}" in r.getMessage()]) == told
+
+
+async def test_a_connection_whose_opening_is_cancelled_is_closed(postgres_url, monkeypatch):
+    opened = []
+
+    async def cancelled(connection, level):
+        opened.append(connection)
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr(psycopg.AsyncConnection, "set_isolation_level", cancelled)
+    with pytest.raises(asyncio.CancelledError):
+        await connect(read_address(postgres_url))
+    assert [connection.closed for connection in opened] == [True]
