@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
-__all__ = ["django_environment", "set_up"]
+__all__ = ["django_environment", "enqueuer", "set_up"]
 
 
 def django_environment(
@@ -41,3 +42,15 @@ def set_up(environment: Mapping[str, str], *, migrate: bool = True) -> None:
     django.setup()
     if migrate:
         call_command("migrate", verbosity=0)
+
+
+def enqueuer(task: Any) -> Callable[[Iterable[int]], None]:
+    """Return what enqueues a task of Django's, or of its backport, once for each run, all in one transaction."""
+    from django.db import transaction
+
+    def enqueue(runs: Iterable[int]) -> None:
+        with transaction.atomic():
+            for n in runs:
+                task.enqueue(n)
+
+    return enqueue

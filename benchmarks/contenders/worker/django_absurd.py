@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
-from benchmarks.contenders._django import django_environment, set_up
+from benchmarks.contenders._django import django_environment, enqueuer, set_up
 from benchmarks.contenders.worker._workers import Fleet, measure
 from benchmarks.harness.model import Measure, Place
 
@@ -22,14 +22,9 @@ def contender(place: Place) -> Iterator[Measure]:
     backend = {"BACKEND": "django_absurd.backends.AbsurdBackend"}
     environment = django_environment(place.postgres, ["django_absurd"], tasks=backend)
     set_up(environment)
-    from django.db import connection, transaction
+    from django.db import connection
 
     from benchmarks.programs.shop.absurd_tasks import noop
-
-    def enqueue(runs: Iterable[int]) -> None:
-        with transaction.atomic():
-            for n in runs:
-                noop.enqueue(n)
 
     def check(runs: int) -> None:
         with connection.cursor() as cursor:
@@ -44,4 +39,4 @@ def contender(place: Place) -> Iterator[Measure]:
 
     options = ["--concurrency", "50", "--poll-interval", "0.01", "--verbosity", "0"]
     command = [sys.executable, "-m", "django", "absurd_worker", *options]
-    yield measure(place, Fleet(command, enqueue, environment, check, reset, warm_up=50))
+    yield measure(place, Fleet(command, enqueuer(noop), environment, check, reset, warm_up=50))

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
-from benchmarks.contenders._django import django_environment, set_up
+from benchmarks.contenders._django import django_environment, enqueuer, set_up
 from benchmarks.contenders.worker._workers import Fleet, measure
 from benchmarks.harness.model import Measure, Place
 
@@ -16,15 +16,9 @@ def contender(place: Place) -> Iterator[Measure]:
     """Measure it."""
     environment = django_environment(place.postgres, ["django_ox"], tasks={"BACKEND": "django_ox.backend.OxBackend"})
     set_up(environment)
-    from django.db import transaction
     from django_ox.models import OxTask
 
     from benchmarks.programs.shop.core_tasks import noop
-
-    def enqueue(runs: Iterable[int]) -> None:
-        with transaction.atomic():
-            for n in runs:
-                noop.enqueue(n)
 
     def check(runs: int) -> None:
         ended = OxTask.objects.filter(status=OxTask.Status.SUCCESSFUL).count()
@@ -36,4 +30,4 @@ def contender(place: Place) -> Iterator[Measure]:
 
     options = ["--concurrency", "8", "--interval", "0.01", "--verbosity", "0"]
     command = [sys.executable, "-m", "django", "ox_worker", *options]
-    yield measure(place, Fleet(command, enqueue, environment, check, reset, warm_up=50))
+    yield measure(place, Fleet(command, enqueuer(noop), environment, check, reset, warm_up=50))

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
-from benchmarks.contenders._django import django_environment, set_up
+from benchmarks.contenders._django import django_environment, enqueuer, set_up
 from benchmarks.contenders.worker._workers import Fleet, measure
 from benchmarks.harness.model import Measure, Place
 
@@ -17,15 +17,9 @@ def contender(place: Place) -> Iterator[Measure]:
     backend = {"BACKEND": "django_tasks_db.DatabaseBackend"}
     environment = django_environment(place.postgres, ["django_tasks", "django_tasks_db"], tasks=backend)
     set_up(environment)
-    from django.db import transaction
     from django_tasks_db.models import DBTaskResult
 
     from benchmarks.programs.shop.tasks import noop
-
-    def enqueue(runs: Iterable[int]) -> None:
-        with transaction.atomic():
-            for n in runs:
-                noop.enqueue(n)
 
     def check(runs: int) -> None:
         ended = DBTaskResult.objects.successful().count()
@@ -38,4 +32,4 @@ def contender(place: Place) -> Iterator[Measure]:
     # Its shortest interval that does not burn a core; it only matters when the queue is empty.
     options = ["--no-startup-delay", "--no-reload", "--interval", "0.01", "--verbosity", "0"]
     command = [sys.executable, "-m", "django", "db_worker", *options]
-    yield measure(place, Fleet(command, enqueue, environment, check, reset, warm_up=50))
+    yield measure(place, Fleet(command, enqueuer(noop), environment, check, reset, warm_up=50))

@@ -265,7 +265,7 @@ class Executor:
     async def _undo(self, step: str) -> None:
         declared, before = self._prepared.steps[step], self._entries.get(step, "undo")
         given = self._values.whole()
-        context = codec.copy_value(given)
+        context = codec.copy_value(given) if self._hooks.listening or declared.on_compensate is not None else {}
         if self._is_new(step, "undo", before):
             await self._hooks.tell("on_compensation_start", step, context)
             await self._hooks.call(declared.on_compensate, "on_compensate", context, step)
