@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import logging
+import sys
 
 import pytest
 from sagaz import Saga, action, compensate
@@ -236,10 +237,31 @@ def test_a_command_leaves_the_applications_logging_alone(root):
     assert root.handlers == [own]
 
 
-async def test_a_worker_leaves_the_garbage_collector_as_it_found_it(settings):
-    runtime = SagazRuntime(settings, sagas=[OrderSaga])
+@pytest.fixture
+def own_switches():
+    before = sys.getswitchinterval()
+    yield
+    sys.setswitchinterval(before)
+
+
+@pytest.mark.parametrize(("before", "meanwhile"), [(0.005, 0.0001), (0.02, 0.02)], ids=["python's own", "a choice"])
+async def test_a_worker_tunes_the_interpreter_only_while_it_works(settings, own_switches, before, meanwhile):
+    seen = []
+
+    class Look(Saga):
+        saga_name = "look"
+
+        @action("look")
+        async def look(self, ctx):
+            seen.append(sys.getswitchinterval())
+
+    sys.setswitchinterval(before)
+    runtime = SagazRuntime(settings, sagas=[Look])
     await runtime.open()
-    before = gc.get_threshold(), gc.get_freeze_count()
+    collector = gc.get_threshold(), gc.get_freeze_count()
+    await start(runtime, Look, {})
     await work(runtime, drain=True)
-    assert (gc.get_threshold(), gc.get_freeze_count()) == before
+    assert seen == [pytest.approx(meanwhile)]
+    assert sys.getswitchinterval() == pytest.approx(before)
+    assert (gc.get_threshold(), gc.get_freeze_count()) == collector
     await runtime.close()

@@ -28,6 +28,10 @@ def is_async_to_sync(frame: FrameType) -> bool:
 def thread_sensitive_in(executor: Executor) -> Iterator[None]:
     """Have ``sync_to_async``, and with it the asynchronous ORM, make its calls in this executor, in this context."""
     before = getattr(AsyncToSync.executors, "current", None)
+    if before is executor:
+        # asgiref's local copies a dictionary into a context variable for each change.
+        yield
+        return
     AsyncToSync.executors.current = executor
     try:
         yield

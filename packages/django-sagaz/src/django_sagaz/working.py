@@ -53,16 +53,18 @@ async def work(
     runtime = threaded_runtime(project, listen=not drain)
     await runtime.open()
     try:
-        return await working.work(
-            runtime,
-            concurrency=concurrency,
-            drain=drain,
-            tell=tell,
-            sagas_hint=HINT,
-            worker_hint="the memory store always does, in each process",
-            place=project.place,
-            heartbeat_file=heartbeat_file,
-        )
+        # Each step is called in this scope. That it is there already for all of them saves them the entering.
+        with runtime.step_scope():
+            return await working.work(
+                runtime,
+                concurrency=concurrency,
+                drain=drain,
+                tell=tell,
+                sagas_hint=HINT,
+                worker_hint="the memory store always does, in each process",
+                place=project.place,
+                heartbeat_file=heartbeat_file,
+            )
     finally:
         await runtime.close()
 

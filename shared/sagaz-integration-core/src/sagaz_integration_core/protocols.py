@@ -71,6 +71,10 @@ class SagaStore(EventStore, Protocol):
     embedded: bool
     """Whether no other process can see the rows, so that the runtime itself must run a worker."""
 
+    claim_portions: int
+    """Into how many claims a worker divides its places: two when a server records the steps of one half of the runs
+    while the other half takes its own, one when each further statement costs more than that brings."""
+
     async def open(self) -> None:
         """Connect, and create or check the tables.
 

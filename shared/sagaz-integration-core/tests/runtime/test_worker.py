@@ -47,6 +47,39 @@ async def test_a_started_run_is_executed_by_an_embedded_worker(settings, opened,
         assert (await ended(runtime, saga_id)).status == "completed"
 
 
+@pytest.mark.parametrize(("concurrency", "first"), [(1, 1), (10, 10), (16, 10), (50, 25)])
+async def test_a_worker_on_a_server_fills_its_places_in_two_claims_of_not_too_few(
+    postgres_url, opened, settings, concurrency, first
+):
+    begun = asyncio.Semaphore(0)
+    go = asyncio.Event()
+
+    async def work(ctx):
+        begun.release()
+        await go.wait()
+
+    async with opened(replace(settings, storage_url=postgres_url, migrate=True)) as runtime:
+        await starts.start_many(runtime, one_step(work), [{"n": n} for n in range(60)])
+        claims = []
+        claim = runtime.claim
+
+        async def noted(free, **options):
+            runs = await claim(free, **options)
+            claims.append(len(runs))
+            return runs
+
+        runtime.claim = noted
+        worker = Worker(runtime, concurrency=concurrency)
+        worker.start()
+        async with asyncio.timeout(20):
+            for _ in range(concurrency):
+                await begun.acquire()
+        assert claims == [first] + [concurrency - first] * (concurrency > first)
+        worker.stop()
+        go.set()
+        await worker.stopped()
+
+
 async def test_a_draining_worker_executes_what_is_due_and_returns(shared_settings, opened):
     running, most = 0, 0
 

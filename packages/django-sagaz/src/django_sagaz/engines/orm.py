@@ -66,6 +66,7 @@ class ORMStore(ORMEvents):
 
     kind = "django"
     embedded = False
+    claim_portions = 1
 
     def __init__(self, alias: str, run: Runner) -> None:
         self._alias = alias

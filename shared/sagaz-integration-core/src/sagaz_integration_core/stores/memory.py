@@ -56,6 +56,7 @@ class MemoryStore(MemoryEvents):
 
     kind = "memory"
     embedded = True
+    claim_portions = 1
 
     def __init__(self, keep_finished: int = 10_000) -> None:
         self._keep_finished = keep_finished

@@ -74,6 +74,7 @@ class PostgresStore(PostgresEvents):
 
     kind = "postgres"
     embedded = False
+    claim_portions = 2
 
     def __init__(self, settings: Settings, *, only_reads: bool = False) -> None:
         self._settings = settings

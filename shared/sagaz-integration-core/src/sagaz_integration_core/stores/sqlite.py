@@ -57,6 +57,7 @@ class SQLiteStore(SQLiteEvents):
 
     kind = "sqlite"
     embedded = False
+    claim_portions = 1
 
     def __init__(self, path: str | os.PathLike[str], *, busy_seconds: float = 5.0) -> None:
         self._path = os.path.abspath(path)
