@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from benchmarks.ledger import began, ended
-from sagaz_integration_core import Saga, action, compensate
+from sagaz_durable import Saga, action, compensate
 
 __all__ = ["NoopSaga", "QuietSaga"]
 

@@ -26,7 +26,9 @@ def check_tox(root: Path, release: Table) -> Iterator[str]:
     for name, package in release["packages"].items():
         label = package["tox"]
         floor = f"{label}-{pythons[0]}-floor"
-        wanted = {*(f"{label}-{python}" for python in pythons), floor}
+        wanted = {f"{label}-{python}" for python in pythons}
+        if package["needs"]:
+            wanted.add(floor)
         if missing := sorted(wanted - listed):
             yield f"tox.ini: env_list lacks {', '.join(missing)}"
         if unknown := sorted(e for e in listed if e.startswith(f"{label}-py") and e not in wanted):
@@ -50,7 +52,7 @@ def _check_each(environments: dict[str, Table]) -> Iterator[str]:
 
 
 def _floors(root: Path, release: Table, name: str) -> dict[str, str]:
-    """Return the lowest versions of other people's distributions that a package and the core declare."""
+    """Return the lowest versions of other people's distributions that a package and what it stands on declare."""
     found = {}
     for each in (name, *(other for other, table in release["packages"].items() if "framework" not in table)):
         project = tomllib.loads((root / release["packages"][each]["path"] / "pyproject.toml").read_text())["project"]

@@ -1,4 +1,4 @@
-"""Check that only ``sagaz_integration_core._upstream`` imports sagaz's internals.
+"""Check that only ``sagaz_durable._upstream`` imports sagaz's internals.
 
 Everything else may import ``sagaz`` and ``sagaz.integrations``, whose names are sagaz's promise to its users. An
 import checker that sees packages from outside as one cannot tell the two apart, so this reads the syntax trees.
@@ -33,7 +33,7 @@ def check(root: Path) -> list[str]:
     """Return one line for every forbidden import below ``root``'s ``src`` folders."""
     files = sorted(file for place in ("shared", "packages") for file in root.glob(f"{place}/*/src/**/*.py"))
     return [
-        f"{file.relative_to(root)}:{line}: imports {module}; only sagaz_integration_core._upstream may, ask it instead"
+        f"{file.relative_to(root)}:{line}: imports {module}; only sagaz_durable._upstream may, ask it instead"
         for file in files
         if "_upstream" not in (file.stem, file.parent.name)
         for line, module in internal_imports(file.read_text())

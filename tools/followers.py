@@ -122,7 +122,9 @@ def _table(release: Table) -> str:
     lines = ["| Distribution | Version | Made for | Python | Needs |", "| --- | --- | --- | --- | --- |"]
     for name, package in release["packages"].items():
         framework = package.get("framework")
-        made_for = "the integrations below"
+        made_for = (
+            "who writes a store, an engine or an integration" if not package["needs"] else "the integrations below"
+        )
         if framework:
             made_for = f"{framework['name']} {framework['tested'][0]} to {framework['tested'][-1]}"
         needs = ", ".join(f"{other} `{wanted}`" for other, wanted in package["needs"].items())

@@ -25,7 +25,7 @@ _SHOWN = (*_REQUIRED, "wal_sync_method", "shared_buffers", "max_connections", "s
 
 def _tests_pg() -> ModuleType:
     # The tests' own server, which is not on the path of what is installed.
-    path = ROOT / "shared/sagaz-integration-core/tests/pg.py"
+    path = ROOT / "shared/sagaz-durable/tests/pg.py"
     spec = importlib.util.spec_from_file_location("sagaz_core_tests_pg", path)
     assert spec is not None
     assert spec.loader is not None

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 import fastapi_sagaz
-from sagaz_integration_core.settings import Settings
+from sagaz_integration_core.settings.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 _PLACES = ("*.md", "docs/**/*.md", "packages/fastapi-sagaz/README.md", "shared/*/README.md", "examples/**/*.md")
@@ -284,7 +284,7 @@ def test_a_run_starts_with_a_transaction_in_postgresql(folder: Path) -> None:
 
 
 def test_a_run_without_a_framework_completes(folder: Path) -> None:
-    write("shared/sagaz-integration-core/README.md", folder)
+    write("shared/sagaz-durable/README.md", folder)
     assert "completed Hello, Ada" in run(folder, sys.executable, "plain.py")
 
 

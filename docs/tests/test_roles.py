@@ -13,13 +13,13 @@ import psycopg
 import pytest
 from click.testing import CliRunner
 
-from sagaz_integration_core.lifecycle import SagazRuntime
-from sagaz_integration_core.settings import Settings
-from sagaz_integration_core.starts import start
-from sagaz_integration_core.stores.schema import TABLES, grants
+from sagaz_durable.runtime.runtime import SagazRuntime
+from sagaz_durable.runtime.starting import start
+from sagaz_integration_core.contract.schema import TABLES, grants
+from sagaz_integration_core.settings.settings import Settings
 
 ROOT = Path(__file__).parents[2]
-sys.path.append(str(ROOT / "shared/sagaz-integration-core/tests"))
+sys.path.append(str(ROOT / "shared/sagaz-durable/tests"))
 
 APP = """
 from fastapi import FastAPI

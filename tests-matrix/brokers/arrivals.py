@@ -7,8 +7,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
 from brokers.consumers import Message
-from sagaz_integration_core.outbox import OutboxRecord
-from sagaz_integration_core.records import RunRecord, StepRecord
+from sagaz_integration_core.contract.events import OutboxRecord
+from sagaz_integration_core.contract.records import RunRecord, StepRecord
 
 __all__ = ["contradictions", "figures", "told"]
 

@@ -9,10 +9,10 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from sagaz_integration_core.lifecycle import SagazRuntime
-from sagaz_integration_core.outbox import EventFilter, NewEvent, OutboxRecord
-from sagaz_integration_core.publications import publish
-from sagaz_integration_core.settings import Settings
+from sagaz_durable.outbox.new_event import publish
+from sagaz_durable.runtime.runtime import SagazRuntime
+from sagaz_integration_core.contract.events import EventFilter, NewEvent, OutboxRecord
+from sagaz_integration_core.settings.settings import Settings
 from support.waiting import until
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(120)]

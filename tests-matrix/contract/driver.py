@@ -41,7 +41,7 @@ would write it, and says how to reach it. Cases never see the framework. To writ
 6.  ``work`` runs a worker until nothing is due. By default one over ``self.runtime``; override it where the framework
     has a command that can be called inside the process (Django's ``call_command("sagaz_worker", drain=True)``).
 
-Settings come as ``spec.options``: the names of `sagaz_integration_core.settings.Settings` in upper case, real values
+Settings come as ``spec.options``: the names of `sagaz_integration_core.settings.settings.Settings` in upper case, real values
 (``{"STORAGE_URL": …, "LEASE_SECONDS": 5}``), misspelled ones included. ``spec.environment()`` sets them as ``SAGAZ_…``
 variables within a ``with`` block, for frameworks that read the environment.
 
@@ -60,16 +60,17 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from sagaz.integrations._base import SagaContextManager
 
-from sagaz_integration_core import context, errors
-from sagaz_integration_core.worker import Worker
+from sagaz_durable import errors
+from sagaz_durable.workers.worker import Worker
+from sagaz_integration_core.context import correlation as context
 from support.answers import Answer, Ask
 
 if TYPE_CHECKING:
     from sagaz import Saga
 
-    from sagaz_integration_core.lifecycle import SagazRuntime
-    from sagaz_integration_core.protocols import SagaStore
-    from sagaz_integration_core.runs import SagaRun
+    from sagaz_durable.engine.execution import SagaRun
+    from sagaz_durable.runtime.runtime import SagazRuntime
+    from sagaz_integration_core.contract.store import SagaStore
 
 __all__ = ["CAPABILITIES", "Boom", "Driver", "Spec", "accepted", "pieces", "ran", "told", "whoami"]
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from sagaz import Saga, action, compensate
 
-from sagaz_integration_core.steps import current_step
+from sagaz_integration_core.context.current_step import current_step
 
 __all__ = ["LIMIT_SECONDS", "UNKEPT", "Declined", "Entry", "Shop"]
 

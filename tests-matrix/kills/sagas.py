@@ -13,7 +13,7 @@ from typing import Any
 
 from sagaz import Saga, action, compensate
 
-from sagaz_integration_core.steps import current_step
+from sagaz_integration_core.context.current_step import current_step
 from support import ledger
 
 __all__ = ["STEPS", "FourSteps"]

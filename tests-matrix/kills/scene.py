@@ -12,9 +12,9 @@ from typing import Any
 
 import httpx
 
-from sagaz_integration_core.records import FINISHED, RunFilter, RunRecord
-from sagaz_integration_core.settings import Settings
-from sagaz_integration_core.stores import create_store
+from sagaz_durable.stores.factory import create_store
+from sagaz_integration_core.contract.records import FINISHED, RunFilter, RunRecord
+from sagaz_integration_core.settings.settings import Settings
 from support import ledger
 from support.programs import Program, environment, free_port, script
 from support.waiting import until, until_true

@@ -17,7 +17,7 @@ import pytest
 
 from kills.sagas import MOMENTS, STEPS
 from kills.scene import Scene, scene
-from sagaz_integration_core.records import RunRecord
+from sagaz_integration_core.contract.records import RunRecord
 from support.ledger import Line, of_saga
 from support.waiting import until_true
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from itertools import pairwise
 from math import ceil
 
-from sagaz_integration_core.records import FINISHED, RunRecord
+from sagaz_integration_core.contract.records import FINISHED, RunRecord
 from storm.attribution import reasons, visits
 from storm.plan import STEPS, Order
 from storm.storm import Evidence

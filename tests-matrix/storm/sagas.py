@@ -11,7 +11,7 @@ from typing import Any
 
 from sagaz import Saga, action, compensate
 
-from sagaz_integration_core.steps import current_step
+from sagaz_integration_core.context.current_step import current_step
 from storm.plan import STEPS
 from support import ledger
 

@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sagaz_integration_core.records import ACTIVE, RunFilter, RunRecord
-from sagaz_integration_core.settings import Settings
-from sagaz_integration_core.stores import create_store
+from sagaz_durable.stores.factory import create_store
+from sagaz_integration_core.contract.records import ACTIVE, RunFilter, RunRecord
+from sagaz_integration_core.settings.settings import Settings
 from storm.clients import Clients, Sent
 from storm.fleet import Fleet, Framework
 from storm.plan import Plan

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from sagaz_integration_core.records import RunRecord
+from sagaz_integration_core.contract.records import RunRecord
 from storm.checker import contradictions
 from storm.clients import Sent
 from storm.plan import STEPS, Order, Plan

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import httpx
 
-from sagaz_integration_core import codec
+from sagaz_durable.serialization import codec
 from sagaz_integration_core.errors import ContextValueError
 
 __all__ = ["ADA", "BOB", "deviations", "faults", "hostile_requests"]

@@ -36,7 +36,7 @@ class Line(NamedTuple):
 
 def append(path: Path, event: str) -> None:
     """Note an event of the step that is being called here."""
-    from sagaz_integration_core.steps import current_step
+    from sagaz_integration_core.context.current_step import current_step
 
     step = current_step()
     line = Line(

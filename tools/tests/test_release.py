@@ -11,7 +11,7 @@ import pytest
 import release
 from trains import ROOT, made_for, next_series, read_release, series
 
-CORE, FASTAPI, DJANGO = "sagaz-integration-core", "fastapi-sagaz", "django-sagaz"
+CORE, ENGINE, FASTAPI, DJANGO = "sagaz-integration-core", "sagaz-durable", "fastapi-sagaz", "django-sagaz"
 
 
 def git(root: Path, *arguments: str) -> str:

@@ -12,9 +12,10 @@ import psycopg
 
 from benchmarks.contenders.growth.tables import _make_tables
 from benchmarks.harness.model import Figures, Measure, Place
-from sagaz_integration_core import Saga, action, starts
-from sagaz_integration_core.lifecycle import SagazRuntime
-from sagaz_integration_core.settings import Settings
+from sagaz_durable import Saga, action
+from sagaz_durable.runtime import starting as starts
+from sagaz_durable.runtime.runtime import SagazRuntime
+from sagaz_integration_core.settings.settings import Settings
 
 
 @contextmanager

@@ -12,8 +12,8 @@ from benchmarks.contenders.worker._core import QUIET, empty
 from benchmarks.harness.model import Figures, Measure, Place
 from benchmarks.harness.processes import running
 from benchmarks.ledger import Ledger
-from sagaz_integration_core.settings import Settings
-from sagaz_integration_core.stores.postgres import migrate
+from sagaz_durable.stores.postgresql.store import migrate
+from sagaz_integration_core.settings.settings import Settings
 
 _WARM_UP = 1000
 """Runs that are executed before those that count."""

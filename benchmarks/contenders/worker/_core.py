@@ -11,9 +11,9 @@ import psycopg
 from benchmarks.contenders.worker._workers import Fleet, measure
 from benchmarks.harness.model import Measure, Place
 from benchmarks.sagas import NoopSaga
-from sagaz_integration_core import starts
-from sagaz_integration_core.lifecycle import SagazRuntime
-from sagaz_integration_core.settings import Settings
+from sagaz_durable.runtime import starting as starts
+from sagaz_durable.runtime.runtime import SagazRuntime
+from sagaz_integration_core.settings.settings import Settings
 
 __all__ = ["QUIET", "check_journal", "empty", "fleet_of"]
 

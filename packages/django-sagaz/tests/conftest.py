@@ -18,7 +18,7 @@ from django.db import connections
 from django.db.models.signals import post_migrate
 
 HERE = Path(__file__).parent
-CORE_TESTS = HERE.parents[2] / "shared/sagaz-integration-core/tests"
+CORE_TESTS = HERE.parents[2] / "shared/sagaz-durable/tests"
 
 sys.path[:0] = [str(HERE)]
 sys.path += [str(CORE_TESTS), str(CORE_TESTS / "stores")]

@@ -14,11 +14,11 @@ from testproject.shop.models import Order
 from testproject.shop.sagas import OrderSaga
 
 from django_sagaz import atomic_saga_start
-from django_sagaz.databases import healthy
-from django_sagaz.engines import open_store
+from django_sagaz._stores.connections import healthy
+from django_sagaz._stores.factory import open_store
+from django_sagaz._stores.runners import Directly, immediately
 from django_sagaz.models import Run
-from django_sagaz.runners import Directly, immediately
-from sagaz_integration_core.records import Release, RunFilter, RunWrite, StepWrite
+from sagaz_integration_core.contract.records import Release, RunFilter, RunWrite, StepWrite
 
 KNOWN = {"order": ()}
 

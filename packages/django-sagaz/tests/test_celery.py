@@ -109,7 +109,7 @@ def test_a_broker_that_is_away_fails_no_transaction_and_the_sweep_finds_the_run(
     celery.conf.broker_url = "amqp://127.0.0.1:1"
     with transaction.atomic(dispatching):
         saga_id = start(dispatching)
-    [record] = [record for record in caplog.records if record.name == "sagaz_integration_core.celery"]
+    [record] = [record for record in caplog.records if record.name == "sagaz_durable.celery"]
     assert record.levelno == logging.WARNING
     assert saga_id in record.getMessage()
     assert celery.tasks["sagaz.sweep"]() == "1 completed"

@@ -24,15 +24,15 @@ from django_sagaz import (
     areadiness,
     async_saga_factory,
     atomic_saga_start,
-    host,
     liveness,
     readiness,
     run_saga,
-    step_threads,
 )
+from django_sagaz._execution import shared_loop as host
+from django_sagaz._execution import step_threads
+from django_sagaz._project.project import current_project
 from django_sagaz.models import Run, Step
-from django_sagaz.project import current_project
-from sagaz_integration_core.worker import Worker
+from sagaz_durable.workers.worker import Worker
 
 THREADS = 3
 

@@ -14,11 +14,11 @@ from places import on, until
 from testproject.shop.models import Order
 
 from django_sagaz import RuntimeNotOpen, Saga, action, create_saga, current_step, run_saga
-from django_sagaz.caller_loop import CallerLoop
-from django_sagaz.executions import Executions
-from django_sagaz.host import Host
+from django_sagaz._execution.caller_loop import CallerLoop
+from django_sagaz._execution.executions import Executions
+from django_sagaz._execution.shared_loop import Host
+from django_sagaz._project.project import current_project
 from django_sagaz.models import Run
-from django_sagaz.project import current_project
 
 QUICK = {"LEASE_SECONDS": 1.5, "RENEW_SECONDS": 0.3}
 

@@ -10,16 +10,17 @@ from django.db import DataError, OperationalError, ProgrammingError, connections
 from places import on, until
 from testproject.shop.sagas import OrderSaga
 
-from django_sagaz import StoreUnavailable, atomic_saga_start, host, run_saga
-from django_sagaz.databases import ConnectionDied
-from django_sagaz.engines.orm import ORMStore
+from django_sagaz import StoreUnavailable, atomic_saga_start, run_saga
+from django_sagaz._execution import shared_loop as host
+from django_sagaz._project.project import current_project
+from django_sagaz._stores.connections import ConnectionDied
+from django_sagaz._stores.orm.store import ORMStore
+from django_sagaz._stores.runners import DatabaseThread, Directly, immediately
 from django_sagaz.models import Run
-from django_sagaz.project import current_project
-from django_sagaz.runners import DatabaseThread, Directly, immediately
-from sagaz_integration_core.context import bound
+from sagaz_durable.workers.worker import Worker
+from sagaz_integration_core.context.correlation import bound
+from sagaz_integration_core.contract.records import NewRun
 from sagaz_integration_core.errors import UnstorableValue
-from sagaz_integration_core.records import NewRun
-from sagaz_integration_core.worker import Worker
 
 SURPRISES = [DataError('invalid value for parameter "TimeZone": "UTC"'), ProgrammingError("no such role"), OSError(24)]
 

@@ -20,10 +20,10 @@ from testproject.shop.sagas import OrderSaga
 
 import django_sagaz
 from django_sagaz import SettingsError, create_saga, models, run_saga
-from django_sagaz.discovery import discover
-from django_sagaz.project import current_project
+from django_sagaz._project.discovery import discover
+from django_sagaz._project.project import current_project
 from django_sagaz.storage import DjangoPostgreSQLSagaStorage, DjangoSagaStorage
-from sagaz_integration_core.stores.schema import TABLES
+from sagaz_integration_core.contract.schema import TABLES
 
 
 def found(*tags, **options):
@@ -118,7 +118,7 @@ def test_a_middleware_that_comes_late_is_a_warning():
 
 
 def test_a_project_without_sagas_is_warned(monkeypatch):
-    from sagaz_integration_core.registry import SagaRegistry
+    from sagaz_durable.engine.registry import SagaRegistry
 
     monkeypatch.setattr(current_project(), "registry", SagaRegistry())
     assert found() == {"sagaz.W001"}
@@ -224,7 +224,7 @@ def test_every_public_name_is_there():
 
 @on("default", "pg", "maria")
 def test_sagaz_itself_finds_the_runs(home):
-    from django_sagaz.runners import immediately
+    from django_sagaz._stores.runners import immediately
 
     run = run_saga(OrderSaga, {"db": home, "name": "x"})
     state = immediately(DjangoSagaStorage(home).load_saga_state(run.saga_id))

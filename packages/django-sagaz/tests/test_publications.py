@@ -13,12 +13,12 @@ from places import on
 from testproject.shop.models import Order
 
 from django_sagaz import ContextValueError, SettingsError, TransactionRequired, WrongDatabase, publish
-from django_sagaz.executions import Executions
+from django_sagaz._execution.executions import Executions
+from django_sagaz._project.project import current_project
 from django_sagaz.models import OutboxEvent
-from django_sagaz.project import current_project
 from django_sagaz.storage import DjangoOutboxStorage
-from sagaz_integration_core import context
-from sagaz_integration_core.worker import Worker
+from sagaz_durable.workers.worker import Worker
+from sagaz_integration_core.context import correlation as context
 
 EVERYWHERE = on()
 

@@ -20,7 +20,7 @@ from testproject.shop.models import Order
 from django_sagaz import UsageError
 from django_sagaz.middleware import SagaContextMiddleware
 from django_sagaz.models import Run
-from sagaz_integration_core import context
+from sagaz_integration_core.context import correlation as context
 
 HEADER = {"X-Correlation-ID": "abc-123"}
 

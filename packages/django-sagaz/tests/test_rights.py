@@ -30,9 +30,9 @@ from django_sagaz import (
     run_saga,
 )
 from django_sagaz.models import Run
-from sagaz_integration_core.settings import Settings
-from sagaz_integration_core.stores.postgres import migrate
-from sagaz_integration_core.stores.schema import TABLES, WRITING, grants
+from sagaz_durable.stores.postgresql.store import migrate
+from sagaz_integration_core.contract.schema import TABLES, WRITING, grants
+from sagaz_integration_core.settings.settings import Settings
 
 
 class Paid(Saga):

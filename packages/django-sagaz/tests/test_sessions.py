@@ -12,8 +12,8 @@ from places import on
 from testproject.shop.sagas import OrderSaga
 
 from django_sagaz import run_saga
-from django_sagaz.engines import open_store
-from django_sagaz.runners import DatabaseThread
+from django_sagaz._stores.factory import open_store
+from django_sagaz._stores.runners import DatabaseThread
 
 pytestmark = pytest.mark.anyio
 

@@ -116,10 +116,10 @@ class Refusals(logging.Handler):
 def accept_soon(calls):
     """Let the journal be written again when the end of charge has been refused for a while."""
     refused = Refusals()
-    logging.getLogger("sagaz_integration_core").addHandler(refused)
+    logging.getLogger("sagaz_durable").addHandler(refused)
     try:
         until(lambda: refused.seen)
     finally:
-        logging.getLogger("sagaz_integration_core").removeHandler(refused)
+        logging.getLogger("sagaz_durable").removeHandler(refused)
     calls.append("accepted")
     apart(ACCEPT)

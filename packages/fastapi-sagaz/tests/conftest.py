@@ -11,8 +11,8 @@ import pytest
 from sagaz import Saga, action, compensate
 from shop_processes import Shop
 
-from fastapi_sagaz._serving import entered
-from sagaz_integration_core.records import FINISHED
+from fastapi_sagaz._asgi_lifespan import entered
+from sagaz_integration_core.contract.records import FINISHED
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from starlette.middleware import Middleware
 from starlette.routing import Host, Mount
 
 from fastapi_sagaz import SagaFactory
-from fastapi_sagaz._routes import sagas_in_routes
+from fastapi_sagaz._route_scan import sagas_in_routes
 
 
 class Found:

@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from fastapi_sagaz import RuntimeNotOpen, SagaFactory, SagaStarter, SettingsError, create_lifespan, get_config
-from fastapi_sagaz._apps import open_app
+from fastapi_sagaz._app_state import open_app
 
 saga_factory = SagaFactory()
 

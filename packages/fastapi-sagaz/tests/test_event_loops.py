@@ -15,9 +15,9 @@ from fastapi_sagaz import (
     create_lifespan,
     run_saga_background,
 )
-from fastapi_sagaz._apps import open_app
-from fastapi_sagaz._parked import parking
-from sagaz_integration_core.binding import bind
+from fastapi_sagaz._app_state import open_app
+from fastapi_sagaz._background_runs import parking
+from sagaz_durable.runtime.bound_saga import bind
 
 
 @pytest.fixture

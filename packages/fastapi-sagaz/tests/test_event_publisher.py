@@ -10,8 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import Session
 
 from fastapi_sagaz import EventPublisher, SagaContextMiddleware, SettingsError, create_lifespan
-from fastapi_sagaz._apps import open_app
-from sagaz_integration_core.outbox import EventFilter
+from fastapi_sagaz._app_state import open_app
+from sagaz_integration_core.contract.events import EventFilter
 
 
 def runtime_of(app):

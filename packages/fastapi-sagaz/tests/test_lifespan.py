@@ -18,7 +18,7 @@ from fastapi_sagaz import (
     current_step,
     get_config,
 )
-from fastapi_sagaz._apps import open_app
+from fastapi_sagaz._app_state import open_app
 
 
 def runtime_of(app):
@@ -127,7 +127,7 @@ async def test_an_embedded_worker_starts_only_when_the_resources_are_ready(serve
     config = {"STORAGE_URL": storage_url}
     first = FastAPI(lifespan=create_lifespan(config))
     async with serve(first):
-        from sagaz_integration_core.starts import start
+        from sagaz_durable.runtime.starting import start
 
         saga_id = await start(runtime_of(first), StateSaga, {})
 

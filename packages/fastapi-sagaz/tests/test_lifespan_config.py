@@ -14,7 +14,7 @@ from fastapi_sagaz import (
     liveness,
     readiness,
 )
-from fastapi_sagaz._apps import open_app
+from fastapi_sagaz._app_state import open_app
 
 
 def runtime_of(app):

@@ -16,7 +16,7 @@ from fastapi_sagaz import (
     create_lifespan,
     current_step,
 )
-from fastapi_sagaz._apps import open_app
+from fastapi_sagaz._app_state import open_app
 
 
 def runtime_of(app):
@@ -80,7 +80,7 @@ async def test_an_embedded_worker_waits_for_the_included_routers_resources(serve
     config = {"STORAGE_URL": storage_url}
     first = FastAPI(lifespan=create_lifespan(config))
     async with serve(first):
-        from sagaz_integration_core.starts import start
+        from sagaz_durable.runtime.starting import start
 
         saga_id = await start(runtime_of(first), StateSaga, {})
 

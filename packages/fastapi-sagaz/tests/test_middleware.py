@@ -13,7 +13,7 @@ from fastapi_sagaz import (
     SettingsError,
     create_lifespan,
 )
-from sagaz_integration_core.context import correlation_id
+from sagaz_integration_core.context.correlation import correlation_id
 
 FRESH = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 

@@ -55,7 +55,7 @@ asyncio.run(main())"""
 def test_importing_the_package_loads_neither_sagaz_nor_the_engine():
     loaded = run("import sys, fastapi_sagaz; print(*sorted(sys.modules))").split()
     assert "sagaz" not in loaded
-    assert "sagaz_integration_core.lifecycle" not in loaded
+    assert "sagaz_durable.runtime.runtime" not in loaded
 
 
 def test_the_names_of_sagaz_are_its_own_objects():

@@ -7,7 +7,7 @@ from sagaz import Saga, action
 from starlette.routing import BaseRoute, Mount
 
 from fastapi_sagaz import create_lifespan
-from fastapi_sagaz._apps import open_app
+from fastapi_sagaz._app_state import open_app
 
 
 @pytest.mark.parametrize("shape", SHAPES)

@@ -15,7 +15,7 @@ from fastapi_sagaz import (
     create_lifespan,
     get_config,
 )
-from fastapi_sagaz._apps import open_app
+from fastapi_sagaz._app_state import open_app
 
 saga_factory = SagaFactory()
 

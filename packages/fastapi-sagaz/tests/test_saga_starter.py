@@ -17,7 +17,7 @@ from fastapi_sagaz import (
     SagaStarter,
     create_lifespan,
 )
-from fastapi_sagaz._apps import open_app
+from fastapi_sagaz._app_state import open_app
 
 saga_factory = SagaFactory()
 

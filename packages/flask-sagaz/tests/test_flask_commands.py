@@ -14,7 +14,7 @@ import pytest
 from flask import Flask
 
 from flask_sagaz import Saga, SagazExtension, action, current_sagaz
-from sagaz_integration_core.outbox import EventOutcome
+from sagaz_integration_core.contract.events import EventOutcome
 from support.programs import Program, environment
 
 HERE = Path(__file__).parent

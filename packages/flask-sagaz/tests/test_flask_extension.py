@@ -181,7 +181,7 @@ def test_uwsgi_with_threads_is_accepted(monkeypatch, options):
 def test_an_application_is_made_without_loading_sagaz_or_an_event_loop():
     code = (
         "import sys; from flask import Flask; from flask_sagaz import SagazExtension; SagazExtension(Flask('shop'));"
-        "print(*sorted({'sagaz', 'asyncio', 'sagaz_integration_core.lifecycle'} & set(sys.modules)))"
+        "print(*sorted({'sagaz', 'asyncio', 'sagaz_durable.runtime.runtime'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.strip() == ""

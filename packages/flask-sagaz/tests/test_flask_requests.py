@@ -8,7 +8,7 @@ import pytest
 from flask import Blueprint, Flask, Response, abort, g, stream_with_context
 
 from flask_sagaz import Saga, SagazExtension, action
-from sagaz_integration_core.context import correlation_id
+from sagaz_integration_core.context.correlation import correlation_id
 
 HEADER = "X-Correlation-ID"
 

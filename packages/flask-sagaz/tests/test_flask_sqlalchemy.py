@@ -9,8 +9,8 @@ import pytest
 from flask_sqlalchemy import SQLAlchemy
 
 from flask_sagaz import IdempotencyConflict, Overloaded, Saga, SettingsError, WrongDatabase, action
-from sagaz_integration_core.outbox import EventFilter
-from sagaz_integration_core.records import RunFilter
+from sagaz_integration_core.contract.events import EventFilter
+from sagaz_integration_core.contract.records import RunFilter
 from support import pg
 
 
@@ -291,7 +291,7 @@ def test_an_event_without_a_broker_is_refused_with_the_settings_name(make_app):
 
 @pytest.mark.parametrize("kind", ["postgres"])
 def test_a_step_that_waits_for_the_requests_own_transaction_is_told_of(shop, kind, caplog, monkeypatch):
-    monkeypatch.setattr("sagaz_integration_core.reaching.SLOW_SECONDS", 0.2)
+    monkeypatch.setattr("sagaz_durable.concurrency.loop_bound.SLOW_SECONDS", 0.2)
 
     class Ship(Saga):
         @action("ship")
@@ -311,7 +311,7 @@ def test_a_step_that_waits_for_the_requests_own_transaction_is_told_of(shop, kin
 
 
 def test_a_slow_run_without_a_transaction_is_nothing_to_tell(shop, caplog, monkeypatch):
-    monkeypatch.setattr("sagaz_integration_core.reaching.SLOW_SECONDS", 0.0)
+    monkeypatch.setattr("sagaz_durable.concurrency.loop_bound.SLOW_SECONDS", 0.0)
 
     class Slow(Saga):
         @action("wait")

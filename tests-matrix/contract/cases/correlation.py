@@ -7,7 +7,7 @@ import logging
 
 from contract.case import case, variants
 from contract.site import Site
-from sagaz_integration_core import context
+from sagaz_integration_core.context import correlation as context
 
 HEADER = "X-Correlation-ID"
 

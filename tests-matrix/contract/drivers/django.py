@@ -26,8 +26,8 @@ from sagaz import Saga
 from contract.driver import Driver
 from contract.drivers._django_shop import ASYNC_URLS, URLS, PrivateMiddleware, ShopConfig, ShopOrder
 from django_sagaz import create_saga
+from django_sagaz._execution.worker import work
 from django_sagaz.middleware import SagaContextMiddleware
-from django_sagaz.working import work
 from support.answers import Answer, Ask
 from support.asgi import AsgiClient
 from support.wsgi import WsgiClient

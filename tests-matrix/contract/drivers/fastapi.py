@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse, StreamingResponse
 from contract.driver import Boom, Driver, accepted, pieces, ran, told, whoami
 from contract.drivers._orders import Orders
 from fastapi_sagaz import SagaContextMiddleware, SagaFactory, SagaStarter, create_lifespan, run_saga_background
-from fastapi_sagaz._apps import open_app
+from fastapi_sagaz._app_state import open_app
 from support.answers import Answer, Ask
 from support.asgi import AsgiClient
 
@@ -41,7 +41,7 @@ class FastAPIDriver(Driver):
             "several",
         )
         + ("header_name", "propagate")
-        + (("join_session",) if find_spec("sagaz_integration_core.sessions") and find_spec("sqlalchemy") else ())
+        + (("join_session",) if find_spec("sagaz_durable.transactions.sessions") and find_spec("sqlalchemy") else ())
     )
 
     def build(self) -> None:

@@ -5,24 +5,24 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-import sagaz_integration_core
+import sagaz_durable
 from django_sagaz.errors import AtomicBlockError
+from sagaz_durable.alembic import exclude_sagaz_tables
+from sagaz_durable.serialization.json_body import read_json
 from sagaz_integration_core import errors as _errors
-from sagaz_integration_core.alembic import exclude_sagaz_tables
+from sagaz_integration_core.context.current_step import CurrentStep, current_step
 from sagaz_integration_core.errors import *  # noqa: F403 - whatever it raises is public here, too
-from sagaz_integration_core.json_body import read_json
-from sagaz_integration_core.steps import CurrentStep, current_step
 
 if TYPE_CHECKING:
-    from django_sagaz.base import Saga
+    from django_sagaz.events import publish
     from django_sagaz.health import areadiness, liveness, readiness
     from django_sagaz.inline import async_saga_factory, close, create_saga, run_saga
-    from django_sagaz.publications import publish
+    from django_sagaz.saga import Saga
     from django_sagaz.transactions import atomic_saga_start, run_deferred, saga_context
-    from sagaz_integration_core import action, compensate
-    from sagaz_integration_core.health import ProbeResult
-    from sagaz_integration_core.runs import SagaRun
-    from sagaz_integration_core.starts import saga_id_of
+    from sagaz_durable import action, compensate
+    from sagaz_durable.engine.execution import SagaRun
+    from sagaz_durable.operations.health import ProbeResult
+    from sagaz_durable.runtime.starting import saga_id_of
 
 __all__ = [
     "AtomicBlockError",
@@ -51,27 +51,27 @@ __all__ = [
 __all__ += _errors.__all__
 
 # Whoever imports sagaz, before or after: the root logger stays as the project configured it.
-sagaz_integration_core.guard_import()
+sagaz_durable.guard_import()
 
 # Django imports this package before its applications are ready, and a project that only lists it need not load sagaz.
 _PLACES = {
-    "ProbeResult": "sagaz_integration_core.health",
-    "Saga": "django_sagaz.base",
-    "SagaRun": "sagaz_integration_core.runs",
-    "action": "sagaz_integration_core",
+    "ProbeResult": "sagaz_durable.operations.health",
+    "Saga": "django_sagaz.saga",
+    "SagaRun": "sagaz_durable.engine.execution",
+    "action": "sagaz_durable",
     "areadiness": "django_sagaz.health",
     "async_saga_factory": "django_sagaz.inline",
     "atomic_saga_start": "django_sagaz.transactions",
     "close": "django_sagaz.inline",
-    "compensate": "sagaz_integration_core",
+    "compensate": "sagaz_durable",
     "create_saga": "django_sagaz.inline",
     "liveness": "django_sagaz.health",
-    "publish": "django_sagaz.publications",
+    "publish": "django_sagaz.events",
     "readiness": "django_sagaz.health",
     "run_deferred": "django_sagaz.transactions",
     "run_saga": "django_sagaz.inline",
     "saga_context": "django_sagaz.transactions",
-    "saga_id_of": "sagaz_integration_core.starts",
+    "saga_id_of": "sagaz_durable.runtime.starting",
 }
 
 

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 from django.apps import AppConfig
 from django.core.signals import setting_changed
 
-from sagaz_integration_core import logs
+from sagaz_integration_core.context import log_fields as logs
 
 if TYPE_CHECKING:
-    from django_sagaz.executions import Executions
-    from django_sagaz.project import Project
-    from sagaz_integration_core.registry import SagaRegistry
+    from django_sagaz._execution.executions import Executions
+    from django_sagaz._project.project import Project
+    from sagaz_durable.engine.registry import SagaRegistry
 
 __all__ = ["DjangoSagazConfig"]
 
@@ -43,7 +43,7 @@ class DjangoSagazConfig(AppConfig):
         """The sagas of the ``sagas`` modules of all installed applications, which are imported the first time."""
         with self._lock:
             if self._registry is None:
-                from django_sagaz.discovery import discover
+                from django_sagaz._project.discovery import discover
 
                 self._registry = discover()
             return self._registry
@@ -54,7 +54,7 @@ class DjangoSagazConfig(AppConfig):
         if self._project is None:
             with self._lock:
                 if self._project is None:
-                    from django_sagaz.project import Project, given_settings, read_settings
+                    from django_sagaz._project.project import Project, given_settings, read_settings
 
                     self._project = Project(*read_settings(given_settings()), self.registry)
         return self._project
@@ -65,7 +65,7 @@ class DjangoSagazConfig(AppConfig):
         if self._executions is None:
             with self._lock:
                 if self._executions is None:
-                    from django_sagaz.executions import Executions
+                    from django_sagaz._execution.executions import Executions
 
                     self._executions = Executions(self.project)
         return self._executions

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from django.apps import apps
 
-from sagaz_integration_core.celery import RUN, SWEEP, CeleryDispatch
+from sagaz_durable.celery import RUN, SWEEP, CeleryDispatch
 
 if TYPE_CHECKING:
     from celery import Celery
 
+    from django_sagaz._execution.executions import Executions
     from django_sagaz.apps import DjangoSagazConfig
-    from django_sagaz.executions import Executions
-    from sagaz_integration_core.lifecycle import SagazRuntime
+    from sagaz_durable.runtime.runtime import SagazRuntime
 
     T = TypeVar("T")
 

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, cast
 from asgiref.sync import sync_to_async
 from django.apps import apps
 
+from sagaz_durable.operations.health import ProbeResult
 from sagaz_integration_core.errors import SagazError
-from sagaz_integration_core.health import ProbeResult
 
 if TYPE_CHECKING:
+    from django_sagaz._execution.executions import Executions
     from django_sagaz.apps import DjangoSagazConfig
-    from django_sagaz.executions import Executions
 
 __all__ = ["areadiness", "liveness", "readiness"]
 

@@ -10,18 +10,19 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from asgiref.sync import markcoroutinefunction
 from django.apps import apps
 
-from django_sagaz.asgiref_bridge import is_async_to_sync
-from django_sagaz.databases import refuse_transaction
-from sagaz_integration_core import NOTHING, starts
-from sagaz_integration_core.binding import refuse_without_loop
+from django_sagaz._execution.asgiref_bridge import is_async_to_sync
+from django_sagaz._stores.connections import refuse_transaction
+from sagaz_durable import NOTHING
+from sagaz_durable.engine.execution import SagaRun
+from sagaz_durable.runtime import starting as starts
+from sagaz_durable.runtime.bound_saga import refuse_without_loop
 from sagaz_integration_core.errors import StoreNotReady, UsageError
-from sagaz_integration_core.runs import SagaRun
 
 if TYPE_CHECKING:
     from sagaz import Saga
 
     from django_sagaz.apps import DjangoSagazConfig
-    from sagaz_integration_core.lifecycle import SagazRuntime
+    from sagaz_durable.runtime.runtime import SagazRuntime
 
     S = TypeVar("S", bound=Saga)
 

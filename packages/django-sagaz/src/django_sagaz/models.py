@@ -6,7 +6,7 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from django_sagaz.fields import ExactCharField
-from sagaz_integration_core.texts import visible
+from sagaz_integration_core.error_text import visible
 
 __all__ = ["Attempt", "AuditEntry", "OutboxEvent", "Run", "Step", "StoreInfo", "WorkerProcess"]
 

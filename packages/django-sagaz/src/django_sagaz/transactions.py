@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
 from django.db import DEFAULT_DB_ALIAS, connections, transaction
 
-from django_sagaz.asking import ask
-from django_sagaz.databases import in_transaction
+from django_sagaz._execution.ask_store import ask
+from django_sagaz._project.project import Project, current_project
+from django_sagaz._stores.connections import in_transaction
 from django_sagaz.inline import class_of
-from django_sagaz.project import Project, current_project
-from sagaz_integration_core import NOTHING, starts
+from sagaz_durable import NOTHING
+from sagaz_durable.runtime import starting as starts
+from sagaz_integration_core.contract.records import NewRun
 from sagaz_integration_core.errors import TransactionRequired, WrongDatabase
-from sagaz_integration_core.records import NewRun
 
 if TYPE_CHECKING:
     from sagaz import Saga

@@ -12,8 +12,8 @@ from django.contrib.admin.models import CHANGE, LogEntry
 from django.core.management import call_command
 
 from django_sagaz.models import AuditEntry, OutboxEvent, Run
+from sagaz_durable.operations.operator import Operator
 from sagaz_integration_core.errors import StoreUnavailable
-from sagaz_integration_core.operating import Operator
 
 everywhere = kept_in("default", "pg", "maria")
 
@@ -97,9 +97,9 @@ FORGED = "paid)\r\nresolve of run run-0001 by boss\u2028\x85\x1b[2K\u202egnp.\u2
 @pytest.mark.parametrize("action", ["retry", "cancel", "resolve"])
 def test_a_reason_cannot_forge_a_line_of_the_audit_or_turn_one_around(operator, make, alias, action, caplog):
     make("failed")
-    caplog.set_level("INFO", "sagaz_integration_core.audit")
+    caplog.set_level("INFO", "sagaz_durable.audit")
     answer = decide(operator, action, "run-0000", reason=FORGED, settled="completed")
-    [line] = [record for record in caplog.records if record.name == "sagaz_integration_core.audit"]
+    [line] = [record for record in caplog.records if record.name == "sagaz_durable.audit"]
     shown = r"paid)\r\nresolve of run run-0001 by boss\u2028\x85\x1b[2K\u202egnp.\u2066\x9b1A"
     assert line.getMessage().endswith(f"({shown})")
     assert AuditEntry.objects.using(alias).get().reason == shown

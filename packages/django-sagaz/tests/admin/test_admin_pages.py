@@ -16,7 +16,7 @@ from django.test.utils import CaptureQueriesContext
 
 from django_sagaz.admin import page, runs, values
 from django_sagaz.models import Attempt, AuditEntry, Run
-from sagaz_integration_core.codec import MAX_DEPTH, encode
+from sagaz_durable.serialization.codec import MAX_DEPTH, encode
 
 everywhere = kept_in("default", "pg", "maria")
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from places import ALIASES, place
 
-from django_sagaz.engines import open_store
-from django_sagaz.runners import DatabaseThread
+from django_sagaz._stores.factory import open_store
+from django_sagaz._stores.runners import DatabaseThread
 
 
 def _general(alias):
@@ -23,7 +23,7 @@ async def store(request, transactional_db):
     alias, general = request.param
     if general:
         # Its models cannot be imported earlier.
-        from django_sagaz.engines.orm import ORMStore
+        from django_sagaz._stores.orm.store import ORMStore
 
         store = ORMStore(alias, DatabaseThread())
     else:

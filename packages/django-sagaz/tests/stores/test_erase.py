@@ -5,8 +5,8 @@ from django.db import connections
 from places import place
 from test_store_erase import *  # noqa: F403
 
-from django_sagaz.engines.orm_erasing import _meant
-from sagaz_integration_core.records import Erasure
+from django_sagaz._stores.orm.erasure import _meant
+from sagaz_integration_core.contract.records import Erasure
 
 
 @pytest.mark.parametrize("alias", [place("default"), place("pg")])

@@ -9,7 +9,7 @@ from django.http import HttpResponse, JsonResponse, StreamingHttpResponse
 from django.urls import path
 
 from django_sagaz import async_saga_factory, atomic_saga_start, create_saga, run_saga
-from sagaz_integration_core.context import correlation_id
+from sagaz_integration_core.context.correlation import correlation_id
 from testproject.shop.sagas import OrderSaga
 
 

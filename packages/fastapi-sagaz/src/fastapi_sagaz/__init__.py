@@ -11,18 +11,18 @@ from fastapi_sagaz.events import EventPublisher
 from fastapi_sagaz.health import liveness, readiness
 from fastapi_sagaz.lifespan import create_lifespan
 from fastapi_sagaz.middleware import SagaContextMiddleware
+from sagaz_durable import guard_import
+from sagaz_durable.alembic import exclude_sagaz_tables
 from sagaz_integration_core import errors as _errors
-from sagaz_integration_core import guard_import
-from sagaz_integration_core.alembic import exclude_sagaz_tables
 from sagaz_integration_core.errors import *  # noqa: F403 - whatever it raises is public here, too
 
 if TYPE_CHECKING:
-    from sagaz_integration_core import Saga, action, compensate
-    from sagaz_integration_core.health import ProbeResult
-    from sagaz_integration_core.runs import SagaRun
-    from sagaz_integration_core.settings import Settings
-    from sagaz_integration_core.starts import saga_id_of
-    from sagaz_integration_core.steps import CurrentStep, current_step
+    from sagaz_durable import Saga, action, compensate
+    from sagaz_durable.engine.execution import SagaRun
+    from sagaz_durable.operations.health import ProbeResult
+    from sagaz_durable.runtime.starting import saga_id_of
+    from sagaz_integration_core.context.current_step import CurrentStep, current_step
+    from sagaz_integration_core.settings.settings import Settings
 
 __all__ = [
     "CurrentStep",
@@ -52,15 +52,15 @@ guard_import()
 
 # sagaz itself takes a third of a second to import; whoever only wires an application does not pay for it.
 _LATER = {
-    "CurrentStep": "sagaz_integration_core.steps",
-    "ProbeResult": "sagaz_integration_core.health",
-    "Saga": "sagaz_integration_core",
-    "SagaRun": "sagaz_integration_core.runs",
-    "Settings": "sagaz_integration_core.settings",
-    "action": "sagaz_integration_core",
-    "compensate": "sagaz_integration_core",
-    "current_step": "sagaz_integration_core.steps",
-    "saga_id_of": "sagaz_integration_core.starts",
+    "CurrentStep": "sagaz_integration_core.context.current_step",
+    "ProbeResult": "sagaz_durable.operations.health",
+    "Saga": "sagaz_durable",
+    "SagaRun": "sagaz_durable.engine.execution",
+    "Settings": "sagaz_integration_core.settings.settings",
+    "action": "sagaz_durable",
+    "compensate": "sagaz_durable",
+    "current_step": "sagaz_integration_core.context.current_step",
+    "saga_id_of": "sagaz_durable.runtime.starting",
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from fastapi_sagaz._parked import Parked, parked_of
+from fastapi_sagaz._background_runs import Parked, parked_of
 
 if TYPE_CHECKING:
     from sagaz import Saga
@@ -39,7 +39,7 @@ async def run_saga_background(
         StoreUnavailable: Nothing was recorded.
     """
     # Imported when first used, and by then already loaded: `import fastapi_sagaz` stays light.
-    from sagaz_integration_core.binding import binding_of
+    from sagaz_durable.runtime.bound_saga import binding_of
 
     binding = binding_of(saga, f"the dependency: saga: {type(saga).__name__} = Depends({_factory(saga)})")
     saga_id, execution = await binding.runtime.reach(

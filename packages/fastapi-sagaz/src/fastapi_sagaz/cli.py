@@ -9,24 +9,26 @@ from typing import Any, TypeVar
 
 import click
 
-from fastapi_sagaz._serving import entered, load_app
+from fastapi_sagaz._asgi_lifespan import entered, load_app
+from fastapi_sagaz._lifespan_probe import Visit, VisitOver, visiting
 from fastapi_sagaz._train import newer_than_tested
-from fastapi_sagaz._visit import Visit, VisitOver, visiting
-from sagaz_integration_core import checking, commands, working
-from sagaz_integration_core.checking import Limits
-from sagaz_integration_core.errors import SagazError, SettingsError
-from sagaz_integration_core.event_cli import add_events_command
-from sagaz_integration_core.lifecycle import SagazRuntime
-from sagaz_integration_core.operator_cli import (
+from sagaz_durable.cli import worker as working
+from sagaz_durable.cli.click_commands import (
     add_operator_commands,
     check_options,
     concurrency_option,
     heartbeat_file_option,
     print_health,
 )
-from sagaz_integration_core.operator_commands import Said
-from sagaz_integration_core.start_warnings import warn_at_start
-from sagaz_integration_core.texts import visible_lines
+from sagaz_durable.cli.click_events import add_events_command
+from sagaz_durable.cli.runs import Said
+from sagaz_durable.operations import catalogue as commands
+from sagaz_durable.operations import checking
+from sagaz_durable.operations.checking import Limits
+from sagaz_durable.runtime.runtime import SagazRuntime
+from sagaz_durable.runtime.start_warnings import warn_at_start
+from sagaz_integration_core.error_text import visible_lines
+from sagaz_integration_core.errors import SagazError, SettingsError
 
 __all__ = ["main"]
 

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
 from starlette.requests import HTTPConnection
 
-from fastapi_sagaz._apps import runtime_of
-from fastapi_sagaz._parked import parking
+from fastapi_sagaz._app_state import runtime_of
+from fastapi_sagaz._background_runs import parking
+from sagaz_integration_core.error_text import value_text
 from sagaz_integration_core.errors import SagaDefinitionError, UsageError
-from sagaz_integration_core.texts import value_text
 
 if TYPE_CHECKING:
     from sagaz import Saga, SagaConfig
@@ -47,7 +47,7 @@ class SagaDependency(Generic[S]):
 
     async def __call__(self, connection: HTTPConnection) -> AsyncIterator[S]:
         """Yield a saga whose ``run`` is durable."""
-        from sagaz_integration_core.binding import bind
+        from sagaz_durable.runtime.bound_saga import bind
 
         saga = bind(runtime_of(connection), self.saga_class, instead=_INSTEAD)
         with parking(saga):
@@ -112,7 +112,7 @@ class SagaStarter:
             StoreUnavailable: Nothing was recorded.
             TransactionRequired, WrongDatabase: The session cannot carry the run.
         """
-        from sagaz_integration_core.starts import start
+        from sagaz_durable.runtime.starting import start
 
         return await start(
             self._runtime,
@@ -133,7 +133,7 @@ class SagaStarter:
         not_before: datetime | None = None,
     ) -> str:
         """Do the same in a plain ``def`` endpoint, with a synchronous session."""
-        from sagaz_integration_core.starts import start_sync
+        from sagaz_durable.runtime.starting import start_sync
 
         return start_sync(
             self._runtime,
@@ -153,6 +153,6 @@ class SagaStarter:
         not_before: datetime | None = None,
     ) -> list[str]:
         """Record many runs of one saga in one statement, all of them or none; return their saga_ids in order."""
-        from sagaz_integration_core.starts import start_many
+        from sagaz_durable.runtime.starting import start_many
 
         return await start_many(self._runtime, saga_class, contexts, session=session, not_before=not_before)

@@ -7,7 +7,7 @@ from typing import Any
 
 from starlette.requests import HTTPConnection
 
-from fastapi_sagaz._apps import runtime_of
+from fastapi_sagaz._app_state import runtime_of
 
 __all__ = ["EventPublisher"]
 
@@ -45,7 +45,7 @@ class EventPublisher:
             StoreUnavailable: Nothing was recorded.
             TransactionRequired, WrongDatabase: The session cannot carry the event.
         """
-        from sagaz_integration_core.publications import publish
+        from sagaz_durable.outbox.new_event import publish
 
         return await publish(
             self._runtime,
@@ -68,7 +68,7 @@ class EventPublisher:
         idempotency_key: str | None = None,
     ) -> str:
         """Do the same in a plain ``def`` endpoint, with a synchronous session."""
-        from sagaz_integration_core.publications import publish_sync
+        from sagaz_durable.outbox.new_event import publish_sync
 
         return publish_sync(
             self._runtime,

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 from starlette.requests import HTTPConnection
 
-from fastapi_sagaz._apps import runtime_of
+from fastapi_sagaz._app_state import runtime_of
 from sagaz_integration_core.errors import RuntimeNotOpen
 
 if TYPE_CHECKING:
-    from sagaz_integration_core.health import ProbeResult
+    from sagaz_durable.operations.health import ProbeResult
 
 __all__ = ["liveness", "readiness"]
 
@@ -21,7 +21,7 @@ async def readiness(connection: HTTPConnection) -> "ProbeResult":
     A dependency, or called with the request; the result is true when all is well, else its ``problem`` says what to do.
     It raises nothing.
     """
-    from sagaz_integration_core import health
+    from sagaz_durable.operations import health
 
     try:
         runtime = runtime_of(connection)
@@ -36,7 +36,7 @@ def liveness(connection: HTTPConnection) -> "ProbeResult":
     A dependency, or called with the request; as a ``def`` dependency it answers while the event loop stands still for
     as long as the server does.
     """
-    from sagaz_integration_core import health
+    from sagaz_durable.operations import health
 
     try:
         runtime = runtime_of(connection)

@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter
 
-from fastapi_sagaz._apps import OpenApp, attached, open_app
-from fastapi_sagaz._routes import sagas_in_routes
-from fastapi_sagaz._visit import current_visit
-from sagaz_integration_core import configured_globally
+from fastapi_sagaz._app_state import OpenApp, attached, open_app
+from fastapi_sagaz._lifespan_probe import current_visit
+from fastapi_sagaz._route_scan import sagas_in_routes
+from sagaz_durable import configured_globally
+from sagaz_durable.engine.registry import listed
 from sagaz_integration_core.errors import SettingsError
-from sagaz_integration_core.registry import listed
 
 if TYPE_CHECKING:
     from sagaz import SagaConfig
 
-    from sagaz_integration_core.lifecycle import SagazRuntime
-    from sagaz_integration_core.registry import SagaSpec
-    from sagaz_integration_core.settings import Settings
+    from sagaz_durable.engine.registry import SagaSpec
+    from sagaz_durable.runtime.runtime import SagazRuntime
+    from sagaz_integration_core.settings.settings import Settings
 
 __all__ = ["SagazLifespan", "create_lifespan"]
 
@@ -77,7 +77,7 @@ class SagazLifespan:
 
     @asynccontextmanager
     async def _open(self, app: Any) -> AsyncIterator[State]:
-        from sagaz_integration_core.start_warnings import warn_at_start
+        from sagaz_durable.runtime.start_warnings import warn_at_start
 
         runtime = self._runtime(app)
         serves = current_visit() is None
@@ -118,7 +118,7 @@ class SagazLifespan:
                 await opened.runtime.drain()
 
     def _runtime(self, app: Any) -> SagazRuntime:
-        from sagaz_integration_core.lifecycle import SagazRuntime
+        from sagaz_durable.runtime.runtime import SagazRuntime
 
         settings, config = _resolve(self._config)
         visit = current_visit()
@@ -159,7 +159,7 @@ class SagazLifespan:
 
 
 def _resolve(config: Any) -> tuple[Settings, Any]:
-    from sagaz_integration_core.settings import Settings, environment, mapping
+    from sagaz_integration_core.settings.settings import Settings, environment, mapping
 
     if config is None:
         return Settings.from_env(), configured_globally()

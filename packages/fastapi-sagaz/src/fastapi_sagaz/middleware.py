@@ -6,8 +6,8 @@ from collections.abc import Awaitable
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from fastapi_sagaz._apps import open_app
-from sagaz_integration_core.context import accept, bind, unbind
+from fastapi_sagaz._app_state import open_app
+from sagaz_integration_core.context.correlation import accept, bind, unbind
 
 __all__ = ["SagaContextMiddleware"]
 
@@ -75,7 +75,7 @@ class SagaContextMiddleware:
 
 
 def _checked(header_name: str) -> bytes:
-    from sagaz_integration_core.settings import Settings
+    from sagaz_integration_core.settings.settings import Settings
 
     return _lower(Settings(header_name=header_name).header_name)
 

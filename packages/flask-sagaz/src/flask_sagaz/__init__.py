@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import sagaz_integration_core
-from flask_sagaz._current import current_sagaz
+import sagaz_durable
+from flask_sagaz._current_app import current_sagaz
 from flask_sagaz.extension import SagazExtension
+from sagaz_durable.alembic import exclude_sagaz_tables
+from sagaz_durable.serialization.json_body import read_json
 from sagaz_integration_core import errors as _errors
-from sagaz_integration_core.alembic import exclude_sagaz_tables
+from sagaz_integration_core.context.current_step import CurrentStep, current_step
 from sagaz_integration_core.errors import *  # noqa: F403 - whatever it raises is public here, too
-from sagaz_integration_core.json_body import read_json
-from sagaz_integration_core.settings import Settings
-from sagaz_integration_core.steps import CurrentStep, current_step
+from sagaz_integration_core.settings.settings import Settings
 
 if TYPE_CHECKING:
-    from sagaz_integration_core import Saga, action, compensate
-    from sagaz_integration_core.health import ProbeResult
-    from sagaz_integration_core.runs import SagaRun
-    from sagaz_integration_core.starts import saga_id_of
+    from sagaz_durable import Saga, action, compensate
+    from sagaz_durable.engine.execution import SagaRun
+    from sagaz_durable.operations.health import ProbeResult
+    from sagaz_durable.runtime.starting import saga_id_of
 
 __all__ = [
     "CurrentStep",
@@ -38,22 +38,22 @@ __all__ = [
 __all__ += _errors.__all__
 
 # Whoever imports sagaz, before or after: the root logger stays as the application configured it.
-sagaz_integration_core.guard_import()
+sagaz_durable.guard_import()
 
 
 def __getattr__(name: str) -> Any:
     if name in ("Saga", "action", "compensate"):
-        return getattr(sagaz_integration_core, name)
+        return getattr(sagaz_durable, name)
     if name == "ProbeResult":
-        from sagaz_integration_core.health import ProbeResult
+        from sagaz_durable.operations.health import ProbeResult
 
         return ProbeResult
     if name == "saga_id_of":
-        from sagaz_integration_core.starts import saga_id_of
+        from sagaz_durable.runtime.starting import saga_id_of
 
         return saga_id_of
     if name == "SagaRun":
-        from sagaz_integration_core.runs import SagaRun
+        from sagaz_durable.engine.execution import SagaRun
 
         return SagaRun
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -9,16 +9,16 @@ from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from flask_sagaz._contexts import without_request
+from flask_sagaz._step_context import without_request
+from sagaz_durable.runtime.runtime import SagazRuntime
 from sagaz_integration_core.errors import RunInterrupted
-from sagaz_integration_core.lifecycle import SagazRuntime
 
 if TYPE_CHECKING:
     from flask import Flask
 
-    from sagaz_integration_core.registry import SagaRegistry
-    from sagaz_integration_core.runs import RunExecution, SagaRun
-    from sagaz_integration_core.settings import Settings
+    from sagaz_durable.engine.execution import RunExecution, SagaRun
+    from sagaz_durable.engine.registry import SagaRegistry
+    from sagaz_integration_core.settings.settings import Settings
 
 __all__ = ["FlaskRuntime"]
 

@@ -6,8 +6,8 @@ import weakref
 from typing import TYPE_CHECKING
 
 from sagaz_integration_core.errors import RuntimeNotOpen, SettingsError
-from sagaz_integration_core.setting_rules import RULES
-from sagaz_integration_core.settings import Settings, arguments, environment, prefixed
+from sagaz_integration_core.settings.rules import RULES
+from sagaz_integration_core.settings.settings import Settings, arguments, environment, prefixed
 
 if TYPE_CHECKING:
     from flask import Flask

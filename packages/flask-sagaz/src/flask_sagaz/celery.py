@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from flask_sagaz._current import KEY
-from sagaz_integration_core.celery import RUN, SWEEP, CeleryDispatch
+from flask_sagaz._current_app import KEY
+from sagaz_durable.celery import RUN, SWEEP, CeleryDispatch
 from sagaz_integration_core.errors import RuntimeNotOpen
 
 if TYPE_CHECKING:
     from celery import Celery
     from flask import Flask
 
-    from flask_sagaz._state import AppState
-    from sagaz_integration_core.lifecycle import SagazRuntime
+    from flask_sagaz._app_state import AppState
+    from sagaz_durable.runtime.runtime import SagazRuntime
 
     T = TypeVar("T")
 

@@ -10,25 +10,27 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from flask.cli import with_appcontext
 
-from flask_sagaz._current import current_state
-from flask_sagaz._words import sagaz_group
-from sagaz_integration_core import checking, commands, working
-from sagaz_integration_core.checking import Limits
-from sagaz_integration_core.errors import SagazError
-from sagaz_integration_core.event_cli import add_events_command
-from sagaz_integration_core.operator_cli import (
+from flask_sagaz._cli_group import sagaz_group
+from flask_sagaz._current_app import current_state
+from sagaz_durable.cli import worker as working
+from sagaz_durable.cli.click_commands import (
     add_operator_commands,
     check_options,
     concurrency_option,
     heartbeat_file_option,
     print_health,
 )
-from sagaz_integration_core.start_warnings import warn_at_start
-from sagaz_integration_core.texts import visible_lines
+from sagaz_durable.cli.click_events import add_events_command
+from sagaz_durable.operations import catalogue as commands
+from sagaz_durable.operations import checking
+from sagaz_durable.operations.checking import Limits
+from sagaz_durable.runtime.start_warnings import warn_at_start
+from sagaz_integration_core.error_text import visible_lines
+from sagaz_integration_core.errors import SagazError
 
 if TYPE_CHECKING:
-    from sagaz_integration_core.lifecycle import SagazRuntime
-    from sagaz_integration_core.operator_commands import Said
+    from sagaz_durable.cli.runs import Said
+    from sagaz_durable.runtime.runtime import SagazRuntime
 
 __all__ = ["sagaz_group"]
 

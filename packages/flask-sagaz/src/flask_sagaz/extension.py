@@ -8,27 +8,27 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from flask import Flask
 
-from flask_sagaz._current import KEY, current_state
-from flask_sagaz._globals import globals_class
+from flask_sagaz._app_state import AppState
+from flask_sagaz._cli_group import sagaz_group
+from flask_sagaz._current_app import KEY, current_state
+from flask_sagaz._flask_g import globals_class
+from flask_sagaz._middleware import Correlation
 from flask_sagaz._own_transaction import OwnTransaction
-from flask_sagaz._requests import Correlation
-from flask_sagaz._servers import check_server
+from flask_sagaz._server_check import check_server
 from flask_sagaz._settings import AppSettings
-from flask_sagaz._state import AppState
-from flask_sagaz._words import sagaz_group
-from sagaz_integration_core import NOTHING
+from sagaz_durable import NOTHING
+from sagaz_durable.engine.registry import SagaRegistry, listed
+from sagaz_integration_core.error_text import type_name
 from sagaz_integration_core.errors import RuntimeNotOpen, SagazError, SettingsError
-from sagaz_integration_core.registry import SagaRegistry, listed
-from sagaz_integration_core.texts import type_name
 
 if TYPE_CHECKING:
     from sagaz import Saga, SagaConfig
 
-    from sagaz_integration_core.binding import Binding
-    from sagaz_integration_core.health import ProbeResult
-    from sagaz_integration_core.lifecycle import SagazRuntime
-    from sagaz_integration_core.registry import SagaSpec
-    from sagaz_integration_core.runs import SagaRun
+    from sagaz_durable.engine.execution import SagaRun
+    from sagaz_durable.engine.registry import SagaSpec
+    from sagaz_durable.operations.health import ProbeResult
+    from sagaz_durable.runtime.bound_saga import Binding
+    from sagaz_durable.runtime.runtime import SagazRuntime
 
     S = TypeVar("S", bound=Saga)
 
@@ -110,7 +110,7 @@ class SagazExtension:
             SagaDefinitionError: The class cannot be run as written.
             StoreUnavailable: The store cannot be opened.
         """
-        from sagaz_integration_core.binding import bind
+        from sagaz_durable.runtime.bound_saga import bind
 
         return bind(self._runtime(), saga_class, instead="In a view: sagaz.run_sync(saga, context)")
 
@@ -199,7 +199,7 @@ class SagazExtension:
             StoreUnavailable: Nothing was recorded.
             TransactionRequired, WrongDatabase: The session cannot carry the run.
         """
-        from sagaz_integration_core import starts
+        from sagaz_durable.runtime import starting as starts
 
         return starts.start_sync(
             self._runtime(),
@@ -219,7 +219,7 @@ class SagazExtension:
         not_before: datetime | None = None,
     ) -> list[str]:
         """Record many runs of one saga in one statement, all of them or none; return their saga_ids in order."""
-        from sagaz_integration_core import starts
+        from sagaz_durable.runtime import starting as starts
 
         return starts.start_many_sync(self._runtime(), saga_class, contexts, session=session, not_before=not_before)
 
@@ -250,7 +250,7 @@ class SagazExtension:
             StoreUnavailable: Nothing was recorded.
             TransactionRequired, WrongDatabase: The session cannot carry the event.
         """
-        from sagaz_integration_core.publications import publish_sync
+        from sagaz_durable.outbox.new_event import publish_sync
 
         return publish_sync(
             self._runtime(),
@@ -273,7 +273,7 @@ class SagazExtension:
 
         For a health route. It is true when all is well, else its ``problem`` says what to do; it raises nothing.
         """
-        from sagaz_integration_core import health
+        from sagaz_durable.operations import health
 
         try:
             runtime = self._runtime()
@@ -311,6 +311,6 @@ def _told(app: object) -> str:
 
 
 def _binding(saga: Saga) -> Binding:
-    from sagaz_integration_core.binding import binding_of
+    from sagaz_durable.runtime.bound_saga import binding_of
 
     return binding_of(saga, f"sagaz.create_saga({type(saga).__name__})")

@@ -11,7 +11,7 @@ from itertools import pairwise
 from typing import Any
 from urllib.parse import unquote_plus
 
-from sagaz_integration_core.texts import json_text
+from sagaz_integration_core.error_text import json_text
 
 __all__ = ["MASK", "looks_secret", "masked", "masked_json", "redact", "scheme_of", "secret_keys"]
 

@@ -14,14 +14,14 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
-from django_sagaz.admin.asking import AskingAdmin, chosen, problem_with
+from django_sagaz._project.project import current_project
+from django_sagaz.admin.confirmation import AskingAdmin, chosen, problem_with
 from django_sagaz.admin.values import visible
+from django_sagaz.management.operator_command import operate
 from django_sagaz.models import Run
-from django_sagaz.operating import operate
-from django_sagaz.project import current_project
+from sagaz_durable.operations.operator import Operator, Outcome, Settlement
+from sagaz_integration_core.contract.records import FOREIGN, RunStatus, erased_as
 from sagaz_integration_core.errors import SagazError
-from sagaz_integration_core.operating import Operator, Outcome, Settlement
-from sagaz_integration_core.records import FOREIGN, RunStatus, erased_as
 
 __all__ = ["Decisions"]
 

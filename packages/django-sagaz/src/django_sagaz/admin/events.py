@@ -14,14 +14,14 @@ from django.utils.html import format_html
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
-from django_sagaz.admin.asking import AskingAdmin, chosen, problem_with
+from django_sagaz._execution.ask_store import ask
+from django_sagaz._project.project import current_project
+from django_sagaz.admin.confirmation import AskingAdmin, chosen, problem_with
 from django_sagaz.admin.filters import EventStatusFilter
 from django_sagaz.admin.page import shown_value
 from django_sagaz.admin.search import found_events
 from django_sagaz.admin.values import LOADED, json_size, json_text, time_text, visible
-from django_sagaz.asking import ask
 from django_sagaz.models import OutboxEvent, Run
-from django_sagaz.project import current_project
 from sagaz_integration_core.errors import SagazError
 from sagaz_integration_core.redaction import secret_keys
 

@@ -13,8 +13,8 @@ from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
+from django_sagaz._project.project import current_project
 from django_sagaz.models import OutboxEvent, Run
-from django_sagaz.project import current_project
 
 __all__ = ["EventStatusFilter", "SagaFilter", "ScannedFilter", "StartedFilter", "StatusFilter"]
 

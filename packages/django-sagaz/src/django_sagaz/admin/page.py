@@ -10,12 +10,12 @@ from django.db.models import Count
 from django.db.models.functions import Coalesce
 from django.utils.translation import gettext as _
 
+from django_sagaz._project.project import Project
 from django_sagaz.admin.diagram import drawn_steps, lay_out
 from django_sagaz.admin.values import LOADED, json_size, json_text, shown_json, time_text, visible
 from django_sagaz.models import Attempt, AuditEntry, OutboxEvent, Step
-from django_sagaz.project import Project
+from sagaz_integration_core.contract.records import erased_as
 from sagaz_integration_core.errors import SagaNotRegistered
-from sagaz_integration_core.records import erased_as
 from sagaz_integration_core.redaction import secret_keys
 
 __all__ = ["run_page", "shown_value"]
@@ -108,7 +108,7 @@ def _step(entry: Any, is_secret: Callable[[str], bool]) -> dict[str, Any]:
 
 
 def _diagram(project: Project, run: Any, journal: Sequence[Any]) -> dict[str, Any]:
-    from sagaz_integration_core._upstream.definitions import describe
+    from sagaz_durable._upstream.definitions import describe
 
     try:
         declared = describe(project.registry.get(run.saga_name).saga_class)

@@ -12,6 +12,7 @@ from django.urls import URLPattern, path
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
+from django_sagaz._project.project import current_project
 from django_sagaz.admin.decisions import Decisions
 from django_sagaz.admin.filters import SagaFilter, StartedFilter, StatusFilter
 from django_sagaz.admin.page import run_page
@@ -19,7 +20,6 @@ from django_sagaz.admin.readonly import ReadOnlyAdmin
 from django_sagaz.admin.search import FOUND, found_runs
 from django_sagaz.admin.values import LOADED, json_size, json_text, time_text, visible
 from django_sagaz.models import Run
-from django_sagaz.project import current_project
 
 __all__ = ["RunAdmin"]
 

@@ -1,4 +1,4 @@
-"""The tables, as `sagaz_integration_core.stores.schema` has them."""
+"""The tables, as `sagaz_integration_core.contract.schema` has them."""
 
 import uuid
 from typing import Any

@@ -1,1 +1,1 @@
-"""The one migration: the tables of `sagaz_integration_core.stores.schema`."""
+"""The one migration: the tables of `sagaz_integration_core.contract.schema`."""

@@ -9,9 +9,9 @@ from typing import Any
 from django.utils.translation import gettext as _
 
 from django_sagaz.admin.values import visible
-from sagaz_integration_core.graph import StepNode, graph_of
-from sagaz_integration_core.records import Direction
-from sagaz_integration_core.state import StepState, UndoState, step_views
+from sagaz_durable.engine.graph import StepNode, graph_of
+from sagaz_durable.engine.state import StepState, UndoState, step_views
+from sagaz_integration_core.contract.records import Direction
 
 __all__ = ["DrawnStep", "drawn_steps"]
 

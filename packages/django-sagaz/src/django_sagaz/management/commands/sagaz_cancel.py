@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from django_sagaz.operating import DecisionCommand
-from sagaz_integration_core.operator_commands import HELP
+from django_sagaz.management.operator_command import DecisionCommand
+from sagaz_durable.cli.runs import HELP
 
 __all__ = ["Command"]
 

@@ -8,13 +8,13 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from django_sagaz._execution.executions import Executions
+from django_sagaz._project.project import current_project
 from django_sagaz.checks import check_connections
-from django_sagaz.executions import Executions
-from django_sagaz.operating import number
-from django_sagaz.project import current_project
-from sagaz_integration_core.checking import THRESHOLDS, Limits, check, health_json, health_text
+from django_sagaz.management.operator_command import number
+from sagaz_durable.operations.checking import THRESHOLDS, Limits, check, health_json, health_text
+from sagaz_integration_core.error_text import visible_lines
 from sagaz_integration_core.errors import SagazError
-from sagaz_integration_core.texts import visible_lines
 
 __all__ = ["Command"]
 

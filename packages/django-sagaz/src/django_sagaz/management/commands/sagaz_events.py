@@ -6,11 +6,11 @@ from typing import Any, get_args
 
 from django.core.management.base import CommandParser
 
-from django_sagaz.operating import OperatorCommand, Work, number
-from django_sagaz.project import current_project
-from sagaz_integration_core.event_commands import EVENTS_HELP, OPTIONS, EventsRequest, answer
-from sagaz_integration_core.operator_commands import person
-from sagaz_integration_core.outbox import EventStatus
+from django_sagaz._project.project import current_project
+from django_sagaz.management.operator_command import OperatorCommand, Work, number
+from sagaz_durable.cli.events import EVENTS_HELP, OPTIONS, EventsRequest, answer
+from sagaz_durable.cli.runs import person
+from sagaz_integration_core.contract.events import EventStatus
 
 __all__ = ["Command"]
 

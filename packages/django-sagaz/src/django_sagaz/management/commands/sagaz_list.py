@@ -6,11 +6,11 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from django_sagaz.operating import OperatorCommand, Work, number
-from django_sagaz.project import HINT, current_project
-from sagaz_integration_core.commands import as_json, list_sagas, list_text
-from sagaz_integration_core.operator_commands import HELP, list_runs
-from sagaz_integration_core.records import ACTIVE, FINISHED, RunFilter
+from django_sagaz._project.project import HINT, current_project
+from django_sagaz.management.operator_command import OperatorCommand, Work, number
+from sagaz_durable.cli.runs import HELP, list_runs
+from sagaz_durable.operations.catalogue import as_json, list_sagas, list_text
+from sagaz_integration_core.contract.records import ACTIVE, FINISHED, RunFilter
 
 __all__ = ["Command"]
 

@@ -6,9 +6,9 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from django_sagaz.operating import OperatorCommand, Work
-from sagaz_integration_core.operator_commands import AGE, HELP, PruneWords, prune_runs
-from sagaz_integration_core.records import FINISHED
+from django_sagaz.management.operator_command import OperatorCommand, Work
+from sagaz_durable.cli.runs import AGE, HELP, PruneWords, prune_runs
+from sagaz_integration_core.contract.records import FINISHED
 
 __all__ = ["Command"]
 

@@ -6,9 +6,9 @@ from typing import Any, get_args
 
 from django.core.management.base import CommandParser
 
-from django_sagaz.operating import OperatorCommand, Work
-from sagaz_integration_core.operating import Settlement
-from sagaz_integration_core.operator_commands import HELP, resolve_runs
+from django_sagaz.management.operator_command import OperatorCommand, Work
+from sagaz_durable.cli.runs import HELP, resolve_runs
+from sagaz_durable.operations.operator import Settlement
 
 __all__ = ["Command"]
 

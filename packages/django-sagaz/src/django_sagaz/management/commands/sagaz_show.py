@@ -6,9 +6,9 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from django_sagaz.operating import OperatorCommand, Work
-from django_sagaz.project import current_project
-from sagaz_integration_core.operator_commands import HELP, show_run
+from django_sagaz._project.project import current_project
+from django_sagaz.management.operator_command import OperatorCommand, Work
+from sagaz_durable.cli.runs import HELP, show_run
 
 __all__ = ["Command"]
 

@@ -10,13 +10,13 @@ from typing import Any
 from django.conf import settings as django_settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from django_sagaz.operating import number
-from django_sagaz.project import Project, current_project
-from django_sagaz.reloading import run_with_reloader
-from django_sagaz.working import OPTIONS, changed, drain_here, work
+from django_sagaz._execution.worker import OPTIONS, changed, drain_here, work
+from django_sagaz._project.project import Project, current_project
+from django_sagaz.management.operator_command import number
+from django_sagaz.management.reloading import run_with_reloader
+from sagaz_durable.cli.worker import logging_to_stderr, summary
+from sagaz_integration_core.error_text import visible_lines
 from sagaz_integration_core.errors import SagazError
-from sagaz_integration_core.texts import visible_lines
-from sagaz_integration_core.working import logging_to_stderr, summary
 
 __all__ = ["Command"]
 

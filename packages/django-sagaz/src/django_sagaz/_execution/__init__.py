@@ -1,0 +1,1 @@
+"""How a Django process executes runs, and on which threads and event loops."""

@@ -1,0 +1,48 @@
+"""The store of each kind of database, over Django's connections."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from django.db import connections
+
+from sagaz_integration_core.contract.records import Inserted, NewRun
+from sagaz_integration_core.contract.store import SagaStore
+
+if TYPE_CHECKING:
+    from django_sagaz._stores.runners import Runner
+
+__all__ = ["DjangoStore", "open_store"]
+
+
+class DjangoStore(SagaStore, Protocol):
+    """A store on Django's connections."""
+
+    def start(self, run: NewRun) -> Inserted:
+        """Insert a run on this thread's connection, here and now; whoever calls it has a transaction open there.
+
+        It is on the way of every request, and goes it without an event loop's detours.
+        """
+        ...
+
+
+def open_store(alias: str, run: Runner, *, notify: bool = True, listen: bool = False) -> DjangoStore:
+    """Return a store on the database of this alias; it connects when it is first asked something.
+
+    Args:
+        run: Makes its database calls.
+        notify: Whether commits wake workers, where the database can do that.
+        listen: Whether it waits for that; only a worker does.
+    """
+    vendor = connections[alias].vendor
+    if vendor == "sqlite":
+        from django_sagaz._stores.sqlite import DjangoSQLiteStore
+
+        return DjangoSQLiteStore(alias, run)
+    if vendor == "postgresql":
+        from django_sagaz._stores.postgresql import DjangoPostgresStore
+
+        return DjangoPostgresStore(alias, run, notify=notify, listen=listen)
+    from django_sagaz._stores.orm.store import ORMStore
+
+    return ORMStore(alias, run)

@@ -1,0 +1,1 @@
+"""Every other database, through Django's ORM."""

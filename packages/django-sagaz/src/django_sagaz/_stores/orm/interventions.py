@@ -1,0 +1,95 @@
+"""What people decide about runs, and the notes of it."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from django.db.models import F
+
+from django_sagaz._stores.orm import outbox as orm_outbox
+from django_sagaz._stores.orm.attempts import end_attempt
+from django_sagaz._stores.orm.rows import Moment, audit_record
+from django_sagaz._stores.orm.runs import unlocked
+from django_sagaz.models import AuditEntry, Run, Step
+from sagaz_durable.stores.ended_leases import decision
+from sagaz_integration_core.contract.records import FINISHED, FOREIGN, AuditRecord, Intervention
+from sagaz_integration_core.errors import StoreUnavailable
+
+__all__ = ["intervene", "load_audit"]
+
+_PATIENCE_SECONDS = 1.0
+"""How long a decision waits for a row that another transaction has locked."""
+
+_PAUSE_SECONDS = 0.02
+
+_DIRECTIONS = {"compensating": "back", "pending": "forward"}
+
+
+def intervene(connection: Any, change: Intervention) -> bool:
+    """Carry out a decision and note it; False when the run has changed meanwhile."""
+    using, moment = connection.alias, Moment(connection)
+    found = Run.objects.using(using).filter(pk=change.saga_id, attempt=change.attempt, status=change.found)
+    found = found.exclude(fingerprint=FOREIGN)
+    run = _locked(connection, found)
+    if run is None:
+        return False
+    ends = change.status in FINISHED
+    due = moment.now if run.lease_expires_at is None else max(moment.now, run.lease_expires_at)
+    changes: dict[str, Any] = {
+        "status": change.status,
+        "attempt": change.attempt + 1,
+        "failures": 0,
+        "suspicions": 0,
+        "alone": False,
+        "version": F("version") + 1,
+        "lease_owner": None,
+        "lease_expires_at": None,
+        "available_at": None if ends else due,
+        "updated_at": moment.now,
+        "finished_at": moment.now if ends else None,
+    }
+    if change.error is not None:
+        changes["error"] = change.error
+    if change.status in _DIRECTIONS:
+        changes["direction"] = _DIRECTIONS[change.status]
+    # The condition again: without row locks somebody else may have been faster.
+    if not found.update(**changes):
+        return False
+    if run.lease_owner is not None:
+        end_attempt(connection, run, run.lease_owner, "decided", moment.now, decision(change))
+    if change.status == "compensating":
+        Step.objects.using(using).filter(saga_id=change.saga_id, phase="undo", status="failed").delete()
+    orm_outbox.insert_of_run(connection, change.saga_id, change.events)
+    AuditEntry.objects.using(using).create(
+        saga_id=change.saga_id,
+        action=change.action,
+        actor=change.actor,
+        reason=change.reason,
+        found=change.found,
+        status=change.status,
+        at=moment.now,
+    )
+    return True
+
+
+def _locked(connection: Any, found: Any) -> Any:
+    """Lock the run, within the time that nobody's transaction may hold us up; None when it is not what it was."""
+    until = time.monotonic() + _PATIENCE_SECONDS
+    while True:
+        wanted = found.only("attempt", "lease_owner", "lease_expires_at", "leased_at")
+        run = unlocked(connection, wanted).first()
+        if run is not None or not found.exists():
+            return run
+        if time.monotonic() >= until:
+            raise StoreUnavailable(
+                f"The row of run {found.values_list('pk', flat=True).first()} has been locked by another transaction "
+                f"for {_PATIENCE_SECONDS:g} s, and nothing was changed. Try again, or find out who holds it."
+            )
+        time.sleep(_PAUSE_SECONDS)
+
+
+def load_audit(connection: Any, saga_id: str) -> list[AuditRecord]:
+    """Return the notes about one run, the oldest first."""
+    entries = AuditEntry.objects.using(connection.alias).filter(saga_id=saga_id).order_by("id")
+    return [audit_record(entry) for entry in entries]

@@ -1,0 +1,149 @@
+"""PostgreSQL through Django: the core's statements, each a transaction of its own, and wake-ups at commits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg
+from django.db import OperationalError, connections
+
+from django_sagaz._stores.connections import ConnectionDied, migrate_command, translated
+from django_sagaz._stores.identity import read_store_id
+from django_sagaz._stores.listener import Listener
+from django_sagaz._stores.runners import DatabaseThread, Runner, immediately
+from sagaz_durable.stores.postgresql.database.errors import ConnectionLost
+from sagaz_durable.stores.postgresql.database.rights import LACKING, lacking_values, what_lacks
+from sagaz_durable.stores.postgresql.database.session import OWN_SESSION, PREPARE_THRESHOLD
+from sagaz_durable.stores.postgresql.database.statements import Database, Row, Values
+from sagaz_durable.stores.postgresql.rows import insertion
+from sagaz_durable.stores.postgresql.sql import ANY_DUE
+from sagaz_durable.stores.postgresql.store import PostgresStore
+from sagaz_durable.stores.wakeup import WakeUp
+from sagaz_integration_core.contract.records import Inserted, NewRun
+
+__all__ = ["DjangoPostgresStore"]
+
+CHANNEL = "'sagaz_' || current_schema()"
+"""The core's channel, so that its processes and Django's wake each other."""
+
+_CONFLICTS = ("40001", "40P01")
+"""The codes for a transaction that cannot be serialized, where the role's default asks for that, and for a deadlock."""
+
+_TRIES = 10
+
+
+class DjangoPostgresStore(PostgresStore):
+    """The core's PostgreSQL store, with Django's connections in place of a pool.
+
+    Args:
+        notify: Whether commits wake workers.
+        listen: Whether `wait` listens for that.
+    """
+
+    kind = "django"
+
+    def __init__(self, alias: str, run: Runner, *, notify: bool, listen: bool) -> None:
+        self._alias = alias
+        self._run = run
+        self._db: Any = _Connection(alias, run, f"pg_notify({CHANNEL}, '')" if notify else "NULL")
+        self._wakeup = WakeUp()
+        any_due = self._db.text(ANY_DUE)
+        self._listener: Any = Listener(alias, run, any_due, self.wake) if notify and listen else None
+
+    async def open(self) -> None:
+        """Belong to the running event loop; Django connects when there is something to ask."""
+        self._wakeup.bind()
+
+    async def check_ready(self, *, only_reads: bool = False) -> None:
+        """Ask whether tables and rights are there."""
+        rows = await self._db.fetch(LACKING, lacking_values(None, only_reads=only_reads))
+        subject, migrate = f"Database {self._alias!r}", migrate_command(self._alias)
+        if lack := what_lacks(subject, rows, only_reads=only_reads, migrate=migrate):
+            raise lack
+
+    async def close(self) -> None:
+        """Disconnect what is not the caller's."""
+        if self._listener is not None:
+            await self._listener.stop()
+        await self._run.close()
+
+    def start(self, run: NewRun) -> Inserted:
+        """Insert a run on this thread's connection, here and now."""
+        if self._db.execute_here(*insertion([run], 0.0, once=True)):
+            return Inserted(run.saga_id, True, run.fingerprint)
+        [inserted] = immediately(self.insert([run], 0.0))
+        return inserted
+
+    async def store_id(self) -> str:
+        """Return the store's random id."""
+        return await self._run(lambda: read_store_id(connections[self._alias]))
+
+
+class _Connection(Database):
+    """Executes the core's statements on the connection that Django has where the runner makes its calls.
+
+    A `DatabaseThread`'s connection executes nothing else. There they are prepared, and planned once, as the core has
+    it: Django's own cursors send each with its values in its text, so that PostgreSQL plans it each time.
+    """
+
+    def __init__(self, alias: str, run: Runner, wake: str) -> None:
+        super().__init__()
+        self._alias = alias
+        self._run = run
+        self._wake = wake
+        self._session: Any = None
+        self._prepares = False
+
+    def check(self) -> None:
+        """Django opens connections when they are needed."""
+
+    def fill_in(self, template: str) -> str:
+        # The tables are found by the search path, as Django finds its own.
+        return template.replace("{schema}.", "").replace("{wake}", self._wake)
+
+    async def mend(self) -> None:
+        """The dead connection has been closed, and the next statement opens another."""
+
+    async def execute_once(self, template: str, values: Values = ()) -> list[Row]:
+        try:
+            return await self._run(lambda: self.execute_here(template, values))
+        except ConnectionDied as error:
+            raise ConnectionLost(str(error)) from error
+
+    def execute_here(self, template: str, values: Values) -> list[Row]:
+        """Execute a statement on this thread's connection, and return its rows."""
+        statement, connection = self.text(template), connections[self._alias]
+        with translated(connection), self._cursor(connection) as cursor:
+            for left in reversed(range(_TRIES)):
+                try:
+                    cursor.execute(statement, values)
+                    break
+                except OperationalError as error:
+                    conflicts = getattr(error.__cause__, "sqlstate", None) in _CONFLICTS
+                    # In a transaction it is the caller's to begin anew. Else nothing was committed, and who won, ended.
+                    if not (left and conflicts) or connection.in_atomic_block or not connection.get_autocommit():
+                        raise
+            rows: list[Row] = cursor.fetchall()
+            return rows
+
+    def _cursor(self, connection: Any) -> Any:
+        if not isinstance(self._run, DatabaseThread) or connection.settings_dict["OPTIONS"].get("pool"):
+            return connection.cursor()
+        if connection.connection is not self._session:
+            self._prepares = _prepared(connection)
+            self._session = connection.connection
+        if not self._prepares:
+            return connection.cursor()
+        cursor = psycopg.Cursor(self._session)
+        return connection.make_debug_cursor(cursor) if connection.queries_logged else connection.make_cursor(cursor)
+
+
+def _prepared(connection: Any) -> bool:
+    """Have a new session prepare statements and plan them once, unless a pooler is in between."""
+    session = connection.connection
+    with connection.cursor() as cursor:
+        cursor.execute(OWN_SESSION, [session.info.backend_pid])
+        if not cursor.fetchall():
+            return False
+    session.prepare_threshold = PREPARE_THRESHOLD
+    return True

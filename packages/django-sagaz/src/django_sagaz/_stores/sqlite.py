@@ -1,0 +1,138 @@
+"""SQLite through Django: the core's statements, each transaction on a Django connection."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import Any, TypeVar
+
+from django.db import connections, transaction
+
+from django_sagaz._stores.connections import translated
+from django_sagaz._stores.identity import read_store_id
+from django_sagaz._stores.ready import check_file, check_tables
+from django_sagaz._stores.runners import Runner
+from sagaz_durable.stores.sqlite import leases
+from sagaz_durable.stores.sqlite.store import SQLiteStore
+from sagaz_durable.stores.wakeup import WakeUp
+from sagaz_integration_core.contract.records import Inserted, NewRun
+
+__all__ = ["DjangoSQLiteStore"]
+
+T = TypeVar("T")
+
+
+class DjangoSQLiteStore(SQLiteStore):
+    """The core's SQLite store; only the way of a transaction to the database differs."""
+
+    kind = "django"
+
+    def __init__(self, alias: str, run: Runner) -> None:
+        self._thread: Any = _Transactions(alias, run)
+        self._wakeup = WakeUp()
+
+    async def open(self) -> None:
+        """Belong to the running event loop; Django connects when there is something to ask."""
+        self._wakeup.bind()
+
+    async def check_ready(self, *, only_reads: bool = False) -> None:
+        """Ask whether the tables are there, and the file may be written."""
+        await self._thread.check_ready(only_reads=only_reads)
+
+    def start(self, run: NewRun) -> Inserted:
+        """Insert a run on this thread's connection, here and now."""
+        inserted: Inserted = self._thread.insert_here(run)
+        return inserted
+
+    async def store_id(self) -> str:
+        """Return the store's random id."""
+        found: str = await self._thread.store_id()
+        return found
+
+
+class _Transactions:
+    """What the core's thread is to its own store."""
+
+    def __init__(self, alias: str, run: Runner) -> None:
+        self._alias = alias
+        self._run = run
+
+    def check(self) -> None:
+        """Django opens connections when they are needed."""
+
+    async def close(self) -> None:
+        await self._run.close()
+
+    async def store_id(self) -> str:
+        return await self._run(lambda: read_store_id(connections[self._alias]))
+
+    async def check_ready(self, *, only_reads: bool) -> None:
+        def check() -> None:
+            check_tables(connections[self._alias])
+            if not only_reads:
+                check_file(connections[self._alias])
+
+        await self._run(check)
+
+    def insert_here(self, run: NewRun) -> Inserted:
+        connection = connections[self._alias]
+        with translated(connection):
+            statements: Any = _Statements(connection)
+            [inserted] = leases.insert(statements, [run], 0.0)
+            return inserted
+
+    async def read(self, work: Callable[[Any], T]) -> T:
+        def call() -> T:
+            connection = connections[self._alias]
+            with translated(connection):
+                return work(_Statements(connection))
+
+        return await self._run(call)
+
+    async def write(self, work: Callable[[Any], T], *, wary: bool = False) -> T:
+        def call() -> T:
+            connection = connections[self._alias]
+            with translated(connection), _begun(connection):
+                return work(_Statements(connection))
+
+        return await self._run(call)
+
+
+@contextmanager
+def _begun(connection: Any) -> Iterator[None]:
+    """A write transaction from the first statement on: one that reads first may find that it can never write."""
+    if connection.in_atomic_block:
+        yield
+        return
+    connection.ensure_connection()
+    mode, connection.transaction_mode = connection.transaction_mode, "IMMEDIATE"
+    try:
+        with transaction.atomic(connection.alias):
+            yield
+    finally:
+        connection.transaction_mode = mode
+
+
+class _Statements:
+    """Executes the core's statements with Django's cursor."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+
+    def execute(self, statement: str, values: Any = ()) -> Any:
+        cursor = self._connection.cursor()
+        cursor.execute(_for_django(statement), values)
+        return cursor
+
+    def executemany(self, statement: str, rows: Iterable[Any]) -> None:
+        rows = list(rows)
+        if rows:
+            self._connection.cursor().executemany(_for_django(statement), rows)
+
+
+@cache
+def _for_django(statement: str) -> str:
+    """Write ``?`` and ``:name`` as Django does; as they are, its cursor would take them too, but not under DEBUG."""
+    return re.sub(r":(\w+)", r"%(\1)s", statement.replace("%", "%%").replace("?", "%s"))

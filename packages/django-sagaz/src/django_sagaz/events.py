@@ -1,0 +1,49 @@
+"""Publishing an event as part of the caller's own database transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from django_sagaz._project.project import current_project
+from django_sagaz._stores.runners import immediately
+from django_sagaz.transactions import require_transaction
+from sagaz_durable.outbox.new_event import new_event
+
+__all__ = ["publish"]
+
+
+def publish(
+    topic: str,
+    payload: Mapping[str, Any],
+    *,
+    using: str | None = None,
+    key: str | None = None,
+    headers: Mapping[str, str] | None = None,
+    idempotency_key: str | None = None,
+) -> str:
+    """Record an event with the commit of the transaction that is open, and return its event_id.
+
+    One INSERT on the transaction's own connection. A rollback, also of a savepoint, leaves nothing; after the commit
+    ``manage.py sagaz_worker`` publishes the event, at least once.
+
+    Args:
+        topic: 1 to 255 bytes.
+        payload: What JSON has, as for a saga's context.
+        using: The database alias of the transaction; by default the one that sagas are kept in.
+        key: Events with the same key arrive in the order in which they were recorded.
+        headers: Strings by name; the request's ``correlation_id`` is among them anyway.
+        idempotency_key: A second event with the same key and topic is ignored.
+
+    Raises:
+        TransactionRequired: No transaction is open.
+        WrongDatabase: It is open on another database than the one that sagas are kept in.
+        SettingsError: No broker is configured.
+        ContextValueError: The payload holds something that is not kept faithfully.
+        StoreNotReady: The database lacks tables or rights, which the message names.
+    """
+    project = current_project()
+    require_transaction(project, using, "event")
+    event = new_event(project.starter, topic, payload, key=key, headers=headers, idempotency_key=idempotency_key)
+    project.lacks.insert(project.store, lambda: immediately(project.store.insert_events([event])))
+    return event.event_id

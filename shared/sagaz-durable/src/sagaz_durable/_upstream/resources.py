@@ -1,0 +1,151 @@
+"""sagaz's own configuration, storages and brokers: built, opened once and closed, each in its own way."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from typing import Any
+
+from sagaz_durable._upstream.broker_connection import BrokerLine
+from sagaz_durable._upstream.brokers import make_broker
+from sagaz_durable._upstream.imports import load_sagaz
+from sagaz_durable._upstream.mirror import Mirror
+from sagaz_durable._upstream.outbox_storage import StoreOutboxStorage
+from sagaz_durable._upstream.saga_storage import StoreSagaStorage
+from sagaz_integration_core.contract.store import SagaStore
+from sagaz_integration_core.error_text import error_text
+from sagaz_integration_core.errors import SettingsError, StoreUnavailable
+from sagaz_integration_core.settings.settings import Settings
+
+__all__ = ["SagazResources", "configured_globally", "settings_for"]
+
+
+def configured_globally() -> Any:
+    """Return what the application gave to ``sagaz.configure``, or None when it never did."""
+    load_sagaz()
+    from sagaz.core import config
+
+    return config._global_config
+
+
+def settings_for(settings: Settings, config: Any) -> Settings:
+    """Return the settings with the store that a ``SagaConfig``'s storage implies, unless a storage URL was given.
+
+    Raises:
+        SettingsError: The storage keeps no journal, and nothing says where runs are to be kept.
+    """
+    if config is None or "storage_url" in settings.explicit:
+        return settings
+    manager = config.storage_manager
+    url = _implied_url(config.storage) if manager is None else _manager_url(manager)
+    return settings if url is None else replace(settings, storage_url=url)
+
+
+def _implied_url(storage: Any) -> str | None:
+    # By name: sagaz's storages import their drivers, which need not be installed.
+    kinds = {base.__name__ for base in type(storage).__mro__}
+    if "InMemorySagaStorage" in kinds:
+        return None
+    if "PostgreSQLSagaStorage" in kinds:
+        return str(storage.connection_string)
+    if "SQLiteSagaStorage" in kinds and storage.db_path != ":memory:":
+        return f"sqlite:///{storage.db_path}"
+    kind = type(storage).__name__
+    raise SettingsError(
+        f"SagaConfig has a {kind}, which keeps no journal of steps. Say where runs are to be kept with "
+        "SAGAZ_STORAGE_URL (postgresql://…, sqlite:///…, or memory:// to accept that a restart forgets them); "
+        f"the {kind} then gets each run's state as well."
+    )
+
+
+def _manager_url(manager: Any) -> str | None:
+    url = manager._saga_url or "memory://"
+    if url == "memory://":
+        return None
+    if url.startswith(("postgresql://", "postgres://", "sqlite:///")):
+        return str(url)
+    raise SettingsError(
+        "SagaConfig has a StorageManager for another kind of store than PostgreSQL or an SQLite file. "
+        "Say where runs are to be kept with SAGAZ_STORAGE_URL."
+    )
+
+
+class SagazResources:
+    """What sagaz brings to a runtime.
+
+    Attributes:
+        config: The ``SagaConfig`` that ``get_config`` hands out; saves and events of unmodified sagaz code arrive in a
+            store.
+        listeners: What durable runs notify.
+        broker: Where events go, not connected yet; None when none is configured.
+        line: The way there, with time limits.
+        mirror: Saves the state of runs to the storage of the user's own config as well.
+    """
+
+    def __init__(self, settings: Settings, config: Any, store: SagaStore) -> None:
+        self._given = config
+        self.broker = make_broker(settings.broker_url) if settings.broker_url else None
+        if config is not None and config.broker is not None:
+            self.broker = config.broker
+        self.line = BrokerLine(self.broker) if self.broker is not None else None
+        facade, outbox = StoreSagaStorage(store), StoreOutboxStorage(store)
+        if config is None:
+            self.config = load_sagaz().SagaConfig(
+                storage=facade, metrics=settings.metrics, tracing=settings.tracing, logging=settings.logging,
+                broker=self.broker, outbox_storage=outbox,
+            )  # fmt: skip
+        elif config.storage_manager is None and type(config.storage).__name__ == "InMemorySagaStorage":
+            if self.broker is not None:
+                config = config.with_broker(self.broker, config.outbox_storage or outbox)
+            self.config = config.with_storage(facade)
+        else:
+            self.config = config
+        self.mirror = Mirror(None)
+
+    @property
+    def listeners(self) -> list[Any]:
+        """The configured listeners, without those whose work the runtime does itself (log lines, outbox)."""
+        own = ["OutboxSagaListener"] + (["LoggingSagaListener"] if self.config.logging is True else [])
+        return [listener for listener in self.config.listeners if type(listener).__name__ not in own]
+
+    async def open(self, stack: AsyncExitStack) -> None:
+        """Open the user's own storages; the stack closes them.
+
+        Raises:
+            StoreUnavailable: One of them cannot be opened.
+        """
+        if self._given is not None and self.config is self._given:
+            manager = self._given.storage_manager
+            if manager is not None:
+                await _open(manager, stack, needed=_unopened(manager))
+                self._given.storage = manager.saga
+            else:
+                await _open(self._given.storage, stack)
+            self.mirror = Mirror(self._given.storage)
+        if (outbox := self.config._derived_outbox_storage) is not None:
+            await _open(outbox, stack)
+        if self.line is not None:
+            stack.push_async_callback(self.line.close)
+
+
+def _unopened(manager: Any) -> bool:
+    try:
+        return manager.saga is None
+    except RuntimeError:
+        return True
+
+
+async def _open(resource: Any, stack: AsyncExitStack, *, needed: bool = True) -> None:
+    try:
+        if not hasattr(resource, "initialize"):
+            await stack.enter_async_context(resource)
+        else:
+            if needed:
+                await resource.initialize()
+            stack.push_async_callback(resource.close)
+    except Exception as error:
+        failure = StoreUnavailable(f"sagaz's {type(resource).__name__} cannot be opened: {error_text(error)}")
+    else:
+        return
+    # Not chained, and outside of the block: a driver's frames hold its address.
+    raise failure

@@ -1,0 +1,1 @@
+"""The commands of all three plugins, above click and argparse."""

@@ -1,0 +1,158 @@
+"""What the command for events does beneath its options, in every framework; it returns what to print."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from sagaz_durable.cli.render_runs import time_text
+from sagaz_durable.cli.runs import Format, Said
+from sagaz_durable.serialization.client_ids import findable
+from sagaz_integration_core.contract.events import EventFilter, EventStatus, EventStore, OutboxRecord
+from sagaz_integration_core.error_text import json_text, visible
+from sagaz_integration_core.errors import SettingsError
+from sagaz_integration_core.redaction import masked, secret_keys
+
+__all__ = ["EVENTS_HELP", "OPTIONS", "EventsRequest", "answer"]
+
+logger = logging.getLogger(__name__)
+
+EVENTS_HELP = (
+    "List the events that wait for the broker or were set aside, or (--retry) have those that were set aside published."
+)
+"""The same words in every framework."""
+
+OPTIONS = {
+    "status": "of this status; repeatable (pending and dead, which is what was set aside)",
+    "topic": "with this topic only",
+    "key": "of this run (its saga_id), or with this key, only",
+    "limit": "list at most so many (50), the oldest first",
+    "payload": "with their payloads and headers; secrets are masked",
+    "retry": "publish those that were set aside: the named ones, or --all that match",
+    "all": "with --retry: all that match",
+    "by": "who has them retried, for the log; by default the system's user",
+    "dry_run": "with --retry: tell what would be done, and do nothing",
+}
+
+_PAGE = 500
+_LISTED: tuple[EventStatus, ...] = ("pending", "dead")
+
+
+@dataclass(frozen=True, slots=True)
+class EventsRequest:
+    """What the command was given."""
+
+    event_ids: Sequence[str] = ()
+    statuses: tuple[EventStatus, ...] = ()
+    topic: str | None = None
+    key: str | None = None
+    limit: int = 50
+    payload: bool = False
+    retry: bool = False
+    every: bool = False
+    by: str = ""
+    dry_run: bool = False
+    output: Format = "text"
+
+    def check(self) -> None:
+        """Refuse what contradicts itself.
+
+        Raises:
+            SettingsError: Saying what.
+        """
+        if not self.retry:
+            if self.every or self.dry_run:
+                raise SettingsError("--all and --dry-run say how to retry; add --retry, or leave them out.")
+            return
+        if bool(self.event_ids) == self.every:
+            raise SettingsError("Name the events by their event_id, or say --all for all that match; one of the two.")
+        if self.event_ids and (self.topic is not None or self.key is not None):
+            raise SettingsError("--topic and --key choose among all events; leave them out, or say --all.")
+        if self.statuses:
+            raise SettingsError("Only events that were set aside can be retried; leave out --status.")
+
+    @property
+    def query(self) -> EventFilter:
+        """Which events it is about."""
+        named = tuple(self.event_ids) or None
+        statuses = self.statuses or (() if named else _LISTED)
+        return EventFilter(statuses, self.topic, self.key, named, self.limit)
+
+
+async def answer(store: EventStore, request: EventsRequest, *, redact_keys: Sequence[str] = ()) -> Said:
+    """List events, or retry them.
+
+    Args:
+        redact_keys: The setting of that name.
+
+    Raises:
+        SettingsError: What was asked for contradicts itself.
+    """
+    request.check()
+    if not findable(request.topic, request.key, *request.event_ids):
+        raise SettingsError("An id, a topic or a key has characters that no text has; expected Unicode without NUL.")
+    return await _retry(store, request) if request.retry else await _list(store, request, secret_keys(redact_keys))
+
+
+async def _list(store: EventStore, request: EventsRequest, is_secret: Callable[[str], bool]) -> Said:
+    events = await store.find_events(request.query)
+    shown = [(event, _values(event, is_secret) if request.payload else {}) for event in events]
+    if request.output == "json":
+        return Said(json_text([_row(event) | values for event, values in shown], indent=2))
+    lines = [visible(line) for event, values in shown for line in _lines(event, values)]
+    if len(events) == request.limit and (more := await store.count_events(request.query) - len(events)) > 0:
+        lines.append(f"… and {more} more; see --limit.")
+    return Said("\n".join(lines) or "No events.")
+
+
+async def _retry(store: EventStore, request: EventsRequest) -> Said:
+    found = await _dead(store, request)
+    event_ids = [event.event_id for event in found]
+    retried: list[str] = []
+    for first in range(0, 0 if request.dry_run else len(event_ids), _PAGE):
+        retried += await store.retry_events(event_ids[first : first + _PAGE])
+    for event_id in retried:
+        who = visible(request.by, 255)
+        logger.info("Event %s, which was set aside, is published again at the word of %s.", visible(event_id), who)
+    done = event_ids if request.dry_run else retried
+    refused = [event_id for event_id in dict.fromkeys([*request.event_ids, *event_ids]) if event_id not in set(done)]
+    if request.output == "json":
+        text = json.dumps({"retried": done, "refused": refused, "dry_run": request.dry_run}, indent=2)
+        return Said(text, not refused)
+    verb = "would be published again" if request.dry_run else "is due again"
+    lines = [f"{event_id}  {verb}" for event_id in done]
+    lines += [f"{event_id}  refused: no event with this id is set aside" for event_id in refused]
+    return Said("\n".join(map(visible, lines)) or "No events were set aside.", not refused)
+
+
+async def _dead(store: EventStore, request: EventsRequest) -> list[OutboxRecord]:
+    """Return all that is to be retried, read before the first is: one that fails again must not be met twice."""
+    query = replace(request.query, statuses=("dead",), limit=_PAGE)
+    found: list[OutboxRecord] = []
+    while page := await store.find_events(query):
+        found += page
+        query = replace(query, after=page[-1].id)
+    return found
+
+
+def _lines(event: OutboxRecord, values: dict[str, Any]) -> list[str]:
+    head = f"{time_text(event.created_at)}  {event.status:<7}  {event.event_id}  {event.topic}  of {event.saga_id}"
+    if event.attempts:
+        head += f"  {event.attempts} attempts"
+    head = f"{head}: {event.error}" if event.error else head
+    return [head, *(f"    {name} {json_text(value)}" for name, value in values.items())]
+
+
+def _row(event: OutboxRecord) -> dict[str, Any]:
+    row = {name: value.isoformat() if isinstance(value, datetime) else value for name, value in asdict(event).items()}
+    del row["payload"], row["headers"]
+    return row
+
+
+def _values(event: OutboxRecord, is_secret: Callable[[str], bool]) -> dict[str, Any]:
+    headers = {name: value for name, value in json.loads(event.headers).items() if not name.startswith("__")}
+    return {"payload": masked(json.loads(event.payload), is_secret), "headers": masked(headers, is_secret)}

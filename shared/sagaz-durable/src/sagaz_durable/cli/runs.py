@@ -1,0 +1,237 @@
+"""What the operators' commands do beneath their options, in every framework; each returns what to print."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+
+from sagaz_durable.cli.render_runs import (
+    outcomes_json,
+    outcomes_text,
+    report_json,
+    report_text,
+    runs_json,
+    runs_text,
+    time_text,
+)
+from sagaz_durable.operations.operator import Operator, Outcome, Settlement
+from sagaz_durable.serialization.client_ids import findable
+from sagaz_integration_core.contract.records import RunFilter, RunRecord, RunStatus
+from sagaz_integration_core.contract.store import SagaStore
+from sagaz_integration_core.error_text import value_text
+from sagaz_integration_core.errors import SettingsError
+from sagaz_integration_core.redaction import secret_keys
+
+__all__ = [
+    "AGE",
+    "HELP",
+    "PruneWords",
+    "Said",
+    "Selection",
+    "decide_runs",
+    "list_runs",
+    "person",
+    "prune_runs",
+    "read_age",
+    "resolve_runs",
+    "show_run",
+]
+
+Format = Literal["text", "json"]
+
+HELP: Mapping[str, str] = {
+    "list": "List the sagas with their steps, or (--runs) their runs, newest first.",
+    "show": "Show one run with its steps, and what people decided about it.",
+    "retry": "Have failed runs go on where they stopped, or have their compensation tried again.",
+    "cancel": "Have runs compensate what they have done, instead of going on.",
+    "resolve": "Note that a person has settled failed runs outside; who and why are kept.",
+    "prune": (
+        "Delete runs that ended long ago, with their journals; their idempotency keys are free again. With --contexts, "
+        "erase only what runs were given and have returned, and keep their journals and keys."
+    ),
+}
+"""The same words in every framework."""
+
+AGE = "a number and a unit, as in 90s, 30m, 12h or 30d"
+
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+_PAGE = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What a command prints, and whether everything that was asked for was done."""
+
+    text: str
+    done: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The runs that a command is to decide about: those that are named, or (``every``) all of these statuses."""
+
+    saga_ids: Sequence[str] = ()
+    every: bool = False
+    statuses: tuple[RunStatus, ...] = ()
+    saga_name: str | None = None
+
+    def check(self) -> None:
+        """Refuse a selection that says nothing, or two things.
+
+        Raises:
+            SettingsError: Saying which.
+        """
+        if bool(self.saga_ids) == self.every:
+            raise SettingsError("Name the runs by their saga_id, or say --all for all that match; one of the two.")
+        if self.saga_ids and self.saga_name is not None:
+            raise SettingsError("--saga chooses among all runs; leave it out, or say --all instead of a saga_id.")
+
+
+@dataclass(frozen=True, slots=True)
+class PruneWords:
+    """What ``prune`` was given on its command line; ``statuses`` are empty when none were."""
+
+    saga_ids: Sequence[str] = ()
+    contexts: bool = False
+    older_than: str | None = None
+    statuses: Sequence[RunStatus] = ()
+    reason: str = ""
+
+    def check(self) -> None:
+        """Refuse words that say nothing, or two things.
+
+        Raises:
+            SettingsError: Saying which.
+        """
+        if not self.contexts and (self.saga_ids or self.reason):
+            what = "A saga_id" if self.saga_ids else "--reason"
+            raise SettingsError(f"{what} goes with --contexts, which erases; deleted are runs that are --older-than.")
+        if bool(self.saga_ids) == (self.older_than is not None):
+            named = "the runs by their saga_id, or (one of the two) " if self.contexts else ""
+            raise SettingsError(f"Say {named}--older-than AGE: {AGE}.")
+        if self.saga_ids and self.statuses:
+            raise SettingsError("--status chooses among old runs; leave it out where runs are named by their saga_id.")
+
+
+def person() -> str:
+    """Return who works at this terminal, for the audit."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        # A container may run under a number that no user has.
+        return f"uid {os.getuid()}"
+
+
+def read_age(text: str) -> timedelta:
+    """Read how old something has to be.
+
+    Raises:
+        SettingsError: It is not `AGE`.
+    """
+    match = re.fullmatch(r"([0-9]{1,9})([smhd])", text.strip())
+    if match is None:
+        raise SettingsError(f"{value_text(text, 60)} is no age; expected {AGE}.")
+    return timedelta(**{_UNITS[match[2]]: int(match[1])})
+
+
+async def list_runs(store: SagaStore, query: RunFilter, output: Format) -> Said:
+    """List runs, newest first."""
+    runs = await store.find(query) if findable(query.saga_name, query.correlation_id) else []
+    return Said(runs_json(runs) if output == "json" else runs_text(runs))
+
+
+async def show_run(
+    operator: Operator, saga_id: str, output: Format, *, values: bool, redact_keys: Sequence[str] = ()
+) -> Said:
+    """Show one run.
+
+    Args:
+        values: Whether to show its context and the results of its steps, without their secrets.
+        redact_keys: The setting of that name.
+
+    Raises:
+        RunNotFound: There is none with this saga_id.
+    """
+    report = await operator.show(saga_id)
+    render = report_json if output == "json" else report_text
+    return Said(render(report, values=values, is_secret=secret_keys(redact_keys)))
+
+
+async def decide_runs(
+    operator: Operator,
+    store: SagaStore,
+    action: Literal["retry", "cancel"],
+    selection: Selection,
+    output: Format,
+    *,
+    reason: str,
+    dry_run: bool,
+) -> Said:
+    """Retry or cancel the selected runs.
+
+    Raises:
+        SettingsError: The selection says nothing, or two things.
+    """
+    selection.check()
+    saga_ids = selection.saga_ids or [run.saga_id for run in await _matching(store, selection)]
+    decide = operator.retry if action == "retry" else operator.cancel
+    return _said([await decide(saga_id, reason=reason, dry_run=dry_run) for saga_id in saga_ids], output)
+
+
+async def resolve_runs(
+    operator: Operator, saga_ids: Sequence[str], settled: Settlement, output: Format, *, reason: str, dry_run: bool
+) -> Said:
+    """Note that these runs were settled by a person."""
+    outcomes = [await operator.resolve(id_, settled, reason=reason, dry_run=dry_run) for id_ in saga_ids]
+    return _said(outcomes, output)
+
+
+async def prune_runs(operator: Operator, words: PruneWords, output: Format, *, dry_run: bool) -> Said:
+    """Delete runs that ended long ago, or erase what they were given and have returned.
+
+    Raises:
+        SettingsError: The words say nothing, or two things, or ``older_than`` is not `AGE`.
+    """
+    words.check()
+    if words.older_than is None:
+        erased = [await operator.erase(id_, reason=words.reason, dry_run=dry_run) for id_ in words.saga_ids]
+        return _said(erased, output)
+    before, statuses = _ago(words.older_than), words.statuses or ("completed", "rolled_back")
+    if words.contexts:
+        count = await operator.erase_old(before, statuses, reason=words.reason, dry_run=dry_run)
+    else:
+        count = await operator.prune(before, statuses, dry_run=dry_run)
+    if output == "json":
+        return Said(json.dumps({"runs": count, "dry_run": dry_run, "before": before.isoformat()}))
+    verbs = ("Would erase the contexts of", "Erased the contexts of") if words.contexts else ("Would delete", "Deleted")
+    return Said(f"{verbs[0 if dry_run else 1]} {count} runs that ended before {time_text(before)} UTC.")
+
+
+def _ago(age: str) -> datetime:
+    try:
+        return datetime.now(UTC) - read_age(age)
+    except OverflowError:
+        raise SettingsError(f"{age!r} goes back to before the year 1; expected {AGE}.") from None
+
+
+def _said(outcomes: Sequence[Outcome], output: Format) -> Said:
+    text = outcomes_json(outcomes) if output == "json" else outcomes_text(outcomes)
+    return Said(text, all(outcome.done for outcome in outcomes))
+
+
+async def _matching(store: SagaStore, selection: Selection) -> list[RunRecord]:
+    """Return all runs that match, read before the first is changed: a changed one may match no more, or again."""
+    if not findable(selection.saga_name):
+        return []
+    query = RunFilter(statuses=selection.statuses, saga_name=selection.saga_name, limit=_PAGE)
+    found: list[RunRecord] = []
+    while page := await store.find(query):
+        found += page
+        query = replace(query, before=(page[-1].created_at, page[-1].saga_id))
+    return found

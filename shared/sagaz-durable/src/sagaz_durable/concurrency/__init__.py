@@ -1,0 +1,1 @@
+"""Event loops, threads and processes: tools that know nothing of sagas."""

@@ -1,0 +1,1 @@
+"""What executes one run from its journal."""

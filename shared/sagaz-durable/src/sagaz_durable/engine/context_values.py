@@ -1,0 +1,109 @@
+"""What a step sees of its run's context, and what it adds to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from operator import itemgetter
+from typing import Any
+
+from sagaz_durable.engine.graph import Graph
+from sagaz_durable.engine.journal_entries import Entries
+from sagaz_durable.serialization import codec
+from sagaz_durable.serialization.diagnostics import path_of
+from sagaz_integration_core.contract.records import ClaimedRun
+
+__all__ = ["RunValues", "changes", "likeliest_path"]
+
+Values = dict[str, Any]
+
+
+class RunValues:
+    """The input of a run and the results of its steps.
+
+    A step sees the input and the results of what it depends on, directly or not, merged in the declared order: the
+    same at each of its calls, whatever happens beside it. That is what an idempotency key asks for.
+
+    Raises:
+        ContextValueError: What is stored was not written by us.
+    """
+
+    def __init__(self, run: ClaimedRun, graph: Graph, entries: Entries) -> None:
+        self._graph = graph
+        self._input = {**codec.decode(run.context), "saga_id": run.saga_id}
+        self._results = {
+            step: codec.decode(entry.result)
+            for (step, phase), entry in entries.all.items()
+            if phase == "do" and entry.status == "done" and entry.result
+        }
+
+    def given_to(self, step: str) -> Values:
+        """Return a step's context; not to be changed, so that each call gets a copy."""
+        values = dict(self._input)
+        for name in self._graph.ancestors[step]:
+            if (result := self._results.get(name)) is not None:
+                values.update(result)
+        return values
+
+    def whole(self) -> Values:
+        """Return a fresh copy of everything: what compensations see, and what the run has in the end."""
+        values = dict(self._input)
+        for step, unknown in self._results.items():
+            if step not in self._graph.nodes:
+                values.update(unknown)
+        for step in self._graph.nodes:
+            if (result := self._results.get(step)) is not None:
+                values.update(result)
+        copy: Values = codec.copy_value(values)
+        return copy
+
+    def add(self, step: str, text: str) -> Values:
+        """Take over what a step has added, as it is stored, and return it; not to be changed."""
+        result = self._results[step] = codec.decode(text)
+        return result
+
+
+def changes(before: Mapping[str, Any], after: Mapping[str, Any], returned: Mapping[str, Any] | None) -> Values:
+    """Return what a step added or changed, by assigning to its context or by returning it; the latter counts more.
+
+    Keys that it left alone cost nothing; one that it deleted is there again for the next step.
+
+    Raises:
+        ContextValueError: It has set a key that belongs to the runtime.
+    """
+    now = dict(after)
+    if returned is not None:
+        # By dict's own hand: what a subclass makes of its items is not called.
+        now.update(dict.items(returned))  # type: ignore[arg-type]
+    absent = object()
+    result = {key: value for key, value in now.items() if not _same(before.get(key, absent), value)}
+    codec.check_reserved(result)
+    return result
+
+
+def _same(old: Any, new: Any) -> bool:
+    """Whether two JSON values are equal and of the same types throughout: ``1``, ``1.0`` and ``True`` are three."""
+    kind = type(old)
+    if kind is not type(new):
+        return False
+    if kind is dict:
+        return len(old) == len(new) and all(key in new and _same(value, new[key]) for key, value in old.items())
+    if kind is list:
+        return len(old) == len(new) and all(map(_same, old, new))
+    return bool(old == new)
+
+
+def likeliest_path(texts: Iterable[str]) -> str:
+    """Return where the character stands in these JSON objects that a database is likeliest to lack; else nothing."""
+    strings = [found for text in texts for found in _strings(codec.decode(text))]
+    _, path = max(
+        ((max(map(ord, value), default=0), parts) for parts, value in strings), key=itemgetter(0), default=(0, ())
+    )
+    return path_of(*path)
+
+
+def _strings(value: Any, *parts: Any) -> Iterator[tuple[tuple[Any, ...], str]]:
+    if isinstance(value, str):
+        yield parts, value
+    elif isinstance(value, dict | list):
+        for part, item in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _strings(item, *parts, part)

@@ -1,0 +1,274 @@
+"""The one way in which a saga is executed, inline, in the background and by workers alike, and its truthful end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sagaz_durable.engine.attempts import attempt_text
+from sagaz_durable.engine.context_values import likeliest_path
+from sagaz_durable.engine.executor import Executor
+from sagaz_durable.engine.journal_entries import Entries
+from sagaz_durable.engine.state import End, RunState
+from sagaz_durable.leases.leases import Lease
+from sagaz_durable.outbox.run_events import EventLog
+from sagaz_durable.serialization import codec
+from sagaz_integration_core.contract.events import EventWrite
+from sagaz_integration_core.contract.records import ClaimedRun, Release, RunRecord, RunStatus, RunWrite, StepRecord
+from sagaz_integration_core.error_text import error_text, note_end, storable
+from sagaz_integration_core.errors import (
+    ContextValueError,
+    LeaseLost,
+    RunFailed,
+    RunInterrupted,
+    SagaDefinitionError,
+    StepError,
+    UnstorableValue,
+)
+
+if TYPE_CHECKING:
+    from sagaz import SagaStatus
+
+    from sagaz_durable.runtime.runtime import SagazRuntime
+
+__all__ = ["RunExecution", "SagaRun", "values_of"]
+
+logger = logging.getLogger(__name__)
+
+
+class SagaRun(dict[str, Any]):
+    """The result of a run: its final context as a dict, which also knows which run it was.
+
+    Attributes:
+        saga_id: The run's id.
+        saga_name: The saga's name.
+        status: sagaz's ``SagaStatus``.
+    """
+
+    saga_id: str
+    saga_name: str
+    status: SagaStatus
+
+    def __init__(self, values: Mapping[str, Any], *, saga_id: str, saga_name: str, status: RunStatus) -> None:
+        from sagaz import SagaStatus
+
+        super().__init__({key: value for key, value in values.items() if not key.startswith("__")})
+        self.saga_id = saga_id
+        self.saga_name = saga_name
+        self.status = SagaStatus(status)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Callable[[Any], Any]) -> Any:
+        # So that an endpoint may be annotated `-> SagaRun`: it is answered with the final context.
+        return handler(dict[str, Any])
+
+    def __repr__(self) -> str:
+        # Without its values: they are customers' data, and what is logged is read by many.
+        return f"<SagaRun {self.saga_name} {self.saga_id} {self.status.value}>"
+
+
+def values_of(record: RunRecord, steps: Iterable[StepRecord]) -> dict[str, Any]:
+    """Return a run's context as its journal tells it: the input, and what its steps have added so far."""
+    values = codec.decode(record.context)
+    for step in steps:
+        if step.phase == "do" and step.status == "done" and step.result:
+            values.update(codec.decode(step.result))
+    return values
+
+
+@dataclass(frozen=True, slots=True)
+class _Ending:
+    """What whoever waits for a run is given: its result, or what is raised."""
+
+    result: SagaRun | None = None
+    error: Exception | None = None
+
+
+class RunExecution:
+    """One process's attempt at one run, from its claim to its end, its release or its loss.
+
+    Attributes:
+        outcome: The run's final status once it has one.
+    """
+
+    def __init__(self, runtime: SagazRuntime, run: ClaimedRun, lease: Lease) -> None:
+        self._runtime = runtime
+        self.run = run
+        self._lease = lease
+        self._entries = Entries(
+            run, runtime.owner, lease, runtime.settings.lease_seconds, runtime.write, runtime.held_writes
+        )  # fmt: skip
+        self._events = EventLog(
+            run.saga_id,
+            run.saga_name,
+            run.correlation_id,
+            run.attempt,
+            enabled=runtime.publishes,
+            max_bytes=runtime.settings.max_context_bytes,
+        )
+        self._executor: Executor | None = None
+        self._halted: BaseException | None = None
+        self._waits: asyncio.Event | None = None
+        self.outcome: RunStatus | None = None
+        lease.on_stop = self.halt
+
+    def halt(self, reason: BaseException) -> None:
+        """Stop without compensating; a lost run is left alone, one that is given up for a shutdown is released."""
+        self._halted = self._halted or reason
+        if self._waits is not None:
+            self._waits.set()
+        if self._executor is not None:
+            self._executor.halt(self._halted)
+
+    async def wait_for(self, earlier: Future[None]) -> None:
+        """Return when nothing of an earlier execution of this run goes on in this process, or this one is stopped."""
+        waits = self._waits = asyncio.Event()
+        loop = asyncio.get_running_loop()
+
+        def left(_: Future[None]) -> None:
+            with suppress(RuntimeError):  # The loop is closed.
+                loop.call_soon_threadsafe(waits.set)
+
+        earlier.add_done_callback(left)
+        if self._halted is None:
+            await waits.wait()
+
+    async def execute(self) -> SagaRun:
+        """Execute the run to its end.
+
+        Raises:
+            RunInterrupted: This process stopped before the end; the run goes on elsewhere or later.
+            RunFailed: The run was given up; it needs manual intervention.
+            Exception: The saga failed: the step's own exception, after compensation.
+        """
+        try:
+            ending = await self._execute()
+        except Exception as error:
+            # Whatever it is, it did not come out of a step.
+            ending = await self._stopped(error)
+        finally:
+            self._entries.close()
+            self._runtime.leases.drop(self._lease, () if self._executor is None else self._executor.in_threads)
+            # What does not refer to itself any more goes at once, and costs the garbage collector nothing.
+            self._lease.on_stop = None
+            if self._executor is not None:
+                self._executor.close()
+        if ending.result is None:
+            raise ending.error or RunInterrupted("The run was stopped.")
+        return ending.result
+
+    async def _execute(self) -> _Ending:
+        if self.run.failures >= self._runtime.settings.max_failures:
+            return await self._give_up(await self._why())
+        executor = self._executor = self._prepared()
+        await self._runtime.mirror.started(self.run)
+        state = await executor.run() if self._halted is None else RunState()
+        if (reason := self._halted or executor.halted) is not None:
+            return await self._stopped(reason)
+        if state.unknown:
+            raise SagaDefinitionError(
+                f"The journal of run {self.run.saga_id} has the steps {', '.join(sorted(state.unknown))}, which saga "
+                f"{self.run.saga_name!r} has not in this deployment. Deploy a version that has them."
+            )
+        if state.end is None:
+            raise RuntimeError(f"Run {self.run.saga_id} has nothing left to call, and no end.")
+        return await self._ended(executor, state, state.end)
+
+    def _prepared(self) -> Executor:
+        runtime = self._runtime
+        # Another deployment, or a later try, may be able to build it: what this raises is no failure of the saga.
+        prepared = runtime.registry.get(self.run.saga_name).prepare(runtime.listeners)
+        return Executor(self.run, prepared, runtime.environment, self._lease, self._entries, self._events)
+
+    async def _ended(self, executor: Executor, state: RunState, end: End) -> _Ending:
+        values = executor.values
+        if end == "completed":
+            # An empty text replaces what an earlier attempt left.
+            await self._finish(end, "" if self.run.error else None, values, self._events.completed())
+            await executor.tell_end(None)
+            return _Ending(SagaRun(values, saga_id=self.run.saga_id, saga_name=self.run.saga_name, status="completed"))
+        decision = executor.decision or "The run was rolling back."
+        error = executor.error or StepError(decision)
+        await self._finish(end, "; ".join([decision, *state.left]), values, self._events.failed(executor.message))
+        await executor.tell_end(error)
+        note_end(error, f"Saga {self.run.saga_name!r}, run {self.run.saga_id}, ended as {end}.")
+        return _Ending(error=error)
+
+    async def _finish(
+        self, status: RunStatus, error: str | None, values: dict[str, Any], events: tuple[EventWrite, ...]
+    ) -> None:
+        await self._runtime.mirror.finished(self.run, status, values)
+        try:
+            await self._entries.finish(status, error, events)
+        except LeaseLost:
+            # A commit whose answer was lost is sent again, and then refused: the row tells which it was.
+            record = await self._runtime.store.load(self.run.saga_id)
+            if record is None or (record.status, record.attempt) != (status, self.run.attempt):
+                raise
+        self.outcome = status
+        self._runtime.report(self.run, status, error)
+
+    # What stops a run before its end.
+
+    async def _stopped(self, reason: BaseException) -> _Ending:
+        try:
+            if isinstance(reason, UnstorableValue) and self._entries.unstorable is not None:
+                return await self._unstorable(reason, self._entries.unstorable)
+            if isinstance(reason, RunInterrupted):
+                await self._entries.release(Release(detail=storable(str(reason))))
+            elif not isinstance(reason, LeaseLost):
+                return await self._give_back(reason)
+        except Exception as error:
+            # It is not this process's any more, or cannot be told of: a worker claims it when its lease has ended.
+            logger.debug("Run %s was not released: %s", self.run.saga_id, error_text(error))
+        return self._interrupted(reason)
+
+    async def _unstorable(self, reason: UnstorableValue, write: RunWrite) -> _Ending:
+        values = {step.step: step.result for step in write.steps if step.result is not None}
+        text = f"{error_text(reason)} It stands in what step {', '.join(map(repr, values))} returned"
+        if path := likeliest_path(values.values()):
+            text += f", probably at {path}"
+        text += ". The step was called; nothing was compensated."
+        for step in values:
+            self._entries.lost(step, "do", error_text(reason))
+        await self._finish("failed", text, self._input(), self._events.failed(text))
+        return _Ending(error=RunFailed(f"Run {self.run.saga_id} of saga {self.run.saga_name!r} has failed. {text}"))
+
+    async def _give_back(self, reason: BaseException) -> _Ending:
+        failures = (0 if self._entries.progressed else self.run.failures) + 1
+        text = error_text(reason)
+        if failures >= self._runtime.settings.max_failures:
+            return await self._give_up(text)
+        delay = self._runtime.backoff(failures)
+        await self._entries.release(Release(delay, failed=True, detail=text), text)
+        return self._interrupted(reason)
+
+    async def _give_up(self, reason: str) -> _Ending:
+        text = f"Given up after {self._runtime.settings.max_failures} failures without progress. {reason}"
+        await self._finish("failed", text, self._input(), self._events.failed(text))
+        return _Ending(error=RunFailed(f"Run {self.run.saga_id} of saga {self.run.saga_name!r} has failed. {text}"))
+
+    def _input(self) -> dict[str, Any]:
+        """The run's input, as far as it can be read: it may be why the run is given up."""
+        try:
+            return codec.decode(self.run.context)
+        except ContextValueError:
+            return {}
+
+    async def _why(self) -> str:
+        """Tell how the last attempt ended, as far as that was seen."""
+        attempts = await self._runtime.store.load_attempts(self.run.saga_id)
+        return attempt_text(attempts[-1]) if attempts else self.run.error or "No attempt has left a reason."
+
+    def _interrupted(self, reason: BaseException) -> _Ending:
+        error = RunInterrupted(
+            f"Run {self.run.saga_id} of saga {self.run.saga_name!r} stopped in this process before its end, "
+            f"and a worker resumes it: {error_text(reason)}"
+        )
+        error.__cause__ = reason
+        return _Ending(error=error)

@@ -1,0 +1,360 @@
+"""Executes the graph of one run from its journal: each step when its dependencies are done, each compensation when
+those of its dependents are."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Executor as ThreadPool
+from concurrent.futures import Future
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+from sagaz_durable._upstream.instances import Prepared
+from sagaz_durable.concurrency.cancellation import Halt
+from sagaz_durable.engine.context_values import RunValues, changes
+from sagaz_durable.engine.hooks import Hooks
+from sagaz_durable.engine.interpreter_exit import caused_by_exit
+from sagaz_durable.engine.journal_entries import Entries, Entry
+from sagaz_durable.engine.state import Call, RunState, assess
+from sagaz_durable.engine.step_caller import StepCaller
+from sagaz_durable.leases.leases import Lease
+from sagaz_durable.outbox.run_events import EventLog
+from sagaz_durable.serialization import codec
+from sagaz_integration_core.context.current_step import CurrentStep, current
+from sagaz_integration_core.context.log_fields import log_fields
+from sagaz_integration_core.contract.events import EventWrite
+from sagaz_integration_core.contract.records import ClaimedRun, Direction, Phase
+from sagaz_integration_core.error_text import error_text, message_of, message_text, type_name
+from sagaz_integration_core.errors import ContextValueError, LeaseLost, RunInterrupted, StepError
+
+__all__ = ["Executor", "StepEnvironment"]
+
+logger = logging.getLogger(__name__)
+
+_AGAIN_SECONDS = 5.0
+"""After which time a call that was cancelled, and goes on, is cancelled once more."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepEnvironment:
+    """What the calls of all runs of a process share.
+
+    Attributes:
+        pool: Where plain functions are called.
+        scope: Entered around every call, in the thread that makes it.
+        backoff: Seconds to wait after so many failures.
+        max_bytes: The most that a result may measure as JSON.
+        app, app_state: What `current_step` hands to steps.
+    """
+
+    pool: ThreadPool
+    scope: Callable[[], AbstractContextManager[Any]]
+    backoff: Callable[[int], float]
+    max_bytes: int
+    app: Any
+    app_state: Any
+
+
+class _Halted(Exception):
+    """The run is being stopped; nothing more of it is called here."""
+
+
+class Executor:
+    """Calls the steps of one run until an end is true, or until it is halted.
+
+    Attributes:
+        decision: Why the run rolls back, in words that outlive the process.
+        error: The exception that made the run roll back, if it was raised in this attempt.
+    """
+
+    def __init__(
+        self,
+        run: ClaimedRun,
+        prepared: Prepared,
+        environment: StepEnvironment,
+        lease: Lease,
+        entries: Entries,
+        events: EventLog,
+    ) -> None:
+        self._run = run
+        self._prepared = prepared
+        self._environment = environment
+        self._lease = lease
+        self._entries = entries
+        self._events = events
+        self._halt = Halt()
+        self._values = RunValues(run, prepared.graph, entries)
+        self._hooks = Hooks(run.saga_name, prepared.listeners, self._halt)
+        self._caller = StepCaller(environment.pool, environment.scope, lease, self._halt)
+        self._direction: Direction = run.direction
+        self._running: dict[Call, asyncio.Task[None]] = {}
+        self._waiting: asyncio.Future[None] | None = None
+        self.decision = run.error if run.direction == "back" else None
+        self.error: Exception | None = None
+
+    @property
+    def halted(self) -> BaseException | None:
+        """Why this process stopped executing the run before its end; nothing was compensated because of it."""
+        return self._halt.reason
+
+    @property
+    def in_threads(self) -> list[Future[Any]]:
+        """The calls that go on in their threads although nobody waits for them any more."""
+        return self._caller.in_threads
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """The context as the journal tells it: the input, and the results of all steps that are done."""
+        return self._values.whole()
+
+    @property
+    def message(self) -> str:
+        """What the step that made the run roll back said, in whatever attempt it was."""
+        if self.error is not None:
+            return message_text(self.error)
+        failed = (entry for (_, phase), entry in self._entries.all.items() if phase == "do" and entry.error)
+        first = next(failed, None)
+        return message_of(first.error) if first is not None and first.error else self.decision or ""
+
+    async def run(self) -> RunState:
+        """Call what may be called, until an end is true or the run is halted; return the state at that point."""
+        # Once: what may have told of the start is whoever called the first step.
+        if self._run.attempt == 1 or not self._run.steps:
+            await self._tell_listeners("on_saga_start")
+        try:
+            while self._halt.reason is None:
+                state = self._assess()
+                for call in state.begin:
+                    self._begin(call)
+                if not self._running:
+                    return state
+                self._waiting = asyncio.get_running_loop().create_future()
+                await self._waiting
+        finally:
+            await self._stop_calls()
+        return RunState()
+
+    async def tell_end(self, error: Exception | None) -> None:
+        """Notify the listeners of the end that has been recorded."""
+        if error is None:
+            await self._tell_listeners("on_saga_complete")
+        else:
+            await self._tell_listeners("on_saga_failed", error)
+
+    async def _tell_listeners(self, event: str, *values: Any) -> None:
+        if self._hooks.listening:
+            await self._hooks.tell(event, self._run.saga_id, self.values, *values)
+
+    def halt(self, reason: BaseException) -> None:
+        """Stop where it is: running async steps are cancelled, nothing is compensated, nothing more is begun."""
+        if self._halt.reason is None:
+            self._halt.reason = reason
+        for task in self._running.values():
+            task.cancel()
+        self._go_on()
+
+    def close(self) -> None:
+        """Let go of the instance, which refers to itself."""
+        self._prepared.release()
+
+    async def _stop_calls(self) -> None:
+        while self._running:
+            tasks = list(self._running.values())
+            if self._halt.reason is None:
+                # Whoever executes the run was cancelled.
+                self.halt(RunInterrupted("the task that executes it was cancelled."))
+            # Its `finally` may take its time; only a cancellation that was lost is repeated.
+            await asyncio.wait(tasks, timeout=_AGAIN_SECONDS)
+            for task in tasks:
+                task.cancel()
+
+    def _assess(self) -> RunState:
+        return assess(self._prepared.graph, self._direction, self._entries.all, self._running.keys())
+
+    def _begin(self, call: Call) -> None:
+        step, phase = call
+        name = f"sagaz:{self._run.saga_id}:{step}" + (":undo" if phase == "undo" else "")
+        task = asyncio.get_running_loop().create_task(self._call(step, phase), name=name)
+        self._running[call] = task
+        task.add_done_callback(lambda task: self._ended(call, task))
+
+    def _ended(self, call: Call, task: asyncio.Task[None]) -> None:
+        # Not in the task: one that is cancelled before it begins never enters its own code.
+        del self._running[call]
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.halt(error)
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Have `run` look again at what is to be done."""
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(None)
+
+    async def _call(self, step: str, phase: Phase) -> None:
+        try:
+            await (self._do(step) if phase == "do" else self._undo(step))
+        except _Halted:
+            return
+        except asyncio.CancelledError:
+            if self._halt.reason is None:
+                # Out of place: its own code, and what it left behind, is dealt with where it is called.
+                raise RuntimeError(f"The task of step {step!r} was cancelled by somebody else.") from None
+        except (KeyboardInterrupt, SystemExit):
+            self.halt(RunInterrupted("this process is stopping."))
+            raise
+
+    # What user code is called.
+
+    async def _do(self, step: str) -> None:
+        declared, before = self._prepared.steps[step], self._entries.get(step, "do")
+        given = self._values.given_to(step)
+        # What hooks and listeners see, and may change as they like: it is not what the step is called with.
+        context = codec.copy_value(given) if self._hooks.listening or declared.hooked else {}
+        if self._is_new(step, "do", before):
+            await self._hooks.tell("on_step_enter", step, context)
+            await self._hooks.call(declared.on_enter, "on_enter", context, step)
+        # A call of which an earlier attempt does not know the end may have had its effect, whatever comes of this one.
+        doubtful = before is not None and not before.begun and before.status in ("started", "in_doubt")
+        compensated = self._prepared.graph.nodes[step].compensated
+        await self._record(self._entries.started(step, "do", compensated=compensated))
+        tried = await self._tries(step, "do", given, doubtful)
+        kept = self._kept(step, given, tried)
+        if isinstance(kept, Exception):
+            await self._failed(step, kept, in_doubt=tried.doubtful or tried.error is None)
+            await self._hooks.call(declared.on_failure, "on_failure", context, step, kept)
+            await self._hooks.tell("on_step_failure", step, context, kept)
+            return
+        text, told = kept
+        self._entries.done(step, "do", text, told)
+        if text is not None:
+            added = self._values.add(step, text)
+            if context:  # At least its saga_id is there when anybody is to see it.
+                context.update(codec.copy_value(added))
+        await self._hooks.call(declared.on_success, "on_success", context, step, tried.value)
+        await self._hooks.tell("on_step_success", step, context, tried.value)
+
+    def _kept(
+        self, step: str, given: dict[str, Any], tried: _Tried
+    ) -> tuple[str | None, tuple[EventWrite, ...]] | Exception:
+        """Return what is journaled of a call that returned; an exception if it raised, or nothing can be."""
+        if tried.error is not None:
+            return tried.error
+        if tried.value is not None and not isinstance(tried.value, dict):
+            return _not_a_dict(step, tried.value)
+        try:
+            result = changes(given, tried.context, tried.value)
+            text = codec.encode_result(result, max_bytes=self._environment.max_bytes) if result else None
+            return text, self._events.step_done(step, tried.value)
+        except ContextValueError as error:
+            return error
+
+    async def _failed(self, step: str, error: Exception, *, in_doubt: bool) -> None:
+        text = error_text(error)
+        decision = None
+        if self._direction == "forward":
+            # The first failure in time is the decision; those of steps beside it are noted with them.
+            self._direction, self.error = "back", error
+            self.decision = decision = f"step {step!r}: {text}"
+        told = self._events.step_failed(step, error)
+        await self._record(self._entries.failed(step, "do", text, in_doubt=in_doubt, decision=decision, events=told))
+
+    async def _undo(self, step: str) -> None:
+        declared, before = self._prepared.steps[step], self._entries.get(step, "undo")
+        given = self._values.whole()
+        context = codec.copy_value(given) if self._hooks.listening or declared.on_compensate is not None else {}
+        if self._is_new(step, "undo", before):
+            await self._hooks.tell("on_compensation_start", step, context)
+            await self._hooks.call(declared.on_compensate, "on_compensate", context, step)
+        await self._record(self._entries.started(step, "undo"))
+        tried = await self._tries(step, "undo", given, False)
+        error = tried.error
+        if error is None and inspect.isawaitable(tried.value):
+            error = _not_awaited(f"The compensation of step {step!r}", tried.value)
+        if error is not None:
+            await self._record(self._entries.failed(step, "undo", error_text(error)))
+            return
+        self._entries.done(step, "undo", None, self._events.step_undone(step))
+        await self._hooks.tell("on_compensation_complete", step, context)
+
+    def _is_new(self, step: str, phase: Phase, before: Entry | None) -> bool:
+        """Prepare a call, and return whether hooks and listeners are to be told of it, as they are once per call."""
+        self._enter(step, phase, 0)
+        if self._lease.remaining <= 0:
+            raise LeaseLost(f"Run {self._run.saga_id}: its lease ended before step {step!r} was called.")
+        if before is None or before.begun or before.status != "started":
+            return True
+        # Whether a process that died had told of it is not known.
+        return self._run.after_death and before.attempt == self._run.attempt - 1
+
+    async def _tries(self, step: str, phase: Phase, given: dict[str, Any], doubtful: bool) -> _Tried:
+        function, timeout = self._prepared.function(step, phase), self._prepared.timeout(step, phase)
+        retries = self._prepared.steps[step].max_retries if self._prepared.retries_steps else 0
+        retry = 0
+        while True:
+            # Each try gets a fresh copy, with which it may do as it likes.
+            context = codec.copy_value(given)
+            outcome = await self._caller.call(step, function, context, timeout)
+            if self._halt.reason is not None:
+                raise _Halted
+            error = outcome.error
+            if error is not None and caused_by_exit(error):
+                raise RunInterrupted("this process is exiting, and steps get no threads any more.")
+            doubtful = doubtful or outcome.interrupted or isinstance(error, TimeoutError)
+            if error is None or retry >= retries:
+                return _Tried(outcome.value, error, context, doubtful)
+            retry += 1
+            logger.warning("Step %r failed, try %d of %d: %s", step, retry, retries + 1, error_text(error))
+            await asyncio.sleep(self._environment.backoff(retry))
+            self._enter(step, phase, retry)
+
+    def _enter(self, step: str, phase: Phase, retry: int) -> None:
+        run, environment = self._run, self._environment
+        info = CurrentStep(
+            run.saga_id, run.saga_name, step, phase, run.attempt, retry, run.correlation_id, environment.app,
+            environment.app_state,
+        )  # fmt: skip
+        current.set(info)
+        log_fields.set({**log_fields.get(), "step": step})
+
+    async def _record(self, write: Coroutine[Any, Any, None]) -> None:
+        # A journal that cannot be written raises out of the call, which halts the run: no step has failed by that.
+        if self._halt.reason is not None:
+            write.close()
+            raise _Halted
+        await write
+
+
+@dataclass(slots=True)
+class _Tried:
+    """What came of a call, and of the context that it was given."""
+
+    value: Any
+    error: Exception | None
+    context: dict[str, Any]
+    doubtful: bool
+
+
+def _not_a_dict(step: str, value: object) -> StepError:
+    what = f"Step {step!r}"
+    if inspect.isawaitable(value):
+        return _not_awaited(what, value)
+    return StepError(
+        f"{what} returned a {type_name(value)}; a step returns a dict, which is merged into the context, or None. "
+        "It was called, so it is compensated."
+    )
+
+
+def _not_awaited(what: str, value: object) -> StepError:
+    name = type_name(value)
+    if inspect.iscoroutine(value):
+        name = f"coroutine ({value.__qualname__})"
+        value.close()
+    elif isinstance(value, asyncio.Future):
+        value.cancel()
+    return StepError(
+        f"{what} returned a {name} that nobody awaited, so what it stands for was not done. Write `return await …`."
+    )

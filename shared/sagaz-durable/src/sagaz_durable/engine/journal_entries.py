@@ -1,0 +1,242 @@
+"""Reading and writing the journal entries of one claimed run."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from functools import partial
+from itertools import chain, repeat
+from typing import Any, NamedTuple
+
+from sagaz_durable.engine.held_writes import HeldWrites
+from sagaz_durable.leases.leases import Lease
+from sagaz_integration_core.contract.events import EventWrite
+from sagaz_integration_core.contract.records import (
+    ClaimedRun,
+    Phase,
+    Release,
+    RunStatus,
+    RunWrite,
+    StepStatus,
+    StepWrite,
+)
+from sagaz_integration_core.error_text import error_text
+from sagaz_integration_core.errors import LeaseLost, StoreUnavailable, UnstorableValue
+
+__all__ = ["Entries", "Entry"]
+
+logger = logging.getLogger(__name__)
+
+_RETRY_SECONDS = (0.1, 0.2, 0.5, 1.0)
+
+Submit = Callable[[RunWrite], Awaitable[bool | None]]
+
+
+class Entry(NamedTuple):
+    """What is known of one call.
+
+    Attributes:
+        attempt: In which it began last.
+        begun: Whether the claim of this attempt has journaled it as ``started``, so that it was not called yet.
+    """
+
+    status: StepStatus
+    result: str | None
+    error: str | None
+    attempt: int
+    compensated: bool
+    begun: bool = False
+
+
+class Entries:
+    """Reads and writes the entries of one claimed run.
+
+    Every write is fenced by the lease's owner and attempt. A write that the store refuses, or cannot take now, is
+    tried again: the writes are idempotent under their fence, so an unknown outcome does no harm. The call that it
+    tells of is not repeated.
+
+    Attributes:
+        unstorable: The write that this database can never store; what it would have recorded is lost.
+        progressed: Whether the end of a call has been recorded in this attempt.
+
+    Args:
+        run: The run as it was claimed.
+        lease: Of the run; stopped when an entry that nobody waits for could not be written.
+        patience: Seconds for which a write that is refused, by a store that answers, is tried again.
+        submit: Commits a write together with those of other runs; False when it was fenced out, None when somebody
+            else has locked the run's row.
+        held: Has the end of a step written that no further write takes along.
+    """
+
+    def __init__(
+        self, run: ClaimedRun, owner: str, lease: Lease, patience: float, submit: Submit,
+        held: HeldWrites,
+    ) -> None:  # fmt: skip
+        self._attempt = run.attempt
+        self._new_write = partial(RunWrite, run.saga_id, owner, run.attempt)
+        self._lease = lease
+        self._patience = patience
+        self._submit = submit
+        self._held = held
+        self._entries: dict[tuple[str, Phase], Entry] = {
+            (entry.step, entry.phase): Entry(entry.status, entry.result, entry.error, entry.attempt, entry.compensated)
+            for entry in run.steps
+        }
+        for step in run.begun:
+            self._entries[step, "do"] = Entry("started", None, None, run.attempt, False, begun=True)
+        self._held_steps: list[StepWrite] = []
+        self._held_events: list[EventWrite] = []
+        self._flushing: asyncio.Task[None] | None = None
+        self.unstorable: RunWrite | None = None
+        self.progressed = False
+
+    @property
+    def all(self) -> Mapping[tuple[str, Phase], Entry]:
+        """All entries, in the order in which they began."""
+        return self._entries
+
+    def get(self, step: str, phase: Phase) -> Entry | None:
+        """Return what is known of a step, or of its compensation."""
+        return self._entries.get((step, phase))
+
+    async def started(self, step: str, phase: Phase, *, compensated: bool = False) -> None:
+        """Record durably that a step is about to be called, and whether it has a compensation by which to undo it."""
+        old = self._entries.get((step, phase))
+        if old is not None and old.begun:
+            self._entries[step, phase] = old._replace(begun=False, compensated=compensated)
+        else:
+            await self._commit(self._note(step, phase, "started", compensated=compensated))
+
+    def done(self, step: str, phase: Phase, result: str | None, events: tuple[EventWrite, ...] = ()) -> None:
+        """Record the end of a step; it is durable before anything that follows it begins."""
+        self._held_steps.append(self._note(step, phase, "done", result))
+        self._held_events.extend(events)
+        self._held.hold(self)
+
+    async def failed(
+        self,
+        step: str,
+        phase: Phase,
+        error: str,
+        *,
+        in_doubt: bool = False,
+        decision: str | None = None,
+        events: tuple[EventWrite, ...] = (),
+    ) -> None:
+        """Record a failure durably; with ``decision`` also that the run rolls back because of it."""
+        entry = self._note(step, phase, "in_doubt" if in_doubt else "failed", None, error)
+        await self._commit(
+            entry, events=events, status="compensating" if decision is not None else None, error=decision
+        )
+
+    def lost(self, step: str, phase: Phase, error: str) -> None:
+        """Note that a call has ended and that its end cannot be stored; recorded with the next write."""
+        self._held_steps.append(self._note(step, phase, "in_doubt", None, error))
+
+    async def finish(self, status: RunStatus, error: str | None, events: tuple[EventWrite, ...] = ()) -> None:
+        """Record the end of the run, together with whatever has not been written yet."""
+        await self._commit(events=events, status=status, error=error)
+
+    async def release(self, release: Release, error: str | None = None) -> None:
+        """Give the run back to whoever claims it next."""
+        await self._commit(release=release, error=error)
+
+    def _note(
+        self, step: str, phase: Phase, status: StepStatus, result: str | None = None, error: str | None = None,
+        *, compensated: bool | None = None,
+    ) -> StepWrite:  # fmt: skip
+        old = self._entries.pop((step, phase), None) if status == "started" else self._entries.get((step, phase))
+        attempt = self._attempt if old is None or status == "started" else old.attempt
+        if compensated is None:
+            compensated = old is not None and old.compensated
+        self._entries[step, phase] = Entry(status, result, error, attempt, compensated)
+        return StepWrite(step, phase, status, result, error, compensated)
+
+    async def _commit(
+        self,
+        *steps: StepWrite,
+        events: tuple[EventWrite, ...] = (),
+        status: RunStatus | None = None,
+        error: str | None = None,
+        release: Release | None = None,
+    ) -> None:
+        while self._flushing is not None:
+            await asyncio.shield(self._flushing)
+        self._held.release(self)
+        # Only now: what a flush took along without the rest would be told of before it has happened, and once more
+        # by the next attempt if this process died in between.
+        self._held_steps.extend(steps)
+        self._held_events.extend(events)
+        await self._write(self._taken(status=status, error=error, release=release))
+
+    def _taken(self, **values: Any) -> RunWrite:
+        steps, self._held_steps = tuple(self._held_steps), []
+        events, self._held_events = tuple(self._held_events), []
+        return self._new_write(steps=steps, events=events, **values)
+
+    async def _write(self, write: RunWrite) -> None:
+        refused_since: float | None = None
+        for pause in chain(_RETRY_SECONDS, repeat(_RETRY_SECONDS[-1])):
+            try:
+                accepted = await self._submit(write)
+            except UnstorableValue:
+                if (plain := _with_plain_errors(write)) == write:
+                    self.unstorable = write
+                    raise
+                write = plain
+                continue
+            except Exception as error:
+                if not isinstance(error, StoreUnavailable):
+                    refused_since = refused_since or time.monotonic()
+                    if time.monotonic() + pause > refused_since + self._patience:
+                        raise
+                    logger.warning(
+                        "Run %s: its journal was refused, trying again: %s", write.saga_id, error_text(error)
+                    )
+                if self._lease.remaining < pause:
+                    raise
+            else:
+                if accepted:
+                    self.progressed = self.progressed or any(step.status == "done" for step in write.steps)
+                    return
+                if accepted is False:
+                    raise LeaseLost(f"Run {write.saga_id} (attempt {write.attempt}) is another process's now.")
+                if self._lease.remaining < pause:
+                    raise LeaseLost(f"Run {write.saga_id}: its row was locked by another transaction for too long.")
+            await asyncio.sleep(pause)
+
+    def flush(self) -> None:
+        """Write what is held now, in a task of its own; `_commit` waits for that."""
+        if self._flushing is not None:
+            # One after the other: whoever waits for this one waits for all.
+            self._held.hold(self)
+        elif self._held_steps:
+            self._flushing = asyncio.get_running_loop().create_task(self._flush(self._taken()))
+
+    async def _flush(self, write: RunWrite) -> None:
+        try:
+            await self._write(write)
+        except Exception as error:
+            # What is lost is the end of a step, so nothing that follows it may be called, and no end be told.
+            self._lease.stop(error)
+        finally:
+            self._flushing = None
+
+    def close(self) -> None:
+        """Forget what was not written; the run is not this process's any more."""
+        self._held.release(self)
+        self._held_steps.clear()
+        self._held_events.clear()
+
+
+def _with_plain_errors(write: RunWrite) -> RunWrite:
+    """Return the write with texts that every database stores, as far as they are not the user's own values."""
+    steps = tuple(replace(step, error=_plain(step.error)) for step in write.steps)
+    return replace(write, steps=steps, error=_plain(write.error))
+
+
+def _plain(text: str | None) -> str | None:
+    return None if text is None else text.encode("ascii", "backslashreplace").decode()

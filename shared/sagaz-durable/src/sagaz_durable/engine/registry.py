@@ -1,0 +1,174 @@
+"""Saga name and class, both ways; only registered sagas can be started or resumed.
+
+Nothing that stands in a database row or a request is ever imported: a name either is registered here, or it is
+refused.
+"""
+
+from __future__ import annotations
+
+import difflib
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sagaz_integration_core.contract.records import FirstStep
+from sagaz_integration_core.error_text import value_text
+from sagaz_integration_core.errors import SagaDefinitionError, SagaNotRegistered
+
+if TYPE_CHECKING:
+    from sagaz import Saga
+
+    from sagaz_durable._upstream.instances import Prepared
+    from sagaz_durable.engine.graph import Graph
+
+    SagaSpec = type[Saga] | tuple[type[Saga], Callable[[], Saga]]
+
+__all__ = ["Registration", "SagaRegistry", "listed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """One saga that this deployment can run, and how to build an instance of it."""
+
+    name: str
+    saga_class: type[Saga]
+    factory: Callable[[], Saga]
+
+    def create(self) -> Saga:
+        """Build a fresh instance; sagaz's instances are good for one run only.
+
+        Raises:
+            SagaDefinitionError: The factory returned something else.
+        """
+        from sagaz_durable._upstream.instances import made_by
+
+        saga: Saga = made_by(self.factory, self.saga_class)
+        return saga
+
+    def prepare(self, listeners: Sequence[Any]) -> Prepared:
+        """Build an instance for one run, which notifies these listeners unless it brings its own.
+
+        Raises:
+            SagaDefinitionError: The factory returned something else, or the instance's steps contradict each other.
+        """
+        from sagaz_durable._upstream.instances import prepare
+
+        return prepare(self.saga_class, self.factory, listeners)
+
+    @property
+    def graph(self) -> Graph:
+        """The steps that the class declares; a factory may have given an instance others."""
+        from sagaz_durable._upstream.definitions import declared_graph
+
+        return declared_graph(self.saga_class)
+
+
+class SagaRegistry:
+    """The sagas that one application can start and its workers can run.
+
+    Attributes:
+        first_steps: By the names of all sagas, the steps with which their runs begin, as far as the class alone tells
+            them: a factory may return an instance of a subclass, and ``add_step`` adds what the class does not know of.
+    """
+
+    def __init__(self, sagas: Iterable[SagaSpec] = (), *, hint: str = "sagas=[…]") -> None:
+        self._by_name: dict[str, Registration] = {}
+        self._by_class: dict[type[Any], Registration] = {}
+        self.first_steps: dict[str, Sequence[FirstStep]] = {}
+        self._hint = hint
+        self._lock = threading.Lock()
+        for spec in listed(sagas):
+            self.add(spec)
+
+    def add(self, spec: SagaSpec) -> Registration:
+        """Register a class, or a (class, factory) pair when its ``__init__`` needs collaborators; again is harmless.
+
+        Raises:
+            SagaDefinitionError: The class cannot be run as written, or its name is taken by another class.
+        """
+        saga_class, factory = spec if isinstance(spec, tuple) and len(spec) == 2 else (spec, None)
+        if not isinstance(saga_class, type):
+            raise SagaDefinitionError(
+                f"Expected a subclass of sagaz.Saga, got {value_text(saga_class, 100)}. Pass the class itself "
+                "(OrderSaga), not an instance, its name or its path; with a factory, the pair (OrderSaga, factory)."
+            )
+        known = self._by_class.get(saga_class)
+        if known is None:
+            # The first requests of a server may all be the first to use a class.
+            with self._lock:
+                known = self._by_class.get(saga_class) or self._register(saga_class, factory)
+        if factory is not None and factory is not known.factory:
+            if known.factory is not saga_class:
+                raise SagaDefinitionError(f"Saga {known.name!r} is registered with two factories; keep one of them.")
+            return self._store(Registration(known.name, saga_class, factory))
+        return known
+
+    def _register(self, saga_class: type[Saga], factory: Callable[[], Saga] | None) -> Registration:
+        # Only here is sagaz needed; listing or importing a plugin does not load it.
+        from sagaz_durable._upstream.definitions import saga_name, validate
+
+        name = saga_name(saga_class)
+        if (taken := self._by_name.get(name)) is not None:
+            raise SagaDefinitionError(
+                f"Two sagas are named {name!r}: {_path(taken.saga_class)} and {_path(saga_class)}. "
+                f"Runs are found by that name, so give one of them another saga_name."
+            )
+        validate(saga_class)
+        return self._store(Registration(name, saga_class, factory or saga_class))
+
+    def _store(self, registration: Registration) -> Registration:
+        self._by_name[registration.name] = registration
+        self._by_class[registration.saga_class] = registration
+        tells = registration.factory is registration.saga_class
+        first = registration.graph.first if tells else ()
+        self.first_steps[registration.name] = tuple(FirstStep(node.name, node.compensated) for node in first)
+        return registration
+
+    def get(self, name: str) -> Registration:
+        """Return the registration of a name.
+
+        Raises:
+            SagaNotRegistered: There is none; the message lists the names and how to add one.
+        """
+        registration = self._by_name.get(name)
+        if registration is None:
+            raise SagaNotRegistered(self._unknown(name))
+        return registration
+
+    def step_limit(self, saga_name: str, step: str) -> float:
+        """Return the time limit of a step, or of its compensation (``:undo`` behind its name), as its class has it."""
+        from sagaz_durable._upstream.definitions import DEFAULT_LIMIT, step_limits
+
+        registration = self._by_name.get(saga_name)
+        return DEFAULT_LIMIT if registration is None else step_limits(registration.saga_class).get(step, DEFAULT_LIMIT)
+
+    def _unknown(self, name: str) -> str:
+        close = difflib.get_close_matches(name, self._by_name, n=1)
+        guess = f" Did you mean {close[0]!r}?" if close else ""
+        known = ", ".join(sorted(self._by_name)) or "none"
+        return f"No saga named {name!r} is registered.{guess} Registered: {known}. Add its class to {self._hint}."
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._by_name
+
+    def __iter__(self) -> Iterator[Registration]:
+        return iter(sorted(self._by_name.values(), key=lambda registration: registration.name))
+
+    def __len__(self) -> int:
+        return len(self._by_name)
+
+
+def listed(sagas: Iterable[SagaSpec]) -> tuple[SagaSpec, ...]:
+    """Return what ``sagas=…`` was given.
+
+    Raises:
+        SagaDefinitionError: It is no list: one class without brackets, or a string.
+    """
+    if isinstance(sagas, str | bytes | type) or not isinstance(sagas, Iterable):
+        raise SagaDefinitionError(f"sagas= takes a list of classes, [OrderSaga], and got {value_text(sagas, 100)}.")
+    return tuple(sagas)
+
+
+def _path(saga_class: type[Any]) -> str:
+    return f"{saga_class.__module__}.{saga_class.__qualname__}"

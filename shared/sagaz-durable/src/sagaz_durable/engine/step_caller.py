@@ -1,0 +1,248 @@
+"""Calling a step: async or plain, within its time limit, under a live lease, and telling its faults from ours."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import inspect
+import time
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+from sagaz_durable.concurrency.cancellation import Halt, clear_own_cancellation, settle_own_cancellation
+from sagaz_durable.concurrency.time_limits import TimeIsUp, within
+from sagaz_durable.engine.interpreter_exit import stops_the_process
+from sagaz_durable.leases.leases import Lease
+from sagaz_integration_core.error_text import error_text
+from sagaz_integration_core.errors import LeaseLost, RunInterrupted, StepError
+
+__all__ = ["Outcome", "StepCaller", "as_exception"]
+
+_MAX_FRAMES = 100
+
+Scope = Callable[[], AbstractContextManager[Any]]
+Function = Callable[[dict[str, Any]], Any]
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What came out of the user's own function: a value, or an exception.
+
+    Attributes:
+        interrupted: Whether the function was stopped on its way (or cancelled itself), so that its effect is in doubt.
+    """
+
+    value: Any = None
+    error: Exception | None = None
+    interrupted: bool = False
+
+
+class StepCaller:
+    """Calls the functions of one run's steps.
+
+    What user code raises is in the `Outcome`. What `call` itself raises is never the step's fault.
+
+    Args:
+        pool: Where plain functions run, so that they do not block the event loop.
+        scope: Entered around every call, in the thread that makes it (an application context, connections).
+        lease: Without which nothing is called.
+        halt: Of the run.
+    """
+
+    def __init__(self, pool: Executor, scope: Scope, lease: Lease, halt: Halt) -> None:
+        self._pool = pool
+        self._scope = scope
+        self._lease = lease
+        self._halt = halt
+        self._threads: dict[str, Future[Any]] = {}
+
+    @property
+    def in_threads(self) -> list[Future[Any]]:
+        """The calls of plain functions that go on, whatever became of the run: a thread cannot be stopped."""
+        return [call for call in self._threads.values() if not call.done()]
+
+    async def call(self, name: str, function: Function, context: Any, timeout: float) -> Outcome:
+        """Call a step; a call before it that overran its limit in a thread is waited for.
+
+        Raises:
+            LeaseLost: The lease ended before the call began; nothing was called.
+            RunInterrupted: Too many threads do not come back, so that this process calls no more plain functions.
+        """
+        if (thread := self._threads.get(name)) is not None and not thread.done():
+            await asyncio.wait([asyncio.wrap_future(thread)])
+        if _is_async(function):
+            self._check_lease(name)
+            return await self._on_loop(name, function, context, timeout)
+        outcome = await self._in_thread(name, function, context, timeout)
+        if inspect.isawaitable(outcome.value):
+            # A plain function around an async one.
+            self._check_lease(name)
+            return await self._on_loop(name, lambda _: outcome.value, context, timeout)
+        return outcome
+
+    def _check_lease(self, name: str) -> None:
+        if self._lease.remaining <= 0:
+            raise LeaseLost(f"Run {self._lease.saga_id}: its lease ended before step {name!r} was called.")
+
+    # Async functions.
+
+    async def _on_loop(self, name: str, function: Function, context: Any, timeout: float) -> Outcome:
+        outcome = None
+        try:
+            with self._scope():
+                outcome = await self._awaited(name, function, context, timeout)
+                _tell_scope(outcome)
+        except Exception as error:
+            return _unless_ours(error, outcome)
+        return outcome
+
+    async def _awaited(self, name: str, function: Function, context: Any, timeout: float) -> Outcome:
+        try:
+            value = await within(timeout, function(context))
+        except TimeIsUp:
+            return Outcome(error=_timed_out(name, timeout), interrupted=True)
+        except asyncio.CancelledError as error:
+            if self._halt.reason is not None:
+                raise
+            clear_own_cancellation()
+            return Outcome(error=_cancelled(name, error), interrupted=True)
+        except BaseException as error:
+            if stops_the_process(error):
+                raise
+            return Outcome(error=as_exception(name, error))
+        if self._halt.reason is None and await settle_own_cancellation():
+            return Outcome(error=_cancelled(name, None), interrupted=True)
+        return Outcome(value)
+
+    # Plain functions.
+
+    async def _in_thread(self, name: str, function: Function, context: Any, timeout: float) -> Outcome:
+        if (exhausted := getattr(self._pool, "exhausted", None)) is not None:
+            raise RunInterrupted(f"this process calls no more `def` steps: {exhausted}.")
+        call = _ThreadCall(name, function, context, self._scope, self._lease)
+        # Cancelled while it waits for a thread, it is never called; once it is called, it goes on to its end.
+        future = self._threads[name] = self._pool.submit(contextvars.copy_context().run, call)
+        waiter = asyncio.wrap_future(future)
+        try:
+            if await call.ends_within(timeout, waiter):
+                outcome: Outcome = waiter.result()
+                return outcome
+        finally:
+            waiter.cancel()
+            if not future.done() and not future.cancel():
+                self._watch(future, name, timeout, call.remaining(timeout))
+        return Outcome(error=_timed_out(name, timeout), interrupted=True)
+
+    def _watch(self, future: Future[Any], name: str, timeout: float, remaining: float) -> None:
+        """Have a call that goes on noticed when it outlives its limit, although nobody waits for it any more."""
+        if (outlived := getattr(self._pool, "outlived", None)) is None:
+            return
+        what = f"step {name!r} of run {self._lease.saga_id}"
+        if remaining <= 0:
+            outlived(future, what, timeout)
+        else:
+            asyncio.get_running_loop().call_later(remaining, outlived, future, what, timeout)
+
+
+class _ThreadCall:
+    """One call in a thread, whose time begins when the function does."""
+
+    def __init__(self, name: str, function: Function, context: Any, scope: Scope, lease: Lease) -> None:
+        self._name = name
+        self._function = function
+        self._context = context
+        self._scope = scope
+        self._lease = lease
+        self._began_at: float | None = None
+
+    def __call__(self) -> Outcome:
+        if self._lease.remaining <= 0:
+            raise LeaseLost(f"Run {self._lease.saga_id}: its lease ended before step {self._name!r} was called.")
+        self._began_at = time.monotonic()
+        outcome = None
+        try:
+            with self._scope():
+                outcome = self._called()
+                _tell_scope(outcome)
+        except Exception as error:
+            return _unless_ours(error, outcome)
+        return outcome
+
+    def _called(self) -> Outcome:
+        try:
+            return Outcome(self._function(self._context))
+        except BaseException as error:
+            if stops_the_process(error):
+                raise
+            return Outcome(error=as_exception(self._name, error))
+
+    def remaining(self, seconds: float) -> float:
+        """Return how much is left of ``seconds`` since the function began."""
+        return seconds if self._began_at is None else self._began_at + seconds - time.monotonic()
+
+    async def ends_within(self, seconds: float, waiter: asyncio.Future[Outcome]) -> bool:
+        """Wait for the end; return False when the function has taken longer than ``seconds``."""
+        pause = seconds
+        while pause > 0:
+            done, _ = await asyncio.wait([waiter], timeout=pause)
+            if done:
+                return True
+            # Waiting for a thread is not the step's time.
+            pause = self.remaining(seconds)
+        return False
+
+
+def _timed_out(name: str, seconds: float) -> TimeoutError:
+    return TimeoutError(f"Step {name!r} timed out after {seconds:g} s.")
+
+
+def _cancelled(name: str, cause: BaseException | None) -> StepError:
+    error = StepError(f"Step {name!r} raised CancelledError, or cancelled its own task, without having been stopped.")
+    error.__cause__ = cause
+    return error
+
+
+def _tell_scope(outcome: Outcome) -> None:
+    """Let what is around the call see the step's exception, as Flask's teardown functions do."""
+    if outcome.error is not None:
+        raise outcome.error
+
+
+def _unless_ours(error: Exception, outcome: Outcome | None) -> Outcome:
+    # What the scope raises by itself is no fault of the step.
+    if outcome is None or error is not outcome.error:
+        raise error
+    return outcome
+
+
+def as_exception(name: str, error: BaseException) -> Exception:
+    """Return what a step has raised as an `Exception` that can travel through coroutines and futures."""
+    if isinstance(error, Exception) and not isinstance(error, StopIteration | StopAsyncIteration):
+        _cut_traceback(error)
+        return error
+    failure = StepError(f"Step {name!r} raised {error_text(error)}")
+    failure.__cause__ = error
+    return failure
+
+
+def _cut_traceback(error: Exception) -> None:
+    # Each time that an exception object is raised again (one that a module keeps), its traceback grows by the frames
+    # of that time.
+    last = error.__traceback__
+    for _ in range(_MAX_FRAMES):
+        if last is None:
+            return
+        last = last.tb_next
+    if last is not None:
+        last.tb_next = None
+
+
+def _is_async(function: Any) -> bool:
+    code = getattr(function, "__code__", None)
+    if code is not None and code.co_flags & inspect.CO_COROUTINE:
+        # A function or method as most are; what follows looks through what is wrapped, and takes its time.
+        return True
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)

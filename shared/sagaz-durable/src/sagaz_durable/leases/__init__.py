@@ -1,0 +1,1 @@
+"""Whose a run is, and for how long: leases, what keeps them, and event loops that stand still."""

@@ -1,0 +1,1 @@
+"""What people and probes ask of runs and stores, and what people decide."""

@@ -1,0 +1,82 @@
+"""Listing sagas and migrating, in the same words whatever framework the command is given in."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from sagaz_durable.stores.factory import create_store
+
+if TYPE_CHECKING:
+    from sagaz_durable.engine.graph import StepNode
+    from sagaz_durable.runtime.runtime import SagazRuntime
+
+__all__ = ["SagaListing", "as_json", "list_sagas", "list_text", "migrate"]
+
+
+@dataclass(frozen=True, slots=True)
+class SagaListing:
+    """One registered saga: its name, where its class is, and its steps in an order in which they can run."""
+
+    name: str
+    path: str
+    steps: tuple[StepNode, ...]
+
+
+def list_sagas(runtime: SagazRuntime) -> list[SagaListing]:
+    """Return the sagas that are registered, by name."""
+    from sagaz_durable._upstream.definitions import describe
+
+    return [
+        SagaListing(entry.name, _path(entry.saga_class), tuple(describe(entry.saga_class)))
+        for entry in runtime.registry
+    ]
+
+
+def _path(saga_class: type[Any]) -> str:
+    return f"{saga_class.__module__}.{saga_class.__qualname__}"
+
+
+def list_text(sagas: Sequence[SagaListing], hint: str) -> str:
+    """Render a listing for people.
+
+    Args:
+        hint: Where sagas are registered, for an empty listing.
+    """
+    if not sagas:
+        return f"No saga is registered. Add the classes to {hint}."
+    return "\n\n".join("\n".join([f"{saga.name}  ({saga.path})", *_steps(saga.steps)]) for saga in sagas)
+
+
+def _steps(steps: Sequence[StepNode]) -> list[str]:
+    width = max((len(step.name) for step in steps), default=0)
+    return [f"  {step.name:<{width}}  {_step(step)}".rstrip() for step in steps]
+
+
+def _step(step: StepNode) -> str:
+    parts = [f"after {', '.join(step.depends_on)}"] if step.depends_on else []
+    parts += ["compensated"] if step.compensated else []
+    parts += ["pivot"] if step.pivot else []
+    return "; ".join(parts)
+
+
+async def migrate(runtime: SagazRuntime) -> str:
+    """Bring the tables of a runtime's store up to date, which need not be open, and tell what was done.
+
+    Raises:
+        StoreUnavailable: The store cannot be reached, or the user may not create tables.
+    """
+    store = create_store(runtime.settings)
+    if store.kind != "postgres":
+        return f"Nothing to migrate: the {store.kind} store makes its own tables."
+    from sagaz_durable.stores.postgresql.store import migrate
+
+    done = await migrate(runtime.settings)
+    return f"Migrated: {', '.join(done)}." if done else "Nothing to migrate: the tables are up to date."
+
+
+def as_json(sagas: Sequence[SagaListing]) -> str:
+    """Render a listing for programs; the keys are the attributes' names."""
+    return json.dumps([asdict(saga) for saga in sagas], indent=2)

@@ -1,0 +1,198 @@
+"""The command ``check`` of all plugins: what is wrong with a store and what executes its runs, in the same words."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from sagaz_integration_core.contract.records import StoreStats
+from sagaz_integration_core.error_text import visible
+from sagaz_integration_core.errors import StoreNotMigrated, StoreNotReady, StoreUnavailable
+from sagaz_integration_core.redaction import redact
+
+if TYPE_CHECKING:
+    from sagaz_durable.runtime.runtime import SagazRuntime
+
+__all__ = ["THRESHOLDS", "Health", "Limits", "check", "health_json", "health_text"]
+
+_PATIENCE = 60.0
+"""Seconds for which a due run may find no worker, as while a deployment replaces its processes."""
+
+THRESHOLDS = {
+    "max_age": "A due run that waits for more SECONDS is a problem.",
+    "max_failed": "More failed runs than N are a problem; by default none is.",
+    "max_unknown": "More due runs than N whose saga no live worker knows are a problem; by default one is.",
+    "max_dead": "More events than N that were set aside are a problem; by default one is.",
+    "max_event_age": "An event that waits to be sent for more SECONDS is a problem; by default 300.",
+}
+"""The options, by the fields of `Limits`, with their help."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What is no problem yet.
+
+    Attributes:
+        max_age: Seconds for which the oldest due run may wait, even while workers are alive.
+        max_failed: How many failed runs, which need a person, there may be; None for any number.
+        max_unknown: How many due runs there may be whose saga no live worker knows.
+        max_dead: How many events may have been set aside.
+        max_event_age: Seconds for which an event may wait to be sent.
+    """
+
+    max_age: float | None = None
+    max_failed: int | None = None
+    max_unknown: int = 0
+    max_dead: int = 0
+    max_event_age: float = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What `check` found.
+
+    Attributes:
+        store: The store's address without its password, or its kind.
+        reachable: Whether it answered.
+        migrated: Whether its tables are those that this release needs.
+        stats: The figures, if it answered.
+        problem: What a person has to look at; None when all is well.
+    """
+
+    store: str
+    reachable: bool
+    migrated: bool
+    stats: StoreStats | None
+    problem: str | None
+
+    @property
+    def healthy(self) -> bool:
+        """Whether runs can be started, somebody executes them, and no threshold is passed."""
+        return self.problem is None
+
+
+async def check(
+    runtime: SagazRuntime, limits: Limits | None = None, *, only_reads: bool = False, problems: Sequence[str] = ()
+) -> Health:
+    """Look at a runtime's store; one that is not open is opened for that, and closed.
+
+    Args:
+        only_reads: Whoever asks has no right to write, and needs none.
+        problems: What the plugin has found already.
+    """
+    was_open = runtime.is_open
+    runtime.only_reads = runtime.only_reads or only_reads
+    try:
+        if not was_open:
+            await runtime.open()
+        await runtime.store.check_ready(only_reads=only_reads)
+        stats = await runtime.store.stats()
+        known = {saga for worker in await runtime.store.workers() if worker.kind != "web" for saga in worker.sagas}
+    except StoreNotReady as error:
+        return Health(_address(runtime), True, not isinstance(error, StoreNotMigrated), None, str(error))
+    except StoreUnavailable as error:
+        return Health(_address(runtime), False, False, None, str(error))
+    finally:
+        if not was_open:
+            await runtime.close()
+    limits = limits or Limits()
+    found = [*problems, *_of_settings(runtime), *_of_runs(stats, known, limits), *_of_events(stats, limits)]
+    return Health(_address(runtime), True, True, stats, " ".join(found) or None)
+
+
+def _address(runtime: SagazRuntime) -> str:
+    explicit = "storage_url" in runtime.settings.explicit
+    return redact(runtime.settings.storage_url) if explicit else runtime.store.kind
+
+
+def _of_settings(runtime: SagazRuntime) -> list[str]:
+    if not runtime.store.embedded or "storage_url" in runtime.settings.explicit:
+        return []
+    return [
+        "Runs are kept in memory, because no setting says where: set SAGAZ_STORAGE_URL (memory://, if that is what you "
+        "want)."
+    ]
+
+
+def _of_runs(stats: StoreStats, known: set[str], limits: Limits) -> list[str]:
+    problems = _of_unknown_sagas(stats, known, limits)
+    age = stats.oldest_due_age or 0.0
+    if stats.due and not stats.live_workers and age >= _PATIENCE:
+        problems.append(
+            f"{stats.due} runs are due, the oldest for {age:.0f} s, and no worker is alive. Start the worker command, "
+            "or let the application run one."
+        )
+    elif limits.max_age is not None and age > limits.max_age:
+        problems.append(
+            f"{stats.due} runs are due, the oldest for {age:.0f} s; at most {limits.max_age:g} s was asked for."
+        )
+    if limits.max_failed is not None and (failed := stats.counts["failed"]) > limits.max_failed:
+        problems.append(
+            f"{failed} runs have failed and need a person; at most {limits.max_failed} was asked for. See list --runs "
+            "--status failed."
+        )
+    return problems
+
+
+def _of_unknown_sagas(stats: StoreStats, known: set[str], limits: Limits) -> list[str]:
+    """Tell of runs for which there is no worker among those that live; that none lives is told otherwise."""
+    unknown = {saga: count for saga, count in stats.due_by_saga.items() if saga not in known}
+    if not stats.live_workers or sum(unknown.values()) <= limits.max_unknown:
+        return []
+    names = ", ".join(f"{count} of {saga!r}" for saga, count in sorted(unknown.items()))
+    return [
+        f"No live worker knows the saga of runs that are due: {names}. Start a worker of the service, or the release, "
+        "that has it; until then they stay as they are."
+    ]
+
+
+def _of_events(stats: StoreStats, limits: Limits) -> list[str]:
+    problems = []
+    if stats.dead_events > limits.max_dead:
+        problems.append(
+            f"{stats.dead_events} events were set aside and need a person. See events --status dead, and "
+            "events --retry."
+        )
+    if (age := stats.oldest_unsent_age or 0.0) > limits.max_event_age:
+        problems.append(
+            f"An event has waited for {age:.0f} s to be sent; at most {limits.max_event_age:g} s is right. Look "
+            "whether the broker answers, and whether a worker with its URL is alive."
+        )
+    return problems
+
+
+def health_text(health: Health) -> str:
+    """Render what `check` found for people."""
+    lines = [("store", health.store), ("reachable", _yes(health.reachable)), ("tables", _tables(health))]
+    if (stats := health.stats) is not None:
+        lines += [
+            ("runs", ", ".join(f"{count} {status}" for status, count in stats.counts.items())),
+            ("due", f"{stats.due}{_oldest(stats.oldest_due_age)}"),
+            ("workers", f"{stats.live_workers} alive"),
+            ("events", f"{stats.dead_events} set aside{_oldest(stats.oldest_unsent_age, 'unsent ')}"),
+        ]
+    if health.store.startswith("memory"):
+        lines.append(("note", "each process has a memory of its own; this is not what the server runs"))
+    lines.append(("problem", health.problem or "none"))
+    return "\n".join(visible(f"{name:<10} {value}") for name, value in lines)
+
+
+def _oldest(age: float | None, of: str = "") -> str:
+    return "" if age is None else f", the oldest {of}for {age:.1f} s"
+
+
+def _yes(value: bool) -> str:
+    return "yes" if value else "no"
+
+
+def _tables(health: Health) -> str:
+    if health.migrated:
+        return "up to date"
+    return "missing or old" if health.reachable else "unknown"
+
+
+def health_json(health: Health) -> str:
+    """Render what `check` found for programs; the keys are the attributes' names, and ``healthy``."""
+    return json.dumps({**asdict(health), "healthy": health.healthy}, indent=2)

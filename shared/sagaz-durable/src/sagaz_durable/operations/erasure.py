@@ -1,0 +1,92 @@
+"""The erasure of what ended runs were given and have returned: by a person, and by workers when a setting says so."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from sagaz_durable.serialization.client_ids import findable
+from sagaz_integration_core.contract.events import EventFilter
+from sagaz_integration_core.contract.records import FINISHED, FOREIGN, Erasure, RunRecord
+from sagaz_integration_core.contract.store import SagaStore
+from sagaz_integration_core.error_text import visible
+from sagaz_integration_core.errors import StoreUnavailable
+
+if TYPE_CHECKING:
+    from sagaz_durable.runtime.runtime import SagazRuntime
+
+__all__ = ["erase", "erase_old", "erase_outdated", "erase_regularly", "refusal"]
+
+logger = logging.getLogger("sagaz_durable.audit")
+
+_BATCH = 100
+"""How many runs one transaction erases: few enough to hold nobody up."""
+
+_SECONDS = 60.0
+_SETTINGS_DECISION = "keep_context_seconds"
+
+
+async def refusal(store: SagaStore, run: RunRecord) -> str | None:
+    """Return why a run cannot be erased now; None when it can."""
+    if run.fingerprint == FOREIGN:
+        return f"Run {run.saga_id} belongs to sagaz's own engine, which this is not. Only prune removes what it holds."
+    if run.status not in FINISHED:
+        return f"Only a run that has ended can be erased; run {run.saga_id} is {run.status}."
+    if unsent := await store.count_events(EventFilter(statuses=("pending", "dead"), saga_id=run.saga_id)):
+        return (
+            f"Run {run.saga_id} has {unsent} events that were not sent: they would be lost. Let them be sent (those "
+            "that were set aside: events --retry), and erase it then."
+        )
+    return None
+
+
+async def erase(store: SagaStore, saga_id: str, actor: str, reason: str) -> bool:
+    """Erase one run; False when it is locked, or not to be erased any more."""
+    done = findable(saga_id) and await store.erase(Erasure(actor, reason, saga_ids=(saga_id,)), 1) == 1
+    if done:
+        logger.warning(
+            "erase of run %s by %s%s", saga_id, actor, f" ({reason})" if reason else "", extra={"saga_id": saga_id}
+        )
+    return done
+
+
+async def erase_old(store: SagaStore, erasure: Erasure) -> int:
+    """Erase all runs that are meant, a batch at a time; return how many."""
+    erased = 0
+    while batch := await store.erase(erasure, _BATCH):
+        erased += batch
+    logger.warning("erase by %s: %d runs that had ended before %s", erasure.actor, erased, erasure.before)
+    return erased
+
+
+async def erase_outdated(runtime: SagazRuntime) -> None:
+    """Erase all that has been kept for as long as the setting says."""
+    while await _erase_batch(runtime) == _BATCH:
+        pass
+
+
+async def erase_regularly(runtime: SagazRuntime) -> None:
+    """Erase what has been kept for as long as the setting says, a little at a time, until it is cancelled."""
+    while runtime.settings.keep_context_seconds is not None:
+        erased = await _erase_batch(runtime)
+        await asyncio.sleep(_SECONDS if erased < _BATCH else 1.0)
+
+
+async def _erase_batch(runtime: SagazRuntime) -> int:
+    seconds = runtime.settings.keep_context_seconds
+    if seconds is None:
+        return 0
+    before = datetime.now(UTC) - timedelta(seconds=seconds)
+    actor = visible(f"worker {runtime.owner}", 255)
+    try:
+        return await runtime.store.erase(
+            Erasure(actor, _SETTINGS_DECISION, ("completed", "rolled_back"), before=before), _BATCH
+        )
+    except StoreUnavailable as error:
+        logger.debug("No contexts were erased: %s", error)
+    except Exception:
+        # A worker goes on with its runs, and tries this again.
+        logger.exception("No contexts were erased")
+    return 0

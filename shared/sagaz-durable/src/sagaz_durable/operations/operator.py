@@ -1,0 +1,348 @@
+"""What people decide about runs that need them: retry, cancel, resolve; the same for commands and admin pages."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from sagaz_durable.engine.graph import Graph, graph_of
+from sagaz_durable.engine.registry import SagaRegistry
+from sagaz_durable.engine.state import StepView, passed_pivots, step_views
+from sagaz_durable.operations import erasure as erasing
+from sagaz_durable.outbox.run_events import EventLog
+from sagaz_durable.serialization.client_ids import findable
+from sagaz_integration_core.contract.records import (
+    FOREIGN,
+    Action,
+    AttemptRecord,
+    AuditRecord,
+    Erasure,
+    Intervention,
+    Phase,
+    RunRecord,
+    RunStatus,
+    StepRecord,
+    erased_as,
+)
+from sagaz_integration_core.contract.store import SagaStore
+from sagaz_integration_core.error_text import storable, visible
+from sagaz_integration_core.errors import RunNotFound, SagaNotRegistered
+
+__all__ = ["Operator", "Outcome", "RunReport", "Settlement"]
+
+logger = logging.getLogger("sagaz_durable.audit")
+
+Settlement = Literal["completed", "rolled_back"]
+"""As what a person has settled a run."""
+
+_TRIES = 5
+"""How often a decision is taken anew because the run changed meanwhile."""
+
+_BATCH = 500
+"""How many runs one transaction deletes: few enough to hold nobody up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one decision about one run.
+
+    Attributes:
+        done: Whether it took effect, or would with a dry run.
+        status: The run's status now; None when there is no such run.
+        message: What happens next, or why nothing does.
+    """
+
+    saga_id: str
+    action: Action
+    done: bool
+    status: RunStatus | None
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunReport:
+    """All that is known of one run.
+
+    Attributes:
+        steps: Its journal, in the order of the starts.
+        audit: What people decided.
+        attempts: How its attempts ended, but for one that completed it or rolled it back.
+        views: How far each step is, by this deployment's class; by the journal alone where there is none.
+    """
+
+    run: RunRecord
+    steps: tuple[StepRecord, ...]
+    audit: tuple[AuditRecord, ...]
+    attempts: tuple[AttemptRecord, ...]
+    views: Mapping[str, StepView]
+
+
+@dataclass(frozen=True, slots=True)
+class _Decision:
+    status: RunStatus
+    message: str
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Refusal:
+    message: str
+
+
+class Operator:
+    """One person, in front of one store.
+
+    Two people may decide about a run at once, and a worker may execute it meanwhile: each decision takes effect on
+    the very state that it was taken for, or is taken anew for the state that there is now.
+
+    Args:
+        registry: Tells which steps are pivots; a saga that is not registered is taken to have none.
+        actor: Who decides, for the audit.
+        publishes: Whether outcomes are written to the outbox.
+    """
+
+    def __init__(self, store: SagaStore, registry: SagaRegistry, *, actor: str, publishes: bool = False) -> None:
+        self._store = store
+        self._registry = registry
+        self._actor = visible(actor, 255)
+        self._publishes = publishes
+
+    async def show(self, saga_id: str) -> RunReport:
+        """Return all that is known of a run.
+
+        Raises:
+            RunNotFound: There is none with this saga_id.
+        """
+        run = await self._find(saga_id)
+        if run is None:
+            raise RunNotFound(_missing(saga_id))
+        steps = await self._store.load_steps(saga_id)
+        audit, attempts = await self._store.load_audit(saga_id), await self._store.load_attempts(saga_id)
+        views = step_views(self._graph(run.saga_name), run.direction, _entries(steps))
+        return RunReport(run, tuple(steps), tuple(audit), tuple(attempts), views)
+
+    async def retry(self, saga_id: str, *, reason: str = "", dry_run: bool = False) -> Outcome:
+        """Have a failed run go on where it stopped, or have its compensation tried again, with no failures counted."""
+        return await self._decide(saga_id, "retry", reason, dry_run, None)
+
+    async def cancel(self, saga_id: str, *, reason: str = "", dry_run: bool = False) -> Outcome:
+        """Have a run compensate what it has done, instead of going on.
+
+        A run that is being executed stops within the renewal of its lease, and is compensated when the lease would
+        have ended: then no step of it can be under way any more.
+        """
+        return await self._decide(saga_id, "cancel", reason, dry_run, None)
+
+    async def resolve(self, saga_id: str, settled: Settlement, *, reason: str, dry_run: bool = False) -> Outcome:
+        """Note that a person has settled a failed run outside; nothing of it is called any more.
+
+        Args:
+            settled: ``completed`` or ``rolled_back``, whichever the person has seen to.
+            reason: What was done; it is kept, and must not be empty.
+        """
+        if not reason.strip():
+            return Outcome(saga_id, "resolve", False, None, "Say what was done: a reason is kept with a resolved run.")
+        return await self._decide(saga_id, "resolve", reason, dry_run, settled)
+
+    async def _find(self, saga_id: str) -> RunRecord | None:
+        return await self._store.load(saga_id) if findable(saga_id) else None
+
+    async def _decide(
+        self, saga_id: str, action: Action, reason: str, dry_run: bool, settled: Settlement | None
+    ) -> Outcome:
+        message, reason = _missing(saga_id), storable(reason)
+        run: RunRecord | None = None
+        for _ in range(_TRIES):
+            run = await self._find(saga_id)
+            if run is None:
+                return Outcome(saga_id, action, False, None, message)
+            decision = await self._consider(run, action, reason, settled)
+            if isinstance(decision, _Refusal):
+                return Outcome(saga_id, action, False, run.status, decision.message)
+            if dry_run:
+                return Outcome(saga_id, action, True, run.status, f"Would do: {decision.message}")
+            if await self._carry_out(run, action, reason, decision):
+                return Outcome(saga_id, action, True, decision.status, decision.message)
+            message = f"Run {saga_id} changed {_TRIES} times meanwhile. Look at it and try again."
+        return Outcome(saga_id, action, False, None if run is None else run.status, message)
+
+    async def _consider(
+        self, run: RunRecord, action: Action, reason: str, settled: Settlement | None
+    ) -> _Decision | _Refusal:
+        if run.fingerprint == FOREIGN:
+            return _Refusal(f"Run {run.saga_id} belongs to sagaz's own engine, which this is not.")
+        if action != "resolve" and erased_as(run.fingerprint) is not None:
+            return _Refusal(
+                f"What run {run.saga_id} was given was erased, so that it can neither go on nor be compensated: no "
+                f"{action}. Settle it by hand, and resolve it if it is failed."
+            )
+        if settled is None and not await self._is_known(run.saga_name):
+            return _Refusal(
+                f"Neither this application nor a live worker knows saga {run.saga_name!r}, so nobody would do it; "
+                f"run {run.saga_id} is left as it is. Start a worker that has the saga, then {action} again."
+            )
+        if action == "cancel":
+            return await self._cancel(run, reason)
+        if run.status != "failed":
+            return _Refusal(f"Only a failed run takes a {action}; run {run.saga_id} is {run.status}.")
+        if settled is not None:
+            return _Decision(settled, f"Settled as {settled}.")
+        return await self._retry(run)
+
+    async def _is_known(self, saga_name: str) -> bool:
+        return saga_name in self._registry or any(saga_name in one.sagas for one in await self._store.workers())
+
+    async def _cancel(self, run: RunRecord, reason: str) -> _Decision | _Refusal:
+        if run.status in ("completed", "rolled_back", "compensating"):
+            return _Refusal(f"Run {run.saga_id} is {run.status}: there is nothing to cancel.")
+        steps = await self._store.load_steps(run.saga_id)
+        if pivots := self._passed_pivots(run, steps):
+            return _Refusal(
+                f"Run {run.saga_id} has completed its pivot {', '.join(pivots)}, behind which nothing is rolled back. "
+                "Let it go on (retry a failed one), or settle it by hand and resolve it."
+            )
+        message = f"What it has done is compensated{_when(run)}."
+        return _Decision("compensating", message, _cancelled(self._actor, reason))
+
+    async def _retry(self, run: RunRecord) -> _Decision:
+        steps = await self._store.load_steps(run.saga_id)
+        why = await self._rolls_back_because(run, steps)
+        if why is None:
+            return _Decision("pending", "It goes on where it stopped.")
+        return _Decision("compensating", "Its compensation is tried again.", why)
+
+    async def _rolls_back_because(self, run: RunRecord, steps: Sequence[StepRecord]) -> str | None:
+        """Why a failed run was rolling back; None if it was not, or has passed a pivot and can only go forward."""
+        if run.direction == "forward":
+            return None
+        undone = any(step.phase == "undo" for step in steps)
+        if not undone and self._passed_pivots(run, steps):
+            return None
+        for entry in reversed(await self._store.load_audit(run.saga_id)):
+            if entry.action == "cancel":
+                return _cancelled(entry.actor, entry.reason)
+        for step in steps:
+            if step.phase == "do" and step.status in ("failed", "in_doubt"):
+                return f"step {step.step!r}: {step.error}"
+        return run.error or "The run was rolling back."
+
+    def _passed_pivots(self, run: RunRecord, steps: Sequence[StepRecord]) -> list[str]:
+        return passed_pivots(self._graph(run.saga_name), _entries(steps))
+
+    def _graph(self, saga_name: str) -> Graph:
+        try:
+            return self._registry.get(saga_name).graph
+        except SagaNotRegistered:
+            return graph_of(saga_name, ())
+
+    async def _carry_out(self, run: RunRecord, action: Action, reason: str, decision: _Decision) -> bool:
+        # The decision has an attempt of its own, as a process that executes the run has.
+        attempt = run.attempt + 1
+        events = EventLog(run.saga_id, run.saga_name, run.correlation_id, attempt, enabled=self._publishes)
+        change = Intervention(
+            run.saga_id,
+            run.attempt,
+            run.status,
+            decision.status,
+            action,
+            self._actor,
+            reason,
+            decision.error,
+            # A failed run has told of its failure already.
+            events.completed() if decision.status == "completed" else (),
+        )
+        done = await self._store.intervene(change) or await self._was_done(change)
+        if done:
+            logger.warning(
+                "%s of run %s (saga %r) by %s: %s, now %s%s",
+                action, run.saga_id, run.saga_name, self._actor, run.status, decision.status,
+                f" ({reason})" if reason else "",
+                extra={"saga_id": run.saga_id, "saga_name": run.saga_name, "attempt": attempt},
+            )  # fmt: skip
+        return done
+
+    async def _was_done(self, change: Intervention) -> bool:
+        # A commit whose answer was lost was sent again, and then refused: the note tells that it was this one.
+        now = await self._store.load(change.saga_id)
+        if now is None or (now.attempt, now.status) != (change.attempt + 1, change.status):
+            return False
+        notes = await self._store.load_audit(change.saga_id)
+        expected = (change.action, change.actor, change.reason)
+        return bool(notes) and (notes[-1].action, notes[-1].actor, notes[-1].reason) == expected
+
+    async def erase(self, saga_id: str, *, reason: str = "", dry_run: bool = False) -> Outcome:
+        """Erase what an ended run was given and has returned; its row and journal stay, and its key is not free.
+
+        It erases the context, the results of the steps, the payloads of sent events, and the digest by which a
+        repeated start is compared.
+        """
+        run: RunRecord | None = None
+        for _ in range(_TRIES):
+            run = await self._find(saga_id)
+            if run is None:
+                return Outcome(saga_id, "erase", False, None, _missing(saga_id))
+            if erased_as(run.fingerprint) is not None:
+                return Outcome(saga_id, "erase", True, run.status, "It was erased before.")
+            if why := await erasing.refusal(self._store, run):
+                return Outcome(saga_id, "erase", False, run.status, why)
+            erased = "context, results and the payloads of its events"
+            if dry_run:
+                return Outcome(saga_id, "erase", True, run.status, f"Would erase {erased}.")
+            if await erasing.erase(self._store, saga_id, self._actor, storable(reason)):
+                return Outcome(saga_id, "erase", True, run.status, f"Erased {erased}.")
+        status = None if run is None else run.status
+        return Outcome(saga_id, "erase", False, status, f"Run {saga_id} is locked or changes. Try again.")
+
+    async def erase_old(
+        self, older_than: datetime, statuses: Sequence[RunStatus], *, reason: str = "", dry_run: bool = False
+    ) -> int:
+        """Erase runs that ended before ``older_than`` with one of these statuses; return how many. See `erase`.
+
+        Runs with events that were not sent are left for later.
+
+        Args:
+            dry_run: Count them only.
+        """
+        erasure = Erasure(self._actor, storable(reason), tuple(statuses), before=older_than)
+        if dry_run:
+            return await self._store.count_erasable(erasure)
+        return await erasing.erase_old(self._store, erasure)
+
+    async def prune(self, older_than: datetime, statuses: Sequence[RunStatus], *, dry_run: bool = False) -> int:
+        """Delete runs that ended before ``older_than`` with one of these statuses, a batch at a time.
+
+        Their journals, audit and sent events go with them, and their idempotency keys are free again.
+
+        Args:
+            dry_run: Count them only.
+        """
+        if dry_run:
+            return await self._store.count_prunable(older_than, statuses)
+        deleted = 0
+        while batch := await self._store.prune(older_than, statuses, _BATCH):
+            deleted += batch
+        logger.warning("prune by %s: %d runs that had ended before %s", self._actor, deleted, older_than.isoformat())
+        return deleted
+
+
+def _entries(steps: Sequence[StepRecord]) -> dict[tuple[str, Phase], StepRecord]:
+    return {(step.step, step.phase): step for step in steps}
+
+
+def _missing(saga_id: str) -> str:
+    shown = visible(str(saga_id), 255)
+    return f"There is no run {shown} in this store. It may have been pruned, or be in another database."
+
+
+def _cancelled(actor: str, reason: str) -> str:
+    """Why a run rolls back that a person has cancelled, as its row and its retries tell."""
+    return f"cancelled by {actor}" + (f": {reason}" if reason else "")
+
+
+def _when(run: RunRecord) -> str:
+    if run.lease_expires_at is None:
+        return ""
+    return f" when the lease of the process that executes it has ended, at {run.lease_expires_at:%H:%M:%S} UTC"

@@ -1,0 +1,1 @@
+"""Events of runs and of the application: made, and published by the relay."""

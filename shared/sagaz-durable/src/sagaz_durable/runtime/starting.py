@@ -1,0 +1,353 @@
+"""Starting runs: checked at the door, one insert, and then inline, in the background or for a worker."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime, timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from sagaz_durable.concurrency.clock import now
+from sagaz_durable.engine.context_values import likeliest_path
+from sagaz_durable.engine.execution import RunExecution, SagaRun, values_of
+from sagaz_durable.serialization import codec
+from sagaz_durable.serialization.client_ids import check_identifier
+from sagaz_integration_core.context.correlation import current
+from sagaz_integration_core.context.identifiers import random_uuid
+from sagaz_integration_core.contract.records import FINISHED, ClaimedRun, Inserted, NewRun, erased_as
+from sagaz_integration_core.error_text import error_text
+from sagaz_integration_core.errors import (
+    ContextValueError,
+    IdempotencyConflict,
+    RunErased,
+    RunFailed,
+    RunInProgress,
+    UnstorableValue,
+    UsageError,
+)
+
+if TYPE_CHECKING:
+    from sagaz import Saga
+
+    from sagaz_durable.runtime.runtime import SagazRuntime
+
+__all__ = [
+    "accept",
+    "due_now",
+    "finished_run",
+    "launch",
+    "new_run",
+    "run_inline",
+    "saga_id_of",
+    "start",
+    "start_many",
+    "start_many_sync",
+    "start_sync",
+    "undelayed",
+]
+
+_NAMESPACE = uuid.UUID("3f1d5c0e-7c55-5a5c-9b1e-6f0f4f6f7a11")
+
+
+def new_run(
+    runtime: SagazRuntime,
+    saga_class: type[Saga],
+    context: Mapping[str, Any],
+    *,
+    saga_id: str | None = None,
+    idempotency_key: str | None = None,
+    not_before: datetime | None = None,
+) -> NewRun:
+    """Check everything that a start is given, and return the row to insert; nothing is written.
+
+    Raises:
+        ContextValueError: The context holds what some store would bend; the message names the path.
+        SagaDefinitionError: The class cannot be run as written.
+        InvalidInput: The key or id is malformed.
+        UsageError: The time is no aware datetime, or both a key and an id were given.
+    """
+    name = runtime.registry.add(saga_class).name
+    limit = runtime.settings.max_context_bytes
+    text = given = codec.encode(context, max_bytes=limit)
+    codec.check_reserved(context)
+    request = current()
+    if request is not None and request.propagate and "correlation_id" not in context:
+        text = codec.encode({**context, "correlation_id": request.correlation_id}, max_bytes=limit)
+    if not_before is not None:
+        _check_time(not_before)
+    return NewRun(
+        saga_id=_saga_id(name, saga_id, idempotency_key),
+        saga_name=name,
+        context=text,
+        fingerprint=codec.fingerprint(f"{name}\0{given}"),
+        correlation_id=request.correlation_id if request is not None else None,
+        not_before=not_before,
+        fresh=saga_id is None and idempotency_key is None,
+    )
+
+
+def saga_id_of(saga_class: type[Saga], idempotency_key: str) -> str:
+    """Return the saga_id of the run that a key stands for, whether it has been started or not.
+
+    Raises:
+        InvalidInput: The key is malformed.
+        SagaDefinitionError: It is no saga class.
+    """
+    from sagaz_durable._upstream.definitions import saga_name
+
+    return _saga_id(saga_name(saga_class), None, idempotency_key)
+
+
+def _saga_id(name: str, saga_id: str | None, key: str | None) -> str:
+    if saga_id is not None and key is not None:
+        raise UsageError("Give saga_id or idempotency_key, not both: the key determines the id.")
+    if key is not None:
+        check_identifier("idempotency_key", key)
+        return str(uuid.uuid5(_NAMESPACE, f"{name}\0{key}"))
+    if saga_id is not None:
+        check_identifier("saga_id", saga_id)
+        return saga_id
+    return random_uuid()
+
+
+def _check_time(moment: object) -> None:
+    if not isinstance(moment, datetime):
+        given = "a timedelta" if isinstance(moment, timedelta) else type(moment).__name__
+        raise UsageError(
+            f"not_before is {given}; expected an aware datetime, as datetime.now(UTC) + timedelta(days=1)."
+        )
+    if moment.tzinfo is None:
+        raise UsageError(f"not_before={moment!r} has no time zone; use an aware datetime, e.g. datetime.now(UTC).")
+
+
+def accept(run: NewRun, inserted: Inserted, idempotency_key: str | None) -> str:
+    """Return the run's id, unless its key was used for something else.
+
+    Raises:
+        IdempotencyConflict: A run with another payload is there.
+        RunErased: A run is there of which it is not known any more what it was given.
+    """
+    if (status := erased_as(inserted.fingerprint)) is not None:
+        raise RunErased(
+            f"Run {run.saga_id} of saga {run.saga_name!r} had ended as {status} before its context and results were "
+            "erased, so that there is no result to answer with; nothing was started. Use a new key for a new request.",
+            run.saga_id,
+            status,
+        )
+    if not inserted.created and inserted.fingerprint != run.fingerprint:
+        raise IdempotencyConflict(
+            f"Run {run.saga_id} of saga {run.saga_name!r} exists with another payload"
+            + (f" (idempotency key {idempotency_key!r})" if idempotency_key is not None else "")
+            + ". A key stands for one request: send the same payload again, or a new key."
+        )
+    return inserted.saga_id
+
+
+def undelayed(runs: Sequence[NewRun], answers: Sequence[Inserted]) -> list[str]:
+    """Return the saga_ids of the runs that are new and due at once: those that a message can tell of."""
+    pairs = zip(runs, answers, strict=True)
+    return [run.saga_id for run, answer in pairs if answer.created and run.not_before is None]
+
+
+async def start(
+    runtime: SagazRuntime,
+    saga_class: type[Saga],
+    context: Mapping[str, Any],
+    *,
+    session: Any = None,
+    idempotency_key: str | None = None,
+    not_before: datetime | None = None,
+) -> str:
+    """Insert a run for a worker and return its saga_id; with ``session`` it joins that transaction.
+
+    Raises:
+        InvalidInput: The context, or the key, cannot be recorded; an `IdempotencyConflict` is one of these.
+        Overloaded: More runs are due than ``max_due`` allows; nothing was recorded.
+        StoreUnavailable: Nothing was recorded.
+        WrongDatabase, TransactionRequired: The session cannot carry the run.
+    """
+    runtime.check_open()
+    run = new_run(runtime, saga_class, context, idempotency_key=idempotency_key, not_before=not_before)
+    await _admit(runtime, [run])
+    [inserted] = await _insert(runtime, session, [run])
+    return accept(run, inserted, idempotency_key)
+
+
+def start_sync(
+    runtime: SagazRuntime,
+    saga_class: type[Saga],
+    context: Mapping[str, Any],
+    *,
+    session: Any = None,
+    idempotency_key: str | None = None,
+    not_before: datetime | None = None,
+) -> str:
+    """Do as `start`, from a thread that is not the event loop's; ``session`` is a synchronous one."""
+    runtime.check_open()
+    run = new_run(runtime, saga_class, context, idempotency_key=idempotency_key, not_before=not_before)
+    _admit_sync(runtime, [run])
+    [inserted] = _insert_sync(runtime, session, [run])
+    return accept(run, inserted, idempotency_key)
+
+
+async def start_many(
+    runtime: SagazRuntime,
+    saga_class: type[Saga],
+    contexts: Iterable[Mapping[str, Any]],
+    *,
+    session: Any = None,
+    not_before: datetime | None = None,
+) -> list[str]:
+    """Insert many runs in one statement; all of them or none."""
+    runs = _new_runs(runtime, saga_class, contexts, not_before)
+    await _admit(runtime, runs)
+    return [one.saga_id for one in await _insert(runtime, session, runs)] if runs else []
+
+
+def start_many_sync(
+    runtime: SagazRuntime,
+    saga_class: type[Saga],
+    contexts: Iterable[Mapping[str, Any]],
+    *,
+    session: Any = None,
+    not_before: datetime | None = None,
+) -> list[str]:
+    """Do as `start_many`, from a thread that is not the event loop's; ``session`` is a synchronous one."""
+    runs = _new_runs(runtime, saga_class, contexts, not_before)
+    _admit_sync(runtime, runs)
+    return [one.saga_id for one in _insert_sync(runtime, session, runs)] if runs else []
+
+
+def _new_runs(
+    runtime: SagazRuntime, saga_class: type[Saga], contexts: Iterable[Mapping[str, Any]], not_before: datetime | None
+) -> list[NewRun]:
+    runtime.check_open()
+    return [new_run(runtime, saga_class, context, not_before=not_before) for context in contexts]
+
+
+async def _admit(runtime: SagazRuntime, runs: Sequence[NewRun]) -> None:
+    if (backlog := runtime.backlog) is not None:
+        if backlog.is_stale():
+            backlog.learn(await runtime.store.stats())
+        backlog.admit(due_now(runs))
+
+
+def _admit_sync(runtime: SagazRuntime, runs: Sequence[NewRun]) -> None:
+    if (backlog := runtime.backlog) is not None:
+        if backlog.is_stale():
+            backlog.learn(runtime.call(runtime.store.stats))
+        backlog.admit(due_now(runs))
+
+
+def due_now(runs: Sequence[NewRun]) -> int:
+    """Return how many of these are due as soon as they are recorded."""
+    return sum(run.not_before is None for run in runs)
+
+
+async def _insert(runtime: SagazRuntime, session: Any, runs: list[NewRun]) -> list[Inserted]:
+    if session is None:
+        with _unstorable_refused(runs):
+            return await runtime.reach(lambda: runtime.store.insert(runs, runtime.settings.lease_seconds))
+    from sagaz_durable.transactions.sessions import join
+
+    return await join(session, runtime.store, runs)
+
+
+def _insert_sync(runtime: SagazRuntime, session: Any, runs: list[NewRun]) -> list[Inserted]:
+    if session is None:
+        with _unstorable_refused(runs):
+            answers = runtime.call(lambda: runtime.store.insert(runs, runtime.settings.lease_seconds))
+    else:
+        from sagaz_durable.transactions.sessions import join_sync
+
+        answers = join_sync(session, runtime.store, runs)
+    if runtime.dispatch is not None and (saga_ids := undelayed(runs, answers)):
+        from sagaz_durable.transactions.commit_hooks import after_commit
+
+        after_commit(session, partial(runtime.dispatch, saga_ids))
+    return answers
+
+
+@contextmanager
+def _unstorable_refused(runs: Sequence[NewRun]) -> Iterator[None]:
+    """Tell whoever starts a run what of its context this database cannot store."""
+    try:
+        yield
+    except UnstorableValue as error:
+        path = likeliest_path(run.context for run in runs)
+        raise ContextValueError(f"{path or 'the context'}: {error_text(error)}", path) from error
+
+
+async def launch(
+    runtime: SagazRuntime,
+    saga_class: type[Saga],
+    context: Mapping[str, Any],
+    *,
+    saga_id: str | None = None,
+    idempotency_key: str | None = None,
+) -> tuple[str, RunExecution | None]:
+    """Insert a run that this process has leased, and park it; None when the key's run was there already.
+
+    `SagazRuntime.execute` executes it. If the process dies before that, a worker does.
+    """
+    runtime.check_fit()
+    run = new_run(runtime, saga_class, context, saga_id=saga_id, idempotency_key=idempotency_key)
+    first_steps = tuple(runtime.registry.first_steps.get(run.saga_name, ()))
+    run = replace(run, owner=runtime.owner, first_steps=first_steps)
+    taken_at = now()
+    with _unstorable_refused([run]), runtime.launches.of(run) as is_first:
+        [inserted] = await runtime.store.insert([run], runtime.settings.lease_seconds)
+    accept(run, inserted, idempotency_key)
+    # A row that was recognised as one's own after its answer was lost may be another call's of this process.
+    if not inserted.created or (inserted.recognised and not is_first):
+        return run.saga_id, None
+    claimed = ClaimedRun(
+        run.saga_id, run.saga_name, "executing", run.context, None, run.correlation_id, attempt=1, failures=0,
+        begun=tuple(step.name for step in first_steps),
+    )  # fmt: skip
+    execution = runtime.park(claimed, taken_at)
+    runtime.launches.note(run.saga_id, execution)
+    return run.saga_id, execution
+
+
+async def run_inline(
+    runtime: SagazRuntime,
+    saga_class: type[Saga],
+    context: Mapping[str, Any],
+    *,
+    saga_id: str | None = None,
+    idempotency_key: str | None = None,
+) -> SagaRun:
+    """Execute a run here and now, and return its result.
+
+    A caller that is cancelled does not cancel the run.
+
+    Raises:
+        Exception: The saga failed: the step's own exception, after compensation, with a note of saga_id and status.
+        RunInterrupted: This process had to stop before the end; a worker resumes it.
+        RunInProgress: The key's run exists and has not ended.
+    """
+    saga_id, execution = await launch(runtime, saga_class, context, saga_id=saga_id, idempotency_key=idempotency_key)
+    if execution is None:
+        return await finished_run(runtime, saga_id)
+    return await asyncio.shield(runtime.execute(execution))
+
+
+async def finished_run(runtime: SagazRuntime, saga_id: str) -> SagaRun:
+    """Return the recorded result of a run that completed.
+
+    Raises:
+        RunInProgress: It has not ended.
+        RunFailed: It was rolled back, or a person is needed.
+    """
+    record = await runtime.store.load(saga_id)
+    if record is None or record.status not in FINISHED:
+        raise RunInProgress(f"Run {saga_id} has not ended yet; ask for its status instead of starting it again.")
+    if record.status != "completed":
+        raise RunFailed(f"Run {saga_id} of saga {record.saga_name!r} ended as {record.status}: {record.error}")
+    values = {**values_of(record, await runtime.store.load_steps(saga_id)), "saga_id": saga_id}
+    return SagaRun(values, saga_id=saga_id, saga_name=record.saga_name, status="completed")

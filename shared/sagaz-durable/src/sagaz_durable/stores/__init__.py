@@ -1,0 +1,1 @@
+"""Where runs are kept: in memory, in SQLite, in PostgreSQL; `factory` chooses by the storage URL."""

@@ -1,0 +1,48 @@
+"""Where runs are kept: the implementations of `SagaStore`, and the choice among them by the storage URL."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sagaz_integration_core.errors import SettingsError
+from sagaz_integration_core.settings.urls import parse_storage_url
+
+if TYPE_CHECKING:
+    from sagaz_integration_core.contract.store import SagaStore
+    from sagaz_integration_core.settings.settings import Settings
+
+__all__ = ["create_store"]
+
+
+def create_store(settings: Settings, *, only_reads: bool = False) -> SagaStore:
+    """Build the store that ``settings.storage_url`` names; it is not opened yet.
+
+    Args:
+        only_reads: Nothing will be written: PostgreSQL is not asked for the rights to do so.
+
+    Raises:
+        SettingsError: The URL is wrong, or its driver is not installed.
+    """
+    url = parse_storage_url(settings.storage_url)
+    if url.kind == "memory":
+        from sagaz_durable.stores.memory.store import MemoryStore
+
+        return MemoryStore(keep_finished=settings.keep_finished)
+    if url.path is not None:
+        from sagaz_durable.stores.sqlite.store import SQLiteStore
+
+        return SQLiteStore(url.path, busy_seconds=settings.sqlite_busy_seconds)
+    return _postgres(settings, only_reads=only_reads)
+
+
+def _postgres(settings: Settings, *, only_reads: bool) -> SagaStore:
+    try:
+        from sagaz_durable.stores.postgresql.store import PostgresStore
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] not in ("psycopg", "psycopg_pool"):
+            raise
+        raise SettingsError(
+            f"The storage URL names PostgreSQL, and the module {error.name!r} is not installed. "
+            'Install it with: pip install "sagaz-durable[postgres]"'
+        ) from error
+    return PostgresStore(settings, only_reads=only_reads)

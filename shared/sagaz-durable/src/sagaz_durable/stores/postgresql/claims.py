@@ -1,0 +1,231 @@
+"""Claims: in one statement, leases that ended are settled, and what is due goes to its new owner."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any, NamedTuple
+
+from sagaz_durable.stores.ended_leases import ALONE_FROM
+from sagaz_durable.stores.postgresql.database.statements import Database, Row
+from sagaz_durable.stores.postgresql.rows import claimed_run, step_record
+from sagaz_durable.stores.postgresql.sql import STEPS_OF, UNDER_WAY
+from sagaz_integration_core.contract.records import ClaimedRun, FirstSteps, StepRecord
+
+__all__ = ["Wanted", "any_alone", "claim"]
+
+_DUE = "saga_id, available_at, attempt, lease_owner, leased_at, lease_expires_at"
+
+# By the index of each known saga: other sagas' runs cost nothing, however many are due. First comes the saga whose
+# oldest run has waited longest, and LATERAL goes on to the next one only while there is room: what is locked is taken,
+# so that claims at the same time find all the rest.
+_OLDEST = f"""
+    SELECT run.* FROM (
+        SELECT known.name FROM unnest(%(names)s::text[]) AS known (name) CROSS JOIN LATERAL (
+            SELECT available_at FROM {{schema}}.sagaz_run
+            WHERE saga_name = known.name AND {{alone}} AND available_at <= statement_timestamp()
+            ORDER BY available_at LIMIT 1
+        ) AS oldest
+        ORDER BY oldest.available_at
+    ) AS waiting CROSS JOIN LATERAL (
+        SELECT {_DUE} FROM {{schema}}.sagaz_run
+        WHERE saga_name = waiting.name AND {{alone}} AND available_at <= statement_timestamp()
+        ORDER BY available_at LIMIT %(limit)s
+        FOR NO KEY UPDATE SKIP LOCKED
+    ) AS run
+    LIMIT %(limit)s
+"""  # noqa: S608
+_NAMED = f"""
+    SELECT {_DUE} FROM {{schema}}.sagaz_run
+    WHERE saga_id = ANY(%(saga_ids)s::text[]) AND saga_name = ANY(%(names)s::text[])
+        AND {{alone}} AND available_at <= statement_timestamp()
+    ORDER BY available_at LIMIT %(limit)s
+    FOR NO KEY UPDATE SKIP LOCKED
+"""  # noqa: S608
+
+# At most half of the workers that could have them execute suspects alone. Whoever looks at the same time as another
+# looks again at the next claim.
+_ROOM = """alone AND pg_try_advisory_xact_lock(7022041985551340)
+    AND (SELECT count(*) FROM {schema}.sagaz_run AS busy
+        WHERE busy.saga_name = ANY(%(names)s::text[]) AND busy.alone AND busy.available_at > statement_timestamp()
+            AND busy.lease_owner IS NOT NULL)
+    < (SELECT greatest(1, count(*) / 2) FROM {schema}.sagaz_worker
+        WHERE kind = 'worker' AND alive_until > statement_timestamp() AND sagas ?| %(names)s::text[])"""
+
+_CLAIMED = """
+        lease_owner = %(owner)s,
+        lease_expires_at = statement_timestamp() + %(seconds)s * interval '1 second',
+        available_at = statement_timestamp() + %(seconds)s * interval '1 second',
+        updated_at = statement_timestamp(),
+        leased_at = statement_timestamp(),
+        status = CASE status WHEN 'pending' THEN 'executing' ELSE status END,
+        attempt = attempt + 1,
+        version = version + 1
+    WHERE saga_id = ANY((SELECT ids FROM taken)::text[])
+    RETURNING saga_id, saga_name, status, context::text, error, correlation_id, attempt, failures, direction, version,
+        suspicions, alone
+), begun AS (
+    INSERT INTO {schema}.sagaz_step (saga_id, step, phase, status, attempt, started_at, compensated)
+    SELECT claimed.saga_id, first.step ->> 0, 'do', 'started', 1,
+        statement_timestamp() + first.n * interval '1 microsecond', (first.step ->> 1)::boolean
+    FROM claimed CROSS JOIN LATERAL json_array_elements(%(first_steps)s::text::json -> claimed.saga_name)
+        WITH ORDINALITY AS first (step, n)
+    WHERE claimed.attempt = 1
+    ON CONFLICT (saga_id, step, phase) DO NOTHING
+)"""
+_AFTER_DEATH = """(SELECT count(*) > 0 FROM {schema}.sagaz_attempt AS former
+        WHERE former.saga_id = claimed.saga_id AND former.attempt = claimed.attempt - 1
+            AND former.outcome IN ('died', 'lost'))"""
+
+# Takes what has no lease, and tells whether there were leases that have ended.
+_CLAIM = f"""
+WITH due AS MATERIALIZED (
+    {{due}}
+), taken AS MATERIALIZED (
+    SELECT ARRAY(SELECT saga_id FROM due WHERE lease_owner IS NULL ORDER BY available_at) AS ids
+), claimed AS (
+    UPDATE {{schema}}.sagaz_run SET {_CLAIMED}
+SELECT claimed.*, claimed.attempt > 1 AND {_AFTER_DEATH} AS after_death, more.ended
+FROM (SELECT count(*) > 0 AS ended FROM due WHERE lease_owner IS NOT NULL) AS more LEFT JOIN claimed ON true
+ORDER BY array_position((SELECT ids FROM taken), claimed.saga_id)
+"""  # noqa: S608
+
+# Settles leases that have ended, too. A leased run is executing or compensating, which are few beside all runs.
+_SETTLE = f"""
+WITH due AS MATERIALIZED (
+    {{due}}
+), verdict AS MATERIALIZED (
+    SELECT owner, lives, company AND NOT lives AS suspects
+    FROM (SELECT DISTINCT lease_owner AS owner FROM due WHERE lease_owner IS NOT NULL) AS former
+    CROSS JOIN LATERAL (SELECT
+        (SELECT count(*) > 0 FROM {{schema}}.sagaz_worker
+            WHERE name = former.owner AND alive_until > statement_timestamp()) AS lives,
+        (SELECT count(*) > 1 FROM (SELECT FROM {{schema}}.sagaz_run
+            WHERE status IN ('executing', 'compensating') AND lease_owner = former.owner LIMIT 2) AS leased)
+        OR (SELECT count(*) > 0 FROM (SELECT FROM {{schema}}.sagaz_attempt AS attempt
+            WHERE attempt.owner = former.owner AND outcome = 'died' LIMIT 1) AS died) AS company
+    ) AS known
+), suspect AS MATERIALIZED (
+    SELECT run.* FROM verdict CROSS JOIN LATERAL (
+        SELECT {_DUE} FROM {{schema}}.sagaz_run
+        WHERE status IN ('executing', 'compensating') AND lease_owner = verdict.owner
+            AND lease_expires_at <= statement_timestamp()
+        FOR NO KEY UPDATE SKIP LOCKED
+    ) AS run
+    WHERE verdict.suspects
+), taken AS MATERIALIZED (
+    SELECT ARRAY(
+        SELECT saga_id FROM due
+        WHERE lease_owner IS NULL OR lease_owner <> ALL(ARRAY(SELECT owner FROM verdict WHERE suspects))
+        ORDER BY available_at
+    ) AS ids
+), ended AS (
+    INSERT INTO {{schema}}.sagaz_attempt (saga_id, attempt, owner, began_at, ended_at, outcome, under_way)
+    SELECT run.saga_id, run.attempt, run.lease_owner, coalesce(run.leased_at, run.lease_expires_at),
+        run.lease_expires_at, CASE WHEN verdict.lives THEN 'lost' ELSE 'died' END, {UNDER_WAY.format(run="run")}
+    FROM (SELECT * FROM suspect UNION SELECT * FROM due WHERE lease_owner IS NOT NULL) AS run
+    JOIN verdict ON verdict.owner = run.lease_owner
+    ON CONFLICT (saga_id, attempt) DO NOTHING
+), dropped AS (
+    UPDATE {{schema}}.sagaz_run SET
+        suspicions = suspicions + 1,
+        alone = suspicions + 1 >= {ALONE_FROM},
+        status = CASE status WHEN 'executing' THEN 'pending' ELSE status END,
+        lease_owner = NULL,
+        lease_expires_at = NULL,
+        available_at = statement_timestamp() + random() * %(seconds)s * interval '1 second',
+        updated_at = statement_timestamp(),
+        version = version + 1
+    WHERE saga_id = ANY(ARRAY(SELECT saga_id FROM suspect))
+    RETURNING saga_id
+), claimed AS (
+    UPDATE {{schema}}.sagaz_run SET
+        failures = failures
+            + coalesce(lease_owner = ANY(ARRAY(SELECT owner FROM verdict WHERE NOT lives)), false)::integer,
+        {_CLAIMED.strip()}
+SELECT claimed.*, claimed.attempt > 1 AND (
+        claimed.saga_id = ANY(ARRAY(SELECT saga_id FROM due WHERE lease_owner IS NOT NULL)) OR {_AFTER_DEATH}
+    ) AS after_death, settled.suspects
+FROM (SELECT count(*) > 0 AS suspects FROM dropped) AS settled LEFT JOIN claimed ON true
+ORDER BY array_position((SELECT ids FROM taken), claimed.saga_id)
+"""  # noqa: S608
+
+_ANY_ALONE = """
+SELECT EXISTS (SELECT FROM {schema}.sagaz_run
+    WHERE saga_name = ANY(%(names)s::text[]) AND alone AND available_at <= statement_timestamp())
+"""
+
+
+class Wanted(NamedTuple):
+    """Which runs a claim is for: of these sagas, perhaps only some, and those for everybody or those to run alone."""
+
+    sagas: FirstSteps
+    saga_ids: Sequence[str] | None
+    alone: bool
+
+    def statement(self, template: str) -> str:
+        """Return a statement that claims these runs."""
+        return _STATEMENTS[template, self.saga_ids is None, self.alone]
+
+
+_STATEMENTS = {
+    (template, oldest, alone): template.replace("{due}", _OLDEST if oldest else _NAMED).replace(
+        "{alone}", _ROOM if alone else "NOT alone"
+    )
+    for template in (_CLAIM, _SETTLE)
+    for oldest in (True, False)
+    for alone in (True, False)
+}
+
+
+async def claim(db: Database, owner: str, limit: int, lease_seconds: float, wanted: Wanted) -> list[ClaimedRun]:
+    """Lease due runs to ``owner``, the oldest first."""
+    values: dict[str, Any] = {
+        "owner": owner,
+        "limit": min(limit, 1) if wanted.alone else limit,
+        "seconds": lease_seconds,
+        "names": list(wanted.sagas),
+        "first_steps": json.dumps(wanted.sagas, ensure_ascii=False),
+    }
+    if wanted.saga_ids is not None:
+        values["saga_ids"] = list(wanted.saga_ids)
+    if not wanted.sagas:
+        db.check()
+        return []
+    with db.in_use():
+        rows = await _claim(db, wanted, values)
+        journals = await _journals(db, rows)
+    return [claimed_run(row, journals.get(row[0], ()), wanted.sagas) for row in rows]
+
+
+async def any_alone(db: Database, sagas: Collection[str]) -> bool:
+    """Whether a run is due that is to be executed alone."""
+    [[found]] = await db.fetch(_ANY_ALONE, {"names": list(sagas)})
+    return bool(found)
+
+
+async def _claim(db: Database, wanted: Wanted, values: dict[str, Any]) -> list[Row]:
+    """Claim, mostly in one statement; once more where leases have ended, and where all that was found were suspects."""
+    claimed, more = _split(await db.execute(wanted.statement(_CLAIM), values))
+    limit = values["limit"]
+    while more and len(claimed) < limit:
+        values = {**values, "limit": limit - len(claimed)}
+        found, more = _split(await db.execute(wanted.statement(_SETTLE), values))
+        claimed += found
+    return claimed
+
+
+def _split(rows: list[Row]) -> tuple[list[Row], bool]:
+    """Return the runs that were claimed, and whether it is worth the while to claim again."""
+    return [row for row in rows if row[0] is not None], bool(rows[0][13])
+
+
+async def _journals(db: Database, rows: Iterable[Row]) -> dict[str, list[StepRecord]]:
+    """Read the journals of the runs that were claimed before: from now on, nobody else adds to them."""
+    again = [row[0] for row in rows if row[6] > 1]
+    journals: dict[str, list[StepRecord]] = defaultdict(list)
+    if again:
+        for row in await db.execute(STEPS_OF, [again]):
+            journals[row[0]].append(step_record(row))
+    return journals

@@ -1,0 +1,1 @@
+"""The server: connections, sessions, rights, migrations and notifications."""

@@ -1,0 +1,90 @@
+"""What executes a store's statements: the pool of `PostgresStore`, or a framework's own connections."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, TypeAlias
+
+from sagaz_durable.stores.postgresql.database.errors import ConnectionLost
+
+__all__ = ["Database", "Row", "Values"]
+
+Row: TypeAlias = tuple[Any, ...]
+Values: TypeAlias = Sequence[Any] | Mapping[str, Any]
+
+
+class Database(ABC):
+    """Executes single statements, each its own transaction."""
+
+    def __init__(self) -> None:
+        self._statements: dict[str, str] = {}
+        self._users = 0
+        self._unused = asyncio.Event()
+
+    @abstractmethod
+    def check(self) -> None:
+        """Refuse the use of a store that is not open in this process and on this event loop.
+
+        Raises:
+            StoreUnavailable: Saying which it is.
+        """
+
+    @abstractmethod
+    def fill_in(self, template: str) -> str:
+        """Replace what a statement has in braces: ``{schema}`` and ``{wake}``."""
+
+    @abstractmethod
+    async def execute_once(self, template: str, values: Values = ()) -> list[Row]:
+        """Execute a statement and return its rows.
+
+        Raises:
+            ConnectionLost: Whether it was committed is not known.
+            StoreUnavailable: It was not committed.
+        """
+
+    @abstractmethod
+    async def mend(self) -> None:
+        """Replace the connections that are dead."""
+
+    @contextlib.contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Check that the store is open, and keep it open for as many statements as are executed inside."""
+        self.check()
+        self._users += 1
+        self._unused.clear()
+        try:
+            yield
+        finally:
+            self._users -= 1
+            if not self._users:
+                self._unused.set()
+
+    def text(self, template: str) -> str:
+        """Return a statement as it is executed."""
+        statement = self._statements.get(template)
+        if statement is None:
+            statement = self._statements[template] = self.fill_in(template)
+        return statement
+
+    async def fetch(self, template: str, values: Values = ()) -> list[Row]:
+        """Check that the store is open, and `execute`."""
+        with self.in_use():
+            return await self.execute(template, values)
+
+    async def execute(self, template: str, values: Values = ()) -> list[Row]:
+        """Execute a statement that may be executed twice, and return its rows.
+
+        A connection that was found dead is replaced and the statement tried once more, whether or not the first try
+        was committed: what cannot bear that uses `execute_once`.
+
+        Raises:
+            StoreUnavailable: The server cannot be reached, or refuses.
+        """
+        try:
+            return await self.execute_once(template, values)
+        except ConnectionLost:
+            await self.mend()
+            return await self.execute_once(template, values)

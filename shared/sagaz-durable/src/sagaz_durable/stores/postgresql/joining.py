@@ -1,0 +1,43 @@
+"""How runs and events are inserted through a caller's own connection to the same PostgreSQL database."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sagaz_durable.stores.postgresql.database.pool import Connections
+from sagaz_durable.stores.postgresql.database.schema import Found
+from sagaz_durable.stores.postgresql.outbox import INSERT_EVENTS, event_values
+from sagaz_durable.stores.postgresql.rows import insertion
+from sagaz_durable.stores.postgresql.sql import FIND_FINGERPRINTS
+from sagaz_durable.transactions.statements import Joining, Statement
+from sagaz_integration_core.contract.events import NewEvent
+from sagaz_integration_core.contract.records import NewRun
+
+__all__ = ["joining"]
+
+
+def joining(db: Connections, found: Found) -> Joining:
+    """Return the statements of an open store, for any driver: all values are texts, or one list of texts."""
+    lookup = db.text(FIND_FINGERPRINTS)
+
+    def insert(runs: Sequence[NewRun]) -> Statement:
+        template, values = insertion(runs, 0, once=True)
+        return Statement(db.text(template), values)
+
+    def find(saga_ids: Sequence[str]) -> Statement:
+        return Statement(lookup, (list(saga_ids),))
+
+    def publish(events: Sequence[NewEvent]) -> Statement:
+        return Statement(db.text(INSERT_EVENTS), (event_values(events),))
+
+    return Joining(
+        database="postgresql",
+        shown=db.address.shown,
+        store_id=found.store_id,
+        # A missing table is asked for first: an error would end the caller's transaction.
+        probe=Statement("SELECT 1 WHERE to_regclass(%s::text) IS NOT NULL", (db.text("{schema}.sagaz_meta"),)),
+        identify=Statement(db.text("SELECT value FROM {schema}.sagaz_meta WHERE key = 'store_id'")),
+        insert=insert,
+        find=find,
+        publish=publish,
+    )

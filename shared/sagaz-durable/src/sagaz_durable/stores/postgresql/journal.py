@@ -1,0 +1,136 @@
+"""What running sagas record: journal entries, events and their own end, fenced by owner and attempt."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from sagaz_durable.stores.ended_leases import released
+from sagaz_durable.stores.postgresql.database.errors import ConnectionLost
+from sagaz_durable.stores.postgresql.database.statements import Database
+from sagaz_durable.stores.postgresql.sql import SETTLED, WRITE
+from sagaz_integration_core.contract.events import EventWrite
+from sagaz_integration_core.contract.records import FINISHED, AttemptOutcome, RunWrite, StepWrite
+
+__all__ = ["write"]
+
+
+class _Tenure:
+    """The writes of one owner and attempt, folded into one: they are recorded together, or not at all."""
+
+    def __init__(self, write: RunWrite) -> None:
+        self.saga_id, self.owner, self.attempt = write.saga_id, write.owner, write.attempt
+        self.writes = 0
+        self.status: str | None = None
+        self.error: str | None = None
+        self.delay: float | None = None
+        self.failed = 0
+        self.outcome: AttemptOutcome | None = None
+        self.detail: str | None = None
+        self.finished = False
+        self.back = False
+        self.progress = False
+        # By step and phase, the entry and the one with which it started, if that is among them.
+        self.steps: dict[tuple[str, str], tuple[StepWrite, StepWrite | None]] = {}
+        self.events: list[EventWrite] = []
+
+    @property
+    def ended(self) -> bool:
+        """Whether the lease is given back, so that what comes later is fenced out."""
+        return self.finished or self.delay is not None
+
+    def add(self, write: RunWrite) -> None:
+        """Fold the next write in."""
+        self.writes += 1
+        for step in write.steps:
+            self._add_step(step)
+        self.events += write.events
+        self.status = write.status or self.status
+        self.error = write.error if write.error is not None else self.error
+        self.finished = write.status in FINISHED
+        self.back = self.back or write.status == "compensating"
+        self.progress = self.progress or any(step.status == "done" for step in write.steps)
+        if write.status == "failed":
+            self.outcome = "failed"
+        if write.release is not None:
+            self.delay, self.failed = write.release.delay, int(write.release.failed)
+            self.outcome, self.detail = released(write.release), write.release.detail
+
+    def _add_step(self, step: StepWrite) -> None:
+        key = (step.step, step.phase)
+        # A later entry takes its place in the order of the starts; one that only ends keeps the start before it.
+        _, started = self.steps.pop(key, (step, None))
+        self.steps[key] = (step, step if step.status == "started" else started)
+
+    def row(self, n: int) -> dict[str, Any]:
+        """Return what ``WRITE`` expects; what is not there is NULL, and costs neither side anything."""
+        row: dict[str, Any] = {
+            "n": n,
+            "saga_id": self.saga_id,
+            "owner": self.owner,
+            "attempt": self.attempt,
+            "writes": self.writes,
+            "finished": self.finished,
+            "back": self.back,
+            "progress": self.progress,
+            "failed": self.failed,
+            "steps": [_step_row(i, step, start) for i, (step, start) in enumerate(self.steps.values())],
+        }
+        for name in ("status", "error", "delay", "outcome", "detail"):
+            if (value := getattr(self, name)) is not None:
+                row[name] = value
+        if self.events:
+            row["events"] = [
+                {"event_id": event.event_id, "topic": event.topic, "payload": event.payload, "headers": event.headers}
+                for event in self.events
+            ]
+        return row
+
+
+def _step_row(n: int, step: StepWrite, start: StepWrite | None) -> dict[str, Any]:
+    row = {
+        "n": n,
+        "step": step.step,
+        "phase": step.phase,
+        "status": step.status,
+        "starts": start is not None,
+        "compensated": start is not None and start.compensated and step.phase == "do",
+    }
+    if step.status != "started":
+        if step.result is not None:
+            row["result"] = step.result
+        if step.error is not None:
+            row["error"] = step.error
+    return row
+
+
+async def write(db: Database, writes: Sequence[RunWrite]) -> list[bool | None]:
+    """Record the writes in order; False for each whose run is not its owner's any more, None for a locked row."""
+    tenures: dict[tuple[str, int, str], _Tenure] = {}
+    places: list[_Tenure | None] = []
+    for write in writes:
+        tenure = tenures.setdefault((write.saga_id, write.attempt, write.owner), _Tenure(write))
+        if tenure.ended:
+            places.append(None)
+        else:
+            tenure.add(write)
+            places.append(tenure)
+    with db.in_use():
+        answers = await _commit(db, [tenures[key] for key in sorted(tenures)]) if tenures else {}
+    return [False if tenure is None else answers.get(tenure, False) for tenure in places]
+
+
+async def _commit(db: Database, tenures: Sequence[_Tenure]) -> dict[_Tenure, bool | None]:
+    given = json.dumps([tenure.row(n) for n, tenure in enumerate(tenures)], ensure_ascii=False)
+    ended = any(tenure.outcome is not None for tenure in tenures)
+    statement = WRITE[ended, any(tenure.events for tenure in tenures)]
+    try:
+        rows = await db.execute_once(statement, (given, len(tenures)))
+    except ConnectionLost:
+        # Written twice, the same entries replace themselves. Only what gave its lease back, if that was committed, is
+        # fenced out now, and has to be recognised.
+        await db.mend()
+        rows = await db.execute_once(statement, (given, len(tenures)))
+        rows += [(n, True) for (n,) in await db.execute(SETTLED, (given,))]
+    return {tenures[row[0]]: row[1] for row in rows}

@@ -1,0 +1,129 @@
+"""What keeps a store in order: workers' signs of life, rows of sagaz's own engine, and the deletion of old runs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Sequence
+from datetime import datetime
+
+from sagaz_durable.stores.postgresql.database.statements import Database
+from sagaz_durable.stores.postgresql.rows import worker_record
+from sagaz_integration_core.contract.records import FINISHED, FOREIGN, RunStatus, WorkerKind, WorkerRecord
+
+__all__ = ["count_prunable", "delete", "heartbeat", "live_workers", "prune", "save_foreign"]
+
+_HEARTBEAT = """
+WITH forgotten AS (
+    DELETE FROM {schema}.sagaz_worker WHERE name = ANY(ARRAY(
+        SELECT name FROM {schema}.sagaz_worker
+        WHERE name <> %(name)s::text AND alive_until <= statement_timestamp()
+        FOR UPDATE SKIP LOCKED))
+), own AS MATERIALIZED (
+    SELECT name FROM {schema}.sagaz_worker WHERE name = %(name)s::text FOR NO KEY UPDATE SKIP LOCKED
+), prolonged AS (
+    UPDATE {schema}.sagaz_worker SET kind = %(kind)s::text, sagas = %(sagas)s::text::jsonb,
+        alive_until = statement_timestamp() + %(seconds)s * interval '1 second'
+    WHERE name = ANY(ARRAY(SELECT name FROM own))
+), noted AS (
+    INSERT INTO {schema}.sagaz_worker (name, kind, sagas, alive_until)
+    SELECT %(name)s::text, %(kind)s::text, %(sagas)s::text::jsonb,
+        statement_timestamp() + %(seconds)s * interval '1 second'
+    WHERE NOT EXISTS (SELECT FROM {schema}.sagaz_worker WHERE name = %(name)s::text)
+    ON CONFLICT (name) DO NOTHING
+)
+SELECT name FROM own
+"""
+
+_LIVE = """
+SELECT name, kind, ARRAY(SELECT jsonb_array_elements_text(sagas)), alive_until
+FROM {schema}.sagaz_worker WHERE alive_until > statement_timestamp() ORDER BY name
+"""
+
+_SAVE_FOREIGN = """
+INSERT INTO {schema}.sagaz_run AS run
+    (saga_id, saga_name, status, context, correlation_id, attempt, failures, created_at, updated_at, finished_at,
+     fingerprint)
+VALUES (%(saga_id)s, %(saga_name)s, %(status)s, %(context)s::text::jsonb, %(correlation_id)s, 0, 0,
+        statement_timestamp(), statement_timestamp(), CASE WHEN %(finished)s THEN statement_timestamp() END,
+        %(foreign)s)
+ON CONFLICT (saga_id) DO UPDATE SET saga_name = excluded.saga_name, status = excluded.status,
+    context = excluded.context, correlation_id = coalesce(excluded.correlation_id, run.correlation_id),
+    updated_at = excluded.updated_at, finished_at = excluded.finished_at
+WHERE run.fingerprint = excluded.fingerprint
+RETURNING saga_id
+"""
+
+# Events outlive their run until they are sent; those that were set aside are kept for a person.
+_FORGET = """
+WITH old AS MATERIALIZED (SELECT ARRAY({old} FOR UPDATE SKIP LOCKED) AS ids),
+steps AS (DELETE FROM {schema}.sagaz_step WHERE saga_id = ANY((SELECT ids FROM old)::text[])),
+attempts AS (DELETE FROM {schema}.sagaz_attempt WHERE saga_id = ANY((SELECT ids FROM old)::text[])),
+audit AS (DELETE FROM {schema}.sagaz_audit WHERE saga_id = ANY((SELECT ids FROM old)::text[])),
+events AS (DELETE FROM {schema}.sagaz_outbox
+    WHERE saga_id = ANY((SELECT ids FROM old)::text[]) AND status = 'sent'),
+runs AS (DELETE FROM {schema}.sagaz_run WHERE saga_id = ANY((SELECT ids FROM old)::text[]) RETURNING saga_id)
+SELECT count(*) FROM runs
+"""
+
+_PRUNE = _FORGET.replace(
+    "{old}",
+    "SELECT saga_id FROM {schema}.sagaz_run WHERE status = ANY(%(statuses)s::text[]) AND finished_at < %(older_than)s "
+    "ORDER BY finished_at LIMIT %(limit)s",
+)
+
+_COUNT_PRUNABLE = """
+SELECT count(*) FROM {schema}.sagaz_run
+WHERE status = ANY(%(statuses)s::text[]) AND finished_at < %(older_than)s
+"""
+
+_DELETE = _FORGET.replace(
+    "{old}",
+    "SELECT saga_id FROM {schema}.sagaz_run WHERE saga_id = %(saga_id)s AND (finished_at IS NOT NULL "
+    "OR fingerprint = %(foreign)s)",
+)
+
+
+async def heartbeat(db: Database, worker: str, seconds: float, kind: WorkerKind, sagas: Collection[str]) -> None:
+    """Note until when a process is alive, and forget those that are not."""
+    values = {"name": worker, "seconds": seconds, "kind": kind, "sagas": json.dumps(sorted(sagas), ensure_ascii=False)}
+    await db.fetch(_HEARTBEAT, values)
+
+
+async def live_workers(db: Database) -> list[WorkerRecord]:
+    """Return the processes that are alive."""
+    return [worker_record(row) for row in await db.fetch(_LIVE)]
+
+
+async def save_foreign(
+    db: Database, saga_id: str, saga_name: str, status: str, context: str, correlation_id: str | None
+) -> bool:
+    """Insert or update a row of sagaz's own engine; False when a run of ours has this saga_id."""
+    row = {
+        "saga_id": saga_id,
+        "saga_name": saga_name,
+        "status": status,
+        "context": context,
+        "correlation_id": correlation_id,
+        "finished": status in FINISHED,
+        "foreign": FOREIGN,
+    }
+    return bool(await db.fetch(_SAVE_FOREIGN, row))
+
+
+async def delete(db: Database, saga_id: str) -> bool:
+    """Delete a finished or foreign run with its journal; its events stay until they are sent."""
+    [(count,)] = await db.fetch(_DELETE, {"saga_id": saga_id, "foreign": FOREIGN})
+    return bool(count)
+
+
+async def prune(db: Database, older_than: datetime, statuses: Sequence[RunStatus], limit: int) -> int:
+    """Delete runs that ended before ``older_than``, those first that ended first."""
+    values = {"statuses": list(statuses), "older_than": older_than, "limit": limit}
+    [(count,)] = await db.fetch(_PRUNE, values)
+    return int(count)
+
+
+async def count_prunable(db: Database, older_than: datetime, statuses: Sequence[RunStatus]) -> int:
+    """Return how many runs ended before ``older_than``."""
+    [(count,)] = await db.fetch(_COUNT_PRUNABLE, {"statuses": list(statuses), "older_than": older_than})
+    return int(count)

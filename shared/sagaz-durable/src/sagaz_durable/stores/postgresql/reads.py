@@ -1,0 +1,104 @@
+"""What is asked about runs, by people and by health checks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sagaz_durable.stores.postgresql.database.statements import Database
+from sagaz_durable.stores.postgresql.rows import attempt_record, run_record, step_record
+from sagaz_durable.stores.postgresql.sql import RUN_COLUMNS, STEPS_OF
+from sagaz_integration_core.contract.records import (
+    ACTIVE,
+    FINISHED,
+    AttemptRecord,
+    RunFilter,
+    RunRecord,
+    RunStatus,
+    StepRecord,
+    StoreStats,
+)
+
+__all__ = ["find", "load", "load_attempts", "load_steps", "stats"]
+
+_STATUSES: tuple[RunStatus, ...] = (*ACTIVE, *FINISHED)
+
+_LOAD = f"SELECT {RUN_COLUMNS} FROM {{schema}}.sagaz_run WHERE saga_id = %s"  # noqa: S608
+
+# The newest of each status come from the index on status and time; however many there are, few are read. Which there
+# are is found by leaping from one to the next: sagaz's own rows have some that ours have not.
+_FIND = f"""
+WITH RECURSIVE present (status) AS (
+    (SELECT status FROM {{schema}}.sagaz_run ORDER BY status LIMIT 1)
+    UNION ALL
+    SELECT (SELECT run.status FROM {{schema}}.sagaz_run AS run WHERE run.status > present.status
+        ORDER BY run.status LIMIT 1)
+    FROM present WHERE present.status IS NOT NULL
+)
+SELECT newest.* FROM present CROSS JOIN LATERAL (
+    SELECT {RUN_COLUMNS} FROM {{schema}}.sagaz_run AS run
+    WHERE run.status = present.status{{conditions}}
+    ORDER BY created_at DESC, saga_id DESC LIMIT %(limit)s) AS newest
+ORDER BY created_at DESC, saga_id DESC LIMIT %(limit)s
+"""  # noqa: S608
+
+_STATS = """
+SELECT
+    (SELECT json_object_agg(status, n) FROM (
+        SELECT status, count(*) AS n FROM {schema}.sagaz_run GROUP BY status) AS counted),
+    (SELECT json_object_agg(saga_name, n) FROM (
+        SELECT saga_name, count(*) AS n FROM {schema}.sagaz_run
+        WHERE available_at <= statement_timestamp() GROUP BY saga_name) AS due),
+    (SELECT extract(epoch FROM statement_timestamp() - min(available_at))::double precision
+        FROM {schema}.sagaz_run WHERE available_at <= statement_timestamp()),
+    (SELECT count(*) FROM {schema}.sagaz_worker WHERE kind <> 'web' AND alive_until > statement_timestamp()),
+    (SELECT count(*) FROM {schema}.sagaz_outbox WHERE status = 'dead'),
+    (SELECT extract(epoch FROM statement_timestamp() - min(created_at))::double precision
+        FROM {schema}.sagaz_outbox WHERE status = 'pending')
+"""
+
+_ATTEMPTS = """
+SELECT saga_id, attempt, owner, began_at, ended_at, outcome, detail, under_way
+FROM {schema}.sagaz_attempt WHERE saga_id = %s ORDER BY attempt
+"""
+
+
+async def load(db: Database, saga_id: str) -> RunRecord | None:
+    """Return one run."""
+    rows = await db.fetch(_LOAD, [saga_id])
+    return run_record(rows[0]) if rows else None
+
+
+async def load_steps(db: Database, saga_id: str) -> list[StepRecord]:
+    """Return a run's journal in the order in which its entries were started."""
+    return [step_record(row) for row in await db.fetch(STEPS_OF, [[saga_id]])]
+
+
+async def load_attempts(db: Database, saga_id: str) -> list[AttemptRecord]:
+    """Return how a run's earlier attempts ended, the oldest first."""
+    return [attempt_record(row) for row in await db.fetch(_ATTEMPTS, [saga_id])]
+
+
+async def find(db: Database, query: RunFilter) -> list[RunRecord]:
+    """Return the runs that match, the newest first."""
+    values: dict[str, Any] = {"limit": query.limit}
+    conditions = ""
+    if query.statuses:
+        conditions += " AND present.status = ANY(%(statuses)s::text[])"
+        values["statuses"] = list(query.statuses)
+    for column, value in (("saga_name", query.saga_name), ("correlation_id", query.correlation_id)):
+        if value is not None:
+            conditions += f" AND {column} = %({column})s"
+            values[column] = value
+    if query.before is not None:
+        conditions += " AND (created_at, saga_id) < (%(created_at)s, %(saga_id)s)"
+        values["created_at"], values["saga_id"] = query.before
+    rows = await db.fetch(_FIND.replace("{conditions}", conditions), values)
+    return [run_record(row) for row in rows]
+
+
+async def stats(db: Database) -> StoreStats:
+    """Return the figures for a health check."""
+    [(found, due, oldest, workers, dead, unsent)] = await db.fetch(_STATS)
+    counts: dict[RunStatus, int] = {**dict.fromkeys(_STATUSES, 0), **(found or {})}
+    by_saga: dict[str, int] = due or {}
+    return StoreStats(counts, sum(by_saga.values()), oldest, workers, dead, unsent, by_saga)

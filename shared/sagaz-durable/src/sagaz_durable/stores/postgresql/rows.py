@@ -1,0 +1,120 @@
+"""How records are read from PostgreSQL's rows, and given to its statements."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from sagaz_durable.stores.postgresql.database.statements import Row
+from sagaz_durable.stores.postgresql.sql import INSERT_FRESH, INSERT_MANY, INSERT_ONE
+from sagaz_integration_core.contract.events import OutboxRecord
+from sagaz_integration_core.contract.records import (
+    AttemptRecord,
+    AuditRecord,
+    ClaimedRun,
+    FirstSteps,
+    NewRun,
+    RunRecord,
+    StepRecord,
+    WorkerRecord,
+    begun_by_claim,
+)
+
+__all__ = [
+    "attempt_record",
+    "audit_record",
+    "claimed_run",
+    "event_record",
+    "insertion",
+    "run_record",
+    "step_record",
+    "worker_record",
+]
+
+
+def insertion(
+    runs: Sequence[NewRun], lease_seconds: float, *, once: bool = False
+) -> tuple[str, tuple[str | None, ...]]:
+    """Return the statement that inserts these runs, and its values: all are texts, which every driver passes alike.
+
+    Args:
+        once: It is not sent again when its connection breaks, as an earlier try may have been committed.
+    """
+    first = runs[0]
+    if len(runs) == 1 and first.owner is None and first.not_before is None:
+        statement = INSERT_FRESH if once and first.fresh else INSERT_ONE
+        return statement, (first.saga_id, first.saga_name, first.context, first.correlation_id, first.fingerprint)
+    return INSERT_MANY, (json.dumps(_new_run_rows(runs, lease_seconds), ensure_ascii=False),)
+
+
+def _new_run_rows(runs: Sequence[NewRun], lease_seconds: float) -> list[dict[str, Any]]:
+    # In the order of the ids, so that no two callers wait for each other.
+    return [
+        {
+            "saga_id": run.saga_id,
+            "saga_name": run.saga_name,
+            "context": run.context,
+            "correlation_id": run.correlation_id,
+            "not_before": _time(run.not_before),
+            "owner": run.owner,
+            "lease_seconds": None if run.owner is None else lease_seconds,
+            "fingerprint": run.fingerprint,
+            "first_steps": run.first_steps,
+        }
+        for run in sorted(runs, key=lambda run: run.saga_id)
+    ]
+
+
+def claimed_run(row: Row, steps: Iterable[StepRecord], first_steps: FirstSteps) -> ClaimedRun:
+    """Read a row that a claim returns."""
+    begun = tuple(step.name for step in begun_by_claim(row[1], row[6], first_steps))
+    values: Row = (*row[:8], tuple(steps), begun, *row[8:13])
+    return ClaimedRun(*values)
+
+
+def run_record(row: Row) -> RunRecord:
+    """Read a row of ``sagaz_run``."""
+    leased_at, suspicions, alone = row[17:]
+    times = map(_utc, row[9:14])
+    values: Row = (*row[:9], *times, *row[14:17], _utc(leased_at), suspicions, alone)
+    return RunRecord(*values)
+
+
+def step_record(row: Row) -> StepRecord:
+    """Read a row of ``sagaz_step``."""
+    values: Row = (*row[:7], _utc(row[7]), _utc(row[8]), row[9])
+    return StepRecord(*values)
+
+
+def attempt_record(row: Row) -> AttemptRecord:
+    """Read a row of ``sagaz_attempt``."""
+    values: Row = (*row[:3], row[3].astimezone(UTC), row[4].astimezone(UTC), *row[5:])
+    return AttemptRecord(*values)
+
+
+def worker_record(row: Row) -> WorkerRecord:
+    """Read a row of ``sagaz_worker``, its sagas as an array of texts."""
+    name, kind, sagas, alive_until = row
+    return WorkerRecord(name, kind, tuple(sagas), alive_until.astimezone(UTC))
+
+
+def event_record(row: Row) -> OutboxRecord:
+    """Read a row of ``sagaz_outbox``."""
+    return OutboxRecord(*row[:9], *(_utc(moment) for moment in row[9:]))
+
+
+def audit_record(row: Row) -> AuditRecord:
+    """Read a row of ``sagaz_audit``, but for its number."""
+    values: Row = (*row[:6], row[6].astimezone(UTC))
+    return AuditRecord(*values)
+
+
+def _utc(moment: datetime | None) -> datetime | None:
+    """Psycopg gives times in the session's time zone, which belongs to the user's configuration."""
+    return None if moment is None else moment.astimezone(UTC)
+
+
+def _time(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.isoformat()

@@ -1,0 +1,1 @@
+"""The file: its connections, their threads and locks, and its tables."""

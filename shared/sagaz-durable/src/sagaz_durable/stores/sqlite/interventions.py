@@ -1,0 +1,56 @@
+"""What people decide about runs, and the notes of it."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from sagaz_durable.stores.ended_leases import decision
+from sagaz_durable.stores.sqlite.attempts import end_attempt
+from sagaz_durable.stores.sqlite.outbox import insert_of_run
+from sagaz_durable.stores.sqlite.rows import audit_record, now, stamp
+from sagaz_integration_core.contract.records import FINISHED, AuditRecord, Intervention
+
+__all__ = ["intervene", "load_audit"]
+
+_CHANGE = """
+    UPDATE sagaz_run SET status = :status, attempt = attempt + 1, failures = 0, error = coalesce(:error, error),
+        version = version + 1, suspicions = 0, alone = 0,
+        direction = CASE :status WHEN 'compensating' THEN 'back' WHEN 'pending' THEN 'forward' ELSE direction END,
+        lease_owner = NULL, lease_expires_at = NULL, updated_at = :now, finished_at = :finished,
+        available_at = CASE WHEN :finished IS NULL THEN max(:now, coalesce(lease_expires_at, :now)) END
+    WHERE saga_id = :saga_id AND attempt = :attempt AND status = :found AND fingerprint <> 'foreign'
+"""
+_OWNER = "SELECT lease_owner FROM sagaz_run WHERE saga_id = ?"
+_FORGET = "DELETE FROM sagaz_step WHERE saga_id = ? AND phase = 'undo' AND status = 'failed'"
+_NOTE = "INSERT INTO sagaz_audit (saga_id, action, actor, reason, found, status, at) VALUES (?, ?, ?, ?, ?, ?, ?)"
+_NOTES = "SELECT saga_id, action, actor, reason, found, status, at FROM sagaz_audit WHERE saga_id = ? ORDER BY id"
+
+
+def intervene(sqlite: sqlite3.Connection, change: Intervention) -> bool:
+    """Carry out a decision and note it; False when the run has changed meanwhile."""
+    stamped = stamp(now())
+    values = {
+        "saga_id": change.saga_id,
+        "attempt": change.attempt,
+        "found": change.found,
+        "status": change.status,
+        "error": change.error,
+        "now": stamped,
+        "finished": stamped if change.status in FINISHED else None,
+    }
+    owner = sqlite.execute(_OWNER, (change.saga_id,)).fetchone()
+    if sqlite.execute(_CHANGE, values).rowcount == 0:
+        return False
+    if owner[0] is not None:
+        end_attempt(sqlite, change.saga_id, owner[0], change.attempt, "decided", decision(change), stamped)
+    if change.status == "compensating":
+        sqlite.execute(_FORGET, (change.saga_id,))
+    insert_of_run(sqlite, change.saga_id, change.events, stamped)
+    note = (change.saga_id, change.action, change.actor, change.reason, change.found, change.status, stamped)
+    sqlite.execute(_NOTE, note)
+    return True
+
+
+def load_audit(sqlite: sqlite3.Connection, saga_id: str) -> list[AuditRecord]:
+    """Return the notes about one run, the oldest first."""
+    return [audit_record(row) for row in sqlite.execute(_NOTES, (saga_id,))]

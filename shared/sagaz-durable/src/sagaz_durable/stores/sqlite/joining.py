@@ -1,0 +1,85 @@
+"""How runs and events are inserted through a caller's own connection to the same SQLite file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from sagaz_durable.stores.sqlite.rows import now, stamp
+from sagaz_durable.transactions.statements import Joining, Statement
+from sagaz_integration_core.contract.events import NewEvent
+from sagaz_integration_core.contract.records import NewRun
+
+__all__ = ["joining"]
+
+# Each begins with INSERT, for by that word sqlite3 knows that a transaction is to begin. One run has a
+# statement of its own: reading it out of JSON takes as long again as inserting it.
+_INSERT_ONE = """INSERT INTO sagaz_run
+    (saga_id, saga_name, status, context, correlation_id, attempt, failures, available_at, created_at, updated_at,
+     fingerprint)
+VALUES (%s, %s, 'pending', %s, %s, 0, 0, %s, %s, %s, %s)
+ON CONFLICT (saga_id) DO NOTHING
+RETURNING saga_id"""
+
+# All runs are in one value, so that their number has no limit. ``WHERE true`` keeps SQLite from taking ON CONFLICT for
+# a join.
+_INSERT_MANY = """INSERT INTO sagaz_run
+    (saga_id, saga_name, status, context, correlation_id, attempt, failures, available_at, created_at, updated_at,
+     fingerprint)
+SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), 'pending', json_extract(value, '$[2]'),
+    json_extract(value, '$[3]'), 0, 0, json_extract(value, '$[4]'), json_extract(value, '$[5]'),
+    json_extract(value, '$[6]'), json_extract(value, '$[7]')
+FROM json_each(%s) WHERE true
+ON CONFLICT (saga_id) DO NOTHING
+RETURNING saga_id"""
+
+_PUBLISH = """INSERT INTO sagaz_outbox (event_id, saga_id, topic, payload, headers, status, available_at, created_at)
+SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'),
+    json_extract(value, '$[3]'), json_extract(value, '$[4]'), 'pending', json_extract(value, '$[5]'),
+    json_extract(value, '$[5]')
+FROM json_each(%s) WHERE true ORDER BY key
+ON CONFLICT (event_id) DO NOTHING
+RETURNING event_id"""
+
+_FIND = "SELECT saga_id, fingerprint FROM sagaz_run WHERE saga_id IN (SELECT value FROM json_each(%s))"
+
+
+def joining(path: str, store_id: str) -> Joining:
+    """Return the statements of the store in this file."""
+    return Joining(
+        database="sqlite",
+        shown=f"sqlite:///{path}",
+        store_id=store_id,
+        probe=Statement("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'sagaz_meta'"),
+        identify=Statement("SELECT value FROM sagaz_meta WHERE key = 'store_id'"),
+        insert=_insert,
+        find=lambda saga_ids: Statement(_FIND, (json.dumps(list(saga_ids)),)),
+        publish=_publish,
+    )
+
+
+def _insert(runs: Sequence[NewRun]) -> Statement:
+    moment = now()
+    stamped = stamp(moment)
+    rows = [
+        (
+            run.saga_id,
+            run.saga_name,
+            run.context,
+            run.correlation_id,
+            stamped if run.not_before is None else stamp(run.not_before),
+            stamped,
+            stamped,
+            run.fingerprint,
+        )
+        for run in runs
+    ]
+    if len(rows) == 1:
+        return Statement(_INSERT_ONE, rows[0])
+    return Statement(_INSERT_MANY, (json.dumps(rows),))
+
+
+def _publish(events: Sequence[NewEvent]) -> Statement:
+    stamped = stamp(now())
+    rows = [[event.event_id, event.key, event.topic, event.payload, event.headers, stamped] for event in events]
+    return Statement(_PUBLISH, (json.dumps(rows),))

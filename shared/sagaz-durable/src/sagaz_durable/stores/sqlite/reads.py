@@ -1,0 +1,70 @@
+"""What is asked about runs, by people and by health checks."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Any
+
+from sagaz_durable.stores.sqlite.maintenance import live_workers
+from sagaz_durable.stores.sqlite.rows import now, run_record, stamp, when
+from sagaz_durable.stores.sqlite.sql import RUN_COLUMNS
+from sagaz_integration_core.contract.records import ACTIVE, FINISHED, RunFilter, RunRecord, RunStatus, StoreStats
+
+__all__ = ["find", "load", "stats"]
+
+_SELECT = f"SELECT {RUN_COLUMNS} FROM sagaz_run"  # noqa: S608
+_COUNT_DUE = """
+    SELECT saga_name, count(*), min(available_at) FROM sagaz_run WHERE available_at <= ? GROUP BY saga_name
+"""
+_COUNT_EVENTS = """
+SELECT (SELECT count(*) FROM sagaz_outbox WHERE status = 'dead'),
+    (SELECT min(created_at) FROM sagaz_outbox WHERE status = 'pending')
+"""
+
+
+def load(sqlite: sqlite3.Connection, saga_id: str) -> RunRecord | None:
+    """Return one run."""
+    row = sqlite.execute(f"{_SELECT} WHERE saga_id = ?", (saga_id,)).fetchone()
+    return None if row is None else run_record(row)
+
+
+def find(sqlite: sqlite3.Connection, query: RunFilter) -> list[RunRecord]:
+    """Return the runs that match, the newest first."""
+    conditions, values = _conditions(query)
+    where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
+    statement = f"{_SELECT}{where} ORDER BY created_at DESC, saga_id DESC LIMIT ?"
+    return [run_record(row) for row in sqlite.execute(statement, (*values, query.limit))]
+
+
+def stats(sqlite: sqlite3.Connection) -> StoreStats:
+    """Return the figures for a health check."""
+    moment = now()
+    stamped = stamp(moment)
+    counts: dict[RunStatus, int] = dict.fromkeys((*ACTIVE, *FINISHED), 0)
+    counts.update(sqlite.execute("SELECT status, count(*) FROM sagaz_run GROUP BY status"))
+    due = sqlite.execute(_COUNT_DUE, (stamped,)).fetchall()
+    since = when(min((row[2] for row in due), default=None))
+    age = None if since is None else (moment - since).total_seconds()
+    by_saga = {name: count for name, count, _ in due}
+    live = sum(worker.kind != "web" for worker in live_workers(sqlite))
+    dead, first = sqlite.execute(_COUNT_EVENTS).fetchone()
+    unsent = when(first)
+    unsent_age = None if unsent is None else (moment - unsent).total_seconds()
+    return StoreStats(counts, sum(by_saga.values()), age, live, dead, unsent_age, by_saga)
+
+
+def _conditions(query: RunFilter) -> tuple[list[str], list[Any]]:
+    conditions: list[str] = []
+    values: list[Any] = []
+    if query.statuses:
+        conditions.append(f"status IN ({', '.join('?' * len(query.statuses))})")
+        values.extend(query.statuses)
+    for column, value in (("saga_name", query.saga_name), ("correlation_id", query.correlation_id)):
+        if value is not None:
+            conditions.append(f"{column} = ?")
+            values.append(value)
+    if query.before is not None:
+        created_at, saga_id = query.before
+        conditions.append("(created_at, saga_id) < (?, ?)")
+        values.extend((stamp(created_at), saga_id))
+    return conditions, values

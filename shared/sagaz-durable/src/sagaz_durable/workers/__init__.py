@@ -1,0 +1,1 @@
+"""What takes up runs: workers, and the background runs of web processes."""

@@ -1,0 +1,221 @@
+"""Claims due runs and executes them side by side, under leases, until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from sagaz_durable.concurrency.cancellation import cancel_all
+from sagaz_durable.concurrency.clock import now
+from sagaz_durable.engine.execution import RunExecution, SagaRun
+from sagaz_durable.operations.erasure import erase_outdated, erase_regularly
+from sagaz_durable.workers.suspects import Suspects
+from sagaz_integration_core.contract.records import WorkerKind
+from sagaz_integration_core.error_text import error_text
+from sagaz_integration_core.errors import StoreNotReady, StoreUnavailable
+
+if TYPE_CHECKING:
+    from sagaz_durable.runtime.runtime import SagazRuntime
+
+__all__ = ["Worker"]
+
+logger = logging.getLogger(__name__)
+
+_FEW = 10
+"""So many runs are claimed at once if there is room: with fewer, a statement costs more than two of them gain."""
+
+
+class Worker:
+    """One worker of an open runtime.
+
+    Args:
+        concurrency: The most runs at once; by default the setting.
+        drain: Return when nothing is due and nothing runs, instead of waiting for more.
+        command: It is all that its process does: what the store lacks ends it, and with ``drain`` an outage, too.
+        on_progress: Called whenever a run was taken or has ended.
+
+    Attributes:
+        ended: How many runs ended, by status; ``given back`` counts those that did not end here.
+        problem: Why it can claim nothing now; None when it can.
+        failure: Why it stopped by itself; None if it did not.
+    """
+
+    def __init__(
+        self,
+        runtime: SagazRuntime,
+        *,
+        concurrency: int | None = None,
+        drain: bool = False,
+        command: bool = False,
+        on_progress: Callable[[Worker], None] | None = None,
+    ) -> None:
+        self._runtime = runtime
+        self._concurrency = concurrency or runtime.settings.concurrency
+        self._drain = drain
+        self._command = command
+        self.problem: str | None = None
+        self._on_progress = on_progress
+        self._stopping = asyncio.Event()
+        self._running: dict[asyncio.Task[SagaRun], RunExecution] = {}
+        self._task: asyncio.Task[None] | None = None
+        self._suspects = Suspects(runtime, command=command, drain=drain)
+        self.ended: Counter[str] = Counter()
+        self.failure: str | None = None
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the task of `start` is over."""
+        return self._task is not None and self._task.done()
+
+    @property
+    def running(self) -> int:
+        """How many runs are being executed."""
+        return len(self._running)
+
+    @property
+    def _free(self) -> int:
+        return self._concurrency - len(self._running)
+
+    def start(self) -> None:
+        """Run in a task of its own."""
+        self._task = asyncio.get_running_loop().create_task(self.run(), name="sagaz-worker")
+
+    def stop(self) -> None:
+        """Claim nothing more; `run` returns soon, and what runs is left to the runtime's drain."""
+        self._stopping.set()
+
+    async def stopped(self) -> None:
+        """Wait until the task of `start` has ended."""
+        if self._task is not None:
+            await asyncio.wait([self._task])
+
+    async def run(self) -> None:
+        """Work until `stop`, or with ``drain`` until nothing is due.
+
+        Raises:
+            StoreUnavailable: As a command: tables or rights are missing, or with ``drain`` the store is away.
+        """
+        self._announce()
+        # Others get their turn, however little there is to do: a store in memory makes nobody wait.
+        await asyncio.sleep(0)
+        relay = self._runtime.relay
+        relaying = None if relay is None or self._drain else asyncio.create_task(relay.run())
+        erasing = None if self._drain else asyncio.create_task(erase_regularly(self._runtime))
+        try:
+            await self._work()
+            if relay is not None and self._drain:
+                await relay.publish_all()
+            if self._drain:
+                await erase_outdated(self._runtime)
+        finally:
+            await cancel_all([] if erasing is None else [erasing])
+            if relay is not None and relaying is not None:
+                relay.stop()
+                await asyncio.wait([relaying])
+            self._runtime.keeper.withdraw(self)
+            await self._runtime.leases.withdrawn()
+
+    def _announce(self) -> None:
+        registry = self._runtime.registry
+        if not self._runtime.is_private:
+            kind: WorkerKind = "worker" if self._command else "embedded"
+            self._runtime.keeper.announce(self, kind, lambda: [entry.name for entry in registry])
+
+    async def _work(self) -> None:
+        while not self._stopping.is_set():
+            if unfit := self._runtime.unfit():
+                self.problem = "; ".join(unfit)
+                if self._command:
+                    # Its supervisor starts another one, which has all its threads.
+                    self.failure = self.problem
+                    return
+                await self._pause(*self._running, idle=True)
+                continue
+            claimed, more = await self._take()
+            if self._drain and not claimed and not self._running:
+                return
+            if not (more and claimed and self._free):
+                await self._pause(*self._running, idle=not more)
+
+    async def _take(self) -> tuple[int, bool]:
+        """Claim what there is room for; return how many runs, and whether there may be more of them."""
+        if any(execution.run.alone for execution in self._running.values()):
+            return 0, True
+        if await self._suspects.want_room():
+            if self._running:
+                return 0, True
+            if claimed := await self._claim_suspect():
+                return claimed, True
+        wanted = min(self._free, max(self._concurrency // self._runtime.store.claim_portions, _FEW))
+        claimed = await self._claim(wanted) if wanted else 0
+        if not claimed and not self._running:
+            claimed = await self._claim_suspect()
+        return claimed, claimed == wanted
+
+    async def _claim_suspect(self) -> int:
+        sagas = await self._suspects.claimable()
+        return await self._claim(1, alone=sagas) if sagas else 0
+
+    async def _claim(self, free: int, *, alone: Sequence[str] = ()) -> int:
+        runtime = self._runtime
+        taken_at = now()
+        try:
+            runs = await runtime.claim(free, alone=alone)
+        except StoreUnavailable as error:
+            self._tell_of(error)
+            return 0
+        except Exception as error:
+            if self._drain:
+                raise
+            self.problem = error_text(error)
+            # Inside an application nobody would notice that its worker has ended.
+            logger.exception("No runs can be claimed now; trying again")
+            return 0
+        self.problem = None
+        for run in runs:
+            if run.after_death:
+                logger.warning(
+                    "Saga %r, run %s: goes on in attempt %d, since the lease of an earlier one ended; failures: %d",
+                    run.saga_name, run.saga_id, run.attempt, run.failures,
+                )  # fmt: skip
+            execution = runtime.park(run, taken_at)
+            task = runtime.execute(execution)
+            self._running[task] = execution
+            task.add_done_callback(self._ended)
+        self._progress()
+        return len(runs)
+
+    def _tell_of(self, error: StoreUnavailable) -> None:
+        lacks = isinstance(error, StoreNotReady)
+        if self._command and (lacks or self._drain):
+            raise error
+        if not lacks:
+            logger.warning("No runs can be claimed now; trying again: %s", error)
+        elif self.problem != str(error):
+            logger.error("No runs can be claimed until this is mended, which is looked for: %s", error)
+        self.problem = str(error)
+
+    def _ended(self, task: asyncio.Task[SagaRun]) -> None:
+        outcome = self._running.pop(task).outcome
+        self.ended[outcome or "given back"] += 1
+        self._progress()
+
+    def _progress(self) -> None:
+        if self._on_progress is not None:
+            self._on_progress(self)
+
+    async def _pause(self, *running: asyncio.Task[SagaRun], idle: bool = False) -> None:
+        """Return when a run ends, or the worker is to stop, or (when idle) new runs may have become due."""
+        own: list[asyncio.Task[Any]] = [asyncio.create_task(self._stopping.wait())]
+        if idle:
+            own.append(asyncio.create_task(self._runtime.store.wait(self._runtime.settings.poll_seconds)))
+        try:
+            await asyncio.wait([*running, *own], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            await cancel_all(own)
+        if idle and self._runtime.relay is not None:
+            # What was committed elsewhere may have events too.
+            self._runtime.relay.nudge()

@@ -1,0 +1,254 @@
+"""Runs that join a transaction: they exist if and only if its own rows do, whatever connection it belongs to."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import psycopg
+import pytest
+from transactions import KINDS, POSTGRES, SQLITE, counted, transaction
+
+from sagaz_durable.stores.postgresql.store import PostgresStore
+from sagaz_durable.stores.sqlite.joining import joining
+from sagaz_durable.stores.sqlite.store import SQLiteStore
+from sagaz_durable.transactions.statements import Joining
+from sagaz_integration_core.contract.events import EventFilter, NewEvent
+from sagaz_integration_core.contract.records import Inserted, NewRun, RunFilter
+from sagaz_integration_core.errors import TransactionRequired
+from sagaz_integration_core.settings.settings import Settings
+
+pytestmark = pytest.mark.anyio
+
+KNOWN = {"OrderSaga": ()}
+
+
+@dataclass
+class Place:
+    """A store, and the address under which the tests' own connections find its database."""
+
+    store: Any
+    url: str
+    joining: Joining
+
+    async def runs(self) -> set[str]:
+        return {run.saga_id for run in await self.store.find(RunFilter(limit=2000))}
+
+    async def orders(self) -> list[str]:
+        if self.joining.database == "sqlite":
+            with sqlite3.connect(self.url) as connection:
+                rows = connection.execute("SELECT name FROM orders").fetchall()
+            connection.close()
+            return [row[0] for row in rows]
+        async with await psycopg.AsyncConnection.connect(self.url) as connection:
+            return [row[0] for row in await (await connection.execute("SELECT name FROM orders")).fetchall()]
+
+
+@pytest.fixture(params=KINDS)
+def kind(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture
+async def place(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Place]:
+    if kind in SQLITE:
+        path = tmp_path / "sagaz.db"
+        sqlite_store = SQLiteStore(path)
+        await sqlite_store.open()
+        yield Place(sqlite_store, str(path), joining(str(path), await sqlite_store.store_id()))
+        await sqlite_store.close()
+    else:
+        url = request.getfixturevalue("postgres_url")
+        store = PostgresStore(Settings(storage_url=url, migrate=True))
+        await store.open()
+        yield Place(store, url, store.joining)
+        await store.close()
+
+
+def new(saga_id: str | None = None, **values: Any) -> NewRun:
+    return NewRun(saga_id or str(uuid4()), "OrderSaga", values.pop("context", '{"n": 1}'), "f1", **values)
+
+
+async def test_a_run_is_committed_with_the_rows_of_its_transaction(kind, place):
+    run = new(context='{"name": "Zo\u00eb \\"x\\" \\\\ 50% $1 :a ?"}', correlation_id="c-1")
+    async with transaction(kind, place.url) as tx:
+        await tx.order("book")
+        assert await tx.start(place, run) == [Inserted(run.saga_id, True, "f1")]
+        await tx.commit()
+    assert await place.orders() == ["book"]
+    (claimed,) = await place.store.claim("w1", 10, 30, KNOWN)
+    assert (claimed.saga_id, claimed.saga_name, claimed.correlation_id) == (run.saga_id, "OrderSaga", "c-1")
+    assert (claimed.context, claimed.attempt, claimed.failures) == (run.context, 1, 0)
+
+
+async def test_a_rollback_leaves_neither(kind, place):
+    async with transaction(kind, place.url) as tx:
+        await tx.order("book")
+        await tx.start(place, new())
+        await tx.rollback()
+    assert (await place.orders(), await place.runs()) == ([], set())
+
+
+async def test_a_savepoint_takes_its_runs_with_it(kind, place):
+    outer, inner = new(), new()
+    async with transaction(kind, place.url) as tx:
+        await tx.order("kept")
+        await tx.start(place, outer)
+        await tx.savepoint()
+        await tx.order("undone")
+        await tx.start(place, inner)
+        await tx.rollback_to_savepoint()
+        await tx.commit()
+    assert (await place.orders(), await place.runs()) == (["kept"], {outer.saga_id})
+
+
+async def test_nobody_sees_a_run_before_the_commit(kind, place):
+    run = new()
+    async with transaction(kind, place.url) as tx:
+        await tx.start(place, run)
+        assert await place.store.load(run.saga_id) is None
+        assert kind in SQLITE or await place.store.claim("w1", 10, 30, KNOWN) == []
+        await tx.commit()
+    assert [claimed.saga_id for claimed in await place.store.claim("w1", 10, 30, KNOWN)] == [run.saga_id]
+
+
+async def test_events_are_committed_with_the_rows_of_their_transaction_in_their_order(kind, place):
+    events = [NewEvent(f"e{n}", "orders-1", "orders.placed", '{"name": "Zo\u00eb 50% $1 :a ?"}') for n in (2, 1, 3)]
+    async with transaction(kind, place.url) as tx:
+        await tx.order("book")
+        assert await tx.publish(place, *events) == [True, True, True]
+        await tx.commit()
+    found = await place.store.find_events(EventFilter())
+    assert [event.event_id for event in found] == ["e2", "e1", "e3"]
+    assert {(event.saga_id, event.topic, event.status, event.attempts) for event in found} == {
+        ("orders-1", "orders.placed", "pending", 0)
+    }
+    assert json.loads(found[0].payload) == {"name": "Zo\u00eb 50% $1 :a ?"}
+    async with transaction(kind, place.url) as tx:
+        assert await tx.publish(place, events[0], NewEvent("e4", "orders-1", "orders.placed", "{}")) == [False, True]
+        await tx.rollback()
+    assert (await place.orders(), await place.store.count_events(EventFilter())) == (["book"], 3)
+
+
+async def test_a_savepoint_takes_its_events_with_it(kind, place):
+    async with transaction(kind, place.url) as tx:
+        await tx.order("kept")
+        await tx.publish(place, NewEvent("outer", "k", "t", "{}"))
+        await tx.savepoint()
+        await tx.publish(place, NewEvent("inner", "k", "t", "{}"))
+        await tx.rollback_to_savepoint()
+        await tx.commit()
+    assert [event.event_id for event in await place.store.find_events(EventFilter())] == ["outer"]
+
+
+async def test_a_process_that_dies_before_the_commit_leaves_nothing(kind, place):
+    here = Path(__file__).parent
+    command = [sys.executable, here / "dies_before_commit.py", kind, place.url]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (*sys.path, here.parent)))}
+    child = await asyncio.to_thread(subprocess.Popen, command, stdout=subprocess.PIPE, env=environment)
+    try:
+        assert await asyncio.to_thread(child.stdout.readline) == b"started\n"
+    finally:
+        child.kill()
+        await asyncio.to_thread(child.communicate)
+    assert (await place.orders(), await place.runs()) == ([], set())
+
+
+async def test_a_start_adds_one_statement_to_the_transaction(kind, place, tmp_path):
+    async with transaction(kind, place.url) as tx:
+        # The first start through an engine finds out whether it leads to the store's database.
+        await tx.start(place, new())
+        await tx.order("book")
+        async with counted(tx, tmp_path) as statements:
+            await tx.start(place, new())
+        await tx.commit()
+    if kind == "raw-sqlite3":
+        statements = [statement for statement in statements if not statement.startswith("SELECT")]
+    assert len(statements) == 1
+
+
+async def test_a_thousand_runs_are_one_statement(kind, place, tmp_path):
+    runs = [new() for _ in range(1000)]
+    async with transaction(kind, place.url) as tx:
+        await tx.start(place, new())
+        await tx.order("book")
+        async with counted(tx, tmp_path) as statements:
+            answers = await tx.start(place, *runs)
+        await tx.commit()
+    assert len([statement for statement in statements if not statement.startswith("SELECT")]) == 1
+    assert answers == [Inserted(run.saga_id, True, "f1") for run in runs]
+    assert {run.saga_id for run in runs} < await place.runs()
+
+
+async def test_a_run_that_is_there_is_left_as_it_is(kind, place):
+    run = new()
+    other = NewRun(run.saga_id, "OrderSaga", '{"n": 2}', "f2")
+    async with transaction(kind, place.url) as tx:
+        await tx.start(place, run)
+        assert await tx.start(place, run) == [Inserted(run.saga_id, False, "f1")]
+        assert await tx.start(place, other) == [Inserted(run.saga_id, False, "f1")]
+        fresh = new()
+        assert await tx.start(place, other, fresh, fresh) == [
+            Inserted(run.saga_id, False, "f1"),
+            Inserted(fresh.saga_id, True, "f1"),
+            Inserted(fresh.saga_id, False, "f1"),
+        ]
+        await tx.commit()
+    record = await place.store.load(run.saga_id)
+    assert (record.context, record.status) == ('{"n": 1}', "pending")
+
+
+async def test_a_run_for_later_is_not_due_before(kind, place):
+    later = datetime.now(UTC).replace(microsecond=250) + timedelta(hours=1)
+    now, one, two = new(), new(not_before=later), new(not_before=later)
+    async with transaction(kind, place.url) as tx:
+        await tx.start(place, one)
+        await tx.start(place, two, now)
+        await tx.commit()
+    assert [claimed.saga_id for claimed in await place.store.claim("w1", 10, 30, KNOWN)] == [now.saga_id]
+    assert {(await place.store.load(run.saga_id)).available_at for run in (one, two)} == {later}
+
+
+async def test_a_connection_that_commits_by_itself_is_refused(kind, place):
+    async with transaction(kind, place.url, autocommit=True) as tx:
+        with pytest.raises(TransactionRequired, match="without session="):
+            await tx.start(place, new())
+    assert await place.runs() == set()
+
+
+async def test_a_leased_run_cannot_wait_for_a_commit(kind, place):
+    async with transaction(kind, place.url) as tx:
+        with pytest.raises(ValueError, match="owner"):
+            await tx.start(place, new(owner="w1"))
+
+
+@pytest.mark.parametrize("kind", POSTGRES)
+async def test_the_commit_wakes_a_worker_and_a_rollback_does_not(kind, place):
+    await place.store.wait(0.01)
+    await _listening(place.store)
+    async with transaction(kind, place.url) as tx:
+        await tx.start(place, new())
+        await tx.rollback()
+        waiting = asyncio.create_task(place.store.wait(60))
+        await tx.start(place, new(), new())
+        # The notification of the rollback would have come before the answer to a later statement.
+        await place.store.stats()
+        assert not waiting.done()
+        await tx.commit()
+        await asyncio.wait_for(waiting, 10)
+
+
+async def _listening(store: PostgresStore) -> None:
+    async with asyncio.timeout(10):
+        while not store._listening:
+            await asyncio.sleep(0.01)

@@ -1,0 +1,90 @@
+"""A runtime per test, on every embedded store, and sagas that write what they do to a ledger."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from sagaz_durable.runtime.runtime import SagazRuntime
+from sagaz_integration_core.contract.records import FINISHED
+from sagaz_integration_core.settings.settings import Settings
+
+
+@pytest.fixture
+def anyio_backend():
+    return "asyncio"
+
+
+KINDS = ["memory", "sqlite", "postgres", *(["pgbouncer"] if "SAGAZ_TEST_PGBOUNCER" in os.environ else [])]
+
+
+def _url(request, tmp_path):
+    if request.param == "pgbouncer":
+        from pooler import pooled
+
+        url = pooled(request.getfixturevalue("postgres_url"))
+        request.addfinalizer(lambda: url.__exit__(None, None, None))
+        return url.__enter__()
+    if request.param == "postgres":
+        return request.getfixturevalue("postgres_url")
+    return "memory://" if request.param == "memory" else f"sqlite:///{tmp_path / 'sagaz.db'}"
+
+
+def _settings(url):
+    return Settings(storage_url=url, migrate=True, poll_seconds=0.05, backoff_seconds=0.01, drain_seconds=5)
+
+
+@pytest.fixture(params=KINDS)
+def settings(request, tmp_path):
+    return _settings(_url(request, tmp_path))
+
+
+@pytest.fixture(params=KINDS[1:])
+def shared_settings(request, tmp_path):
+    """Of stores that more than one process, or runtime, can see."""
+    return _settings(_url(request, tmp_path))
+
+
+@asynccontextmanager
+async def _opened(settings: Settings, **options) -> AsyncIterator[SagazRuntime]:
+    runtime = SagazRuntime(settings, **options)
+    await runtime.open()
+    await runtime.begin()
+    try:
+        yield runtime
+    finally:
+        await runtime.close()
+
+
+@pytest.fixture
+def opened():
+    """Opens a runtime for the length of a ``async with`` block."""
+    return _opened
+
+
+@pytest.fixture
+async def runtime(settings):
+    async with _opened(settings) as runtime:
+        yield runtime
+
+
+@pytest.fixture
+def ended():
+    """Waits until a run has a final status, and returns its row."""
+
+    async def wait(runtime: SagazRuntime, saga_id: str):
+        async with asyncio.timeout(20):
+            while (record := await runtime.store.load(saga_id)).status not in FINISHED:
+                await asyncio.sleep(0.01)
+        return record
+
+    return wait
+
+
+@pytest.fixture
+def ledger():
+    return []

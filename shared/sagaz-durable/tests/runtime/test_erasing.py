@@ -1,0 +1,80 @@
+"""Workers erase what ended runs were given and have returned, when a setting says so; keys still answer."""
+
+from __future__ import annotations
+
+import asyncio
+import pickle
+import time
+from dataclasses import replace
+
+import pytest
+from sagaz import Saga, action
+
+from sagaz_durable.runtime import starting as starts
+from sagaz_durable.workers.worker import Worker
+from sagaz_integration_core.errors import RunErased
+
+pytestmark = pytest.mark.anyio
+
+CALLS = []
+
+
+class CardSaga(Saga):
+    saga_name = "card"
+
+    @action("charge")
+    async def charge(self, ctx):
+        CALLS.append(ctx["card"])
+        if ctx.get("broken"):
+            raise ValueError("refused")
+        return {"receipt": "r1"}
+
+
+async def erased(runtime, saga_id):
+    deadline = time.monotonic() + 20
+    while (record := await runtime.store.load(saga_id)).context != "{}":
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.02)
+    return record
+
+
+async def test_a_draining_worker_erases_what_has_been_kept_for_long_enough(shared_settings, opened):
+    kept = replace(shared_settings, keep_context_seconds=3_600)
+    async with opened(shared_settings, sagas=[CardSaga]) as runtime:
+        saga_id = await starts.start(runtime, CardSaga, {"card": "4111"})
+        await Worker(runtime, drain=True).run()
+        assert "4111" in (await runtime.store.load(saga_id)).context
+        runtime.settings = kept
+        await Worker(runtime, drain=True).run()
+        assert "4111" in (await runtime.store.load(saga_id)).context
+        runtime.settings = replace(kept, keep_context_seconds=0)
+        await Worker(runtime, drain=True).run()
+        record = await runtime.store.load(saga_id)
+        [note] = await runtime.store.load_audit(saga_id)
+    assert (record.context, record.status) == ("{}", "completed")
+    assert (note.action, note.actor, note.reason) == ("erase", f"worker {runtime.owner}", "keep_context_seconds")
+
+
+async def test_a_worker_erases_beside_its_runs_what_ended_well_and_never_failed_runs(shared_settings, opened, ended):
+    async with opened(shared_settings, sagas=[CardSaga]) as runtime:
+        saga_id = await starts.start(runtime, CardSaga, {"card": "4111"})
+        rolled_back = await starts.start(runtime, CardSaga, {"card": "4111", "broken": True})
+        await Worker(runtime, drain=True).run()
+    async with opened(replace(shared_settings, keep_context_seconds=0), sagas=[CardSaga], worker=True) as runtime:
+        assert (await erased(runtime, saga_id)).status == "completed"
+        assert (await erased(runtime, rolled_back)).status == "rolled_back"
+
+
+@pytest.mark.parametrize("again", ["run_inline", "start"])
+async def test_a_repeated_key_is_told_the_erased_run_and_calls_nothing(settings, opened, ended, again):
+    async with opened(settings, sagas=[CardSaga], worker=True) as runtime:
+        run = await starts.run_inline(runtime, CardSaga, {"card": "4111"}, idempotency_key="k1")
+        from sagaz_durable.operations.operator import Operator
+
+        assert (await Operator(runtime.store, runtime.registry, actor="ann").erase(run.saga_id)).done
+        CALLS.clear()
+        with pytest.raises(RunErased, match="had ended as completed") as caught:
+            await getattr(starts, again)(runtime, CardSaga, {"card": "4111"}, idempotency_key="k1")
+    assert (caught.value.saga_id, caught.value.status, CALLS) == (run.saga_id, "completed", [])
+    copy = pickle.loads(pickle.dumps(caught.value))
+    assert (str(copy), copy.saga_id, copy.status) == (str(caught.value), run.saga_id, "completed")

@@ -1,0 +1,235 @@
+"""The operators' commands as FastAPI's and Flask's command lines have them, on every store."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import click
+import pytest
+from click.testing import CliRunner
+from sagaz import Saga, action, compensate
+
+from sagaz_durable.cli.click_commands import add_operator_commands
+from sagaz_durable.cli.runs import person, read_age
+from sagaz_durable.runtime import starting as starts
+from sagaz_integration_core.errors import SagazError
+
+
+class BrokenSaga(Saga):
+    saga_name = "broken"
+    broken = True
+
+    @action("reserve")
+    async def reserve(self, ctx):
+        return {"api_key": "hunter2", "place": "A 1"}
+
+    @compensate("reserve")
+    async def release(self, ctx):
+        if BrokenSaga.broken:
+            raise ValueError("the shelf is locked")
+
+    @action("ship", depends_on=["reserve"])
+    async def ship(self, ctx):
+        raise ValueError("no van")
+
+
+@pytest.fixture(autouse=True)
+def broken():
+    BrokenSaga.broken = True
+
+
+@pytest.fixture
+def command(settings, opened):
+    """Runs a command line against a runtime of which one run has failed; the store lives as long as the test."""
+    with asyncio.Runner() as runner:
+        block = opened(settings, sagas=[BrokenSaga], worker=True)
+        runtime = runner.run(block.__aenter__())
+
+        def reach(work, *, only_reads=False):
+            try:
+                return runner.run(work(runtime))
+            except SagazError as error:
+                raise click.ClickException(str(error)) from error
+
+        group = click.Group("sagaz")
+        add_operator_commands(group, reach, hint="sagas=[…]")
+
+        def run(*words):
+            return CliRunner().invoke(group, [str(word) for word in words])
+
+        run.runner, run.runtime = runner, runtime
+        yield run
+        runner.run(block.__aexit__(None, None, None))
+
+
+@pytest.fixture
+def fail(command, ended):
+    """Has a run fail, and returns its saga_id."""
+
+    def fail(**options):
+        saga_id = command.runner.run(starts.start(command.runtime, BrokenSaga, {"password": "hunter2"}, **options))
+        assert wait(command, ended, saga_id).status == "failed"
+        return saga_id
+
+    return fail
+
+
+def wait(command, ended, saga_id):
+    return command.runner.run(ended(command.runtime, saga_id))
+
+
+def test_list_runs_filters_and_never_shows_contexts(command, fail):
+    saga_id = fail()
+    text = command("list", "--runs", "--status", "failed", "--saga", "broken").output
+    assert f"failed        {saga_id}  broken: step 'ship': ValueError: no van" in text
+    [run] = json.loads(command("list", "--runs", "--format", "json").output)
+    assert (run["saga_id"], run["status"], "context" in run) == (saga_id, "failed", False)
+    assert command("list", "--runs", "--status", "completed").output == "No runs.\n"
+    assert command("list", "--runs", "--correlation-id", "another").output == "No runs.\n"
+    assert "broken  (" in command("list").output
+
+
+def test_show_tells_all_of_a_run_and_masks_secrets(command, fail):
+    saga_id = fail()
+    text = command("show", saga_id).output
+    for part in ("failed", "reserve (compensation)", "ValueError: the shelf is locked", "no van"):
+        assert part in text
+    assert "A 1" not in text
+    shown = command("show", saga_id, "--context").output
+    assert '"place": "A 1"' in shown
+    report = json.loads(command("show", saga_id, "--context", "--format", "json").output)
+    assert report["context"] == {"password": "***"}
+    assert report["steps"][0]["result"] == {"api_key": "***", "place": "A 1"}
+    assert "hunter2" not in text + shown + json.dumps(report)
+
+
+def test_show_of_a_run_that_is_not_there_is_an_error(command):
+    said = command("show", "nowhere")
+    assert (said.exit_code, said.output) == (
+        1,
+        "Error: There is no run nowhere in this store. It may have been pruned, or be in another database.\n",
+    )
+
+
+def test_retry_of_all_failed_runs_can_be_tried_without_effect(command, fail, ended):
+    saga_ids = {fail(), fail()}
+    tried = command("retry", "--all", "--dry-run")
+    assert tried.exit_code == 0
+    assert tried.output.count("Would do: Its compensation is tried again.") == 2
+    BrokenSaga.broken = False
+    outcomes = json.loads(command("retry", "--all", "--saga", "broken", "--reason", "unlocked", "--format=json").output)
+    assert {outcome["saga_id"] for outcome in outcomes if outcome["done"]} == saga_ids
+    assert {wait(command, ended, saga_id).status for saga_id in saga_ids} == {"rolled_back"}
+    shown = command("show", saga_ids.pop()).output
+    assert f"retry by {person()}: failed -> compensating (unlocked)" in shown
+
+
+def test_what_is_refused_is_said_for_each_run_and_the_exit_code_is_1(command, fail):
+    saga_id = fail()
+    said = command("retry", saga_id, "nowhere")
+    assert said.exit_code == 1
+    assert f"ok       {saga_id}" in said.output
+    assert "refused  nowhere  There is no run nowhere" in said.output
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["retry"], "Name the runs by their saga_id, or say --all"),
+        (["retry", "x", "--all"], "one of the two"),
+        (["cancel", "x", "--saga", "broken"], "leave it out, or say --all"),
+        (["prune", "--older-than", "soon"], "'soon' is no age; expected a number and a unit"),
+        (["prune"], "Say --older-than AGE: a number and a unit"),
+        (["prune", "x"], "A saga_id goes with --contexts"),
+        (["prune", "--older-than", "1d", "--reason", "x"], "--reason goes with --contexts"),
+        (["prune", "--contexts"], "Say the runs by their saga_id, or"),
+        (["prune", "--contexts", "x", "--older-than", "1d"], "one of the two"),
+        (["prune", "--contexts", "x", "--status", "failed"], "--status chooses among old runs"),
+        (["resolve", "x", "--as", "completed"], "Missing option '--reason'"),
+        (["resolve", "x", "--as", "failed", "--reason", "y"], "'failed' is not one of"),
+        (["list", "--runs", "--limit", "0"], "--limit"),
+    ],
+)
+def test_a_wrong_command_line_is_told_with_the_fix(command, words, told):
+    said = command(*words)
+    assert said.exit_code != 0
+    assert told in said.output
+
+
+def test_cancel_takes_a_run_that_has_not_begun(command, ended):
+    from datetime import UTC, datetime, timedelta
+
+    later = datetime.now(UTC) + timedelta(hours=1)
+    saga_id = command.runner.run(starts.start(command.runtime, BrokenSaga, {}, not_before=later))
+    assert command("cancel", saga_id, "--by", "bob", "--reason", "mistake").exit_code == 0
+    record = wait(command, ended, saga_id)
+    assert (record.status, record.error) == ("rolled_back", "cancelled by bob: mistake")
+
+
+def test_resolve_keeps_who_and_why(command, fail):
+    saga_id = fail()
+    said = command("resolve", saga_id, "--as", "rolled_back", "--reason", "shelf opened by hand", "--by", "bob")
+    assert said.output == f"ok       {saga_id}  Settled as rolled_back.\n"
+    [note] = json.loads(command("show", saga_id, "--format", "json").output)["audit"]
+    assert (note["action"], note["actor"], note["reason"]) == ("resolve", "bob", "shelf opened by hand")
+
+
+def test_prune_deletes_failed_runs_only_when_asked_for(command, fail):
+    fail()
+    assert "Deleted 0 runs" in command("prune", "--older-than", "0s").output
+    counted = command("prune", "--older-than", "0s", "--status", "failed", "--dry-run", "--format", "json")
+    assert (json.loads(counted.output)["runs"], json.loads(counted.output)["dry_run"]) == (1, True)
+    assert "Deleted 1 runs" in command("prune", "--older-than", "0s", "--status", "failed").output
+    assert command("list", "--runs").output == "No runs.\n"
+
+
+def test_prune_contexts_erases_what_a_run_was_given_and_returned_and_says_who_did_it(command, fail):
+    saga_id = fail()
+    assert "Would erase context" in command("prune", "--contexts", saga_id, "--dry-run").output
+    assert '"place": "A 1"' in command("show", saga_id, "--context").output
+    erased = command("prune", "--contexts", saga_id, "nowhere", "--by", "ann", "--reason", "ticket 7")
+    assert erased.exit_code == 1
+    assert f"ok       {saga_id}  Erased context" in erased.output
+    assert "refused  nowhere  There is no run nowhere" in erased.output
+    report = json.loads(command("show", saga_id, "--context", "--format", "json").output)
+    assert (report["context"], report["status"]) == ({}, "failed")
+    assert {entry["result"] for entry in report["steps"]} == {None}
+    assert [entry["error"] for entry in report["steps"] if entry["step"] == "ship"] == ["ValueError: no van"]
+    [note] = report["audit"]
+    assert (note["action"], note["actor"], note["reason"]) == ("erase", "ann", "ticket 7")
+    again = command("prune", "--contexts", saga_id)
+    assert (again.exit_code, again.output) == (0, f"ok       {saga_id}  It was erased before.\n")
+
+
+@pytest.mark.parametrize("action", ["retry", "cancel"])
+def test_an_erased_run_is_neither_retried_nor_cancelled_and_can_be_resolved(command, fail, action):
+    saga_id = fail()
+    command("prune", "--contexts", saga_id)
+    said = command(action, saga_id)
+    assert said.exit_code == 1
+    assert f"What run {saga_id} was given was erased, so that it can neither go on nor be compensated" in said.output
+    assert command("resolve", saga_id, "--as", "rolled_back", "--reason", "by hand").exit_code == 0
+    assert command(action, saga_id).exit_code == 1
+
+
+def test_prune_contexts_takes_old_failed_runs_only_when_asked_for(command, fail):
+    fail()
+    words = ("prune", "--contexts", "--older-than", "0s")
+    assert "Erased the contexts of 0 runs" in command(*words).output
+    assert "Would erase the contexts of 1 runs" in command(*words, "--status", "failed", "--dry-run").output
+    assert "Erased the contexts of 1 runs" in command(*words, "--status", "failed").output
+    assert "Erased the contexts of 0 runs" in command(*words, "--status", "failed").output
+
+
+def test_a_run_that_has_not_ended_is_not_erased(command):
+    from datetime import UTC, datetime, timedelta
+
+    later = datetime.now(UTC) + timedelta(hours=1)
+    saga_id = command.runner.run(starts.start(command.runtime, BrokenSaga, {}, not_before=later))
+    said = command("prune", "--contexts", saga_id)
+    assert (said.exit_code, "Only a run that has ended can be erased" in said.output) == (1, True)
+
+
+def test_ages_are_read_in_seconds_minutes_hours_and_days():
+    assert [read_age(text).total_seconds() for text in ("90s", "2m", "3h", "1d")] == [90, 120, 10_800, 86_400]

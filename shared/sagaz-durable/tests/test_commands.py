@@ -1,0 +1,269 @@
+"""What the commands say, on every embedded store, without any framework."""
+
+from __future__ import annotations
+
+import gc
+import json
+import logging
+import sys
+
+import pytest
+from sagaz import Saga, action, compensate
+
+from sagaz_durable.cli import worker as working
+from sagaz_durable.operations import catalogue as commands
+from sagaz_durable.operations import checking
+from sagaz_durable.runtime.runtime import SagazRuntime
+from sagaz_durable.runtime.starting import start
+from sagaz_durable.stores.sqlite.store import SQLiteStore
+from sagaz_integration_core.contract.records import StoreStats
+from sagaz_integration_core.errors import SagaNotRegistered, SettingsError, StoreUnavailable
+from sagaz_integration_core.settings.settings import Settings
+
+
+class OrderSaga(Saga):
+    saga_name = "order"
+
+    @action("ship", depends_on=["charge", "reserve"], pivot=True)
+    async def ship(self, ctx):
+        return {}
+
+    @action("charge", depends_on=["reserve"])
+    async def charge(self, ctx):
+        if ctx.get("decline"):
+            raise ValueError("declined")
+        return {}
+
+    @compensate("charge")
+    async def refund(self, ctx):
+        return None
+
+    @action("reserve")
+    async def reserve(self, ctx):
+        return {}
+
+
+@pytest.fixture
+def anyio_backend():
+    return "asyncio"
+
+
+@pytest.fixture
+def settings(tmp_path):
+    return Settings(storage_url=f"sqlite:///{tmp_path}/sagas.db", poll_seconds=0.05)
+
+
+def stats(**figures):
+    counts = dict.fromkeys(("pending", "executing", "compensating", "completed", "rolled_back", "failed"), 0)
+    return StoreStats(**{"counts": counts, "due": 0, "oldest_due_age": None, "live_workers": 0, **figures})
+
+
+# Listing.
+
+
+def test_a_listing_shows_steps_in_an_order_in_which_they_can_run():
+    listing = commands.list_sagas(SagazRuntime(Settings(), sagas=[OrderSaga]))
+    assert commands.list_text(listing, "here") == (
+        f"order  ({__name__}.OrderSaga)\n"
+        "  reserve\n"
+        "  charge   after reserve; compensated\n"
+        "  ship     after charge, reserve; pivot"
+    )
+    [saga] = json.loads(commands.as_json(listing))
+    assert saga["name"] == "order"
+    assert [step["name"] for step in saga["steps"]] == ["reserve", "charge", "ship"]
+
+
+def test_an_empty_listing_says_where_sagas_are_registered():
+    listing = commands.list_sagas(SagazRuntime(Settings()))
+    assert commands.list_text(listing, "SAGAZ['SAGAS']") == "No saga is registered. Add the classes to SAGAZ['SAGAS']."
+    assert commands.as_json(listing) == "[]"
+
+
+# Checking.
+
+
+async def test_a_runtime_that_is_not_open_is_opened_for_the_check_and_closed(settings):
+    runtime = SagazRuntime(settings)
+    health = await checking.check(runtime)
+    assert (health.healthy, health.reachable, health.migrated, health.problem) == (True, True, True, None)
+    assert not runtime.is_open
+    assert checking.health_text(health) == (
+        f"store      {settings.storage_url}\n"
+        "reachable  yes\n"
+        "tables     up to date\n"
+        "runs       0 pending, 0 executing, 0 compensating, 0 completed, 0 rolled_back, 0 failed\n"
+        "due        0\n"
+        "workers    0 alive\n"
+        "events     0 set aside\n"
+        "problem    none"
+    )
+
+
+async def test_a_runtime_that_is_open_stays_open(settings):
+    runtime = SagazRuntime(settings, sagas=[OrderSaga])
+    await runtime.open()
+    await start(runtime, OrderSaga, {})
+    health = await checking.check(runtime)
+    assert runtime.is_open
+    await runtime.close()
+    found = json.loads(checking.health_json(health))
+    assert (found["stats"]["counts"]["pending"], found["stats"]["due"], found["healthy"]) == (1, 1, True)
+    assert "due        1, the oldest for 0." in checking.health_text(health)
+
+
+async def test_a_store_that_cannot_be_reached_is_a_problem_and_no_exception(tmp_path):
+    runtime = SagazRuntime(Settings(storage_url=f"sqlite:///{tmp_path}/none/sagas.db"))
+    health = await checking.check(runtime)
+    assert (health.healthy, health.reachable, health.migrated, health.stats) == (False, False, False, None)
+    text = checking.health_text(health)
+    assert "reachable  no\ntables     unknown\nproblem    The SQLite store" in text
+
+
+async def test_the_check_of_a_memory_store_says_whose_memory_it_is():
+    health = await checking.check(SagazRuntime(Settings()))
+    assert "note       each process has a memory of its own" in checking.health_text(health)
+
+
+@pytest.mark.parametrize(
+    ("figures", "healthy"),
+    [
+        ({}, True),
+        ({"due": 3, "oldest_due_age": 59.0}, True),
+        ({"due": 3, "oldest_due_age": 61.0}, False),
+        ({"due": 3, "oldest_due_age": 61.0, "live_workers": 1}, True),
+    ],
+)
+async def test_work_that_nobody_does_is_a_problem(settings, monkeypatch, figures, healthy):
+    async def answer(self):
+        return stats(**figures)
+
+    monkeypatch.setattr(SQLiteStore, "stats", answer)
+    health = await checking.check(SagazRuntime(settings))
+    assert health.healthy is healthy
+    assert healthy or "3 runs are due, the oldest for 61 s, and no worker is alive" in health.problem
+
+
+async def test_failed_runs_are_counted_and_no_problem(settings, monkeypatch):
+    async def answer(self):
+        return stats(counts={**stats().counts, "failed": 2})
+
+    monkeypatch.setattr(SQLiteStore, "stats", answer)
+    health = await checking.check(SagazRuntime(settings))
+    assert health.healthy
+    assert "2 failed" in checking.health_text(health)
+
+
+# Migrating.
+
+
+async def test_embedded_stores_have_nothing_to_migrate(settings):
+    for given, kind in ((settings, "sqlite"), (Settings(), "memory")):
+        text = await commands.migrate(SagazRuntime(given))
+        assert text == f"Nothing to migrate: the {kind} store makes its own tables."
+
+
+async def test_a_server_that_is_away_is_an_error_without_the_password():
+    pytest.importorskip("psycopg")
+    runtime = SagazRuntime(Settings(storage_url="postgresql://me:secret@127.0.0.1:1/shop"))
+    with pytest.raises(StoreUnavailable) as caught:
+        await commands.migrate(runtime)
+    assert "secret" not in str(caught.value)
+
+
+# Working.
+
+
+async def work(runtime, **options):
+    said = []
+    ended = await working.work(runtime, tell=said.append, sagas_hint="HERE", worker_hint="INSIDE", **options)
+    return ended, said
+
+
+async def test_drain_executes_what_is_due_and_counts_it(settings):
+    runtime = SagazRuntime(settings, sagas=[OrderSaga])
+    await runtime.open()
+    for decline in (False, True, False):
+        await start(runtime, OrderSaga, {"decline": decline})
+    ended, said = await work(runtime, drain=True)
+    await runtime.close()
+    assert dict(ended) == {"completed": 2, "rolled_back": 1}
+    assert working.summary(ended) == "2 completed, 1 rolled_back"
+    assert said == ["Working on sqlite: order."]
+
+
+async def test_a_worker_on_memory_is_refused_with_the_two_ways_out():
+    runtime = SagazRuntime(Settings(), sagas=[OrderSaga])
+    await runtime.open()
+    with pytest.raises(SettingsError, match=r"SAGAZ_STORAGE_URL \(sqlite:///.*inside the application: INSIDE"):
+        await work(runtime)
+    await runtime.close()
+
+
+async def test_a_worker_without_sagas_is_refused(settings):
+    runtime = SagazRuntime(settings)
+    await runtime.open()
+    with pytest.raises(SagaNotRegistered, match="Add the classes to HERE"):
+        await work(runtime)
+    await runtime.close()
+
+
+@pytest.fixture
+def root(monkeypatch):
+    """A root logger of the test's own."""
+    root = logging.RootLogger(logging.WARNING)
+    monkeypatch.setattr(logging, "root", root)
+    monkeypatch.setattr(logging.Logger, "root", root)
+    return root
+
+
+def test_a_command_logs_with_ids_and_leaves_the_root_logger_as_it_was(root):
+    # pytest has added what captures the records of this test.
+    root.handlers.clear()
+    with working.logging_to_stderr():
+        [handler] = root.handlers
+        assert root.level == logging.INFO
+        record = logging.makeLogRecord({"msg": "hello", "name": "shop", "levelname": "INFO"})
+        assert handler.filter(record)
+        assert handler.format(record).endswith("INFO shop [- -] hello")
+        record.saga_id = "s-1"
+        assert handler.format(record).endswith("INFO shop [- s-1] hello")
+    assert (root.handlers, root.level) == ([], logging.WARNING)
+
+
+def test_a_command_leaves_the_applications_logging_alone(root):
+    root.handlers.clear()
+    root.addHandler(own := logging.NullHandler())
+    with working.logging_to_stderr():
+        assert (root.handlers, root.level) == ([own], logging.WARNING)
+    assert root.handlers == [own]
+
+
+@pytest.fixture
+def own_switches():
+    before = sys.getswitchinterval()
+    yield
+    sys.setswitchinterval(before)
+
+
+@pytest.mark.parametrize(("before", "meanwhile"), [(0.005, 0.0001), (0.02, 0.02)], ids=["python's own", "a choice"])
+async def test_a_worker_tunes_the_interpreter_only_while_it_works(settings, own_switches, before, meanwhile):
+    seen = []
+
+    class Look(Saga):
+        saga_name = "look"
+
+        @action("look")
+        async def look(self, ctx):
+            seen.append(sys.getswitchinterval())
+
+    sys.setswitchinterval(before)
+    runtime = SagazRuntime(settings, sagas=[Look])
+    await runtime.open()
+    collector = gc.get_threshold(), gc.get_freeze_count()
+    await start(runtime, Look, {})
+    await work(runtime, drain=True)
+    assert seen == [pytest.approx(meanwhile)]
+    assert sys.getswitchinterval() == pytest.approx(before)
+    assert (gc.get_threshold(), gc.get_freeze_count()) == collector
+    await runtime.close()

@@ -1,0 +1,186 @@
+"""What a journal means: what may begin, what is to be undone, and which end is true."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+
+from sagaz_durable.engine.graph import StepNode, graph_of
+from sagaz_durable.engine.state import RunState, assess, passed_pivots, step_views
+from sagaz_integration_core.errors import SagaDefinitionError
+
+
+@dataclass(frozen=True)
+class Noted:
+    status: str
+    compensated: bool = True
+    error: str | None = None
+
+
+def chain(*names, pivot=None, compensated=True):
+    nodes = [
+        StepNode(name, tuple(names[i - 1 : i]) if i else (), compensated, name == pivot) for i, name in enumerate(names)
+    ]
+    return graph_of("Chain", tuple(nodes))
+
+
+def done(*steps):
+    return {(step, "do"): Noted("done") for step in steps}
+
+
+def views(graph, direction, entries):
+    return {name: (view.state, view.undo) for name, view in step_views(graph, direction, entries).items()}
+
+
+ABC = chain("a", "b", "c")
+
+
+def test_a_step_begins_when_its_own_dependencies_are_done_not_when_a_level_is():
+    wide = graph_of(
+        "Wide", (StepNode("slow"), StepNode("quick"), StepNode("after_quick", ("quick",)), StepNode("both", ("slow",)))
+    )
+    assert assess(wide, "forward", done("quick"), {("slow", "do")}).begin == (("after_quick", "do"),)
+
+
+def test_a_step_whose_hooks_are_still_told_of_is_not_done_for_those_that_wait_for_it():
+    assert assess(ABC, "forward", done("a"), {("a", "do")}) == RunState()
+
+
+def test_a_pivot_waits_for_all_steps_of_the_levels_before_its_own():
+    graph = graph_of("P", (StepNode("a"), StepNode("slow"), StepNode("pay", ("a",), pivot=True)))
+    assert assess(graph, "forward", done("a"), {("slow", "do")}).begin == ()
+    assert assess(graph, "forward", done("a", "slow")).begin == (("pay", "do"),)
+
+
+@pytest.mark.parametrize("status", ["started", "failed", "in_doubt"])
+def test_a_call_without_a_good_end_is_made_again_in_a_run_that_goes_forward(status):
+    assert assess(ABC, "forward", {("a", "do"): Noted(status)}).begin == (("a", "do"),)
+
+
+def test_a_run_has_completed_when_every_step_of_the_class_is_done_and_nothing_is_under_way():
+    assert assess(ABC, "forward", done("a", "b", "c")).end == "completed"
+    assert assess(ABC, "forward", done("a", "b", "c"), {("c", "do")}).end is None
+    assert assess(ABC, "forward", done("a", "b")).end is None
+
+
+def test_a_step_that_a_deployment_gained_is_called_before_what_depends_on_it_now():
+    gained = chain("a", "y", "b", "c")
+    state = assess(gained, "forward", {**done("a", "b"), ("c", "do"): Noted("started")})
+    assert state.begin == (("y", "do"),)
+
+
+def test_a_run_that_rolls_back_undoes_all_that_is_done_or_in_doubt_whatever_the_class_has_gained():
+    gained = chain("a", "y", "b", "c")
+    entries = {**done("a", "b"), ("c", "do"): Noted("started"), ("y", "do"): Noted("failed")}
+    for step in ("c", "b", "a"):
+        assert assess(gained, "back", entries) == RunState(((step, "undo"),))
+        entries[step, "undo"] = Noted("done")
+    assert assess(gained, "back", entries).end == "rolled_back"
+
+
+def test_nothing_is_undone_while_a_step_is_under_way():
+    assert assess(ABC, "back", done("a"), {("b", "do")}) == RunState()
+
+
+def test_undoing_keeps_its_order_across_a_step_without_compensation():
+    graph = graph_of("G", (StepNode("a", (), True), StepNode("b", ("a",)), StepNode("c", ("b",), True)))
+    entries = {("a", "do"): Noted("done"), ("b", "do"): Noted("done", False), ("c", "do"): Noted("done")}
+    assert assess(graph, "back", entries).begin == (("c", "undo"),)
+
+
+def test_a_failed_step_is_not_undone_and_one_in_doubt_is():
+    entries = {("a", "do"): Noted("in_doubt"), ("b", "do"): Noted("failed")}
+    assert assess(ABC, "back", entries).begin == (("a", "undo"),)
+
+
+def test_a_compensation_that_failed_leaves_the_run_failed_and_the_others_are_called_all_the_same():
+    entries = {**done("a", "b"), ("b", "undo"): Noted("failed", error="OSError: away")}
+    assert assess(ABC, "back", entries).begin == (("a", "undo"),)
+    entries["a", "undo"] = Noted("done")
+    assert assess(ABC, "back", entries) == RunState(end="failed", left=("compensation of 'b': OSError: away",))
+
+
+def test_a_done_compensation_is_not_called_again_and_one_that_had_begun_is():
+    entries = {**done("a", "b"), ("b", "undo"): Noted("done"), ("a", "undo"): Noted("started")}
+    assert assess(ABC, "back", entries).begin == (("a", "undo"),)
+
+
+@pytest.mark.parametrize("status", ["done", "in_doubt", "started"])
+def test_a_compensation_that_the_deployment_has_lost_leaves_the_run_failed_and_is_named(status):
+    graph = chain("a", "b", compensated=False)
+    state = assess(graph, "back", {("a", "do"): Noted(status)})
+    assert state.end == "failed"
+    assert "step 'a' is not undone" in state.left[0]
+    assert "no compensation of step 'a'" in state.left[0]
+
+
+def test_a_step_that_the_deployment_has_renamed_leaves_a_run_that_rolls_back_failed_and_is_named():
+    state = assess(chain("a", "renamed"), "back", {**done("b"), ("a", "do"): Noted("failed")})
+    assert state.end == "failed"
+    assert "this deployment has no step 'b'" in state.left[0]
+
+
+def test_a_lost_step_without_compensation_leaves_the_run_failed_too_since_it_may_have_been_a_pivot():
+    state = assess(chain("a"), "back", {("pay", "do"): Noted("done", compensated=False), ("a", "do"): Noted("failed")})
+    assert state.end == "failed"
+    assert "this deployment has no step 'pay'" in state.left[0]
+
+
+def test_a_run_does_not_go_forward_where_the_class_lacks_a_step_that_was_called():
+    assert assess(chain("a", "renamed"), "forward", done("a", "b")).unknown == ("b",)
+    assert assess(chain("a"), "forward", {("b", "do"): Noted("failed")}).begin == (("a", "do"),)
+
+
+def test_what_a_completed_pivot_depends_on_is_kept_and_the_rest_is_undone():
+    graph = graph_of(
+        "P",
+        (
+            StepNode("a", (), True),
+            StepNode("beside", (), True),
+            StepNode("pay", ("a",), True, pivot=True),
+            StepNode("ship", ("pay",), True),
+        ),
+    )
+    entries = {**done("a", "beside", "pay"), ("ship", "do"): Noted("in_doubt")}
+    assert set(assess(graph, "back", entries).begin) == {("beside", "undo"), ("ship", "undo")}
+    entries |= {("beside", "undo"): Noted("done"), ("ship", "undo"): Noted("done")}
+    state = assess(graph, "back", entries)
+    assert state == RunState(end="failed", left=("not rolled back behind the completed pivot pay",))
+    assert passed_pivots(graph, entries) == ["pay"]
+    assert views(graph, "back", entries) == {
+        "a": ("kept", "uncalled"), "beside": ("done", "done"), "pay": ("kept", "uncalled"), "ship": ("in_doubt", "done")
+    }  # fmt: skip
+
+
+def test_a_pivot_in_doubt_is_undone_with_what_it_depends_on():
+    graph = chain("a", "pay", pivot="pay")
+    entries = {**done("a"), ("pay", "do"): Noted("in_doubt")}
+    assert assess(graph, "back", entries).begin == (("pay", "undo"),)
+    entries["pay", "undo"] = Noted("done")
+    assert assess(graph, "back", entries).begin == (("a", "undo"),)
+
+
+def test_people_are_told_the_state_of_each_step_also_of_those_that_only_the_journal_knows():
+    entries = {**done("a"), ("b", "do"): Noted("started"), ("gone", "do"): Noted("in_doubt")}
+    assert views(ABC, "forward", entries) == {
+        "a": ("done", "uncalled"), "b": ("started", "uncalled"), "c": ("waiting", "uncalled"),
+        "gone": ("in_doubt", "uncalled"),
+    }  # fmt: skip
+    undos = {**entries, ("b", "undo"): Noted("failed")}
+    assert views(ABC, "back", undos) == {
+        "a": ("done", "owed"), "b": ("started", "failed"), "c": ("waiting", "uncalled"), "gone": ("in_doubt", "lost")
+    }  # fmt: skip
+
+
+def test_the_declared_order_does_not_depend_on_the_order_of_the_class():
+    nodes = (StepNode("z"), StepNode("m", ("z",)), StepNode("a", ("z", "m")), StepNode("b"))
+    assert list(graph_of("G", nodes).nodes) == list(graph_of("G", nodes[::-1]).nodes) == ["b", "z", "m", "a"]
+    assert graph_of("G", nodes).ancestors["a"] == ("z", "m")
+
+
+def test_a_circle_or_a_dependency_without_a_step_is_refused_by_name():
+    with pytest.raises(SagaDefinitionError, match="in a circle"):
+        graph_of("G", (StepNode("a", ("b",)), StepNode("b", ("a",))))
+    with pytest.raises(SagaDefinitionError, match="Did you mean 'pay'"):
+        graph_of("G", (StepNode("a", ("pya",)), StepNode("pay")))

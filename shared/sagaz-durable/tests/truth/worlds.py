@@ -1,0 +1,344 @@
+"""A world in which processes execute one run, die, stand still and lose their leases, all at the turn of a seed.
+
+User code notes each call in a ledger outside the store; what it does depends on the seed, the step and how often that
+was called, never on who comes first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any
+
+from random_sagas import StepPlan
+from sagaz import Saga, action, compensate
+
+from sagaz_durable.concurrency.cancellation import cancel_all
+from sagaz_durable.runtime.runtime import SagazRuntime
+from sagaz_integration_core.context.current_step import current_step
+from sagaz_integration_core.contract.records import ClaimedRun, NewRun
+from sagaz_integration_core.errors import StoreUnavailable, WriteRefused
+from sagaz_integration_core.settings.settings import Settings
+
+__all__ = ["Call", "Deployment", "FaultyStore", "Process", "World", "task_of_process"]
+
+NAME = "Model"
+
+_owner: ContextVar[Process | None] = ContextVar("owner", default=None)
+
+
+def task_of_process(loop: asyncio.AbstractEventLoop, coro: Any, **options: Any) -> asyncio.Task[Any]:
+    """Make a task that is known to the process that made it, so that all of them die with it."""
+    task: asyncio.Task[Any] = asyncio.Task(coro, loop=loop, **options)
+    if (process := _owner.get()) is not None:
+        process.tasks.add(task)
+    return task
+
+
+BEHAVIOURS = (
+    *("ok",) * 9, "error", "error", "timeout_error", "list", "generator_exit", "cancels_itself", "cancelled_error",
+    "hostile", "forgot_await", "unkept", "dies", "stands_still",
+)  # fmt: skip
+
+
+class Hostile(Exception):
+    def __str__(self) -> str:
+        raise KeyError("no text")
+
+
+@dataclass
+class Call:
+    """One call of user code. ``end`` is None while it is under way, or when its process died in it."""
+
+    process: int
+    deployment: int
+    step: str
+    phase: str
+    context: dict[str, Any]
+    status_before: str | None
+    lease_held: bool
+    end: str | None = None
+
+
+@dataclass(frozen=True)
+class Deployment:
+    number: int
+    plan: tuple[StepPlan, ...]
+    retries: bool
+
+
+@dataclass
+class World:
+    """What outlives processes: the store, the ledger, the deployments."""
+
+    store: Any
+    rows: Any
+    seed: int
+    calls: list[Call] = field(default_factory=list)
+    processes: list[Process] = field(default_factory=list)
+    deployments: list[Deployment] = field(default_factory=list)
+    calm: bool = False
+
+    def ended_by(self, attempt: int) -> Deployment:
+        """Return the deployment of the process that made this attempt."""
+        return next(p.deployment for p in self.processes if p.claimed is not None and p.claimed.attempt == attempt)
+
+    def behaviour(self, step: str, phase: str) -> str:
+        count = sum((call.step, call.phase) == (step, phase) for call in self.calls)
+        chosen = random.Random(f"{self.seed} {step} {phase} {count}").choice(BEHAVIOURS)
+        if self.calm and chosen in ("dies", "stands_still"):
+            return "ok"
+        return chosen
+
+
+class FaultyStore:
+    """A process's way to the store: a planned fault strikes before or after a method has had its effect."""
+
+    def __init__(self, process: Process, store: Any) -> None:
+        self._process = process
+        self._store = store
+
+    def __getattr__(self, name: str) -> Any:
+        attribute = getattr(self._store, name)
+        if name not in ("claim", "write", "renew", "load_attempts", "heartbeat", "load", "intervene"):
+            return attribute
+
+        async def method(*args: Any, **values: Any) -> Any:
+            await self._strike(name, "before")
+            answer = await attribute(*args, **values)
+            await self._strike(name, "after")
+            return answer
+
+        return method
+
+    async def open(self) -> None:
+        """It is open already, for all processes."""
+
+    async def close(self) -> None:
+        """Others still use it."""
+
+    async def _strike(self, name: str, when: str) -> None:
+        await self._process.breathe()
+        fault = self._process.next_fault(name, when)
+        if fault == "dies":
+            self._process.die()
+        elif fault == "stands_still":
+            self._process.stand_still()
+        elif fault is not None:
+            raise {"away": StoreUnavailable, "refused": WriteRefused, "bug": RuntimeError}[fault]("planned")
+        await self._process.breathe()
+
+
+class Process:
+    """One process: a runtime of one deployment, which may die or stand still at any point.
+
+    Args:
+        company: It executes another run, too.
+        lives: It still gives signs of life when its lease has ended.
+    """
+
+    def __init__(
+        self,
+        world: World,
+        deployment: Deployment,
+        faults: list[tuple[str, str, str]],
+        *,
+        company: bool = False,
+        lives: bool = False,
+    ) -> None:
+        self.world, self.deployment, self._faults = world, deployment, list(faults)
+        self.company, self.lives = company, lives
+        self.number = len(world.processes)
+        world.processes.append(self)
+        self.dead = self.still = self._stood_still = False
+        self._going_on = asyncio.Event()
+        self._stopped = asyncio.Event()
+        self.claimed: ClaimedRun | None = None
+        self._execution: Any = None
+        settings = Settings(
+            storage_url="memory://", logging=False, metrics=False, backoff_seconds=0.001, backoff_max_seconds=0.002,
+            max_failures=50, lease_seconds=30, renew_seconds=10, sync_threads=4,
+        )  # fmt: skip
+        self.runtime = SagazRuntime(
+            settings, sagas=[self._saga()], app=self, open_store=lambda _: FaultyStore(self, world.store)
+        )
+        self.tasks: set[asyncio.Task[Any]] = set()
+        self._task: asyncio.Task[Any] | None = None
+
+    # What may happen to it.
+
+    def next_fault(self, name: str, when: str) -> str | None:
+        if self._faults and self._faults[0][:2] == (name, when):
+            return self._faults.pop(0)[2]
+        return None
+
+    def die(self) -> None:
+        """Die, on whatever thread this is noticed."""
+        self.dead = True
+        self.runtime.loop.call_soon_threadsafe(self._stopped.set)
+
+    def stand_still(self) -> None:
+        self.still = self._stood_still = True
+        self._stopped.set()
+
+    async def breathe(self) -> None:
+        """Go on only while the process does."""
+        if self.still:
+            await self._going_on.wait()
+        if self.dead:
+            await asyncio.Event().wait()
+
+    # What it does.
+
+    async def work(self) -> None:
+        """Claim the run and execute it, until it is done here, or the process dies or stands still."""
+        token = _owner.set(self)
+        self._task = asyncio.create_task(self._work())
+        _owner.reset(token)
+        stopped = asyncio.create_task(self._stopped.wait())
+        await asyncio.wait([self._task, stopped], return_when=asyncio.FIRST_COMPLETED)
+        await cancel_all([stopped])
+        if self.dead or not self.still:
+            await self.end()
+
+    async def go_on(self) -> None:
+        """Go on after having stood still for longer than the lease: by a clock that counts it, it has ended."""
+        if self._execution is not None:
+            self._execution._lease.ends_at = float("-inf")
+        self.still = False
+        self._stopped.clear()
+        self._going_on.set()
+        stopped = asyncio.create_task(self._stopped.wait())
+        await asyncio.wait([self._task, stopped], return_when=asyncio.FIRST_COMPLETED)
+        await cancel_all([stopped])
+        self.die()
+        await self.end()
+
+    async def _work(self) -> None:
+        await self.runtime.open()
+        loop = asyncio.get_running_loop()
+        if self.company:
+            await self._take_another()
+        try:
+            runs = await self.runtime.claim(1) or await self.runtime.claim(1, alone=[NAME])
+        except (StoreUnavailable, WriteRefused, RuntimeError):
+            return
+        for run in runs:
+            self.claimed = run
+            # By the time before the claim was sent.
+            self._execution = self.runtime.park(run, float("-inf") if self._stood_still else loop.time())
+            await asyncio.wait([self.runtime.execute(self._execution)])
+
+    async def _take_another(self) -> None:
+        store, companion = self.world.store, f"companion-{self.number}"
+        await store.insert([NewRun(companion, "Companion", "{}", "f")], 30)
+        await store.claim(self.runtime.owner, 1, 30, {"Companion": ()}, saga_ids=[companion])
+
+    async def end(self) -> None:
+        """Leave nothing of the process behind, as its death does."""
+        if not self.dead:
+            await self.runtime.close()
+            return
+        while mine := {task for task in self.tasks if not task.done()}:
+            await cancel_all(mine)
+        self.runtime.pool.shutdown(wait=False)
+
+    # The user's saga.
+
+    def _saga(self) -> type[Saga]:
+        members: dict[str, Any] = {"saga_name": NAME, "retry_steps": self.deployment.retries}
+        for step in self.deployment.plan:
+            members[f"do_{step.name}"] = self._forward(step)
+            if step.compensated:
+                members[f"undo_{step.name}"] = self._undo(step)
+        return type(f"Model{self.deployment.number}", (Saga,), members)
+
+    def _forward(self, step: StepPlan) -> Any:
+        decorate = action(
+            step.name, depends_on=list(step.depends_on), pivot=step.pivot, timeout_seconds=0.5, max_retries=1,
+            on_enter=self._hook if step.bad_hook == "enter" else None,
+            on_success=self._hook if step.bad_hook == "success" else None,
+            on_failure=self._hook if step.bad_hook == "failure" else None,
+        )  # fmt: skip
+        return decorate(self._plain(step, "do") if step.fails else self._async(step, "do"))
+
+    def _undo(self, step: StepPlan) -> Any:
+        decorate = compensate(step.name, on_compensate=self._hook if step.bad_hook == "compensate" else None)
+        return decorate(self._plain(step, "undo") if step.undo_fails else self._async(step, "undo"))
+
+    async def _hook(self, ctx: dict[str, Any], name: str, *more: Any) -> None:
+        cancelled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        cancelled.cancel()
+        await cancelled
+
+    def _noted(self, step: StepPlan, phase: str, context: dict[str, Any]) -> tuple[Call, str]:
+        chosen = self.world.behaviour(step.name, phase)
+        status, held = self.world.rows.look(self.runtime.owner, current_step().saga_id, step.name, phase)
+        # Whether the process is alive was looked at when the function was entered; it may have died since.
+        call = Call(self.number, self.deployment.number, step.name, phase, dict(context), status, held)
+        self.world.calls.append(call)
+        return call, chosen
+
+    def _async(self, step: StepPlan, phase: str) -> Any:
+        async def function(saga: Any, ctx: dict[str, Any]) -> Any:
+            if self.still:
+                # All of such a process stands still, so this call never began; and its lease has ended by then.
+                await self.breathe()
+                raise ValueError("what comes of this is fenced out")
+            await self.breathe()
+            call, chosen = self._noted(step, phase, ctx)
+            await asyncio.sleep(0)
+            if chosen == "stands_still":
+                self.stand_still()
+                await self.breathe()
+                chosen = "ok"
+            if chosen == "dies":
+                self.die()
+                await self.breathe()
+            if chosen == "cancels_itself":
+                call.end = "doubt"
+                asyncio.current_task().cancel()  # type: ignore[union-attr]
+                return None
+            return self._end(step, call, chosen, ctx)
+
+        return function
+
+    def _plain(self, step: StepPlan, phase: str) -> Any:
+        def function(saga: Any, ctx: dict[str, Any]) -> Any:
+            if self.dead or self.still:
+                # A thread of such a process does nothing either.
+                raise SystemExit(3)
+            call, chosen = self._noted(step, phase, ctx)
+            if chosen == "dies":
+                self.die()
+                raise SystemExit(3)
+            if chosen in ("forgot_await", "cancelled_error"):
+                # A plain function around an async one, which is awaited; and no task that could be cancelled.
+                call.end = "ok"
+                return asyncio.sleep(0)
+            return self._end(step, call, "ok" if chosen in ("stands_still", "cancels_itself") else chosen, ctx)
+
+        return function
+
+    def _end(self, step: StepPlan, call: Call, chosen: str, ctx: dict[str, Any]) -> Any:
+        errors: dict[str, BaseException] = {
+            "error": ValueError("no"), "hostile": Hostile(), "generator_exit": GeneratorExit(),
+            "cancelled_error": asyncio.CancelledError(), "timeout_error": TimeoutError("away"),
+        }  # fmt: skip
+        if chosen in errors:
+            call.end = "doubt" if chosen in ("timeout_error", "cancelled_error") else "raised"
+            raise errors[chosen]
+        if call.phase == "undo" and chosen in ("list", "unkept"):
+            # What a compensation returns is nobody's concern.
+            chosen = "ok"
+        call.end = "ok" if chosen == "ok" else "doubt"
+        if chosen == "ok":
+            ctx["assigned"] = step.name
+            return step.result
+        values = {"list": [1], "unkept": {"object": object()}, "forgot_await": asyncio.sleep(0)}
+        for value in values.values():
+            if value is not values[chosen] and asyncio.iscoroutine(value):
+                value.close()
+        return values[chosen]

@@ -1,0 +1,1 @@
+"""What belongs to the request or the step at hand: correlation id, log fields, current step."""

@@ -1,0 +1,1 @@
+"""What passes between an engine, a store and a plugin."""

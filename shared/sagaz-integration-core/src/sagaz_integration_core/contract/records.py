@@ -1,0 +1,393 @@
+"""The plain records that pass between the runtime and a store, and the words that they are made of.
+
+Their ``repr`` has no contexts, results and fingerprints: logs and error reports do, and those are anybody's secrets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal, NamedTuple, TypeAlias
+
+from sagaz_integration_core.contract.events import EventWrite
+
+__all__ = [
+    "ACTIVE",
+    "ERASED",
+    "FINISHED",
+    "FOREIGN",
+    "Action",
+    "AttemptOutcome",
+    "AttemptRecord",
+    "AuditRecord",
+    "ClaimedRun",
+    "Direction",
+    "Erasure",
+    "FirstStep",
+    "FirstSteps",
+    "Inserted",
+    "Intervention",
+    "NewRun",
+    "Phase",
+    "Release",
+    "Renewal",
+    "RunFilter",
+    "RunRecord",
+    "RunStatus",
+    "RunWrite",
+    "StepRecord",
+    "StepStatus",
+    "StepWrite",
+    "StoreStats",
+    "WorkerKind",
+    "WorkerRecord",
+    "begun_by_claim",
+    "erased_as",
+]
+
+RunStatus = Literal["pending", "executing", "compensating", "completed", "rolled_back", "failed"]
+"""Values of sagaz's ``SagaStatus``. ``failed`` means that a person is needed."""
+
+StepStatus = Literal["started", "done", "failed", "in_doubt"]
+"""``in_doubt``: ended without telling whether its effect took place (a timeout); it is compensated like ``done``."""
+
+Phase = Literal["do", "undo"]
+
+Direction = Literal["forward", "back"]
+"""Whether a run calls its steps or compensates them; a finished run keeps the one that it had."""
+
+Action = Literal["retry", "cancel", "resolve", "erase"]
+"""What a person can decide about a run; a worker erases, too, when a setting says so."""
+
+AttemptOutcome = Literal["died", "lost", "released", "halted", "failed", "decided"]
+"""How an attempt ended that was neither completed nor rolled back.
+
+- ``died``: its process gave no sign of life any more, and its lease ended;
+- ``lost``: its lease ended although its process lived (a locked row, a slow store), which is no failure of the run;
+- ``released``: it was given back, as at a shutdown; ``halted``: it was given back and counted as a failure;
+- ``failed``: the run ended as failed; ``decided``: a person's decision ended it.
+"""
+
+WorkerKind = Literal["worker", "embedded", "web", "sweep"]
+"""``worker``: a worker command; ``embedded``: a worker in a process that serves requests, too; ``web``: such a process
+without one, which executes runs of its own; ``sweep``: Celery's."""
+
+ACTIVE: tuple[RunStatus, ...] = ("pending", "executing", "compensating")
+FINISHED: tuple[RunStatus, ...] = ("completed", "rolled_back", "failed")
+
+
+class FirstStep(NamedTuple):
+    """A step with which a run begins, and whether it has a compensation."""
+
+    name: str
+    compensated: bool
+
+
+FirstSteps: TypeAlias = Mapping[str, Sequence[FirstStep]]
+"""All sagas that a process knows, by name, with the steps that are journaled together with the claim of a new run.
+
+A saga of which that is not known in advance has none there: its steps are journaled when they begin.
+"""
+
+FOREIGN = "foreign"
+"""The fingerprint of rows that unmodified sagaz code saved through the storage interface: listed, never claimed."""
+
+
+ERASED = "erased:"
+"""How the fingerprint of an erased run begins; the status that the run had then follows.
+
+The digest of what was erased would tell it to whoever tries all values that it may have had.
+"""
+
+
+def erased_as(fingerprint: str) -> str | None:
+    """Return the status that a run had when it was erased; None for one that was not."""
+    return fingerprint.removeprefix(ERASED) if fingerprint.startswith(ERASED) else None
+
+
+@dataclass(frozen=True, slots=True)
+class NewRun:
+    """One run to insert.
+
+    With ``owner`` the row is inserted already leased by that process: ``executing``, attempt 1. Without, it is
+    ``pending`` (attempt 0) and due at ``not_before`` (an aware datetime), or at once. ``fresh`` tells that the saga_id
+    was made for this run alone, so that nothing can be there under it. ``first_steps`` of a leased run are journaled as
+    ``started`` together with it.
+    """
+
+    saga_id: str
+    saga_name: str
+    context: str = field(repr=False)
+    fingerprint: str = field(repr=False)
+    correlation_id: str | None = None
+    not_before: datetime | None = None
+    owner: str | None = None
+    fresh: bool = False
+    first_steps: tuple[FirstStep, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Inserted:
+    """What became of a `NewRun`: ``created``, or a row with this saga_id was there already (and was left as it is).
+
+    ``recognised`` tells that the answer of its creation was lost, and that the row is as it was to be made.
+    """
+
+    saga_id: str
+    created: bool
+    fingerprint: str = field(repr=False)
+    recognised: bool = False
+
+
+# Not frozen, as `RunWrite` is not: a frozen one takes more than twice as long to make, and each step makes several.
+@dataclass(slots=True)
+class StepWrite:
+    """One journal entry; (saga_id, step, phase) is its key, a later entry replaces the status of an earlier one.
+
+    ``started`` sets started_at and attempt and clears result, error and finished_at; every other status sets
+    finished_at and leaves started_at. ``compensated`` tells of a ``started`` step (not of a compensation) that it has a
+    compensation now, when it is called; every other entry leaves what was noted.
+    """
+
+    step: str
+    phase: Phase
+    status: StepStatus
+    result: str | None = field(default=None, repr=False)
+    error: str | None = None
+    compensated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """Gives a lease back, so that any worker may claim the run after ``delay`` seconds.
+
+    ``failed`` adds one to failures. An ``executing`` run becomes ``pending``; ``compensating`` stays. ``detail`` tells
+    why, in the record of this attempt.
+    """
+
+    delay: float = 0.0
+    failed: bool = False
+    detail: str | None = None
+
+
+@dataclass(slots=True)
+class RunWrite:
+    """Everything that one run wants recorded together, or not at all.
+
+    It takes effect only while the row still has this ``owner`` and ``attempt``. ``status`` replaces the run's
+    status; one of `FINISHED` also sets finished_at and drops the lease, and ``compensating`` turns the direction to
+    ``back``. ``error`` replaces the run's error when it is not None. At most one of a finished ``status`` and
+    ``release`` is given. A ``done`` entry is progress: it clears failures and suspicions.
+    """
+
+    saga_id: str
+    owner: str
+    attempt: int
+    steps: tuple[StepWrite, ...] = ()
+    events: tuple[EventWrite, ...] = ()
+    status: RunStatus | None = None
+    error: str | None = None
+    release: Release | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Intervention:
+    """A person's decision about one run; it takes effect only while the run has this ``attempt`` and status ``found``.
+
+    The run gets ``status``, attempt + 1 (which fences out whoever executes it), no failures and no suspicions, and
+    loses its lease. ``compensating`` and ``pending`` also tell the direction. One of `FINISHED` ends it; otherwise it
+    is due at once, or when the lease that it had would have ended: by then its former owner has stopped.
+    ``compensating`` also forgets the compensations that failed, so that they are called again. ``error`` replaces the
+    run's error when it is not None.
+    """
+
+    saga_id: str
+    attempt: int
+    found: RunStatus
+    status: RunStatus
+    action: Action
+    actor: str
+    reason: str
+    error: str | None = None
+    events: tuple[EventWrite, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Erasure:
+    """Which ended runs lose what their steps were given and returned, on whose word, and why.
+
+    A chosen run gets an empty context, no results, a fingerprint that begins with `ERASED`, attempt + 1 (which fences
+    out a decision that was taken before), and its sent events lose payload and headers. Its row, status, error,
+    journal, attempts and audit stay, and the audit gets a note. Left alone are runs that have not ended, that were
+    erased before, that belong to sagaz's own engine, or that have events which were not sent.
+
+    Attributes:
+        saga_ids: Only these runs; None for all.
+        before: Only runs that ended before that; None for all.
+    """
+
+    actor: str
+    reason: str
+    statuses: tuple[RunStatus, ...] = FINISHED
+    saga_ids: tuple[str, ...] | None = None
+    before: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AuditRecord:
+    """One row of ``sagaz_audit``: who decided what about a run, and why; ``at`` is an aware datetime in UTC."""
+
+    saga_id: str
+    action: Action
+    actor: str
+    reason: str
+    found: RunStatus
+    status: RunStatus
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class StepRecord:
+    """One row of ``sagaz_step``."""
+
+    saga_id: str
+    step: str
+    phase: Phase
+    status: StepStatus
+    result: str | None = field(repr=False)
+    error: str | None
+    attempt: int
+    started_at: datetime | None
+    finished_at: datetime | None
+    compensated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedRun:
+    """A run that this process now holds under a lease, with its journal so far (in the order of its steps' start).
+
+    ``begun`` are the steps that were journaled as ``started`` in this attempt, together with the lease.
+    ``after_death`` tells that the attempt before this one gave no end of its own: its lease ended. ``alone`` runs are
+    executed with nothing beside them.
+    """
+
+    saga_id: str
+    saga_name: str
+    status: RunStatus
+    context: str = field(repr=False)
+    error: str | None
+    correlation_id: str | None
+    attempt: int
+    failures: int
+    steps: tuple[StepRecord, ...] = ()
+    begun: tuple[str, ...] = ()
+    direction: Direction = "forward"
+    version: int = 1
+    suspicions: int = 0
+    alone: bool = False
+    after_death: bool = False
+
+
+def begun_by_claim(saga_name: str, attempt: int, first_steps: FirstSteps) -> tuple[FirstStep, ...]:
+    """Return the steps that are journaled together with the claim that made this attempt: those of a first one."""
+    return tuple(first_steps.get(saga_name, ())) if attempt == 1 else ()
+
+
+@dataclass(frozen=True, slots=True)
+class Renewal:
+    """What became of leases that were to be renewed, by saga_id.
+
+    ``locked`` are rows that another transaction has locked: neither renewed nor lost. What is in neither set is held
+    no more.
+    """
+
+    held: set[str]
+    locked: set[str]
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """One row of ``sagaz_run``; datetimes are aware, in UTC.
+
+    ``version`` grows by every change but a renewal. ``leased_at`` is when the present or last lease was taken.
+    ``suspicions`` counts deaths of processes that executed other runs too; ``alone`` keeps such a run to itself.
+    """
+
+    saga_id: str
+    saga_name: str
+    status: RunStatus
+    context: str = field(repr=False)
+    error: str | None
+    correlation_id: str | None
+    attempt: int
+    failures: int
+    lease_owner: str | None
+    lease_expires_at: datetime | None
+    available_at: datetime | None
+    created_at: datetime
+    updated_at: datetime
+    finished_at: datetime | None
+    fingerprint: str = field(repr=False)
+    direction: Direction = "forward"
+    version: int = 1
+    leased_at: datetime | None = None
+    suspicions: int = 0
+    alone: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptRecord:
+    """One row of ``sagaz_attempt``: an attempt that ended other than by the run's completion or rollback.
+
+    ``owner`` had it from ``began_at`` to ``ended_at`` (aware datetimes in UTC). ``under_way`` names the steps that were
+    journaled as started then, ``undo of`` before a compensation's, with commas in between; None for none.
+    """
+
+    saga_id: str
+    attempt: int
+    owner: str
+    began_at: datetime
+    ended_at: datetime
+    outcome: AttemptOutcome
+    detail: str | None
+    under_way: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerRecord:
+    """One row of ``sagaz_worker``: a process that lives, and the sagas that it knows; ``alive_until`` is aware."""
+
+    name: str
+    kind: WorkerKind
+    sagas: tuple[str, ...]
+    alive_until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RunFilter:
+    """Which runs to list, newest first; ``before`` is the created_at and saga_id of the last one of the page before."""
+
+    statuses: tuple[RunStatus, ...] = ()
+    saga_name: str | None = None
+    correlation_id: str | None = None
+    limit: int = 50
+    before: tuple[datetime, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoreStats:
+    """Figures for health checks; ages in seconds, by the store's clock.
+
+    ``dead_events`` were set aside; ``oldest_unsent_age`` is that of the event which has waited longest to be sent.
+    ``due_by_saga`` has the sagas of which runs are due, and how many. Processes of kind ``web`` are not counted as
+    ``live_workers``.
+    """
+
+    counts: dict[RunStatus, int]
+    due: int
+    oldest_due_age: float | None
+    live_workers: int
+    dead_events: int = 0
+    oldest_unsent_age: float | None = None
+    due_by_saga: dict[str, int] = field(default_factory=dict)

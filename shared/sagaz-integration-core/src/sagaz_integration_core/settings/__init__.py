@@ -1,0 +1,1 @@
+"""The settings: what each may be, and where it comes from."""
