@@ -17,7 +17,8 @@ from benchmarks.harness.processes import ROOT
 __all__ = ["facts", "versions"]
 
 _PACKAGES = (
-    "sagaz-integration-core", "sagaz-durable", "fastapi-sagaz", "django-sagaz", "flask-sagaz", "sagaz", "fastapi", "starlette", "django",
+    "sagaz-integration-core", "sagaz-durable",
+    "fastapi-sagaz", "django-sagaz", "flask-sagaz", "sagaz", "fastapi", "starlette", "django",
     "flask", "sqlalchemy", "psycopg", "asyncpg", "procrastinate", "dbos", "celery", "redis", "django-tasks",
     "django-tasks-db", "asgi-correlation-id", "starlette-context", "django-guid",
 )  # fmt: skip

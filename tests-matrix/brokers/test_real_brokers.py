@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from sagaz_durable.outbox.new_event import publish
+from sagaz_durable.runtime.publishing import publish
 from sagaz_durable.runtime.runtime import SagazRuntime
 from sagaz_integration_core.contract.events import EventFilter, NewEvent, OutboxRecord
 from sagaz_integration_core.settings.settings import Settings

@@ -41,7 +41,7 @@ would write it, and says how to reach it. Cases never see the framework. To writ
 6.  ``work`` runs a worker until nothing is due. By default one over ``self.runtime``; override it where the framework
     has a command that can be called inside the process (Django's ``call_command("sagaz_worker", drain=True)``).
 
-Settings come as ``spec.options``: the names of `sagaz_integration_core.settings.settings.Settings` in upper case, real values
+Settings come as ``spec.options``: the names of `Settings` in upper case, real values
 (``{"STORAGE_URL": …, "LEASE_SECONDS": 5}``), misspelled ones included. ``spec.environment()`` sets them as ``SAGAZ_…``
 variables within a ``with`` block, for frameworks that read the environment.
 
@@ -61,14 +61,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from sagaz.integrations._base import SagaContextManager
 
 from sagaz_durable import errors
-from sagaz_durable.workers.worker import Worker
 from sagaz_integration_core.context import correlation as context
 from support.answers import Answer, Ask
 
 if TYPE_CHECKING:
     from sagaz import Saga
 
-    from sagaz_durable.engine.execution import SagaRun
+    from sagaz_durable.engine.result import SagaRun
     from sagaz_durable.runtime.runtime import SagazRuntime
     from sagaz_integration_core.contract.store import SagaStore
 
@@ -173,7 +172,7 @@ class Driver(ABC):
 
     async def work(self) -> None:
         """Run a worker until nothing is due."""
-        await self.in_runtime(lambda: Worker(self.runtime, drain=True).run())
+        await self.in_runtime(lambda: self.runtime.make_worker(drain=True).run())
 
     async def ask(self, question: Callable[[SagaStore], Awaitable[T]]) -> T:
         """Ask the application's own store something; on memory nobody else could."""

@@ -30,9 +30,8 @@ from django_sagaz import (
 )
 from django_sagaz._execution import shared_loop as host
 from django_sagaz._execution import step_threads
-from django_sagaz._project.project import current_project
+from django_sagaz._project.current import current_project
 from django_sagaz.models import Run, Step
-from sagaz_durable.workers.worker import Worker
 
 THREADS = 3
 
@@ -169,7 +168,7 @@ async def test_a_steps_connection_that_died_while_it_was_idle_is_replaced(home, 
     monkeypatch.setattr(step_threads, "_IDLE_SECONDS", 0.0)
     runtime = host.threaded_runtime(current_project(), listen=True)
     await runtime.open()
-    Worker(runtime).start()
+    runtime.make_worker().start()
     try:
         before, after = [await asyncio.to_thread(one_more, home) for _ in range(2)]
     finally:

@@ -17,7 +17,7 @@ from django_sagaz import RuntimeNotOpen, Saga, action, create_saga, current_step
 from django_sagaz._execution.caller_loop import CallerLoop
 from django_sagaz._execution.executions import Executions
 from django_sagaz._execution.shared_loop import Host
-from django_sagaz._project.project import current_project
+from django_sagaz._project.current import current_project
 from django_sagaz.models import Run
 
 QUICK = {"LEASE_SECONDS": 1.5, "RENEW_SECONDS": 0.3}

@@ -12,12 +12,11 @@ from testproject.shop.sagas import OrderSaga
 
 from django_sagaz import StoreUnavailable, atomic_saga_start, run_saga
 from django_sagaz._execution import shared_loop as host
-from django_sagaz._project.project import current_project
+from django_sagaz._project.current import current_project
 from django_sagaz._stores.connections import ConnectionDied
 from django_sagaz._stores.orm.store import ORMStore
 from django_sagaz._stores.runners import DatabaseThread, Directly, immediately
 from django_sagaz.models import Run
-from sagaz_durable.workers.worker import Worker
 from sagaz_integration_core.context.correlation import bound
 from sagaz_integration_core.contract.records import NewRun
 from sagaz_integration_core.errors import UnstorableValue
@@ -74,7 +73,7 @@ async def test_a_worker_outlives_errors_of_connecting(home, unready, monkeypatch
     monkeypatch.setattr(host, "DatabaseThread", lambda: store)
     runtime = host.threaded_runtime(current_project(), listen=True)
     await runtime.open()
-    worker = Worker(runtime)
+    worker = runtime.make_worker()
     worker.start()
     try:
         await asyncio.to_thread(one_more, home)

@@ -20,8 +20,8 @@ from testproject.shop.sagas import OrderSaga
 
 import django_sagaz
 from django_sagaz import SettingsError, create_saga, models, run_saga
+from django_sagaz._project.current import current_project
 from django_sagaz._project.discovery import discover
-from django_sagaz._project.project import current_project
 from django_sagaz.storage import DjangoPostgreSQLSagaStorage, DjangoSagaStorage
 from sagaz_integration_core.contract.schema import TABLES
 

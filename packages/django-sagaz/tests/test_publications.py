@@ -14,10 +14,9 @@ from testproject.shop.models import Order
 
 from django_sagaz import ContextValueError, SettingsError, TransactionRequired, WrongDatabase, publish
 from django_sagaz._execution.executions import Executions
-from django_sagaz._project.project import current_project
+from django_sagaz._project.current import current_project
 from django_sagaz.models import OutboxEvent
 from django_sagaz.storage import DjangoOutboxStorage
-from sagaz_durable.workers.worker import Worker
 from sagaz_integration_core.context import correlation as context
 
 EVERYWHERE = on()
@@ -98,7 +97,7 @@ def test_a_worker_publishes_what_was_committed_in_its_order(home):
     executions = Executions(current_project())
 
     async def drain(runtime):
-        await Worker(runtime, drain=True).run()
+        await runtime.make_worker(drain=True).run()
         return runtime.broker.get_messages("orders.placed")
 
     try:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from django_sagaz.saga import Saga
     from django_sagaz.transactions import atomic_saga_start, run_deferred, saga_context
     from sagaz_durable import action, compensate
-    from sagaz_durable.engine.execution import SagaRun
+    from sagaz_durable.engine.result import SagaRun
     from sagaz_durable.operations.health import ProbeResult
     from sagaz_durable.runtime.starting import saga_id_of
 
@@ -57,7 +57,7 @@ sagaz_durable.guard_import()
 _PLACES = {
     "ProbeResult": "sagaz_durable.operations.health",
     "Saga": "django_sagaz.saga",
-    "SagaRun": "sagaz_durable.engine.execution",
+    "SagaRun": "sagaz_durable.engine.result",
     "action": "sagaz_durable",
     "areadiness": "django_sagaz.health",
     "async_saga_factory": "django_sagaz.inline",

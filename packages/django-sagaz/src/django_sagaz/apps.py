@@ -54,7 +54,8 @@ class DjangoSagazConfig(AppConfig):
         if self._project is None:
             with self._lock:
                 if self._project is None:
-                    from django_sagaz._project.project import Project, given_settings, read_settings
+                    from django_sagaz._project.project import Project
+                    from django_sagaz._project.settings import given_settings, read_settings
 
                     self._project = Project(*read_settings(given_settings()), self.registry)
         return self._project

@@ -36,7 +36,7 @@ def register_all() -> None:
 
 def check_settings(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     """E001: a setting is wrong. E002: no psycopg 3. E005: no Celery application. W006: a setting has no use."""
-    from django_sagaz._project.project import given_settings, read_settings
+    from django_sagaz._project.settings import given_settings, read_settings
 
     try:
         values, alias = read_settings(given_settings())
@@ -79,7 +79,7 @@ def _check_psycopg(connection: Any) -> list[CheckMessage]:
 
 def check_sagas(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     """E003: a saga cannot be run as it is written. W001: there is none."""
-    from django_sagaz._project.project import current_project
+    from django_sagaz._project.current import current_project
 
     try:
         registry = current_project().registry
@@ -106,7 +106,7 @@ def check_middleware(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
 
 def check_database(app_configs: Any, databases: Sequence[str] | None = None, **kwargs: Any) -> list[CheckMessage]:
     """E004: a router keeps the tables out of the database that is to have them."""
-    from django_sagaz._project.project import current_project
+    from django_sagaz._project.current import current_project
 
     try:
         alias = current_project().alias
@@ -124,7 +124,7 @@ def check_database(app_configs: Any, databases: Sequence[str] | None = None, **k
 def check_connections(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     """W007: a pool is too small for the threads. W008: connections do not commit by themselves."""
     from django_sagaz._execution.pool_sizes import pool_text, too_small_pools
-    from django_sagaz._project.project import current_project
+    from django_sagaz._project.current import current_project
 
     try:
         project = current_project()
@@ -146,7 +146,7 @@ def check_connections(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
 
 def check_deployment(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     """W003: memory. W004: debugging. W005: leases as short as in a demonstration."""
-    from django_sagaz._project.project import given_settings, read_settings
+    from django_sagaz._project.settings import given_settings, read_settings
 
     try:
         values, alias = read_settings(given_settings())

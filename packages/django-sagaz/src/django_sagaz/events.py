@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from django_sagaz._project.project import current_project
+from django_sagaz._project.current import current_project
 from django_sagaz._stores.runners import immediately
 from django_sagaz.transactions import require_transaction
-from sagaz_durable.outbox.new_event import new_event
+from sagaz_durable.runtime.publishing import checked_event
 
 __all__ = ["publish"]
 
@@ -44,6 +44,6 @@ def publish(
     """
     project = current_project()
     require_transaction(project, using, "event")
-    event = new_event(project.starter, topic, payload, key=key, headers=headers, idempotency_key=idempotency_key)
+    event = checked_event(project.starter, topic, payload, key=key, headers=headers, idempotency_key=idempotency_key)
     project.lacks.insert(project.store, lambda: immediately(project.store.insert_events([event])))
     return event.event_id

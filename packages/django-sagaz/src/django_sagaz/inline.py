@@ -8,12 +8,13 @@ from collections.abc import Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from asgiref.sync import markcoroutinefunction
-from django.apps import apps
 
 from django_sagaz._execution.asgiref_bridge import is_async_to_sync
+from django_sagaz._execution.current import close_executions, current_executions
+from django_sagaz._project.current import current_project, current_registry
 from django_sagaz._stores.connections import refuse_transaction
 from sagaz_durable import NOTHING
-from sagaz_durable.engine.execution import SagaRun
+from sagaz_durable.engine.result import SagaRun
 from sagaz_durable.runtime import starting as starts
 from sagaz_durable.runtime.bound_saga import refuse_without_loop
 from sagaz_integration_core.errors import StoreNotReady, UsageError
@@ -21,7 +22,6 @@ from sagaz_integration_core.errors import StoreNotReady, UsageError
 if TYPE_CHECKING:
     from sagaz import Saga
 
-    from django_sagaz.apps import DjangoSagazConfig
     from sagaz_durable.runtime.runtime import SagazRuntime
 
     S = TypeVar("S", bound=Saga)
@@ -35,7 +35,7 @@ def create_saga(saga_class: type[S]) -> S:
     Raises:
         SagaDefinitionError: The class cannot be run as written.
     """
-    registration = _config().registry.add(saga_class)
+    registration = current_registry().add(saga_class)
     saga: Any = registration.create()
     saga.run = _Run(saga_class)
     return cast("S", saga)
@@ -52,7 +52,7 @@ def close() -> None:
     Not needed as a rule: it happens when the process exits. Tests whose event loop is not Django's need it before the
     test database is dropped.
     """
-    _config().close()
+    close_executions()
 
 
 def run_saga(
@@ -79,12 +79,12 @@ def run_saga(
     """
     saga_class = class_of(saga)
     _refuse_running_loop()
-    refuse_transaction(_config().project.alias)
+    refuse_transaction(current_project().alias)
 
     async def work(runtime: SagazRuntime) -> SagaRun:
         return await _run_inline(runtime, saga_class, context, saga_id, idempotency_key)
 
-    return _config().executions.run(work)
+    return current_executions().run(work)
 
 
 class _Run:
@@ -113,7 +113,7 @@ class _Run:
         async def work(runtime: SagazRuntime) -> SagaRun:
             return await _run_inline(runtime, self._saga_class, initial_context, saga_id, idempotency_key)
 
-        return _config().executions.arun(work)
+        return current_executions().arun(work)
 
 
 async def _run_inline(
@@ -123,7 +123,7 @@ async def _run_inline(
     saga_id: str | None,
     idempotency_key: str | None,
 ) -> SagaRun:
-    lacks = _config().project.lacks
+    lacks = current_project().lacks
     # Not in a TestCase, where queries are counted.
     if not runtime.is_private:
         await lacks.check(runtime.store)
@@ -149,7 +149,3 @@ def _refuse_running_loop() -> None:
         "run_saga was called in asynchronous code, where it would block the event loop. Use "
         "`saga = await async_saga_factory(OrderSaga)` and `await saga.run(…)`."
     )
-
-
-def _config() -> DjangoSagazConfig:
-    return cast("DjangoSagazConfig", apps.get_app_config("django_sagaz"))

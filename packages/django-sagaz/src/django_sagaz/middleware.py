@@ -10,7 +10,7 @@ from django.http import HttpRequest, StreamingHttpResponse
 from django.http.request import HttpHeaders
 from django.http.response import HttpResponseBase
 
-from django_sagaz._project.project import given_settings, read_settings
+from django_sagaz._project.settings import given_settings, read_settings
 from sagaz_integration_core.context.correlation import Binding, BoundContext, accept, bind, bound, unbind
 
 __all__ = ["SagaContextMiddleware"]

@@ -10,8 +10,7 @@ from asgiref.sync import sync_to_async
 from django.db import DEFAULT_DB_ALIAS, connections
 
 from django_sagaz._stores.factory import open_store
-from sagaz_durable._upstream.outbox_storage import StoreOutboxStorage
-from sagaz_durable._upstream.saga_storage import StoreSagaStorage
+from sagaz_durable.sagaz_storage import StoreOutboxStorage, StoreSagaStorage
 from sagaz_integration_core.errors import SettingsError
 
 __all__ = ["DjangoOutboxStorage", "DjangoPostgreSQLSagaStorage", "DjangoSagaStorage"]

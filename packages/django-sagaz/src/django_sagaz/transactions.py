@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 from django.db import DEFAULT_DB_ALIAS, connections, transaction
 
 from django_sagaz._execution.ask_store import ask
-from django_sagaz._project.project import Project, current_project
+from django_sagaz._project.current import current_project
+from django_sagaz._project.project import Project
 from django_sagaz._stores.connections import in_transaction
 from django_sagaz.inline import class_of
 from sagaz_durable import NOTHING

@@ -18,7 +18,7 @@ from sagaz_integration_core.errors import *  # noqa: F403 - whatever it raises i
 
 if TYPE_CHECKING:
     from sagaz_durable import Saga, action, compensate
-    from sagaz_durable.engine.execution import SagaRun
+    from sagaz_durable.engine.result import SagaRun
     from sagaz_durable.operations.health import ProbeResult
     from sagaz_durable.runtime.starting import saga_id_of
     from sagaz_integration_core.context.current_step import CurrentStep, current_step
@@ -55,7 +55,7 @@ _LATER = {
     "CurrentStep": "sagaz_integration_core.context.current_step",
     "ProbeResult": "sagaz_durable.operations.health",
     "Saga": "sagaz_durable",
-    "SagaRun": "sagaz_durable.engine.execution",
+    "SagaRun": "sagaz_durable.engine.result",
     "Settings": "sagaz_integration_core.settings.settings",
     "action": "sagaz_durable",
     "compensate": "sagaz_durable",

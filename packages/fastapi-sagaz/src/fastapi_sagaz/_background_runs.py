@@ -32,8 +32,8 @@ class Parked:
         """Hand the runs to the runtime, which may have executed them already because it shuts down."""
         waiting, self._waiting = self._waiting, []
         for runtime, execution in waiting:
-            if runtime.is_parked(execution):
-                runtime.execute(execution)
+            if runtime.runs.is_parked(execution):
+                runtime.runs.execute(execution)
 
     def end(self) -> None:
         """Execute what still waits: the endpoint raised, the client left, or a response of its own had no tasks."""

@@ -42,9 +42,7 @@ async def run_saga_background(
     from sagaz_durable.runtime.bound_saga import binding_of
 
     binding = binding_of(saga, f"the dependency: saga: {type(saga).__name__} = Depends({_factory(saga)})")
-    saga_id, execution = await binding.runtime.reach(
-        lambda: binding.runtime.background.launch(binding.saga_class, context, idempotency_key=idempotency_key)
-    )
+    saga_id, execution = await binding.launch_in_background(context, idempotency_key)
     if execution is not None:
         parked = parked_of(saga)
         parked.add(binding.runtime, execution)

@@ -45,7 +45,7 @@ class EventPublisher:
             StoreUnavailable: Nothing was recorded.
             TransactionRequired, WrongDatabase: The session cannot carry the event.
         """
-        from sagaz_durable.outbox.new_event import publish
+        from sagaz_durable.runtime.publishing import publish
 
         return await publish(
             self._runtime,
@@ -68,7 +68,7 @@ class EventPublisher:
         idempotency_key: str | None = None,
     ) -> str:
         """Do the same in a plain ``def`` endpoint, with a synchronous session."""
-        from sagaz_durable.outbox.new_event import publish_sync
+        from sagaz_durable.runtime.publishing import publish_sync
 
         return publish_sync(
             self._runtime,

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import sagaz_durable
-from flask_sagaz._current_app import current_sagaz
-from flask_sagaz.extension import SagazExtension
+from flask_sagaz.extension import SagazExtension, current_sagaz
 from sagaz_durable.alembic import exclude_sagaz_tables
 from sagaz_durable.serialization.json_body import read_json
 from sagaz_integration_core import errors as _errors
@@ -16,7 +15,7 @@ from sagaz_integration_core.settings.settings import Settings
 
 if TYPE_CHECKING:
     from sagaz_durable import Saga, action, compensate
-    from sagaz_durable.engine.execution import SagaRun
+    from sagaz_durable.engine.result import SagaRun
     from sagaz_durable.operations.health import ProbeResult
     from sagaz_durable.runtime.starting import saga_id_of
 
@@ -53,7 +52,7 @@ def __getattr__(name: str) -> Any:
 
         return saga_id_of
     if name == "SagaRun":
-        from sagaz_durable.engine.execution import SagaRun
+        from sagaz_durable.engine.result import SagaRun
 
         return SagaRun
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -9,12 +9,14 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from flask import current_app, has_app_context
+
 from flask_sagaz._middleware import RequestSettings
 from flask_sagaz._server_check import check_server
 from sagaz_durable import configured_globally
 from sagaz_durable.concurrency.process_id import current_pid
 from sagaz_durable.engine.registry import SagaRegistry
-from sagaz_integration_core.errors import SettingsError
+from sagaz_integration_core.errors import RuntimeNotOpen, SettingsError
 from sagaz_integration_core.settings.urls import parse_storage_url
 
 if TYPE_CHECKING:
@@ -23,12 +25,34 @@ if TYPE_CHECKING:
     from flask_sagaz._loop_thread import RuntimeThread
     from flask_sagaz._runtime import FlaskRuntime
     from flask_sagaz._settings import AppSettings
-    from flask_sagaz.extension import SagazExtension
     from sagaz_durable.operations.health import ProbeResult
     from sagaz_durable.runtime.runtime import SagazRuntime
     from sagaz_integration_core.settings.settings import Settings
 
-__all__ = ["AppState"]
+__all__ = ["KEY", "AppState", "current_state"]
+
+KEY = "sagaz"
+"""Where the extension keeps an application's state, in ``app.extensions``."""
+
+
+def current_state() -> AppState:
+    """Return what the extension keeps for the application at hand.
+
+    Raises:
+        RuntimeNotOpen: There is no application at hand, or it has no extension.
+    """
+    if not has_app_context():
+        raise RuntimeNotOpen(
+            "sagaz was used outside of an application. Use it in a request, a command or a step, or within "
+            "`with app.app_context():`."
+        )
+    state: AppState | None = current_app.extensions.get(KEY)
+    if state is None:
+        raise RuntimeNotOpen(
+            f"The application {current_app.name!r} has no SagazExtension. Give it one: SagazExtension(app), or "
+            "sagaz.init_app(app) where the application is made."
+        )
+    return state
 
 
 class AppState:
@@ -45,7 +69,7 @@ class AppState:
     def __init__(
         self,
         app: Flask,
-        extension: SagazExtension,
+        extension: object,
         settings: AppSettings,
         registry: SagaRegistry,
         *,

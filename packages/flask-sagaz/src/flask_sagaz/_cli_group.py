@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+
 import click
 from flask.cli import AppGroup
 
@@ -22,7 +24,7 @@ class _Words(AppGroup):
         return super().get_command(ctx, cmd_name)
 
     def _load(self) -> None:
-        import flask_sagaz.cli  # noqa: F401 - it adds to the group
+        import_module("flask_sagaz.cli")
 
 
 sagaz_group = _Words("sagaz", help="Work on, look at and set up the sagas of this application.")

@@ -16,8 +16,9 @@ from sagaz_integration_core.errors import RunInterrupted
 if TYPE_CHECKING:
     from flask import Flask
 
-    from sagaz_durable.engine.execution import RunExecution, SagaRun
+    from sagaz_durable.engine.execution import RunExecution
     from sagaz_durable.engine.registry import SagaRegistry
+    from sagaz_durable.engine.result import SagaRun
     from sagaz_integration_core.settings.settings import Settings
 
 __all__ = ["FlaskRuntime"]

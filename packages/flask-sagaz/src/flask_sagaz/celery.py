@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from flask_sagaz._current_app import KEY
+from flask_sagaz._app_state import KEY
 from sagaz_durable.celery import RUN, SWEEP, CeleryDispatch
 from sagaz_integration_core.errors import RuntimeNotOpen
 

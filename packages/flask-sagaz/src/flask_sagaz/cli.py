@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from flask.cli import with_appcontext
 
+from flask_sagaz._app_state import current_state
 from flask_sagaz._cli_group import sagaz_group
-from flask_sagaz._current_app import current_state
 from sagaz_durable.cli import worker as working
 from sagaz_durable.cli.click_commands import (
     add_operator_commands,

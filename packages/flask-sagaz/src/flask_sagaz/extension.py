@@ -7,10 +7,10 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from flask import Flask
+from werkzeug.local import LocalProxy
 
-from flask_sagaz._app_state import AppState
+from flask_sagaz._app_state import KEY, AppState, current_state
 from flask_sagaz._cli_group import sagaz_group
-from flask_sagaz._current_app import KEY, current_state
 from flask_sagaz._flask_g import globals_class
 from flask_sagaz._middleware import Correlation
 from flask_sagaz._own_transaction import OwnTransaction
@@ -24,15 +24,15 @@ from sagaz_integration_core.errors import RuntimeNotOpen, SagazError, SettingsEr
 if TYPE_CHECKING:
     from sagaz import Saga, SagaConfig
 
-    from sagaz_durable.engine.execution import SagaRun
     from sagaz_durable.engine.registry import SagaSpec
+    from sagaz_durable.engine.result import SagaRun
     from sagaz_durable.operations.health import ProbeResult
     from sagaz_durable.runtime.bound_saga import Binding
     from sagaz_durable.runtime.runtime import SagazRuntime
 
     S = TypeVar("S", bound=Saga)
 
-__all__ = ["SagazExtension"]
+__all__ = ["SagazExtension", "current_sagaz"]
 
 
 class SagazExtension:
@@ -165,11 +165,9 @@ class SagazExtension:
         bound = _binding(saga)
 
         async def begin() -> str:
-            saga_id, execution = await bound.runtime.background.launch(
-                bound.saga_class, context, idempotency_key=idempotency_key
-            )
+            saga_id, execution = await bound.launch_in_background(context, idempotency_key)
             if execution is not None:
-                bound.runtime.execute(execution)
+                bound.runtime.runs.execute(execution)
             return saga_id
 
         return bound.runtime.call(begin)
@@ -250,7 +248,7 @@ class SagazExtension:
             StoreUnavailable: Nothing was recorded.
             TransactionRequired, WrongDatabase: The session cannot carry the event.
         """
-        from sagaz_durable.outbox.new_event import publish_sync
+        from sagaz_durable.runtime.publishing import publish_sync
 
         return publish_sync(
             self._runtime(),
@@ -314,3 +312,11 @@ def _binding(saga: Saga) -> Binding:
     from sagaz_durable.runtime.bound_saga import binding_of
 
     return binding_of(saga, f"sagaz.create_saga({type(saga).__name__})")
+
+
+def _current_extension() -> object:
+    return current_state().extension
+
+
+current_sagaz: SagazExtension = LocalProxy(_current_extension)  # type: ignore[assignment]
+"""The `SagazExtension` of the application at hand."""

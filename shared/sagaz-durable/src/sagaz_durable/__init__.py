@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     import sagaz
 
-    from sagaz_durable.engine.execution import SagaRun
+    from sagaz_durable.engine.result import SagaRun
 
     _Method = TypeVar("_Method", bound=Callable[..., Any])
     _Hook = Callable[..., Any] | None

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from celery import signals
 
-from sagaz_durable.cli.worker import summary
 from sagaz_durable.concurrency.clock import now
-from sagaz_durable.operations.erasure import erase_outdated
+from sagaz_durable.workers.erasing import erase_outdated
 from sagaz_durable.workers.suspects import Suspects
+from sagaz_durable.workers.worker import summary
 from sagaz_integration_core.error_text import error_text
 from sagaz_integration_core.errors import RunInterrupted, SettingsError
 
@@ -153,9 +153,9 @@ async def _execute(
     """Claim runs and execute them to their ends; return how they ended."""
     runtime.check_open()
     taken_at = now()
-    runs = await runtime.claim(limit, saga_ids, alone=alone)
-    executions = [runtime.park(run, taken_at) for run in runs]
-    tasks = [runtime.execute(execution) for execution in executions]
+    runs = await runtime.runs.claim(limit, saga_ids, alone=alone)
+    executions = [runtime.runs.park(run, taken_at) for run in runs]
+    tasks = [runtime.runs.execute(execution) for execution in executions]
     try:
         if tasks:
             await asyncio.wait(tasks)
@@ -179,13 +179,13 @@ async def _sweep(runtime: SagazRuntime) -> Counter[str]:
         found = await _execute(runtime, limit)
         ended = ended + found
     ended = ended + await _execute_suspects(runtime, until)
-    await erase_outdated(runtime)
+    await erase_outdated(runtime.runs.environment)
     return ended
 
 
 async def _execute_suspects(runtime: SagazRuntime, until: float) -> Counter[str]:
     """Execute, one after another, what is to be executed alone, unless a worker command does."""
-    suspects, ended = Suspects(runtime, command=False, drain=True), Counter[str]()
+    suspects, ended = Suspects(runtime.runs.environment, command=False, drain=True), Counter[str]()
     while time.monotonic() < until and (sagas := await suspects.claimable()):
         if not (found := await _execute(runtime, 1, alone=sagas)):
             break

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 from sagaz import Saga, action
 
+from sagaz_durable.runtime import starting as starts
 from sagaz_integration_core.contract.records import RunFilter
 
 pytestmark = pytest.mark.anyio
@@ -39,10 +40,10 @@ class Gated:
 async def launched(runtime, saga, count):
     ids = []
     for n in range(count):
-        saga_id, execution = await runtime.background.launch(saga, {"n": n})
+        saga_id, execution = await starts.launch_in_background(runtime, saga, {"n": n})
         ids.append(saga_id)
         if execution is not None:
-            runtime.execute(execution)
+            runtime.runs.execute(execution)
     return ids
 
 
@@ -96,9 +97,9 @@ async def test_a_start_that_fails_takes_no_place(shared_settings, opened, ended)
     gated = Gated()
     async with opened(replace(shared_settings, background_runs=1), sagas=[gated.saga]) as runtime:
         with pytest.raises(ValueError, match="JSON"):
-            await runtime.background.launch(gated.saga, {"n": object()})
-        saga_id, execution = await runtime.background.launch(gated.saga, {})
+            await starts.launch_in_background(runtime, gated.saga, {"n": object()})
+        saga_id, execution = await starts.launch_in_background(runtime, gated.saga, {})
         assert execution is not None
-        runtime.execute(execution)
+        runtime.runs.execute(execution)
         gated.go.set()
         await ended(runtime, saga_id)

@@ -14,9 +14,9 @@ from scripted_broker import ScriptedBroker
 from sagaz_durable.cli.runs import Selection, decide_runs, list_runs, resolve_runs
 from sagaz_durable.engine.registry import SagaRegistry
 from sagaz_durable.operations.operator import Operator
-from sagaz_durable.outbox.new_event import publish
 from sagaz_durable.runtime import starting as starts
 from sagaz_durable.runtime.bound_saga import bind
+from sagaz_durable.runtime.publishing import publish
 from sagaz_durable.serialization.json_body import read_json
 from sagaz_integration_core.contract.records import RunFilter
 from sagaz_integration_core.errors import InvalidInput, Overloaded, RunNotFound, SagaDefinitionError, UsageError
@@ -175,7 +175,7 @@ async def test_other_processes_runs_count_and_starts_are_accepted_again_when_the
         async with opened(limited) as runtime:
             with pytest.raises(Overloaded):
                 await starts.start(runtime, Plain, {})
-        for run in await other.claim(10):
-            await other.execute(other.park(run, time.monotonic()))
+        for run in await other.runs.claim(10):
+            await other.runs.execute(other.runs.park(run, time.monotonic()))
         async with opened(limited) as runtime:
             await starts.start(runtime, Plain, {})

@@ -11,7 +11,6 @@ import pytest
 from sagaz import Saga, action
 
 from sagaz_durable.runtime import starting as starts
-from sagaz_durable.workers.worker import Worker
 from sagaz_integration_core.errors import RunErased
 
 pytestmark = pytest.mark.anyio
@@ -42,13 +41,13 @@ async def test_a_draining_worker_erases_what_has_been_kept_for_long_enough(share
     kept = replace(shared_settings, keep_context_seconds=3_600)
     async with opened(shared_settings, sagas=[CardSaga]) as runtime:
         saga_id = await starts.start(runtime, CardSaga, {"card": "4111"})
-        await Worker(runtime, drain=True).run()
+        await runtime.make_worker(drain=True).run()
         assert "4111" in (await runtime.store.load(saga_id)).context
-        runtime.settings = kept
-        await Worker(runtime, drain=True).run()
+        runtime.runs.environment.settings = kept
+        await runtime.make_worker(drain=True).run()
         assert "4111" in (await runtime.store.load(saga_id)).context
-        runtime.settings = replace(kept, keep_context_seconds=0)
-        await Worker(runtime, drain=True).run()
+        runtime.runs.environment.settings = replace(kept, keep_context_seconds=0)
+        await runtime.make_worker(drain=True).run()
         record = await runtime.store.load(saga_id)
         [note] = await runtime.store.load_audit(saga_id)
     assert (record.context, record.status) == ("{}", "completed")
@@ -59,7 +58,7 @@ async def test_a_worker_erases_beside_its_runs_what_ended_well_and_never_failed_
     async with opened(shared_settings, sagas=[CardSaga]) as runtime:
         saga_id = await starts.start(runtime, CardSaga, {"card": "4111"})
         rolled_back = await starts.start(runtime, CardSaga, {"card": "4111", "broken": True})
-        await Worker(runtime, drain=True).run()
+        await runtime.make_worker(drain=True).run()
     async with opened(replace(shared_settings, keep_context_seconds=0), sagas=[CardSaga], worker=True) as runtime:
         assert (await erased(runtime, saga_id)).status == "completed"
         assert (await erased(runtime, rolled_back)).status == "rolled_back"

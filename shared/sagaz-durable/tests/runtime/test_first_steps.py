@@ -11,7 +11,6 @@ from sagaz import Saga, action, compensate
 from sagaz_durable.operations.operator import Operator
 from sagaz_durable.runtime import starting as starts
 from sagaz_durable.runtime.bound_saga import bind
-from sagaz_durable.workers.worker import Worker
 from sagaz_integration_core.context.current_step import current_step
 
 
@@ -34,7 +33,7 @@ def order_saga(ledger, look=None):
 
 async def worked(runtime):
     async with asyncio.timeout(20):
-        await Worker(runtime, drain=True).run()
+        await runtime.make_worker(drain=True).run()
 
 
 def known(steps):
@@ -118,7 +117,7 @@ async def test_of_the_steps_that_begin_a_run_each_is_called_although_another_has
     async with opened(settings) as runtime:
         saga_id, execution = await starts.launch(runtime, Forked, {})
         with pytest.raises(ValueError, match="card declined"):
-            await runtime.execute(execution)
+            await runtime.runs.execute(execution)
         ends = {(step.step, step.phase): step.status for step in await runtime.store.load_steps(saga_id)}
     assert ledger == ["reserve", "release"]
     assert ends == {("charge", "do"): "failed", ("reserve", "do"): "done", ("reserve", "undo"): "done"}

@@ -11,12 +11,11 @@ import pytest
 from sagaz import Saga, action
 
 from sagaz_durable.concurrency.clock import now
-from sagaz_durable.leases.leases import Lease
+from sagaz_durable.leases.lease import Lease
 from sagaz_durable.operations.health import readiness
 from sagaz_durable.runtime import starting as starts
 from sagaz_durable.runtime.bound_saga import bind
 from sagaz_durable.runtime.runtime import SagazRuntime
-from sagaz_durable.workers.worker import Worker
 from sagaz_integration_core.context.current_step import current_step
 from sagaz_integration_core.contract.records import ClaimedRun, Renewal
 from sagaz_integration_core.errors import LeaseLost, RunInterrupted, RuntimeNotOpen
@@ -53,7 +52,7 @@ async def test_a_process_whose_threads_do_not_come_back_takes_no_more_runs_until
         with pytest.raises(RuntimeNotOpen, match="takes no new runs: 2 `def` steps have outlived"):
             await bind(runtime, Nothing).run({})
         await starts.start(runtime, Nothing, {})
-        worker = Worker(runtime, command=True)
+        worker = runtime.make_worker(command=True)
         async with asyncio.timeout(10):
             await worker.run()
         assert "step 'hang'" in worker.failure, "its command exits with 1"
@@ -134,7 +133,7 @@ async def test_a_claim_that_returns_a_run_of_this_process_stops_its_earlier_exec
         for _ in range(2):
             # A lease that ends in the store at once, whatever this process believes.
             [run] = await runtime.store.claim(runtime.owner, 1, 0.0, runtime.registry.first_steps)
-            tasks.append(runtime.execute(runtime.park(run, now())))
+            tasks.append(runtime.runs.execute(runtime.runs.park(run, now())))
             while f"begin {run.attempt}" not in told:
                 await asyncio.sleep(0.01)
         with pytest.raises(RunInterrupted, match="claimed it anew"):
@@ -167,7 +166,7 @@ def holding():
 async def claimed_and_begun(runtime):
     """Execute the only run under a lease that ends in the store at once, whatever this process believes."""
     [run] = await runtime.store.claim(runtime.owner, 1, 0.0, runtime.registry.first_steps)
-    return runtime.execute(runtime.park(run, now()))
+    return runtime.runs.execute(runtime.runs.park(run, now()))
 
 
 async def seen(condition):
@@ -202,11 +201,11 @@ async def test_neither_is_one_that_was_given_back_before(shared_settings, opened
         saga_id = await starts.start(runtime, holding, {})
         first = await claimed_and_begun(runtime)
         await seen(lambda: holding.told)
-        [halted] = runtime._executing._active.values()
+        [halted] = runtime.runs._active.values()
         halted.halt(RuntimeError("a bug of ours"))
         with pytest.raises(RunInterrupted, match="a bug of ours"):
             await first
-        worker = Worker(runtime)
+        worker = runtime.make_worker()
         worker.start()
         await seen(lambda: worker.running)
         await asyncio.sleep(0.1)
@@ -242,9 +241,9 @@ async def test_a_process_gives_a_run_up_a_tenth_of_its_lease_before_the_store_do
         await starts.start(runtime, Nothing, {})
         taken_at = now()
         [run] = await runtime.store.claim(runtime.owner, 1, seconds, runtime.registry.first_steps)
-        execution = runtime.park(run, taken_at)
+        execution = runtime.runs.park(run, taken_at)
         assert runtime.leases.held[run.saga_id].ends_at == pytest.approx(taken_at + seconds - margin, rel=0, abs=0.01)
-        await runtime.execute(execution)
+        await runtime.runs.execute(execution)
 
 
 class TestLease:

@@ -204,7 +204,7 @@ async def test_each_end_is_logged_at_its_level_and_without_logging_only_those_th
     ends = [
         (record.levelname, record.getMessage().split(": ")[1].split(" (")[0])
         for record in caplog.records
-        if record.name == "sagaz_durable.runtime.runtime" and record.message.startswith("Saga ")
+        if record.name == "sagaz_durable.engine.execution" and record.message.startswith("Saga ")
     ]
     all_ends = [("INFO", "completed"), ("WARNING", "rolled_back"), ("ERROR", "failed")]
     assert ends == (all_ends if wanted else all_ends[-1:])

@@ -21,7 +21,6 @@ from sagaz_durable.runtime.runtime import SagazRuntime
 from sagaz_durable.runtime.starting import start
 from sagaz_durable.stores.postgresql.store import migrate
 from sagaz_durable.workers import heartbeat_file
-from sagaz_durable.workers.worker import Worker
 from sagaz_integration_core.contract.events import EventFilter, EventOutcome, NewEvent
 from sagaz_integration_core.contract.schema import grants
 from sagaz_integration_core.errors import (
@@ -82,7 +81,7 @@ async def eventually(condition, seconds=30):
 
 
 def told(caplog, level):
-    return [r.getMessage() for r in caplog.records if r.levelname == level and r.name.startswith("sagaz_integration")]
+    return [r.getMessage() for r in caplog.records if r.levelname == level and r.name.startswith("sagaz_durable")]
 
 
 async def test_a_server_whose_database_gets_tables_and_rights_only_later_recovers_by_itself(postgres_url, caplog):
@@ -177,7 +176,7 @@ async def test_drain_does_not_say_done_when_it_could_not_ask(tmp_path):
     runtime = SagazRuntime(quick(f"sqlite:///{tmp_path}/sagas.db"), sagas=[Order])
     await runtime.open()
     try:
-        worker = Worker(runtime, drain=True, command=True)
+        worker = runtime.make_worker(drain=True, command=True)
         (tmp_path / "sagas.db").rename(tmp_path / "gone.db")
         with pytest.raises(StoreUnavailable, match="removed or replaced"):
             await worker.run()
@@ -239,7 +238,7 @@ async def test_the_heartbeat_file_says_ready_while_the_worker_works_and_is_gone_
     monkeypatch.setattr(heartbeat_file, "_SECONDS", 0.02)
     path = tmp_path / "beat"
     async with opened(shared_settings, sagas=[Order]) as runtime:
-        worker = Worker(runtime)
+        worker = runtime.make_worker()
         async with heartbeat_file.kept_alive(str(path), worker):
             assert path.read_text() == "ready\n"
             before = path.stat().st_mtime_ns

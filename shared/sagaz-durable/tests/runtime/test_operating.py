@@ -12,7 +12,6 @@ from sagaz import Saga, action, compensate
 from sagaz_durable.cli.runs import show_run
 from sagaz_durable.operations.operator import Operator
 from sagaz_durable.runtime import starting as starts
-from sagaz_durable.workers.worker import Worker
 from sagaz_integration_core.contract.records import NewRun, RunFilter, RunWrite
 from sagaz_integration_core.errors import RunNotFound
 
@@ -139,8 +138,8 @@ async def test_a_run_whose_failures_ran_out_goes_on_where_it_stopped(shared_sett
 
     async with opened(shared_settings, sagas=[(shop.saga, unable)]) as stranger:
         # It cannot make the saga, so that each claim counts as a failure.
-        stranger.settings = stranger.settings.__class__(max_failures=1)
-        await asyncio.wait_for(Worker(stranger, drain=True).run(), 20)
+        stranger.runs.environment.settings = stranger.settings.__class__(max_failures=1)
+        await asyncio.wait_for(stranger.make_worker(drain=True).run(), 20)
         assert (await stranger.store.load(saga_id)).status == "failed"
         assert (await operator(stranger).retry(saga_id)).status == "pending"
     async with opened(shared_settings, sagas=[shop.saga], worker=True) as runtime:

@@ -16,7 +16,6 @@ from sagaz.core.storage.core import HealthStatus
 from sagaz.core.storage.interfaces.outbox import OutboxStorageError
 
 from sagaz_durable._upstream.outbox_storage import StoreOutboxStorage
-from sagaz_durable.workers.worker import Worker
 from sagaz_integration_core.contract.events import EventFilter, EventOutcome
 
 
@@ -144,7 +143,7 @@ async def test_sagas_on_sagaz_own_engine_publish_through_the_same_outbox(setting
         storage = runtime.config.outbox_storage
         assert [found.event_type for found in await storage.get_events_by_saga("plain-1")] == TOLD
         await runtime.drain()
-        await Worker(runtime, drain=True).run()
+        await runtime.make_worker(drain=True).run()
         assert [len(runtime.broker.get_messages(topic)) for topic in TOLD] == [1, 1, 1]
 
 
@@ -217,7 +216,7 @@ async def test_its_events_are_relayed_by_our_workers_too(settings, opened):
     async with opened(replace(settings, broker_url="memory://")) as runtime:
         await runtime.config.outbox_storage.insert(event("a", aggregate_id="o-1", headers={"trace": "t"}))
         await runtime.drain()
-        await Worker(runtime, drain=True).run()
+        await runtime.make_worker(drain=True).run()
         (message,) = runtime.broker.get_messages("orders")
     assert message["key"] == json.loads(message["message"])["aggregate_id"] == "o-1"
     assert message["headers"]["trace"] == "t"

@@ -8,8 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from sagaz_durable.outbox.new_event import publish, publish_sync
-from sagaz_durable.workers.worker import Worker
+from sagaz_durable.runtime.publishing import publish, publish_sync
 from sagaz_integration_core.context import correlation as context
 from sagaz_integration_core.contract.events import EventFilter
 from sagaz_integration_core.errors import ContextValueError, RuntimeNotOpen, SagazError, SettingsError
@@ -24,7 +23,7 @@ async def runtime(settings, opened):
 async def messages(runtime, topic):
     async with asyncio.timeout(20):
         while await runtime.store.count_events(EventFilter(statuses=("pending",))):
-            await Worker(runtime, drain=True).run()
+            await runtime.make_worker(drain=True).run()
     return runtime.broker.get_messages(topic)
 
 

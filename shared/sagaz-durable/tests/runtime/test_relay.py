@@ -15,7 +15,6 @@ from scripted_broker import ScriptedBroker
 
 from sagaz_durable._upstream import broker_connection as publishing
 from sagaz_durable.operations import checking
-from sagaz_durable.workers.worker import Worker
 from sagaz_integration_core.contract.events import EventFilter, NewEvent
 from sagaz_integration_core.errors import StoreUnavailable
 
@@ -221,7 +220,7 @@ async def test_a_broker_that_accepts_connections_and_never_answers_is_away(url, 
         async with opened(settings) as runtime:
             await runtime.store.insert_events([event("e1")])
             async with asyncio.timeout(20):
-                await Worker(runtime, drain=True).run()
+                await runtime.make_worker(drain=True).run()
             told = await checking.check(runtime, checking.Limits(max_event_age=0))
             assert (await found(runtime, "e1"))["e1"].attempts == 0, "an outage charges no event"
     assert "The broker is away (1 times in a row); events wait: no answer within 0.2 s" in caplog.text
@@ -243,7 +242,7 @@ async def test_a_draining_worker_publishes_everything_and_returns(shared_setting
     async with opened(shared_settings, config=SagaConfig(broker=broker)) as runtime:
         await runtime.store.insert_events([event(name, key=name[0]) for name in names])
         async with asyncio.timeout(20):
-            await Worker(runtime, drain=True).run()
+            await runtime.make_worker(drain=True).run()
         assert sorted(broker.ids) == names
 
 
@@ -253,7 +252,7 @@ async def test_a_draining_worker_does_not_wait_for_a_broker_that_is_away(shared_
     async with opened(shared_settings, config=SagaConfig(broker=broker)) as runtime:
         await runtime.store.insert_events([event("waits")])
         async with asyncio.timeout(20):
-            await Worker(runtime, drain=True).run()
+            await runtime.make_worker(drain=True).run()
         assert (await found(runtime, "waits"))["waits"].status == "pending"
 
 
@@ -318,7 +317,7 @@ async def test_sent_events_are_kept_for_their_time_and_then_deleted(serving, pat
         await all_sent(runtime, "a", "b")
         await tidied(runtime)
         assert len(await found(runtime, "a", "b")) == 2
-        runtime.settings = replace(patient, keep_sent_seconds=0)
+        runtime.relay._settings = replace(patient, keep_sent_seconds=0)
         await tidied(runtime)
         assert not await found(runtime, "a", "b")
 

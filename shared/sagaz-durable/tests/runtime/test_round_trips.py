@@ -14,7 +14,6 @@ from sagaz import Saga, action, compensate
 
 from sagaz_durable.engine import held_writes
 from sagaz_durable.runtime import starting as starts
-from sagaz_durable.workers.worker import Worker
 
 
 class ThreeSteps(Saga):
@@ -159,7 +158,7 @@ async def test_fifty_runs_on_a_server_are_two_claims_and_three_batches_each(runt
 async def statements_of_fifty_runs(runtime, sent):
     await starts.start_many(runtime, ThreeSteps, [{"order_id": n} for n in range(50)])
     sent.about_runs()
-    worker = Worker(runtime, concurrency=50, drain=True)
+    worker = runtime.make_worker(concurrency=50, drain=True)
     async with asyncio.timeout(20):
         await worker.run()
     assert worker.ended == {"completed": 50}

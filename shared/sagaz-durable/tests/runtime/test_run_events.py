@@ -13,7 +13,6 @@ from sagaz.core.storage.backends.memory.outbox import InMemoryOutboxStorage
 
 from sagaz_durable.outbox.run_events import EventLog
 from sagaz_durable.runtime import starting as starts
-from sagaz_durable.workers.worker import Worker
 from sagaz_integration_core.contract.events import EventFilter
 from sagaz_integration_core.contract.records import RunWrite, StepWrite
 
@@ -97,7 +96,7 @@ async def test_topics_and_payloads_are_those_of_sagaz_own_listener(settings, ope
 async def test_the_message_is_what_sagaz_own_worker_would_publish(settings, opened):
     async with opened(with_broker(settings), sagas=[Order]) as runtime:
         await starts.run_inline(runtime, Order, {"sku": "x"}, saga_id="run-1")
-        await Worker(runtime, drain=True).run()
+        await runtime.make_worker(drain=True).run()
         await runtime.drain()
         (message,) = runtime.broker.get_messages("order.reserve.success")
         body = json.loads(message["message"])
@@ -198,7 +197,7 @@ async def test_a_run_that_is_rolled_back_by_another_process_says_what_the_step_h
         write = RunWrite("run-1", "gone", claimed.attempt, steps, status="compensating", error="step 'charge': …")
         assert await runtime.store.write([write]) == [True]
         while (await runtime.store.load("run-1")).status != "rolled_back":
-            await Worker(runtime, drain=True).run()
+            await runtime.make_worker(drain=True).run()
         assert (await of_ours(runtime, "run-1"))[-1] == (
             "order.failed",
             {"saga_id": "run-1", "status": "failed", "error": "card refused: twice"},

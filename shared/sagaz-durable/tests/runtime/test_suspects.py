@@ -10,7 +10,6 @@ import pytest
 from sagaz import Saga, action
 
 from sagaz_durable.runtime import starting as starts
-from sagaz_durable.workers.worker import Worker
 from sagaz_integration_core.contract.records import NewRun
 
 pytestmark = pytest.mark.anyio
@@ -90,7 +89,7 @@ async def records(runtime, ids):
 
 @asynccontextmanager
 async def working(runtime, **options):
-    worker = Worker(runtime, **options)
+    worker = runtime.make_worker(**options)
     worker.start()
     try:
         yield worker
@@ -203,6 +202,6 @@ async def test_a_draining_worker_executes_suspects_too(shared_settings, opened, 
         ids = await suspects(runtime, shop, 3)
         shop.gate.set()
         async with asyncio.timeout(20):
-            await Worker(runtime, drain=True).run()
+            await runtime.make_worker(drain=True).run()
         assert await statuses(runtime, ids) == {"completed"}
     assert shop.beside_suspects == [["suspect"]] * 3

@@ -13,7 +13,6 @@ from sagaz import Saga, action, compensate
 from sagaz_durable.runtime import starting as starts
 from sagaz_durable.runtime.bound_saga import bind
 from sagaz_durable.stores.factory import create_store
-from sagaz_durable.workers.worker import Worker
 from sagaz_integration_core.context.current_step import current_step
 from sagaz_integration_core.contract.records import RunFilter
 from sagaz_integration_core.errors import RunInterrupted, StoreUnavailable
@@ -35,7 +34,7 @@ async def nothing(ctx):
 
 
 async def drained(runtime, **options):
-    worker = Worker(runtime, drain=True, **options)
+    worker = runtime.make_worker(drain=True, **options)
     async with asyncio.timeout(20):
         await worker.run()
     return worker
@@ -61,15 +60,15 @@ async def test_a_worker_on_a_server_fills_its_places_in_two_claims_of_not_too_fe
     async with opened(replace(settings, storage_url=postgres_url, migrate=True)) as runtime:
         await starts.start_many(runtime, one_step(work), [{"n": n} for n in range(60)])
         claims = []
-        claim = runtime.claim
+        claim = runtime.runs.claim
 
         async def noted(free, **options):
             runs = await claim(free, **options)
             claims.append(len(runs))
             return runs
 
-        runtime.claim = noted
-        worker = Worker(runtime, concurrency=concurrency)
+        runtime.runs.claim = noted
+        worker = runtime.make_worker(concurrency=concurrency)
         worker.start()
         async with asyncio.timeout(20):
             for _ in range(concurrency):
@@ -109,7 +108,9 @@ async def test_a_worker_claims_no_more_than_it_has_room_for_beside_what_runs(sha
     saga, running = one_step(work), []
     async with opened(shared_settings, sagas=[saga]) as runtime:
         await starts.start_many(runtime, saga, [{"n": n} for n in range(6)])
-        worker = Worker(runtime, concurrency=3, drain=True, on_progress=lambda worker: running.append(worker.running))
+        worker = runtime.make_worker(
+            concurrency=3, drain=True, on_progress=lambda worker: running.append(worker.running)
+        )
         async with asyncio.timeout(20):
             working = asyncio.create_task(worker.run())
             waiting = [await begun.get() for _ in range(3)]
@@ -345,7 +346,7 @@ async def test_such_an_error_does_not_end_a_worker_either_unless_it_was_to_end(s
         saga_id = await starts.start(runtime, saga, {})
         with pytest.raises(RuntimeError, match="Nobody"):
             await drained(runtime)
-        worker = Worker(runtime)
+        worker = runtime.make_worker()
         worker.start()
         async with asyncio.timeout(10):
             while "Nobody has thought of this." not in caplog.text:

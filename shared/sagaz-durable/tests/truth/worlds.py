@@ -222,14 +222,14 @@ class Process:
         if self.company:
             await self._take_another()
         try:
-            runs = await self.runtime.claim(1) or await self.runtime.claim(1, alone=[NAME])
+            runs = await self.runtime.runs.claim(1) or await self.runtime.runs.claim(1, alone=[NAME])
         except (StoreUnavailable, WriteRefused, RuntimeError):
             return
         for run in runs:
             self.claimed = run
             # By the time before the claim was sent.
-            self._execution = self.runtime.park(run, float("-inf") if self._stood_still else loop.time())
-            await asyncio.wait([self.runtime.execute(self._execution)])
+            self._execution = self.runtime.runs.park(run, float("-inf") if self._stood_still else loop.time())
+            await asyncio.wait([self.runtime.runs.execute(self._execution)])
 
     async def _take_another(self) -> None:
         store, companion = self.world.store, f"companion-{self.number}"

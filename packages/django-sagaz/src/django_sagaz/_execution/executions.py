@@ -206,7 +206,7 @@ class _OnCallersThread:
         return await work(self._runtime)
 
     def unfit(self) -> list[str]:
-        return self._runtime.unfit() if self._runtime.is_open else []
+        return self._runtime.runs.unfit() if self._runtime.is_open else []
 
     def drain(self) -> None:
         self._loop.soon(self._drain)

@@ -65,7 +65,7 @@ class Host:
     def unfit(self) -> list[str]:
         """Return what keeps the runtime from executing runs; one that nobody has needed yet is kept by nothing."""
         runtime = self._opened()
-        return [] if runtime is None else runtime.unfit()
+        return [] if runtime is None else runtime.runs.unfit()
 
     def _opened(self) -> SagazRuntime | None:
         opened = None if self._running is None else self._running.opened

@@ -8,10 +8,10 @@ from typing import Any
 
 from django_sagaz._execution.executions import Executions
 from django_sagaz._execution.shared_loop import threaded_runtime
-from django_sagaz._project.project import HINT, Project
+from django_sagaz._project.project import Project
+from django_sagaz._project.settings import HINT
 from sagaz_durable.cli import worker as working
 from sagaz_durable.runtime.runtime import SagazRuntime
-from sagaz_durable.workers.worker import Worker
 
 __all__ = ["OPTIONS", "changed", "drain_here", "work"]
 
@@ -73,7 +73,7 @@ def drain_here(project: Project, concurrency: int | None) -> Counter[str]:
     """Execute what is due on this thread and its connection, as a ``TestCase`` needs it."""
 
     async def drain(runtime: SagazRuntime) -> Counter[str]:
-        worker = Worker(runtime, concurrency=concurrency, drain=True)
+        worker = runtime.make_worker(concurrency=concurrency, drain=True)
         await worker.run()
         return worker.ended
 

@@ -9,7 +9,7 @@ from types import ModuleType
 from django.apps import apps
 from django.utils.module_loading import autodiscover_modules
 
-from django_sagaz._project.project import HINT
+from django_sagaz._project.settings import HINT
 from sagaz_durable.engine.registry import SagaRegistry
 
 __all__ = ["discover"]
@@ -35,6 +35,6 @@ def _modules() -> Iterator[ModuleType]:
 
 def _has_steps(value: object) -> bool:
     # Only here is sagaz needed; a project without sagas does not load it.
-    from sagaz_durable._upstream.definitions import has_steps
+    from sagaz_durable.definitions import has_steps
 
     return isinstance(value, type) and has_steps(value)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from django.apps import apps
-from django.conf import settings as django_settings
-from django.db import DEFAULT_DB_ALIAS, connections
+from django.db import connections
 
 from django_sagaz._execution.lease_renewal import new_keeper
+from django_sagaz._project import dispatch
+from django_sagaz._project.settings import checked_alias
 from django_sagaz._stores.connections import in_test_case
 from django_sagaz._stores.factory import DjangoStore, open_store
 from django_sagaz._stores.lacks import Lacks
@@ -27,13 +28,10 @@ from sagaz_integration_core.settings.settings import Settings
 
 if TYPE_CHECKING:
     from django_sagaz._stores.runners import Runner
-    from django_sagaz.apps import DjangoSagazConfig
     from sagaz_durable.leases.keeper import LeaseKeeper
     from sagaz_integration_core.contract.store import SagaStore
 
-__all__ = ["HINT", "Project", "current_project", "given_settings", "read_settings"]
-
-HINT = "a sagas.py module of an installed app"
+__all__ = ["Project"]
 
 _former: list[LeaseKeeper] = []
 """Keepers that a fork has got of its parent; a connection that is collected is closed, for the parent too."""
@@ -78,7 +76,7 @@ class Project:
             return Project(replace(self.settings, **changes), self.alias, self.registry)
         if self.alias is None:
             raise SettingsError("a database was named, and SAGAZ['STORAGE_URL'] keeps runs outside of Django's")
-        return Project(replace(self.settings, **changes), _checked_alias(alias), self.registry)
+        return Project(replace(self.settings, **changes), checked_alias(alias), self.registry)
 
     @cached_property
     def starter(self) -> SagazRuntime:
@@ -126,65 +124,14 @@ class Project:
                 return create_store(settings)
             return open_store(self.alias, run, notify=settings.notify, listen=listen)
 
-        runtime = SagazRuntime(
+        return SagazRuntime(
             settings or self.settings,
             config=configured_globally(),
+            sagas=self.registry,
             app=apps,
-            hint=HINT,
             open_store=store,
             step_pool=step_pool,
             step_scope=step_scope,
             keeper=None if self.alias is None else self.keeper,
-            dispatch=_dispatch,
+            dispatch=dispatch.send,
         )
-        runtime.registry = self.registry
-        return runtime
-
-
-def current_project() -> Project:
-    """Return what the project's settings say now.
-
-    Raises:
-        SettingsError: Something in ``settings.SAGAZ`` is wrong; it lists everything that is.
-    """
-    config = cast("DjangoSagazConfig", apps.get_app_config("django_sagaz"))
-    return config.project
-
-
-def read_settings(given: Any) -> tuple[Settings, str | None]:
-    """Read ``settings.SAGAZ``.
-
-    Raises:
-        SettingsError: It lists everything that is wrong.
-    """
-    if not isinstance(given, Mapping):
-        return Settings.from_mapping(given), None
-    values = dict(given)
-    # An empty address, as os.environ.get gives it, means none.
-    if not values.get("STORAGE_URL"):
-        values.pop("STORAGE_URL", None)
-    alias = values.pop("DATABASE", None)
-    settings = Settings.from_mapping(values)
-    if "STORAGE_URL" not in values:
-        return settings, _checked_alias(DEFAULT_DB_ALIAS if alias is None else alias)
-    if alias is not None:
-        raise SettingsError("SAGAZ['DATABASE'] and SAGAZ['STORAGE_URL'] each say where runs are kept; keep one of them")
-    return settings, None
-
-
-def _checked_alias(alias: object) -> str:
-    if alias not in connections.settings:
-        known = ", ".join(map(repr, connections.settings))
-        raise SettingsError(f"SAGAZ['DATABASE']={alias!r}: no such database in DATABASES; there are {known}")
-    return str(alias)
-
-
-def _dispatch(saga_ids: Sequence[str]) -> None:
-    from django_sagaz.celery import send
-
-    send(saga_ids)
-
-
-def given_settings() -> Any:
-    """Return ``settings.SAGAZ``, or an empty dict."""
-    return getattr(django_settings, "SAGAZ", {})

@@ -14,7 +14,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
-from django_sagaz._project.project import current_project
+from django_sagaz._project.current import current_project
 from django_sagaz.admin.confirmation import AskingAdmin, chosen, problem_with
 from django_sagaz.admin.values import visible
 from django_sagaz.management.operator_command import operate

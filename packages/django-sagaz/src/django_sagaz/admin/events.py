@@ -15,7 +15,7 @@ from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from django_sagaz._execution.ask_store import ask
-from django_sagaz._project.project import current_project
+from django_sagaz._project.current import current_project
 from django_sagaz.admin.confirmation import AskingAdmin, chosen, problem_with
 from django_sagaz.admin.filters import EventStatusFilter
 from django_sagaz.admin.page import shown_value

@@ -13,7 +13,7 @@ from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
-from django_sagaz._project.project import current_project
+from django_sagaz._project.current import current_project
 from django_sagaz.models import OutboxEvent, Run
 
 __all__ = ["EventStatusFilter", "SagaFilter", "ScannedFilter", "StartedFilter", "StatusFilter"]

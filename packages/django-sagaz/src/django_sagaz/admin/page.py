@@ -108,7 +108,7 @@ def _step(entry: Any, is_secret: Callable[[str], bool]) -> dict[str, Any]:
 
 
 def _diagram(project: Project, run: Any, journal: Sequence[Any]) -> dict[str, Any]:
-    from sagaz_durable._upstream.definitions import describe
+    from sagaz_durable.definitions import describe
 
     try:
         declared = describe(project.registry.get(run.saga_name).saga_class)

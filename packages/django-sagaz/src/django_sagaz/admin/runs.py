@@ -12,7 +12,7 @@ from django.urls import URLPattern, path
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
-from django_sagaz._project.project import current_project
+from django_sagaz._project.current import current_project
 from django_sagaz.admin.decisions import Decisions
 from django_sagaz.admin.filters import SagaFilter, StartedFilter, StatusFilter
 from django_sagaz.admin.page import run_page

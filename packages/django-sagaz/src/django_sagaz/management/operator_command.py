@@ -11,7 +11,8 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connections
 
 from django_sagaz._execution.ask_store import ask
-from django_sagaz._project.project import Project, current_project
+from django_sagaz._project.current import current_project
+from django_sagaz._project.project import Project
 from django_sagaz._stores.connections import commit_by_themselves
 from sagaz_durable.cli.numbers import COMMAND_NUMBERS
 from sagaz_durable.cli.runs import Said, Selection, decide_runs, person

@@ -8,9 +8,9 @@ from typing import Any, cast
 from sagaz.core.storage.base import SagaStorage
 from sagaz.core.types import SagaStatus, SagaStepStatus
 
-from sagaz_durable.engine.execution import values_of
 from sagaz_durable.serialization import codec
 from sagaz_durable.serialization.client_ids import findable
+from sagaz_durable.serialization.context_values import values_of
 from sagaz_integration_core.contract.records import FINISHED, FOREIGN, RunFilter, RunRecord, RunStatus, StepRecord
 from sagaz_integration_core.contract.store import SagaStore
 

@@ -8,9 +8,9 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from sagaz_durable.engine.attempts import attempt_text
 from sagaz_durable.engine.state import StepView
 from sagaz_durable.operations.operator import Outcome, RunReport
+from sagaz_durable.serialization.attempt_text import attempt_text
 from sagaz_integration_core.contract.records import AttemptRecord, AuditRecord, RunRecord, StepRecord
 from sagaz_integration_core.error_text import json_text, visible
 from sagaz_integration_core.redaction import looks_secret, masked_json

@@ -16,6 +16,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from sagaz_durable.workers.heartbeat_file import kept_alive
+from sagaz_durable.workers.worker import summary
 from sagaz_integration_core.context.log_fields import FIELDS, SagazLogFilter
 from sagaz_integration_core.errors import SagaNotRegistered, SettingsError, WorkerUnfit
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from sagaz_durable.runtime.runtime import SagazRuntime
     from sagaz_durable.workers.worker import Worker
 
-__all__ = ["logging_to_stderr", "summary", "work"]
+__all__ = ["logging_to_stderr", "work"]
 
 Tell = Callable[[str], None]
 
@@ -72,12 +73,10 @@ async def work(
     _check(runtime, sagas_hint, worker_hint)
     # Rather now than at the first claim: a worker that can do nothing is to say so, and end.
     await runtime.store.check_ready()
-    from sagaz_durable.workers.worker import Worker
-
     progress = _Progress() if drain and tell is not None and sys.stdout.isatty() else None
     tell = tell or _silently
     on_progress = progress.show if progress else None
-    worker = Worker(runtime, concurrency=concurrency, drain=drain, command=True, on_progress=on_progress)
+    worker = runtime.make_worker(concurrency=concurrency, drain=drain, command=True, on_progress=on_progress)
     names = ", ".join(entry.name for entry in runtime.registry)
     tell(f"Working on {place or runtime.store.kind}: {names}." + ("" if drain else " Ctrl+C stops."))
     runtime.keeper.loops.on_given_up = _leave
@@ -195,11 +194,6 @@ class _Progress:
 
 def _silently(line: str) -> None:
     """Print nothing."""
-
-
-def summary(ended: Counter[str]) -> str:
-    """Tell how many runs ended, and how: ``3 completed, 1 failed``."""
-    return ", ".join(f"{count} {status}" for status, count in sorted(ended.items())) or "no runs"
 
 
 @contextmanager

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from sagaz_durable.engine.attempts import attempt_text
 from sagaz_durable.engine.context_values import likeliest_path
+from sagaz_durable.engine.environment import ExecutionEnvironment
 from sagaz_durable.engine.executor import Executor
 from sagaz_durable.engine.journal_entries import Entries
+from sagaz_durable.engine.result import SagaRun
 from sagaz_durable.engine.state import End, RunState
-from sagaz_durable.leases.leases import Lease
+from sagaz_durable.leases.lease import Lease
 from sagaz_durable.outbox.run_events import EventLog
 from sagaz_durable.serialization import codec
+from sagaz_durable.serialization.attempt_text import attempt_text
 from sagaz_integration_core.contract.events import EventWrite
-from sagaz_integration_core.contract.records import ClaimedRun, Release, RunRecord, RunStatus, RunWrite, StepRecord
+from sagaz_integration_core.contract.records import ClaimedRun, Release, RunStatus, RunWrite
 from sagaz_integration_core.error_text import error_text, note_end, storable
 from sagaz_integration_core.errors import (
     ContextValueError,
@@ -31,54 +32,9 @@ from sagaz_integration_core.errors import (
     UnstorableValue,
 )
 
-if TYPE_CHECKING:
-    from sagaz import SagaStatus
-
-    from sagaz_durable.runtime.runtime import SagazRuntime
-
-__all__ = ["RunExecution", "SagaRun", "values_of"]
+__all__ = ["RunExecution"]
 
 logger = logging.getLogger(__name__)
-
-
-class SagaRun(dict[str, Any]):
-    """The result of a run: its final context as a dict, which also knows which run it was.
-
-    Attributes:
-        saga_id: The run's id.
-        saga_name: The saga's name.
-        status: sagaz's ``SagaStatus``.
-    """
-
-    saga_id: str
-    saga_name: str
-    status: SagaStatus
-
-    def __init__(self, values: Mapping[str, Any], *, saga_id: str, saga_name: str, status: RunStatus) -> None:
-        from sagaz import SagaStatus
-
-        super().__init__({key: value for key, value in values.items() if not key.startswith("__")})
-        self.saga_id = saga_id
-        self.saga_name = saga_name
-        self.status = SagaStatus(status)
-
-    @classmethod
-    def __get_pydantic_core_schema__(cls, source: Any, handler: Callable[[Any], Any]) -> Any:
-        # So that an endpoint may be annotated `-> SagaRun`: it is answered with the final context.
-        return handler(dict[str, Any])
-
-    def __repr__(self) -> str:
-        # Without its values: they are customers' data, and what is logged is read by many.
-        return f"<SagaRun {self.saga_name} {self.saga_id} {self.status.value}>"
-
-
-def values_of(record: RunRecord, steps: Iterable[StepRecord]) -> dict[str, Any]:
-    """Return a run's context as its journal tells it: the input, and what its steps have added so far."""
-    values = codec.decode(record.context)
-    for step in steps:
-        if step.phase == "do" and step.status == "done" and step.result:
-            values.update(codec.decode(step.result))
-    return values
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,20 +52,22 @@ class RunExecution:
         outcome: The run's final status once it has one.
     """
 
-    def __init__(self, runtime: SagazRuntime, run: ClaimedRun, lease: Lease) -> None:
-        self._runtime = runtime
+    def __init__(self, environment: ExecutionEnvironment, run: ClaimedRun, lease: Lease) -> None:
+        self._environment = environment
+        self._max_failures = environment.settings.max_failures
         self.run = run
         self._lease = lease
         self._entries = Entries(
-            run, runtime.owner, lease, runtime.settings.lease_seconds, runtime.write, runtime.held_writes
+            run, environment.owner, lease, environment.settings.lease_seconds, environment.write,
+            environment.held_writes,
         )  # fmt: skip
         self._events = EventLog(
             run.saga_id,
             run.saga_name,
             run.correlation_id,
             run.attempt,
-            enabled=runtime.publishes,
-            max_bytes=runtime.settings.max_context_bytes,
+            enabled=environment.publishes,
+            max_bytes=environment.settings.max_context_bytes,
         )
         self._executor: Executor | None = None
         self._halted: BaseException | None = None
@@ -153,7 +111,7 @@ class RunExecution:
             ending = await self._stopped(error)
         finally:
             self._entries.close()
-            self._runtime.leases.drop(self._lease, () if self._executor is None else self._executor.in_threads)
+            self._environment.leases.drop(self._lease, () if self._executor is None else self._executor.in_threads)
             # What does not refer to itself any more goes at once, and costs the garbage collector nothing.
             self._lease.on_stop = None
             if self._executor is not None:
@@ -163,10 +121,10 @@ class RunExecution:
         return ending.result
 
     async def _execute(self) -> _Ending:
-        if self.run.failures >= self._runtime.settings.max_failures:
+        if self.run.failures >= self._max_failures:
             return await self._give_up(await self._why())
         executor = self._executor = self._prepared()
-        await self._runtime.mirror.started(self.run)
+        await self._environment.mirror.started(self.run)
         state = await executor.run() if self._halted is None else RunState()
         if (reason := self._halted or executor.halted) is not None:
             return await self._stopped(reason)
@@ -180,10 +138,10 @@ class RunExecution:
         return await self._ended(executor, state, state.end)
 
     def _prepared(self) -> Executor:
-        runtime = self._runtime
+        environment = self._environment
         # Another deployment, or a later try, may be able to build it: what this raises is no failure of the saga.
-        prepared = runtime.registry.get(self.run.saga_name).prepare(runtime.listeners)
-        return Executor(self.run, prepared, runtime.environment, self._lease, self._entries, self._events)
+        prepared = environment.registry.get(self.run.saga_name).prepare(environment.listeners)
+        return Executor(self.run, prepared, environment.steps, self._lease, self._entries, self._events)
 
     async def _ended(self, executor: Executor, state: RunState, end: End) -> _Ending:
         values = executor.values
@@ -202,16 +160,22 @@ class RunExecution:
     async def _finish(
         self, status: RunStatus, error: str | None, values: dict[str, Any], events: tuple[EventWrite, ...]
     ) -> None:
-        await self._runtime.mirror.finished(self.run, status, values)
+        await self._environment.mirror.finished(self.run, status, values)
         try:
             await self._entries.finish(status, error, events)
         except LeaseLost:
             # A commit whose answer was lost is sent again, and then refused: the row tells which it was.
-            record = await self._runtime.store.load(self.run.saga_id)
+            record = await self._environment.store.load(self.run.saga_id)
             if record is None or (record.status, record.attempt) != (status, self.run.attempt):
                 raise
         self.outcome = status
-        self._runtime.report(self.run, status, error)
+        self._report(status, error)
+
+    def _report(self, status: RunStatus, error: str | None) -> None:
+        if self._environment.settings.logging or status == "failed":
+            level = {"completed": logging.INFO, "rolled_back": logging.WARNING}.get(status, logging.ERROR)
+            why = f" ({error})" if error else ""
+            logger.log(level, "Saga %r, run %s: %s%s", self.run.saga_name, self.run.saga_id, status, why)
 
     # What stops a run before its end.
 
@@ -242,14 +206,14 @@ class RunExecution:
     async def _give_back(self, reason: BaseException) -> _Ending:
         failures = (0 if self._entries.progressed else self.run.failures) + 1
         text = error_text(reason)
-        if failures >= self._runtime.settings.max_failures:
+        if failures >= self._max_failures:
             return await self._give_up(text)
-        delay = self._runtime.backoff(failures)
+        delay = self._environment.settings.backoff(failures)
         await self._entries.release(Release(delay, failed=True, detail=text), text)
         return self._interrupted(reason)
 
     async def _give_up(self, reason: str) -> _Ending:
-        text = f"Given up after {self._runtime.settings.max_failures} failures without progress. {reason}"
+        text = f"Given up after {self._max_failures} failures without progress. {reason}"
         await self._finish("failed", text, self._input(), self._events.failed(text))
         return _Ending(error=RunFailed(f"Run {self.run.saga_id} of saga {self.run.saga_name!r} has failed. {text}"))
 
@@ -262,7 +226,7 @@ class RunExecution:
 
     async def _why(self) -> str:
         """Tell how the last attempt ended, as far as that was seen."""
-        attempts = await self._runtime.store.load_attempts(self.run.saga_id)
+        attempts = await self._environment.store.load_attempts(self.run.saga_id)
         return attempt_text(attempts[-1]) if attempts else self.run.error or "No attempt has left a reason."
 
     def _interrupted(self, reason: BaseException) -> _Ending:

@@ -6,22 +6,21 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from collections.abc import Callable, Coroutine
-from concurrent.futures import Executor as ThreadPool
+from collections.abc import Coroutine
 from concurrent.futures import Future
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
 from sagaz_durable._upstream.instances import Prepared
 from sagaz_durable.concurrency.cancellation import Halt
 from sagaz_durable.engine.context_values import RunValues, changes
+from sagaz_durable.engine.environment import StepEnvironment
 from sagaz_durable.engine.hooks import Hooks
 from sagaz_durable.engine.interpreter_exit import caused_by_exit
 from sagaz_durable.engine.journal_entries import Entries, Entry
 from sagaz_durable.engine.state import Call, RunState, assess
 from sagaz_durable.engine.step_caller import StepCaller
-from sagaz_durable.leases.leases import Lease
+from sagaz_durable.leases.lease import Lease
 from sagaz_durable.outbox.run_events import EventLog
 from sagaz_durable.serialization import codec
 from sagaz_integration_core.context.current_step import CurrentStep, current
@@ -31,32 +30,12 @@ from sagaz_integration_core.contract.records import ClaimedRun, Direction, Phase
 from sagaz_integration_core.error_text import error_text, message_of, message_text, type_name
 from sagaz_integration_core.errors import ContextValueError, LeaseLost, RunInterrupted, StepError
 
-__all__ = ["Executor", "StepEnvironment"]
+__all__ = ["Executor"]
 
 logger = logging.getLogger(__name__)
 
 _AGAIN_SECONDS = 5.0
 """After which time a call that was cancelled, and goes on, is cancelled once more."""
-
-
-@dataclass(frozen=True, slots=True)
-class StepEnvironment:
-    """What the calls of all runs of a process share.
-
-    Attributes:
-        pool: Where plain functions are called.
-        scope: Entered around every call, in the thread that makes it.
-        backoff: Seconds to wait after so many failures.
-        max_bytes: The most that a result may measure as JSON.
-        app, app_state: What `current_step` hands to steps.
-    """
-
-    pool: ThreadPool
-    scope: Callable[[], AbstractContextManager[Any]]
-    backoff: Callable[[int], float]
-    max_bytes: int
-    app: Any
-    app_state: Any
 
 
 class _Halted(Exception):

@@ -12,7 +12,7 @@ from itertools import chain, repeat
 from typing import Any, NamedTuple
 
 from sagaz_durable.engine.held_writes import HeldWrites
-from sagaz_durable.leases.leases import Lease
+from sagaz_durable.leases.lease import Lease
 from sagaz_integration_core.contract.events import EventWrite
 from sagaz_integration_core.contract.records import (
     ClaimedRun,

@@ -1,48 +1,110 @@
-"""The runs that one process executes at the moment, or is about to."""
+"""The runs of one process: claimed, held until their turn, executed, and stopped at a shutdown."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import nullcontext
 
-from sagaz_durable.engine.execution import RunExecution, SagaRun
+from sagaz_durable.concurrency.thread_pool import StepThreads
+from sagaz_durable.engine.environment import ExecutionEnvironment
+from sagaz_durable.engine.execution import RunExecution
+from sagaz_durable.engine.result import SagaRun
 from sagaz_integration_core.context import correlation as context
 from sagaz_integration_core.context import log_fields as logs
+from sagaz_integration_core.contract.records import ClaimedRun
 from sagaz_integration_core.errors import RunInterrupted
 
-__all__ = ["Executing"]
+__all__ = ["Runs"]
 
 logger = logging.getLogger(__name__)
 
 
-class Executing:
+class Runs:
     """Owns the tasks of running sagas, so that no request's end cancels them.
 
     Args:
+        environment: What they share.
         loop: Where they run.
+        is_private: Whether nobody else can see the runs that are executed now.
+        on_execute: Called with each execution that begins, and its task.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        environment: ExecutionEnvironment,
+        loop: asyncio.AbstractEventLoop,
+        is_private: Callable[[], bool],
+        on_execute: Callable[[RunExecution, asyncio.Task[SagaRun]], None],
+    ) -> None:
+        self.environment = environment
         self._loop = loop
+        self._is_private = is_private
+        self._on_execute = on_execute
         self._active: dict[asyncio.Task[SagaRun], RunExecution] = {}
         self._parked: set[RunExecution] = set()
 
-    def park(self, execution: RunExecution) -> None:
-        """Hold a run that is not executed yet."""
+    @property
+    def is_private(self) -> bool:
+        """Whether nobody else can see the runs that are executed now."""
+        return self._is_private()
+
+    @property
+    def leases_end(self) -> bool:
+        """Whether somebody else could take a run over that is executed here."""
+        return not (self.environment.store.embedded or self._is_private())
+
+    def unfit(self) -> list[str]:
+        """Return what keeps this process from executing runs: a blocked event loop, threads that do not come back."""
+        pool = self.environment.steps.pool
+        exhausted = pool.exhausted if isinstance(pool, StepThreads) else None
+        return [text for text in (self.environment.leases.watch.given_up, exhausted) if text]
+
+    async def claim(
+        self, limit: int, saga_ids: Sequence[str] | None = None, *, alone: Sequence[str] = ()
+    ) -> list[ClaimedRun]:
+        """Lease runs that are due, their first steps journaled; whoever got them executes them.
+
+        Args:
+            alone: One run of these sagas, of those that are to be executed with nothing beside them; by default, none
+                of those.
+        """
+        environment = self.environment
+        if not self.leases_end:
+            await environment.leases.renew_here()
+        seconds = environment.settings.lease_seconds
+        sagas = environment.registry.first_steps
+        if alone:
+            sagas = {name: sagas[name] for name in alone}
+        return await environment.store.claim(
+            environment.owner, limit, seconds, sagas, saga_ids=saga_ids, alone=bool(alone)
+        )
+
+    def park(self, run: ClaimedRun, taken_at: float) -> RunExecution:
+        """Hold a run that this process has leased, without executing it yet."""
+        lease = self.environment.leases.hold(run, taken_at, endless=not self.leases_end)
+        execution = RunExecution(self.environment, run, lease)
         self._parked.add(execution)
+        return execution
 
     def is_parked(self, execution: RunExecution) -> bool:
-        """Whether nobody has executed this run yet."""
+        """Whether nobody has executed this run yet; a drain executes what is parked."""
         return execution in self._parked
 
-    def execute(self, execution: RunExecution, after: Future[None] | None = None) -> asyncio.Task[SagaRun]:
-        """Execute a parked run, once nothing of an earlier execution of the same run goes on in this process."""
+    def execute(self, execution: RunExecution) -> asyncio.Task[SagaRun]:
+        """Execute a parked run, once nothing of an earlier execution of the same run goes on in this process.
+
+        It does so in a task of its own: no request's end cancels it.
+        """
+        lease = self.environment.leases.held.get(execution.run.saga_id)
+        after = lease.after if lease is not None and lease.attempt == execution.run.attempt else None
         self._parked.discard(execution)
         task = self._loop.create_task(_execute(execution, after), name=f"saga {execution.run.saga_id}")
         self._active[task] = execution
         task.add_done_callback(self._ended)
+        self._on_execute(execution, task)
         return task
 
     def _ended(self, task: asyncio.Task[SagaRun]) -> None:
@@ -55,12 +117,13 @@ class Executing:
         if self._active:
             await asyncio.wait(self._active, timeout=seconds)
 
-    def halt(self, reason: RunInterrupted) -> list[RunExecution]:
-        """Stop all, and return those that are parked: they are to be executed, to give their leases back."""
+    def halt(self, reason: RunInterrupted) -> None:
+        """Stop all; those that are parked are executed, to give their leases back."""
         parked = list(self._parked)
         for execution in [*self._active.values(), *parked]:
             execution.halt(reason)
-        return parked
+        for execution in parked:
+            self.execute(execution)
 
 
 async def _execute(execution: RunExecution, after: Future[None] | None) -> SagaRun:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Any, Protocol
 
+from sagaz_durable.leases.lease import Lease
 from sagaz_durable.leases.loop_watch import LoopWatch
 from sagaz_integration_core.contract.records import Release, RunWrite
+from sagaz_integration_core.contract.store import SagaStore
 from sagaz_integration_core.errors import SagazError
 
-if TYPE_CHECKING:
-    from sagaz_durable.leases.keeper import LeaseKeeper
-    from sagaz_durable.leases.leases import Lease, Leases
-
-__all__ = ["BlockedLoops", "StepLimit"]
+__all__ = ["BlockedLoops", "HeldLeases", "StepLimit"]
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +28,38 @@ _REMEDY = (
 )
 
 
+class HeldLeases(Protocol):
+    """The leases of the runs that one event loop executes."""
+
+    @property
+    def held(self) -> Mapping[str, Lease]:
+        """By saga_id, those whose runs go on."""
+        ...
+
+    @property
+    def watch(self) -> LoopWatch:
+        """What is known of the event loop from another thread."""
+        ...
+
+
+class Keeper(Protocol):
+    """Whoever keeps the leases of this process."""
+
+    @property
+    def owner(self) -> str:
+        """Under which this process holds its leases."""
+        ...
+
+    @property
+    def renews(self) -> bool:
+        """Whether leases end, and others may then take the runs."""
+        ...
+
+    def ask(self, work: Callable[[SagaStore], Awaitable[Any]]) -> Any:
+        """Ask the store; on the keeper's thread."""
+        ...
+
+
 class BlockedLoops:
     """Watches the event loops of a process for its `LeaseKeeper`, on that one's thread.
 
@@ -38,7 +68,7 @@ class BlockedLoops:
     """
 
     def __init__(
-        self, keeper: LeaseKeeper, lease_seconds: float, step_limit: StepLimit, backoff: Callable[[int], float]
+        self, keeper: Keeper, lease_seconds: float, step_limit: StepLimit, backoff: Callable[[int], float]
     ) -> None:
         self._keeper = keeper
         self._lease_seconds = lease_seconds
@@ -46,7 +76,7 @@ class BlockedLoops:
         self._backoff = backoff
         self.on_given_up: Callable[[str], None] = lambda reason: None
 
-    def look(self, passed: float, runtimes: Iterable[Leases]) -> None:
+    def look(self, passed: float, runtimes: Iterable[HeldLeases]) -> None:
         """Look at every loop that executes runs."""
         for leases in tuple(runtimes):
             held, watch = tuple(leases.held.values()), leases.watch

@@ -11,17 +11,15 @@ import threading
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import Future
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from sagaz_durable.concurrency.clock import now
 from sagaz_durable.concurrency.process_id import current_pid
-from sagaz_durable.leases.blocked_loops import BlockedLoops, StepLimit
+from sagaz_durable.leases.blocked_loops import BlockedLoops, HeldLeases, StepLimit
+from sagaz_durable.leases.lease import Lease
 from sagaz_integration_core.contract.records import Renewal, WorkerKind
 from sagaz_integration_core.contract.store import SagaStore
 from sagaz_integration_core.errors import StoreUnavailable
-
-if TYPE_CHECKING:
-    from sagaz_durable.leases.leases import Lease, Leases
 
 __all__ = ["KeeperConnection", "LeaseKeeper"]
 
@@ -97,7 +95,7 @@ class LeaseKeeper:
         self._held: dict[str, Lease] = {}
         self._left: dict[str, Future[None]] = {}
         self._users = 0
-        self._runtimes: set[Leases] = set()
+        self._runtimes: set[HeldLeases] = set()
         self._announced: dict[object, tuple[WorkerKind, Callable[[], Iterable[str]]]] = {}
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -118,24 +116,24 @@ class LeaseKeeper:
             self._users += not self._closing
             return not self._closing
 
-    def add(self, leases: Leases) -> None:
+    def add(self, leases: HeldLeases) -> None:
         """Keep these leases too."""
         self._runtimes.add(leases)
 
-    async def release(self, leases: Leases) -> None:
+    async def release(self, leases: HeldLeases) -> None:
         """Forget a runtime that is closed; the last one's end is the end of the thread, which is waited for."""
         self._forget(leases)
         if self._closing and self._thread is not None:
             # Within bounds: a store may hang.
             await asyncio.wait([asyncio.wrap_future(self._ended)], timeout=_CLOSE_SECONDS)
 
-    def abandon(self, leases: Leases) -> None:
+    def abandon(self, leases: HeldLeases) -> None:
         """Forget a runtime whose event loop will not turn again: its leases end, and others resume its runs."""
         self._forget(leases)
         for lease in tuple(leases.held.values()):
             self.drop(lease)
 
-    def _forget(self, leases: Leases) -> None:
+    def _forget(self, leases: HeldLeases) -> None:
         self._runtimes.discard(leases)
         with self._lock:
             self._users -= 1

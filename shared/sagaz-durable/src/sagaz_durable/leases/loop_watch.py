@@ -13,7 +13,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from sagaz_durable.leases.leases import Lease
+    from sagaz_durable.leases.lease import Lease
 
 __all__ = ["Holder", "LoopWatch", "Standing"]
 

@@ -1,31 +1,20 @@
-"""The erasure of what ended runs were given and have returned: by a person, and by workers when a setting says so."""
+"""The erasure of what ended runs were given and have returned, when a person asks for it."""
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
 
 from sagaz_durable.serialization.client_ids import findable
 from sagaz_integration_core.contract.events import EventFilter
 from sagaz_integration_core.contract.records import FINISHED, FOREIGN, Erasure, RunRecord
 from sagaz_integration_core.contract.store import SagaStore
-from sagaz_integration_core.error_text import visible
-from sagaz_integration_core.errors import StoreUnavailable
 
-if TYPE_CHECKING:
-    from sagaz_durable.runtime.runtime import SagazRuntime
-
-__all__ = ["erase", "erase_old", "erase_outdated", "erase_regularly", "refusal"]
+__all__ = ["erase", "erase_old", "refusal"]
 
 logger = logging.getLogger("sagaz_durable.audit")
 
 _BATCH = 100
 """How many runs one transaction erases: few enough to hold nobody up."""
-
-_SECONDS = 60.0
-_SETTINGS_DECISION = "keep_context_seconds"
 
 
 async def refusal(store: SagaStore, run: RunRecord) -> str | None:
@@ -59,34 +48,3 @@ async def erase_old(store: SagaStore, erasure: Erasure) -> int:
         erased += batch
     logger.warning("erase by %s: %d runs that had ended before %s", erasure.actor, erased, erasure.before)
     return erased
-
-
-async def erase_outdated(runtime: SagazRuntime) -> None:
-    """Erase all that has been kept for as long as the setting says."""
-    while await _erase_batch(runtime) == _BATCH:
-        pass
-
-
-async def erase_regularly(runtime: SagazRuntime) -> None:
-    """Erase what has been kept for as long as the setting says, a little at a time, until it is cancelled."""
-    while runtime.settings.keep_context_seconds is not None:
-        erased = await _erase_batch(runtime)
-        await asyncio.sleep(_SECONDS if erased < _BATCH else 1.0)
-
-
-async def _erase_batch(runtime: SagazRuntime) -> int:
-    seconds = runtime.settings.keep_context_seconds
-    if seconds is None:
-        return 0
-    before = datetime.now(UTC) - timedelta(seconds=seconds)
-    actor = visible(f"worker {runtime.owner}", 255)
-    try:
-        return await runtime.store.erase(
-            Erasure(actor, _SETTINGS_DECISION, ("completed", "rolled_back"), before=before), _BATCH
-        )
-    except StoreUnavailable as error:
-        logger.debug("No contexts were erased: %s", error)
-    except Exception:
-        # A worker goes on with its runs, and tries this again.
-        logger.exception("No contexts were erased")
-    return 0

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from concurrent.futures import TimeoutError as WaitedTooLong
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from sagaz_durable.concurrency.pulse import BEAT_SECONDS
 from sagaz_integration_core.error_text import error_text
 from sagaz_integration_core.errors import SagazError
 
 if TYPE_CHECKING:
     from sagaz_durable.runtime.runtime import SagazRuntime
 
-__all__ = ["ANSWER_SECONDS", "ProbeResult", "Pulse", "liveness", "readiness", "readiness_sync"]
+__all__ = ["ANSWER_SECONDS", "ProbeResult", "liveness", "readiness", "readiness_sync"]
 
 ANSWER_SECONDS = 2.0
 """How long the store's answer is waited for: less than probes wait for theirs."""
-
-_BEAT_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,24 +34,6 @@ class ProbeResult:
 
     def __bool__(self) -> bool:
         return self.ok
-
-
-class Pulse:
-    """When an event loop last came round."""
-
-    def __init__(self) -> None:
-        self._beaten_at = time.monotonic()
-
-    @property
-    def age(self) -> float:
-        """Seconds since then."""
-        return time.monotonic() - self._beaten_at
-
-    async def beat(self) -> None:
-        """Note it until cancelled."""
-        while True:
-            self._beaten_at = time.monotonic()
-            await asyncio.sleep(_BEAT_SECONDS)
 
 
 async def readiness(runtime: SagazRuntime, *, seconds: float = ANSWER_SECONDS) -> ProbeResult:
@@ -95,7 +75,7 @@ def liveness(runtime: SagazRuntime) -> ProbeResult:
     """
     if not runtime.is_open:
         return ProbeResult(True)
-    if runtime.pulse.age > (longest := max(runtime.settings.lease_seconds, 2 * _BEAT_SECONDS)):
+    if runtime.pulse.age > (longest := max(runtime.settings.lease_seconds, 2 * BEAT_SECONDS)):
         return ProbeResult(
             False,
             f"The event loop of sagaz has stood still for {runtime.pulse.age:.0f} s, and leases last {longest:g} s. "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sagaz_durable._upstream.broker_messages import OWN_HEADERS, headers_json
 from sagaz_durable.serialization import codec
@@ -13,10 +13,7 @@ from sagaz_integration_core.context.identifiers import random_uuid
 from sagaz_integration_core.contract.events import NewEvent
 from sagaz_integration_core.errors import InvalidInput, SettingsError
 
-if TYPE_CHECKING:
-    from sagaz_durable.runtime.runtime import SagazRuntime
-
-__all__ = ["new_event", "publish", "publish_sync"]
+__all__ = ["new_event"]
 
 _NAMESPACE = uuid.UUID("6b0f0a3e-63a5-5c0b-8f0d-6f1f6c2f9d55")
 _MAX_KEY = 200
@@ -27,28 +24,33 @@ _MAX_HEADER_BYTES = 16_384
 
 
 def new_event(
-    runtime: SagazRuntime,
     topic: str,
     payload: Mapping[str, Any],
     *,
+    publishes: bool,
+    max_bytes: int,
     key: str | None = None,
     headers: Mapping[str, str] | None = None,
     idempotency_key: str | None = None,
 ) -> NewEvent:
     """Check everything that a publication is given, and return the row to insert; nothing is written.
 
+    Args:
+        publishes: Whether there is a broker.
+        max_bytes: The most that the payload may measure as JSON.
+
     Raises:
         SettingsError: There is no broker that it could go to.
         ContextValueError: Payload or headers hold what some store would bend; the message names the path.
         InvalidInput: Topic, key or headers are malformed.
     """
-    if not runtime.publishes:
+    if not publishes:
         raise SettingsError(
             f"Event {topic!r} has nowhere to go: no broker is configured. Set SAGAZ_BROKER_URL (in Django "
             "SAGAZ['BROKER_URL']) to redis://…, amqp://… or kafka://…, or to memory:// for tests."
         )
     _check_text("topic", topic, _MAX_TOPIC_BYTES, "bytes")
-    text = codec.encode_payload(payload, "the event's payload", max_bytes=runtime.settings.max_context_bytes)
+    text = codec.encode_payload(payload, "the event's payload", max_bytes=max_bytes)
     if idempotency_key is None:
         event_id = random_uuid()
     else:
@@ -80,54 +82,3 @@ def _headers(given: Mapping[str, str]) -> str:
     headers = {**correlation, **given}
     codec.encode_payload(headers, "the event's headers", max_bytes=_MAX_HEADER_BYTES)
     return headers_json(headers, aggregate_type="application")
-
-
-async def publish(
-    runtime: SagazRuntime,
-    topic: str,
-    payload: Mapping[str, Any],
-    *,
-    session: Any = None,
-    key: str | None = None,
-    headers: Mapping[str, str] | None = None,
-    idempotency_key: str | None = None,
-) -> str:
-    """Record an event for the broker and return its event_id; with ``session`` it joins that transaction.
-
-    Raises:
-        SettingsError: There is no broker that it could go to.
-        InvalidInput: It cannot be kept as it is.
-        StoreUnavailable: Nothing was recorded.
-        WrongDatabase, TransactionRequired: The session cannot carry the event.
-    """
-    runtime.check_open()
-    event = new_event(runtime, topic, payload, key=key, headers=headers, idempotency_key=idempotency_key)
-    if session is None:
-        await runtime.reach(lambda: runtime.store.insert_events([event]))
-    else:
-        from sagaz_durable.transactions.sessions import join_events
-
-        await join_events(session, runtime.store, [event])
-    return event.event_id
-
-
-def publish_sync(
-    runtime: SagazRuntime,
-    topic: str,
-    payload: Mapping[str, Any],
-    *,
-    session: Any = None,
-    key: str | None = None,
-    headers: Mapping[str, str] | None = None,
-    idempotency_key: str | None = None,
-) -> str:
-    """Do as `publish`, from a thread that is not the event loop's; ``session`` is a synchronous one."""
-    runtime.check_open()
-    event = new_event(runtime, topic, payload, key=key, headers=headers, idempotency_key=idempotency_key)
-    if session is None:
-        runtime.call(lambda: runtime.store.insert_events([event]))
-    else:
-        from sagaz_durable.transactions.sessions import join_events_sync
-
-        join_events_sync(session, runtime.store, [event])
-    return event.event_id

@@ -7,16 +7,13 @@ import logging
 import random
 import time
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
 
 from sagaz_durable._upstream.broker_connection import BrokerAway, BrokerLine, BrokerRefused, PublishFailed
 from sagaz_durable.concurrency.cancellation import cancel_all
 from sagaz_durable.outbox.outcome_recorder import Settlements
-from sagaz_integration_core.contract.events import EventOutcome, OutboxRecord
+from sagaz_integration_core.contract.events import EventOutcome, EventStore, OutboxRecord
 from sagaz_integration_core.errors import StoreUnavailable
-
-if TYPE_CHECKING:
-    from sagaz_durable.runtime.runtime import SagazRuntime
+from sagaz_integration_core.settings.settings import Settings
 
 __all__ = ["Relay"]
 
@@ -54,11 +51,12 @@ class Relay:
         is_used: Whether a worker of this process has it run.
     """
 
-    def __init__(self, runtime: SagazRuntime, line: BrokerLine) -> None:
+    def __init__(self, store: EventStore, settings: Settings, line: BrokerLine) -> None:
         self.is_used = self._running = False
-        self._runtime = runtime
+        self._store = store
+        self._settings = settings
         self._line = line
-        self._settlements = Settlements(runtime.store)
+        self._settlements = Settlements(store)
         self._flights: set[asyncio.Task[None]] = set()
         self._suspects: list[tuple[OutboxRecord, float]] = []
         self._woken = asyncio.Event()
@@ -129,7 +127,7 @@ class Relay:
         await self._settlements.finish()
 
     async def _pause(self) -> None:
-        seconds = self._runtime.settings.poll_seconds
+        seconds = self._settings.poll_seconds
         if self._outages:
             seconds = max(0.0, self._next_try - time.monotonic())
         try:
@@ -146,7 +144,7 @@ class Relay:
             return False
         until = time.monotonic() + self._lease_seconds
         try:
-            events = await self._runtime.store.due_events(free, self._lease_seconds)
+            events = await self._store.due_events(free, self._lease_seconds)
         except StoreUnavailable as error:
             logger.warning("Events cannot be read now; trying again: %s", error)
             return False
@@ -247,13 +245,13 @@ class Relay:
 
     async def _charge(self, event: OutboxRecord, failure: PublishFailed) -> None:
         attempts = event.attempts + 1
-        dead = attempts >= self._runtime.settings.event_attempts
+        dead = attempts >= self._settings.event_attempts
         logger.log(
             logging.ERROR if dead else logging.WARNING,
             "Event %s (%s) of %s was not published, attempt %d%s: %s",
             event.event_id, event.topic, event.saga_id, attempts, ", and is set aside" if dead else "", failure,
         )  # fmt: skip
-        delay = 0.0 if dead else self._runtime.backoff(attempts)
+        delay = 0.0 if dead else self._settings.backoff(attempts)
         await self._settlements.record(
             EventOutcome(event.id, "dead" if dead else "pending", str(failure), delay, charged=True)
         )
@@ -263,9 +261,9 @@ class Relay:
         now = time.monotonic()
         if now < self._next_tidying:
             return
-        before = datetime.now(UTC) - timedelta(seconds=self._runtime.settings.keep_sent_seconds)
+        before = datetime.now(UTC) - timedelta(seconds=self._settings.keep_sent_seconds)
         try:
-            deleted = await self._runtime.store.prune_events(before, _TIDY_BATCH)
+            deleted = await self._store.prune_events(before, _TIDY_BATCH)
         except StoreUnavailable as error:
             logger.debug("Sent events were not deleted: %s", error)
             deleted = 0

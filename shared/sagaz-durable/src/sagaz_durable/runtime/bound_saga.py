@@ -7,13 +7,14 @@ from collections.abc import Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sagaz_durable import NOTHING
-from sagaz_durable.engine.execution import SagaRun
+from sagaz_durable.engine.result import SagaRun
 from sagaz_durable.runtime import starting as starts
 from sagaz_integration_core.errors import RuntimeNotOpen, UsageError
 
 if TYPE_CHECKING:
     from sagaz import Saga
 
+    from sagaz_durable.engine.execution import RunExecution
     from sagaz_durable.runtime.runtime import SagazRuntime
 
     S = TypeVar("S", bound=Saga)
@@ -64,6 +65,16 @@ class Binding:
         return await self.runtime.reach(
             lambda: starts.run_inline(
                 self.runtime, self.saga_class, initial_context, saga_id=saga_id, idempotency_key=idempotency_key
+            )
+        )
+
+    async def launch_in_background(
+        self, initial_context: Mapping[str, Any], idempotency_key: str | None
+    ) -> tuple[str, RunExecution | None]:
+        """Record a run that is executed later; see `starts.launch_in_background`."""
+        return await self.runtime.reach(
+            lambda: starts.launch_in_background(
+                self.runtime, self.saga_class, initial_context, idempotency_key=idempotency_key
             )
         )
 

@@ -4,28 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager, AsyncExitStack, nullcontext, suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from sagaz_durable._upstream.imports import load_sagaz
 from sagaz_durable.concurrency.batcher import Batcher, bytes_of
 from sagaz_durable.concurrency.cancellation import cancel_all
 from sagaz_durable.concurrency.loop_bound import Reachable
 from sagaz_durable.concurrency.process_id import current_pid
+from sagaz_durable.concurrency.pulse import Pulse
 from sagaz_durable.concurrency.thread_pool import StepThreads
-from sagaz_durable.engine.execution import RunExecution, SagaRun
-from sagaz_durable.engine.executor import StepEnvironment
+from sagaz_durable.engine.environment import ExecutionEnvironment, StepEnvironment
 from sagaz_durable.engine.held_writes import HeldWrites
 from sagaz_durable.engine.launches import Launches
 from sagaz_durable.engine.registry import SagaRegistry
-from sagaz_durable.engine.running import Executing
+from sagaz_durable.engine.running import Runs
 from sagaz_durable.leases.keeper import LeaseKeeper
 from sagaz_durable.leases.leases import Leases
 from sagaz_durable.leases.loop_watch import LoopWatch
-from sagaz_durable.operations.health import Pulse
 from sagaz_durable.outbox.relay import Relay
 from sagaz_durable.runtime.backpressure import Backlog
 from sagaz_durable.stores.factory import create_store
@@ -34,16 +33,15 @@ from sagaz_durable.stores.thread_store import ThreadStore
 from sagaz_durable.workers.background import BackgroundRuns
 from sagaz_integration_core.context import log_fields as logs
 from sagaz_integration_core.context.current_step import followed
-from sagaz_integration_core.contract.records import ClaimedRun, RunStatus, RunWrite
+from sagaz_integration_core.contract.records import RunWrite
 from sagaz_integration_core.contract.store import SagaStore
 from sagaz_integration_core.errors import RunInterrupted, RuntimeNotOpen, SettingsError
 from sagaz_integration_core.settings.settings import Settings
 
 if TYPE_CHECKING:
-    from sagaz_durable._upstream.mirror import Mirror
     from sagaz_durable._upstream.resources import SagazResources
     from sagaz_durable.engine.registry import SagaSpec
-    from sagaz_durable.workers.worker import Worker
+    from sagaz_durable.workers.worker import Worker, WorkerOptions
 
 __all__ = ["SagazRuntime"]
 
@@ -58,7 +56,7 @@ class SagazRuntime(Reachable):
     Args:
         settings: Validated settings; by default those of the environment.
         config: The user's own ``SagaConfig``, if there is one; its storages and broker are opened and closed too.
-        sagas: Saga classes, or (class, factory) pairs, that can be started and resumed here.
+        sagas: Saga classes, or (class, factory) pairs, that can be started and resumed here; or a registry of them.
         app: What `current_step` hands to steps as ``app``; a weak reference to it stays weak.
         worker: Run a worker inside this process. On memory there always is one.
         step_scope: Entered around every call of a step, in the thread that makes it.
@@ -80,7 +78,7 @@ class SagazRuntime(Reachable):
         settings: Settings | None = None,
         *,
         config: Any = None,
-        sagas: Iterable[SagaSpec] = (),
+        sagas: Iterable[SagaSpec] | SagaRegistry = (),
         app: Any = None,
         worker: bool = False,
         step_scope: Callable[[], AbstractContextManager[Any]] = nullcontext,
@@ -96,7 +94,7 @@ class SagazRuntime(Reachable):
         self.app_given = app
         self.app_state: Any = None
         self.step_scope = step_scope
-        self.registry = SagaRegistry(sagas, hint=hint)
+        self.registry = sagas if isinstance(sagas, SagaRegistry) else SagaRegistry(sagas, hint=hint)
         self.backlog = None if self.settings.max_due is None else Backlog(self.settings.max_due)
         self._given_config = config
         self._embedded_worker = worker
@@ -153,19 +151,25 @@ class SagazRuntime(Reachable):
             stack.push_async_callback(cancel_all, [opening])
         self._resources: SagazResources = SagazResources(settings, self._given_config, self.store)
         await self._resources.open(stack)
-        self.listeners = self._resources.listeners
-        self.relay = Relay(self, self._resources.line) if self._resources.line is not None else None
-        self._write = self.store.write if self.relay is None else self._write_and_tell
-        # In memory nothing is gained by collecting writes, and each batch costs turns of the event loop.
-        self._submit = self._write_one if self.store.embedded else Batcher(self._write, size=bytes_of).submit
-        self.held_writes = HeldWrites(self.loop)
-        self._executing = Executing(self.loop)
-        self.environment = StepEnvironment(
-            self.pool, self.step_scope, self.backoff, settings.max_context_bytes, self.app_given, self.app_state
-        )
-        self.background = BackgroundRuns(self, settings.background_runs)
+        self.relay = Relay(self.store, settings, self._resources.line) if self._resources.line is not None else None
         self.pulse = Pulse()
         self._keep_leases(stack)
+        self.background = BackgroundRuns(settings.background_runs)
+        self.runs = self.background.runs = Runs(
+            self._environment(), self.loop, lambda: self.is_private, self.background.began
+        )
+
+    def _environment(self) -> ExecutionEnvironment:
+        settings = self.settings
+        steps = StepEnvironment(
+            self.pool, self.step_scope, settings.backoff, settings.max_context_bytes, self.app_given, self.app_state
+        )
+        # In memory nothing is gained by collecting writes, and each batch costs turns of the event loop.
+        write = self._write_one if self.store.embedded else Batcher(self._write, size=bytes_of).submit
+        return ExecutionEnvironment(
+            settings, self.store, self.registry, self.leases, self._resources.mirror, self._resources.listeners, steps,
+            write, HeldWrites(self.loop), self.publishes,
+        )  # fmt: skip
 
     def _keep_leases(self, stack: AsyncExitStack) -> None:
         self.keeper = (self._shared_keeper or self._own_keeper)()
@@ -194,24 +198,11 @@ class SagazRuntime(Reachable):
         keeper.acquire()
         return keeper
 
-    @property
-    def leases_end(self) -> bool:
-        """Whether somebody else could take a run over that is executed here."""
-        return not (self.store.embedded or self.is_private)
-
-    @property
-    def _exhausted(self) -> str | None:
-        return self.pool.exhausted if isinstance(self.pool, StepThreads) else None
-
-    def unfit(self) -> list[str]:
-        """Return what keeps this process from executing runs: a blocked event loop, threads that do not come back."""
-        return [text for text in (self.leases.watch.given_up, self._exhausted) if text]
-
     def problems(self) -> list[str]:
         """Return why this process is not ready to execute runs; nothing when it is. Callable from any thread."""
         if not self.is_open or self._draining:
             return ["the runtime is not open, or shutting down"]
-        return self.unfit()
+        return self.runs.unfit()
 
     def ready(self) -> bool:
         """Whether this process is ready to execute runs: for readiness probes; `problems` says why not."""
@@ -228,7 +219,7 @@ class SagazRuntime(Reachable):
             RuntimeNotOpen: Saying why.
         """
         self.check_open()
-        if problems := self.unfit():
+        if problems := self.runs.unfit():
             raise RuntimeNotOpen(f"This process takes no new runs: {'; '.join(problems)}. Try again elsewhere.")
 
     def _check_dispatch(self) -> None:
@@ -248,17 +239,23 @@ class SagazRuntime(Reachable):
     async def begin(self, app_state: Any = None) -> None:
         """Start the embedded worker, if there is to be one; called when the application's resources are ready."""
         self.app_state = app_state
-        self.environment = replace(self.environment, app_state=app_state)
+        environment = self.runs.environment
+        environment.steps = replace(environment.steps, app_state=app_state)
         self._has_begun = True
         self._begin_working()
 
     def _begin_working(self) -> None:
         wanted = self._embedded_worker or self.store.embedded
         if wanted and self._has_begun and self._worker is None and not self._opening.lacks and not self._draining:
-            from sagaz_durable.workers.worker import Worker
-
-            self._worker = Worker(self)
+            self._worker = self.make_worker()
             self._worker.start()
+
+    def make_worker(self, **options: Unpack[WorkerOptions]) -> Worker:
+        """Return a worker of this runtime, which is not started yet; for the options see `Worker`."""
+        # Web processes without one need not import it.
+        from sagaz_durable.workers.worker import Worker
+
+        return Worker(self.runs, self.relay, **options)
 
     def check_open(self) -> None:
         """Refuse new work unless the runtime is open, not shutting down, and its store lacks nothing.
@@ -283,10 +280,9 @@ class SagazRuntime(Reachable):
             self._worker.stop()
         await self.background.stop()
         if grace > 0:
-            await self._executing.wait(grace)
-        for execution in self._executing.halt(RunInterrupted("this process is shutting down.")):
-            self.execute(execution)
-        await self._executing.wait()
+            await self.runs.wait(grace)
+        self.runs.halt(RunInterrupted("this process is shutting down."))
+        await self.runs.wait()
         if self._worker is not None:
             await self._worker.stopped()
         if self.relay is not None and self.relay.is_used:
@@ -303,17 +299,10 @@ class SagazRuntime(Reachable):
         async with stack:
             await self.drain()
 
-    # What executions use.
-
     @property
     def config(self) -> Any:
         """The ``SagaConfig`` whose storage is this runtime's store, or the user's own."""
         return self._resources.config
-
-    @property
-    def mirror(self) -> Mirror:
-        """Saves runs to the user's own sagaz storage too."""
-        return self._resources.mirror
 
     @property
     def broker(self) -> Any:
@@ -326,65 +315,15 @@ class SagazRuntime(Reachable):
         given = None if self._given_config is None else self._given_config.broker
         return self.settings.broker_url is not None or given is not None
 
-    def write(self, write: RunWrite) -> Awaitable[bool | None]:
-        """Commit a journal write together with those of other runs."""
-        return self._submit(write)
-
     async def _write_one(self, write: RunWrite) -> bool | None:
         [accepted] = await self._write([write])
         return accepted
 
-    async def _write_and_tell(self, writes: Sequence[RunWrite]) -> list[bool | None]:
+    async def _write(self, writes: Sequence[RunWrite]) -> list[bool | None]:
         answers = await self.store.write(writes)
         if self.relay is not None and any(write.events for write in writes):
             self.relay.nudge()
         return answers
-
-    def backoff(self, failures: int) -> float:
-        """Return how many seconds to wait after so many failures; see `Settings.backoff`."""
-        return self.settings.backoff(failures)
-
-    async def claim(
-        self, limit: int, saga_ids: Sequence[str] | None = None, *, alone: Sequence[str] = ()
-    ) -> list[ClaimedRun]:
-        """Lease runs that are due, their first steps journaled; whoever got them executes them.
-
-        Args:
-            alone: One run of these sagas, of those that are to be executed with nothing beside them; by default, none
-                of those.
-        """
-        if not self.leases_end:
-            await self.leases.renew_here()
-        seconds = self.settings.lease_seconds
-        sagas = self.registry.first_steps
-        if alone:
-            sagas = {name: sagas[name] for name in alone}
-        return await self.store.claim(self.owner, limit, seconds, sagas, saga_ids=saga_ids, alone=bool(alone))
-
-    def park(self, run: ClaimedRun, taken_at: float) -> RunExecution:
-        """Hold a run that this process has leased, without executing it yet."""
-        execution = RunExecution(self, run, self.leases.hold(run, taken_at, endless=not self.leases_end))
-        self._executing.park(execution)
-        return execution
-
-    def is_parked(self, execution: RunExecution) -> bool:
-        """Whether nobody has executed this run yet; a drain executes what is parked."""
-        return self._executing.is_parked(execution)
-
-    def execute(self, execution: RunExecution) -> asyncio.Task[SagaRun]:
-        """Execute a parked run in a task that the runtime owns: no request's end cancels it."""
-        lease = self.leases.held.get(execution.run.saga_id)
-        after = lease.after if lease is not None and lease.attempt == execution.run.attempt else None
-        task = self._executing.execute(execution, after)
-        self.background.began(execution, task)
-        return task
-
-    def report(self, run: ClaimedRun, status: RunStatus, error: str | None) -> None:
-        """Tell the log how a run ended."""
-        if self.settings.logging or status == "failed":
-            level = {"completed": logging.INFO, "rolled_back": logging.WARNING}.get(status, logging.ERROR)
-            why = f" ({error})" if error else ""
-            logger.log(level, "Saga %r, run %s: %s%s", run.saga_name, run.saga_id, status, why)
 
 
 def _with_store_of(config: Any, settings: Settings) -> Settings:

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from sagaz_durable.concurrency.clock import now
 from sagaz_durable.engine.context_values import likeliest_path
-from sagaz_durable.engine.execution import RunExecution, SagaRun, values_of
+from sagaz_durable.engine.execution import RunExecution
+from sagaz_durable.engine.result import SagaRun
 from sagaz_durable.serialization import codec
 from sagaz_durable.serialization.client_ids import check_identifier
+from sagaz_durable.serialization.context_values import values_of
 from sagaz_integration_core.context.correlation import current
 from sagaz_integration_core.context.identifiers import random_uuid
 from sagaz_integration_core.contract.records import FINISHED, ClaimedRun, Inserted, NewRun, erased_as
@@ -40,6 +42,7 @@ __all__ = [
     "due_now",
     "finished_run",
     "launch",
+    "launch_in_background",
     "new_run",
     "run_inline",
     "saga_id_of",
@@ -292,7 +295,7 @@ async def launch(
 ) -> tuple[str, RunExecution | None]:
     """Insert a run that this process has leased, and park it; None when the key's run was there already.
 
-    `SagazRuntime.execute` executes it. If the process dies before that, a worker does.
+    `Runs.execute` executes it. If the process dies before that, a worker does.
     """
     runtime.check_fit()
     run = new_run(runtime, saga_class, context, saga_id=saga_id, idempotency_key=idempotency_key)
@@ -309,9 +312,31 @@ async def launch(
         run.saga_id, run.saga_name, "executing", run.context, None, run.correlation_id, attempt=1, failures=0,
         begun=tuple(step.name for step in first_steps),
     )  # fmt: skip
-    execution = runtime.park(claimed, taken_at)
+    execution = runtime.runs.park(claimed, taken_at)
     runtime.launches.note(run.saga_id, execution)
     return run.saga_id, execution
+
+
+async def launch_in_background(
+    runtime: SagazRuntime, saga_class: type[Saga], context: Mapping[str, Any], *, idempotency_key: str | None = None
+) -> tuple[str, RunExecution | None]:
+    """Record a run; return its saga_id, and what the caller has to execute, if this process has a place for it.
+
+    Raises:
+        RuntimeNotOpen: This process takes no new runs.
+        StoreUnavailable: Nothing was recorded.
+    """
+    background = runtime.background
+    if background.is_full:
+        runtime.check_fit()
+        saga_id = await start(runtime, saga_class, context, idempotency_key=idempotency_key)
+        background.wait_for_place(saga_id)
+        return saga_id, None
+    with background.place():
+        saga_id, execution = await launch(runtime, saga_class, context, idempotency_key=idempotency_key)
+        if execution is not None:
+            background.hold(execution)
+        return saga_id, execution
 
 
 async def run_inline(
@@ -334,7 +359,7 @@ async def run_inline(
     saga_id, execution = await launch(runtime, saga_class, context, saga_id=saga_id, idempotency_key=idempotency_key)
     if execution is None:
         return await finished_run(runtime, saga_id)
-    return await asyncio.shield(runtime.execute(execution))
+    return await asyncio.shield(runtime.runs.execute(execution))
 
 
 async def finished_run(runtime: SagazRuntime, saga_id: str) -> SagaRun:

@@ -5,18 +5,17 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from sagaz_durable.concurrency.clock import now
-from sagaz_durable.runtime import starting as starts
 from sagaz_integration_core.errors import StoreUnavailable
 
 if TYPE_CHECKING:
-    from sagaz import Saga
-
-    from sagaz_durable.engine.execution import RunExecution, SagaRun
-    from sagaz_durable.runtime.runtime import SagazRuntime
+    from sagaz_durable.engine.execution import RunExecution
+    from sagaz_durable.engine.result import SagaRun
+    from sagaz_durable.engine.running import Runs
 
 __all__ = ["BackgroundRuns"]
 
@@ -24,49 +23,50 @@ logger = logging.getLogger(__name__)
 
 
 class BackgroundRuns:
-    """The background runs of one runtime.
+    """The background runs of one process.
 
     A run that finds no free place is recorded ``pending``, as one that is started for later. This process takes it up
     itself as soon as a place is free, unless a worker was faster; if the process ends before, a worker executes it.
 
     Args:
         places: How many are executed at once.
+
+    Attributes:
+        runs: Those of this process; set before the first place is asked for.
     """
 
-    def __init__(self, runtime: SagazRuntime, places: int) -> None:
-        self._runtime = runtime
+    runs: Runs
+
+    def __init__(self, places: int) -> None:
         self._places = places
         self._taken: set[object] = set()
         self._waiting: deque[str] = deque()
         self._taking: asyncio.Task[None] | None = None
 
-    async def launch(
-        self, saga_class: type[Saga], context: Mapping[str, Any], *, idempotency_key: str | None = None
-    ) -> tuple[str, RunExecution | None]:
-        """Record a run; return its saga_id, and what the caller has to execute, if there is a place for it.
+    @property
+    def is_full(self) -> bool:
+        """Whether another run has to wait for a place."""
+        return bool(self._waiting) or len(self._taken) >= self._places
 
-        Raises:
-            RuntimeNotOpen: This process takes no new runs.
-            StoreUnavailable: Nothing was recorded.
-        """
-        if self._waiting or len(self._taken) >= self._places:
-            self._runtime.check_fit()
-            saga_id = await starts.start(self._runtime, saga_class, context, idempotency_key=idempotency_key)
-            self._waiting.append(saga_id)
-            self._take_soon()
-            return saga_id, None
+    def wait_for_place(self, saga_id: str) -> None:
+        """Take a recorded run up as soon as a place is free."""
+        self._waiting.append(saga_id)
+        self._take_soon()
+
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """Keep a place while a run is recorded that `hold` may then give it to."""
         place = object()
         self._taken.add(place)
         try:
-            saga_id, execution = await starts.launch(
-                self._runtime, saga_class, context, idempotency_key=idempotency_key
-            )
-            if execution is not None:
-                self._taken.add(execution)
-            return saga_id, execution
+            yield
         finally:
             self._taken.discard(place)
             self._take_soon()
+
+    def hold(self, execution: RunExecution) -> None:
+        """Give a place to a run until it has ended."""
+        self._taken.add(execution)
 
     def began(self, execution: RunExecution, task: asyncio.Task[SagaRun]) -> None:
         """Note that a run is executed now; if it has a place, that is free when the run has ended."""
@@ -85,7 +85,7 @@ class BackgroundRuns:
 
     def _take_soon(self) -> None:
         if self._waiting and self._taking is None and len(self._taken) < self._places:
-            self._taking = self._runtime.loop.create_task(self._take(), name="sagaz-background")
+            self._taking = asyncio.get_running_loop().create_task(self._take(), name="sagaz-background")
             self._taking.add_done_callback(self._has_taken)
 
     def _has_taken(self, _: asyncio.Task[None]) -> None:
@@ -105,20 +105,20 @@ class BackgroundRuns:
             logger.exception("Background runs that wait cannot be taken up now; trying again")
             missed = saga_ids
         if missed:
-            await asyncio.sleep(self._runtime.settings.poll_seconds)
+            await asyncio.sleep(self.runs.environment.settings.poll_seconds)
             self._waiting.extend(missed)
 
     async def _execute(self, saga_ids: list[str]) -> list[str]:
         """Claim and execute these runs; return those that still wait, for instance because their row is locked."""
         taken_at = now()
-        claimed = await self._runtime.claim(len(saga_ids), saga_ids)
+        claimed = await self.runs.claim(len(saga_ids), saga_ids)
         for run in claimed:
-            execution = self._runtime.park(run, taken_at)
-            self._taken.add(execution)
-            self._runtime.execute(execution)
+            execution = self.runs.park(run, taken_at)
+            self.hold(execution)
+            self.runs.execute(execution)
         rest = set(saga_ids) - {run.saga_id for run in claimed}
         return [saga_id for saga_id in rest if await self._still_waits(saga_id)]
 
     async def _still_waits(self, saga_id: str) -> bool:
-        record = await self._runtime.store.load(saga_id)
+        record = await self.runs.environment.store.load(saga_id)
         return record is not None and record.status == "pending" and not record.attempt

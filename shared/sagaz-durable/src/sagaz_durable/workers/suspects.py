@@ -10,7 +10,7 @@ from sagaz_durable.concurrency.clock import now
 from sagaz_integration_core.errors import StoreUnavailable
 
 if TYPE_CHECKING:
-    from sagaz_durable.runtime.runtime import SagazRuntime
+    from sagaz_durable.engine.environment import ExecutionEnvironment
 
 __all__ = ["Suspects"]
 
@@ -28,8 +28,8 @@ class Suspects:
         command: Whether it is a worker command; others leave suspects to those, as long as one lives that knows them.
     """
 
-    def __init__(self, runtime: SagazRuntime, *, command: bool, drain: bool) -> None:
-        self._runtime = runtime
+    def __init__(self, environment: ExecutionEnvironment, *, command: bool, drain: bool) -> None:
+        self._environment = environment
         self._drain = drain
         self._command = command
         self._looked_at = now()
@@ -38,24 +38,24 @@ class Suspects:
 
     async def want_room(self) -> bool:
         """Whether nothing is to be claimed until what runs has ended, and one of them comes first then."""
-        if not self._wait and now() - self._looked_at >= self._runtime.settings.lease_seconds:
+        if not self._wait and now() - self._looked_at >= self._environment.settings.lease_seconds:
             self._looked_at = now()
             self._wait = bool(await self._waiting())
         return self._wait
 
     async def claimable(self) -> list[str]:
         """Return of which sagas one may be claimed now that nothing else runs; asks at most once between two polls."""
-        if not (self._wait or self._drain) and now() - self._asked_at < self._runtime.settings.poll_seconds:
+        if not (self._wait or self._drain) and now() - self._asked_at < self._environment.settings.poll_seconds:
             return []
         self._wait, self._asked_at, self._looked_at = False, now(), now()
         return self._known() if self._command else await self._waiting()
 
     def _known(self) -> list[str]:
-        return list(self._runtime.registry.first_steps)
+        return list(self._environment.registry.first_steps)
 
     async def _waiting(self) -> list[str]:
         """Return the sagas of which this worker may take one, if any of them waits."""
-        store, names = self._runtime.store, self._known()
+        store, names = self._environment.store, self._known()
         try:
             if not await store.any_alone(names):
                 return []

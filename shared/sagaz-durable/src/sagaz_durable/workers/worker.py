@@ -6,21 +6,23 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from sagaz_durable.concurrency.cancellation import cancel_all
 from sagaz_durable.concurrency.clock import now
-from sagaz_durable.engine.execution import RunExecution, SagaRun
-from sagaz_durable.operations.erasure import erase_outdated, erase_regularly
+from sagaz_durable.engine.execution import RunExecution
+from sagaz_durable.engine.result import SagaRun
+from sagaz_durable.workers.erasing import erase_outdated, erase_regularly
 from sagaz_durable.workers.suspects import Suspects
 from sagaz_integration_core.contract.records import WorkerKind
 from sagaz_integration_core.error_text import error_text
 from sagaz_integration_core.errors import StoreNotReady, StoreUnavailable
 
 if TYPE_CHECKING:
-    from sagaz_durable.runtime.runtime import SagazRuntime
+    from sagaz_durable.engine.running import Runs
+    from sagaz_durable.outbox.relay import Relay
 
-__all__ = ["Worker"]
+__all__ = ["Worker", "WorkerOptions", "summary"]
 
 logger = logging.getLogger(__name__)
 
@@ -28,10 +30,21 @@ _FEW = 10
 """So many runs are claimed at once if there is room: with fewer, a statement costs more than two of them gain."""
 
 
+class WorkerOptions(TypedDict, total=False):
+    """What a `Worker` may be given besides the runs."""
+
+    concurrency: int | None
+    drain: bool
+    command: bool
+    on_progress: Callable[[Worker], None] | None
+
+
 class Worker:
-    """One worker of an open runtime.
+    """One worker of a process.
 
     Args:
+        runs: Those of its process, to which it adds.
+        relay: Publishes events while it works; None without a broker.
         concurrency: The most runs at once; by default the setting.
         drain: Return when nothing is due and nothing runs, instead of waiting for more.
         command: It is all that its process does: what the store lacks ends it, and with ``drain`` an outage, too.
@@ -45,15 +58,18 @@ class Worker:
 
     def __init__(
         self,
-        runtime: SagazRuntime,
+        runs: Runs,
+        relay: Relay | None = None,
         *,
         concurrency: int | None = None,
         drain: bool = False,
         command: bool = False,
         on_progress: Callable[[Worker], None] | None = None,
     ) -> None:
-        self._runtime = runtime
-        self._concurrency = concurrency or runtime.settings.concurrency
+        self._runs = runs
+        self._environment = runs.environment
+        self._relay = relay
+        self._concurrency = concurrency or runs.environment.settings.concurrency
         self._drain = drain
         self._command = command
         self.problem: str | None = None
@@ -61,7 +77,7 @@ class Worker:
         self._stopping = asyncio.Event()
         self._running: dict[asyncio.Task[SagaRun], RunExecution] = {}
         self._task: asyncio.Task[None] | None = None
-        self._suspects = Suspects(runtime, command=command, drain=drain)
+        self._suspects = Suspects(runs.environment, command=command, drain=drain)
         self.ended: Counter[str] = Counter()
         self.failure: str | None = None
 
@@ -84,7 +100,7 @@ class Worker:
         self._task = asyncio.get_running_loop().create_task(self.run(), name="sagaz-worker")
 
     def stop(self) -> None:
-        """Claim nothing more; `run` returns soon, and what runs is left to the runtime's drain."""
+        """Claim nothing more; `run` returns soon, and what runs is left to the process's drain."""
         self._stopping.set()
 
     async def stopped(self) -> None:
@@ -101,32 +117,32 @@ class Worker:
         self._announce()
         # Others get their turn, however little there is to do: a store in memory makes nobody wait.
         await asyncio.sleep(0)
-        relay = self._runtime.relay
+        relay = self._relay
         relaying = None if relay is None or self._drain else asyncio.create_task(relay.run())
-        erasing = None if self._drain else asyncio.create_task(erase_regularly(self._runtime))
+        erasing = None if self._drain else asyncio.create_task(erase_regularly(self._environment))
         try:
             await self._work()
             if relay is not None and self._drain:
                 await relay.publish_all()
             if self._drain:
-                await erase_outdated(self._runtime)
+                await erase_outdated(self._environment)
         finally:
             await cancel_all([] if erasing is None else [erasing])
             if relay is not None and relaying is not None:
                 relay.stop()
                 await asyncio.wait([relaying])
-            self._runtime.keeper.withdraw(self)
-            await self._runtime.leases.withdrawn()
+            self._environment.leases.withdraw(self)
+            await self._environment.leases.withdrawn()
 
     def _announce(self) -> None:
-        registry = self._runtime.registry
-        if not self._runtime.is_private:
+        registry = self._environment.registry
+        if not self._runs.is_private:
             kind: WorkerKind = "worker" if self._command else "embedded"
-            self._runtime.keeper.announce(self, kind, lambda: [entry.name for entry in registry])
+            self._environment.leases.announce(self, kind, lambda: [entry.name for entry in registry])
 
     async def _work(self) -> None:
         while not self._stopping.is_set():
-            if unfit := self._runtime.unfit():
+            if unfit := self._runs.unfit():
                 self.problem = "; ".join(unfit)
                 if self._command:
                     # Its supervisor starts another one, which has all its threads.
@@ -149,7 +165,7 @@ class Worker:
                 return 0, True
             if claimed := await self._claim_suspect():
                 return claimed, True
-        wanted = min(self._free, max(self._concurrency // self._runtime.store.claim_portions, _FEW))
+        wanted = min(self._free, max(self._concurrency // self._environment.store.claim_portions, _FEW))
         claimed = await self._claim(wanted) if wanted else 0
         if not claimed and not self._running:
             claimed = await self._claim_suspect()
@@ -160,10 +176,9 @@ class Worker:
         return await self._claim(1, alone=sagas) if sagas else 0
 
     async def _claim(self, free: int, *, alone: Sequence[str] = ()) -> int:
-        runtime = self._runtime
         taken_at = now()
         try:
-            runs = await runtime.claim(free, alone=alone)
+            runs = await self._runs.claim(free, alone=alone)
         except StoreUnavailable as error:
             self._tell_of(error)
             return 0
@@ -181,8 +196,8 @@ class Worker:
                     "Saga %r, run %s: goes on in attempt %d, since the lease of an earlier one ended; failures: %d",
                     run.saga_name, run.saga_id, run.attempt, run.failures,
                 )  # fmt: skip
-            execution = runtime.park(run, taken_at)
-            task = runtime.execute(execution)
+            execution = self._runs.park(run, taken_at)
+            task = self._runs.execute(execution)
             self._running[task] = execution
             task.add_done_callback(self._ended)
         self._progress()
@@ -211,11 +226,16 @@ class Worker:
         """Return when a run ends, or the worker is to stop, or (when idle) new runs may have become due."""
         own: list[asyncio.Task[Any]] = [asyncio.create_task(self._stopping.wait())]
         if idle:
-            own.append(asyncio.create_task(self._runtime.store.wait(self._runtime.settings.poll_seconds)))
+            own.append(asyncio.create_task(self._environment.store.wait(self._environment.settings.poll_seconds)))
         try:
             await asyncio.wait([*running, *own], return_when=asyncio.FIRST_COMPLETED)
         finally:
             await cancel_all(own)
-        if idle and self._runtime.relay is not None:
+        if idle and self._relay is not None:
             # What was committed elsewhere may have events too.
-            self._runtime.relay.nudge()
+            self._relay.nudge()
+
+
+def summary(ended: Counter[str]) -> str:
+    """Tell how many runs ended, and how: ``3 completed, 1 failed``."""
+    return ", ".join(f"{count} {status}" for status, count in sorted(ended.items())) or "no runs"

@@ -9,7 +9,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from django_sagaz._execution.executions import Executions
-from django_sagaz._project.project import current_project
+from django_sagaz._project.current import current_project
 from django_sagaz.checks import check_connections
 from django_sagaz.management.operator_command import number
 from sagaz_durable.operations.checking import THRESHOLDS, Limits, check, health_json, health_text

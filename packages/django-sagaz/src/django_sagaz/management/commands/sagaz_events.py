@@ -6,7 +6,7 @@ from typing import Any, get_args
 
 from django.core.management.base import CommandParser
 
-from django_sagaz._project.project import current_project
+from django_sagaz._project.current import current_project
 from django_sagaz.management.operator_command import OperatorCommand, Work, number
 from sagaz_durable.cli.events import EVENTS_HELP, OPTIONS, EventsRequest, answer
 from sagaz_durable.cli.runs import person

@@ -6,7 +6,8 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from django_sagaz._project.project import HINT, current_project
+from django_sagaz._project.current import current_project
+from django_sagaz._project.settings import HINT
 from django_sagaz.management.operator_command import OperatorCommand, Work, number
 from sagaz_durable.cli.runs import HELP, list_runs
 from sagaz_durable.operations.catalogue import as_json, list_sagas, list_text

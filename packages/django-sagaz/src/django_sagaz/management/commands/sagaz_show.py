@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from django_sagaz._project.project import current_project
+from django_sagaz._project.current import current_project
 from django_sagaz.management.operator_command import OperatorCommand, Work
 from sagaz_durable.cli.runs import HELP, show_run
 

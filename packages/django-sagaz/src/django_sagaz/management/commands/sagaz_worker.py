@@ -11,7 +11,8 @@ from django.conf import settings as django_settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from django_sagaz._execution.worker import OPTIONS, changed, drain_here, work
-from django_sagaz._project.project import Project, current_project
+from django_sagaz._project.current import current_project
+from django_sagaz._project.project import Project
 from django_sagaz.management.operator_command import number
 from django_sagaz.management.reloading import run_with_reloader
 from sagaz_durable.cli.worker import logging_to_stderr, summary

@@ -1,0 +1,68 @@
+"""What a runtime gives to the runs that it executes."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import Executor as ThreadPool
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+from sagaz_durable._upstream.mirror import Mirror
+from sagaz_durable.engine.held_writes import HeldWrites
+from sagaz_durable.engine.registry import SagaRegistry
+from sagaz_durable.leases.leases import Leases
+from sagaz_integration_core.contract.records import RunWrite
+from sagaz_integration_core.contract.store import SagaStore
+from sagaz_integration_core.settings.settings import Settings
+
+__all__ = ["ExecutionEnvironment", "StepEnvironment"]
+
+
+@dataclass(frozen=True, slots=True)
+class StepEnvironment:
+    """What the calls of all runs of a process share.
+
+    Attributes:
+        pool: Where plain functions are called.
+        scope: Entered around every call, in the thread that makes it.
+        backoff: Seconds to wait after so many failures.
+        max_bytes: The most that a result may measure as JSON.
+        app, app_state: What `current_step` hands to steps.
+    """
+
+    pool: ThreadPool
+    scope: Callable[[], AbstractContextManager[Any]]
+    backoff: Callable[[int], float]
+    max_bytes: int
+    app: Any
+    app_state: Any
+
+
+@dataclass(slots=True)
+class ExecutionEnvironment:
+    """What the executions of all runs of a process share.
+
+    Attributes:
+        mirror: Saves runs to the user's own sagaz storage too.
+        listeners: sagaz's listeners, which runs notify.
+        steps: What calls of steps share.
+        write: Commits a journal write together with those of other runs.
+        publishes: Whether steps and outcomes are written to the outbox.
+    """
+
+    settings: Settings
+    store: SagaStore
+    registry: SagaRegistry
+    leases: Leases
+    mirror: Mirror
+    listeners: Sequence[Any]
+    steps: StepEnvironment
+    write: Callable[[RunWrite], Awaitable[bool | None]]
+    held_writes: HeldWrites
+    publishes: bool
+
+    @property
+    def owner(self) -> str:
+        """Under which this process holds its leases."""
+        return self.leases.owner

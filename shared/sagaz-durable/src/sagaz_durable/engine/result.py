@@ -1,0 +1,44 @@
+"""The result of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from sagaz_integration_core.contract.records import RunStatus
+
+if TYPE_CHECKING:
+    from sagaz import SagaStatus
+
+__all__ = ["SagaRun"]
+
+
+class SagaRun(dict[str, Any]):
+    """The result of a run: its final context as a dict, which also knows which run it was.
+
+    Attributes:
+        saga_id: The run's id.
+        saga_name: The saga's name.
+        status: sagaz's ``SagaStatus``.
+    """
+
+    saga_id: str
+    saga_name: str
+    status: SagaStatus
+
+    def __init__(self, values: Mapping[str, Any], *, saga_id: str, saga_name: str, status: RunStatus) -> None:
+        from sagaz import SagaStatus
+
+        super().__init__({key: value for key, value in values.items() if not key.startswith("__")})
+        self.saga_id = saga_id
+        self.saga_name = saga_name
+        self.status = SagaStatus(status)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Callable[[Any], Any]) -> Any:
+        # So that an endpoint may be annotated `-> SagaRun`: it is answered with the final context.
+        return handler(dict[str, Any])
+
+    def __repr__(self) -> str:
+        # Without its values: they are customers' data, and what is logged is read by many.
+        return f"<SagaRun {self.saga_name} {self.saga_id} {self.status.value}>"
