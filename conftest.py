@@ -1,7 +1,8 @@
 """What all suites share: a sample of the tests where time is short, and in CI no test that is skipped unseen.
 
 ``--one-in N`` runs about one in N tests, always the same ones, and at least one of each file, so that no folder is left
-out. Tests that the command line names one by one run all.
+out. ``--variants-one-in N`` runs every test, but of those with parameters (stores, transactions, hostile values) only
+about one variant in N; in CI, all of them. Tests that the command line names one by one run all.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import os
 import re
 import signal
 import zlib
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Any
 
 import pytest
@@ -28,8 +29,11 @@ MAY_BE_SKIPPED = re.compile(
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add ``--one-in``."""
+    """Add the options of samples."""
     parser.addoption("--one-in", type=int, default=1, metavar="N", help="run about one in N tests, some of each file")
+    parser.addoption(
+        "--variants-one-in", type=int, default=1, metavar="N", help="run every test, with about one in N parameters"
+    )
 
 
 def pytest_configure() -> None:
@@ -40,15 +44,26 @@ def pytest_configure() -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Deselect what the sample does not need; pytest's last line counts it."""
-    share = config.getoption("one_in")
-    if share == 1 or any("::" in argument for argument in config.args):
+    if any("::" in argument for argument in config.args):
         return
-    kept = {item for item in items if not zlib.crc32(item.nodeid.encode()) % share}
-    files = {item.path for item in kept}
-    first_of_file = {item.path: item for item in reversed(items)}
-    kept |= {item for path, item in first_of_file.items() if path not in files}
+    kept = set(items)
+    if (share := config.getoption("one_in")) > 1:
+        kept = _sample(items, share, lambda item: item.path)
+    elif (share := config.getoption("variants_one_in")) > 1 and not IN_CI:
+        kept = _sample(items, share, lambda item: item.nodeid.partition("[")[0])
     config.hook.pytest_deselected(items=[item for item in items if item not in kept])
     items[:] = [item for item in items if item in kept]
+
+
+def _sample(items: list[pytest.Item], share: int, group: Callable[[pytest.Item], Any]) -> set[pytest.Item]:
+    """Return about one in ``share`` of the items, and at least one of each group."""
+    numbers = {item: zlib.crc32(item.nodeid.encode()) for item in items}
+    kept = {item for item, number in numbers.items() if not number % share}
+    groups = {group(item) for item in kept}
+    lowest: dict[Any, pytest.Item] = {}
+    for item in sorted(items, key=lambda item: (numbers[item] % share, numbers[item])):
+        lowest.setdefault(group(item), item)
+    return kept | {item for key, item in lowest.items() if key not in groups}
 
 
 @pytest.hookimpl(wrapper=True)

@@ -101,6 +101,21 @@ def test_a_sample_has_some_of_every_file_and_says_what_it_left_out(tmp_path: Pat
     assert f"{40 - many} deselected" in done.stdout
 
 
+@pytest.mark.parametrize(("ci", "least", "most"), [("", 5, 20), ("true", 41, 41)])
+def test_of_variants_a_sample_runs_and_in_ci_all(tmp_path: Path, run: Run, ci: str, least: int, most: int) -> None:
+    (tmp_path / "test_many.py").write_text(TESTS + "def test_one(): ...\n")
+    done = run("pytest", "-v", "--variants-one-in", "4", ci=ci)
+    assert "test_many.py::test_one PASSED" in done.stdout
+    assert least <= done.stdout.count(" PASSED") <= most
+
+
+def test_a_sample_of_variants_has_one_of_every_test(tmp_path: Path, run: Run) -> None:
+    few = "\n".join(f"@pytest.mark.parametrize('n', [1, 2])\ndef test_{number}(n): ...\n" for number in range(20))
+    (tmp_path / "test_few.py").write_text(f"import pytest\n{few}")
+    done = run("pytest", "-v", "--variants-one-in", "1000")
+    assert all(done.stdout.count(f"::test_{number}[") == 1 for number in range(20))
+
+
 @pytest.mark.parametrize(("ci", "outcome"), [("true", "2 failed"), ("", "2 skipped")])
 def test_in_ci_nothing_is_skipped_for_want_of_something(tmp_path: Path, run: Run, ci: str, outcome: str) -> None:
     (tmp_path / "test_a.py").write_text("import pytest\ndef test_a(): pytest.skip('no redis-server')\n")
