@@ -27,6 +27,7 @@ from sagaz_durable.operations import checking
 from sagaz_durable.operations.checking import Limits
 from sagaz_durable.runtime.runtime import SagazRuntime
 from sagaz_durable.runtime.start_warnings import warn_at_start
+from sagaz_durable.workers.worker import summary
 from sagaz_integration_core.error_text import visible_lines
 from sagaz_integration_core.errors import SagazError, SettingsError
 
@@ -76,7 +77,7 @@ def worker(app: str, factory: bool, concurrency: int | None, drain: bool, heartb
                 worker_hint=_WORKER_HINT,
                 heartbeat_file=heartbeat_file,
             )
-        click.echo(f"Done: {working.summary(ended)}.")
+        click.echo(f"Done: {summary(ended)}.")
 
     _do(run)
 

@@ -45,9 +45,9 @@ class FlaskRuntime(SagazRuntime):
         dispatch: Callable[[Sequence[str]], None] | None = None,
     ) -> None:
         super().__init__(
-            settings, config=config, app=app, worker=worker, step_scope=self._app_context, dispatch=dispatch
-        )
-        self.registry = registry
+            settings, config=config, sagas=registry, app=app, worker=worker, step_scope=self._app_context,
+            dispatch=dispatch,
+        )  # fmt: skip
         self._kept: dict[asyncio.Task[SagaRun], Flask | None] = {}
 
     def _app_context(self) -> AbstractContextManager[Any]:
@@ -55,15 +55,14 @@ class FlaskRuntime(SagazRuntime):
         context: AbstractContextManager[Any] = self.app.app_context()
         return context
 
-    def execute(self, execution: RunExecution) -> asyncio.Task[SagaRun]:
-        """Execute a parked run in a task that the runtime owns; its steps need the application until its end."""
+    def on_execute(self, execution: RunExecution, task: asyncio.Task[SagaRun]) -> None:
+        """Keep the application, which steps need, until the run has ended."""
+        super().on_execute(execution, task)
         app: Flask | None = self.app
         if app is None:
             execution.halt(RunInterrupted("its application was dropped."))
-        task = super().execute(execution)
         self._kept[task] = app
         task.add_done_callback(self._kept.pop)
-        return task
 
     def submit(self, work: Callable[[], Coroutine[Any, Any, T]]) -> Future[T]:
         """Have the event loop do asynchronous work, without the caller's request."""

@@ -25,6 +25,7 @@ from sagaz_durable.operations import catalogue as commands
 from sagaz_durable.operations import checking
 from sagaz_durable.operations.checking import Limits
 from sagaz_durable.runtime.start_warnings import warn_at_start
+from sagaz_durable.workers.worker import summary
 from sagaz_integration_core.error_text import visible_lines
 from sagaz_integration_core.errors import SagazError
 
@@ -63,7 +64,7 @@ def worker(concurrency: int | None, drain: bool, heartbeat_file: str | None) -> 
                 worker_hint=_WORKER_HINT,
                 heartbeat_file=heartbeat_file,
             )
-        click.echo(f"Done: {working.summary(ended)}.")
+        click.echo(f"Done: {summary(ended)}.")
 
     with working.logging_to_stderr():
         _do(run)

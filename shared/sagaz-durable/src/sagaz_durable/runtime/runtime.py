@@ -40,7 +40,9 @@ from sagaz_integration_core.settings.settings import Settings
 
 if TYPE_CHECKING:
     from sagaz_durable._upstream.resources import SagazResources
+    from sagaz_durable.engine.execution import RunExecution
     from sagaz_durable.engine.registry import SagaSpec
+    from sagaz_durable.engine.result import SagaRun
     from sagaz_durable.workers.worker import Worker, WorkerOptions
 
 __all__ = ["SagazRuntime"]
@@ -156,7 +158,7 @@ class SagazRuntime(Reachable):
         self._keep_leases(stack)
         self.background = BackgroundRuns(settings.background_runs)
         self.runs = self.background.runs = Runs(
-            self._environment(), self.loop, lambda: self.is_private, self.background.began
+            self._environment(), self.loop, lambda: self.is_private, self.on_execute
         )
 
     def _environment(self) -> ExecutionEnvironment:
@@ -243,6 +245,10 @@ class SagazRuntime(Reachable):
         environment.steps = replace(environment.steps, app_state=app_state)
         self._has_begun = True
         self._begin_working()
+
+    def on_execute(self, execution: RunExecution, task: asyncio.Task[SagaRun]) -> None:
+        """Note that a run begins to be executed in this task, which has not had its turn yet; plugins may add to it."""
+        self.background.began(execution, task)
 
     def _begin_working(self) -> None:
         wanted = self._embedded_worker or self.store.embedded

@@ -15,7 +15,8 @@ from django_sagaz._project.current import current_project
 from django_sagaz._project.project import Project
 from django_sagaz.management.operator_command import number
 from django_sagaz.management.reloading import run_with_reloader
-from sagaz_durable.cli.worker import logging_to_stderr, summary
+from sagaz_durable.cli.worker import logging_to_stderr
+from sagaz_durable.workers.worker import summary
 from sagaz_integration_core.error_text import visible_lines
 from sagaz_integration_core.errors import SagazError
 
