@@ -127,6 +127,6 @@ def _table(release: Table) -> str:
         )
         if framework:
             made_for = f"{framework['name']} {framework['tested'][0]} to {framework['tested'][-1]}"
-        needs = ", ".join(f"{other} `{wanted}`" for other, wanted in package["needs"].items())
+        needs = ", ".join(f"{other} `{wanted}`" for other, wanted in package["needs"].items()) or "nothing"
         lines.append(f"| `{name}` | {package['version']} | {made_for} | {pythons[0]}–{pythons[-1]} | {needs} |")
     return "\\n".join(lines) + "\\n"

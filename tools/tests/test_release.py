@@ -59,13 +59,15 @@ def refused(root: Path, name: str, version: str) -> str:
 
 def test_first_releases_a_bump_a_new_framework_and_a_broken_contract(root: Path) -> None:
     # First releases: in order, as they stand, and of what they bring only.
-    assert f"release {CORE} first" in refused(root, FASTAPI, version_of(root, FASTAPI))
+    assert f"release {ENGINE} first" in refused(root, FASTAPI, version_of(root, FASTAPI))
+    assert f"release {CORE} first" in refused(root, ENGINE, "1.0.0")
     add_fragment(root, CORE, "fixed")
     assert release.publish(root, CORE, "1.0.0") == f"{CORE}/1.0.0"
     changelog = (root / "shared" / CORE / "CHANGELOG.md").read_text()
     assert made_for(read_release(root), CORE) in changelog
     assert "### Added" in changelog
     assert "### Fixed" not in changelog
+    release.publish(root, ENGINE, "1.0.0")
     first = version_of(root, FASTAPI)
     release.publish(root, FASTAPI, first)
     # The tag is of the commit that has the version and the changelog; nothing is left in the tree.
@@ -90,14 +92,18 @@ def test_first_releases_a_bump_a_new_framework_and_a_broken_contract(root: Path)
     commit(root)
     release.publish(root, FASTAPI, f"{newer}.0")
     assert f"### Supported versions\n\n- FastAPI {newer}." in (root / f"packages/{FASTAPI}/CHANGELOG.md").read_text()
-    # A broken contract: the others have to follow it, and to say so.
+    # A broken contract: the engine has to follow it, and the plugins an engine that is broken, and to say so.
     add_fragment(root, CORE, "breaking")
     assert "make it 2.0.0" in refused(root, CORE, "1.1.0")
     release.publish(root, CORE, "2.0.0")
-    assert read_release(root)["packages"][FASTAPI]["needs"][CORE] == ">=2.0,<3"
+    assert read_release(root)["packages"][ENGINE]["needs"][CORE] == ">=2.0,<3"
+    add_fragment(root, ENGINE, "breaking")
+    release.publish(root, ENGINE, "2.0.0")
+    assert f"Needs {CORE} `>=2.0,<3`." in (root / f"shared/{ENGINE}/CHANGELOG.md").read_text()
+    assert read_release(root)["packages"][FASTAPI]["needs"][ENGINE] == ">=2.0,<3"
     assert f"{FASTAPI}: 1 changes, since {newer}.0" in release.plan(root)
     release.publish(root, FASTAPI, f"{newer}.1")
-    assert f"Needs {CORE} `>=2.0,<3`." in (root / f"packages/{FASTAPI}/CHANGELOG.md").read_text()
+    assert f"Needs {ENGINE} `>=2.0,<3`." in (root / f"packages/{FASTAPI}/CHANGELOG.md").read_text()
 
 
 def test_a_frameworks_new_minor_names_all_that_has_to_follow(root: Path) -> None:
