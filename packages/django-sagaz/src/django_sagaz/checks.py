@@ -5,7 +5,6 @@ A project is set up in every process, and checked in few: what only a check need
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,7 @@ from django.core import checks
 from django.core.checks import CheckMessage, Error, Tags, register
 from django.db import connections, router
 
+from django_sagaz._project import dispatch
 from sagaz_integration_core.errors import SagazError
 
 if TYPE_CHECKING:
@@ -58,9 +58,7 @@ def _check_unbuilt(values: Settings) -> list[CheckMessage]:
 
 
 def _check_celery() -> list[CheckMessage]:
-    # Importing it here would be a first mention of Celery in a project that has none.
-    module = sys.modules.get("django_sagaz.celery")
-    if module is not None and module.is_registered():
+    if dispatch.is_registered():
         return []
     hint = (
         "Call django_sagaz.celery.register(app) where the project's Celery application is made, and import that module "
