@@ -9,7 +9,8 @@ from typing import Any, Self
 
 from contract.driver import Driver, Spec
 from contract.sagas import Shop
-from sagaz_integration_core.contract.records import ACTIVE, FINISHED, RunFilter, RunRecord, StepRecord
+from sagaz_integration_core.contract.listings import RunFilter
+from sagaz_integration_core.contract.records import ACTIVE, FINISHED, RunRecord, StepRecord
 from support.answers import Answer, Ask
 from support.waiting import until
 

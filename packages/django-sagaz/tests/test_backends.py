@@ -18,7 +18,8 @@ from django_sagaz._stores.connections import healthy
 from django_sagaz._stores.factory import open_store
 from django_sagaz._stores.runners import Directly, immediately
 from django_sagaz.models import Run
-from sagaz_integration_core.contract.records import Release, RunFilter, RunWrite, StepWrite
+from sagaz_integration_core.contract.listings import RunFilter
+from sagaz_integration_core.contract.records import Release, RunWrite, StepWrite
 
 KNOWN = {"order": ()}
 

@@ -13,7 +13,7 @@ from testproject.shop.sagas import OrderSaga
 from django_sagaz import StoreUnavailable, atomic_saga_start, run_saga
 from django_sagaz._execution import shared_loop as host
 from django_sagaz._project.current import current_project
-from django_sagaz._stores.connections import ConnectionDied
+from django_sagaz._stores.errors import ConnectionDied
 from django_sagaz._stores.orm.store import ORMStore
 from django_sagaz._stores.runners import DatabaseThread, Directly, immediately
 from django_sagaz.models import Run

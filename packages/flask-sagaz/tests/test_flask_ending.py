@@ -60,7 +60,7 @@ def statuses(make_app, tmp_path):
     """Returns how the runs in the file stand."""
 
     def statuses():
-        from sagaz_integration_core.contract.records import RunFilter
+        from sagaz_integration_core.contract.listings import RunFilter
 
         app, _ = make_app(f"sqlite:///{tmp_path / 'sagaz.db'}")
         runtime = app.extensions["sagaz"].process().get()

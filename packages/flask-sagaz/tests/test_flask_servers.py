@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from sagaz_durable.stores.factory import create_store
-from sagaz_integration_core.contract.records import RunFilter
+from sagaz_integration_core.contract.listings import RunFilter
 from sagaz_integration_core.settings.settings import Settings
 from support.programs import Program, environment, free_port
 

@@ -10,7 +10,7 @@ from flask_sqlalchemy import SQLAlchemy
 
 from flask_sagaz import IdempotencyConflict, Overloaded, Saga, SettingsError, WrongDatabase, action
 from sagaz_integration_core.contract.events import EventFilter
-from sagaz_integration_core.contract.records import RunFilter
+from sagaz_integration_core.contract.listings import RunFilter
 from support import pg
 
 

@@ -16,7 +16,7 @@ from sagaz_durable.operations import checking
 from sagaz_durable.runtime.runtime import SagazRuntime
 from sagaz_durable.runtime.starting import start
 from sagaz_durable.stores.sqlite.store import SQLiteStore
-from sagaz_integration_core.contract.records import StoreStats
+from sagaz_integration_core.contract.listings import StoreStats
 from sagaz_integration_core.errors import SagaNotRegistered, SettingsError, StoreUnavailable
 from sagaz_integration_core.settings.settings import Settings
 

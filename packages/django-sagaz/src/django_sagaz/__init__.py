@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from sagaz_durable import action, compensate
     from sagaz_durable.engine.result import SagaRun
     from sagaz_durable.operations.health import ProbeResult
-    from sagaz_durable.runtime.starting import saga_id_of
+    from sagaz_durable.runtime.new_run import saga_id_of
 
 __all__ = [
     "AtomicBlockError",

@@ -17,7 +17,7 @@ from django_sagaz._project.project import Project
 from django_sagaz._stores.connections import in_transaction
 from django_sagaz.inline import class_of
 from sagaz_durable import NOTHING
-from sagaz_durable.runtime import starting as starts
+from sagaz_durable.runtime import new_run
 from sagaz_integration_core.contract.records import NewRun
 from sagaz_integration_core.errors import TransactionRequired, WrongDatabase
 
@@ -64,7 +64,7 @@ def atomic_saga_start(
     """
     project = current_project()
     require_transaction(project, _given_alias(connection, using))
-    run = starts.new_run(
+    run = new_run.new_run(
         project.starter,
         class_of(saga_class),
         context,
@@ -74,15 +74,15 @@ def atomic_saga_start(
     _admit(project, run)
     inserted = project.lacks.insert(project.store, lambda: project.store.start(run))
     if project.starter.dispatch is not None:
-        _dispatch(project, starts.undelayed([run], [inserted]))
-    return starts.accept(run, inserted, idempotency_key)
+        _dispatch(project, new_run.undelayed([run], [inserted]))
+    return new_run.accept(run, inserted, idempotency_key)
 
 
 def _admit(project: Project, run: NewRun) -> None:
     if (backlog := project.starter.backlog) is not None:
         if backlog.is_stale():
             backlog.learn(ask(project, lambda store: store.stats()))
-        backlog.admit(starts.due_now([run]))
+        backlog.admit(new_run.due_now([run]))
 
 
 def _dispatch(project: Project, saga_ids: list[str]) -> None:

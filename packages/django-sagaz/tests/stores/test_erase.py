@@ -6,7 +6,7 @@ from places import place
 from test_store_erase import *  # noqa: F403
 
 from django_sagaz._stores.orm.erasure import _meant
-from sagaz_integration_core.contract.records import Erasure
+from sagaz_integration_core.contract.decisions import Erasure
 
 
 @pytest.mark.parametrize("alias", [place("default"), place("pg")])

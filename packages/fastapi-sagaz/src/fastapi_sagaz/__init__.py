@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from sagaz_durable import Saga, action, compensate
     from sagaz_durable.engine.result import SagaRun
     from sagaz_durable.operations.health import ProbeResult
-    from sagaz_durable.runtime.starting import saga_id_of
+    from sagaz_durable.runtime.new_run import saga_id_of
     from sagaz_integration_core.context.current_step import CurrentStep, current_step
     from sagaz_integration_core.settings.settings import Settings
 

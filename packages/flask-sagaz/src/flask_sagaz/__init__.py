@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from sagaz_durable import Saga, action, compensate
     from sagaz_durable.engine.result import SagaRun
     from sagaz_durable.operations.health import ProbeResult
-    from sagaz_durable.runtime.starting import saga_id_of
+    from sagaz_durable.runtime.new_run import saga_id_of
 
 __all__ = [
     "CurrentStep",
@@ -48,7 +48,7 @@ def __getattr__(name: str) -> Any:
 
         return ProbeResult
     if name == "saga_id_of":
-        from sagaz_durable.runtime.starting import saga_id_of
+        from sagaz_durable.runtime.new_run import saga_id_of
 
         return saga_id_of
     if name == "SagaRun":

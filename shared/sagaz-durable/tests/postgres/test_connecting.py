@@ -18,7 +18,8 @@ from sagaz_durable.stores.postgresql.database.address import read_address
 from sagaz_durable.stores.postgresql.database.pool import connect
 from sagaz_durable.stores.postgresql.store import PostgresStore, migrate
 from sagaz_integration_core.contract.events import EventWrite
-from sagaz_integration_core.contract.records import NewRun, RunFilter, RunWrite, StepWrite
+from sagaz_integration_core.contract.listings import RunFilter
+from sagaz_integration_core.contract.records import NewRun, RunWrite, StepWrite
 from sagaz_integration_core.contract.schema import TABLES, WRITING, grants
 from sagaz_integration_core.errors import StoreNotMigrated, StoreRightsMissing, UnstorableValue
 from sagaz_integration_core.settings.settings import Settings

@@ -24,7 +24,8 @@ from sagaz_durable.stores.sqlite.joining import joining
 from sagaz_durable.stores.sqlite.store import SQLiteStore
 from sagaz_durable.transactions.statements import Joining
 from sagaz_integration_core.contract.events import EventFilter, NewEvent
-from sagaz_integration_core.contract.records import Inserted, NewRun, RunFilter
+from sagaz_integration_core.contract.listings import RunFilter
+from sagaz_integration_core.contract.records import Inserted, NewRun
 from sagaz_integration_core.errors import TransactionRequired
 from sagaz_integration_core.settings.settings import Settings
 

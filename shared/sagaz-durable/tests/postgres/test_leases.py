@@ -13,16 +13,9 @@ from sagaz_durable.serialization import codec
 from sagaz_durable.stores.postgresql import erasure as erasing
 from sagaz_durable.stores.postgresql.claims import _CLAIM, Wanted
 from sagaz_durable.stores.postgresql.store import PostgresStore
-from sagaz_integration_core.contract.records import (
-    Erasure,
-    Intervention,
-    NewRun,
-    Release,
-    Renewal,
-    RunFilter,
-    RunWrite,
-    StepWrite,
-)
+from sagaz_integration_core.contract.decisions import Erasure, Intervention
+from sagaz_integration_core.contract.listings import RunFilter
+from sagaz_integration_core.contract.records import NewRun, Release, Renewal, RunWrite, StepWrite
 from sagaz_integration_core.errors import StoreUnavailable
 from sagaz_integration_core.settings.settings import Settings
 

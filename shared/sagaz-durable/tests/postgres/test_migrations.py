@@ -14,7 +14,8 @@ from pg import at
 
 from sagaz_durable.stores.postgresql.store import PostgresStore, migrate
 from sagaz_integration_core.contract.events import EventWrite
-from sagaz_integration_core.contract.records import NewRun, RunFilter, RunWrite, StepWrite
+from sagaz_integration_core.contract.listings import RunFilter
+from sagaz_integration_core.contract.records import NewRun, RunWrite, StepWrite
 from sagaz_integration_core.contract.schema import TABLES
 from sagaz_integration_core.errors import SettingsError, StoreNotMigrated, StoreUnavailable
 from sagaz_integration_core.settings.settings import Settings

@@ -18,7 +18,8 @@ from sagaz_durable.stores.postgresql import journal
 from sagaz_durable.stores.postgresql.database import pool as connections
 from sagaz_durable.stores.postgresql.database.errors import ConnectionLost
 from sagaz_durable.stores.postgresql.store import PostgresStore
-from sagaz_integration_core.contract.records import NewRun, Release, RunFilter, RunWrite, StepWrite
+from sagaz_integration_core.contract.listings import RunFilter
+from sagaz_integration_core.contract.records import NewRun, Release, RunWrite, StepWrite
 from sagaz_integration_core.errors import StoreUnavailable
 from sagaz_integration_core.settings.settings import Settings
 

@@ -9,7 +9,7 @@ import pytest
 from sagaz import Saga, action
 
 from sagaz_durable.runtime import starting as starts
-from sagaz_integration_core.contract.records import RunFilter
+from sagaz_integration_core.contract.listings import RunFilter
 
 pytestmark = pytest.mark.anyio
 

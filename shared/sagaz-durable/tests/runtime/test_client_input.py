@@ -18,7 +18,7 @@ from sagaz_durable.runtime import starting as starts
 from sagaz_durable.runtime.bound_saga import bind
 from sagaz_durable.runtime.publishing import publish
 from sagaz_durable.serialization.json_body import read_json
-from sagaz_integration_core.contract.records import RunFilter
+from sagaz_integration_core.contract.listings import RunFilter
 from sagaz_integration_core.errors import InvalidInput, Overloaded, RunNotFound, SagaDefinitionError, UsageError
 
 IMPOSSIBLE = ["\0", "a\0b", "\ud800", "\udcff", "", "x" * 10_000, "\u202e", "\x1b[2J", 3, None, b"x", ["x"]]

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from sagaz_durable.concurrency.clock import now
-from sagaz_durable.engine.held_writes import HeldWrites
+from sagaz_durable.concurrency.held_writes import HeldWrites
 from sagaz_durable.engine.journal_entries import Entries
 from sagaz_durable.leases.lease import Lease
 from sagaz_integration_core.contract.events import EventWrite

@@ -18,7 +18,7 @@ from sagaz.core.storage.manager import StorageManager
 
 from sagaz_durable.runtime.bound_saga import bind
 from sagaz_durable.runtime.runtime import SagazRuntime
-from sagaz_integration_core.contract.records import RunFilter
+from sagaz_integration_core.contract.listings import RunFilter
 from sagaz_integration_core.errors import RunInterrupted, RuntimeNotOpen, SettingsError, StoreUnavailable
 from sagaz_integration_core.settings.settings import Settings
 

@@ -12,7 +12,8 @@ from sagaz import Saga, action, compensate
 from sagaz_durable.cli.runs import show_run
 from sagaz_durable.operations.operator import Operator
 from sagaz_durable.runtime import starting as starts
-from sagaz_integration_core.contract.records import NewRun, RunFilter, RunWrite
+from sagaz_integration_core.contract.listings import RunFilter
+from sagaz_integration_core.contract.records import NewRun, RunWrite
 from sagaz_integration_core.errors import RunNotFound
 
 

@@ -11,7 +11,8 @@ from sagaz.core.listeners import SagaListener
 from sagaz_durable.operations.operator import Operator
 from sagaz_durable.runtime import starting as starts
 from sagaz_integration_core.context.current_step import current_step
-from sagaz_integration_core.contract.records import NewRun, Release, RunFilter, RunWrite, StepWrite
+from sagaz_integration_core.contract.listings import RunFilter
+from sagaz_integration_core.contract.records import NewRun, Release, RunWrite, StepWrite
 
 
 class Told(SagaListener):

@@ -12,6 +12,7 @@ from sagaz.core.listeners import OutboxSagaListener
 from sagaz.core.storage.backends.memory.outbox import InMemoryOutboxStorage
 
 from sagaz_durable.outbox.run_events import EventLog
+from sagaz_durable.runtime import new_run
 from sagaz_durable.runtime import starting as starts
 from sagaz_integration_core.contract.events import EventFilter
 from sagaz_integration_core.contract.records import RunWrite, StepWrite
@@ -150,7 +151,7 @@ async def test_an_id_tells_the_run_the_attempt_and_what_happened(settings, opene
 async def test_a_write_that_is_sent_again_because_its_answer_was_lost_tells_of_it_once(settings, opened):
     async with opened(with_broker(settings), sagas=[Order]) as runtime:
         await runtime.drain()
-        run = starts.new_run(runtime, Order, {"sku": "x"}, saga_id="run-1")
+        run = new_run.new_run(runtime, Order, {"sku": "x"}, saga_id="run-1")
         await runtime.store.insert([run], 30)
         (claimed,) = await runtime.store.claim("w1", 1, 30, {"order": ()}, saga_ids=["run-1"])
         log = EventLog("run-1", "order", None, claimed.attempt, enabled=True)
@@ -185,7 +186,7 @@ async def test_a_step_that_returns_what_cannot_be_published_fails_as_one_whose_r
 
 async def test_a_run_that_is_rolled_back_by_another_process_says_what_the_step_had_said(shared_settings, opened):
     async with opened(with_broker(shared_settings), sagas=[Order]) as runtime:
-        run = starts.new_run(runtime, Order, {"sku": "x", "fails": "charge"}, saga_id="run-1")
+        run = new_run.new_run(runtime, Order, {"sku": "x", "fails": "charge"}, saga_id="run-1")
         await runtime.store.insert([run], 30)
         (claimed,) = await runtime.store.claim("gone", 1, 0.05, {"order": ()}, saga_ids=["run-1"])
         steps = (

@@ -12,7 +12,7 @@ from sagaz_durable.runtime import starting as starts
 from sagaz_durable.runtime.bound_saga import bind
 from sagaz_durable.serialization import codec
 from sagaz_integration_core.context import correlation as context
-from sagaz_integration_core.contract.records import RunFilter
+from sagaz_integration_core.contract.listings import RunFilter
 from sagaz_integration_core.errors import (
     ContextValueError,
     IdempotencyConflict,

@@ -12,7 +12,7 @@ from sagaz import Saga, SagaStatus, action, compensate
 
 from sagaz_durable.runtime.bound_saga import bind
 from sagaz_integration_core.context.current_step import current_step
-from sagaz_integration_core.contract.records import RunFilter
+from sagaz_integration_core.contract.listings import RunFilter
 from sagaz_integration_core.errors import ContextValueError, RunInterrupted, StepError
 
 

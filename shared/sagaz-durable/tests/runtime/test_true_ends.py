@@ -15,7 +15,8 @@ from sagaz.core.listeners import SagaListener
 from sagaz_durable.runtime import starting as starts
 from sagaz_durable.stores.factory import create_store
 from sagaz_integration_core.context.current_step import current_step
-from sagaz_integration_core.contract.records import FirstStep, NewRun, RunFilter, RunWrite, StepWrite
+from sagaz_integration_core.contract.listings import RunFilter
+from sagaz_integration_core.contract.records import FirstStep, NewRun, RunWrite, StepWrite
 from sagaz_integration_core.errors import RunFailed, RunInterrupted, StepError, UnstorableValue, WriteRefused
 
 

@@ -14,7 +14,7 @@ from sagaz_durable.runtime import starting as starts
 from sagaz_durable.runtime.bound_saga import bind
 from sagaz_durable.stores.factory import create_store
 from sagaz_integration_core.context.current_step import current_step
-from sagaz_integration_core.contract.records import RunFilter
+from sagaz_integration_core.contract.listings import RunFilter
 from sagaz_integration_core.errors import RunInterrupted, StoreUnavailable
 
 

@@ -9,7 +9,7 @@ from store_builders import KNOWN, LEASE, claimed, new, own, record_end, settle, 
 
 from sagaz_durable.stores.memory.store import MemoryStore
 from sagaz_integration_core.contract.events import EventFilter
-from sagaz_integration_core.contract.records import RunFilter
+from sagaz_integration_core.contract.listings import RunFilter
 
 pytestmark = pytest.mark.anyio
 

@@ -13,7 +13,8 @@ from sqlite_processes import finished, started
 from store_builders import KNOWN, LEASE, new, record_end, step, told, write
 
 from sagaz_durable.stores.sqlite.store import SQLiteStore
-from sagaz_integration_core.contract.records import Erasure, RunFilter
+from sagaz_integration_core.contract.decisions import Erasure
+from sagaz_integration_core.contract.listings import RunFilter
 from sagaz_integration_core.contract.schema import SCHEMA_VERSION, TABLES
 from sagaz_integration_core.errors import StoreNotMigrated, StoreUnavailable, WriteRefused
 

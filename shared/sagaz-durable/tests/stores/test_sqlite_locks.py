@@ -15,7 +15,7 @@ from store_builders import KNOWN, LEASE, claimed, new, write
 
 from sagaz_durable.stores.sqlite.database import locks
 from sagaz_durable.stores.sqlite.store import SQLiteStore
-from sagaz_integration_core.contract.records import RunFilter
+from sagaz_integration_core.contract.listings import RunFilter
 from sagaz_integration_core.errors import StoreUnavailable, WriteLockHeld
 
 pytestmark = pytest.mark.anyio

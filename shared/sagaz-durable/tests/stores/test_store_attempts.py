@@ -7,7 +7,9 @@ from datetime import UTC, datetime
 import pytest
 from store_builders import KNOWN, LEASE, SHORT, claim_all, claimed, eventually, load, new, record_end, step, write
 
-from sagaz_integration_core.contract.records import AttemptRecord, FirstStep, Intervention, Release
+from sagaz_integration_core.contract.decisions import Intervention
+from sagaz_integration_core.contract.listings import AttemptRecord
+from sagaz_integration_core.contract.records import FirstStep, Release
 
 pytestmark = pytest.mark.anyio
 

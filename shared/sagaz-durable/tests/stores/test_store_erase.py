@@ -7,8 +7,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from store_builders import KNOWN, LEASE, claimed, load, new, record_end, settle, step, told, write
 
+from sagaz_integration_core.contract.decisions import Erasure, Intervention
 from sagaz_integration_core.contract.events import EventFilter
-from sagaz_integration_core.contract.records import Erasure, Intervention, erased_as
+from sagaz_integration_core.contract.records import erased_as
 
 pytestmark = pytest.mark.anyio
 

@@ -7,7 +7,7 @@ from itertools import chain
 import pytest
 from store_builders import LEASE, SHORT, claimed, eventually, load, new, new_id, record_end
 
-from sagaz_integration_core.contract.records import RunFilter
+from sagaz_integration_core.contract.listings import RunFilter
 
 pytestmark = pytest.mark.anyio
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from store_builders import KNOWN, LEASE, claim_all, claimed, load, new, new_id, record_end, step, told, write
 
-from sagaz_integration_core.contract.records import Intervention
+from sagaz_integration_core.contract.decisions import Intervention
 
 pytestmark = pytest.mark.anyio
 

@@ -9,7 +9,8 @@ import pytest
 from store_builders import KNOWN, LEASE, claim_all, claimed, load, new, new_id, record_end, settle, step, told, write
 
 from sagaz_integration_core.contract.events import EventFilter
-from sagaz_integration_core.contract.records import FOREIGN, RunFilter
+from sagaz_integration_core.contract.listings import RunFilter
+from sagaz_integration_core.contract.records import FOREIGN
 
 pytestmark = pytest.mark.anyio
 

@@ -11,7 +11,8 @@ from store_builders import KNOWN, LEASE, claimed, new, write
 
 from sagaz_durable.stores.memory.store import MemoryStore
 from sagaz_durable.stores.sqlite.store import SQLiteStore
-from sagaz_integration_core.contract.records import Release, RunFilter
+from sagaz_integration_core.contract.listings import RunFilter
+from sagaz_integration_core.contract.records import Release
 from sagaz_integration_core.errors import StoreUnavailable
 
 pytestmark = pytest.mark.anyio

@@ -12,7 +12,7 @@ from random_sagas import Notes, StepPlan, build, plan_by_levels, plan_freely
 from sagaz_durable.engine.graph import StepNode, graph_of
 from sagaz_durable.runtime import starting as starts
 from sagaz_durable.runtime.runtime import SagazRuntime
-from sagaz_integration_core.contract.records import RunFilter
+from sagaz_integration_core.contract.listings import RunFilter
 from sagaz_integration_core.settings.settings import Settings
 
 COUNT = 2_000 if "CI" in os.environ else 300

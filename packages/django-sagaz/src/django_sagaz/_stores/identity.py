@@ -7,7 +7,7 @@ from typing import Any
 
 from django.db import IntegrityError, transaction
 
-from django_sagaz._stores.connections import translated
+from django_sagaz._stores.errors import translated
 from sagaz_integration_core.contract.schema import SCHEMA_VERSION
 
 __all__ = ["read_store_id"]

@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 from django.db import OperationalError, connections
 
-from django_sagaz._stores.connections import ConnectionDied, migrate_command, translated
+from django_sagaz._stores.errors import ConnectionDied, migrate_command, translated
 from django_sagaz._stores.identity import read_store_id
 from django_sagaz._stores.listener import Listener
 from django_sagaz._stores.runners import DatabaseThread, Runner, immediately

@@ -8,7 +8,7 @@ from typing import Any
 
 from django.db import transaction
 
-from django_sagaz._stores.connections import migrate_command, translated
+from django_sagaz._stores.errors import migrate_command, translated
 from sagaz_integration_core.contract.schema import READING, TABLES, WRITING, spell_out
 from sagaz_integration_core.errors import StoreNotMigrated, StoreRightsMissing
 

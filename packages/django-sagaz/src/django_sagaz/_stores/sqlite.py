@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from django.db import connections, transaction
 
-from django_sagaz._stores.connections import translated
+from django_sagaz._stores.errors import translated
 from django_sagaz._stores.identity import read_store_id
 from django_sagaz._stores.ready import check_file, check_tables
 from django_sagaz._stores.runners import Runner

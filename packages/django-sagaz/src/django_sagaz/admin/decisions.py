@@ -19,7 +19,8 @@ from django_sagaz.admin.confirmation import AskingAdmin, chosen, problem_with
 from django_sagaz.admin.values import visible
 from django_sagaz.management.operator_command import operate
 from django_sagaz.models import Run
-from sagaz_durable.operations.operator import Operator, Outcome, Settlement
+from sagaz_durable.operations.operator import Operator, Settlement
+from sagaz_durable.operations.outcomes import Outcome
 from sagaz_integration_core.contract.records import FOREIGN, RunStatus, erased_as
 from sagaz_integration_core.errors import SagazError
 

@@ -11,7 +11,8 @@ from sagaz.core.types import SagaStatus, SagaStepStatus
 from sagaz_durable.serialization import codec
 from sagaz_durable.serialization.client_ids import findable
 from sagaz_durable.serialization.context_values import values_of
-from sagaz_integration_core.contract.records import FINISHED, FOREIGN, RunFilter, RunRecord, RunStatus, StepRecord
+from sagaz_integration_core.contract.listings import RunFilter
+from sagaz_integration_core.contract.records import FINISHED, FOREIGN, RunRecord, RunStatus, StepRecord
 from sagaz_integration_core.contract.store import SagaStore
 
 __all__ = ["StoreSagaStorage"]

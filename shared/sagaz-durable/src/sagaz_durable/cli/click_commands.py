@@ -25,7 +25,8 @@ from sagaz_durable.cli.runs import (
 from sagaz_durable.operations import catalogue as commands
 from sagaz_durable.operations.checking import THRESHOLDS, Health, Limits, health_json, health_text
 from sagaz_durable.operations.operator import Operator, Settlement
-from sagaz_integration_core.contract.records import ACTIVE, FINISHED, RunFilter
+from sagaz_integration_core.contract.listings import RunFilter
+from sagaz_integration_core.contract.records import ACTIVE, FINISHED
 from sagaz_integration_core.error_text import value_text
 
 if TYPE_CHECKING:

@@ -9,9 +9,11 @@ from datetime import datetime
 from typing import Any
 
 from sagaz_durable.engine.state import StepView
-from sagaz_durable.operations.operator import Outcome, RunReport
+from sagaz_durable.operations.outcomes import Outcome, RunReport
 from sagaz_durable.serialization.attempt_text import attempt_text
-from sagaz_integration_core.contract.records import AttemptRecord, AuditRecord, RunRecord, StepRecord
+from sagaz_integration_core.contract.decisions import AuditRecord
+from sagaz_integration_core.contract.listings import AttemptRecord
+from sagaz_integration_core.contract.records import RunRecord, StepRecord
 from sagaz_integration_core.error_text import json_text, visible
 from sagaz_integration_core.redaction import looks_secret, masked_json
 

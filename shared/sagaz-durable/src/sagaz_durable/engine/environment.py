@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from sagaz_durable._upstream.mirror import Mirror
-from sagaz_durable.engine.held_writes import HeldWrites
+from sagaz_durable.concurrency.held_writes import HeldWrites
 from sagaz_durable.engine.registry import SagaRegistry
 from sagaz_durable.leases.leases import Leases
-from sagaz_integration_core.contract.records import RunWrite
+from sagaz_integration_core.context.current_step import CurrentStep, current
+from sagaz_integration_core.context.log_fields import log_fields
+from sagaz_integration_core.contract.records import ClaimedRun, Phase, RunWrite
 from sagaz_integration_core.contract.store import SagaStore
 from sagaz_integration_core.settings.settings import Settings
 
@@ -37,6 +39,14 @@ class StepEnvironment:
     max_bytes: int
     app: Any
     app_state: Any
+
+    def enter(self, run: ClaimedRun, step: str, phase: Phase, retry: int) -> None:
+        """Have `current_step`, and log records, tell which step is called from here on in this context."""
+        info = CurrentStep(
+            run.saga_id, run.saga_name, step, phase, run.attempt, retry, run.correlation_id, self.app, self.app_state
+        )
+        current.set(info)
+        log_fields.set({**log_fields.get(), "step": step})
 
 
 @dataclass(slots=True)

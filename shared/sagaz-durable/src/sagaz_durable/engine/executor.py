@@ -8,27 +8,24 @@ import inspect
 import logging
 from collections.abc import Coroutine
 from concurrent.futures import Future
-from dataclasses import dataclass
 from typing import Any
 
 from sagaz_durable._upstream.instances import Prepared
 from sagaz_durable.concurrency.cancellation import Halt
-from sagaz_durable.engine.context_values import RunValues, changes
+from sagaz_durable.engine.context_values import RunValues
 from sagaz_durable.engine.environment import StepEnvironment
 from sagaz_durable.engine.hooks import Hooks
 from sagaz_durable.engine.interpreter_exit import caused_by_exit
 from sagaz_durable.engine.journal_entries import Entries, Entry
 from sagaz_durable.engine.state import Call, RunState, assess
 from sagaz_durable.engine.step_caller import StepCaller
+from sagaz_durable.engine.step_result import Tried, not_awaited, recordable
 from sagaz_durable.leases.lease import Lease
 from sagaz_durable.outbox.run_events import EventLog
 from sagaz_durable.serialization import codec
-from sagaz_integration_core.context.current_step import CurrentStep, current
-from sagaz_integration_core.context.log_fields import log_fields
-from sagaz_integration_core.contract.events import EventWrite
 from sagaz_integration_core.contract.records import ClaimedRun, Direction, Phase
-from sagaz_integration_core.error_text import error_text, message_of, message_text, type_name
-from sagaz_integration_core.errors import ContextValueError, LeaseLost, RunInterrupted, StepError
+from sagaz_integration_core.error_text import error_text, message_of, message_text
+from sagaz_integration_core.errors import LeaseLost, RunInterrupted
 
 __all__ = ["Executor"]
 
@@ -201,35 +198,20 @@ class Executor:
         compensated = self._prepared.graph.nodes[step].compensated
         await self._record(self._entries.started(step, "do", compensated=compensated))
         tried = await self._tries(step, "do", given, doubtful)
-        kept = self._kept(step, given, tried)
+        kept = recordable(step, given, tried, self._events, self._environment.max_bytes)
         if isinstance(kept, Exception):
             await self._failed(step, kept, in_doubt=tried.doubtful or tried.error is None)
             await self._hooks.call(declared.on_failure, "on_failure", context, step, kept)
             await self._hooks.tell("on_step_failure", step, context, kept)
             return
-        text, told = kept
-        self._entries.done(step, "do", text, told)
+        text = kept.text
+        self._entries.done(step, "do", text, kept.events)
         if text is not None:
             added = self._values.add(step, text)
             if context:  # At least its saga_id is there when anybody is to see it.
                 context.update(codec.copy_value(added))
         await self._hooks.call(declared.on_success, "on_success", context, step, tried.value)
         await self._hooks.tell("on_step_success", step, context, tried.value)
-
-    def _kept(
-        self, step: str, given: dict[str, Any], tried: _Tried
-    ) -> tuple[str | None, tuple[EventWrite, ...]] | Exception:
-        """Return what is journaled of a call that returned; an exception if it raised, or nothing can be."""
-        if tried.error is not None:
-            return tried.error
-        if tried.value is not None and not isinstance(tried.value, dict):
-            return _not_a_dict(step, tried.value)
-        try:
-            result = changes(given, tried.context, tried.value)
-            text = codec.encode_result(result, max_bytes=self._environment.max_bytes) if result else None
-            return text, self._events.step_done(step, tried.value)
-        except ContextValueError as error:
-            return error
 
     async def _failed(self, step: str, error: Exception, *, in_doubt: bool) -> None:
         text = error_text(error)
@@ -252,7 +234,7 @@ class Executor:
         tried = await self._tries(step, "undo", given, False)
         error = tried.error
         if error is None and inspect.isawaitable(tried.value):
-            error = _not_awaited(f"The compensation of step {step!r}", tried.value)
+            error = not_awaited(f"The compensation of step {step!r}", tried.value)
         if error is not None:
             await self._record(self._entries.failed(step, "undo", error_text(error)))
             return
@@ -261,7 +243,7 @@ class Executor:
 
     def _is_new(self, step: str, phase: Phase, before: Entry | None) -> bool:
         """Prepare a call, and return whether hooks and listeners are to be told of it, as they are once per call."""
-        self._enter(step, phase, 0)
+        self._environment.enter(self._run, step, phase, 0)
         if self._lease.remaining <= 0:
             raise LeaseLost(f"Run {self._run.saga_id}: its lease ended before step {step!r} was called.")
         if before is None or before.begun or before.status != "started":
@@ -269,7 +251,7 @@ class Executor:
         # Whether a process that died had told of it is not known.
         return self._run.after_death and before.attempt == self._run.attempt - 1
 
-    async def _tries(self, step: str, phase: Phase, given: dict[str, Any], doubtful: bool) -> _Tried:
+    async def _tries(self, step: str, phase: Phase, given: dict[str, Any], doubtful: bool) -> Tried:
         function, timeout = self._prepared.function(step, phase), self._prepared.timeout(step, phase)
         retries = self._prepared.steps[step].max_retries if self._prepared.retries_steps else 0
         retry = 0
@@ -284,20 +266,11 @@ class Executor:
                 raise RunInterrupted("this process is exiting, and steps get no threads any more.")
             doubtful = doubtful or outcome.interrupted or isinstance(error, TimeoutError)
             if error is None or retry >= retries:
-                return _Tried(outcome.value, error, context, doubtful)
+                return Tried(outcome.value, error, context, doubtful)
             retry += 1
             logger.warning("Step %r failed, try %d of %d: %s", step, retry, retries + 1, error_text(error))
             await asyncio.sleep(self._environment.backoff(retry))
-            self._enter(step, phase, retry)
-
-    def _enter(self, step: str, phase: Phase, retry: int) -> None:
-        run, environment = self._run, self._environment
-        info = CurrentStep(
-            run.saga_id, run.saga_name, step, phase, run.attempt, retry, run.correlation_id, environment.app,
-            environment.app_state,
-        )  # fmt: skip
-        current.set(info)
-        log_fields.set({**log_fields.get(), "step": step})
+            self._environment.enter(self._run, step, phase, retry)
 
     async def _record(self, write: Coroutine[Any, Any, None]) -> None:
         # A journal that cannot be written raises out of the call, which halts the run: no step has failed by that.
@@ -305,35 +278,3 @@ class Executor:
             write.close()
             raise _Halted
         await write
-
-
-@dataclass(slots=True)
-class _Tried:
-    """What came of a call, and of the context that it was given."""
-
-    value: Any
-    error: Exception | None
-    context: dict[str, Any]
-    doubtful: bool
-
-
-def _not_a_dict(step: str, value: object) -> StepError:
-    what = f"Step {step!r}"
-    if inspect.isawaitable(value):
-        return _not_awaited(what, value)
-    return StepError(
-        f"{what} returned a {type_name(value)}; a step returns a dict, which is merged into the context, or None. "
-        "It was called, so it is compensated."
-    )
-
-
-def _not_awaited(what: str, value: object) -> StepError:
-    name = type_name(value)
-    if inspect.iscoroutine(value):
-        name = f"coroutine ({value.__qualname__})"
-        value.close()
-    elif isinstance(value, asyncio.Future):
-        value.cancel()
-    return StepError(
-        f"{what} returned a {name} that nobody awaited, so what it stands for was not done. Write `return await …`."
-    )

@@ -11,7 +11,7 @@ from functools import partial
 from itertools import chain, repeat
 from typing import Any, NamedTuple
 
-from sagaz_durable.engine.held_writes import HeldWrites
+from sagaz_durable.concurrency.held_writes import HeldWrites
 from sagaz_durable.leases.lease import Lease
 from sagaz_integration_core.contract.events import EventWrite
 from sagaz_integration_core.contract.records import (

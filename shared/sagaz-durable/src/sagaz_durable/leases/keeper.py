@@ -17,7 +17,8 @@ from sagaz_durable.concurrency.clock import now
 from sagaz_durable.concurrency.process_id import current_pid
 from sagaz_durable.leases.blocked_loops import BlockedLoops, HeldLeases, StepLimit
 from sagaz_durable.leases.lease import Lease
-from sagaz_integration_core.contract.records import Renewal, WorkerKind
+from sagaz_integration_core.contract.listings import WorkerKind
+from sagaz_integration_core.contract.records import Renewal
 from sagaz_integration_core.contract.store import SagaStore
 from sagaz_integration_core.errors import StoreUnavailable
 

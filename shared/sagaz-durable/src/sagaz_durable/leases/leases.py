@@ -14,7 +14,8 @@ from sagaz_durable.concurrency.clock import now
 from sagaz_durable.leases.keeper import LeaseKeeper
 from sagaz_durable.leases.lease import Lease
 from sagaz_durable.leases.loop_watch import LoopWatch
-from sagaz_integration_core.contract.records import ClaimedRun, WorkerKind
+from sagaz_integration_core.contract.listings import WorkerKind
+from sagaz_integration_core.contract.records import ClaimedRun
 from sagaz_integration_core.contract.store import SagaStore
 
 __all__ = ["Leases"]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from sagaz_integration_core.contract.records import StoreStats
+from sagaz_integration_core.contract.listings import StoreStats
 from sagaz_integration_core.error_text import visible
 from sagaz_integration_core.errors import StoreNotMigrated, StoreNotReady, StoreUnavailable
 from sagaz_integration_core.redaction import redact

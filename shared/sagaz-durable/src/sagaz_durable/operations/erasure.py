@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 
 from sagaz_durable.serialization.client_ids import findable
+from sagaz_integration_core.contract.decisions import Erasure
 from sagaz_integration_core.contract.events import EventFilter
-from sagaz_integration_core.contract.records import FINISHED, FOREIGN, Erasure, RunRecord
+from sagaz_integration_core.contract.records import FINISHED, FOREIGN, RunRecord
 from sagaz_integration_core.contract.store import SagaStore
 
 __all__ = ["erase", "erase_old", "refusal"]

@@ -3,35 +3,23 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Literal
 
 from sagaz_durable.engine.graph import Graph, graph_of
 from sagaz_durable.engine.registry import SagaRegistry
-from sagaz_durable.engine.state import StepView, passed_pivots, step_views
-from sagaz_durable.operations import erasure as erasing
+from sagaz_durable.engine.state import passed_pivots, step_views
+from sagaz_durable.operations.outcomes import Outcome, RunReport, missing
+from sagaz_durable.operations.removal import Remover
 from sagaz_durable.outbox.run_events import EventLog
-from sagaz_durable.serialization.client_ids import findable
-from sagaz_integration_core.contract.records import (
-    FOREIGN,
-    Action,
-    AttemptRecord,
-    AuditRecord,
-    Erasure,
-    Intervention,
-    Phase,
-    RunRecord,
-    RunStatus,
-    StepRecord,
-    erased_as,
-)
+from sagaz_integration_core.contract.decisions import Action, Intervention
+from sagaz_integration_core.contract.records import FOREIGN, Phase, RunRecord, RunStatus, StepRecord, erased_as
 from sagaz_integration_core.contract.store import SagaStore
-from sagaz_integration_core.error_text import storable, visible
+from sagaz_integration_core.error_text import storable
 from sagaz_integration_core.errors import RunNotFound, SagaNotRegistered
 
-__all__ = ["Operator", "Outcome", "RunReport", "Settlement"]
+__all__ = ["Operator", "Settlement"]
 
 logger = logging.getLogger("sagaz_durable.audit")
 
@@ -40,44 +28,6 @@ Settlement = Literal["completed", "rolled_back"]
 
 _TRIES = 5
 """How often a decision is taken anew because the run changed meanwhile."""
-
-_BATCH = 500
-"""How many runs one transaction deletes: few enough to hold nobody up."""
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of one decision about one run.
-
-    Attributes:
-        done: Whether it took effect, or would with a dry run.
-        status: The run's status now; None when there is no such run.
-        message: What happens next, or why nothing does.
-    """
-
-    saga_id: str
-    action: Action
-    done: bool
-    status: RunStatus | None
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
-class RunReport:
-    """All that is known of one run.
-
-    Attributes:
-        steps: Its journal, in the order of the starts.
-        audit: What people decided.
-        attempts: How its attempts ended, but for one that completed it or rolled it back.
-        views: How far each step is, by this deployment's class; by the journal alone where there is none.
-    """
-
-    run: RunRecord
-    steps: tuple[StepRecord, ...]
-    audit: tuple[AuditRecord, ...]
-    attempts: tuple[AttemptRecord, ...]
-    views: Mapping[str, StepView]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +42,7 @@ class _Refusal:
     message: str
 
 
-class Operator:
+class Operator(Remover):
     """One person, in front of one store.
 
     Two people may decide about a run at once, and a worker may execute it meanwhile: each decision takes effect on
@@ -105,9 +55,8 @@ class Operator:
     """
 
     def __init__(self, store: SagaStore, registry: SagaRegistry, *, actor: str, publishes: bool = False) -> None:
-        self._store = store
+        super().__init__(store, actor)
         self._registry = registry
-        self._actor = visible(actor, 255)
         self._publishes = publishes
 
     async def show(self, saga_id: str) -> RunReport:
@@ -118,7 +67,7 @@ class Operator:
         """
         run = await self._find(saga_id)
         if run is None:
-            raise RunNotFound(_missing(saga_id))
+            raise RunNotFound(missing(saga_id))
         steps = await self._store.load_steps(saga_id)
         audit, attempts = await self._store.load_audit(saga_id), await self._store.load_attempts(saga_id)
         views = step_views(self._graph(run.saga_name), run.direction, _entries(steps))
@@ -147,13 +96,10 @@ class Operator:
             return Outcome(saga_id, "resolve", False, None, "Say what was done: a reason is kept with a resolved run.")
         return await self._decide(saga_id, "resolve", reason, dry_run, settled)
 
-    async def _find(self, saga_id: str) -> RunRecord | None:
-        return await self._store.load(saga_id) if findable(saga_id) else None
-
     async def _decide(
         self, saga_id: str, action: Action, reason: str, dry_run: bool, settled: Settlement | None
     ) -> Outcome:
-        message, reason = _missing(saga_id), storable(reason)
+        message, reason = missing(saga_id), storable(reason)
         run: RunRecord | None = None
         for _ in range(_TRIES):
             run = await self._find(saga_id)
@@ -273,68 +219,9 @@ class Operator:
         expected = (change.action, change.actor, change.reason)
         return bool(notes) and (notes[-1].action, notes[-1].actor, notes[-1].reason) == expected
 
-    async def erase(self, saga_id: str, *, reason: str = "", dry_run: bool = False) -> Outcome:
-        """Erase what an ended run was given and has returned; its row and journal stay, and its key is not free.
-
-        It erases the context, the results of the steps, the payloads of sent events, and the digest by which a
-        repeated start is compared.
-        """
-        run: RunRecord | None = None
-        for _ in range(_TRIES):
-            run = await self._find(saga_id)
-            if run is None:
-                return Outcome(saga_id, "erase", False, None, _missing(saga_id))
-            if erased_as(run.fingerprint) is not None:
-                return Outcome(saga_id, "erase", True, run.status, "It was erased before.")
-            if why := await erasing.refusal(self._store, run):
-                return Outcome(saga_id, "erase", False, run.status, why)
-            erased = "context, results and the payloads of its events"
-            if dry_run:
-                return Outcome(saga_id, "erase", True, run.status, f"Would erase {erased}.")
-            if await erasing.erase(self._store, saga_id, self._actor, storable(reason)):
-                return Outcome(saga_id, "erase", True, run.status, f"Erased {erased}.")
-        status = None if run is None else run.status
-        return Outcome(saga_id, "erase", False, status, f"Run {saga_id} is locked or changes. Try again.")
-
-    async def erase_old(
-        self, older_than: datetime, statuses: Sequence[RunStatus], *, reason: str = "", dry_run: bool = False
-    ) -> int:
-        """Erase runs that ended before ``older_than`` with one of these statuses; return how many. See `erase`.
-
-        Runs with events that were not sent are left for later.
-
-        Args:
-            dry_run: Count them only.
-        """
-        erasure = Erasure(self._actor, storable(reason), tuple(statuses), before=older_than)
-        if dry_run:
-            return await self._store.count_erasable(erasure)
-        return await erasing.erase_old(self._store, erasure)
-
-    async def prune(self, older_than: datetime, statuses: Sequence[RunStatus], *, dry_run: bool = False) -> int:
-        """Delete runs that ended before ``older_than`` with one of these statuses, a batch at a time.
-
-        Their journals, audit and sent events go with them, and their idempotency keys are free again.
-
-        Args:
-            dry_run: Count them only.
-        """
-        if dry_run:
-            return await self._store.count_prunable(older_than, statuses)
-        deleted = 0
-        while batch := await self._store.prune(older_than, statuses, _BATCH):
-            deleted += batch
-        logger.warning("prune by %s: %d runs that had ended before %s", self._actor, deleted, older_than.isoformat())
-        return deleted
-
 
 def _entries(steps: Sequence[StepRecord]) -> dict[tuple[str, Phase], StepRecord]:
     return {(step.step, step.phase): step for step in steps}
-
-
-def _missing(saga_id: str) -> str:
-    shown = visible(str(saga_id), 255)
-    return f"There is no run {shown} in this store. It may have been pruned, or be in another database."
 
 
 def _cancelled(actor: str, reason: str) -> str:

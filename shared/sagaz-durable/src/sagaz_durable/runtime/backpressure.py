@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from sagaz_integration_core.contract.records import StoreStats
+from sagaz_integration_core.contract.listings import StoreStats
 from sagaz_integration_core.errors import Overloaded
 
 __all__ = ["Backlog"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sagaz_integration_core.contract.records import AttemptRecord
+from sagaz_integration_core.contract.listings import AttemptRecord
 from sagaz_integration_core.error_text import visible
 
 __all__ = ["attempt_text"]

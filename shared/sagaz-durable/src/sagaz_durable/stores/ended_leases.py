@@ -6,7 +6,8 @@ import random
 from collections.abc import Iterable
 from typing import Literal
 
-from sagaz_integration_core.contract.records import AttemptOutcome, Intervention, Phase, Release
+from sagaz_integration_core.contract.decisions import Intervention
+from sagaz_integration_core.contract.records import AttemptOutcome, Phase, Release
 
 __all__ = ["ALONE_FROM", "Verdict", "decision", "jitter", "most_alone", "released", "under_way", "verdict"]
 

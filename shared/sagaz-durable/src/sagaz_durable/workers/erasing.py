@@ -7,7 +7,7 @@ import logging
 from datetime import UTC, datetime, timedelta
 
 from sagaz_durable.engine.environment import ExecutionEnvironment
-from sagaz_integration_core.contract.records import Erasure
+from sagaz_integration_core.contract.decisions import Erasure
 from sagaz_integration_core.error_text import visible
 from sagaz_integration_core.errors import StoreUnavailable
 

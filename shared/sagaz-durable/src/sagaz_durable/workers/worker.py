@@ -14,7 +14,7 @@ from sagaz_durable.engine.execution import RunExecution
 from sagaz_durable.engine.result import SagaRun
 from sagaz_durable.workers.erasing import erase_outdated, erase_regularly
 from sagaz_durable.workers.suspects import Suspects
-from sagaz_integration_core.contract.records import WorkerKind
+from sagaz_integration_core.contract.listings import WorkerKind
 from sagaz_integration_core.error_text import error_text
 from sagaz_integration_core.errors import StoreNotReady, StoreUnavailable
 

@@ -17,31 +17,22 @@ __all__ = [
     "ERASED",
     "FINISHED",
     "FOREIGN",
-    "Action",
     "AttemptOutcome",
-    "AttemptRecord",
-    "AuditRecord",
     "ClaimedRun",
     "Direction",
-    "Erasure",
     "FirstStep",
     "FirstSteps",
     "Inserted",
-    "Intervention",
     "NewRun",
     "Phase",
     "Release",
     "Renewal",
-    "RunFilter",
     "RunRecord",
     "RunStatus",
     "RunWrite",
     "StepRecord",
     "StepStatus",
     "StepWrite",
-    "StoreStats",
-    "WorkerKind",
-    "WorkerRecord",
     "begun_by_claim",
     "erased_as",
 ]
@@ -57,9 +48,6 @@ Phase = Literal["do", "undo"]
 Direction = Literal["forward", "back"]
 """Whether a run calls its steps or compensates them; a finished run keeps the one that it had."""
 
-Action = Literal["retry", "cancel", "resolve", "erase"]
-"""What a person can decide about a run; a worker erases, too, when a setting says so."""
-
 AttemptOutcome = Literal["died", "lost", "released", "halted", "failed", "decided"]
 """How an attempt ended that was neither completed nor rolled back.
 
@@ -68,10 +56,6 @@ AttemptOutcome = Literal["died", "lost", "released", "halted", "failed", "decide
 - ``released``: it was given back, as at a shutdown; ``halted``: it was given back and counted as a failure;
 - ``failed``: the run ended as failed; ``decided``: a person's decision ended it.
 """
-
-WorkerKind = Literal["worker", "embedded", "web", "sweep"]
-"""``worker``: a worker command; ``embedded``: a worker in a process that serves requests, too; ``web``: such a process
-without one, which executes runs of its own; ``sweep``: Celery's."""
 
 ACTIVE: tuple[RunStatus, ...] = ("pending", "executing", "compensating")
 FINISHED: tuple[RunStatus, ...] = ("completed", "rolled_back", "failed")
@@ -192,62 +176,6 @@ class RunWrite:
 
 
 @dataclass(frozen=True, slots=True)
-class Intervention:
-    """A person's decision about one run; it takes effect only while the run has this ``attempt`` and status ``found``.
-
-    The run gets ``status``, attempt + 1 (which fences out whoever executes it), no failures and no suspicions, and
-    loses its lease. ``compensating`` and ``pending`` also tell the direction. One of `FINISHED` ends it; otherwise it
-    is due at once, or when the lease that it had would have ended: by then its former owner has stopped.
-    ``compensating`` also forgets the compensations that failed, so that they are called again. ``error`` replaces the
-    run's error when it is not None.
-    """
-
-    saga_id: str
-    attempt: int
-    found: RunStatus
-    status: RunStatus
-    action: Action
-    actor: str
-    reason: str
-    error: str | None = None
-    events: tuple[EventWrite, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Erasure:
-    """Which ended runs lose what their steps were given and returned, on whose word, and why.
-
-    A chosen run gets an empty context, no results, a fingerprint that begins with `ERASED`, attempt + 1 (which fences
-    out a decision that was taken before), and its sent events lose payload and headers. Its row, status, error,
-    journal, attempts and audit stay, and the audit gets a note. Left alone are runs that have not ended, that were
-    erased before, that belong to sagaz's own engine, or that have events which were not sent.
-
-    Attributes:
-        saga_ids: Only these runs; None for all.
-        before: Only runs that ended before that; None for all.
-    """
-
-    actor: str
-    reason: str
-    statuses: tuple[RunStatus, ...] = FINISHED
-    saga_ids: tuple[str, ...] | None = None
-    before: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class AuditRecord:
-    """One row of ``sagaz_audit``: who decided what about a run, and why; ``at`` is an aware datetime in UTC."""
-
-    saga_id: str
-    action: Action
-    actor: str
-    reason: str
-    found: RunStatus
-    status: RunStatus
-    at: datetime
-
-
-@dataclass(frozen=True, slots=True)
 class StepRecord:
     """One row of ``sagaz_step``."""
 
@@ -334,60 +262,3 @@ class RunRecord:
     leased_at: datetime | None = None
     suspicions: int = 0
     alone: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class AttemptRecord:
-    """One row of ``sagaz_attempt``: an attempt that ended other than by the run's completion or rollback.
-
-    ``owner`` had it from ``began_at`` to ``ended_at`` (aware datetimes in UTC). ``under_way`` names the steps that were
-    journaled as started then, ``undo of`` before a compensation's, with commas in between; None for none.
-    """
-
-    saga_id: str
-    attempt: int
-    owner: str
-    began_at: datetime
-    ended_at: datetime
-    outcome: AttemptOutcome
-    detail: str | None
-    under_way: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerRecord:
-    """One row of ``sagaz_worker``: a process that lives, and the sagas that it knows; ``alive_until`` is aware."""
-
-    name: str
-    kind: WorkerKind
-    sagas: tuple[str, ...]
-    alive_until: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class RunFilter:
-    """Which runs to list, newest first; ``before`` is the created_at and saga_id of the last one of the page before."""
-
-    statuses: tuple[RunStatus, ...] = ()
-    saga_name: str | None = None
-    correlation_id: str | None = None
-    limit: int = 50
-    before: tuple[datetime, str] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class StoreStats:
-    """Figures for health checks; ages in seconds, by the store's clock.
-
-    ``dead_events`` were set aside; ``oldest_unsent_age`` is that of the event which has waited longest to be sent.
-    ``due_by_saga`` has the sagas of which runs are due, and how many. Processes of kind ``web`` are not counted as
-    ``live_workers``.
-    """
-
-    counts: dict[RunStatus, int]
-    due: int
-    oldest_due_age: float | None
-    live_workers: int
-    dead_events: int = 0
-    oldest_unsent_age: float | None = None
-    due_by_saga: dict[str, int] = field(default_factory=dict)

@@ -6,25 +6,19 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
+from sagaz_integration_core.contract.decisions import AuditRecord, Erasure, Intervention
 from sagaz_integration_core.contract.events import EventStore
+from sagaz_integration_core.contract.listings import AttemptRecord, RunFilter, StoreStats, WorkerKind, WorkerRecord
 from sagaz_integration_core.contract.records import (
-    AttemptRecord,
-    AuditRecord,
     ClaimedRun,
-    Erasure,
     FirstSteps,
     Inserted,
-    Intervention,
     NewRun,
     Renewal,
-    RunFilter,
     RunRecord,
     RunStatus,
     RunWrite,
     StepRecord,
-    StoreStats,
-    WorkerKind,
-    WorkerRecord,
 )
 
 __all__ = ["Lifecycle", "RequestContext", "SagaStore"]

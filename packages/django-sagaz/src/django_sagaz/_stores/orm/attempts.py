@@ -9,7 +9,8 @@ from typing import Any, cast
 from django_sagaz._stores.orm.rows import attempt_record
 from django_sagaz.models import Attempt, Step
 from sagaz_durable.stores.ended_leases import under_way
-from sagaz_integration_core.contract.records import AttemptOutcome, AttemptRecord, Phase
+from sagaz_integration_core.contract.listings import AttemptRecord
+from sagaz_integration_core.contract.records import AttemptOutcome, Phase
 
 __all__ = ["end_attempt", "end_leases", "load_attempts"]
 

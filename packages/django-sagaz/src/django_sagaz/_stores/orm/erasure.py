@@ -11,7 +11,8 @@ from django.db.models.functions import Coalesce
 from django_sagaz._stores.orm.rows import Moment, stored
 from django_sagaz._stores.orm.runs import unlocked
 from django_sagaz.models import AuditEntry, OutboxEvent, Run, Step
-from sagaz_integration_core.contract.records import ERASED, Erasure
+from sagaz_integration_core.contract.decisions import Erasure
+from sagaz_integration_core.contract.records import ERASED
 
 __all__ = ["count_erasable", "erase"]
 

@@ -13,7 +13,8 @@ from django_sagaz._stores.orm.rows import Moment, audit_record
 from django_sagaz._stores.orm.runs import unlocked
 from django_sagaz.models import AuditEntry, Run, Step
 from sagaz_durable.stores.ended_leases import decision
-from sagaz_integration_core.contract.records import FINISHED, FOREIGN, AuditRecord, Intervention
+from sagaz_integration_core.contract.decisions import AuditRecord, Intervention
+from sagaz_integration_core.contract.records import FINISHED, FOREIGN
 from sagaz_integration_core.errors import StoreUnavailable
 
 __all__ = ["intervene", "load_audit"]

@@ -10,17 +10,8 @@ from django.db.models import Count, Min, Q
 
 from django_sagaz._stores.orm.rows import Moment, as_text, aware, json_text, run_record, stored, worker_record
 from django_sagaz.models import Attempt, AuditEntry, OutboxEvent, Run, Step, WorkerProcess
-from sagaz_integration_core.contract.records import (
-    ACTIVE,
-    FINISHED,
-    FOREIGN,
-    RunFilter,
-    RunRecord,
-    RunStatus,
-    StoreStats,
-    WorkerKind,
-    WorkerRecord,
-)
+from sagaz_integration_core.contract.listings import RunFilter, StoreStats, WorkerKind, WorkerRecord
+from sagaz_integration_core.contract.records import ACTIVE, FINISHED, FOREIGN, RunRecord, RunStatus
 
 __all__ = ["count_prunable", "delete", "find", "heartbeat", "live_workers", "load", "prune", "save_foreign", "stats"]
 

@@ -11,8 +11,10 @@ from django.conf import settings
 from django.db.models import ExpressionWrapper, F, TextField, Value
 from django.utils import timezone
 
+from sagaz_integration_core.contract.decisions import AuditRecord
 from sagaz_integration_core.contract.events import OutboxRecord
-from sagaz_integration_core.contract.records import AttemptRecord, AuditRecord, RunRecord, StepRecord, WorkerRecord
+from sagaz_integration_core.contract.listings import AttemptRecord, WorkerRecord
+from sagaz_integration_core.contract.records import RunRecord, StepRecord
 
 __all__ = [
     "Moment",

@@ -10,7 +10,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from django.db import OperationalError, connections, transaction
 
-from django_sagaz._stores.connections import ConnectionDied, translated
+from django_sagaz._stores.errors import ConnectionDied, translated
 from django_sagaz._stores.identity import read_store_id
 from django_sagaz._stores.orm import attempts as orm_attempts
 from django_sagaz._stores.orm import claims as orm_claims
@@ -24,24 +24,18 @@ from django_sagaz._stores.ready import check_rights, check_tables
 from django_sagaz._stores.runners import Runner, immediately
 from sagaz_durable.stores.foreign_rows import correlation_id_of, taken
 from sagaz_durable.stores.wakeup import WakeUp
+from sagaz_integration_core.contract.decisions import AuditRecord, Erasure, Intervention
+from sagaz_integration_core.contract.listings import AttemptRecord, RunFilter, StoreStats, WorkerKind, WorkerRecord
 from sagaz_integration_core.contract.records import (
-    AttemptRecord,
-    AuditRecord,
     ClaimedRun,
-    Erasure,
     FirstSteps,
     Inserted,
-    Intervention,
     NewRun,
     Renewal,
-    RunFilter,
     RunRecord,
     RunStatus,
     RunWrite,
     StepRecord,
-    StoreStats,
-    WorkerKind,
-    WorkerRecord,
 )
 
 __all__ = ["ORMStore"]

@@ -11,7 +11,8 @@ from django_sagaz._project.settings import HINT
 from django_sagaz.management.operator_command import OperatorCommand, Work, number
 from sagaz_durable.cli.runs import HELP, list_runs
 from sagaz_durable.operations.catalogue import as_json, list_sagas, list_text
-from sagaz_integration_core.contract.records import ACTIVE, FINISHED, RunFilter
+from sagaz_integration_core.contract.listings import RunFilter
+from sagaz_integration_core.contract.records import ACTIVE, FINISHED
 
 __all__ = ["Command"]
 

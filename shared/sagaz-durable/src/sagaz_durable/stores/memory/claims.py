@@ -8,14 +8,8 @@ from datetime import datetime
 from sagaz_durable.stores.ended_leases import Verdict, jitter, most_alone, verdict
 from sagaz_durable.stores.memory import mutations as changes
 from sagaz_durable.stores.memory.runs import Runs
-from sagaz_integration_core.contract.records import (
-    AttemptOutcome,
-    ClaimedRun,
-    FirstSteps,
-    RunRecord,
-    WorkerRecord,
-    begun_by_claim,
-)
+from sagaz_integration_core.contract.listings import WorkerRecord
+from sagaz_integration_core.contract.records import AttemptOutcome, ClaimedRun, FirstSteps, RunRecord, begun_by_claim
 
 __all__ = ["Claim"]
 

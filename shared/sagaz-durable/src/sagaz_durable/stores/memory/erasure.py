@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 
 from sagaz_durable.stores.memory.outbox import Outbox
 from sagaz_durable.stores.memory.runs import Runs
-from sagaz_integration_core.contract.records import ERASED, FOREIGN, AuditRecord, Erasure, RunRecord, erased_as
+from sagaz_integration_core.contract.decisions import AuditRecord, Erasure
+from sagaz_integration_core.contract.records import ERASED, FOREIGN, RunRecord, erased_as
 
 __all__ = ["erasable", "erase"]
 

@@ -8,16 +8,15 @@ from datetime import datetime, timedelta
 from typing import cast
 
 from sagaz_durable.stores.ended_leases import ALONE_FROM, under_way
+from sagaz_integration_core.contract.decisions import AuditRecord, Intervention
+from sagaz_integration_core.contract.listings import AttemptRecord
 from sagaz_integration_core.contract.records import (
     ACTIVE,
     FINISHED,
     AttemptOutcome,
-    AttemptRecord,
-    AuditRecord,
     ClaimedRun,
     Direction,
     FirstStep,
-    Intervention,
     NewRun,
     Phase,
     Release,

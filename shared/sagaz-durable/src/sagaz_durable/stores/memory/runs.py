@@ -8,15 +8,9 @@ from dataclasses import replace
 from datetime import datetime
 from heapq import heappop, heappush
 
-from sagaz_integration_core.contract.records import (
-    FINISHED,
-    AttemptRecord,
-    AuditRecord,
-    RunFilter,
-    RunRecord,
-    RunStatus,
-    StepRecord,
-)
+from sagaz_integration_core.contract.decisions import AuditRecord
+from sagaz_integration_core.contract.listings import AttemptRecord, RunFilter
+from sagaz_integration_core.contract.records import FINISHED, RunRecord, RunStatus, StepRecord
 
 __all__ = ["Runs"]
 

@@ -19,29 +19,23 @@ from sagaz_durable.stores.memory.outbox import Outbox
 from sagaz_durable.stores.memory.runs import Runs
 from sagaz_durable.stores.open_check import Opened
 from sagaz_durable.stores.wakeup import WakeUp
+from sagaz_integration_core.contract.decisions import AuditRecord, Erasure, Intervention
 from sagaz_integration_core.contract.events import of_run
+from sagaz_integration_core.contract.listings import AttemptRecord, RunFilter, StoreStats, WorkerKind, WorkerRecord
 from sagaz_integration_core.contract.records import (
     ACTIVE,
     FINISHED,
     FOREIGN,
     AttemptOutcome,
-    AttemptRecord,
-    AuditRecord,
     ClaimedRun,
-    Erasure,
     FirstSteps,
     Inserted,
-    Intervention,
     NewRun,
     Renewal,
-    RunFilter,
     RunRecord,
     RunStatus,
     RunWrite,
     StepRecord,
-    StoreStats,
-    WorkerKind,
-    WorkerRecord,
 )
 
 __all__ = ["MemoryStore"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sagaz_durable.stores.postgresql.database.statements import Database
-from sagaz_integration_core.contract.records import Erasure
+from sagaz_integration_core.contract.decisions import Erasure
 
 __all__ = ["count_erasable", "erase"]
 

@@ -10,7 +10,8 @@ from sagaz_durable.stores.ended_leases import decision
 from sagaz_durable.stores.postgresql.database.statements import Database
 from sagaz_durable.stores.postgresql.rows import audit_record
 from sagaz_durable.stores.postgresql.sql import EVENT_ID, UNDER_WAY
-from sagaz_integration_core.contract.records import FINISHED, FOREIGN, AuditRecord, Intervention
+from sagaz_integration_core.contract.decisions import AuditRecord, Intervention
+from sagaz_integration_core.contract.records import FINISHED, FOREIGN
 from sagaz_integration_core.errors import StoreUnavailable
 
 __all__ = ["intervene", "load_audit"]

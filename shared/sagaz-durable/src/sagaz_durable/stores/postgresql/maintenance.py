@@ -8,7 +8,8 @@ from datetime import datetime
 
 from sagaz_durable.stores.postgresql.database.statements import Database
 from sagaz_durable.stores.postgresql.rows import worker_record
-from sagaz_integration_core.contract.records import FINISHED, FOREIGN, RunStatus, WorkerKind, WorkerRecord
+from sagaz_integration_core.contract.listings import WorkerKind, WorkerRecord
+from sagaz_integration_core.contract.records import FINISHED, FOREIGN, RunStatus
 
 __all__ = ["count_prunable", "delete", "heartbeat", "live_workers", "prune", "save_foreign"]
 

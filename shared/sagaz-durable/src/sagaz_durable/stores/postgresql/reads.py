@@ -7,16 +7,8 @@ from typing import Any
 from sagaz_durable.stores.postgresql.database.statements import Database
 from sagaz_durable.stores.postgresql.rows import attempt_record, run_record, step_record
 from sagaz_durable.stores.postgresql.sql import RUN_COLUMNS, STEPS_OF
-from sagaz_integration_core.contract.records import (
-    ACTIVE,
-    FINISHED,
-    AttemptRecord,
-    RunFilter,
-    RunRecord,
-    RunStatus,
-    StepRecord,
-    StoreStats,
-)
+from sagaz_integration_core.contract.listings import AttemptRecord, RunFilter, StoreStats
+from sagaz_integration_core.contract.records import ACTIVE, FINISHED, RunRecord, RunStatus, StepRecord
 
 __all__ = ["find", "load", "load_attempts", "load_steps", "stats"]
 

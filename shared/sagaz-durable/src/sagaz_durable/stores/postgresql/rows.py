@@ -9,16 +9,15 @@ from typing import Any
 
 from sagaz_durable.stores.postgresql.database.statements import Row
 from sagaz_durable.stores.postgresql.sql import INSERT_FRESH, INSERT_MANY, INSERT_ONE
+from sagaz_integration_core.contract.decisions import AuditRecord
 from sagaz_integration_core.contract.events import OutboxRecord
+from sagaz_integration_core.contract.listings import AttemptRecord, WorkerRecord
 from sagaz_integration_core.contract.records import (
-    AttemptRecord,
-    AuditRecord,
     ClaimedRun,
     FirstSteps,
     NewRun,
     RunRecord,
     StepRecord,
-    WorkerRecord,
     begun_by_claim,
 )
 

@@ -25,24 +25,18 @@ from sagaz_durable.stores.postgresql.joining import joining
 from sagaz_durable.stores.postgresql.sql import ANY_DUE
 from sagaz_durable.stores.wakeup import WakeUp
 from sagaz_durable.transactions.statements import Joining
+from sagaz_integration_core.contract.decisions import AuditRecord, Erasure, Intervention
+from sagaz_integration_core.contract.listings import AttemptRecord, RunFilter, StoreStats, WorkerKind, WorkerRecord
 from sagaz_integration_core.contract.records import (
-    AttemptRecord,
-    AuditRecord,
     ClaimedRun,
-    Erasure,
     FirstSteps,
     Inserted,
-    Intervention,
     NewRun,
     Renewal,
-    RunFilter,
     RunRecord,
     RunStatus,
     RunWrite,
     StepRecord,
-    StoreStats,
-    WorkerKind,
-    WorkerRecord,
 )
 from sagaz_integration_core.settings.settings import Settings
 

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 
 from sagaz_durable.stores.ended_leases import under_way
 from sagaz_durable.stores.sqlite.rows import attempt_record
-from sagaz_integration_core.contract.records import AttemptOutcome, AttemptRecord
+from sagaz_integration_core.contract.listings import AttemptRecord
+from sagaz_integration_core.contract.records import AttemptOutcome
 
 __all__ = ["end_attempt", "end_leases", "load_attempts"]
 

@@ -7,7 +7,7 @@ import sqlite3
 from typing import Any
 
 from sagaz_durable.stores.sqlite.rows import now, stamp
-from sagaz_integration_core.contract.records import Erasure
+from sagaz_integration_core.contract.decisions import Erasure
 
 __all__ = ["count_erasable", "erase"]
 

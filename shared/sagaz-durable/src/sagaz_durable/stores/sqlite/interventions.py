@@ -8,7 +8,8 @@ from sagaz_durable.stores.ended_leases import decision
 from sagaz_durable.stores.sqlite.attempts import end_attempt
 from sagaz_durable.stores.sqlite.outbox import insert_of_run
 from sagaz_durable.stores.sqlite.rows import audit_record, now, stamp
-from sagaz_integration_core.contract.records import FINISHED, AuditRecord, Intervention
+from sagaz_integration_core.contract.decisions import AuditRecord, Intervention
+from sagaz_integration_core.contract.records import FINISHED
 
 __all__ = ["intervene", "load_audit"]
 

@@ -16,7 +16,8 @@ from sagaz_durable.stores.sqlite.sql import (
     DELETE_STEPS,
     SAVE_FOREIGN,
 )
-from sagaz_integration_core.contract.records import FINISHED, RunStatus, WorkerKind, WorkerRecord
+from sagaz_integration_core.contract.listings import WorkerKind, WorkerRecord
+from sagaz_integration_core.contract.records import FINISHED, RunStatus
 
 __all__ = ["count_prunable", "delete", "heartbeat", "live_workers", "prune", "save_foreign"]
 

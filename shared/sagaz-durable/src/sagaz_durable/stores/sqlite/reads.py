@@ -8,7 +8,8 @@ from typing import Any
 from sagaz_durable.stores.sqlite.maintenance import live_workers
 from sagaz_durable.stores.sqlite.rows import now, run_record, stamp, when
 from sagaz_durable.stores.sqlite.sql import RUN_COLUMNS
-from sagaz_integration_core.contract.records import ACTIVE, FINISHED, RunFilter, RunRecord, RunStatus, StoreStats
+from sagaz_integration_core.contract.listings import RunFilter, StoreStats
+from sagaz_integration_core.contract.records import ACTIVE, FINISHED, RunRecord, RunStatus
 
 __all__ = ["find", "load", "stats"]
 

@@ -7,18 +7,10 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from sagaz_integration_core.contract.decisions import AuditRecord
 from sagaz_integration_core.contract.events import OutboxRecord
-from sagaz_integration_core.contract.records import (
-    AttemptRecord,
-    AuditRecord,
-    FirstStep,
-    NewRun,
-    RunRecord,
-    RunWrite,
-    StepRecord,
-    StepWrite,
-    WorkerRecord,
-)
+from sagaz_integration_core.contract.listings import AttemptRecord, WorkerRecord
+from sagaz_integration_core.contract.records import FirstStep, NewRun, RunRecord, RunWrite, StepRecord, StepWrite
 
 __all__ = [
     "after",

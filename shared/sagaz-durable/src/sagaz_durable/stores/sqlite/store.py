@@ -17,24 +17,18 @@ from sagaz_durable.stores.sqlite.database.thread import ConnectionThread
 from sagaz_durable.stores.sqlite.events import SQLiteEvents
 from sagaz_durable.stores.sqlite.joining import joining
 from sagaz_durable.stores.wakeup import WakeUp
+from sagaz_integration_core.contract.decisions import AuditRecord, Erasure, Intervention
+from sagaz_integration_core.contract.listings import AttemptRecord, RunFilter, StoreStats, WorkerKind, WorkerRecord
 from sagaz_integration_core.contract.records import (
-    AttemptRecord,
-    AuditRecord,
     ClaimedRun,
-    Erasure,
     FirstSteps,
     Inserted,
-    Intervention,
     NewRun,
     Renewal,
-    RunFilter,
     RunRecord,
     RunStatus,
     RunWrite,
     StepRecord,
-    StoreStats,
-    WorkerKind,
-    WorkerRecord,
 )
 
 __all__ = ["SQLiteStore"]

@@ -1,0 +1,83 @@
+"""What came of a step's call, and what of it can be kept."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from dataclasses import dataclass
+from typing import Any
+
+from sagaz_durable.engine.context_values import changes
+from sagaz_durable.outbox.run_events import EventLog
+from sagaz_durable.serialization import codec
+from sagaz_integration_core.contract.events import EventWrite
+from sagaz_integration_core.error_text import type_name
+from sagaz_integration_core.errors import ContextValueError, StepError
+
+__all__ = ["Recordable", "Tried", "not_awaited", "recordable"]
+
+
+@dataclass(slots=True)
+class Tried:
+    """What came of a call, and of the context that it was given.
+
+    Attributes:
+        doubtful: Whether an earlier try, or this one, ended without telling whether it had its effect.
+    """
+
+    value: Any
+    error: Exception | None
+    context: dict[str, Any]
+    doubtful: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Recordable:
+    """What is journaled of a call that returned.
+
+    Attributes:
+        text: The JSON of what it has added to the context, None for nothing.
+        events: What tells of it.
+    """
+
+    text: str | None
+    events: tuple[EventWrite, ...]
+
+
+def recordable(
+    step: str, given: dict[str, Any], tried: Tried, events: EventLog, max_bytes: int
+) -> Recordable | Exception:
+    """Return what is journaled of a call that returned; an exception if it raised, or nothing can be."""
+    if tried.error is not None:
+        return tried.error
+    if tried.value is not None and not isinstance(tried.value, dict):
+        return _not_a_dict(step, tried.value)
+    try:
+        result = changes(given, tried.context, tried.value)
+        text = codec.encode_result(result, max_bytes=max_bytes) if result else None
+        return Recordable(text, events.step_done(step, tried.value))
+    except ContextValueError as error:
+        return error
+
+
+def _not_a_dict(step: str, value: object) -> StepError:
+    what = f"Step {step!r}"
+    if inspect.isawaitable(value):
+        return not_awaited(what, value)
+    return StepError(
+        f"{what} returned a {type_name(value)}; a step returns a dict, which is merged into the context, or None. "
+        "It was called, so it is compensated."
+    )
+
+
+def not_awaited(what: str, value: object) -> StepError:
+    """Return the error of a call that gave back something to be awaited, which is closed."""
+    name = type_name(value)
+    if inspect.iscoroutine(value):
+        name = f"coroutine ({value.__qualname__})"
+        value.close()
+    elif isinstance(value, asyncio.Future):
+        value.cancel()
+    return StepError(
+        f"{what} returned a {name} that nobody awaited, so what it stands for was not done. Write `return await …`."
+    )

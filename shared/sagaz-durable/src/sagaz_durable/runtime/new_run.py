@@ -1,0 +1,129 @@
+"""Everything that a start is given, checked at the door: the row to insert, and what its key stands for."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from sagaz_durable.serialization import codec
+from sagaz_durable.serialization.client_ids import check_identifier
+from sagaz_integration_core.context.correlation import current
+from sagaz_integration_core.context.identifiers import random_uuid
+from sagaz_integration_core.contract.records import Inserted, NewRun, erased_as
+from sagaz_integration_core.errors import IdempotencyConflict, RunErased, UsageError
+
+if TYPE_CHECKING:
+    from sagaz import Saga
+
+    from sagaz_durable.runtime.runtime import SagazRuntime
+
+__all__ = ["accept", "due_now", "new_run", "saga_id_of", "undelayed"]
+
+_NAMESPACE = uuid.UUID("3f1d5c0e-7c55-5a5c-9b1e-6f0f4f6f7a11")
+
+
+def new_run(
+    runtime: SagazRuntime,
+    saga_class: type[Saga],
+    context: Mapping[str, Any],
+    *,
+    saga_id: str | None = None,
+    idempotency_key: str | None = None,
+    not_before: datetime | None = None,
+) -> NewRun:
+    """Check everything that a start is given, and return the row to insert; nothing is written.
+
+    Raises:
+        ContextValueError: The context holds what some store would bend; the message names the path.
+        SagaDefinitionError: The class cannot be run as written.
+        InvalidInput: The key or id is malformed.
+        UsageError: The time is no aware datetime, or both a key and an id were given.
+    """
+    name = runtime.registry.add(saga_class).name
+    limit = runtime.settings.max_context_bytes
+    text = given = codec.encode(context, max_bytes=limit)
+    codec.check_reserved(context)
+    request = current()
+    if request is not None and request.propagate and "correlation_id" not in context:
+        text = codec.encode({**context, "correlation_id": request.correlation_id}, max_bytes=limit)
+    if not_before is not None:
+        _check_time(not_before)
+    return NewRun(
+        saga_id=_saga_id(name, saga_id, idempotency_key),
+        saga_name=name,
+        context=text,
+        fingerprint=codec.fingerprint(f"{name}\0{given}"),
+        correlation_id=request.correlation_id if request is not None else None,
+        not_before=not_before,
+        fresh=saga_id is None and idempotency_key is None,
+    )
+
+
+def saga_id_of(saga_class: type[Saga], idempotency_key: str) -> str:
+    """Return the saga_id of the run that a key stands for, whether it has been started or not.
+
+    Raises:
+        InvalidInput: The key is malformed.
+        SagaDefinitionError: It is no saga class.
+    """
+    from sagaz_durable._upstream.definitions import saga_name
+
+    return _saga_id(saga_name(saga_class), None, idempotency_key)
+
+
+def _saga_id(name: str, saga_id: str | None, key: str | None) -> str:
+    if saga_id is not None and key is not None:
+        raise UsageError("Give saga_id or idempotency_key, not both: the key determines the id.")
+    if key is not None:
+        check_identifier("idempotency_key", key)
+        return str(uuid.uuid5(_NAMESPACE, f"{name}\0{key}"))
+    if saga_id is not None:
+        check_identifier("saga_id", saga_id)
+        return saga_id
+    return random_uuid()
+
+
+def _check_time(moment: object) -> None:
+    if not isinstance(moment, datetime):
+        given = "a timedelta" if isinstance(moment, timedelta) else type(moment).__name__
+        raise UsageError(
+            f"not_before is {given}; expected an aware datetime, as datetime.now(UTC) + timedelta(days=1)."
+        )
+    if moment.tzinfo is None:
+        raise UsageError(f"not_before={moment!r} has no time zone; use an aware datetime, e.g. datetime.now(UTC).")
+
+
+def accept(run: NewRun, inserted: Inserted, idempotency_key: str | None) -> str:
+    """Return the run's id, unless its key was used for something else.
+
+    Raises:
+        IdempotencyConflict: A run with another payload is there.
+        RunErased: A run is there of which it is not known any more what it was given.
+    """
+    if (status := erased_as(inserted.fingerprint)) is not None:
+        raise RunErased(
+            f"Run {run.saga_id} of saga {run.saga_name!r} had ended as {status} before its context and results were "
+            "erased, so that there is no result to answer with; nothing was started. Use a new key for a new request.",
+            run.saga_id,
+            status,
+        )
+    if not inserted.created and inserted.fingerprint != run.fingerprint:
+        raise IdempotencyConflict(
+            f"Run {run.saga_id} of saga {run.saga_name!r} exists with another payload"
+            + (f" (idempotency key {idempotency_key!r})" if idempotency_key is not None else "")
+            + ". A key stands for one request: send the same payload again, or a new key."
+        )
+    return inserted.saga_id
+
+
+def undelayed(runs: Sequence[NewRun], answers: Sequence[Inserted]) -> list[str]:
+    """Return the saga_ids of the runs that are new and due at once: those that a message can tell of."""
+    pairs = zip(runs, answers, strict=True)
+    return [run.saga_id for run, answer in pairs if answer.created and run.not_before is None]
+
+
+def due_now(runs: Sequence[NewRun]) -> int:
+    """Return how many of these are due as soon as they are recorded."""
+    return sum(run.not_before is None for run in runs)

@@ -1,0 +1,71 @@
+"""What people decide about runs, and the notes of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from sagaz_integration_core.contract.events import EventWrite
+from sagaz_integration_core.contract.records import FINISHED, RunStatus
+
+__all__ = ["Action", "AuditRecord", "Erasure", "Intervention"]
+
+Action = Literal["retry", "cancel", "resolve", "erase"]
+"""What a person can decide about a run; a worker erases, too, when a setting says so."""
+
+
+@dataclass(frozen=True, slots=True)
+class Intervention:
+    """A person's decision about one run; it takes effect only while the run has this ``attempt`` and status ``found``.
+
+    The run gets ``status``, attempt + 1 (which fences out whoever executes it), no failures and no suspicions, and
+    loses its lease. ``compensating`` and ``pending`` also tell the direction. One of `FINISHED` ends it; otherwise it
+    is due at once, or when the lease that it had would have ended: by then its former owner has stopped.
+    ``compensating`` also forgets the compensations that failed, so that they are called again. ``error`` replaces the
+    run's error when it is not None.
+    """
+
+    saga_id: str
+    attempt: int
+    found: RunStatus
+    status: RunStatus
+    action: Action
+    actor: str
+    reason: str
+    error: str | None = None
+    events: tuple[EventWrite, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Erasure:
+    """Which ended runs lose what their steps were given and returned, on whose word, and why.
+
+    A chosen run gets an empty context, no results, a fingerprint that begins with `ERASED`, attempt + 1 (which fences
+    out a decision that was taken before), and its sent events lose payload and headers. Its row, status, error,
+    journal, attempts and audit stay, and the audit gets a note. Left alone are runs that have not ended, that were
+    erased before, that belong to sagaz's own engine, or that have events which were not sent.
+
+    Attributes:
+        saga_ids: Only these runs; None for all.
+        before: Only runs that ended before that; None for all.
+    """
+
+    actor: str
+    reason: str
+    statuses: tuple[RunStatus, ...] = FINISHED
+    saga_ids: tuple[str, ...] | None = None
+    before: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AuditRecord:
+    """One row of ``sagaz_audit``: who decided what about a run, and why; ``at`` is an aware datetime in UTC."""
+
+    saga_id: str
+    action: Action
+    actor: str
+    reason: str
+    found: RunStatus
+    status: RunStatus
+    at: datetime
