@@ -61,6 +61,12 @@ JOB = Job(
         Contender(
             "fastapi-sagaz, metrics and log lines on", "worker.fastapi", needs=POSTGRES, options={"defaults": True}
         ),
+        Contender(
+            "fastapi-sagaz, leases renewed each 0.1 s, not each 10 s",
+            "worker.fastapi",
+            needs=POSTGRES,
+            options={"environment": {"SAGAZ_LEASE_SECONDS": "1", "SAGAZ_RENEW_SECONDS": "0.1"}},
+        ),
         Contender("django-sagaz", "worker.django", needs=POSTGRES),
         Contender("django-sagaz, 2 processes", "worker.django", needs=POSTGRES, options={"processes": 2}),
         Contender("flask-sagaz", "worker.flask", needs=POSTGRES),

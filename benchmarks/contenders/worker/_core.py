@@ -38,7 +38,7 @@ def fleet_of(place: Place, command: Sequence[str]) -> Iterator[Measure]:
                 place,
                 Fleet(
                     command=command,
-                    environment={**quiet, "SAGAZ_STORAGE_URL": place.postgres},
+                    environment={**quiet, **place.options.get("environment", {}), "SAGAZ_STORAGE_URL": place.postgres},
                     enqueue=enqueue,
                     check=lambda runs: check_journal(place.postgres, runs),
                     reset=lambda: empty(place.postgres),

@@ -8,14 +8,16 @@ import math
 import secrets
 import socket
 import threading
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import Future
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from sagaz_durable.concurrency.clock import now
 from sagaz_durable.concurrency.process_id import current_pid
+from sagaz_durable.leases.announcements import Announcements
 from sagaz_durable.leases.blocked_loops import BlockedLoops, HeldLeases, StepLimit
+from sagaz_durable.leases.held import Held
 from sagaz_durable.leases.lease import Lease
 from sagaz_integration_core.contract.listings import WorkerKind
 from sagaz_integration_core.contract.records import Renewal
@@ -93,11 +95,10 @@ class LeaseKeeper:
         self._pid = current_pid()
         self._connect = connection
         self._connection: KeeperConnection | None = None
-        self._held: dict[str, Lease] = {}
-        self._left: dict[str, Future[None]] = {}
+        self._held = Held()
         self._users = 0
         self._runtimes: set[HeldLeases] = set()
-        self._announced: dict[object, tuple[WorkerKind, Callable[[], Iterable[str]]]] = {}
+        self._announced = Announcements()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._wake = threading.Event()
@@ -149,15 +150,7 @@ class LeaseKeeper:
 
     def hold(self, lease: Lease) -> None:
         """Begin to keep a lease."""
-        with self._lock:
-            before = self._held.get(lease.saga_id)
-            if before is not None:
-                before.ended = lease.after = Future()
-            else:
-                lease.after = self._left.get(lease.saga_id)
-            self._held[lease.saga_id] = lease
-        if before is not None:
-            before.lose("this process has claimed it anew after its lease had ended.")
+        self._held.add(lease)
         # In a test's own transaction nothing is to be renewed, and no thread to be left.
         if (self._thread is None and not (lease.endless and self.renews)) or self._asleep:
             self._start()
@@ -168,25 +161,11 @@ class LeaseKeeper:
         Args:
             calls: Those that go on in their threads: a later execution of the same run waits for them, too.
         """
-        going_on = [call for call in (*calls, lease.after) if call is not None and not call.done()]
-        with self._lock:
-            if self._held.get(lease.saga_id) is lease:
-                del self._held[lease.saga_id]
-            if going_on and lease.ended is None:
-                lease.ended = self._left[lease.saga_id] = Future()
-            ended = lease.ended
-        if ended is not None:
-            _when_done(going_on, lambda: self._nothing_goes_on(lease.saga_id, ended))
-
-    def _nothing_goes_on(self, saga_id: str, ended: Future[None]) -> None:
-        with self._lock:
-            if self._left.get(saga_id) is ended:
-                del self._left[saga_id]
-        ended.set_result(None)
+        self._held.drop(lease, calls)
 
     def announce(self, who: object, kind: WorkerKind, sagas: Callable[[], Iterable[str]]) -> None:
         """Tell the store from now on that this process claims runs of these sagas."""
-        self._announced[who] = (kind, sagas)
+        self._announced.add(who, kind, sagas)
         self._renewed_at = -math.inf
         self._start()
 
@@ -202,16 +181,13 @@ class LeaseKeeper:
 
     def heartbeat(self) -> tuple[float, WorkerKind, list[str]]:
         """Return for how long the store is to know that this process lives, as what, and which sagas it claims."""
-        kinds = {kind for kind, _ in self._announced.values()}
-        names = sorted({name for _, sagas in self._announced.values() for name in sagas()})
         lives = bool(self._announced or self._held)
         # No longer than a lease that is renewed after it: a process whose leases have ended has no heartbeat either.
-        kind: WorkerKind = "worker" if "worker" in kinds else "embedded" if kinds else "web"
-        return self.seconds if lives else 0.0, kind, names
+        return self.seconds if lives else 0.0, self._announced.kind, self._announced.sagas
 
     def withdraw(self, who: object) -> None:
         """Take an announcement back."""
-        self._announced.pop(who, None)
+        self._announced.remove(who)
         self._renewed_at = -math.inf
         self._wake.set()
 
@@ -273,26 +249,20 @@ class LeaseKeeper:
         with self._lock:
             asked, self._asked_to_renew = self._asked_to_renew, None
         try:
-            if self._connect is not None and (asked is not None or self._is_due() or self._any_locked()):
+            if self._connect is not None and (asked is not None or self._is_due() or self._held.any_locked()):
                 self._renew()
         finally:
             if asked is not None and not asked.done():
                 asked.set_result(None)
 
     def _is_due(self) -> bool:
-        since = min((lease.taken_at for lease in self._renewable()), default=math.inf)
+        since = min((lease.taken_at for lease in self._held.renewable()), default=math.inf)
         if self._announced or self._beating:
             since = min(since, self._renewed_at)
         return now() - since >= self.renew_seconds
 
-    def _renewable(self) -> list[Lease]:
-        return [lease for lease in tuple(self._held.values()) if not (lease.endless or lease.lost)]
-
-    def _any_locked(self) -> bool:
-        return any(lease.locked for lease in tuple(self._held.values()))
-
     def _renew(self) -> None:
-        asked = self._renewable()
+        asked = self._held.renewable()
         if self._is_due():
             _quietly("The heartbeat was not noted", self._beat)
         if asked:
@@ -347,13 +317,6 @@ class LeaseKeeper:
         finally:
             connection, self._connection, self._beating = self._connection, None, False
             connection.close()
-
-
-def _when_done(calls: Sequence[Future[Any]], then: Callable[[], None]) -> None:
-    if calls:
-        calls[0].add_done_callback(lambda _: _when_done(calls[1:], then))
-    else:
-        then()
 
 
 def _quietly(complaint: str, work: Callable[[], None]) -> None:
