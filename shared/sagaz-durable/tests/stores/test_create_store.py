@@ -38,5 +38,5 @@ def test_postgresql_without_its_driver_names_the_extra(monkeypatch):
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "psycopg", None)
     monkeypatch.setitem(sys.modules, "psycopg_pool", None)
-    with pytest.raises(SettingsError, match=r'pip install "sagaz-integration-core\[postgres\]"'):
+    with pytest.raises(SettingsError, match=r'pip install "sagaz-durable\[postgres\]"'):
         create_store(settings("postgresql://u:secret@host/db"))
