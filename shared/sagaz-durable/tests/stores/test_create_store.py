@@ -21,7 +21,7 @@ def settings(url, **values):
 def test_memory_is_bounded_by_its_setting():
     store = create_store(settings("memory://", keep_finished=7))
     assert isinstance(store, MemoryStore)
-    assert store._keep_finished == 7
+    assert store._rows._keep_finished == 7
 
 
 def test_sqlite_gets_its_file_and_its_patience(tmp_path):

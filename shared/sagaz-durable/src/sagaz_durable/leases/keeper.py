@@ -8,10 +8,9 @@ import math
 import secrets
 import socket
 import threading
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import Future
-from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from sagaz_durable.concurrency.clock import now
 from sagaz_durable.concurrency.process_id import current_pid
@@ -19,12 +18,13 @@ from sagaz_durable.leases.announcements import Announcements
 from sagaz_durable.leases.blocked_loops import BlockedLoops, HeldLeases, StepLimit
 from sagaz_durable.leases.held import Held
 from sagaz_durable.leases.lease import Lease
+from sagaz_durable.leases.renewal import KeeperConnection, quietly, renew_all
 from sagaz_integration_core.contract.listings import WorkerKind
 from sagaz_integration_core.contract.records import Renewal
 from sagaz_integration_core.contract.store import SagaStore
 from sagaz_integration_core.errors import StoreUnavailable
 
-__all__ = ["KeeperConnection", "LeaseKeeper"]
+__all__ = ["LeaseKeeper"]
 
 logger = logging.getLogger(__name__)
 
@@ -43,22 +43,6 @@ _STOPPED_SECONDS = 1.0
 """So much longer than it was meant to, the thread slept: the whole process stood still."""
 
 _CLOSE_SECONDS = 5.0
-
-
-class KeeperConnection(Protocol):
-    """A store that the keeper's thread has for itself."""
-
-    def call(self, work: Callable[[SagaStore], Awaitable[T]], seconds: float) -> T:
-        """Ask it something, on the calling thread; connects when it is first asked.
-
-        Raises:
-            StoreUnavailable: It is away, or did not answer within ``seconds``.
-        """
-        ...
-
-    def close(self) -> None:
-        """Disconnect."""
-        ...
 
 
 class LeaseKeeper:
@@ -264,9 +248,9 @@ class LeaseKeeper:
     def _renew(self) -> None:
         asked = self._held.renewable()
         if self._is_due():
-            _quietly("The heartbeat was not noted", self._beat)
+            quietly("The heartbeat was not noted", self._beat)
         if asked:
-            _quietly(f"{len(asked)} leases could not be renewed", lambda: self._renew_all(asked))
+            quietly(f"{len(asked)} leases could not be renewed", lambda: renew_all(asked, self._renew_these))
 
     def _beat(self) -> None:
         sent_at = now()
@@ -274,19 +258,7 @@ class LeaseKeeper:
         self.ask(lambda store: store.heartbeat(self.owner, seconds, kind, names))
         self._renewed_at, self._beating = sent_at, seconds > 0
 
-    def _renew_all(self, asked: list[Lease]) -> None:
-        try:
-            self._renew_these(asked)
-        except StoreUnavailable:
-            raise
-        except Exception:
-            if len(asked) == 1:
-                raise
-            # One row that the database refuses must not cost the others their leases.
-            for lease in asked:
-                _quietly(f"The lease of run {lease.saga_id} could not be renewed", partial(self._renew_these, [lease]))
-
-    def _renew_these(self, asked: list[Lease]) -> None:
+    def _renew_these(self, asked: Sequence[Lease]) -> None:
         runs = [(lease.saga_id, lease.attempt) for lease in asked]
         sent_at = now()
         renewal: Renewal = self.ask(lambda store: store.renew(self.owner, runs, self.seconds))
@@ -317,13 +289,3 @@ class LeaseKeeper:
         finally:
             connection, self._connection, self._beating = self._connection, None, False
             connection.close()
-
-
-def _quietly(complaint: str, work: Callable[[], None]) -> None:
-    try:
-        work()
-    except StoreUnavailable as error:
-        logger.warning("%s, trying again: %s", complaint, error)
-    except Exception:
-        # Whatever it is: the thread must not end, for leases that nobody watches would not be given up in time.
-        logger.exception("%s, trying again", complaint)

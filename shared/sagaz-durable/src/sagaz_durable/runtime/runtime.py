@@ -26,16 +26,16 @@ from sagaz_durable.leases.keeper import LeaseKeeper
 from sagaz_durable.leases.leases import Leases
 from sagaz_durable.leases.loop_watch import LoopWatch
 from sagaz_durable.outbox.relay import Relay
+from sagaz_durable.runtime.assembly import check_dispatch, own_keeper, step_threads, with_store_of
 from sagaz_durable.runtime.backpressure import Backlog
 from sagaz_durable.stores.factory import create_store
 from sagaz_durable.stores.opening import Opening
-from sagaz_durable.stores.thread_store import ThreadStore
 from sagaz_durable.workers.background import BackgroundRuns
 from sagaz_integration_core.context import log_fields as logs
 from sagaz_integration_core.context.current_step import followed
 from sagaz_integration_core.contract.records import RunWrite
 from sagaz_integration_core.contract.store import SagaStore
-from sagaz_integration_core.errors import RunInterrupted, RuntimeNotOpen, SettingsError
+from sagaz_integration_core.errors import RunInterrupted, RuntimeNotOpen
 from sagaz_integration_core.settings.settings import Settings
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ class SagazRuntime(Reachable):
     ) -> None:
         super().__init__()
         settings = settings if settings is not None else Settings.from_env()
-        self.settings = settings if config is None else _with_store_of(config, settings)
+        self.settings = settings if config is None else with_store_of(config, settings)
         self.app_given = app
         self.app_state: Any = None
         self.step_scope = step_scope
@@ -101,7 +101,7 @@ class SagazRuntime(Reachable):
         self._given_config = config
         self._embedded_worker = worker
         self._open_store = open_store
-        self._step_pool = step_pool or _step_threads
+        self._step_pool = step_pool or step_threads
         self._shared_keeper = keeper
         self.is_private = False
         """Whether nobody else can see the runs that are executed now; set by whoever lends this runtime his thread."""
@@ -145,7 +145,7 @@ class SagazRuntime(Reachable):
         stack.callback(self.pool.shutdown, wait=False)
         self.store = create_store(settings, only_reads=True) if self.only_reads else self._open_store(settings)
         stack.push_async_callback(self.store.close)
-        self._check_dispatch()
+        check_dispatch(settings, self.store, self.dispatch)
         self._worker: Worker | None = None
         self._has_begun = False
         self._opening = Opening(self.store, self._begin_working)
@@ -162,19 +162,24 @@ class SagazRuntime(Reachable):
         )
 
     def _environment(self) -> ExecutionEnvironment:
-        settings = self.settings
+        settings, resources = self.settings, self._resources
         steps = StepEnvironment(
             self.pool, self.step_scope, settings.backoff, settings.max_context_bytes, self.app_given, self.app_state
         )
         # In memory nothing is gained by collecting writes, and each batch costs turns of the event loop.
         write = self._write_one if self.store.embedded else Batcher(self._write, size=bytes_of).submit
         return ExecutionEnvironment(
-            settings, self.store, self.registry, self.leases, self._resources.mirror, self._resources.listeners, steps,
-            write, HeldWrites(self.loop), self.publishes,
+            settings, self.store, self.registry, self.leases, resources.mirror, resources.listeners, steps, write,
+            HeldWrites(self.loop), self.publishes,
         )  # fmt: skip
 
     def _keep_leases(self, stack: AsyncExitStack) -> None:
-        self.keeper = (self._shared_keeper or self._own_keeper)()
+        settings = self.settings
+        self.keeper = (
+            self._shared_keeper()
+            if self._shared_keeper is not None
+            else own_keeper(settings, self.store, self._open_store, self.registry.step_limit)
+        )
         self.owner = self.keeper.owner
         self.leases = Leases(
             self.keeper, self.store, self.loop, LoopWatch(self.loop, getattr(self.pool, "standing", None))
@@ -186,19 +191,6 @@ class SagazRuntime(Reachable):
             self.loop.create_task(self.pulse.beat(), name="sagaz-pulse"),
         ]
         stack.push_async_callback(cancel_all, keeping)
-
-    def _own_keeper(self) -> LeaseKeeper:
-        settings = self.settings
-        narrow = replace(settings, pool_size=1, migrate=False, notify=False)
-        keeper = LeaseKeeper(
-            None if self.store.embedded else lambda: ThreadStore(lambda: self._open_store(narrow)),
-            lease_seconds=settings.lease_seconds,
-            renew_seconds=settings.renew_seconds,
-            step_limit=self.registry.step_limit,
-            backoff=settings.backoff,
-        )
-        keeper.acquire()
-        return keeper
 
     def problems(self) -> list[str]:
         """Return why this process is not ready to execute runs; nothing when it is. Callable from any thread."""
@@ -223,20 +215,6 @@ class SagazRuntime(Reachable):
         self.check_open()
         if problems := self.runs.unfit():
             raise RuntimeNotOpen(f"This process takes no new runs: {'; '.join(problems)}. Try again elsewhere.")
-
-    def _check_dispatch(self) -> None:
-        if self.settings.dispatch != "celery":
-            return
-        if self.store.embedded:
-            raise SettingsError(
-                "dispatch=celery: runs are kept in memory, where Celery's workers cannot see them. Set the storage URL "
-                "(sqlite:///sagaz.db or postgresql://…), or dispatch=worker."
-            )
-        if self.dispatch is None:
-            raise SettingsError(
-                "dispatch=celery: no Celery application is known here. Flask: flask_sagaz.celery.register(celery, app) "
-                "where the application is made. Elsewhere leave the setting out."
-            )
 
     async def begin(self, app_state: Any = None) -> None:
         """Start the embedded worker, if there is to be one; called when the application's resources are ready."""
@@ -330,13 +308,3 @@ class SagazRuntime(Reachable):
         if self.relay is not None and any(write.events for write in writes):
             self.relay.nudge()
         return answers
-
-
-def _with_store_of(config: Any, settings: Settings) -> Settings:
-    from sagaz_durable._upstream.resources import settings_for
-
-    return settings_for(settings, config)
-
-
-def _step_threads(settings: Settings) -> Executor:
-    return StepThreads(settings.step_threads)

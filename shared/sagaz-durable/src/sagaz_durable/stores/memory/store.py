@@ -9,13 +9,14 @@ from collections.abc import Collection, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sagaz_durable.stores.ended_leases import decision, released
+from sagaz_durable.stores.ended_leases import decision
 from sagaz_durable.stores.foreign_rows import correlation_id_of, taken
 from sagaz_durable.stores.memory import erasure as erasing
 from sagaz_durable.stores.memory import mutations as changes
 from sagaz_durable.stores.memory.claims import Claim
 from sagaz_durable.stores.memory.events import MemoryEvents
 from sagaz_durable.stores.memory.outbox import Outbox
+from sagaz_durable.stores.memory.rows import Rows
 from sagaz_durable.stores.memory.runs import Runs
 from sagaz_durable.stores.open_check import Opened
 from sagaz_durable.stores.wakeup import WakeUp
@@ -26,7 +27,6 @@ from sagaz_integration_core.contract.records import (
     ACTIVE,
     FINISHED,
     FOREIGN,
-    AttemptOutcome,
     ClaimedRun,
     FirstSteps,
     Inserted,
@@ -54,7 +54,6 @@ class MemoryStore(MemoryEvents):
     claim_portions = 1
 
     def __init__(self, keep_finished: int = 10_000) -> None:
-        self._keep_finished = keep_finished
         self._opened = Opened("The memory store")
         self._wakeup = WakeUp()
         # A start may come from another thread than the runtime's.
@@ -62,6 +61,7 @@ class MemoryStore(MemoryEvents):
         self._id = uuid.uuid4().hex
         self._runs = Runs()
         self._outbox = Outbox(keep_finished)
+        self._rows = Rows(self._runs, self._outbox, keep_finished)
         self._workers: dict[str, WorkerRecord] = {}
 
     async def open(self) -> None:
@@ -86,7 +86,7 @@ class MemoryStore(MemoryEvents):
         """Insert runs."""
         with self._use():
             moment = datetime.now(UTC)
-            inserted = [self._insert(run, moment, lease_seconds) for run in runs]
+            inserted = [self._rows.insert(run, moment, lease_seconds) for run in runs]
         if any(run.owner is None for run in runs):
             self.wake()
         return inserted
@@ -116,7 +116,7 @@ class MemoryStore(MemoryEvents):
         """Prolong leases that are still held."""
         with self._use():
             moment = datetime.now(UTC)
-            rows = [self._held(saga_id, owner, attempt) for saga_id, attempt in runs]
+            rows = [self._rows.held(saga_id, owner, attempt) for saga_id, attempt in runs]
             held = [row for row in rows if row is not None]
             for row in held:
                 self._runs.put(changes.prolonged(row, moment, lease_seconds))
@@ -126,7 +126,7 @@ class MemoryStore(MemoryEvents):
         """Record all writes in order."""
         with self._use():
             moment = datetime.now(UTC)
-            answers: list[bool | None] = [self._write(write, moment) for write in writes]
+            answers: list[bool | None] = [self._rows.write(write, moment) for write in writes]
         if any(write.release is not None for write in writes):
             self.wake()
         return answers
@@ -201,7 +201,7 @@ class MemoryStore(MemoryEvents):
             if old is not None and old.fingerprint != FOREIGN:
                 raise taken(saga_id)
             new = NewRun(saga_id, saga_name, context, FOREIGN, correlation_id_of(metadata))
-            self._put(changes.foreign(new, status, old, datetime.now(UTC)))
+            self._rows.put(changes.foreign(new, status, old, datetime.now(UTC)))
 
     async def delete(self, saga_id: str) -> bool:
         """Delete a finished or foreign run with its journal; its events stay until they are sent."""
@@ -209,7 +209,7 @@ class MemoryStore(MemoryEvents):
             row = self._runs.rows.get(saga_id)
             if row is None or (row.status in ACTIVE and row.fingerprint != FOREIGN):
                 return False
-            self._remove(saga_id)
+            self._rows.remove(saga_id)
             return True
 
     async def prune(self, older_than: datetime, statuses: Sequence[RunStatus], limit: int) -> int:
@@ -217,7 +217,7 @@ class MemoryStore(MemoryEvents):
         with self._use():
             old = self._runs.ended(older_than, statuses)[:limit]
             for saga_id in old:
-                self._remove(saga_id)
+                self._rows.remove(saga_id)
             return len(old)
 
     async def count_prunable(self, older_than: datetime, statuses: Sequence[RunStatus]) -> int:
@@ -244,13 +244,13 @@ class MemoryStore(MemoryEvents):
                 return False
             moment = datetime.now(UTC)
             if row.lease_owner is not None:
-                self._end_attempt(row, "decided", decision(intervention), moment)
+                self._rows.end_attempt(row, "decided", decision(intervention), moment)
             if intervention.status == "compensating":
                 self._runs.forget_failed_undos(row.saga_id)
             for event in intervention.events:
                 self._outbox.add(of_run(row.saga_id, event, row.created_at), moment)
             self._runs.note(changes.audited(intervention, moment))
-            self._put(changes.intervened(row, intervention, moment))
+            self._rows.put(changes.intervened(row, intervention, moment))
         self.wake()
         return True
 
@@ -263,46 +263,5 @@ class MemoryStore(MemoryEvents):
         self._opened.check()
         return self._lock
 
-    def _insert(self, run: NewRun, moment: datetime, lease_seconds: float) -> Inserted:
-        row = self._runs.rows.get(run.saga_id)
-        if row is None:
-            new = changes.inserted(run, moment, lease_seconds)
-            self._runs.put(new)
-            for step in run.first_steps if run.owner is not None else ():
-                self._runs.enter(changes.begun(new, step))
-        return Inserted(run.saga_id, row is None, run.fingerprint if row is None else row.fingerprint)
-
     def _living(self, moment: datetime) -> dict[str, WorkerRecord]:
         return {name: worker for name, worker in self._workers.items() if worker.alive_until > moment}
-
-    def _held(self, saga_id: str, owner: str, attempt: int) -> RunRecord | None:
-        row = self._runs.rows.get(saga_id)
-        return row if row is not None and changes.is_held(row, owner, attempt) else None
-
-    def _write(self, write: RunWrite, moment: datetime) -> bool:
-        row = self._held(write.saga_id, write.owner, write.attempt)
-        if row is None:
-            return False
-        for step in write.steps:
-            old = self._runs.entry(write.saga_id, step.step, step.phase)
-            self._runs.enter(changes.entered(old, row.saga_id, row.attempt, step, moment))
-        for event in write.events:
-            self._outbox.add(of_run(write.saga_id, event, row.created_at), moment)
-        if write.status == "failed":
-            self._end_attempt(row, "failed", row.error if write.error is None else write.error, moment)
-        elif write.release is not None:
-            self._end_attempt(row, released(write.release), write.release.detail, moment)
-        self._put(changes.written(row, write, moment))
-        return True
-
-    def _end_attempt(self, row: RunRecord, outcome: AttemptOutcome, detail: str | None, moment: datetime) -> None:
-        self._runs.end_attempt(changes.attempted(row, self._runs.journal(row.saga_id), outcome, detail, moment))
-
-    def _put(self, row: RunRecord) -> None:
-        self._runs.put(row)
-        for saga_id in self._runs.surplus(self._keep_finished):
-            self._remove(saga_id)
-
-    def _remove(self, saga_id: str) -> None:
-        self._runs.remove(saga_id)
-        self._outbox.forget_sent(saga_id)
