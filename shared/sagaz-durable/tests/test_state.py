@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from sagaz_durable.engine.graph import StepNode, graph_of
 from sagaz_durable.engine.state import RunState, assess, passed_pivots, step_views
+from sagaz_durable.graph import StepNode, graph_of
 from sagaz_integration_core.errors import SagaDefinitionError
 
 

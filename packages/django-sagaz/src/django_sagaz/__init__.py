@@ -71,7 +71,7 @@ _PLACES = {
     "run_deferred": "django_sagaz.transactions",
     "run_saga": "django_sagaz.inline",
     "saga_context": "django_sagaz.transactions",
-    "saga_id_of": "sagaz_durable.runtime.starting",
+    "saga_id_of": "sagaz_durable.runtime.new_run",
 }
 
 

@@ -11,7 +11,7 @@ import pytest
 from django.template.loader import render_to_string
 
 from django_sagaz.admin.diagram import drawn_steps, lay_out
-from sagaz_durable.engine.graph import StepNode
+from sagaz_durable.graph import StepNode
 
 SVG = "{http://www.w3.org/2000/svg}"
 

@@ -60,7 +60,7 @@ _LATER = {
     "action": "sagaz_durable",
     "compensate": "sagaz_durable",
     "current_step": "sagaz_integration_core.context.current_step",
-    "saga_id_of": "sagaz_durable.runtime.starting",
+    "saga_id_of": "sagaz_durable.runtime.new_run",
 }
 
 

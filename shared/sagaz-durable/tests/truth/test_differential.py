@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from random_sagas import Notes, StepPlan, build, plan_by_levels, plan_freely
 
-from sagaz_durable.engine.graph import StepNode, graph_of
+from sagaz_durable.graph import StepNode, graph_of
 from sagaz_durable.runtime import starting as starts
 from sagaz_durable.runtime.runtime import SagazRuntime
 from sagaz_integration_core.contract.listings import RunFilter

@@ -8,7 +8,7 @@ from typing import Any
 
 from sagaz_durable._upstream.imports import load_sagaz
 from sagaz_durable._upstream.unkept import decorated, refuse_unkept, warn_of_triggers
-from sagaz_durable.engine.graph import Graph, StepNode, graph_of
+from sagaz_durable.graph import Graph, StepNode, graph_of
 from sagaz_durable.serialization.nearest_name import nearest
 from sagaz_integration_core.errors import SagaDefinitionError
 

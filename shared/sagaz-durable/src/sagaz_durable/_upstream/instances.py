@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Any
 
 from sagaz_durable._upstream.imports import load_sagaz
-from sagaz_durable.engine.graph import Graph, StepNode, graph_of
+from sagaz_durable.graph import Graph, StepNode, graph_of
 from sagaz_integration_core.contract.records import Phase
 from sagaz_integration_core.errors import SagaDefinitionError
 

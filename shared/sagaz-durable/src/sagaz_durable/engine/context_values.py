@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from operator import itemgetter
 from typing import Any
 
-from sagaz_durable.engine.graph import Graph
 from sagaz_durable.engine.journal_entries import Entries
+from sagaz_durable.graph import Graph
 from sagaz_durable.serialization import codec
 from sagaz_durable.serialization.diagnostics import path_of
 from sagaz_integration_core.contract.records import ClaimedRun

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from sagaz import Saga
 
     from sagaz_durable._upstream.instances import Prepared
-    from sagaz_durable.engine.graph import Graph
+    from sagaz_durable.graph import Graph
 
     SagaSpec = type[Saga] | tuple[type[Saga], Callable[[], Saga]]
 

@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol, TypeAlias
 
-from sagaz_durable.engine.graph import Graph
+from sagaz_durable.graph import Graph
 from sagaz_integration_core.contract.records import Direction, Phase, StepStatus
 
 __all__ = [

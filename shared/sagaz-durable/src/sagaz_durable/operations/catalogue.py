@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sagaz_durable.stores.factory import create_store
 
 if TYPE_CHECKING:
-    from sagaz_durable.engine.graph import StepNode
+    from sagaz_durable.graph import StepNode
     from sagaz_durable.runtime.runtime import SagazRuntime
 
 __all__ = ["SagaListing", "as_json", "list_sagas", "list_text", "migrate"]

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from sagaz_durable.engine.graph import Graph, graph_of
 from sagaz_durable.engine.registry import SagaRegistry
 from sagaz_durable.engine.state import passed_pivots, step_views
+from sagaz_durable.graph import Graph, graph_of
 from sagaz_durable.operations.outcomes import Outcome, RunReport, missing
 from sagaz_durable.operations.removal import Remover
 from sagaz_durable.outbox.run_events import EventLog

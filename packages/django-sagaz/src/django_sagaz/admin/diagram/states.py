@@ -9,8 +9,8 @@ from typing import Any
 from django.utils.translation import gettext as _
 
 from django_sagaz.admin.values import visible
-from sagaz_durable.engine.graph import StepNode, graph_of
 from sagaz_durable.engine.state import StepState, UndoState, step_views
+from sagaz_durable.graph import StepNode, graph_of
 from sagaz_integration_core.contract.records import Direction
 
 __all__ = ["DrawnStep", "drawn_steps"]
