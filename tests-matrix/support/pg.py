@@ -1,4 +1,4 @@
-"""The core's own PostgreSQL for tests; it lives with the core's tests, which are not on the path here."""
+"""The engine's own PostgreSQL for tests; it lives with the engine's tests, which are not on the path here."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ import psycopg
 from fastapi import Depends, FastAPI
 
 from benchmarks.contenders.growth.tables import _PENDING, _make_tables
-from benchmarks.contenders.worker._core import QUIET
+from benchmarks.contenders.worker._engine import QUIET
 from benchmarks.harness.model import Figures, Measure, Place
 from benchmarks.harness.processes import running
 from benchmarks.ledger import Ledger

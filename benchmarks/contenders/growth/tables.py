@@ -8,7 +8,7 @@ from contextlib import contextmanager, nullcontext
 
 import psycopg
 
-from benchmarks.contenders.worker._core import QUIET, empty
+from benchmarks.contenders.worker._engine import QUIET, empty
 from benchmarks.harness.model import Figures, Measure, Place
 from benchmarks.harness.processes import running
 from benchmarks.ledger import Ledger

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from benchmarks.contenders._django import django_environment, set_up
-from benchmarks.contenders.worker._core import check_journal, empty
+from benchmarks.contenders.worker._engine import check_journal, empty
 from benchmarks.contenders.worker._workers import Fleet, measure
 from benchmarks.harness.model import Measure, Place
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from contextlib import AbstractContextManager
 
-from benchmarks.contenders.worker._core import fleet_of
+from benchmarks.contenders.worker._engine import fleet_of
 from benchmarks.harness.model import Measure, Place
 
 

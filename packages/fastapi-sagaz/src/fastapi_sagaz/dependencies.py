@@ -1,6 +1,6 @@
 """What endpoints ask for with ``Depends``: the configuration, bound sagas, and the start of runs for later."""
 
-# The core is imported inside the functions, where it is loaded already: `import fastapi_sagaz` stays light.
+# The engine is imported inside the functions, where it is loaded already: `import fastapi_sagaz` stays light.
 # Without `from __future__ import annotations`: FastAPI evaluates these signatures, and finds no namespace for strings
 # in callable objects.
 

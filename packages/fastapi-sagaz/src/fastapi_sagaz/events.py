@@ -1,6 +1,6 @@
 """What endpoints ask for to publish events of their own, as part of their transaction."""
 
-# Without `from __future__ import annotations`, and with the core imported inside: see `fastapi_sagaz.dependencies`.
+# Without `from __future__ import annotations`, and with the engine imported inside: see `fastapi_sagaz.dependencies`.
 
 from collections.abc import Mapping
 from typing import Any

@@ -12,7 +12,7 @@ from django.db import connections
 
 from django_sagaz._stores.connections import distrust, healthy
 from django_sagaz._stores.session_state import watch_this_thread
-from sagaz_durable.concurrency import thread_pool as core
+from sagaz_durable.concurrency import thread_pool
 
 __all__ = ["SensitiveThread", "StepThreads"]
 
@@ -23,7 +23,7 @@ _IDLE_SECONDS = 1.0
 """After so long without a statement, a connection is asked whether it still works: a round trip."""
 
 
-class StepThreads(core.StepThreads):
+class StepThreads(thread_pool.StepThreads):
     """Threads that keep their database connections from one step to the next, as long as these are healthy."""
 
     def __init__(self, limit: int) -> None:

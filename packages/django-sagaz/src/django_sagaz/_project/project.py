@@ -41,7 +41,7 @@ class Project:
     """One reading of ``settings.SAGAZ``; another one takes its place when that changes (``override_settings``).
 
     Attributes:
-        settings: The core's settings.
+        settings: The engine's settings.
         alias: The database alias that the runs are kept in; None when ``STORAGE_URL`` names a place outside of Django.
         registry: The sagas that can be started and resumed here.
         lacks: Whether the database has all that a start needs.

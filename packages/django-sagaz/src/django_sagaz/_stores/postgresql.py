@@ -1,4 +1,4 @@
-"""PostgreSQL through Django: the core's statements, each a transaction of its own, and wake-ups at commits."""
+"""PostgreSQL through Django: the engine's statements, each a transaction of its own, and wake-ups at commits."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from sagaz_integration_core.contract.records import Inserted, NewRun
 __all__ = ["DjangoPostgresStore"]
 
 CHANNEL = "'sagaz_' || current_schema()"
-"""The core's channel, so that its processes and Django's wake each other."""
+"""The engine's channel, so that its processes and Django's wake each other."""
 
 _CONFLICTS = ("40001", "40P01")
 """The codes for a transaction that cannot be serialized, where the role's default asks for that, and for a deadlock."""
@@ -33,7 +33,7 @@ _TRIES = 10
 
 
 class DjangoPostgresStore(PostgresStore):
-    """The core's PostgreSQL store, with Django's connections in place of a pool.
+    """The engine's PostgreSQL store, with Django's connections in place of a pool.
 
     Args:
         notify: Whether commits wake workers.
@@ -80,9 +80,9 @@ class DjangoPostgresStore(PostgresStore):
 
 
 class _Connection(Database):
-    """Executes the core's statements on the connection that Django has where the runner makes its calls.
+    """Executes the engine's statements on the connection that Django has where the runner makes its calls.
 
-    A `DatabaseThread`'s connection executes nothing else. There they are prepared, and planned once, as the core has
+    A `DatabaseThread`'s connection executes nothing else. There they are prepared, and planned once, as the engine has
     it: Django's own cursors send each with its values in its text, so that PostgreSQL plans it each time.
     """
 

@@ -1,4 +1,4 @@
-"""SQLite through Django: the core's statements, each transaction on a Django connection."""
+"""SQLite through Django: the engine's statements, each transaction on a Django connection."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 
 class DjangoSQLiteStore(SQLiteStore):
-    """The core's SQLite store; only the way of a transaction to the database differs."""
+    """The engine's SQLite store; only the way of a transaction to the database differs."""
 
     kind = "django"
 
@@ -53,7 +53,7 @@ class DjangoSQLiteStore(SQLiteStore):
 
 
 class _Transactions:
-    """What the core's thread is to its own store."""
+    """What the engine's thread is to its own store."""
 
     def __init__(self, alias: str, run: Runner) -> None:
         self._alias = alias
@@ -116,7 +116,7 @@ def _begun(connection: Any) -> Iterator[None]:
 
 
 class _Statements:
-    """Executes the core's statements with Django's cursor."""
+    """Executes the engine's statements with Django's cursor."""
 
     def __init__(self, connection: Any) -> None:
         self._connection = connection

@@ -35,7 +35,7 @@ def index_erasable(apps: Any, schema_editor: Any) -> None:
 
 
 def identify(apps: Any, schema_editor: Any) -> None:
-    """Give the store its id, and say what version its tables have, so that the core's own stores can use them too."""
+    """Give the store its id, and say what version its tables have, so that the engine can use them too."""
     info = apps.get_model("django_sagaz", "StoreInfo").objects.using(schema_editor.connection.alias)
     values = {"schema_version": "1", "schema_compatible": "1", "store_id": uuid.uuid4().hex}
     for key, value in values.items():

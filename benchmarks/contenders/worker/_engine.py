@@ -1,4 +1,4 @@
-"""What the workers of FastAPI and Flask have in common: the core's PostgreSQL store."""
+"""What the workers of FastAPI and Flask have in common: the engine's PostgreSQL store."""
 
 from __future__ import annotations
 
