@@ -60,7 +60,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from sagaz.integrations._base import SagaContextManager
 
-from sagaz_durable import errors
+from sagaz_integration_core import errors
 from sagaz_integration_core.context import correlation as context
 from support.answers import Answer, Ask
 
