@@ -12,7 +12,7 @@ import psycopg
 import pytest
 from sagaz import Saga, action, compensate
 
-from sagaz_durable.engine import held_writes
+from sagaz_durable.concurrency import held_writes
 from sagaz_durable.runtime import starting as starts
 
 
