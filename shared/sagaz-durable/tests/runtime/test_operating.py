@@ -285,9 +285,9 @@ async def test_each_decision_is_one_log_line_with_stable_keys(desk, ended, shop,
 
 
 async def test_prune_deletes_in_batches_what_ended_before(desk, ended, shop, monkeypatch):
-    from sagaz_durable.operations import operator as operating
+    from sagaz_durable.operations import removal
 
-    monkeypatch.setattr(operating, "_BATCH", 2)
+    monkeypatch.setattr(removal, "_BATCH", 2)
     for _ in range(5):
         await ended(desk, await start(desk))
     later = datetime.now(UTC) + timedelta(days=1)
