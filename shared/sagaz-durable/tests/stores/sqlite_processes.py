@@ -11,6 +11,7 @@ __all__ = ["finished", "started"]
 
 _PRELUDE = """
 import asyncio, os, sqlite3, sys, time
+from sagaz_integration_core.contract.listings import *
 from sagaz_integration_core.contract.records import *
 from sagaz_durable.stores.sqlite.store import SQLiteStore
 PATH = sys.argv[1]
