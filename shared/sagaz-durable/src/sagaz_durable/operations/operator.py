@@ -11,7 +11,7 @@ from sagaz_durable.engine.registry import SagaRegistry
 from sagaz_durable.engine.state import passed_pivots, step_views
 from sagaz_durable.graph import Graph, graph_of
 from sagaz_durable.operations.outcomes import Outcome, RunReport, missing
-from sagaz_durable.operations.removal import Remover
+from sagaz_durable.operations.removal import TRIES, Remover
 from sagaz_durable.outbox.run_events import EventLog
 from sagaz_integration_core.contract.decisions import Action, Intervention
 from sagaz_integration_core.contract.records import FOREIGN, Phase, RunRecord, RunStatus, StepRecord, erased_as
@@ -25,9 +25,6 @@ logger = logging.getLogger("sagaz_durable.audit")
 
 Settlement = Literal["completed", "rolled_back"]
 """As what a person has settled a run."""
-
-_TRIES = 5
-"""How often a decision is taken anew because the run changed meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +98,7 @@ class Operator(Remover):
     ) -> Outcome:
         message, reason = missing(saga_id), storable(reason)
         run: RunRecord | None = None
-        for _ in range(_TRIES):
+        for _ in range(TRIES):
             run = await self._find(saga_id)
             if run is None:
                 return Outcome(saga_id, action, False, None, message)
@@ -112,7 +109,7 @@ class Operator(Remover):
                 return Outcome(saga_id, action, True, run.status, f"Would do: {decision.message}")
             if await self._carry_out(run, action, reason, decision):
                 return Outcome(saga_id, action, True, decision.status, decision.message)
-            message = f"Run {saga_id} changed {_TRIES} times meanwhile. Look at it and try again."
+            message = f"Run {saga_id} changed {TRIES} times meanwhile. Look at it and try again."
         return Outcome(saga_id, action, False, None if run is None else run.status, message)
 
     async def _consider(

@@ -14,11 +14,13 @@ from sagaz_integration_core.contract.records import RunRecord, RunStatus, erased
 from sagaz_integration_core.contract.store import SagaStore
 from sagaz_integration_core.error_text import storable, visible
 
-__all__ = ["Remover"]
+__all__ = ["TRIES", "Remover"]
 
 logger = logging.getLogger("sagaz_durable.audit")
 
-_TRIES = 5
+TRIES = 5
+"""How often a decision is taken anew because the run changed meanwhile."""
+
 _BATCH = 500
 """How many runs one transaction deletes: few enough to hold nobody up."""
 
@@ -44,7 +46,7 @@ class Remover:
         repeated start is compared.
         """
         run: RunRecord | None = None
-        for _ in range(_TRIES):
+        for _ in range(TRIES):
             run = await self._find(saga_id)
             if run is None:
                 return Outcome(saga_id, "erase", False, None, missing(saga_id))

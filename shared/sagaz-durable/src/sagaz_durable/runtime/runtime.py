@@ -156,10 +156,8 @@ class SagazRuntime(Reachable):
         self.relay = Relay(self.store, settings, self._resources.line) if self._resources.line is not None else None
         self.pulse = Pulse()
         self._keep_leases(stack)
-        self.background = BackgroundRuns(settings.background_runs)
-        self.runs = self.background.runs = Runs(
-            self._environment(), self.loop, lambda: self.is_private, self.on_execute
-        )
+        self.runs = Runs(self._environment(), self.loop, lambda: self.is_private, self.on_execute)
+        self.background = BackgroundRuns(self.runs, settings.background_runs)
 
     def _environment(self) -> ExecutionEnvironment:
         settings, resources = self.settings, self._resources

@@ -29,15 +29,12 @@ class BackgroundRuns:
     itself as soon as a place is free, unless a worker was faster; if the process ends before, a worker executes it.
 
     Args:
+        runs: All runs of this process, to which it adds.
         places: How many are executed at once.
-
-    Attributes:
-        runs: Those of this process; set before the first place is asked for.
     """
 
-    runs: Runs
-
-    def __init__(self, places: int) -> None:
+    def __init__(self, runs: Runs, places: int) -> None:
+        self._runs = runs
         self._places = places
         self._taken: set[object] = set()
         self._waiting: deque[str] = deque()
@@ -105,20 +102,20 @@ class BackgroundRuns:
             logger.exception("Background runs that wait cannot be taken up now; trying again")
             missed = saga_ids
         if missed:
-            await asyncio.sleep(self.runs.environment.settings.poll_seconds)
+            await asyncio.sleep(self._runs.environment.settings.poll_seconds)
             self._waiting.extend(missed)
 
     async def _execute(self, saga_ids: list[str]) -> list[str]:
         """Claim and execute these runs; return those that still wait, for instance because their row is locked."""
         taken_at = now()
-        claimed = await self.runs.claim(len(saga_ids), saga_ids)
+        claimed = await self._runs.claim(len(saga_ids), saga_ids)
         for run in claimed:
-            execution = self.runs.park(run, taken_at)
+            execution = self._runs.park(run, taken_at)
             self.hold(execution)
-            self.runs.execute(execution)
+            self._runs.execute(execution)
         rest = set(saga_ids) - {run.saga_id for run in claimed}
         return [saga_id for saga_id in rest if await self._still_waits(saga_id)]
 
     async def _still_waits(self, saga_id: str) -> bool:
-        record = await self.runs.environment.store.load(saga_id)
+        record = await self._runs.environment.store.load(saga_id)
         return record is not None and record.status == "pending" and not record.attempt
