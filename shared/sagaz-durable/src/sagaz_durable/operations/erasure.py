@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 from sagaz_durable.serialization.client_ids import findable
+from sagaz_durable.workers.erasing import BATCH
 from sagaz_integration_core.contract.decisions import Erasure
 from sagaz_integration_core.contract.events import EventFilter
 from sagaz_integration_core.contract.records import FINISHED, FOREIGN, RunRecord
@@ -13,9 +14,6 @@ from sagaz_integration_core.contract.store import SagaStore
 __all__ = ["erase", "erase_old", "refusal"]
 
 logger = logging.getLogger("sagaz_durable.audit")
-
-_BATCH = 100
-"""How many runs one transaction erases: few enough to hold nobody up."""
 
 
 async def refusal(store: SagaStore, run: RunRecord) -> str | None:
@@ -45,7 +43,7 @@ async def erase(store: SagaStore, saga_id: str, actor: str, reason: str) -> bool
 async def erase_old(store: SagaStore, erasure: Erasure) -> int:
     """Erase all runs that are meant, a batch at a time; return how many."""
     erased = 0
-    while batch := await store.erase(erasure, _BATCH):
+    while batch := await store.erase(erasure, BATCH):
         erased += batch
     logger.warning("erase by %s: %d runs that had ended before %s", erasure.actor, erased, erasure.before)
     return erased

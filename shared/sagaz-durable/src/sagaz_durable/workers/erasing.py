@@ -11,11 +11,11 @@ from sagaz_integration_core.contract.decisions import Erasure
 from sagaz_integration_core.error_text import visible
 from sagaz_integration_core.errors import StoreUnavailable
 
-__all__ = ["erase_outdated", "erase_regularly"]
+__all__ = ["BATCH", "erase_outdated", "erase_regularly"]
 
 logger = logging.getLogger(__name__)
 
-_BATCH = 100
+BATCH = 100
 """How many runs one transaction erases: few enough to hold nobody up."""
 
 _SECONDS = 60.0
@@ -24,7 +24,7 @@ _SETTINGS_DECISION = "keep_context_seconds"
 
 async def erase_outdated(environment: ExecutionEnvironment) -> None:
     """Erase all that has been kept for as long as the setting says."""
-    while await _erase_batch(environment) == _BATCH:
+    while await _erase_batch(environment) == BATCH:
         pass
 
 
@@ -32,7 +32,7 @@ async def erase_regularly(environment: ExecutionEnvironment) -> None:
     """Erase what has been kept for as long as the setting says, a little at a time, until it is cancelled."""
     while environment.settings.keep_context_seconds is not None:
         erased = await _erase_batch(environment)
-        await asyncio.sleep(_SECONDS if erased < _BATCH else 1.0)
+        await asyncio.sleep(_SECONDS if erased < BATCH else 1.0)
 
 
 async def _erase_batch(environment: ExecutionEnvironment) -> int:
@@ -43,7 +43,7 @@ async def _erase_batch(environment: ExecutionEnvironment) -> int:
     actor = visible(f"worker {environment.owner}", 255)
     try:
         return await environment.store.erase(
-            Erasure(actor, _SETTINGS_DECISION, ("completed", "rolled_back"), before=before), _BATCH
+            Erasure(actor, _SETTINGS_DECISION, ("completed", "rolled_back"), before=before), BATCH
         )
     except StoreUnavailable as error:
         logger.debug("No contexts were erased: %s", error)
