@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 __all__ = [
+    "AlreadyAwaited",
     "ContextValueError",
     "IdempotencyConflict",
     "InvalidInput",
@@ -13,11 +14,15 @@ __all__ = [
     "RunInProgress",
     "RunInterrupted",
     "RunNotFound",
+    "RunWaiting",
     "RuntimeNotOpen",
     "SagaDefinitionError",
     "SagaNotRegistered",
     "SagazError",
     "SettingsError",
+    "SignalConflict",
+    "SignalRefused",
+    "SignalTimeout",
     "StepError",
     "StoreNotMigrated",
     "StoreNotReady",
@@ -109,6 +114,25 @@ class RunInterrupted(SagazError):
     """
 
 
+class RunWaiting(SagazError):
+    """The run waits for a signal or a time, and holds nothing meanwhile; it goes on by itself when that comes.
+
+    Raised to whoever waits for an inline run; 202 with the run's address is the answer.
+
+    Attributes:
+        saga_id: The run's.
+        waits_for: What it waits for, in words.
+    """
+
+    def __init__(self, message: str, saga_id: str, waits_for: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.saga_id = saga_id
+        self.waits_for = waits_for
+
+    def __reduce__(self) -> tuple[type[RunWaiting], tuple[str, str, tuple[str, ...]]]:
+        return RunWaiting, (str(self), self.saga_id, self.waits_for)
+
+
 class RunFailed(SagazError):
     """The run that an idempotency key names has already ended without success."""
 
@@ -165,6 +189,22 @@ class WrongDatabase(SagazError):
 
 class LeaseLost(SagazError):
     """Another process owns this run now; the write was refused and nothing of it was recorded."""
+
+
+class SignalTimeout(SagazError):
+    """The signal that a step waited for did not come in time; not a `TimeoutError`, as calls of services raise."""
+
+
+class AlreadyAwaited(SagazError):
+    """Another run waits for a signal of this name and key: two cannot, for only one could get it."""
+
+
+class SignalConflict(InvalidInput):
+    """A signal of this name, address and signal_id was sent before, with another payload; nothing was recorded."""
+
+
+class SignalRefused(SagazError):
+    """The run that a signal is addressed to has ended; nothing was recorded."""
 
 
 class StepError(SagazError):

@@ -12,7 +12,7 @@ from sagaz_durable._upstream.mirror import Mirror
 from sagaz_durable.concurrency.held_writes import HeldWrites
 from sagaz_durable.engine.registry import SagaRegistry
 from sagaz_durable.leases.leases import Leases
-from sagaz_integration_core.context.current_step import CurrentStep, current
+from sagaz_integration_core.context.current_step import CurrentStep, Waits, current
 from sagaz_integration_core.context.log_fields import log_fields
 from sagaz_integration_core.contract.records import ClaimedRun, Phase, RunWrite
 from sagaz_integration_core.contract.store import SagaStore
@@ -40,11 +40,12 @@ class StepEnvironment:
     app: Any
     app_state: Any
 
-    def enter(self, run: ClaimedRun, step: str, phase: Phase, retry: int) -> None:
+    def enter(self, run: ClaimedRun, step: str, phase: Phase, retry: int, waits: Waits | None = None) -> None:
         """Have `current_step`, and log records, tell which step is called from here on in this context."""
         info = CurrentStep(
-            run.saga_id, run.saga_name, step, phase, run.attempt, retry, run.correlation_id, self.app, self.app_state
-        )
+            run.saga_id, run.saga_name, step, phase, run.attempt, retry, run.correlation_id, self.app, self.app_state,
+            waits,
+        )  # fmt: skip
         current.set(info)
         log_fields.set({**log_fields.get(), "step": step})
 

@@ -15,6 +15,7 @@ from sagaz_durable.engine.executor import Executor
 from sagaz_durable.engine.journal_entries import Entries
 from sagaz_durable.engine.result import SagaRun
 from sagaz_durable.engine.state import End, RunState
+from sagaz_durable.engine.waits import waits_for
 from sagaz_durable.leases.lease import Lease
 from sagaz_durable.outbox.run_events import EventLog
 from sagaz_durable.serialization import codec
@@ -27,6 +28,7 @@ from sagaz_integration_core.errors import (
     LeaseLost,
     RunFailed,
     RunInterrupted,
+    RunWaiting,
     SagaDefinitionError,
     StepError,
     UnstorableValue,
@@ -49,7 +51,7 @@ class RunExecution:
     """One process's attempt at one run, from its claim to its end, its release or its loss.
 
     Attributes:
-        outcome: The run's final status once it has one.
+        outcome: The run's status when nothing more is done about it here: the final one, or ``waiting``.
     """
 
     def __init__(self, environment: ExecutionEnvironment, run: ClaimedRun, lease: Lease) -> None:
@@ -133,6 +135,8 @@ class RunExecution:
                 f"The journal of run {self.run.saga_id} has the steps {', '.join(sorted(state.unknown))}, which saga "
                 f"{self.run.saga_name!r} has not in this deployment. Deploy a version that has them."
             )
+        if state.waits:
+            return await self._park()
         if state.end is None:
             raise RuntimeError(f"Run {self.run.saga_id} has nothing left to call, and no end.")
         return await self._ended(executor, state, state.end)
@@ -142,6 +146,13 @@ class RunExecution:
         # Another deployment, or a later try, may be able to build it: what this raises is no failure of the saga.
         prepared = environment.registry.get(self.run.saga_name).prepare(environment.listeners)
         return Executor(self.run, prepared, environment.steps, self._lease, self._entries, self._events)
+
+    async def _park(self) -> _Ending:
+        waits = tuple(waits_for(wait) for wait in self._entries.waits.open)
+        await self._entries.release(Release(waits=True))
+        self.outcome = "waiting"
+        text = f"Run {self.run.saga_id} of saga {self.run.saga_name!r} waits for {', and for '.join(waits)}."
+        return _Ending(error=RunWaiting(text, self.run.saga_id, waits))
 
     async def _ended(self, executor: Executor, state: RunState, end: End) -> _Ending:
         values = executor.values

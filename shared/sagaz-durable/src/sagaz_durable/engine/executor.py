@@ -17,13 +17,15 @@ from sagaz_durable.engine.environment import StepEnvironment
 from sagaz_durable.engine.hooks import Hooks
 from sagaz_durable.engine.interpreter_exit import caused_by_exit
 from sagaz_durable.engine.journal_entries import Entries, Entry
-from sagaz_durable.engine.state import Call, RunState, assess
+from sagaz_durable.engine.state import RunState, assess
 from sagaz_durable.engine.step_caller import StepCaller
 from sagaz_durable.engine.step_result import Tried, not_awaited, recordable
+from sagaz_durable.engine.waits import CallWaits
 from sagaz_durable.leases.lease import Lease
 from sagaz_durable.outbox.run_events import EventLog
 from sagaz_durable.serialization import codec
 from sagaz_integration_core.contract.records import ClaimedRun, Direction, Phase
+from sagaz_integration_core.contract.statuses import Call
 from sagaz_integration_core.error_text import error_text, message_of, message_text
 from sagaz_integration_core.errors import LeaseLost, RunInterrupted
 
@@ -149,7 +151,13 @@ class Executor:
                 task.cancel()
 
     def _assess(self) -> RunState:
-        return assess(self._prepared.graph, self._direction, self._entries.all, self._running.keys())
+        entries = self._entries.all
+        waits = self._entries.waits
+        waiting = {
+            call for call, entry in entries.items()
+            if entry.status == "waiting" and call not in self._running and not waits.is_over(call, entry.attempt)
+        }  # fmt: skip
+        return assess(self._prepared.graph, self._direction, entries, self._running.keys(), waiting)
 
     def _begin(self, call: Call) -> None:
         step, phase = call
@@ -194,10 +202,13 @@ class Executor:
             await self._hooks.tell("on_step_enter", step, context)
             await self._hooks.call(declared.on_enter, "on_enter", context, step)
         # A call of which an earlier attempt does not know the end may have had its effect, whatever comes of this one.
-        doubtful = before is not None and not before.begun and before.status in ("started", "in_doubt")
+        # What stands before a wait has had its own.
+        doubtful = before is not None and not before.begun and before.status in ("started", "waiting", "in_doubt")
         compensated = self._prepared.graph.nodes[step].compensated
         await self._record(self._entries.started(step, "do", compensated=compensated))
         tried = await self._tries(step, "do", given, doubtful)
+        if tried.left is not None:
+            return await self._left(step, "do", tried.left)
         kept = recordable(step, given, tried, self._events, self._environment.max_bytes)
         if isinstance(kept, Exception):
             await self._failed(step, kept, in_doubt=tried.doubtful or tried.error is None)
@@ -212,6 +223,14 @@ class Executor:
                 context.update(codec.copy_value(added))
         await self._hooks.call(declared.on_success, "on_success", context, step, tried.value)
         await self._hooks.tell("on_step_success", step, context, tried.value)
+
+    async def _left(self, step: str, phase: Phase, waits: CallWaits) -> None:
+        if phase == "do" and self._direction == "back":
+            # What it waits for is of no use any more: it is to be undone.
+            text = "The run rolled back while the step waited."
+            await self._record(self._entries.failed(step, "do", text, in_doubt=True))
+        else:
+            self._entries.waiting(step, phase, waits.new)
 
     async def _failed(self, step: str, error: Exception, *, in_doubt: bool) -> None:
         text = error_text(error)
@@ -232,6 +251,8 @@ class Executor:
             await self._hooks.call(declared.on_compensate, "on_compensate", context, step)
         await self._record(self._entries.started(step, "undo"))
         tried = await self._tries(step, "undo", given, False)
+        if tried.left is not None:
+            return await self._left(step, "undo", tried.left)
         error = tried.error
         if error is None and inspect.isawaitable(tried.value):
             error = not_awaited(f"The compensation of step {step!r}", tried.value)
@@ -246,10 +267,11 @@ class Executor:
         self._environment.enter(self._run, step, phase, 0)
         if self._lease.remaining <= 0:
             raise LeaseLost(f"Run {self._run.saga_id}: its lease ended before step {step!r} was called.")
-        if before is None or before.begun or before.status != "started":
+        if before is None or before.begun or before.status not in ("started", "waiting"):
             return True
         # Whether a process that died had told of it is not known.
-        return self._run.after_death and before.attempt == self._run.attempt - 1
+        after_death = self._run.after_death and before.attempt == self._run.attempt - 1
+        return after_death and before.status == "started"
 
     async def _tries(self, step: str, phase: Phase, given: dict[str, Any], doubtful: bool) -> Tried:
         function, timeout = self._prepared.function(step, phase), self._prepared.timeout(step, phase)
@@ -258,10 +280,16 @@ class Executor:
         while True:
             # Each try gets a fresh copy, with which it may do as it likes.
             context = codec.copy_value(given)
+            waits = self._entries.waits.of_call((step, phase))
+            self._environment.enter(self._run, step, phase, retry, waits)
             outcome = await self._caller.call(step, function, context, timeout)
             if self._halt.reason is not None:
                 raise _Halted
             error = outcome.error
+            if waits.left:
+                if error is not None:
+                    return Tried(None, None, context, False, waits)
+                error, doubtful = waits.swallowed(), True
             if error is not None and caused_by_exit(error):
                 raise RunInterrupted("this process is exiting, and steps get no threads any more.")
             doubtful = doubtful or outcome.interrupted or isinstance(error, TimeoutError)
@@ -270,7 +298,6 @@ class Executor:
             retry += 1
             logger.warning("Step %r failed, try %d of %d: %s", step, retry, retries + 1, error_text(error))
             await asyncio.sleep(self._environment.backoff(retry))
-            self._environment.enter(self._run, step, phase, retry)
 
     async def _record(self, write: Coroutine[Any, Any, None]) -> None:
         # A journal that cannot be written raises out of the call, which halts the run: no step has failed by that.

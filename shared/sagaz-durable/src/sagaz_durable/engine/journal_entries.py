@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import chain, repeat
 from typing import Any, NamedTuple
 
 from sagaz_durable.concurrency.held_writes import HeldWrites
+from sagaz_durable.engine.waits import RunWaits
 from sagaz_durable.leases.lease import Lease
 from sagaz_integration_core.contract.events import EventWrite
 from sagaz_integration_core.contract.records import (
@@ -23,6 +24,8 @@ from sagaz_integration_core.contract.records import (
     StepStatus,
     StepWrite,
 )
+from sagaz_integration_core.contract.statuses import Call
+from sagaz_integration_core.contract.waits import WaitWrite
 from sagaz_integration_core.error_text import error_text
 from sagaz_integration_core.errors import LeaseLost, StoreUnavailable, UnstorableValue
 
@@ -60,7 +63,8 @@ class Entries:
 
     Attributes:
         unstorable: The write that this database can never store; what it would have recorded is lost.
-        progressed: Whether the end of a call has been recorded in this attempt.
+        progressed: Whether the end of a call, or a new wait, has been recorded in this attempt.
+        waits: What the run's calls wait for.
 
     Args:
         run: The run as it was claimed.
@@ -89,6 +93,9 @@ class Entries:
             self._entries[step, "do"] = Entry("started", None, None, run.attempt, False, begun=True)
         self._held_steps: list[StepWrite] = []
         self._held_events: list[EventWrite] = []
+        self._held_waits: list[WaitWrite] = []
+        self._left_waits: list[Call] = []
+        self.waits = RunWaits(run)
         self._flushing: asyncio.Task[None] | None = None
         self.unstorable: RunWrite | None = None
         self.progressed = False
@@ -116,6 +123,18 @@ class Entries:
         self._held_events.extend(events)
         self._held.hold(self)
 
+    def waiting(self, step: str, phase: Phase, new: Sequence[WaitWrite]) -> None:
+        """Record that a call was left at a wait, and the waits that it is the first to meet."""
+        self._held_steps.append(self._note(step, phase, "waiting"))
+        self._held_waits.extend(new)
+        self.waits.registered(new)
+        self._held.hold(self)
+
+    async def decided(self, decision: str) -> None:
+        """Record durably that the run rolls back although no step of it has failed."""
+        self._forget_waits("do")
+        await self._commit(status="compensating", error=decision)
+
     async def failed(
         self,
         step: str,
@@ -128,6 +147,8 @@ class Entries:
     ) -> None:
         """Record a failure durably; with ``decision`` also that the run rolls back because of it."""
         entry = self._note(step, phase, "in_doubt" if in_doubt else "failed", None, error)
+        if decision is not None:
+            self._forget_waits("do")
         await self._commit(
             entry, events=events, status="compensating" if decision is not None else None, error=decision
         )
@@ -138,7 +159,14 @@ class Entries:
 
     async def finish(self, status: RunStatus, error: str | None, events: tuple[EventWrite, ...] = ()) -> None:
         """Record the end of the run, together with whatever has not been written yet."""
+        self._forget_waits()
         await self._commit(events=events, status=status, error=error)
+
+    def _forget_waits(self, phase: Phase | None = None) -> None:
+        """Have the next write delete the waits of calls that are not called again."""
+        for call in self.waits.calls:
+            if phase in (None, call[1]) and self.waits.forget(call):
+                self._left_waits.append(call)
 
     async def release(self, release: Release, error: str | None = None) -> None:
         """Give the run back to whoever claims it next."""
@@ -153,6 +181,8 @@ class Entries:
         if compensated is None:
             compensated = old is not None and old.compensated
         self._entries[step, phase] = Entry(status, result, error, attempt, compensated)
+        if status not in ("started", "waiting") and self.waits.forget((step, phase)):
+            self._left_waits.append((step, phase))
         return StepWrite(step, phase, status, result, error, compensated)
 
     async def _commit(
@@ -175,7 +205,11 @@ class Entries:
     def _taken(self, **values: Any) -> RunWrite:
         steps, self._held_steps = tuple(self._held_steps), []
         events, self._held_events = tuple(self._held_events), []
-        return self._new_write(steps=steps, events=events, **values)
+        write: RunWrite = self._new_write(steps=steps, events=events, **values)
+        if self._held_waits or self._left_waits:
+            write.waits, self._held_waits = tuple(self._held_waits), []
+            write.left_waits, self._left_waits = tuple(self._left_waits), []
+        return write
 
     async def _write(self, write: RunWrite) -> None:
         refused_since: float | None = None
@@ -200,7 +234,7 @@ class Entries:
                     raise
             else:
                 if accepted:
-                    self.progressed = self.progressed or any(step.status == "done" for step in write.steps)
+                    self.progressed = self.progressed or write.progress
                     return
                 if accepted is False:
                     raise LeaseLost(f"Run {write.saga_id} (attempt {write.attempt}) is another process's now.")
@@ -230,6 +264,7 @@ class Entries:
         self._held.release(self)
         self._held_steps.clear()
         self._held_events.clear()
+        self._held_waits.clear()
 
 
 def _with_plain_errors(write: RunWrite) -> RunWrite:

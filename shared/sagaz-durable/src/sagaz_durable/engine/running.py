@@ -15,7 +15,7 @@ from sagaz_durable.engine.result import SagaRun
 from sagaz_integration_core.context import correlation as context
 from sagaz_integration_core.context import log_fields as logs
 from sagaz_integration_core.contract.records import ClaimedRun
-from sagaz_integration_core.errors import RunInterrupted
+from sagaz_integration_core.errors import RunInterrupted, RunWaiting
 
 __all__ = ["Runs"]
 
@@ -134,6 +134,8 @@ async def _execute(execution: RunExecution, after: Future[None] | None) -> SagaR
     with context.bound(run.correlation_id) if run.correlation_id else nullcontext():
         try:
             return await execution.execute()
+        except RunWaiting:
+            raise
         except RunInterrupted as error:
             logger.warning("%s", error)
             raise

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, Protocol, TypeAlias
+from typing import Literal, NamedTuple, Protocol
 
 from sagaz_durable.graph import Graph
-from sagaz_integration_core.contract.records import Direction, Phase, StepStatus
+from sagaz_integration_core.contract.statuses import Call, Direction, StepStatus
 
 __all__ = [
-    "Call",
     "End",
     "Entry",
     "RunState",
@@ -26,16 +25,13 @@ __all__ = [
     "step_views",
 ]
 
-Call: TypeAlias = tuple[str, Phase]
-"""A step, and which of its two functions is called."""
-
 End = Literal["completed", "rolled_back", "failed"]
 
-StepState = Literal["waiting", "started", "done", "failed", "in_doubt", "kept"]
-"""How far a step is. ``in_doubt``: it was called, and whether it had its effect is not known. ``kept``: done, and not
-undone because a pivot behind it is done."""
+StepState = Literal["uncalled", "started", "waiting", "done", "failed", "in_doubt", "kept"]
+"""How far a step is. ``waiting``: for a signal or a time. ``in_doubt``: it was called, and whether it had its effect is
+not known. ``kept``: done, and not undone because a pivot behind it is done."""
 
-UndoState = Literal["uncalled", "owed", "started", "done", "failed", "in_doubt", "lost"]
+UndoState = Literal["uncalled", "owed", "started", "waiting", "done", "failed", "in_doubt", "lost"]
 """How far a compensation is. ``owed``: it will be called. ``lost``: it would be, and this deployment has not got it."""
 
 
@@ -70,17 +66,25 @@ class RunState(NamedTuple):
     Attributes:
         begin: The calls that may begin now.
         end: The end that is true now; None as long as something is under way, may begin, or is not known here.
+        waits: Whether calls wait for a signal or a time, so that there is no end yet although nothing may begin.
         left: For an end as ``failed``: what was done, or may have been, and stays undone, in words.
         unknown: Steps that the journal has called, and this deployment's class has not. The run cannot go forward here.
     """
 
     begin: tuple[Call, ...] = ()
     end: End | None = None
+    waits: bool = False
     left: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
 
 
-def assess(graph: Graph, direction: Direction, entries: Entries, running: Collection[Call] = ()) -> RunState:
+def assess(
+    graph: Graph,
+    direction: Direction,
+    entries: Entries,
+    running: Collection[Call] = (),
+    waiting: Collection[Call] = (),
+) -> RunState:
     """Return what a run's journal means.
 
     Args:
@@ -88,13 +92,16 @@ def assess(graph: Graph, direction: Direction, entries: Entries, running: Collec
             is tried again has ``failed`` entries and goes forward.
         entries: The last entry of each call.
         running: The calls that are under way in this process; hooks included, so that one may have no entry yet.
+        waiting: The calls whose entry is ``waiting``, and whose wait is not over: they are not called again yet.
     """
     if direction == "forward":
-        return _forward(graph, entries, running)
-    return _back(graph, entries, running)
+        return _forward(graph, entries, running, waiting)
+    return _back(graph, entries, running, waiting)
 
 
-def _forward(graph: Graph, entries: Entries, running: Collection[Call]) -> RunState:
+def _forward(
+    graph: Graph, entries: Entries, running: Collection[Call], waiting: Collection[Call]
+) -> RunState:
     nodes = graph.nodes
     done, unknown = set(), []
     for call, entry in entries.items():
@@ -113,12 +120,15 @@ def _forward(graph: Graph, entries: Entries, running: Collection[Call]) -> RunSt
     # An entry that failed or is in doubt in a run that goes forward means: call it again.
     begin: list[Call] = [
         (name, "do") for name in nodes
-        if name not in done and (name, "do") not in running and done.issuperset(graph.before[name])
+        if name not in done and (name, "do") not in running and (name, "do") not in waiting
+        and done.issuperset(graph.before[name])
     ]  # fmt: skip
-    return RunState(tuple(begin))
+    return RunState(tuple(begin), waits=bool(waiting))
 
 
-def _back(graph: Graph, entries: Entries, running: Collection[Call]) -> RunState:
+def _back(
+    graph: Graph, entries: Entries, running: Collection[Call], waiting: Collection[Call]
+) -> RunState:
     if any(phase == "do" for _, phase in running):
         # What is still being done may have to be undone too, and before what it depends on.
         return RunState()
@@ -129,10 +139,11 @@ def _back(graph: Graph, entries: Entries, running: Collection[Call]) -> RunState
     }  # fmt: skip
     begin: tuple[Call, ...] = tuple(
         (step, "undo") for step in sorted(open_)
-        if (step, "undo") not in running and open_.isdisjoint(graph.dependents[step])
+        if (step, "undo") not in running and (step, "undo") not in waiting
+        and open_.isdisjoint(graph.dependents[step])
     )  # fmt: skip
     if open_:
-        return RunState(begin)
+        return RunState(begin, waits=bool(waiting))
     left = _left(graph, entries, wanted)
     return RunState(end="failed" if left else "rolled_back", left=left)
 
@@ -202,7 +213,7 @@ def step_views(graph: Graph, direction: Direction, entries: Entries) -> dict[str
 
 def _do_state(do: Entry | None, kept: bool) -> StepState:
     if do is None:
-        return "waiting"
+        return "uncalled"
     return "kept" if kept and do.status == "done" else do.status
 
 

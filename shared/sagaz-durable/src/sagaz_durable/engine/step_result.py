@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sagaz_durable.engine.context_values import changes
+from sagaz_durable.engine.waits import CallWaits
 from sagaz_durable.outbox.run_events import EventLog
 from sagaz_durable.serialization import codec
 from sagaz_integration_core.contract.events import EventWrite
@@ -23,12 +24,14 @@ class Tried:
 
     Attributes:
         doubtful: Whether an earlier try, or this one, ended without telling whether it had its effect.
+        left: The waits at which it was left; None when it has come to its end.
     """
 
     value: Any
     error: Exception | None
     context: dict[str, Any]
     doubtful: bool
+    left: CallWaits | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from typing import Literal
 
 from sagaz_integration_core.contract.decisions import Intervention
-from sagaz_integration_core.contract.records import AttemptOutcome, Phase, Release
+from sagaz_integration_core.contract.records import AttemptOutcome, Direction, Phase, Release, RunStatus
 
-__all__ = ["ALONE_FROM", "Verdict", "decision", "jitter", "most_alone", "released", "under_way", "verdict"]
+__all__ = ["ALONE_FROM", "Verdict", "decision", "executed_as", "jitter", "most_alone", "released", "under_way", "verdict"]
 
 ALONE_FROM = 2
 """From how many suspicions on a run is executed alone."""
@@ -28,6 +28,13 @@ def verdict(*, lives: bool, company: bool) -> Verdict:
     if lives:
         return "lost"
     return "suspects" if company else "charged"
+
+
+def executed_as(status: RunStatus, direction: Direction) -> RunStatus:
+    """Return the status that a run of this status gets by a claim."""
+    if status == "waiting":
+        return "executing" if direction == "forward" else "compensating"
+    return "executing" if status == "pending" else status
 
 
 def jitter(lease_seconds: float) -> float:

@@ -16,13 +16,31 @@ from sagaz_durable.transactions.connections import (
     SQLiteCaller,
     SyncCaller,
 )
-from sagaz_durable.transactions.statements import Caller, Joining, Rows, Statement, conversation, publication
+from sagaz_durable.transactions.statements import (
+    Caller,
+    Joining,
+    Rows,
+    Statement,
+    conversation,
+    publication,
+    signalling,
+)
 from sagaz_integration_core.contract.events import NewEvent
 from sagaz_integration_core.contract.records import Inserted, NewRun
+from sagaz_integration_core.contract.waits import NewSignal, Sent
 from sagaz_integration_core.error_text import without_rows
 from sagaz_integration_core.errors import SagazError
 
-__all__ = ["JoinableStore", "UnsupportedSession", "join", "join_events", "join_events_sync", "join_sync"]
+__all__ = [
+    "JoinableStore",
+    "UnsupportedSession",
+    "join",
+    "join_events",
+    "join_events_sync",
+    "join_signals",
+    "join_signals_sync",
+    "join_sync",
+]
 
 R = TypeVar("R")
 A = TypeVar("A")
@@ -83,6 +101,16 @@ async def join_events(session: Any, store: object, events: Sequence[NewEvent]) -
 def join_events_sync(session: Any, store: object, events: Sequence[NewEvent]) -> list[bool]:
     """Do as `join_events`, with a synchronous session."""
     return _talk_sync(session, store, events, publication)
+
+
+async def join_signals(session: Any, store: object, signals: Sequence[NewSignal]) -> list[Sent]:
+    """Do as `join`, with signals."""
+    return await _talk(session, store, signals, signalling)
+
+
+def join_signals_sync(session: Any, store: object, signals: Sequence[NewSignal]) -> list[Sent]:
+    """Do as `join_signals`, with a synchronous session."""
+    return _talk_sync(session, store, signals, signalling)
 
 
 async def _talk(

@@ -10,9 +10,10 @@ from typing import Any, Literal, Protocol, TypeAlias
 from sagaz_durable.transactions.insertion import Insertion
 from sagaz_integration_core.contract.events import NewEvent
 from sagaz_integration_core.contract.records import Inserted, NewRun
+from sagaz_integration_core.contract.waits import NewSignal, Sent
 from sagaz_integration_core.errors import TransactionRequired, WrongDatabase
 
-__all__ = ["Caller", "Joining", "KnownDatabases", "Rows", "Statement", "conversation", "publication"]
+__all__ = ["Caller", "Joining", "KnownDatabases", "Rows", "Statement", "conversation", "publication", "signalling"]
 
 Rows: TypeAlias = Sequence[Sequence[Any]]
 
@@ -55,6 +56,8 @@ class Joining:
         insert: Inserts runs, skips those that are there, and returns the saga_ids of the others.
         find: Returns saga_id and fingerprint of those that are there.
         publish: Inserts events, skips those that are there, and returns the event_ids of the others.
+        send: Inserts signals, skips those that are there or whose run has ended, and returns the ids of the others.
+        find_signals: Returns id and fingerprint of those that are there.
     """
 
     database: Literal["postgresql", "sqlite"]
@@ -65,6 +68,8 @@ class Joining:
     insert: Callable[[Sequence[NewRun]], Statement]
     find: Callable[[Sequence[str]], Statement]
     publish: Callable[[Sequence[NewEvent]], Statement]
+    send: Callable[[Sequence[NewSignal]], Statement]
+    find_signals: Callable[[Sequence[str]], Statement]
     known: KnownDatabases = field(default_factory=KnownDatabases)
 
 
@@ -121,6 +126,24 @@ def publication(joining: Joining, caller: Caller, events: Sequence[NewEvent]) ->
     yield from _check(joining, caller, "event")
     made = {row[0] for row in (yield joining.publish(events))}
     return [event.event_id in made for event in events]
+
+
+def signalling(joining: Joining, caller: Caller, signals: Sequence[NewSignal]) -> Generator[Statement, Rows, list[Sent]]:
+    """Do as `conversation` with signals.
+
+    Raises:
+        TransactionRequired: The caller is in no transaction.
+        WrongDatabase: The caller's connection does not lead to the store's database.
+    """
+    yield from _check(joining, caller, "signal")
+    made = {row[0] for row in (yield joining.send(signals))}
+    found = {}
+    # Mostly empty: one statement has done it.
+    if others := [signal.id for signal in signals if signal.id not in made]:
+        found = {row[0]: row[1] for row in (yield joining.find_signals(others))}
+    return [
+        Sent(signal.id in made, signal.fingerprint if signal.id in made else found.get(signal.id)) for signal in signals
+    ]
 
 
 def _check(joining: Joining, caller: Caller, what: str) -> Generator[Statement, Rows, None]:

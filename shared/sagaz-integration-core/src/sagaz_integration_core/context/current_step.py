@@ -3,14 +3,38 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Generator
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Protocol
+
+from sagaz_integration_core.errors import UsageError
 
 if TYPE_CHECKING:
-    from sagaz_integration_core.contract.records import Phase
+    from sagaz_integration_core.contract.statuses import Phase
 
-__all__ = ["CurrentStep", "current_step", "followed"]
+__all__ = ["CurrentStep", "SignalPayload", "Waits", "current_step", "followed"]
+
+
+class SignalPayload(dict[str, Any]):
+    """What a signal has brought; ``await`` on it returns it, so that async and plain steps ask for it alike."""
+
+    def __await__(self) -> Generator[Any, None, SignalPayload]:
+        return self
+        yield
+
+
+class Waits(Protocol):
+    """What the executing engine does about the waits of one call."""
+
+    def signal(self, name: str, key: str | None, timeout: timedelta | float | None) -> SignalPayload:
+        """Return what a signal has brought, or leave the call."""
+        ...
+
+    def sleep(self, duration: timedelta | float | None, until: datetime | None) -> SignalPayload:
+        """Return once the time has come, or leave the call."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +48,7 @@ class CurrentStep:
             retry, so that a payment provider that is given it does the work once.
         app_given: The application, or a weak reference to it: contexts are kept by timers long after their step.
         state: What the application's lifespan yielded (FastAPI), by attribute; elsewhere None.
+        waits: Of this call; None where nothing can wait, as in a hook.
     """
 
     saga_id: str
@@ -35,6 +60,53 @@ class CurrentStep:
     correlation_id: str | None
     app_given: Any = field(default=None, repr=False)
     state: Any = None
+    waits: Waits | None = field(default=None, repr=False)
+
+    def signal(
+        self, name: str, *, key: str | None = None, timeout: timedelta | float | None = None
+    ) -> SignalPayload:
+        """Wait for a signal, and return its payload: ``await`` it in an ``async def`` step, not in a ``def`` one.
+
+        Unless it is there, the call is left by an exception that is no `Exception`, and the run holds no process,
+        thread, connection or lease while it waits. When the signal comes, the step is called again from its beginning,
+        under the same idempotency key: what stands before the wait happens again.
+
+        Args:
+            name: Of the signal; whoever sends one addresses it by this name and the saga_id.
+            key: Another address, which whoever sends it knows, as a payment's id; at most one run waits for it at once.
+            timeout: How long to wait from the first call on, in seconds or as a timedelta; None for as long as it takes.
+
+        Raises:
+            SignalTimeout: It did not come in time.
+            AlreadyAwaited: Another run waits for this name and key.
+            UsageError: Nothing can wait here, or an argument cannot be used.
+        """
+        return self._waits().signal(name, key, timeout)
+
+    def sleep(self, duration: timedelta | float) -> SignalPayload:
+        """Wait for a time, in seconds or as a timedelta, from the first call on; ``await`` it in an ``async def`` step.
+
+        The call is left meanwhile, as by `signal`.
+
+        Raises:
+            UsageError: Nothing can wait here, or the time cannot be used.
+        """
+        return self._waits().sleep(duration, None)
+
+    def sleep_until(self, moment: datetime) -> SignalPayload:
+        """Wait until an aware datetime, by the database's clock; ``await`` it in an ``async def`` step.
+
+        The call is left meanwhile, as by `signal`.
+
+        Raises:
+            UsageError: Nothing can wait here, or the time cannot be used.
+        """
+        return self._waits().sleep(None, moment)
+
+    def _waits(self) -> Waits:
+        if self.waits is None:
+            raise UsageError("Nothing can wait here: hooks and listeners are told once, and are not called again.")
+        return self.waits
 
     @property
     def app(self) -> Any:

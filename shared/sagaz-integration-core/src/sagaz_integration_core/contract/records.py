@@ -1,4 +1,4 @@
-"""The plain records that pass between the runtime and a store, and the words that they are made of.
+"""The plain records that pass between the runtime and a store.
 
 Their ``repr`` has no contexts, results and fingerprints: logs and error reports do, and those are anybody's secrets.
 """
@@ -8,9 +8,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from sagaz_integration_core.contract.events import EventWrite
+from sagaz_integration_core.contract.statuses import (
+    ACTIVE,
+    FINISHED,
+    AttemptOutcome,
+    Call,
+    Direction,
+    Phase,
+    RunStatus,
+    StepStatus,
+)
+from sagaz_integration_core.contract.waits import WaitRecord, WaitWrite
 
 __all__ = [
     "ACTIVE",
@@ -36,30 +47,6 @@ __all__ = [
     "begun_by_claim",
     "erased_as",
 ]
-
-RunStatus = Literal["pending", "executing", "compensating", "completed", "rolled_back", "failed"]
-"""Values of sagaz's ``SagaStatus``. ``failed`` means that a person is needed."""
-
-StepStatus = Literal["started", "done", "failed", "in_doubt"]
-"""``in_doubt``: ended without telling whether its effect took place (a timeout); it is compensated like ``done``."""
-
-Phase = Literal["do", "undo"]
-
-Direction = Literal["forward", "back"]
-"""Whether a run calls its steps or compensates them; a finished run keeps the one that it had."""
-
-AttemptOutcome = Literal["died", "lost", "released", "halted", "failed", "decided"]
-"""How an attempt ended that was neither completed nor rolled back.
-
-- ``died``: its process gave no sign of life any more, and its lease ended;
-- ``lost``: its lease ended although its process lived (a locked row, a slow store), which is no failure of the run;
-- ``released``: it was given back, as at a shutdown; ``halted``: it was given back and counted as a failure;
-- ``failed``: the run ended as failed; ``decided``: a person's decision ended it.
-"""
-
-ACTIVE: tuple[RunStatus, ...] = ("pending", "executing", "compensating")
-FINISHED: tuple[RunStatus, ...] = ("completed", "rolled_back", "failed")
-
 
 class FirstStep(NamedTuple):
     """A step with which a run begins, and whether it has a compensation."""
@@ -148,11 +135,15 @@ class Release:
 
     ``failed`` adds one to failures. An ``executing`` run becomes ``pending``; ``compensating`` stays. ``detail`` tells
     why, in the record of this attempt.
+
+    With ``waits`` the run becomes ``waiting``, and is due when the first of its open waits ends: at once if a signal
+    for one is there, by its time, or by the signal that comes. No record is made of the attempt.
     """
 
     delay: float = 0.0
     failed: bool = False
     detail: str | None = None
+    waits: bool = False
 
 
 @dataclass(slots=True)
@@ -162,7 +153,8 @@ class RunWrite:
     It takes effect only while the row still has this ``owner`` and ``attempt``. ``status`` replaces the run's
     status; one of `FINISHED` also sets finished_at and drops the lease, and ``compensating`` turns the direction to
     ``back``. ``error`` replaces the run's error when it is not None. At most one of a finished ``status`` and
-    ``release`` is given. A ``done`` entry is progress: it clears failures and suspicions.
+    ``release`` is given. A ``done`` entry is progress, and so is a ``waiting`` one: it clears failures and suspicions.
+    ``waits`` are registered; those of the calls in ``left_waits`` are deleted, whether they are open or not.
     """
 
     saga_id: str
@@ -173,6 +165,13 @@ class RunWrite:
     status: RunStatus | None = None
     error: str | None = None
     release: Release | None = None
+    waits: tuple[WaitWrite, ...] = ()
+    left_waits: tuple[Call, ...] = ()
+
+    @property
+    def progress(self) -> bool:
+        """Whether the run has got further by this."""
+        return any(step.status in ("done", "waiting") for step in self.steps)
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +196,8 @@ class ClaimedRun:
 
     ``begun`` are the steps that were journaled as ``started`` in this attempt, together with the lease.
     ``after_death`` tells that the attempt before this one gave no end of its own: its lease ended. ``alone`` runs are
-    executed with nothing beside them.
+    executed with nothing beside them. ``waits`` are those that its calls have registered, in that order; the claim has
+    given an outcome to those that are over, and has taken their signals: at most one of a name at a time.
     """
 
     saga_id: str
@@ -215,6 +215,7 @@ class ClaimedRun:
     suspicions: int = 0
     alone: bool = False
     after_death: bool = False
+    waits: tuple[WaitRecord, ...] = ()
 
 
 def begun_by_claim(saga_name: str, attempt: int, first_steps: FirstSteps) -> tuple[FirstStep, ...]:

@@ -20,6 +20,7 @@ from sagaz_integration_core.contract.records import (
     RunWrite,
     StepRecord,
 )
+from sagaz_integration_core.contract.waits import SignalStore
 
 __all__ = ["Lifecycle", "RequestContext", "SagaStore"]
 
@@ -50,7 +51,7 @@ class RequestContext(Protocol):
         ...
 
 
-class SagaStore(EventStore, Protocol):
+class SagaStore(EventStore, SignalStore, Protocol):
     """Durable runs: everything the runtime asks of a database.
 
     A store is used from the event loop that opened it. Times are taken from the store's own clock. Every method
@@ -112,7 +113,12 @@ class SagaStore(EventStore, Protocol):
 
         Of a saga the oldest come first, and first comes the saga whose oldest run has waited longest.
 
-        A claimed run gets attempt + 1, this owner and a new lease; ``pending`` becomes ``executing``. No two claims
+        A ``waiting`` run is also due when an untaken signal is there for one of its open waits. In the transaction of
+        the claim, waits of a claimed run that are over get their outcome: of each name, the first one gets the oldest
+        signal that is addressed to the run, or to the wait's key.
+
+        A claimed run gets attempt + 1, this owner and a new lease; ``pending`` becomes ``executing``, and ``waiting``
+        becomes ``executing`` or ``compensating``, by its direction. No two claims
         return the same run at once, and what another transaction has locked is left out. For a run that is claimed for
         the first time, the first steps of its saga are journaled as ``started`` in the same transaction.
 

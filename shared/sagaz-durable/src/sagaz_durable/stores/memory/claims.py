@@ -8,6 +8,7 @@ from datetime import datetime
 from sagaz_durable.stores.ended_leases import Verdict, jitter, most_alone, verdict
 from sagaz_durable.stores.memory import mutations as changes
 from sagaz_durable.stores.memory.runs import Runs
+from sagaz_durable.stores.memory.waits import Waits
 from sagaz_integration_core.contract.listings import WorkerRecord
 from sagaz_integration_core.contract.records import AttemptOutcome, ClaimedRun, FirstSteps, RunRecord, begun_by_claim
 
@@ -23,9 +24,16 @@ class Claim:
     """
 
     def __init__(
-        self, runs: Runs, workers: Mapping[str, WorkerRecord], moment: datetime, lease_seconds: float, sagas: FirstSteps
+        self,
+        runs: Runs,
+        waits: Waits,
+        workers: Mapping[str, WorkerRecord],
+        moment: datetime,
+        lease_seconds: float,
+        sagas: FirstSteps,
     ) -> None:
         self._runs = runs
+        self._waits = waits
         self._workers = workers
         self._moment = moment
         self._lease_seconds = lease_seconds
@@ -86,7 +94,8 @@ class Claim:
         begun = begun_by_claim(leased.saga_name, leased.attempt, self._sagas)
         last = self._runs.attempts(row.saga_id)[-1:]
         after_death = any(one.attempt == row.attempt and one.outcome in ("died", "lost") for one in last)
-        claimed = changes.claimed(leased, self._runs.journal(row.saga_id), begun, after_death=after_death)
+        waits = self._waits.settle(row.saga_id, leased.attempt, self._moment)
+        claimed = changes.claimed(leased, self._runs.journal(row.saga_id), begun, waits, after_death=after_death)
         self._runs.put(leased)
         for step in begun:
             self._runs.enter(changes.begun(leased, step))

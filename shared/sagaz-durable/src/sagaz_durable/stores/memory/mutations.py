@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import cast
 
-from sagaz_durable.stores.ended_leases import ALONE_FROM, under_way
+from sagaz_durable.stores.ended_leases import ALONE_FROM, executed_as, under_way
 from sagaz_integration_core.contract.decisions import AuditRecord, Intervention
 from sagaz_integration_core.contract.listings import AttemptRecord
 from sagaz_integration_core.contract.records import (
@@ -26,6 +26,7 @@ from sagaz_integration_core.contract.records import (
     StepRecord,
     StepWrite,
 )
+from sagaz_integration_core.contract.waits import WaitRecord
 
 __all__ = [
     "attempted",
@@ -75,7 +76,7 @@ def leased(row: RunRecord, owner: str, moment: datetime, lease_seconds: float, *
     expires = moment + timedelta(seconds=lease_seconds)
     return replace(
         row,
-        status="executing" if row.status == "pending" else row.status,
+        status=executed_as(row.status, row.direction),
         attempt=row.attempt + 1,
         failures=row.failures + charged,
         lease_owner=owner,
@@ -105,7 +106,12 @@ def prolonged(row: RunRecord, moment: datetime, lease_seconds: float) -> RunReco
 
 
 def claimed(
-    row: RunRecord, steps: Iterable[StepRecord], begun: Sequence[FirstStep], *, after_death: bool
+    row: RunRecord,
+    steps: Iterable[StepRecord],
+    begun: Sequence[FirstStep],
+    waits: tuple[WaitRecord, ...],
+    *,
+    after_death: bool,
 ) -> ClaimedRun:
     """Return what its new owner learns of a run."""
     return ClaimedRun(
@@ -124,6 +130,7 @@ def claimed(
         row.suspicions,
         row.alone,
         after_death,
+        waits,
     )
 
 
@@ -132,9 +139,9 @@ def is_held(row: RunRecord, owner: str, attempt: int) -> bool:
     return row.lease_owner == owner and row.attempt == attempt and row.status in ACTIVE
 
 
-def written(row: RunRecord, write: RunWrite, moment: datetime) -> RunRecord:
-    """Return the record after a write."""
-    progress = any(step.status == "done" for step in write.steps)
+def written(row: RunRecord, write: RunWrite, moment: datetime, wait_ends_at: datetime | None) -> RunRecord:
+    """Return the record after a write; one that waits is due when the first of its waits ends."""
+    progress = write.progress
     row = replace(
         row,
         status=write.status or row.status,
@@ -148,7 +155,10 @@ def written(row: RunRecord, write: RunWrite, moment: datetime) -> RunRecord:
     )
     if row.status in FINISHED:
         return replace(row, lease_owner=None, lease_expires_at=None, available_at=None, finished_at=moment)
-    return row if write.release is None else _released(row, write.release, moment)
+    if write.release is None:
+        return row
+    row = _released(row, write.release, moment)
+    return replace(row, status="waiting", available_at=wait_ends_at) if write.release.waits else row
 
 
 def begun(row: RunRecord, step: FirstStep) -> StepRecord:

@@ -1,29 +1,33 @@
-"""What inserts, writes and removals make of runs and events; called under the store's lock."""
+"""What inserts, writes, signals and removals make of runs and events; called under the store's lock."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 
 from sagaz_durable.stores.ended_leases import released
 from sagaz_durable.stores.memory import mutations as changes
 from sagaz_durable.stores.memory.outbox import Outbox
 from sagaz_durable.stores.memory.runs import Runs
+from sagaz_durable.stores.memory.waits import Waits
 from sagaz_integration_core.contract.events import of_run
-from sagaz_integration_core.contract.records import AttemptOutcome, Inserted, NewRun, RunRecord, RunWrite
+from sagaz_integration_core.contract.records import FINISHED, AttemptOutcome, Inserted, NewRun, RunRecord, RunWrite
+from sagaz_integration_core.contract.waits import NewSignal, Sent
 
 __all__ = ["Rows"]
 
 
 class Rows:
-    """Runs and events together.
+    """Runs, events and waits together.
 
     Args:
         keep_finished: How many finished runs are kept.
     """
 
-    def __init__(self, runs: Runs, outbox: Outbox, keep_finished: int) -> None:
+    def __init__(self, runs: Runs, outbox: Outbox, waits: Waits, keep_finished: int) -> None:
         self._runs = runs
         self._outbox = outbox
+        self._waits = waits
         self._keep_finished = keep_finished
 
     def insert(self, run: NewRun, moment: datetime, lease_seconds: float) -> Inserted:
@@ -51,12 +55,28 @@ class Rows:
             self._runs.enter(changes.entered(old, row.saga_id, row.attempt, step, moment))
         for event in write.events:
             self._outbox.add(of_run(write.saga_id, event, row.created_at), moment)
+        for call in write.left_waits:
+            self._waits.leave(write.saga_id, call)
+        for wait in write.waits:
+            self._waits.register(write.saga_id, wait, row.attempt, moment)
         if write.status == "failed":
             self.end_attempt(row, "failed", row.error if write.error is None else write.error, moment)
-        elif write.release is not None:
+        elif write.release is not None and not write.release.waits:
             self.end_attempt(row, released(write.release), write.release.detail, moment)
-        self.put(changes.written(row, write, moment))
+        self.put(changes.written(row, write, moment, self._waits.due_at(write.saga_id, write.attempt, moment)))
         return True
+
+    def send(self, signal: NewSignal, moment: datetime) -> Sent:
+        """Keep a signal, unless it is there or its run has ended; a run that waits for it is due."""
+        if (known := self._waits.signal(signal.id)) is not None:
+            return Sent(False, known.fingerprint)
+        row = self._runs.rows.get(signal.saga_id or "")
+        if row is not None and row.status in FINISHED:
+            return Sent(False)
+        row = self._runs.rows.get(self._waits.add(signal, moment) or "")
+        if row is not None and row.status == "waiting":
+            self._runs.put(replace(row, available_at=self._waits.due_at(row.saga_id, row.attempt, moment)))
+        return Sent(True, signal.fingerprint)
 
     def end_attempt(self, row: RunRecord, outcome: AttemptOutcome, detail: str | None, moment: datetime) -> None:
         """Note how an attempt ended."""
@@ -71,4 +91,5 @@ class Rows:
     def remove(self, saga_id: str) -> None:
         """Forget a run and its sent events."""
         self._runs.remove(saga_id)
+        self._waits.forget(saga_id)
         self._outbox.forget_sent(saga_id)

@@ -18,6 +18,8 @@ from sagaz_durable.stores.memory.events import MemoryEvents
 from sagaz_durable.stores.memory.outbox import Outbox
 from sagaz_durable.stores.memory.rows import Rows
 from sagaz_durable.stores.memory.runs import Runs
+from sagaz_durable.stores.memory.signals import MemorySignals
+from sagaz_durable.stores.memory.waits import Waits
 from sagaz_durable.stores.open_check import Opened
 from sagaz_durable.stores.wakeup import WakeUp
 from sagaz_integration_core.contract.decisions import AuditRecord, Erasure, Intervention
@@ -41,7 +43,7 @@ from sagaz_integration_core.contract.records import (
 __all__ = ["MemoryStore"]
 
 
-class MemoryStore(MemoryEvents):
+class MemoryStore(MemoryEvents, MemorySignals):
     """Keeps runs as long as the process lives; no other process sees them.
 
     Args:
@@ -61,7 +63,8 @@ class MemoryStore(MemoryEvents):
         self._id = uuid.uuid4().hex
         self._runs = Runs()
         self._outbox = Outbox(keep_finished)
-        self._rows = Rows(self._runs, self._outbox, keep_finished)
+        self._waits = Waits(keep_finished)
+        self._rows = Rows(self._runs, self._outbox, self._waits, keep_finished)
         self._workers: dict[str, WorkerRecord] = {}
 
     async def open(self) -> None:
@@ -104,7 +107,7 @@ class MemoryStore(MemoryEvents):
         """Lease runs that are due, or whose lease has ended."""
         with self._use():
             moment = datetime.now(UTC)
-            claim = Claim(self._runs, self._living(moment), moment, lease_seconds, sagas)
+            claim = Claim(self._runs, self._waits, self._living(moment), moment, lease_seconds, sagas)
             return claim.take(owner, limit, saga_ids, alone=alone)
 
     async def any_alone(self, sagas: Collection[str]) -> bool:
@@ -247,6 +250,11 @@ class MemoryStore(MemoryEvents):
                 self._rows.end_attempt(row, "decided", decision(intervention), moment)
             if intervention.status == "compensating":
                 self._runs.forget_failed_undos(row.saga_id)
+                self._waits.forget(row.saga_id)
+            elif intervention.status in FINISHED:
+                self._waits.forget(row.saga_id)
+            elif intervention.status == "waiting":
+                self._waits.end_timers(row.saga_id, moment)
             for event in intervention.events:
                 self._outbox.add(of_run(row.saga_id, event, row.created_at), moment)
             self._runs.note(changes.audited(intervention, moment))

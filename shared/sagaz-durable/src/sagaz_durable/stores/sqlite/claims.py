@@ -9,11 +9,12 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sagaz_durable.stores.ended_leases import ALONE_FROM, Verdict, jitter, most_alone, verdict
+from sagaz_durable.stores.ended_leases import ALONE_FROM, Verdict, executed_as, jitter, most_alone, verdict
 from sagaz_durable.stores.sqlite.attempts import end_leases
 from sagaz_durable.stores.sqlite.leases import steps_of
 from sagaz_durable.stores.sqlite.rows import after, begun_rows, now, stamp
 from sagaz_durable.stores.sqlite.sql import CLAIM, UPSERT_STEP
+from sagaz_durable.stores.sqlite.waits import any_signalled, rouse, settle
 from sagaz_integration_core.contract.records import ClaimedRun, FirstSteps, begun_by_claim
 
 __all__ = ["Wanted", "any_due", "claim"]
@@ -75,7 +76,8 @@ class Wanted(NamedTuple):
 
 def any_due(sqlite: sqlite3.Connection, wanted: Wanted) -> bool:
     """Whether a claim would find something: most do not, and need not wait for the write lock to learn it."""
-    return bool(_due(sqlite, "1", wanted, 1, stamp(now())))
+    moment = now()
+    return bool(_due(sqlite, "1", wanted, 1, stamp(moment))) or any_signalled(sqlite, wanted.names, moment)
 
 
 def claim(sqlite: sqlite3.Connection, owner: str, limit: int, lease_seconds: float, wanted: Wanted) -> list[ClaimedRun]:
@@ -84,6 +86,7 @@ def claim(sqlite: sqlite3.Connection, owner: str, limit: int, lease_seconds: flo
     stamped = stamp(moment)
     if wanted.alone:
         limit = min(limit, _room(sqlite, wanted, stamped))
+    rouse(sqlite, wanted.names, moment)
     rows = _due(sqlite, _RUN, wanted, limit, stamped)
     while _suspected(sqlite, rows, moment, lease_seconds):
         rows = _due(sqlite, _RUN, wanted, limit, stamped)
@@ -95,7 +98,7 @@ def claim(sqlite: sqlite3.Connection, owner: str, limit: int, lease_seconds: flo
         UPSERT_STEP,
         [row for run, steps in zip(runs, begun, strict=True) for row in begun_rows(run.saga_id, steps, stamped)],
     )
-    return _with_history(sqlite, runs)
+    return _with_history(sqlite, runs, stamped)
 
 
 def _room(sqlite: sqlite3.Connection, wanted: Wanted, stamped: str) -> int:
@@ -150,7 +153,7 @@ def _claimed(sqlite: sqlite3.Connection, row: tuple[Any, ...], stamped: str, sag
     return ClaimedRun(
         saga_id,
         saga_name,
-        "executing" if status == "pending" else status,
+        executed_as(status, direction),
         context,
         error,
         correlation_id,
@@ -176,15 +179,21 @@ def _lease(run: ClaimedRun, owner: str, expires: str, stamped: str) -> dict[str,
     }
 
 
-def _with_history(sqlite: sqlite3.Connection, runs: list[ClaimedRun]) -> list[ClaimedRun]:
-    """Add the journals of the runs that were claimed before, and whether their last attempt had no end of its own."""
+def _with_history(sqlite: sqlite3.Connection, runs: list[ClaimedRun], stamped: str) -> list[ClaimedRun]:
+    """Add the journals and waits of runs that were claimed before, and whether their last attempt had no end of its own.
+    """
     again = [run for run in runs if run.attempt > 1]
     if not again:
         return runs
     journals = steps_of(sqlite, [run.saga_id for run in again])
     former = json.dumps([(run.saga_id, run.attempt - 1) for run in again])
     ended = {row[0] for row in sqlite.execute(_AFTER_DEATH, (former,))}
+    waits = settle(sqlite, again, stamped)
     return [
-        replace(run, steps=tuple(journals[run.saga_id]), after_death=run.saga_id in ended) if run.attempt > 1 else run
+        replace(
+            run, steps=tuple(journals[run.saga_id]), after_death=run.saga_id in ended, waits=waits.get(run.saga_id, ())
+        )
+        if run.attempt > 1
+        else run
         for run in runs
     ]

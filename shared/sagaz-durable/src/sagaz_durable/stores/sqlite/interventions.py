@@ -8,6 +8,8 @@ from sagaz_durable.stores.ended_leases import decision
 from sagaz_durable.stores.sqlite.attempts import end_attempt
 from sagaz_durable.stores.sqlite.outbox import insert_of_run
 from sagaz_durable.stores.sqlite.rows import audit_record, now, stamp
+from sagaz_durable.stores.sqlite.sql import DELETE_WAITS
+from sagaz_durable.stores.sqlite.waits import end_timers
 from sagaz_integration_core.contract.decisions import AuditRecord, Intervention
 from sagaz_integration_core.contract.records import FINISHED
 
@@ -46,6 +48,10 @@ def intervene(sqlite: sqlite3.Connection, change: Intervention) -> bool:
         end_attempt(sqlite, change.saga_id, owner[0], change.attempt, "decided", decision(change), stamped)
     if change.status == "compensating":
         sqlite.execute(_FORGET, (change.saga_id,))
+    if change.status == "waiting":
+        end_timers(sqlite, change.saga_id, stamped)
+    elif change.status != "pending":
+        sqlite.execute(DELETE_WAITS, (change.saga_id,))
     insert_of_run(sqlite, change.saga_id, change.events, stamped)
     note = (change.saga_id, change.action, change.actor, change.reason, change.found, change.status, stamped)
     sqlite.execute(_NOTE, note)

@@ -1,4 +1,4 @@
-"""How runs and events are inserted through a caller's own connection to the same SQLite file."""
+"""How runs, events and signals are inserted through a caller's own connection to the same SQLite file."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 
 from sagaz_durable.stores.sqlite.rows import now, stamp
+from sagaz_durable.stores.sqlite.signals import SEND, signal_values
 from sagaz_durable.transactions.statements import Joining, Statement
 from sagaz_integration_core.contract.events import NewEvent
 from sagaz_integration_core.contract.records import NewRun
@@ -41,6 +42,7 @@ FROM json_each(%s) WHERE true ORDER BY key
 ON CONFLICT (event_id) DO NOTHING
 RETURNING event_id"""
 
+_FIND_SIGNALS = "SELECT id, fingerprint FROM sagaz_signal WHERE id IN (SELECT value FROM json_each(%s))"
 _FIND = "SELECT saga_id, fingerprint FROM sagaz_run WHERE saga_id IN (SELECT value FROM json_each(%s))"
 
 
@@ -55,6 +57,8 @@ def joining(path: str, store_id: str) -> Joining:
         insert=_insert,
         find=lambda saga_ids: Statement(_FIND, (json.dumps(list(saga_ids)),)),
         publish=_publish,
+        send=lambda signals: Statement(SEND, signal_values(signals)),
+        find_signals=lambda ids: Statement(_FIND_SIGNALS, (json.dumps(list(ids)),)),
     )
 
 

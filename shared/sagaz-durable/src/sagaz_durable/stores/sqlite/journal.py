@@ -10,6 +10,7 @@ from sagaz_durable.stores.ended_leases import released
 from sagaz_durable.stores.sqlite.attempts import end_attempt
 from sagaz_durable.stores.sqlite.outbox import insert_of_run
 from sagaz_durable.stores.sqlite.rows import after, now, stamp, step_row
+from sagaz_durable.stores.sqlite.waits import record_waits
 from sagaz_durable.stores.sqlite.sql import FINISH, RELEASE, SET_STATUS, UPSERT_STEP
 from sagaz_integration_core.contract.records import FINISHED, RunWrite
 
@@ -27,6 +28,7 @@ def write(sqlite: sqlite3.Connection, writes: Sequence[RunWrite]) -> list[bool |
     kept = [write for write, accepted in zip(writes, answers, strict=True) if accepted]
     sqlite.executemany(UPSERT_STEP, [step_row(write, step, stamped) for write in kept for step in write.steps])
     for write in kept:
+        record_waits(sqlite, write, stamped)
         insert_of_run(sqlite, write.saga_id, write.events, stamped)
     for write in kept:
         _end_attempt(sqlite, write, stamped)
@@ -37,7 +39,7 @@ def _end_attempt(sqlite: sqlite3.Connection, write: RunWrite, stamped: str) -> N
     attempt = (write.saga_id, write.owner, write.attempt)
     if write.status == "failed":
         end_attempt(sqlite, *attempt, "failed", write.error, stamped)
-    elif write.release is not None:
+    elif write.release is not None and not write.release.waits:
         end_attempt(sqlite, *attempt, released(write.release), write.release.detail, stamped)
 
 
@@ -56,7 +58,7 @@ def _parameters(write: RunWrite, moment: Any, stamped: str) -> dict[str, Any]:
         "status": write.status,
         "error": write.error,
         "now": stamped,
-        "progress": any(step.status == "done" for step in write.steps),
+        "progress": write.progress,
         "failed": release is not None and release.failed,
         "available": None if release is None else after(moment, release.delay),
     }

@@ -14,6 +14,7 @@ from sagaz_durable.stores.sqlite.sql import (
     DELETE_RUN,
     DELETE_SENT,
     DELETE_STEPS,
+    DELETE_WAITS,
     SAVE_FOREIGN,
 )
 from sagaz_integration_core.contract.listings import WorkerKind, WorkerRecord
@@ -21,7 +22,7 @@ from sagaz_integration_core.contract.records import FINISHED, RunStatus
 
 __all__ = ["count_prunable", "delete", "heartbeat", "live_workers", "prune", "save_foreign"]
 
-_WITH_RUN = (DELETE_STEPS, DELETE_ATTEMPTS, DELETE_AUDIT, DELETE_SENT)
+_WITH_RUN = (DELETE_STEPS, DELETE_ATTEMPTS, DELETE_AUDIT, DELETE_WAITS, DELETE_SENT)
 _FORGET = "DELETE FROM sagaz_worker WHERE alive_until <= ? OR name = ?"
 _LIVE = "SELECT name, kind, sagas, alive_until FROM sagaz_worker WHERE alive_until > ? ORDER BY name"
 

@@ -10,6 +10,7 @@ __all__ = [
     "DELETE_RUN",
     "DELETE_SENT",
     "DELETE_STEPS",
+    "DELETE_WAITS",
     "FINISH",
     "INSERT_RUN",
     "RELEASE",
@@ -132,6 +133,43 @@ CREATE = (
     )
     """,
     "CREATE INDEX IF NOT EXISTS sagaz_audit_saga ON sagaz_audit (saga_id, id)",
+    """
+    CREATE TABLE IF NOT EXISTS sagaz_wait (
+        saga_id TEXT NOT NULL,
+        step TEXT NOT NULL,
+        phase TEXT NOT NULL,
+        name TEXT NOT NULL,
+        n INTEGER NOT NULL,
+        key TEXT,
+        until TEXT,
+        created_at TEXT NOT NULL,
+        outcome TEXT,
+        attempt INTEGER,
+        payload TEXT,
+        PRIMARY KEY (saga_id, step, phase, name, n)
+    )
+    """,
+    # Only open waits have a key: at most one at a time has it.
+    "CREATE UNIQUE INDEX IF NOT EXISTS sagaz_wait_key ON sagaz_wait (name, key)",
+    """
+    CREATE TABLE IF NOT EXISTS sagaz_signal (
+        id TEXT NOT NULL PRIMARY KEY,
+        name TEXT NOT NULL,
+        saga_id TEXT,
+        key TEXT,
+        signal_id TEXT NOT NULL,
+        payload TEXT,
+        fingerprint TEXT NOT NULL,
+        created_at TEXT NOT NULL,
+        taken_at TEXT,
+        taken_by TEXT,
+        seen_at TEXT
+    )
+    """,
+    "CREATE INDEX IF NOT EXISTS sagaz_signal_fresh ON sagaz_signal (seen_at) WHERE taken_at IS NULL",
+    "CREATE INDEX IF NOT EXISTS sagaz_signal_run ON sagaz_signal (saga_id, name)",
+    "CREATE INDEX IF NOT EXISTS sagaz_signal_key ON sagaz_signal (key, name)",
+    "CREATE INDEX IF NOT EXISTS sagaz_signal_created ON sagaz_signal (created_at, id)",
     "CREATE TABLE IF NOT EXISTS sagaz_meta (key TEXT NOT NULL PRIMARY KEY, value TEXT NOT NULL)",
 )
 
@@ -141,7 +179,7 @@ RUN_COLUMNS = (
 )
 STEP_COLUMNS = "saga_id, step, phase, status, result, error, attempt, started_at, finished_at, compensated"
 
-_ACTIVE = "status IN ('pending', 'executing', 'compensating')"
+_ACTIVE = "status IN ('pending', 'executing', 'compensating', 'waiting')"
 _HELD = f"saga_id = :saga_id AND lease_owner = :owner AND attempt = :attempt AND {_ACTIVE}"
 
 INSERT_RUN = f"""
@@ -160,7 +198,7 @@ CLAIM = """
 
 RENEW = f"UPDATE sagaz_run SET lease_expires_at = :expires, available_at = :expires WHERE {_HELD}"  # noqa: S608
 
-# What every write under the fence does; a `done` entry is progress, by which a run is no suspect any more.
+# What every write under the fence does; a `done` or `waiting` entry is progress, by which a run is no suspect any more.
 _WRITE = """
     version = version + 1, updated_at = :now, error = coalesce(:error, error),
     direction = CASE :status WHEN 'compensating' THEN 'back' ELSE direction END,
@@ -217,4 +255,5 @@ DELETE_RUN = """
 DELETE_STEPS = "DELETE FROM sagaz_step WHERE saga_id = ?"
 DELETE_ATTEMPTS = "DELETE FROM sagaz_attempt WHERE saga_id = ?"
 DELETE_AUDIT = "DELETE FROM sagaz_audit WHERE saga_id = ?"
+DELETE_WAITS = "DELETE FROM sagaz_wait WHERE saga_id = ?"
 DELETE_SENT = "DELETE FROM sagaz_outbox WHERE saga_id = ? AND status = 'sent'"

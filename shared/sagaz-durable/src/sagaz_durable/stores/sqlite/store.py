@@ -16,6 +16,7 @@ from sagaz_durable.stores.sqlite.database.connection import check_writable
 from sagaz_durable.stores.sqlite.database.thread import ConnectionThread
 from sagaz_durable.stores.sqlite.events import SQLiteEvents
 from sagaz_durable.stores.sqlite.joining import joining
+from sagaz_durable.stores.sqlite.signalling import SQLiteSignals
 from sagaz_durable.stores.wakeup import WakeUp
 from sagaz_integration_core.contract.decisions import AuditRecord, Erasure, Intervention
 from sagaz_integration_core.contract.listings import AttemptRecord, RunFilter, StoreStats, WorkerKind, WorkerRecord
@@ -34,7 +35,7 @@ from sagaz_integration_core.contract.records import (
 __all__ = ["SQLiteStore"]
 
 
-class SQLiteStore(SQLiteEvents):
+class SQLiteStore(SQLiteEvents, SQLiteSignals):
     """Keeps runs in an SQLite file, which several processes of one machine may share.
 
     Args:

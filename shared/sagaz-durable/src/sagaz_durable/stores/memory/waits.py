@@ -1,0 +1,172 @@
+"""What runs wait for, and their signals, in dictionaries; called under the store's lock."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from sagaz_durable.stores.refused_waits import refusal
+from sagaz_integration_core.contract.statuses import Call
+from sagaz_integration_core.contract.waits import NewSignal, SignalFilter, SignalRecord, WaitRecord, WaitWrite
+
+__all__ = ["Waits"]
+
+
+class Waits:
+    """All waits and signals of a store.
+
+    Args:
+        keep_taken: How many taken signals are remembered.
+    """
+
+    def __init__(self, keep_taken: int) -> None:
+        self._keep_taken = keep_taken
+        self._waits: dict[str, list[WaitRecord]] = {}
+        self._awaiting: dict[tuple[str, str], str] = {}
+        self._untaken: dict[str, SignalRecord] = {}
+        self._taken: dict[str, SignalRecord] = {}
+
+    def of_run(self, saga_id: str) -> tuple[WaitRecord, ...]:
+        """Return the waits of a run, in the order in which they were registered."""
+        return tuple(self._waits.get(saga_id, ()))
+
+    def register(self, saga_id: str, wait: WaitWrite, attempt: int, moment: datetime) -> None:
+        """Keep a wait; one that is there stays as it is."""
+        waits = self._waits.setdefault(saga_id, [])
+        if any(_place(known) == _place(wait) for known in waits):
+            return
+        until = wait.until if wait.seconds is None else moment + timedelta(seconds=wait.seconds)
+        record = WaitRecord(saga_id, wait.step, wait.phase, wait.name, wait.n, wait.key, until, moment)
+        if wait.key is not None:
+            place = (wait.name, wait.key)
+            if (first := self._awaiting.get(place)) is not None:
+                record = replace(record, key=None, outcome="refused", attempt=attempt + 1, payload=refusal(first))
+            else:
+                self._awaiting[place] = saga_id
+        waits.append(record)
+
+    def leave(self, saga_id: str, call: Call) -> None:
+        """Forget the waits of a call."""
+        kept = []
+        for wait in self._waits.get(saga_id, ()):
+            if (wait.step, wait.phase) == call:
+                self._free(wait)
+            else:
+                kept.append(wait)
+        if kept:
+            self._waits[saga_id] = kept
+        else:
+            self._waits.pop(saga_id, None)
+
+    def forget(self, saga_id: str) -> None:
+        """Forget all waits of a run."""
+        for wait in self._waits.pop(saga_id, ()):
+            self._free(wait)
+
+    def due_at(self, saga_id: str, attempt: int, moment: datetime) -> datetime | None:
+        """Return when a run that waits after this attempt is due; None for not before a signal comes."""
+        waits = self.of_run(saga_id)
+        open_ = [wait for wait in waits if wait.outcome is None]
+        if any((wait.attempt or 0) > attempt for wait in waits) or any(map(self._signal_of, open_)):
+            return moment
+        return min((wait.until for wait in open_ if wait.until is not None), default=None)
+
+    def settle(self, saga_id: str, attempt: int, moment: datetime) -> tuple[WaitRecord, ...]:
+        """Give the waits that are over their outcome, for the claim of this attempt; return all of the run."""
+        served = set()
+        for place, wait in enumerate(self.of_run(saga_id)):
+            if wait.outcome is not None:
+                continue
+            signal = None if wait.name in served else self._signal_of(wait)
+            if signal is not None:
+                served.add(wait.name)
+                self._take(signal, saga_id, moment)
+                self._end(place, replace(wait, outcome="signal", attempt=attempt, payload=signal.payload))
+            elif wait.until is not None and wait.until <= moment:
+                self._end(place, replace(wait, outcome="timeout", attempt=attempt))
+        return self.of_run(saga_id)
+
+    def end_timers(self, saga_id: str, moment: datetime) -> None:
+        """Have the sleeps of a run be over now."""
+        for place, wait in enumerate(self.of_run(saga_id)):
+            if wait.outcome is None and not wait.name:
+                self._waits[saga_id][place] = replace(wait, until=moment)
+
+    def add(self, signal: NewSignal, moment: datetime) -> str | None:
+        """Keep a signal; return the saga_id of the run that may wait for it, by its key or as it is given."""
+        self._untaken[signal.id] = SignalRecord(
+            signal.id, signal.name, signal.saga_id, signal.key, signal.signal_id, signal.payload, signal.fingerprint,
+            moment, None, None,
+        )  # fmt: skip
+        return signal.saga_id if signal.key is None else self._awaiting.get((signal.name, signal.key))
+
+    def signal(self, id: str) -> SignalRecord | None:
+        """Return a signal that was sent."""
+        return self._untaken.get(id) or self._taken.get(id)
+
+    def find(self, query: SignalFilter) -> list[SignalRecord]:
+        """Return signals, the newest first."""
+        chosen = [signal for signal in self._chosen(query) if _matches(signal, query)]
+        return sorted(chosen, key=_age, reverse=True)[: query.limit]
+
+    def count_untaken(self) -> int:
+        """Return how many signals nobody has taken."""
+        return len(self._untaken)
+
+    def prune(self, taken_before: datetime, untaken_before: datetime, limit: int) -> int:
+        """Delete old signals; return how many."""
+        old = [one.id for one in self._taken.values() if one.taken_at is not None and one.taken_at < taken_before]
+        old += [one.id for one in self._untaken.values() if one.created_at < untaken_before]
+        for id in old[:limit]:
+            self._taken.pop(id, None)
+            self._untaken.pop(id, None)
+        return len(old[:limit])
+
+    def _chosen(self, query: SignalFilter) -> Iterator[SignalRecord]:
+        if query.state != "taken":
+            yield from self._untaken.values()
+        if query.state != "untaken":
+            yield from self._taken.values()
+
+    def _signal_of(self, wait: WaitRecord) -> SignalRecord | None:
+        if not wait.name:
+            return None
+        return next((signal for signal in self._untaken.values() if _is_for(signal, wait)), None)
+
+    def _take(self, signal: SignalRecord, saga_id: str, moment: datetime) -> None:
+        del self._untaken[signal.id]
+        self._taken[signal.id] = replace(signal, payload=None, taken_at=moment, taken_by=saga_id)
+        while len(self._taken) > self._keep_taken:
+            del self._taken[next(iter(self._taken))]
+
+    def _end(self, place: int, wait: WaitRecord) -> None:
+        self._free(wait)
+        self._waits[wait.saga_id][place] = replace(wait, key=None)
+
+    def _free(self, wait: WaitRecord) -> None:
+        """Let another run wait for this name and key."""
+        if wait.key is not None:
+            del self._awaiting[wait.name, wait.key]
+
+
+def _place(wait: WaitRecord | WaitWrite) -> tuple[str, str, str, int]:
+    return wait.step, wait.phase, wait.name, wait.n
+
+
+def _is_for(signal: SignalRecord, wait: WaitRecord) -> bool:
+    if signal.name != wait.name:
+        return False
+    return signal.saga_id == wait.saga_id if signal.key is None else signal.key == wait.key
+
+
+def _matches(signal: SignalRecord, query: SignalFilter) -> bool:
+    return (
+        query.name in (None, signal.name)
+        and query.saga_id in (None, signal.saga_id, signal.taken_by)
+        and (query.before is None or _age(signal) < query.before)
+    )
+
+
+def _age(signal: SignalRecord) -> tuple[datetime, str]:
+    return signal.created_at, signal.id

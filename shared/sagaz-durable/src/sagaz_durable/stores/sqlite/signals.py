@@ -1,0 +1,85 @@
+"""The signals of an SQLite store."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sagaz_durable.stores.sqlite.rows import now, stamp, when
+from sagaz_integration_core.contract.waits import NewSignal, Sent, SignalFilter, SignalRecord
+
+__all__ = ["SEND", "count_untaken", "find_signals", "prune_signals", "send", "signal_values"]
+
+# Begins with INSERT, for by that word sqlite3 knows that a transaction is to begin. ``WHERE true`` keeps SQLite from
+# taking ON CONFLICT for a join.
+SEND = """INSERT INTO sagaz_signal (id, name, saga_id, key, signal_id, payload, fingerprint, created_at)
+SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'),
+    json_extract(value, '$[3]'), json_extract(value, '$[4]'), json_extract(value, '$[5]'),
+    json_extract(value, '$[6]'), json_extract(value, '$[7]')
+FROM json_each(%s) WHERE NOT EXISTS (
+    SELECT 1 FROM sagaz_run WHERE saga_id = json_extract(value, '$[2]')
+        AND status IN ('completed', 'rolled_back', 'failed'))
+ON CONFLICT (id) DO NOTHING
+RETURNING id"""
+_FIND = "SELECT id, fingerprint FROM sagaz_signal WHERE id IN (SELECT value FROM json_each(?))"
+_COLUMNS = "id, name, saga_id, key, signal_id, payload, fingerprint, created_at, taken_at, taken_by"
+_PRUNE = """
+    DELETE FROM sagaz_signal WHERE id IN (
+        SELECT id FROM sagaz_signal WHERE (taken_at IS NOT NULL AND taken_at < ?) OR (taken_at IS NULL AND created_at < ?)
+        ORDER BY created_at LIMIT ?)
+"""
+
+
+def signal_values(signals: Sequence[NewSignal]) -> tuple[str]:
+    """Return the parameter of `SEND`."""
+    stamped = stamp(now())
+    rows = [
+        (one.id, one.name, one.saga_id, one.key, one.signal_id, one.payload, one.fingerprint, stamped)
+        for one in signals
+    ]
+    return (json.dumps(rows),)
+
+
+def send(sqlite: sqlite3.Connection, signals: Sequence[NewSignal]) -> list[Sent]:
+    """Insert signals; an answer for each."""
+    made = {row[0] for row in sqlite.execute(SEND.replace("%s", "?"), signal_values(signals)).fetchall()}
+    found = dict(sqlite.execute(_FIND, (json.dumps([one.id for one in signals]),)).fetchall())
+    return [Sent(one.id in made, found.get(one.id)) for one in signals]
+
+
+def find_signals(sqlite: sqlite3.Connection, query: SignalFilter) -> list[SignalRecord]:
+    """Return signals, the newest first."""
+    conditions: list[str] = []
+    values: list[Any] = []
+    if query.state is not None:
+        conditions.append(f"taken_at IS {'NULL' if query.state == 'untaken' else 'NOT NULL'}")
+    if query.name is not None:
+        conditions.append("name = ?")
+        values.append(query.name)
+    if query.saga_id is not None:
+        conditions.append("(saga_id = ? OR taken_by = ?)")
+        values += [query.saga_id] * 2
+    if query.before is not None:
+        created_at, id = query.before
+        conditions.append("(created_at, id) < (?, ?)")
+        values += [stamp(created_at), id]
+    where = " AND ".join(conditions) or "true"
+    statement = f"SELECT {_COLUMNS} FROM sagaz_signal WHERE {where} ORDER BY created_at DESC, id DESC LIMIT ?"  # noqa: S608
+    return [_record(row) for row in sqlite.execute(statement, (*values, query.limit))]
+
+
+def count_untaken(sqlite: sqlite3.Connection) -> int:
+    """Return how many signals nobody has taken."""
+    return int(sqlite.execute("SELECT count(*) FROM sagaz_signal WHERE taken_at IS NULL").fetchone()[0])
+
+
+def prune_signals(sqlite: sqlite3.Connection, taken_before: datetime, untaken_before: datetime, limit: int) -> int:
+    """Delete old signals; return how many."""
+    return sqlite.execute(_PRUNE, (stamp(taken_before), stamp(untaken_before), limit)).rowcount
+
+
+def _record(row: tuple[Any, ...]) -> SignalRecord:
+    return SignalRecord(*row[:7], when(row[7]), when(row[8]), row[9])

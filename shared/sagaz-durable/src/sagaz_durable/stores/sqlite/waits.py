@@ -1,0 +1,162 @@
+"""What runs wait for: registered and left by their writes, and ended by their claims."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from sagaz_durable.stores.refused_waits import refusal
+from sagaz_durable.stores.sqlite.rows import after, stamp, when
+from sagaz_integration_core.contract.records import ClaimedRun, RunWrite
+from sagaz_integration_core.contract.waits import WaitRecord, WaitWrite
+
+__all__ = ["any_signalled", "end_timers", "load_waits", "record_waits", "rouse", "settle"]
+
+FRESH = timedelta(minutes=1)
+"""For how long after it was first seen a signal that nobody waits for is looked at by claims: whoever begins to wait
+later looks for it."""
+
+_COLUMNS = "saga_id, step, phase, name, n, key, until, created_at, outcome, attempt, payload"
+_REGISTER = f"""
+    INSERT INTO sagaz_wait ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT (saga_id, step, phase, name, n) DO NOTHING
+"""  # noqa: S608
+_LEAVE = "DELETE FROM sagaz_wait WHERE saga_id = ? AND step = ? AND phase = ?"
+_HAS_KEY = "SELECT saga_id, step, phase, n FROM sagaz_wait WHERE name = ? AND key = ?"
+_END = "UPDATE sagaz_wait SET outcome = ?, attempt = ?, payload = ?, key = NULL WHERE rowid = ?"
+_END_TIMERS = "UPDATE sagaz_wait SET until = ? WHERE saga_id = ? AND outcome IS NULL AND name = ''"
+_WAITS = f"""
+    SELECT {_COLUMNS}, rowid FROM sagaz_wait WHERE saga_id IN (SELECT value FROM json_each(?)) ORDER BY created_at, rowid
+"""  # noqa: S608
+_SIGNALLED = """
+    FROM (SELECT wait.saga_id FROM sagaz_signal AS signal CROSS JOIN sagaz_wait AS wait
+            ON wait.saga_id = signal.saga_id AND wait.name = signal.name AND wait.outcome IS NULL
+          WHERE signal.taken_at IS NULL AND (signal.seen_at IS NULL OR signal.seen_at > :lately)
+          UNION ALL
+          SELECT wait.saga_id FROM sagaz_signal AS signal CROSS JOIN sagaz_wait AS wait
+            ON wait.key = signal.key AND wait.name = signal.name
+          WHERE signal.taken_at IS NULL AND (signal.seen_at IS NULL OR signal.seen_at > :lately)) AS signalled
+    CROSS JOIN sagaz_run AS run ON run.saga_id = signalled.saga_id
+    WHERE run.status = 'waiting' AND run.saga_name IN (SELECT value FROM json_each(:names))
+"""
+_ROUSE = f"""
+    UPDATE sagaz_run SET available_at = :now WHERE saga_id IN (SELECT run.saga_id {_SIGNALLED})
+"""  # noqa: S608
+_SEE = """
+    UPDATE sagaz_signal SET seen_at = :now WHERE taken_at IS NULL AND seen_at IS NULL AND NOT EXISTS (
+        SELECT 1 FROM sagaz_wait AS wait WHERE wait.name = sagaz_signal.name AND wait.outcome IS NULL
+            AND (wait.saga_id = sagaz_signal.saga_id OR wait.key = sagaz_signal.key))
+"""
+_OLDEST_SIGNAL = """
+    SELECT id, payload FROM sagaz_signal
+    WHERE name = :name AND taken_at IS NULL AND (saga_id = :saga_id OR key = :key)
+    ORDER BY created_at, rowid LIMIT 1
+"""
+_TAKE = "UPDATE sagaz_signal SET taken_at = ?, taken_by = ?, payload = NULL WHERE id = ?"
+_PARK = """
+    UPDATE sagaz_run SET status = 'waiting', available_at = CASE
+        WHEN EXISTS (SELECT 1 FROM sagaz_wait AS wait WHERE wait.saga_id = sagaz_run.saga_id
+            AND (wait.attempt > sagaz_run.attempt OR (wait.outcome IS NULL AND EXISTS (
+                SELECT 1 FROM sagaz_signal AS signal WHERE signal.taken_at IS NULL AND signal.name = wait.name
+                    AND (signal.saga_id = wait.saga_id OR signal.key = wait.key))))) THEN :now
+        ELSE (SELECT min(until) FROM sagaz_wait AS wait WHERE wait.saga_id = sagaz_run.saga_id AND outcome IS NULL)
+    END
+    WHERE saga_id = :saga_id
+"""
+
+
+def record_waits(sqlite: sqlite3.Connection, write: RunWrite, stamped: str) -> None:
+    """Record what a write, which was accepted, tells of waits."""
+    for step, phase in write.left_waits:
+        sqlite.execute(_LEAVE, (write.saga_id, step, phase))
+    for wait in write.waits:
+        _register(sqlite, write, wait, stamped)
+    if write.release is not None and write.release.waits:
+        sqlite.execute(_PARK, {"saga_id": write.saga_id, "now": stamped})
+
+
+def _register(sqlite: sqlite3.Connection, write: RunWrite, wait: WaitWrite, stamped: str) -> None:
+    place = (write.saga_id, wait.step, wait.phase, wait.name, wait.n)
+    until = None if wait.until is None else stamp(wait.until)
+    if wait.seconds is not None:
+        until = after(datetime.fromisoformat(stamped + "+00:00"), wait.seconds)
+    has_key = None if wait.key is None else sqlite.execute(_HAS_KEY, (wait.name, wait.key)).fetchone()
+    if has_key is None or (has_key[0], has_key[1], has_key[2], wait.name, has_key[3]) == place:
+        sqlite.execute(_REGISTER, (*place, wait.key, until, stamped, None, None, None))
+    else:
+        refused = (None, until, stamped, "refused", write.attempt + 1, refusal(has_key[0]))
+        sqlite.execute(_REGISTER, (*place, *refused))
+
+
+def load_waits(sqlite: sqlite3.Connection, saga_ids: Iterable[str]) -> dict[str, list[tuple[WaitRecord, int]]]:
+    """Return the waits of these runs, in the order in which they were registered, with their rows' numbers."""
+    waits: dict[str, list[tuple[WaitRecord, int]]] = defaultdict(list)
+    for *row, rowid in sqlite.execute(_WAITS, (json.dumps(list(saga_ids)),)):
+        waits[row[0]].append((wait_record(row), rowid))
+    return waits
+
+
+def wait_record(row: Sequence[Any]) -> WaitRecord:
+    """Read a row of ``sagaz_wait``."""
+    return WaitRecord(*row[:6], when(row[6]), when(row[7]), *row[8:])
+
+
+def any_signalled(sqlite: sqlite3.Connection, names: str, moment: datetime) -> bool:
+    """Whether a signal is there for a run of these sagas that waits."""
+    statement = f"SELECT 1 {_SIGNALLED} LIMIT 1"  # noqa: S608
+    return sqlite.execute(statement, {"names": names, "lately": stamp(moment - FRESH)}).fetchone() is not None
+
+
+def rouse(sqlite: sqlite3.Connection, names: str, moment: datetime) -> None:
+    """Make the waiting runs due for which a signal is there."""
+    values = {"names": names, "lately": stamp(moment - FRESH), "now": stamp(moment)}
+    sqlite.execute(_ROUSE, values)
+    sqlite.execute(_SEE, {"now": values["now"]})
+
+
+def settle(sqlite: sqlite3.Connection, runs: Sequence[ClaimedRun], stamped: str) -> dict[str, tuple[WaitRecord, ...]]:
+    """Give the waits of claimed runs that are over their outcome; return all that these runs have."""
+    waits = load_waits(sqlite, [run.saga_id for run in runs])
+    return {
+        run.saga_id: tuple(_settled(sqlite, run.attempt, waits[run.saga_id], stamped))
+        for run in runs
+        if run.saga_id in waits
+    }
+
+
+def _settled(
+    sqlite: sqlite3.Connection, attempt: int, waits: Iterable[tuple[WaitRecord, int]], stamped: str
+) -> Iterable[WaitRecord]:
+    served = set()
+    for wait, rowid in waits:
+        ended = wait
+        if wait.outcome is None:
+            signal = None if wait.name in served or not wait.name else _take(sqlite, wait, stamped)
+            if signal is not None:
+                served.add(wait.name)
+                ended = replace(wait, key=None, outcome="signal", attempt=attempt, payload=signal)
+            elif wait.until is not None and stamp(wait.until) <= stamped:
+                ended = replace(wait, key=None, outcome="timeout", attempt=attempt)
+        if ended is not wait:
+            sqlite.execute(_END, (ended.outcome, attempt, ended.payload, rowid))
+        yield ended
+
+
+def _take(sqlite: sqlite3.Connection, wait: WaitRecord, stamped: str) -> str | None:
+    """Take the oldest signal for a wait, and return its payload."""
+    address = {"name": wait.name, "saga_id": wait.saga_id, "key": wait.key}
+    found = sqlite.execute(_OLDEST_SIGNAL, address).fetchone()
+    if found is None:
+        return None
+    sqlite.execute(_TAKE, (stamped, wait.saga_id, found[0]))
+    return str(found[1])
+
+
+def end_timers(sqlite: sqlite3.Connection, saga_id: str, stamped: str) -> None:
+    """Have the sleeps of a run be over now."""
+    sqlite.execute(_END_TIMERS, (stamped, saga_id))

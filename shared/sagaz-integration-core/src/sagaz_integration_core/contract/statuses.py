@@ -1,0 +1,43 @@
+"""The words for how far runs, their steps and their attempts are."""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+__all__ = [
+    "ACTIVE",
+    "FINISHED",
+    "AttemptOutcome",
+    "Call",
+    "Direction",
+    "Phase",
+    "RunStatus",
+    "StepStatus",
+]
+
+RunStatus = Literal["pending", "executing", "compensating", "waiting", "completed", "rolled_back", "failed"]
+"""Values of sagaz's ``SagaStatus``, and ``waiting``: for signals or a time. ``failed`` means that a person is needed."""
+
+StepStatus = Literal["started", "waiting", "done", "failed", "in_doubt"]
+"""``waiting``: it was left at a wait, and is called again when that ends. ``in_doubt``: ended without telling whether
+its effect took place (a timeout). Both are compensated like ``done``."""
+
+Phase = Literal["do", "undo"]
+
+Call: TypeAlias = tuple[str, Phase]
+"""A step, and which of its two functions is called."""
+
+Direction = Literal["forward", "back"]
+"""Whether a run calls its steps or compensates them; a finished run keeps the one that it had."""
+
+AttemptOutcome = Literal["died", "lost", "released", "halted", "failed", "decided"]
+"""How an attempt ended that was neither completed nor rolled back.
+
+- ``died``: its process gave no sign of life any more, and its lease ended;
+- ``lost``: its lease ended although its process lived (a locked row, a slow store), which is no failure of the run;
+- ``released``: it was given back, as at a shutdown; ``halted``: it was given back and counted as a failure;
+- ``failed``: the run ended as failed; ``decided``: a person's decision ended it.
+"""
+
+ACTIVE: tuple[RunStatus, ...] = ("pending", "executing", "compensating", "waiting")
+FINISHED: tuple[RunStatus, ...] = ("completed", "rolled_back", "failed")

@@ -1,0 +1,163 @@
+"""What runs wait for, and the signals that they are sent; as records that pass between the engine and a store.
+
+Their ``repr`` has no payloads: logs and error reports have it, and a payload is as secret as a context.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal, Protocol
+
+from sagaz_integration_core.contract.statuses import Phase
+
+__all__ = [
+    "NewSignal",
+    "Sent",
+    "SignalFilter",
+    "SignalRecord",
+    "SignalState",
+    "SignalStore",
+    "WaitOutcome",
+    "WaitRecord",
+    "WaitWrite",
+]
+
+WaitOutcome = Literal["signal", "timeout", "refused"]
+"""How a wait ended: its signal came; its time was over; or there is a wait for the same name and key already."""
+
+SignalState = Literal["untaken", "taken"]
+
+
+@dataclass(slots=True)
+class WaitWrite:
+    """One wait to register; (step, phase, name, n) is its key within the run, and one that is there stays as it is.
+
+    Attributes:
+        name: Of the signal; empty for a timer.
+        n: The how many-eth wait of this name it is within one call, from 0.
+        key: The business key by which a sender may address it; None for the saga_id alone.
+        seconds: After how many seconds it is over, from now on by the store's clock.
+        until: When it is over, instead; an aware datetime.
+    """
+
+    step: str
+    phase: Phase
+    name: str
+    n: int
+    key: str | None = None
+    seconds: float | None = None
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WaitRecord:
+    """One row of ``sagaz_wait``; datetimes are aware, in UTC.
+
+    Attributes:
+        key: As long as it is open: then another run may wait for it.
+        outcome: None as long as it is open. A claim of its run gives it one, and it keeps that; one for a name and key
+            that another wait has is ``refused`` when it is registered.
+        attempt: The attempt by whose claim it ended; for a refused one, the attempt after that which registered it.
+        payload: What its signal brought, as JSON; for a refused one, the ``saga_id`` of the run that waits.
+    """
+
+    saga_id: str
+    step: str
+    phase: Phase
+    name: str
+    n: int
+    key: str | None
+    until: datetime | None
+    created_at: datetime
+    outcome: WaitOutcome | None = None
+    attempt: int | None = None
+    payload: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class NewSignal:
+    """One signal to send; exactly one of ``saga_id`` and ``key`` is given.
+
+    Attributes:
+        id: Made of name, address and ``signal_id``, so that a repeated one is recognised.
+        payload: As JSON.
+        fingerprint: Of the payload.
+    """
+
+    id: str
+    name: str
+    saga_id: str | None
+    key: str | None
+    signal_id: str
+    payload: str = field(repr=False)
+    fingerprint: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What became of a `NewSignal`.
+
+    Attributes:
+        created: Whether it was inserted; otherwise one of its id was there, or its run has ended.
+        fingerprint: Of the one that is there; None if there is none, because its run has ended.
+    """
+
+    created: bool
+    fingerprint: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class SignalRecord:
+    """One row of ``sagaz_signal``; datetimes are aware, in UTC. A taken one has given its payload away."""
+
+    id: str
+    name: str
+    saga_id: str | None
+    key: str | None
+    signal_id: str
+    payload: str | None = field(repr=False)
+    fingerprint: str = field(repr=False)
+    created_at: datetime
+    taken_at: datetime | None
+    taken_by: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class SignalFilter:
+    """Which signals to list, the newest first; by default those that nobody has taken."""
+
+    state: SignalState | None = "untaken"
+    name: str | None = None
+    saga_id: str | None = None
+    limit: int = 50
+    before: tuple[datetime, str] | None = None
+
+
+class SignalStore(Protocol):
+    """What a store does about waits and signals besides claiming and writing runs; see `SagaStore`."""
+
+    async def send(self, signals: Sequence[NewSignal]) -> list[Sent]:
+        """Insert signals in one transaction, an answer for each, and wake workers.
+
+        No row of a run is touched: the claim finds the waiting runs for which a signal is there. One whose id is there
+        is left as it is; one to a run that has ended is not inserted.
+        """
+        ...
+
+    async def load_waits(self, saga_id: str) -> list[WaitRecord]:
+        """Return what a run waits for, or has waited for within the calls that are under way, the oldest first."""
+        ...
+
+    async def find_signals(self, query: SignalFilter) -> list[SignalRecord]:
+        """Return signals, the newest first."""
+        ...
+
+    async def count_untaken(self) -> int:
+        """Return how many signals nobody has taken."""
+        ...
+
+    async def prune_signals(self, taken_before: datetime, untaken_before: datetime, limit: int) -> int:
+        """Delete at most ``limit`` signals that were taken, or were sent and not taken, before; return how many."""
+        ...
