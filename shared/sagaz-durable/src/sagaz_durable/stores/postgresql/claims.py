@@ -10,8 +10,10 @@ from typing import Any, NamedTuple
 from sagaz_durable.stores.ended_leases import ALONE_FROM
 from sagaz_durable.stores.postgresql.database.statements import Database, Row
 from sagaz_durable.stores.postgresql.rows import claimed_run, step_record
-from sagaz_durable.stores.postgresql.sql import STEPS_OF, UNDER_WAY
+from sagaz_durable.stores.postgresql.sql import STEPS_AND_WAITS_OF, STEPS_OF, UNDER_WAY
+from sagaz_durable.stores.postgresql.waits import END_WAITS, SIGNALLED, wait_record
 from sagaz_integration_core.contract.records import ClaimedRun, FirstSteps, StepRecord
+from sagaz_integration_core.contract.waits import WaitRecord
 
 __all__ = ["Wanted", "any_alone", "claim"]
 
@@ -34,6 +36,18 @@ _OLDEST = f"""
         ORDER BY available_at LIMIT %(limit)s
         FOR NO KEY UPDATE SKIP LOCKED
     ) AS run
+    LIMIT %(limit)s
+"""  # noqa: S608
+_OLDEST = f"""
+    SELECT * FROM ({_OLDEST}) AS oldest
+    UNION ALL
+    SELECT * FROM (
+        SELECT {_DUE} FROM {{schema}}.sagaz_run
+        WHERE saga_id = ANY(ARRAY({SIGNALLED})) AND status = 'waiting' AND saga_name = ANY(%(names)s::text[])
+            AND {{alone}} AND (available_at IS NULL OR available_at > statement_timestamp())
+        LIMIT %(limit)s
+        FOR NO KEY UPDATE SKIP LOCKED
+    ) AS signalled
     LIMIT %(limit)s
 """  # noqa: S608
 _NAMED = f"""
@@ -59,7 +73,9 @@ _CLAIMED = """
         available_at = statement_timestamp() + %(seconds)s * interval '1 second',
         updated_at = statement_timestamp(),
         leased_at = statement_timestamp(),
-        status = CASE status WHEN 'pending' THEN 'executing' ELSE status END,
+        status = CASE status WHEN 'pending' THEN 'executing'
+            WHEN 'waiting' THEN CASE direction WHEN 'forward' THEN 'executing' ELSE 'compensating' END
+            ELSE status END,
         attempt = attempt + 1,
         version = version + 1
     WHERE saga_id = ANY((SELECT ids FROM taken)::text[])
@@ -73,10 +89,13 @@ _CLAIMED = """
         WITH ORDINALITY AS first (step, n)
     WHERE claimed.attempt = 1
     ON CONFLICT (saga_id, step, phase) DO NOTHING
-)"""
+""" + END_WAITS
 _AFTER_DEATH = """(SELECT count(*) > 0 FROM {schema}.sagaz_attempt AS former
         WHERE former.saga_id = claimed.saga_id AND former.attempt = claimed.attempt - 1
             AND former.outcome IN ('died', 'lost'))"""
+
+_HAS_WAITS = """claimed.attempt > 1 AND (
+    SELECT count(*) > 0 FROM {schema}.sagaz_wait AS wait WHERE wait.saga_id = claimed.saga_id) AS has_waits"""
 
 # Takes what has no lease, and tells whether there were leases that have ended.
 _CLAIM = f"""
@@ -86,7 +105,7 @@ WITH due AS MATERIALIZED (
     SELECT ARRAY(SELECT saga_id FROM due WHERE lease_owner IS NULL ORDER BY available_at) AS ids
 ), claimed AS (
     UPDATE {{schema}}.sagaz_run SET {_CLAIMED}
-SELECT claimed.*, claimed.attempt > 1 AND {_AFTER_DEATH} AS after_death, more.ended
+SELECT claimed.*, claimed.attempt > 1 AND {_AFTER_DEATH} AS after_death, more.ended, {_HAS_WAITS}
 FROM (SELECT count(*) > 0 AS ended FROM due WHERE lease_owner IS NOT NULL) AS more LEFT JOIN claimed ON true
 ORDER BY array_position((SELECT ids FROM taken), claimed.saga_id)
 """  # noqa: S608
@@ -146,7 +165,7 @@ WITH due AS MATERIALIZED (
         {_CLAIMED.strip()}
 SELECT claimed.*, claimed.attempt > 1 AND (
         claimed.saga_id = ANY(ARRAY(SELECT saga_id FROM due WHERE lease_owner IS NOT NULL)) OR {_AFTER_DEATH}
-    ) AS after_death, settled.suspects
+    ) AS after_death, settled.suspects, {_HAS_WAITS}
 FROM (SELECT count(*) > 0 AS suspects FROM dropped) AS settled LEFT JOIN claimed ON true
 ORDER BY array_position((SELECT ids FROM taken), claimed.saga_id)
 """  # noqa: S608
@@ -195,8 +214,8 @@ async def claim(db: Database, owner: str, limit: int, lease_seconds: float, want
         return []
     with db.in_use():
         rows = await _claim(db, wanted, values)
-        journals = await _journals(db, rows)
-    return [claimed_run(row, journals.get(row[0], ()), wanted.sagas) for row in rows]
+        journals, waits = await _journals(db, rows)
+    return [claimed_run(row, journals.get(row[0], ()), waits.get(row[0], ()), wanted.sagas) for row in rows]
 
 
 async def any_alone(db: Database, sagas: Collection[str]) -> bool:
@@ -221,11 +240,23 @@ def _split(rows: list[Row]) -> tuple[list[Row], bool]:
     return [row for row in rows if row[0] is not None], bool(rows[0][13])
 
 
-async def _journals(db: Database, rows: Iterable[Row]) -> dict[str, list[StepRecord]]:
-    """Read the journals of the runs that were claimed before: from now on, nobody else adds to them."""
-    again = [row[0] for row in rows if row[6] > 1]
+async def _journals(
+    db: Database, rows: Iterable[Row]
+) -> tuple[dict[str, list[StepRecord]], dict[str, list[WaitRecord]]]:
+    """Read journals and waits of the runs that were claimed before: from now on, nobody else adds to them."""
+    again = [row for row in rows if row[6] > 1]
     journals: dict[str, list[StepRecord]] = defaultdict(list)
-    if again:
-        for row in await db.execute(STEPS_OF, [again]):
+    waits: dict[str, list[WaitRecord]] = defaultdict(list)
+    saga_ids = [row[0] for row in again]
+    if any(row[14] for row in again):
+        for row in await db.execute(STEPS_AND_WAITS_OF, {"saga_ids": saga_ids}):
+            saga_id, step, phase, outcome, payload, key, attempt, until, created_at, _, name, n, _ = row
+            if name is None:
+                journals[saga_id].append(step_record(row[:10]))
+            else:
+                wait = (saga_id, step, phase, name, n, key, until, created_at, outcome, attempt, payload)
+                waits[saga_id].append(wait_record(wait))
+    elif again:
+        for row in await db.execute(STEPS_OF, [saga_ids]):
             journals[row[0]].append(step_record(row))
-    return journals
+    return journals, waits

@@ -58,6 +58,13 @@ WITH found AS MATERIALIZED (
     DELETE FROM {{schema}}.sagaz_step
     WHERE saga_id = ANY(ARRAY(SELECT saga_id FROM changed)) AND phase = 'undo' AND status = 'failed'
         AND %(status)s::text = 'compensating'
+), left_waits AS (
+    DELETE FROM {{schema}}.sagaz_wait
+    WHERE saga_id = ANY(ARRAY(SELECT saga_id FROM changed)) AND %(status)s::text NOT IN ('pending', 'waiting')
+), ended_sleeps AS (
+    UPDATE {{schema}}.sagaz_wait SET until = statement_timestamp()
+    WHERE saga_id = ANY(ARRAY(SELECT saga_id FROM changed)) AND %(status)s::text = 'waiting' AND outcome IS NULL
+        AND name = ''
 ), noted AS (
     INSERT INTO {{schema}}.sagaz_audit (saga_id, action, actor, reason, found, status, at)
     SELECT saga_id, %(action)s::text, %(actor)s::text, %(reason)s::text, %(found)s::text, %(status)s::text,

@@ -1,4 +1,4 @@
-"""How runs and events are inserted through a caller's own connection to the same PostgreSQL database."""
+"""How runs, events and signals are inserted through a caller's own connection to the same PostgreSQL database."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from sagaz_durable.stores.postgresql.database.pool import Connections
 from sagaz_durable.stores.postgresql.database.schema import Found
 from sagaz_durable.stores.postgresql.outbox import INSERT_EVENTS, event_values
 from sagaz_durable.stores.postgresql.rows import insertion
+from sagaz_durable.stores.postgresql.signals import FIND_SENT, SEND, signal_values
 from sagaz_durable.stores.postgresql.sql import FIND_FINGERPRINTS
 from sagaz_durable.transactions.statements import Joining, Statement
 from sagaz_integration_core.contract.events import NewEvent
@@ -40,4 +41,6 @@ def joining(db: Connections, found: Found) -> Joining:
         insert=insert,
         find=find,
         publish=publish,
+        send=lambda signals: Statement(db.text(SEND), (signal_values(signals),)),
+        find_signals=lambda ids: Statement(db.text(FIND_SENT), (list(ids),)),
     )

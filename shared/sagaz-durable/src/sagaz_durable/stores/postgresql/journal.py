@@ -10,6 +10,7 @@ from sagaz_durable.stores.ended_leases import released
 from sagaz_durable.stores.postgresql.database.errors import ConnectionLost
 from sagaz_durable.stores.postgresql.database.statements import Database
 from sagaz_durable.stores.postgresql.sql import SETTLED, WRITE
+from sagaz_durable.stores.postgresql.waits import wait_rows
 from sagaz_integration_core.contract.events import EventWrite
 from sagaz_integration_core.contract.records import FINISHED, AttemptOutcome, RunWrite, StepWrite
 
@@ -34,6 +35,14 @@ class _Tenure:
         # By step and phase, the entry and the one with which it started, if that is among them.
         self.steps: dict[tuple[str, str], tuple[StepWrite, StepWrite | None]] = {}
         self.events: list[EventWrite] = []
+        self.waits: list[dict[str, Any]] = []
+        self.left_waits: list[dict[str, str]] = []
+        self.parks = False
+
+    @property
+    def concerns_waits(self) -> bool:
+        """Whether it registers, leaves or begins waits."""
+        return bool(self.waits or self.left_waits or self.parks)
 
     @property
     def ended(self) -> bool:
@@ -50,12 +59,21 @@ class _Tenure:
         self.error = write.error if write.error is not None else self.error
         self.finished = write.status in FINISHED
         self.back = self.back or write.status == "compensating"
-        self.progress = self.progress or any(step.status == "done" for step in write.steps)
+        self.progress = self.progress or write.progress
+        if write.waits or write.left_waits:
+            self._add_waits(write)
         if write.status == "failed":
             self.outcome = "failed"
         if write.release is not None:
             self.delay, self.failed = write.release.delay, int(write.release.failed)
-            self.outcome, self.detail = released(write.release), write.release.detail
+            self.parks = write.release.waits
+            if not self.parks:
+                self.outcome, self.detail = released(write.release), write.release.detail
+
+    def _add_waits(self, write: RunWrite) -> None:
+        self.left_waits += [{"step": step, "phase": phase} for step, phase in write.left_waits]
+        left = {tuple(call.values()) for call in self.left_waits}
+        self.waits = [wait for wait in self.waits if (wait["step"], wait["phase"]) not in left] + wait_rows(write)
 
     def _add_step(self, step: StepWrite) -> None:
         key = (step.step, step.phase)
@@ -80,6 +98,8 @@ class _Tenure:
         for name in ("status", "error", "delay", "outcome", "detail"):
             if (value := getattr(self, name)) is not None:
                 row[name] = value
+        if self.concerns_waits:
+            row |= {"parks": self.parks, "waits": self.waits, "left_waits": self.left_waits}
         if self.events:
             row["events"] = [
                 {"event_id": event.event_id, "topic": event.topic, "payload": event.payload, "headers": event.headers}
@@ -124,7 +144,8 @@ async def write(db: Database, writes: Sequence[RunWrite]) -> list[bool | None]:
 async def _commit(db: Database, tenures: Sequence[_Tenure]) -> dict[_Tenure, bool | None]:
     given = json.dumps([tenure.row(n) for n, tenure in enumerate(tenures)], ensure_ascii=False)
     ended = any(tenure.outcome is not None for tenure in tenures)
-    statement = WRITE[ended, any(tenure.events for tenure in tenures)]
+    waits = any(tenure.concerns_waits for tenure in tenures)
+    statement = WRITE[ended, any(tenure.events for tenure in tenures), waits]
     try:
         rows = await db.execute_once(statement, (given, len(tenures)))
     except ConnectionLost:

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from sagaz_durable.stores.postgresql.database.statements import Database
 from sagaz_durable.stores.postgresql.rows import worker_record
+from sagaz_durable.stores.postgresql.waits import SEE
 from sagaz_integration_core.contract.listings import WorkerKind, WorkerRecord
 from sagaz_integration_core.contract.records import FINISHED, FOREIGN, RunStatus
 
@@ -31,9 +32,9 @@ WITH forgotten AS (
         statement_timestamp() + %(seconds)s * interval '1 second'
     WHERE NOT EXISTS (SELECT FROM {schema}.sagaz_worker WHERE name = %(name)s::text)
     ON CONFLICT (name) DO NOTHING
-)
+), looked_at AS ({see})
 SELECT name FROM own
-"""
+""".replace("{see}", SEE)
 
 _LIVE = """
 SELECT name, kind, ARRAY(SELECT jsonb_array_elements_text(sagas)), alive_until
@@ -59,6 +60,7 @@ _FORGET = """
 WITH old AS MATERIALIZED (SELECT ARRAY({old} FOR UPDATE SKIP LOCKED) AS ids),
 steps AS (DELETE FROM {schema}.sagaz_step WHERE saga_id = ANY((SELECT ids FROM old)::text[])),
 attempts AS (DELETE FROM {schema}.sagaz_attempt WHERE saga_id = ANY((SELECT ids FROM old)::text[])),
+waits AS (DELETE FROM {schema}.sagaz_wait WHERE saga_id = ANY((SELECT ids FROM old)::text[])),
 audit AS (DELETE FROM {schema}.sagaz_audit WHERE saga_id = ANY((SELECT ids FROM old)::text[])),
 events AS (DELETE FROM {schema}.sagaz_outbox
     WHERE saga_id = ANY((SELECT ids FROM old)::text[]) AND status = 'sent'),

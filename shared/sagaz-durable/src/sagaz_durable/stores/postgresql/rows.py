@@ -20,6 +20,7 @@ from sagaz_integration_core.contract.records import (
     StepRecord,
     begun_by_claim,
 )
+from sagaz_integration_core.contract.waits import WaitRecord
 
 __all__ = [
     "attempt_record",
@@ -66,10 +67,12 @@ def _new_run_rows(runs: Sequence[NewRun], lease_seconds: float) -> list[dict[str
     ]
 
 
-def claimed_run(row: Row, steps: Iterable[StepRecord], first_steps: FirstSteps) -> ClaimedRun:
+def claimed_run(
+    row: Row, steps: Iterable[StepRecord], waits: Iterable[WaitRecord], first_steps: FirstSteps
+) -> ClaimedRun:
     """Read a row that a claim returns."""
     begun = tuple(step.name for step in begun_by_claim(row[1], row[6], first_steps))
-    values: Row = (*row[:8], tuple(steps), begun, *row[8:13])
+    values: Row = (*row[:8], tuple(steps), begun, *row[8:13], tuple(waits))
     return ClaimedRun(*values)
 
 

@@ -7,6 +7,8 @@ transaction, that of the transaction may be long past.
 
 from __future__ import annotations
 
+from sagaz_durable.stores.postgresql.waits import PARKED_AT, RECORD_WAITS
+
 __all__ = [
     "ANY_DUE",
     "EVENT_ID",
@@ -17,6 +19,7 @@ __all__ = [
     "RENEW",
     "RUN_COLUMNS",
     "SETTLED",
+    "STEPS_AND_WAITS_OF",
     "STEPS_OF",
     "UNDER_WAY",
     "WRITE",
@@ -74,7 +77,9 @@ FIND_FINGERPRINTS = "SELECT saga_id, fingerprint FROM {schema}.sagaz_run WHERE s
 # Of all sagas: it is asked once for each connection that listens. Runs that have ended are not looked at.
 ANY_DUE = """
 SELECT 1 FROM {schema}.sagaz_run
-WHERE status IN ('pending', 'executing', 'compensating') AND available_at <= statement_timestamp() LIMIT 1
+WHERE status IN ('pending', 'executing', 'compensating', 'waiting') AND available_at <= statement_timestamp()
+UNION ALL SELECT 1 FROM {schema}.sagaz_signal WHERE taken_at IS NULL AND seen_at IS NULL
+LIMIT 1
 """
 
 RENEW = """
@@ -119,7 +124,7 @@ WITH seen AS MATERIALIZED (
         SELECT * FROM json_to_recordset(%s::text::json) AS rows
             (n integer, saga_id text, owner text, attempt integer, writes integer, status text, finished boolean,
              back boolean, progress boolean, error text, delay double precision, failed integer, outcome text,
-             detail text, steps json, events json)
+             detail text, steps json, events json, parks boolean, waits json, left_waits json)
         LIMIT %s
     ) AS given
     LEFT JOIN LATERAL (
@@ -129,9 +134,10 @@ WITH seen AS MATERIALIZED (
     ) AS lock ON true
 ), held AS (
     SELECT * FROM seen WHERE found
-), moved AS (
+{recorded}), moved AS (
     UPDATE {schema}.sagaz_run AS run SET
         status = CASE
+            WHEN held.parks THEN 'waiting'
             WHEN held.delay IS NOT NULL AND coalesce(held.status, run.status) = 'executing' THEN 'pending'
             ELSE coalesce(held.status, run.status)
         END,
@@ -144,7 +150,7 @@ WITH seen AS MATERIALIZED (
         lease_owner = CASE WHEN held.finished OR held.delay IS NOT NULL THEN NULL ELSE run.lease_owner END,
         lease_expires_at = CASE WHEN held.finished OR held.delay IS NOT NULL THEN NULL ELSE run.lease_expires_at END,
         available_at = CASE
-            WHEN held.finished THEN NULL
+            WHEN held.finished THEN NULL{parked}
             WHEN held.delay IS NOT NULL THEN statement_timestamp() + held.delay * interval '1 second'
             ELSE run.available_at
         END,
@@ -171,7 +177,7 @@ WITH seen AS MATERIALIZED (
         finished_at = excluded.finished_at,
         compensated = CASE WHEN excluded.started_at IS NULL THEN old.compensated ELSE excluded.compensated END
 {ended}{told})
-SELECT n, found, CASE WHEN found AND delay <= 0 THEN {wake} END FROM seen
+SELECT n, found, CASE WHEN found AND delay <= 0{due} THEN {wake} END FROM seen
 WHERE coalesce(found, (SELECT true FROM {schema}.sagaz_run AS run
     WHERE run.saga_id = seen.saga_id AND run.attempt = seen.attempt AND run.lease_owner = seen.owner))
 """
@@ -206,12 +212,29 @@ _TOLD = """), told AS (
     ON CONFLICT (event_id) DO NOTHING
 """.replace("{event_id}", EVENT_ID.replace("{of}", "held"))
 
+_WAITING = {
+    "{recorded}": RECORD_WAITS,
+    "{parked}": f"\n            WHEN held.parks THEN {PARKED_AT}",
+    "{due}": " AND (NOT coalesce(parks, false) OR (SELECT due_at <= statement_timestamp() FROM parked "
+    "WHERE parked.saga_id = seen.saga_id))",
+}
+
+
+def _write(*, ended: bool, told: bool, waits: bool) -> str:
+    statement = _WRITE.replace("{ended}", _ENDED if ended else "").replace("{told}", _TOLD if told else "")
+    for place, text in _WAITING.items():
+        statement = statement.replace(place, text if waits else "")
+    return statement
+
+
 WRITE = {
-    (ended, told): _WRITE.replace("{ended}", _ENDED if ended else "").replace("{told}", _TOLD if told else "")
+    (ended, told, waits): _write(ended=ended, told=told, waits=waits)
     for ended in (True, False)
     for told in (True, False)
+    for waits in (True, False)
 }
-"""By whether an attempt ends and whether there are events: what a statement does not do need not be made ready."""
+"""By whether an attempt ends, whether there are events, and whether somebody waits: what a statement does not do need
+not be made ready."""
 
 # An attempt number is given once, so a lease that is gone while the number is still ours was given back by ourselves.
 SETTLED = """
@@ -228,4 +251,17 @@ STEPS_OF = """
 SELECT saga_id, step, phase, status, result::text, error, attempt, started_at, finished_at, compensated
 FROM {schema}.sagaz_step WHERE saga_id = ANY(%s::text[])
 ORDER BY saga_id, coalesce(started_at, finished_at), step, phase
+"""
+
+# Their columns side by side, so that one round trip reads both.
+STEPS_AND_WAITS_OF = """
+SELECT * FROM (
+    SELECT saga_id, step, phase, status, result::text, error, attempt, started_at, finished_at, compensated,
+        NULL::text AS name, NULL::integer AS n, coalesce(started_at, finished_at) AS at
+    FROM {schema}.sagaz_step WHERE saga_id = ANY(%(saga_ids)s::text[])
+    UNION ALL
+    SELECT saga_id, step, phase, outcome, payload::text, key, attempt, until, created_at, NULL, name, n, created_at
+    FROM {schema}.sagaz_wait WHERE saga_id = ANY(%(saga_ids)s::text[])
+) AS journal
+ORDER BY saga_id, at, step, phase, n
 """

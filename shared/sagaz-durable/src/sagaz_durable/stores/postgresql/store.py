@@ -22,6 +22,7 @@ from sagaz_durable.stores.postgresql.database.rights import LACKING, lacking_val
 from sagaz_durable.stores.postgresql.database.schema import find_tables, migrate_tables
 from sagaz_durable.stores.postgresql.events import PostgresEvents
 from sagaz_durable.stores.postgresql.joining import joining
+from sagaz_durable.stores.postgresql.signalling import PostgresSignals
 from sagaz_durable.stores.postgresql.sql import ANY_DUE
 from sagaz_durable.stores.wakeup import WakeUp
 from sagaz_durable.transactions.statements import Joining
@@ -57,7 +58,7 @@ async def migrate(settings: Settings) -> list[str]:
     return await migrate_tables(read_address(settings.storage_url), settings.schema)
 
 
-class PostgresStore(PostgresEvents):
+class PostgresStore(PostgresEvents, PostgresSignals):
     """Keeps runs in PostgreSQL, for any number of processes.
 
     It also works through a transaction pooler, which it notices: statements are not prepared, and instead of listening

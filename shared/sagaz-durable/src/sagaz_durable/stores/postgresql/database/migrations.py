@@ -139,6 +139,44 @@ _CREATE = (
         at timestamptz NOT NULL
     )
     """,
+    # Only open waits have a key: at most one at a time has it.
+    f"""
+    CREATE TABLE {{schema}}.sagaz_wait (
+        saga_id text COLLATE "C" NOT NULL,
+        step text COLLATE "C" NOT NULL,
+        phase text COLLATE "C" NOT NULL,
+        name text COLLATE "C" NOT NULL,
+        n integer NOT NULL,
+        key text COLLATE "C",
+        until timestamptz,
+        created_at timestamptz NOT NULL,
+        outcome text COLLATE "C",
+        attempt integer,
+        payload jsonb,
+        PRIMARY KEY (saga_id, step, phase, name, n)
+    ) WITH ({_QUEUE})
+    """,
+    "CREATE UNIQUE INDEX sagaz_wait_key ON {schema}.sagaz_wait (name, key) WHERE key IS NOT NULL",
+    f"""
+    CREATE TABLE {{schema}}.sagaz_signal (
+        id text COLLATE "C" PRIMARY KEY,
+        name text COLLATE "C" NOT NULL,
+        saga_id text COLLATE "C",
+        key text COLLATE "C",
+        signal_id text NOT NULL,
+        payload jsonb,
+        fingerprint text NOT NULL,
+        created_at timestamptz NOT NULL,
+        taken_at timestamptz,
+        taken_by text COLLATE "C",
+        seen_at timestamptz
+    ) WITH ({_QUEUE})
+    """,
+    "CREATE INDEX sagaz_signal_fresh ON {schema}.sagaz_signal (seen_at) WHERE taken_at IS NULL",
+    "CREATE INDEX sagaz_signal_run ON {schema}.sagaz_signal (saga_id, name) WHERE taken_at IS NULL",
+    "CREATE INDEX sagaz_signal_key ON {schema}.sagaz_signal (key, name) WHERE taken_at IS NULL",
+    "CREATE INDEX sagaz_signal_created ON {schema}.sagaz_signal (created_at, id)",
+    "CREATE INDEX sagaz_signal_taken ON {schema}.sagaz_signal (taken_at) WHERE taken_at IS NOT NULL",
     "CREATE INDEX sagaz_audit_saga ON {schema}.sagaz_audit (saga_id, id)",
     "CREATE INDEX sagaz_outbox_due ON {schema}.sagaz_outbox (available_at, id) WHERE status = 'pending'",
     "CREATE INDEX sagaz_outbox_saga ON {schema}.sagaz_outbox (saga_id, status, id)",

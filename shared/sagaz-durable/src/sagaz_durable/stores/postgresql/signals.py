@@ -1,0 +1,98 @@
+"""The signals of a PostgreSQL store."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+
+from sagaz_durable.stores.postgresql.database.statements import Database, Row
+from sagaz_integration_core.contract.waits import NewSignal, Sent, SignalFilter, SignalRecord
+
+__all__ = ["FIND_SENT", "SEND", "count_untaken", "find_signals", "prune_signals", "send", "signal_values"]
+
+# It touches no row of a run: whoever parks that run, and whoever claims it, looks for its signals.
+SEND = """
+INSERT INTO {schema}.sagaz_signal (id, name, saga_id, key, signal_id, payload, fingerprint, created_at)
+SELECT id, name, saga_id, key, signal_id, payload::jsonb, fingerprint, statement_timestamp()
+FROM json_to_recordset(%s::text::json) AS given
+    (id text, name text, saga_id text, key text, signal_id text, payload text, fingerprint text)
+WHERE NOT EXISTS (SELECT FROM {schema}.sagaz_run AS run
+    WHERE run.saga_id = given.saga_id AND run.status IN ('completed', 'rolled_back', 'failed'))
+ORDER BY id
+ON CONFLICT (id) DO NOTHING
+RETURNING id, {wake}
+"""
+
+FIND_SENT = "SELECT id, fingerprint FROM {schema}.sagaz_signal WHERE id = ANY(%s::text[])"
+
+_FIND = """
+SELECT id, name, saga_id, key, signal_id, payload::text, fingerprint, created_at, taken_at, taken_by
+FROM {schema}.sagaz_signal
+WHERE (%(state)s::text IS NULL OR (taken_at IS NULL) = (%(state)s::text = 'untaken'))
+    AND (%(name)s::text IS NULL OR name = %(name)s::text)
+    AND (%(saga_id)s::text IS NULL OR saga_id = %(saga_id)s::text OR taken_by = %(saga_id)s::text)
+    AND (%(created_at)s::timestamptz IS NULL OR (created_at, id) < (%(created_at)s::timestamptz, %(id)s::text))
+ORDER BY created_at DESC, id DESC LIMIT %(limit)s
+"""
+_COUNT = "SELECT count(*) FROM {schema}.sagaz_signal WHERE taken_at IS NULL"
+_PRUNE = """
+WITH old AS MATERIALIZED (
+    SELECT ARRAY(SELECT id FROM {schema}.sagaz_signal
+        WHERE taken_at < %(taken)s OR (taken_at IS NULL AND created_at < %(untaken)s)
+        ORDER BY created_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED) AS ids
+), gone AS (
+    DELETE FROM {schema}.sagaz_signal WHERE id = ANY((SELECT ids FROM old)::text[]) RETURNING id
+)
+SELECT count(*) FROM gone
+"""
+
+
+def signal_values(signals: Sequence[NewSignal]) -> str:
+    """Return the value of `SEND`."""
+    return json.dumps([asdict(signal) for signal in signals], ensure_ascii=False)
+
+
+async def send(db: Database, signals: Sequence[NewSignal]) -> list[Sent]:
+    """Insert signals; an answer for each."""
+    made = {row[0] for row in await db.fetch(SEND, [signal_values(signals)])}
+    found: dict[str, str] = {}
+    if others := [signal.id for signal in signals if signal.id not in made]:
+        found = {row[0]: row[1] for row in await db.fetch(FIND_SENT, [others])}
+    return [
+        Sent(signal.id in made, signal.fingerprint if signal.id in made else found.get(signal.id)) for signal in signals
+    ]
+
+
+async def find_signals(db: Database, query: SignalFilter) -> list[SignalRecord]:
+    """Return signals, the newest first."""
+    created_at, id = query.before or (None, None)
+    values = {
+        "state": query.state,
+        "name": query.name,
+        "saga_id": query.saga_id,
+        "created_at": created_at,
+        "id": id,
+        "limit": query.limit,
+    }
+    return [_record(row) for row in await db.fetch(_FIND, values)]
+
+
+async def count_untaken(db: Database) -> int:
+    """Return how many signals nobody has taken."""
+    [(count,)] = await db.fetch(_COUNT)
+    return int(count)
+
+
+async def prune_signals(db: Database, taken_before: datetime, untaken_before: datetime, limit: int) -> int:
+    """Delete old signals; return how many."""
+    [(count,)] = await db.fetch(_PRUNE, {"taken": taken_before, "untaken": untaken_before, "limit": limit})
+    return int(count)
+
+
+def _record(row: Row) -> SignalRecord:
+    taken_at: datetime | None = row[8]
+    return SignalRecord(
+        *row[:7], row[7].astimezone(UTC), None if taken_at is None else taken_at.astimezone(UTC), row[9]
+    )

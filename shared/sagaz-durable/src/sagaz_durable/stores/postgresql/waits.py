@@ -1,0 +1,162 @@
+"""What runs wait for: the parts of the engine's statements that register waits, look for signals and end waits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from sagaz_durable.stores.postgresql.database.statements import Database, Row
+from sagaz_integration_core.contract.records import RunWrite
+from sagaz_integration_core.contract.waits import WaitRecord, WaitWrite
+
+__all__ = ["END_WAITS", "PARKED_AT", "RECORD_WAITS", "SEE", "SIGNALLED", "load_waits", "wait_record", "wait_rows"]
+
+_FRESH = "signal.taken_at IS NULL AND (signal.seen_at IS NULL OR signal.seen_at > statement_timestamp() - interval '1 minute')"
+
+# From the signals that are new: runs that wait are many, and cost nothing. Whoever begins to wait later looks for its
+# signals itself.
+SIGNALLED = f"""
+    SELECT wait.saga_id FROM {{schema}}.sagaz_signal AS signal CROSS JOIN LATERAL (
+        SELECT saga_id FROM {{schema}}.sagaz_wait
+            WHERE saga_id = signal.saga_id AND name = signal.name AND outcome IS NULL
+        UNION ALL
+        SELECT saga_id FROM {{schema}}.sagaz_wait WHERE key = signal.key AND name = signal.name
+    ) AS wait
+    WHERE {_FRESH}
+"""  # noqa: S608
+"""The runs for one of whose waits a signal is there."""
+
+# Not at once: a transaction that began to wait may not be visible yet.
+SEE = """
+    UPDATE {schema}.sagaz_signal SET seen_at = statement_timestamp() WHERE id = ANY(ARRAY(
+        SELECT id FROM {schema}.sagaz_signal AS signal
+        WHERE taken_at IS NULL AND seen_at IS NULL AND NOT EXISTS (
+            SELECT FROM {schema}.sagaz_wait AS wait WHERE wait.name = signal.name AND wait.outcome IS NULL
+                AND (wait.saga_id = signal.saga_id OR wait.key = signal.key))
+        LIMIT 1000 FOR UPDATE SKIP LOCKED))
+"""
+"""Has claims look at signals that nobody waits for a minute longer, and then no more."""
+
+RECORD_WAITS = """), gone AS MATERIALIZED (
+    SELECT held.saga_id, call.step, call.phase
+    FROM held CROSS JOIN LATERAL json_to_recordset(held.left_waits) AS call (step text, phase text)
+), deleted AS (
+    DELETE FROM {schema}.sagaz_wait AS wait USING gone
+    WHERE wait.saga_id = gone.saga_id AND wait.step = gone.step AND wait.phase = gone.phase
+), asked AS MATERIALIZED (
+    SELECT held.saga_id, held.attempt, new.step, new.phase, new.name, new.n, new.key,
+        coalesce(statement_timestamp() + new.seconds * interval '1 second', new.until) AS until,
+        statement_timestamp() + new.place * interval '1 microsecond' AS created_at
+    FROM held CROSS JOIN LATERAL json_to_recordset(held.waits) AS new
+        (place integer, step text, phase text, name text, n integer, key text, seconds double precision,
+         until timestamptz)
+    -- In one order, so that no two writes wait for each other's keys.
+    ORDER BY new.name, new.key
+), registered AS (
+    INSERT INTO {schema}.sagaz_wait (saga_id, step, phase, name, n, key, until, created_at)
+    SELECT saga_id, step, phase, name, n, key, until, created_at FROM asked
+    ON CONFLICT DO NOTHING
+    RETURNING saga_id, step, phase, name, n
+), refused AS (
+    INSERT INTO {schema}.sagaz_wait (saga_id, step, phase, name, n, until, created_at, outcome, attempt, payload)
+    SELECT asked.saga_id, step, phase, name, n, until, created_at, 'refused', attempt + 1,
+        jsonb_build_object('saga_id', (SELECT first.saga_id FROM {schema}.sagaz_wait AS first
+            WHERE first.name = asked.name AND first.key = asked.key))
+    FROM asked
+    WHERE key IS NOT NULL AND (saga_id, step, phase, name, n) NOT IN (SELECT * FROM registered)
+        AND NOT EXISTS (SELECT FROM {schema}.sagaz_wait AS known WHERE known.saga_id = asked.saga_id
+            AND known.step = asked.step AND known.phase = asked.phase AND known.name = asked.name
+            AND known.n = asked.n)
+    ON CONFLICT (saga_id, step, phase, name, n) DO NOTHING
+    RETURNING saga_id
+), open AS MATERIALIZED (
+    SELECT held.saga_id, wait.name, wait.key, wait.until, wait.attempt
+    FROM held JOIN {schema}.sagaz_wait AS wait ON wait.saga_id = held.saga_id
+    WHERE held.parks AND (wait.outcome IS NULL OR wait.attempt > held.attempt)
+        AND (wait.saga_id, wait.step, wait.phase) NOT IN (SELECT * FROM gone)
+    UNION ALL
+    SELECT saga_id, name, key, until, NULL FROM asked
+), parked AS MATERIALIZED (
+    SELECT held.saga_id, CASE
+        WHEN EXISTS (SELECT FROM refused WHERE refused.saga_id = held.saga_id)
+            OR EXISTS (SELECT FROM open WHERE open.saga_id = held.saga_id AND (open.attempt IS NOT NULL OR EXISTS (
+                SELECT FROM {schema}.sagaz_signal AS signal WHERE signal.taken_at IS NULL AND signal.name = open.name
+                    AND (signal.saga_id = open.saga_id OR signal.key = open.key))))
+        THEN statement_timestamp()
+        ELSE (SELECT min(until) FROM open WHERE open.saga_id = held.saga_id)
+    END AS due_at
+    FROM held WHERE held.parks
+"""
+"""What a write tells of waits, and when the runs that wait are due."""
+
+PARKED_AT = "(SELECT due_at FROM parked WHERE parked.saga_id = held.saga_id)"
+
+# Only of runs that were claimed before; first the claims that are made in the same statement.
+END_WAITS = """
+), first_wait AS MATERIALIZED (
+    SELECT DISTINCT ON (wait.saga_id, wait.name) wait.*, claimed.attempt AS ended_by
+    FROM claimed JOIN {schema}.sagaz_wait AS wait ON wait.saga_id = claimed.saga_id
+    WHERE claimed.attempt > 1 AND wait.outcome IS NULL AND wait.name <> ''
+    ORDER BY wait.saga_id, wait.name, wait.created_at, wait.n
+), offered AS MATERIALIZED (
+    SELECT wait.saga_id, wait.step, wait.phase, wait.name, wait.n, wait.ended_by, signal.id, signal.payload
+    FROM first_wait AS wait CROSS JOIN LATERAL (
+        SELECT id, payload FROM {schema}.sagaz_signal
+        WHERE name = wait.name AND taken_at IS NULL AND (saga_id = wait.saga_id OR key = wait.key)
+        ORDER BY created_at, id LIMIT 1 FOR UPDATE SKIP LOCKED
+    ) AS signal
+), taken_signal AS (
+    UPDATE {schema}.sagaz_signal AS signal SET taken_at = statement_timestamp(), taken_by = offered.saga_id,
+        payload = NULL
+    FROM offered WHERE signal.id = offered.id
+), ending AS MATERIALIZED (
+    SELECT saga_id, step, phase, name, n, ended_by, 'signal' AS outcome, payload FROM offered
+    UNION ALL
+    SELECT wait.saga_id, wait.step, wait.phase, wait.name, wait.n, claimed.attempt, 'timeout', NULL
+    FROM claimed JOIN {schema}.sagaz_wait AS wait ON wait.saga_id = claimed.saga_id
+    WHERE claimed.attempt > 1 AND wait.outcome IS NULL AND wait.until <= statement_timestamp()
+        AND (wait.saga_id, wait.step, wait.phase, wait.name, wait.n)
+            NOT IN (SELECT saga_id, step, phase, name, n FROM offered)
+), ended_wait AS (
+    UPDATE {schema}.sagaz_wait AS wait SET outcome = ending.outcome, attempt = ending.ended_by, payload = ending.payload,
+        key = NULL
+    FROM ending WHERE wait.saga_id = ending.saga_id AND wait.step = ending.step AND wait.phase = ending.phase
+        AND wait.name = ending.name AND wait.n = ending.n
+)"""
+"""Gives the waits of claimed runs that are over their outcome."""
+
+_WAITS = """
+SELECT saga_id, step, phase, name, n, key, until, created_at, outcome, attempt, payload::text
+FROM {schema}.sagaz_wait WHERE saga_id = %s ORDER BY created_at, n
+"""
+
+
+def wait_rows(write: RunWrite) -> list[dict[str, Any]]:
+    """Return what `RECORD_WAITS` expects of a write's waits."""
+    return [_row(place, wait) for place, wait in enumerate(write.waits)]
+
+
+def _row(place: int, wait: WaitWrite) -> dict[str, Any]:
+    return {
+        "place": place,
+        "step": wait.step,
+        "phase": wait.phase,
+        "name": wait.name,
+        "n": wait.n,
+        "key": wait.key,
+        "seconds": wait.seconds,
+        "until": None if wait.until is None else wait.until.isoformat(),
+    }
+
+
+def wait_record(row: Sequence[Any]) -> WaitRecord:
+    """Read a row of ``sagaz_wait``."""
+    until: datetime | None = row[6]
+    return WaitRecord(*row[:6], None if until is None else until.astimezone(UTC), row[7].astimezone(UTC), *row[8:])
+
+
+async def load_waits(db: Database, saga_id: str) -> list[WaitRecord]:
+    """Return the waits of a run, in the order in which they were registered."""
+    rows: list[Row] = await db.fetch(_WAITS, [saga_id])
+    return [wait_record(row) for row in rows]
