@@ -5,6 +5,7 @@ from __future__ import annotations
 __all__ = [
     "AlreadyAwaited",
     "ContextValueError",
+    "DeadlinePassed",
     "IdempotencyConflict",
     "InvalidInput",
     "LeaseLost",
@@ -100,6 +101,10 @@ class RunErased(InvalidInput):
 
     def __reduce__(self) -> tuple[type[RunErased], tuple[str, str, str]]:
         return RunErased, (str(self), self.saga_id, self.status)
+
+
+class DeadlinePassed(SagazError):
+    """The run's deadline passed before its end, so that it was compensated."""
 
 
 class RunInProgress(SagazError):

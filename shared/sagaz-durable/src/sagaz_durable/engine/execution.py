@@ -136,7 +136,7 @@ class RunExecution:
                 f"{self.run.saga_name!r} has not in this deployment. Deploy a version that has them."
             )
         if state.waits:
-            return await self._park()
+            return await self._park(executor)
         if state.end is None:
             raise RuntimeError(f"Run {self.run.saga_id} has nothing left to call, and no end.")
         return await self._ended(executor, state, state.end)
@@ -147,9 +147,9 @@ class RunExecution:
         prepared = environment.registry.get(self.run.saga_name).prepare(environment.listeners)
         return Executor(self.run, prepared, environment.steps, self._lease, self._entries, self._events)
 
-    async def _park(self) -> _Ending:
+    async def _park(self, executor: Executor) -> _Ending:
         waits = tuple(waits_for(wait) for wait in self._entries.waits.open)
-        await self._entries.release(Release(waits=True))
+        await self._entries.release(Release(waits=True, by_deadline=executor.heeds_deadline))
         self.outcome = "waiting"
         text = f"Run {self.run.saga_id} of saga {self.run.saga_name!r} waits for {', and for '.join(waits)}."
         return _Ending(error=RunWaiting(text, self.run.saga_id, waits))

@@ -13,13 +13,14 @@ from typing import Any
 from sagaz_durable._upstream.instances import Prepared
 from sagaz_durable.concurrency.cancellation import Halt
 from sagaz_durable.engine.context_values import RunValues
+from sagaz_durable.engine.deadline import Deadline
 from sagaz_durable.engine.environment import StepEnvironment
 from sagaz_durable.engine.hooks import Hooks
-from sagaz_durable.engine.interpreter_exit import caused_by_exit
 from sagaz_durable.engine.journal_entries import Entries, Entry
-from sagaz_durable.engine.state import RunState, assess
+from sagaz_durable.engine.state import RunState, assess, passed_pivots
 from sagaz_durable.engine.step_caller import StepCaller
-from sagaz_durable.engine.step_result import Tried, not_awaited, recordable
+from sagaz_durable.engine.step_result import not_awaited, recordable
+from sagaz_durable.engine.tries import Halted, Limits, Tries
 from sagaz_durable.engine.waits import CallWaits
 from sagaz_durable.leases.lease import Lease
 from sagaz_durable.outbox.run_events import EventLog
@@ -27,7 +28,7 @@ from sagaz_durable.serialization import codec
 from sagaz_integration_core.contract.records import ClaimedRun, Direction, Phase
 from sagaz_integration_core.contract.statuses import Call
 from sagaz_integration_core.error_text import error_text, message_of, message_text
-from sagaz_integration_core.errors import LeaseLost, RunInterrupted
+from sagaz_integration_core.errors import DeadlinePassed, LeaseLost, RunInterrupted
 
 __all__ = ["Executor"]
 
@@ -37,8 +38,7 @@ _AGAIN_SECONDS = 5.0
 """After which time a call that was cancelled, and goes on, is cancelled once more."""
 
 
-class _Halted(Exception):
-    """The run is being stopped; nothing more of it is called here."""
+_OVERDUE = "The run's deadline has passed."
 
 
 class Executor:
@@ -68,7 +68,9 @@ class Executor:
         self._values = RunValues(run, prepared.graph, entries)
         self._hooks = Hooks(run.saga_name, prepared.listeners, self._halt)
         self._caller = StepCaller(environment.pool, environment.scope, lease, self._halt)
+        self._tries = Tries(run, prepared, environment, self._caller, entries.waits, self._halt)
         self._direction: Direction = run.direction
+        self._deadline = Deadline(run.deadline_in)
         self._running: dict[Call, asyncio.Task[None]] = {}
         self._waiting: asyncio.Future[None] | None = None
         self.decision = run.error if run.direction == "back" else None
@@ -103,9 +105,13 @@ class Executor:
         # Once: what may have told of the start is whoever called the first step.
         if self._run.attempt == 1 or not self._run.steps:
             await self._tell_listeners("on_saga_start")
+        timer = self._deadline.tell(self._go_on)
         try:
             while self._halt.reason is None:
                 state = self._assess()
+                if self._is_overdue and state.end is None:
+                    await self._roll_back()
+                    continue
                 for call in state.begin:
                     self._begin(call)
                 if not self._running:
@@ -113,8 +119,28 @@ class Executor:
                 self._waiting = asyncio.get_running_loop().create_future()
                 await self._waiting
         finally:
+            if timer is not None:
+                timer.cancel()
             await self._stop_calls()
         return RunState()
+
+    @property
+    def heeds_deadline(self) -> bool:
+        """Whether the run rolls back when its deadline passes: it goes forward, and has passed no pivot."""
+        return self._direction == "forward" and not passed_pivots(self._prepared.graph, self._entries.all)
+
+    @property
+    def _is_overdue(self) -> bool:
+        return self._deadline.has_passed and self.heeds_deadline
+
+    def _limits(self) -> Limits:
+        """Return what a call of a step that goes forward is limited by, besides its own limit."""
+        return Limits(self._deadline.at_most, lambda: self._is_overdue) if self.heeds_deadline else Limits()
+
+    async def _roll_back(self) -> None:
+        self._direction, self.decision = "back", _OVERDUE
+        self.error = DeadlinePassed(_OVERDUE)
+        await self._entries.decided(_OVERDUE)
 
     async def tell_end(self, error: Exception | None) -> None:
         """Notify the listeners of the end that has been recorded."""
@@ -181,7 +207,7 @@ class Executor:
     async def _call(self, step: str, phase: Phase) -> None:
         try:
             await (self._do(step) if phase == "do" else self._undo(step))
-        except _Halted:
+        except Halted:
             return
         except asyncio.CancelledError:
             if self._halt.reason is None:
@@ -206,7 +232,7 @@ class Executor:
         doubtful = before is not None and not before.begun and before.status in ("started", "waiting", "in_doubt")
         compensated = self._prepared.graph.nodes[step].compensated
         await self._record(self._entries.started(step, "do", compensated=compensated))
-        tried = await self._tries(step, "do", given, doubtful)
+        tried = await self._tries.of(step, "do", given, doubtful, self._limits())
         if tried.left is not None:
             return await self._left(step, "do", tried.left)
         kept = recordable(step, given, tried, self._events, self._environment.max_bytes)
@@ -237,8 +263,9 @@ class Executor:
         decision = None
         if self._direction == "forward":
             # The first failure in time is the decision; those of steps beside it are noted with them.
-            self._direction, self.error = "back", error
-            self.decision = decision = f"step {step!r}: {text}"
+            overdue = self._is_overdue
+            self._direction, self.error = "back", DeadlinePassed(_OVERDUE) if overdue else error
+            self.decision = decision = f"{_OVERDUE} Step {step!r}: {text}" if overdue else f"step {step!r}: {text}"
         told = self._events.step_failed(step, error)
         await self._record(self._entries.failed(step, "do", text, in_doubt=in_doubt, decision=decision, events=told))
 
@@ -250,7 +277,7 @@ class Executor:
             await self._hooks.tell("on_compensation_start", step, context)
             await self._hooks.call(declared.on_compensate, "on_compensate", context, step)
         await self._record(self._entries.started(step, "undo"))
-        tried = await self._tries(step, "undo", given, False)
+        tried = await self._tries.of(step, "undo", given, False, Limits())
         if tried.left is not None:
             return await self._left(step, "undo", tried.left)
         error = tried.error
@@ -273,35 +300,9 @@ class Executor:
         after_death = self._run.after_death and before.attempt == self._run.attempt - 1
         return after_death and before.status == "started"
 
-    async def _tries(self, step: str, phase: Phase, given: dict[str, Any], doubtful: bool) -> Tried:
-        function, timeout = self._prepared.function(step, phase), self._prepared.timeout(step, phase)
-        retries = self._prepared.steps[step].max_retries if self._prepared.retries_steps else 0
-        retry = 0
-        while True:
-            # Each try gets a fresh copy, with which it may do as it likes.
-            context = codec.copy_value(given)
-            waits = self._entries.waits.of_call((step, phase))
-            self._environment.enter(self._run, step, phase, retry, waits)
-            outcome = await self._caller.call(step, function, context, timeout)
-            if self._halt.reason is not None:
-                raise _Halted
-            error = outcome.error
-            if waits.left:
-                if error is not None:
-                    return Tried(None, None, context, False, waits)
-                error, doubtful = waits.swallowed(), True
-            if error is not None and caused_by_exit(error):
-                raise RunInterrupted("this process is exiting, and steps get no threads any more.")
-            doubtful = doubtful or outcome.interrupted or isinstance(error, TimeoutError)
-            if error is None or retry >= retries:
-                return Tried(outcome.value, error, context, doubtful)
-            retry += 1
-            logger.warning("Step %r failed, try %d of %d: %s", step, retry, retries + 1, error_text(error))
-            await asyncio.sleep(self._environment.backoff(retry))
-
     async def _record(self, write: Coroutine[Any, Any, None]) -> None:
         # A journal that cannot be written raises out of the call, which halts the run: no step has failed by that.
         if self._halt.reason is not None:
             write.close()
-            raise _Halted
+            raise Halted
         await write

@@ -133,7 +133,10 @@ class Entries:
     async def decided(self, decision: str) -> None:
         """Record durably that the run rolls back although no step of it has failed."""
         self._forget_waits("do")
-        await self._commit(status="compensating", error=decision)
+        # Their claim has journaled them as started, and they were not called.
+        uncalled = [step for (step, _), entry in self._entries.items() if entry.begun]
+        steps = [self._note(step, "do", "failed", None, "It was not called.") for step in uncalled]
+        await self._commit(*steps, status="compensating", error=decision)
 
     async def failed(
         self,
@@ -207,8 +210,9 @@ class Entries:
         events, self._held_events = tuple(self._held_events), []
         write: RunWrite = self._new_write(steps=steps, events=events, **values)
         if self._held_waits or self._left_waits:
-            write.waits, self._held_waits = tuple(self._held_waits), []
             write.left_waits, self._left_waits = tuple(self._left_waits), []
+            waits, self._held_waits = self._held_waits, []
+            write.waits = tuple(wait for wait in waits if (wait.step, wait.phase) not in write.left_waits)
         return write
 
     async def _write(self, write: RunWrite) -> None:

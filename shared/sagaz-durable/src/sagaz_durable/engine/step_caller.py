@@ -64,8 +64,12 @@ class StepCaller:
         """The calls of plain functions that go on, whatever became of the run: a thread cannot be stopped."""
         return [call for call in self._threads.values() if not call.done()]
 
-    async def call(self, name: str, function: Function, context: Any, timeout: float) -> Outcome:
+    async def call(self, name: str, function: Function, context: Any, timeout: float, ends: float) -> Outcome:
         """Call a step; a call before it that overran its limit in a thread is waited for.
+
+        Args:
+            timeout: The step's own limit, in seconds.
+            ends: When an async function is stopped; a plain one cannot be, and has its whole limit.
 
         Raises:
             LeaseLost: The lease ended before the call began; nothing was called.
@@ -75,12 +79,12 @@ class StepCaller:
             await asyncio.wait([asyncio.wrap_future(thread)])
         if _is_async(function):
             self._check_lease(name)
-            return await self._on_loop(name, function, context, timeout)
+            return await self._on_loop(name, function, context, ends)
         outcome = await self._in_thread(name, function, context, timeout)
         if inspect.isawaitable(outcome.value):
             # A plain function around an async one.
             self._check_lease(name)
-            return await self._on_loop(name, lambda _: outcome.value, context, timeout)
+            return await self._on_loop(name, lambda _: outcome.value, context, ends)
         return outcome
 
     def _check_lease(self, name: str) -> None:

@@ -78,6 +78,7 @@ class CallWaits:
     Attributes:
         left: Whether a wait was met that is not over; the call is to be left there.
         new: The waits that this call is the first to meet.
+        ended: Whether the call has ended, so that nothing can wait any more.
     """
 
     def __init__(self, call: Call, records: dict[tuple[Call, str, int], WaitRecord | WaitWrite]) -> None:
@@ -86,6 +87,7 @@ class CallWaits:
         self._met: Counter[str] = Counter()
         self._last = ""
         self.left = False
+        self.ended = False
         self.new: list[WaitWrite] = []
 
     def signal(self, name: str, key: str | None, timeout: timedelta | float | None) -> SignalPayload:
@@ -116,6 +118,8 @@ class CallWaits:
         return self._met[name] - 1
 
     def _answer(self, asked: WaitWrite) -> SignalPayload:
+        if self.ended:
+            raise UsageError(f"Nothing can wait here: the call of step {self._call[0]!r} has ended. Wait in the step.")
         key = (self._call, asked.name, asked.n)
         known = self._records.get(key)
         if isinstance(known, WaitRecord) and known.outcome is not None:

@@ -32,6 +32,7 @@ def new_run(
     saga_id: str | None = None,
     idempotency_key: str | None = None,
     not_before: datetime | None = None,
+    deadline: datetime | timedelta | None = None,
 ) -> NewRun:
     """Check everything that a start is given, and return the row to insert; nothing is written.
 
@@ -39,7 +40,7 @@ def new_run(
         ContextValueError: The context holds what some store would bend; the message names the path.
         SagaDefinitionError: The class cannot be run as written.
         InvalidInput: The key or id is malformed.
-        UsageError: The time is no aware datetime, or both a key and an id were given.
+        UsageError: A time cannot be used, or both a key and an id were given.
     """
     name = runtime.registry.add(saga_class).name
     limit = runtime.settings.max_context_bytes
@@ -49,7 +50,7 @@ def new_run(
     if request is not None and request.propagate and "correlation_id" not in context:
         text = codec.encode({**context, "correlation_id": request.correlation_id}, max_bytes=limit)
     if not_before is not None:
-        _check_time(not_before)
+        _check_time("not_before", not_before)
     return NewRun(
         saga_id=_saga_id(name, saga_id, idempotency_key),
         saga_name=name,
@@ -58,7 +59,19 @@ def new_run(
         correlation_id=request.correlation_id if request is not None else None,
         not_before=not_before,
         fresh=saga_id is None and idempotency_key is None,
+        deadline=_deadline(getattr(saga_class, "deadline", None) if deadline is None else deadline),
     )
+
+
+def _deadline(given: datetime | timedelta | None) -> datetime | float | None:
+    if given is None:
+        return None
+    if isinstance(given, timedelta):
+        if given <= timedelta(0):
+            raise UsageError(f"deadline={given!r} is no time to come; expected e.g. timedelta(hours=1).")
+        return given.total_seconds()
+    _check_time("deadline", given)
+    return given
 
 
 def saga_id_of(saga_class: type[Saga], idempotency_key: str) -> str:
@@ -85,14 +98,12 @@ def _saga_id(name: str, saga_id: str | None, key: str | None) -> str:
     return random_uuid()
 
 
-def _check_time(moment: object) -> None:
+def _check_time(what: str, moment: object) -> None:
     if not isinstance(moment, datetime):
         given = "a timedelta" if isinstance(moment, timedelta) else type(moment).__name__
-        raise UsageError(
-            f"not_before is {given}; expected an aware datetime, as datetime.now(UTC) + timedelta(days=1)."
-        )
+        raise UsageError(f"{what} is {given}; expected an aware datetime, as datetime.now(UTC) + timedelta(days=1).")
     if moment.tzinfo is None:
-        raise UsageError(f"not_before={moment!r} has no time zone; use an aware datetime, e.g. datetime.now(UTC).")
+        raise UsageError(f"{what}={moment!r} has no time zone; use an aware datetime, e.g. datetime.now(UTC).")
 
 
 def accept(run: NewRun, inserted: Inserted, idempotency_key: str | None) -> str:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -191,11 +191,20 @@ async def launch(
         return run.saga_id, None
     claimed = ClaimedRun(
         run.saga_id, run.saga_name, "executing", run.context, None, run.correlation_id, attempt=1, failures=0,
-        begun=tuple(step.name for step in first_steps),
+        begun=tuple(step.name for step in first_steps), deadline_in=_left(run),
     )  # fmt: skip
     execution = runtime.runs.park(claimed, taken_at)
     runtime.launches.note(run.saga_id, execution)
     return run.saga_id, execution
+
+
+def _left(run: NewRun) -> float | None:
+    """Return how long a run has until its deadline that was inserted just now."""
+    return run.deadline if run.deadline is None or isinstance(run.deadline, float) else _until(run.deadline)
+
+
+def _until(moment: datetime) -> float:
+    return (moment - datetime.now(UTC)).total_seconds()
 
 
 async def launch_in_background(

@@ -84,7 +84,7 @@ class NewRun:
     With ``owner`` the row is inserted already leased by that process: ``executing``, attempt 1. Without, it is
     ``pending`` (attempt 0) and due at ``not_before`` (an aware datetime), or at once. ``fresh`` tells that the saga_id
     was made for this run alone, so that nothing can be there under it. ``first_steps`` of a leased run are journaled as
-    ``started`` together with it.
+    ``started`` together with it. ``deadline`` is an aware datetime, or seconds from the insertion on.
     """
 
     saga_id: str
@@ -96,6 +96,7 @@ class NewRun:
     owner: str | None = None
     fresh: bool = False
     first_steps: tuple[FirstStep, ...] = ()
+    deadline: datetime | float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,13 +138,15 @@ class Release:
     why, in the record of this attempt.
 
     With ``waits`` the run becomes ``waiting``, and is due when the first of its open waits ends: at once if a signal
-    for one is there, by its time, or by the signal that comes. No record is made of the attempt.
+    for one is there, by its time, or by the signal that comes; with ``by_deadline``, at the run's deadline at the
+    latest. No record is made of the attempt.
     """
 
     delay: float = 0.0
     failed: bool = False
     detail: str | None = None
     waits: bool = False
+    by_deadline: bool = False
 
 
 @dataclass(slots=True)
@@ -198,6 +201,7 @@ class ClaimedRun:
     ``after_death`` tells that the attempt before this one gave no end of its own: its lease ended. ``alone`` runs are
     executed with nothing beside them. ``waits`` are those that its calls have registered, in that order; the claim has
     given an outcome to those that are over, and has taken their signals: at most one of a name at a time.
+    ``deadline_in`` are the seconds that are left until its deadline, by the store's clock; None without one.
     """
 
     saga_id: str
@@ -216,6 +220,7 @@ class ClaimedRun:
     alone: bool = False
     after_death: bool = False
     waits: tuple[WaitRecord, ...] = ()
+    deadline_in: float | None = None
 
 
 def begun_by_claim(saga_name: str, attempt: int, first_steps: FirstSteps) -> tuple[FirstStep, ...]:
@@ -241,6 +246,7 @@ class RunRecord:
 
     ``version`` grows by every change but a renewal. ``leased_at`` is when the present or last lease was taken.
     ``suspicions`` counts deaths of processes that executed other runs too; ``alone`` keeps such a run to itself.
+    After ``deadline`` it does not go forward any more, unless it has passed a pivot.
     """
 
     saga_id: str
@@ -263,3 +269,4 @@ class RunRecord:
     leased_at: datetime | None = None
     suspicions: int = 0
     alone: bool = False
+    deadline: datetime | None = None

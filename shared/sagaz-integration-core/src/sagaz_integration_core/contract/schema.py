@@ -35,6 +35,7 @@ TABLES: dict[str, tuple[str, ...]] = {
         "leased_at",
         "suspicions",
         "alone",
+        "deadline",
     ),
     "sagaz_step": (
         "saga_id",

@@ -68,6 +68,7 @@ def inserted(run: NewRun, moment: datetime, lease_seconds: float) -> RunRecord:
         finished_at=None,
         fingerprint=run.fingerprint,
         leased_at=moment if leased else None,
+        deadline=moment + timedelta(seconds=run.deadline) if isinstance(run.deadline, float) else run.deadline,
     )
 
 
@@ -131,6 +132,7 @@ def claimed(
         row.alone,
         after_death,
         waits,
+        None if row.deadline is None else (row.deadline - row.updated_at).total_seconds(),
     )
 
 
@@ -158,7 +160,10 @@ def written(row: RunRecord, write: RunWrite, moment: datetime, wait_ends_at: dat
     if write.release is None:
         return row
     row = _released(row, write.release, moment)
-    return replace(row, status="waiting", available_at=wait_ends_at) if write.release.waits else row
+    if not write.release.waits:
+        return row
+    ends = [wait_ends_at, row.deadline if write.release.by_deadline else None]
+    return replace(row, status="waiting", available_at=min((one for one in ends if one is not None), default=None))
 
 
 def begun(row: RunRecord, step: FirstStep) -> StepRecord:
@@ -206,6 +211,7 @@ def intervened(row: RunRecord, change: Intervention, moment: datetime) -> RunRec
         version=row.version + 1,
         direction=_DIRECTIONS.get(change.status, row.direction),
         error=row.error if change.error is None else change.error,
+        deadline=None if change.action == "retry" else row.deadline,
         lease_owner=None,
         lease_expires_at=None,
         available_at=None if ends else max(moment, row.lease_expires_at or moment),

@@ -74,8 +74,8 @@ class Rows:
         if row is not None and row.status in FINISHED:
             return Sent(False)
         row = self._runs.rows.get(self._waits.add(signal, moment) or "")
-        if row is not None and row.status == "waiting":
-            self._runs.put(replace(row, available_at=self._waits.due_at(row.saga_id, row.attempt, moment)))
+        if row is not None and row.status == "waiting" and self._waits.due_at(row.saga_id, row.attempt, moment) == moment:
+            self._runs.put(replace(row, available_at=moment))
         return Sent(True, signal.fingerprint)
 
     def end_attempt(self, row: RunRecord, outcome: AttemptOutcome, detail: str | None, moment: datetime) -> None:

@@ -80,7 +80,7 @@ _CLAIMED = """
         version = version + 1
     WHERE saga_id = ANY((SELECT ids FROM taken)::text[])
     RETURNING saga_id, saga_name, status, context::text, error, correlation_id, attempt, failures, direction, version,
-        suspicions, alone
+        suspicions, alone, extract(epoch FROM deadline - statement_timestamp())::double precision AS deadline_in
 ), begun AS (
     INSERT INTO {schema}.sagaz_step (saga_id, step, phase, status, attempt, started_at, compensated)
     SELECT claimed.saga_id, first.step ->> 0, 'do', 'started', 1,
@@ -237,7 +237,7 @@ async def _claim(db: Database, wanted: Wanted, values: dict[str, Any]) -> list[R
 
 def _split(rows: list[Row]) -> tuple[list[Row], bool]:
     """Return the runs that were claimed, and whether it is worth the while to claim again."""
-    return [row for row in rows if row[0] is not None], bool(rows[0][13])
+    return [row for row in rows if row[0] is not None], bool(rows[0][14])
 
 
 async def _journals(
@@ -248,7 +248,7 @@ async def _journals(
     journals: dict[str, list[StepRecord]] = defaultdict(list)
     waits: dict[str, list[WaitRecord]] = defaultdict(list)
     saga_ids = [row[0] for row in again]
-    if any(row[14] for row in again):
+    if any(row[15] for row in again):
         for row in await db.execute(STEPS_AND_WAITS_OF, {"saga_ids": saga_ids}):
             saga_id, step, phase, outcome, payload, key, attempt, until, created_at, _, name, n, _ = row
             if name is None:

@@ -46,6 +46,7 @@ WITH found AS MATERIALIZED (
         failures = 0,
         suspicions = 0,
         alone = false,
+        deadline = CASE WHEN %(action)s::text <> 'retry' THEN deadline END,
         error = coalesce(%(error)s::text, error),
         lease_owner = NULL,
         lease_expires_at = NULL,

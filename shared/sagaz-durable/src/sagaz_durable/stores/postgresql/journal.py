@@ -37,7 +37,7 @@ class _Tenure:
         self.events: list[EventWrite] = []
         self.waits: list[dict[str, Any]] = []
         self.left_waits: list[dict[str, str]] = []
-        self.parks = False
+        self.parks = self.by_deadline = False
 
     @property
     def concerns_waits(self) -> bool:
@@ -66,7 +66,7 @@ class _Tenure:
             self.outcome = "failed"
         if write.release is not None:
             self.delay, self.failed = write.release.delay, int(write.release.failed)
-            self.parks = write.release.waits
+            self.parks, self.by_deadline = write.release.waits, write.release.by_deadline
             if not self.parks:
                 self.outcome, self.detail = released(write.release), write.release.detail
 
@@ -100,6 +100,7 @@ class _Tenure:
                 row[name] = value
         if self.concerns_waits:
             row |= {"parks": self.parks, "waits": self.waits, "left_waits": self.left_waits}
+            row["by_deadline"] = self.by_deadline
         if self.events:
             row["events"] = [
                 {"event_id": event.event_id, "topic": event.topic, "payload": event.payload, "headers": event.headers}

@@ -43,7 +43,7 @@ def insertion(
         once: It is not sent again when its connection breaks, as an earlier try may have been committed.
     """
     first = runs[0]
-    if len(runs) == 1 and first.owner is None and first.not_before is None:
+    if len(runs) == 1 and first.owner is None and first.not_before is None and first.deadline is None:
         statement = INSERT_FRESH if once and first.fresh else INSERT_ONE
         return statement, (first.saga_id, first.saga_name, first.context, first.correlation_id, first.fingerprint)
     return INSERT_MANY, (json.dumps(_new_run_rows(runs, lease_seconds), ensure_ascii=False),)
@@ -62,9 +62,16 @@ def _new_run_rows(runs: Sequence[NewRun], lease_seconds: float) -> list[dict[str
             "lease_seconds": None if run.owner is None else lease_seconds,
             "fingerprint": run.fingerprint,
             "first_steps": run.first_steps,
+            **_deadline(run),
         }
         for run in sorted(runs, key=lambda run: run.saga_id)
     ]
+
+
+def _deadline(run: NewRun) -> dict[str, Any]:
+    if isinstance(run.deadline, float):
+        return {"deadline_seconds": run.deadline}
+    return {"deadline": _time(run.deadline)}
 
 
 def claimed_run(
@@ -72,15 +79,15 @@ def claimed_run(
 ) -> ClaimedRun:
     """Read a row that a claim returns."""
     begun = tuple(step.name for step in begun_by_claim(row[1], row[6], first_steps))
-    values: Row = (*row[:8], tuple(steps), begun, *row[8:13], tuple(waits))
+    values: Row = (*row[:8], tuple(steps), begun, *row[8:12], row[13], tuple(waits), row[12])
     return ClaimedRun(*values)
 
 
 def run_record(row: Row) -> RunRecord:
     """Read a row of ``sagaz_run``."""
-    leased_at, suspicions, alone = row[17:]
+    leased_at, suspicions, alone, deadline = row[17:]
     times = map(_utc, row[9:14])
-    values: Row = (*row[:9], *times, *row[14:17], _utc(leased_at), suspicions, alone)
+    values: Row = (*row[:9], *times, *row[14:17], _utc(leased_at), suspicions, alone, _utc(deadline))
     return RunRecord(*values)
 
 

@@ -28,7 +28,7 @@ __all__ = [
 RUN_COLUMNS = (
     "saga_id, saga_name, status, context::text AS context, error, correlation_id, attempt, failures, "
     "lease_owner, lease_expires_at, available_at, created_at, updated_at, finished_at, fingerprint, direction, "
-    "version, leased_at, suspicions, alone"
+    "version, leased_at, suspicions, alone, deadline"
 )
 
 # DO NOTHING, because DO UPDATE would lock the row of a duplicate until the caller's transaction ends, and the worker
@@ -51,14 +51,16 @@ WITH given AS MATERIALIZED (
     SELECT *, statement_timestamp() AS now, statement_timestamp() + lease_seconds * interval '1 second' AS expires_at
     FROM json_to_recordset(%s::text::json) AS rows
         (saga_id text, saga_name text, context text, correlation_id text, not_before timestamptz, owner text,
-         lease_seconds double precision, fingerprint text, first_steps json)
+         lease_seconds double precision, fingerprint text, first_steps json, deadline timestamptz,
+         deadline_seconds double precision)
 ), made AS (
     INSERT INTO {schema}.sagaz_run
         (saga_id, saga_name, status, context, correlation_id, attempt, failures, lease_owner, lease_expires_at,
-         available_at, created_at, updated_at, fingerprint, leased_at)
+         available_at, created_at, updated_at, fingerprint, leased_at, deadline)
     SELECT saga_id, saga_name, CASE WHEN owner IS NULL THEN 'pending' ELSE 'executing' END, context::jsonb,
            correlation_id, (owner IS NOT NULL)::integer, 0, owner, expires_at,
-           coalesce(expires_at, not_before, now), now, now, fingerprint, CASE WHEN owner IS NOT NULL THEN now END
+           coalesce(expires_at, not_before, now), now, now, fingerprint, CASE WHEN owner IS NOT NULL THEN now END,
+           coalesce(deadline, now + deadline_seconds * interval '1 second')
     FROM given
     ON CONFLICT (saga_id) DO NOTHING
     RETURNING saga_id, lease_owner, available_at
@@ -124,11 +126,11 @@ WITH seen AS MATERIALIZED (
         SELECT * FROM json_to_recordset(%s::text::json) AS rows
             (n integer, saga_id text, owner text, attempt integer, writes integer, status text, finished boolean,
              back boolean, progress boolean, error text, delay double precision, failed integer, outcome text,
-             detail text, steps json, events json, parks boolean, waits json, left_waits json)
+             detail text, steps json, events json, parks boolean, by_deadline boolean, waits json, left_waits json)
         LIMIT %s
     ) AS given
     LEFT JOIN LATERAL (
-        SELECT true AS found, run.leased_at, run.error AS former_error FROM {schema}.sagaz_run AS run
+        SELECT true AS found, run.leased_at, run.error AS former_error, run.deadline FROM {schema}.sagaz_run AS run
         WHERE run.saga_id = given.saga_id AND run.attempt = given.attempt AND run.lease_owner = given.owner
         FOR NO KEY UPDATE SKIP LOCKED
     ) AS lock ON true

@@ -84,7 +84,8 @@ RECORD_WAITS = """), gone AS MATERIALIZED (
                 SELECT FROM {schema}.sagaz_signal AS signal WHERE signal.taken_at IS NULL AND signal.name = open.name
                     AND (signal.saga_id = open.saga_id OR signal.key = open.key))))
         THEN statement_timestamp()
-        ELSE (SELECT min(until) FROM open WHERE open.saga_id = held.saga_id)
+        ELSE least((SELECT min(until) FROM open WHERE open.saga_id = held.saga_id),
+            CASE WHEN held.by_deadline THEN held.deadline END)
     END AS due_at
     FROM held WHERE held.parks
 """

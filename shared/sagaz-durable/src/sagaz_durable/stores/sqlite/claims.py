@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from sagaz_durable.stores.ended_leases import ALONE_FROM, Verdict, executed_as, jitter, most_alone, verdict
 from sagaz_durable.stores.sqlite.attempts import end_leases
 from sagaz_durable.stores.sqlite.leases import steps_of
-from sagaz_durable.stores.sqlite.rows import after, begun_rows, now, stamp
+from sagaz_durable.stores.sqlite.rows import after, begun_rows, now, stamp, when
 from sagaz_durable.stores.sqlite.sql import CLAIM, UPSERT_STEP
 from sagaz_durable.stores.sqlite.waits import any_signalled, rouse, settle
 from sagaz_integration_core.contract.records import ClaimedRun, FirstSteps, begun_by_claim
@@ -33,7 +33,7 @@ _NAMED = """
 """
 _RUN = (
     "run.saga_id, run.saga_name, run.status, run.context, run.error, run.correlation_id, run.attempt, run.failures, "
-    "run.lease_owner, run.direction, run.version, run.suspicions, run.alone"
+    "run.lease_owner, run.direction, run.version, run.suspicions, run.alone, run.deadline"
 )
 _ALIVE = "SELECT 1 FROM sagaz_worker WHERE name = ? AND alive_until > ?"
 _LEASED = (
@@ -144,7 +144,7 @@ def _verdict(sqlite: sqlite3.Connection, owner: str, stamped: str) -> Verdict:
 
 def _claimed(sqlite: sqlite3.Connection, row: tuple[Any, ...], stamped: str, sagas: FirstSteps) -> ClaimedRun:
     saga_id, saga_name, status, context, error, correlation_id, attempt, failures, former_owner, *rest = row
-    direction, version, suspicions, alone = rest
+    direction, version, suspicions, alone, deadline = rest
     if former_owner is not None:
         # A lease that is still there has ended without a release.
         lost = _verdict(sqlite, former_owner, stamped) == "lost"
@@ -164,7 +164,14 @@ def _claimed(sqlite: sqlite3.Connection, row: tuple[Any, ...], stamped: str, sag
         version=version + 1,
         suspicions=suspicions,
         alone=bool(alone),
+        deadline_in=_left(deadline, stamped),
     )
+
+
+def _left(deadline: Any, stamped: str) -> float | None:
+    """Return how many seconds are left until a deadline."""
+    ends, moment = when(deadline), when(stamped)
+    return None if ends is None or moment is None else (ends - moment).total_seconds()
 
 
 def _lease(run: ClaimedRun, owner: str, expires: str, stamped: str) -> dict[str, Any]:

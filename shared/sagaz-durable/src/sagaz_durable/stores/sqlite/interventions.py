@@ -18,6 +18,7 @@ __all__ = ["intervene", "load_audit"]
 _CHANGE = """
     UPDATE sagaz_run SET status = :status, attempt = attempt + 1, failures = 0, error = coalesce(:error, error),
         version = version + 1, suspicions = 0, alone = 0,
+        deadline = CASE WHEN :action <> 'retry' THEN deadline END,
         direction = CASE :status WHEN 'compensating' THEN 'back' WHEN 'pending' THEN 'forward' ELSE direction END,
         lease_owner = NULL, lease_expires_at = NULL, updated_at = :now, finished_at = :finished,
         available_at = CASE WHEN :finished IS NULL THEN max(:now, coalesce(lease_expires_at, :now)) END
@@ -38,6 +39,7 @@ def intervene(sqlite: sqlite3.Connection, change: Intervention) -> bool:
         "found": change.found,
         "status": change.status,
         "error": change.error,
+        "action": change.action,
         "now": stamped,
         "finished": stamped if change.status in FINISHED else None,
     }

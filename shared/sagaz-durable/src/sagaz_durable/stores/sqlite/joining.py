@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from sagaz_durable.stores.sqlite.rows import now, stamp
+from sagaz_durable.stores.sqlite.rows import deadline_of, now, stamp
 from sagaz_durable.stores.sqlite.signals import SEND, signal_values
 from sagaz_durable.transactions.statements import Joining, Statement
 from sagaz_integration_core.contract.events import NewEvent
@@ -17,8 +17,8 @@ __all__ = ["joining"]
 # statement of its own: reading it out of JSON takes as long again as inserting it.
 _INSERT_ONE = """INSERT INTO sagaz_run
     (saga_id, saga_name, status, context, correlation_id, attempt, failures, available_at, created_at, updated_at,
-     fingerprint)
-VALUES (%s, %s, 'pending', %s, %s, 0, 0, %s, %s, %s, %s)
+     fingerprint, deadline)
+VALUES (%s, %s, 'pending', %s, %s, 0, 0, %s, %s, %s, %s, %s)
 ON CONFLICT (saga_id) DO NOTHING
 RETURNING saga_id"""
 
@@ -26,10 +26,10 @@ RETURNING saga_id"""
 # a join.
 _INSERT_MANY = """INSERT INTO sagaz_run
     (saga_id, saga_name, status, context, correlation_id, attempt, failures, available_at, created_at, updated_at,
-     fingerprint)
+     fingerprint, deadline)
 SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), 'pending', json_extract(value, '$[2]'),
     json_extract(value, '$[3]'), 0, 0, json_extract(value, '$[4]'), json_extract(value, '$[5]'),
-    json_extract(value, '$[6]'), json_extract(value, '$[7]')
+    json_extract(value, '$[6]'), json_extract(value, '$[7]'), json_extract(value, '$[8]')
 FROM json_each(%s) WHERE true
 ON CONFLICT (saga_id) DO NOTHING
 RETURNING saga_id"""
@@ -75,6 +75,7 @@ def _insert(runs: Sequence[NewRun]) -> Statement:
             stamped,
             stamped,
             run.fingerprint,
+            deadline_of(run, moment),
         )
         for run in runs
     ]

@@ -17,6 +17,7 @@ __all__ = [
     "attempt_record",
     "audit_record",
     "begun_rows",
+    "deadline_of",
     "event_record",
     "new_run_row",
     "now",
@@ -70,7 +71,15 @@ def new_run_row(run: NewRun, moment: datetime, lease_seconds: float) -> dict[str
         "now": stamp(moment),
         "leased_at": stamp(moment) if leased else None,
         "fingerprint": run.fingerprint,
+        "deadline": deadline_of(run, moment),
     }
+
+
+def deadline_of(run: NewRun, moment: datetime) -> str | None:
+    """Return the text of a new run's deadline."""
+    if run.deadline is None:
+        return None
+    return after(moment, run.deadline) if isinstance(run.deadline, float) else stamp(run.deadline)
 
 
 def begun_rows(saga_id: str, steps: Iterable[FirstStep], now: str) -> list[Row]:
@@ -88,8 +97,8 @@ def step_row(write: RunWrite, step: StepWrite, now: str) -> Row:
 
 def run_record(row: Row) -> RunRecord:
     """Read a row of ``sagaz_run``."""
-    *values, leased_at, suspicions, alone = row
-    return RunRecord(*[*_with_times(tuple(values), 9, 14), when(leased_at), suspicions, bool(alone)])
+    *values, leased_at, suspicions, alone, deadline = row
+    return RunRecord(*[*_with_times(tuple(values), 9, 14), when(leased_at), suspicions, bool(alone), when(deadline)])
 
 
 def step_record(row: Row) -> StepRecord:

@@ -46,7 +46,8 @@ CREATE = (
         version INTEGER NOT NULL DEFAULT 1,
         leased_at TEXT,
         suspicions INTEGER NOT NULL DEFAULT 0,
-        alone INTEGER NOT NULL DEFAULT 0
+        alone INTEGER NOT NULL DEFAULT 0,
+        deadline TEXT
     )
     """,
     """
@@ -56,6 +57,10 @@ CREATE = (
     "CREATE INDEX IF NOT EXISTS sagaz_run_created ON sagaz_run (created_at, saga_id)",
     "CREATE INDEX IF NOT EXISTS sagaz_run_status ON sagaz_run (status, created_at)",
     "CREATE INDEX IF NOT EXISTS sagaz_run_correlation ON sagaz_run (correlation_id)",
+    """
+    CREATE INDEX IF NOT EXISTS sagaz_run_deadline ON sagaz_run (deadline)
+    WHERE deadline IS NOT NULL AND finished_at IS NULL
+    """,
     "CREATE INDEX IF NOT EXISTS sagaz_run_finished ON sagaz_run (finished_at) WHERE finished_at IS NOT NULL",
     # Workers look for these every minute, and hold the file's write lock meanwhile: what was erased is not in it.
     """
@@ -175,7 +180,8 @@ CREATE = (
 
 RUN_COLUMNS = (
     "saga_id, saga_name, status, context, error, correlation_id, attempt, failures, lease_owner, lease_expires_at, "
-    "available_at, created_at, updated_at, finished_at, fingerprint, direction, version, leased_at, suspicions, alone"
+    "available_at, created_at, updated_at, finished_at, fingerprint, direction, version, leased_at, suspicions, alone, "
+    "deadline"
 )
 STEP_COLUMNS = "saga_id, step, phase, status, result, error, attempt, started_at, finished_at, compensated"
 
@@ -185,7 +191,7 @@ _HELD = f"saga_id = :saga_id AND lease_owner = :owner AND attempt = :attempt AND
 INSERT_RUN = f"""
     INSERT INTO sagaz_run ({RUN_COLUMNS})
     VALUES (:saga_id, :saga_name, :status, :context, NULL, :correlation_id, :attempt, 0, :owner, :expires,
-            :available, :now, :now, NULL, :fingerprint, 'forward', 1, :leased_at, 0, 0)
+            :available, :now, :now, NULL, :fingerprint, 'forward', 1, :leased_at, 0, 0, :deadline)
     ON CONFLICT (saga_id) DO NOTHING
 """  # noqa: S608
 
@@ -241,7 +247,7 @@ STEPS_OF = f"""
 SAVE_FOREIGN = f"""
     INSERT INTO sagaz_run ({RUN_COLUMNS})
     VALUES (:saga_id, :saga_name, :status, :context, NULL, :correlation_id, 0, 0, NULL, NULL, NULL, :now, :now,
-            :finished, 'foreign', 'forward', 1, NULL, 0, 0)
+            :finished, 'foreign', 'forward', 1, NULL, 0, 0, NULL)
     ON CONFLICT (saga_id) DO UPDATE SET saga_name = excluded.saga_name, status = excluded.status,
         context = excluded.context, correlation_id = coalesce(excluded.correlation_id, correlation_id),
         updated_at = excluded.updated_at, finished_at = excluded.finished_at

@@ -64,7 +64,9 @@ _PARK = """
             AND (wait.attempt > sagaz_run.attempt OR (wait.outcome IS NULL AND EXISTS (
                 SELECT 1 FROM sagaz_signal AS signal WHERE signal.taken_at IS NULL AND signal.name = wait.name
                     AND (signal.saga_id = wait.saga_id OR signal.key = wait.key))))) THEN :now
-        ELSE (SELECT min(until) FROM sagaz_wait AS wait WHERE wait.saga_id = sagaz_run.saga_id AND outcome IS NULL)
+        ELSE (SELECT min(due_at) FROM (
+            SELECT until AS due_at FROM sagaz_wait AS wait WHERE wait.saga_id = sagaz_run.saga_id AND outcome IS NULL
+            UNION ALL SELECT CASE WHEN :by_deadline THEN sagaz_run.deadline END))
     END
     WHERE saga_id = :saga_id
 """
@@ -77,7 +79,8 @@ def record_waits(sqlite: sqlite3.Connection, write: RunWrite, stamped: str) -> N
     for wait in write.waits:
         _register(sqlite, write, wait, stamped)
     if write.release is not None and write.release.waits:
-        sqlite.execute(_PARK, {"saga_id": write.saga_id, "now": stamped})
+        values = {"saga_id": write.saga_id, "now": stamped, "by_deadline": write.release.by_deadline}
+        sqlite.execute(_PARK, values)
 
 
 def _register(sqlite: sqlite3.Connection, write: RunWrite, wait: WaitWrite, stamped: str) -> None:

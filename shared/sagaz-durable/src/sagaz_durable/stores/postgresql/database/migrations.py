@@ -59,7 +59,8 @@ _CREATE = (
         version integer NOT NULL DEFAULT 1,
         leased_at timestamptz,
         suspicions integer NOT NULL DEFAULT 0,
-        alone boolean NOT NULL DEFAULT false
+        alone boolean NOT NULL DEFAULT false,
+        deadline timestamptz
     ) WITH ({_QUEUE})
     """,
     # available_at is when a run may be claimed: for a leased one the end of its lease, NULL for never (again).
@@ -68,6 +69,10 @@ _CREATE = (
     """,
     "CREATE INDEX sagaz_run_status ON {schema}.sagaz_run (status, created_at, saga_id)",
     "CREATE INDEX sagaz_run_correlation ON {schema}.sagaz_run (correlation_id) WHERE correlation_id IS NOT NULL",
+    """
+    CREATE INDEX sagaz_run_deadline ON {schema}.sagaz_run (deadline)
+    WHERE deadline IS NOT NULL AND finished_at IS NULL
+    """,
     "CREATE INDEX sagaz_run_finished ON {schema}.sagaz_run (finished_at) WHERE finished_at IS NOT NULL",
     # Workers look for these every minute: what was erased is not in it.
     """

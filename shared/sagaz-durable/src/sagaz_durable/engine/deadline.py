@@ -1,0 +1,33 @@
+"""Until when a run may go forward, by this process's own clock once the store has told how long that is."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+__all__ = ["Deadline"]
+
+
+class Deadline:
+    """The deadline of one run that is executed here.
+
+    Args:
+        seconds: Until then; None for a run without one.
+    """
+
+    def __init__(self, seconds: float | None) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._ends_at = None if seconds is None else self._loop.time() + seconds
+
+    def tell(self, passed: Callable[[], None]) -> asyncio.TimerHandle | None:
+        """Call this when it passes; the handle takes that back."""
+        return None if self._ends_at is None else self._loop.call_at(self._ends_at, passed)
+
+    @property
+    def has_passed(self) -> bool:
+        """Whether it has."""
+        return self._ends_at is not None and self._loop.time() >= self._ends_at
+
+    def at_most(self, seconds: float) -> float:
+        """Return how many of these seconds are left until then."""
+        return seconds if self._ends_at is None else max(0.0, min(seconds, self._ends_at - self._loop.time()))

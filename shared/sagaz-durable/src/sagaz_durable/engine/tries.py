@@ -1,0 +1,112 @@
+"""The tries of one call: each with a fresh copy of its context, until one returns, waits, or was the last."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from sagaz_durable._upstream.instances import Prepared
+from sagaz_durable.concurrency.cancellation import Halt
+from sagaz_durable.engine.environment import StepEnvironment
+from sagaz_durable.engine.interpreter_exit import caused_by_exit
+from sagaz_durable.engine.step_caller import StepCaller
+from sagaz_durable.engine.step_result import Tried
+from sagaz_durable.engine.waits import RunWaits
+from sagaz_durable.serialization import codec
+from sagaz_integration_core.contract.records import ClaimedRun, Phase
+from sagaz_integration_core.error_text import error_text
+from sagaz_integration_core.errors import RunInterrupted
+
+__all__ = ["Halted", "Limits", "Tries"]
+
+logger = logging.getLogger(__name__)
+
+
+class Halted(Exception):
+    """The run is being stopped; nothing more of it is called here."""
+
+
+def _whole(seconds: float) -> float:
+    return seconds
+
+
+def _never() -> bool:
+    return False
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What limits a call besides its own time limit.
+
+    Attributes:
+        shorten: How many of these seconds an async function has.
+        over: Whether it is not tried again.
+    """
+
+    shorten: Callable[[float], float] = _whole
+    over: Callable[[], bool] = _never
+
+
+class Tries:
+    """Tries the calls of one run.
+
+    Args:
+        waits: Of the run.
+        halt: Of the run.
+    """
+
+    def __init__(
+        self,
+        run: ClaimedRun,
+        prepared: Prepared,
+        environment: StepEnvironment,
+        caller: StepCaller,
+        waits: RunWaits,
+        halt: Halt,
+    ) -> None:
+        self._run = run
+        self._prepared = prepared
+        self._environment = environment
+        self._caller = caller
+        self._waits = waits
+        self._halt = halt
+
+    async def of(self, step: str, phase: Phase, given: dict[str, Any], doubtful: bool, limits: Limits) -> Tried:
+        """Try a call.
+
+        Args:
+            given: The context; each try gets a copy.
+            doubtful: Whether the call may have had its effect before.
+
+        Raises:
+            Halted: The run is being stopped.
+            RunInterrupted: The process ends.
+        """
+        function, timeout = self._prepared.function(step, phase), self._prepared.timeout(step, phase)
+        retries = self._prepared.steps[step].max_retries if self._prepared.retries_steps else 0
+        retry = 0
+        while True:
+            # Each try gets a fresh copy, with which it may do as it likes.
+            context = codec.copy_value(given)
+            waits = self._waits.of_call((step, phase))
+            self._environment.enter(self._run, step, phase, retry, waits)
+            outcome = await self._caller.call(step, function, context, timeout, limits.shorten(timeout))
+            waits.ended = True
+            if self._halt.reason is not None:
+                raise Halted
+            error = outcome.error
+            if waits.left and error is not None:
+                return Tried(None, None, context, False, waits)
+            if error is not None and caused_by_exit(error):
+                raise RunInterrupted("this process is exiting, and steps get no threads any more.")
+            doubtful = doubtful or outcome.interrupted or isinstance(error, TimeoutError)
+            if waits.left:
+                return Tried(None, waits.swallowed(), context, True)
+            if error is None or retry >= retries or limits.over():
+                return Tried(outcome.value, error, context, doubtful)
+            retry += 1
+            logger.warning("Step %r failed, try %d of %d: %s", step, retry, retries + 1, error_text(error))
+            await asyncio.sleep(self._environment.backoff(retry))

@@ -1,0 +1,182 @@
+"""Runs that stop going forward when their deadline passes, on every store."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sagaz import Saga, action, compensate
+
+from sagaz_durable.runtime import starting as starts
+from sagaz_durable.runtime.new_run import new_run
+from sagaz_durable.runtime.signals import send_signal
+from sagaz_integration_core.context.current_step import current_step
+from sagaz_integration_core.errors import DeadlinePassed, UsageError
+
+pytestmark = pytest.mark.anyio
+
+PAST = datetime(2020, 1, 1, tzinfo=UTC)
+
+
+class Slow(Saga):
+    saga_name = "slow"
+    deadline = timedelta(seconds=0.2)
+    calls: list = []
+
+    @action("reserve")
+    async def reserve(self, ctx):
+        self.calls.append("reserve")
+
+    @compensate("reserve")
+    async def release(self, ctx):
+        self.calls.append("release")
+
+    @action("charge", depends_on=["reserve"])
+    async def charge(self, ctx):
+        self.calls.append("charge")
+        if ctx.get("waits"):
+            await current_step().signal("paid")
+        await asyncio.Event().wait()
+
+    @compensate("charge")
+    async def refund(self, ctx):
+        self.calls.append("refund")
+
+    @action("ship", depends_on=["charge"])
+    async def ship(self, ctx):
+        self.calls.append("ship")
+
+
+@pytest.fixture(autouse=True)
+def calls(monkeypatch):
+    calls = []
+    monkeypatch.setattr(Slow, "calls", calls)
+    return calls
+
+
+@pytest.fixture
+async def working(runtime):
+    worker = runtime.make_worker()
+    worker.start()
+    yield runtime
+    worker.stop()
+    await worker.stopped()
+
+
+async def insert(runtime, saga, context, **options):
+    run = new_run(runtime, saga, context, **options)
+    await runtime.store.insert([run], 30)
+    return run.saga_id
+
+
+async def test_a_call_under_way_at_the_deadline_is_in_doubt_and_compensated(working, ended, calls):
+    saga_id = await starts.start(working, Slow, {})
+    record = await ended(working, saga_id)
+    assert record.status == "rolled_back"
+    assert record.error.startswith("The run's deadline has passed.")
+    assert calls == ["reserve", "charge", "refund", "release"]
+    entries = {step.step: step.status for step in await working.store.load_steps(saga_id) if step.phase == "do"}
+    assert entries == {"reserve": "done", "charge": "in_doubt"}
+
+
+async def test_a_run_that_waits_is_compensated_at_its_deadline(working, ended, calls):
+    saga_id = await starts.start(working, Slow, {"waits": True})
+    record = await ended(working, saga_id)
+    assert record.status == "rolled_back"
+    assert calls == ["reserve", "charge", "refund", "release"]
+    assert await working.store.load_waits(saga_id) == []
+
+
+async def test_whoever_runs_it_inline_is_told_of_the_deadline(runtime):
+    with pytest.raises(DeadlinePassed):
+        await starts.run_inline(runtime, Slow, {})
+
+
+async def test_a_deadline_of_one_run_replaces_that_of_its_class(working, ended, calls):
+    saga_id = await insert(working, Slow, {}, deadline=PAST)
+    assert (await ended(working, saga_id)).status == "rolled_back"
+    assert calls == []
+    saga_id = await insert(working, Slow, {"waits": True}, deadline=timedelta(hours=1))
+    async with asyncio.timeout(20):
+        while (await working.store.load(saga_id)).status != "waiting":
+            await asyncio.sleep(0.01)
+    record = await working.store.load(saga_id)
+    assert record.available_at == record.deadline
+    assert timedelta(minutes=59) < record.deadline - record.created_at < timedelta(minutes=61)
+
+
+async def test_a_plain_step_that_is_under_way_is_waited_for(working, ended):
+    begun, goes_on = threading.Event(), threading.Event()
+
+    class Plain(Saga):
+        saga_name = "plain"
+
+        @action("one")
+        def one(self, ctx):
+            begun.set()
+            assert goes_on.wait(20)
+            return {"one": 1}
+
+        @compensate("one")
+        def undo(self, ctx):
+            return None
+
+        @action("two", depends_on=["one"])
+        def two(self, ctx):
+            raise AssertionError("called after the deadline")
+
+    saga_id = await insert(working, Plain, {}, deadline=timedelta(seconds=0.3))
+    await asyncio.to_thread(begun.wait, 20)
+    async with asyncio.timeout(20):
+        while datetime.now(UTC) < (await working.store.load(saga_id)).deadline + timedelta(seconds=0.05):
+            await asyncio.sleep(0.01)
+    goes_on.set()
+    record = await ended(working, saga_id)
+    assert (record.status, record.error) == ("rolled_back", "The run's deadline has passed.")
+    entries = {(step.step, step.phase): step.status for step in await working.store.load_steps(saga_id)}
+    assert entries == {("one", "do"): "done", ("one", "undo"): "done"}
+
+
+async def test_behind_a_pivot_the_run_goes_on_after_its_deadline(working, ended):
+    class Pivoted(Saga):
+        saga_name = "pivoted"
+
+        @action("charge", pivot=True)
+        async def charge(self, ctx):
+            return None
+
+        @action("ship", depends_on=["charge"])
+        async def ship(self, ctx):
+            await current_step().signal("packed")
+            return {"shipped": True}
+
+    saga_id = await insert(working, Pivoted, {}, deadline=timedelta(seconds=0.3))
+    async with asyncio.timeout(20):
+        while (record := await working.store.load(saga_id)).status != "waiting":
+            await asyncio.sleep(0.01)
+    assert record.available_at is None
+    async with asyncio.timeout(20):
+        while datetime.now(UTC) < record.deadline:
+            await asyncio.sleep(0.01)
+    await send_signal(working, "packed", saga_id=saga_id)
+    assert (await ended(working, saga_id)).status == "completed"
+
+
+async def test_a_run_that_ends_in_time_hears_nothing_of_its_deadline(runtime):
+    class Fast(Saga):
+        saga_name = "fast"
+        deadline = timedelta(hours=1)
+
+        @action("one")
+        async def one(self, ctx):
+            return {"one": 1}
+
+    assert (await starts.run_inline(runtime, Fast, {}))["one"] == 1
+
+
+@pytest.mark.parametrize("deadline", [timedelta(0), datetime(2030, 1, 1), "1h", 60])
+async def test_a_deadline_that_cannot_be_is_refused_at_the_start(runtime, deadline):
+    with pytest.raises(UsageError, match="deadline"):
+        new_run(runtime, Slow, {}, deadline=deadline)

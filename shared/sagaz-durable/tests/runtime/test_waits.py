@@ -1,0 +1,433 @@
+"""Steps and compensations that wait for signals and times, on every store."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+import psycopg
+import pytest
+from sagaz import Saga, action, compensate
+
+from sagaz_durable.runtime import starting as starts
+from sagaz_durable.runtime.signals import send_signal, send_signal_sync
+from sagaz_integration_core.context.current_step import current_step
+from sagaz_integration_core.contract.waits import SignalFilter
+from sagaz_integration_core.errors import (
+    AlreadyAwaited,
+    InvalidInput,
+    RunFailed,
+    RunWaiting,
+    SignalConflict,
+    SignalRefused,
+    SignalTimeout,
+    UsageError,
+)
+
+pytestmark = pytest.mark.anyio
+
+LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture(autouse=True)
+def calls(monkeypatch):
+    """What was called, in order."""
+    calls = []
+    for saga in (Order, PlainOrder, Refunding, Parallel):
+        monkeypatch.setattr(saga, "calls", calls)
+    return calls
+
+
+class Order(Saga):
+    saga_name = "order"
+    calls: list = []
+
+    @action("charge")
+    async def charge(self, ctx):
+        self.calls.append("charge")
+        paid = await current_step().signal("paid", key=ctx.get("key"), timeout=ctx.get("timeout"))
+        return {"paid": dict(paid)}
+
+    @compensate("charge")
+    async def refund(self, ctx):
+        self.calls.append("refund")
+
+    @action("ship", depends_on=["charge"])
+    async def ship(self, ctx):
+        self.calls.append("ship")
+        if ctx.get("until"):
+            await current_step().sleep_until(datetime.fromisoformat(ctx["until"]))
+        return {"shipped": True}
+
+
+class PlainOrder(Saga):
+    saga_name = "plain"
+    calls: list = []
+
+    @action("charge")
+    def charge(self, ctx):
+        self.calls.append("charge")
+        return {"paid": dict(current_step().signal("paid"))}
+
+    @action("ship", depends_on=["charge"])
+    def ship(self, ctx):
+        self.calls.append("ship")
+        current_step().sleep(0)
+        current_step().sleep_until(LONG_AGO)
+        return {"shipped": True}
+
+
+class Refunding(Saga):
+    saga_name = "refunding"
+    calls: list = []
+
+    @action("charge")
+    async def charge(self, ctx):
+        return {"charged": 1}
+
+    @compensate("charge")
+    async def refund(self, ctx):
+        self.calls.append("refund")
+        confirmed = await current_step().signal("refunded")
+        self.calls.append(confirmed["by"])
+
+    @action("ship", depends_on=["charge"])
+    async def ship(self, ctx):
+        raise ValueError("no parcel")
+
+
+class Parallel(Saga):
+    saga_name = "parallel"
+    calls: list = []
+
+    @action("approve")
+    async def approve(self, ctx):
+        self.calls.append("approve")
+        await current_step().signal("approved")
+
+    @compensate("approve")
+    async def withdraw(self, ctx):
+        self.calls.append("withdraw")
+
+    @action("pack")
+    async def pack(self, ctx):
+        self.calls.append("pack")
+        if ctx.get("fails"):
+            raise ValueError("broken")
+
+    @action("ship", depends_on=["approve", "pack"])
+    async def ship(self, ctx):
+        self.calls.append("ship")
+
+
+async def waiting(runtime, saga_id):
+    async with asyncio.timeout(20):
+        while (await runtime.store.load(saga_id)).status != "waiting":
+            await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+async def working(runtime):
+    """A runtime with a worker."""
+    worker = runtime.make_worker()
+    worker.start()
+    yield runtime
+    worker.stop()
+    await worker.stopped()
+
+
+@pytest.mark.parametrize("saga", [Order, PlainOrder])
+async def test_a_step_goes_on_with_what_the_signal_brings(working, ended, calls, saga):
+    saga_id = await starts.start(working, saga, {})
+    await waiting(working, saga_id)
+    assert await send_signal(working, "paid", {"amount": 7}, saga_id=saga_id)
+    record = await ended(working, saga_id)
+    assert record.status == "completed"
+    assert {"paid": {"amount": 7}, "shipped": True}.items() <= (await starts.finished_run(working, saga_id)).items()
+    assert calls[:2] == ["charge", "charge"]
+
+
+async def test_a_signal_reaches_the_run_that_waits_under_its_key(working, ended):
+    first = await starts.start(working, Order, {"key": "pi_1"})
+    other = await starts.start(working, Order, {"key": "pi_2"})
+    await waiting(working, first)
+    await send_signal(working, "paid", key="pi_1")
+    assert (await ended(working, first)).status == "completed"
+    await waiting(working, other)
+
+
+async def test_a_signal_that_comes_before_anybody_waits_is_kept(working, ended):
+    await send_signal(working, "paid", {"early": True}, key="pi_1")
+    saga_id = await starts.start(working, Order, {"key": "pi_1"})
+    assert (await ended(working, saga_id)).status == "completed"
+    assert (await starts.finished_run(working, saga_id))["paid"] == {"early": True}
+
+
+async def test_a_repeated_signal_changes_nothing_and_another_payload_is_refused(working, ended):
+    saga_id = await starts.start(working, Order, {})
+    assert await send_signal(working, "paid", {"n": 1}, saga_id=saga_id)
+    assert not await send_signal(working, "paid", {"n": 1}, saga_id=saga_id)
+    with pytest.raises(SignalConflict, match="another payload"):
+        await send_signal(working, "paid", {"n": 2}, saga_id=saga_id)
+    await ended(working, saga_id)
+    assert not await send_signal(working, "paid", {"n": 1}, saga_id=saga_id)
+    with pytest.raises(SignalRefused, match="has ended"):
+        await send_signal(working, "paid", {"n": 1}, saga_id=saga_id, signal_id="second")
+
+
+async def test_a_signal_that_does_not_come_in_time_fails_the_step_in_doubt(working, ended, calls):
+    saga_id = await starts.start(working, Order, {"timeout": 0})
+    record = await ended(working, saga_id)
+    assert record.status == "rolled_back"
+    assert "SignalTimeout: Signal 'paid' did not come in time." in record.error
+    # What stands before the wait may have had its effect.
+    assert calls == ["charge", "charge", "refund"]
+
+
+async def test_a_timeout_may_be_caught_and_the_step_goes_on(working, ended):
+    class Patient(Saga):
+        saga_name = "patient"
+
+        @action("ask")
+        async def ask(self, ctx):
+            for n in range(2):
+                try:
+                    return dict(await current_step().signal("answer", timeout=0))
+                except SignalTimeout:
+                    await current_step().sleep(0)
+            return {"asked": n + 1}
+
+    saga_id = await starts.start(working, Patient, {})
+    assert (await ended(working, saga_id)).status == "completed"
+    assert (await starts.finished_run(working, saga_id))["asked"] == 2
+
+
+async def test_a_sleeping_step_is_called_again_when_its_time_has_come(working, ended, calls):
+    soon = datetime.now(UTC) + timedelta(seconds=0.3)
+    saga_id = await starts.start(working, Order, {"key": "k", "until": soon.isoformat()})
+    await send_signal(working, "paid", key="k")
+    record = await ended(working, saga_id)
+    assert record.status == "completed"
+    assert record.finished_at >= soon
+    assert calls.count("ship") == 2
+
+
+async def test_a_compensation_may_wait_too(working, ended, calls):
+    saga_id = await starts.start(working, Refunding, {})
+    await waiting(working, saga_id)
+    await send_signal(working, "refunded", {"by": "bank"}, saga_id=saga_id)
+    assert (await ended(working, saga_id)).status == "rolled_back"
+    assert calls == ["refund", "refund", "bank"]
+
+
+async def test_branches_go_on_while_another_one_waits(working, ended, calls):
+    saga_id = await starts.start(working, Parallel, {})
+    await waiting(working, saga_id)
+    assert sorted(calls) == ["approve", "pack"]
+    await send_signal(working, "approved", saga_id=saga_id)
+    assert (await ended(working, saga_id)).status == "completed"
+    assert sorted(calls) == ["approve", "approve", "pack", "ship"]
+
+
+async def test_a_step_that_waits_when_the_run_rolls_back_is_compensated(working, ended, calls):
+    saga_id = await starts.start(working, Parallel, {"fails": True})
+    assert (await ended(working, saga_id)).status == "rolled_back"
+    assert calls.count("withdraw") == 1
+    assert await working.store.load_waits(saga_id) == []
+
+
+async def test_an_inline_run_that_waits_says_for_what(working, ended):
+    with pytest.raises(RunWaiting, match="waits for signal 'paid'") as raised:
+        await starts.run_inline(working, Order, {"key": "pi_1"})
+    assert raised.value.waits_for == ("signal 'paid'",)
+    await send_signal(working, "paid", key="pi_1")
+    assert (await ended(working, raised.value.saga_id)).status == "completed"
+
+
+async def test_two_awaited_together_are_both_registered(working, ended):
+    class Both(Saga):
+        saga_name = "both"
+
+        @action("gather")
+        async def gather(self, ctx):
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(wait(name)) for name in ("a", "b")]
+            return {"got": sorted(task.result()["n"] for task in tasks)}
+
+    async def wait(name):
+        return await current_step().signal(name)
+
+    saga_id = await starts.start(working, Both, {})
+    await waiting(working, saga_id)
+    assert {one.name for one in await working.store.load_waits(saga_id)} == {"a", "b"}
+    for n, name in enumerate("ba"):
+        await send_signal(working, name, {"n": n}, saga_id=saga_id)
+    assert (await ended(working, saga_id)).status == "completed"
+    assert (await starts.finished_run(working, saga_id))["got"] == [0, 1]
+
+
+async def test_a_key_that_another_run_waits_for_fails_the_step_and_names_that_run(working, ended):
+    first = await starts.start(working, Order, {"key": "pi_1"})
+    await waiting(working, first)
+    second = await starts.start(working, Order, {"key": "pi_1"})
+    record = await ended(working, second)
+    assert record.status == "rolled_back"
+    assert "AlreadyAwaited" in record.error
+    assert first in record.error
+
+
+async def test_a_step_that_swallows_its_wait_fails_and_is_told_why(working, ended):
+    class Swallowing(Saga):
+        saga_name = "swallowing"
+
+        @action("a")
+        def a(self, ctx):
+            try:
+                current_step().signal("paid")
+            except BaseException:
+                return {"paid": False}
+
+    saga_id = await starts.start(working, Swallowing, {})
+    record = await ended(working, saga_id)
+    assert record.status == "rolled_back"
+    assert "went on after its wait for signal 'paid'" in record.error
+
+
+async def test_code_around_a_wait_runs_and_may_raise_what_it_likes(working, ended):
+    cleaned = []
+
+    class Tidy(Saga):
+        saga_name = "tidy"
+
+        @action("a")
+        async def a(self, ctx):
+            try:
+                await current_step().signal("paid")
+            except Exception as error:
+                raise AssertionError("no Exception") from error
+            finally:
+                cleaned.append(1)
+                if len(cleaned) == 1:
+                    raise KeyError("replaced")
+
+    saga_id = await starts.start(working, Tidy, {})
+    await waiting(working, saga_id)
+    await send_signal(working, "paid", saga_id=saga_id)
+    assert (await ended(working, saga_id)).status == "completed"
+
+
+async def test_hooks_and_listeners_are_told_once_of_a_step_that_waits(working, ended):
+    told = []
+
+    def enter(ctx, step):
+        told.append("enter")
+
+    def success(ctx, step, result):
+        told.append("success")
+
+    class Told(Saga):
+        saga_name = "told"
+
+        @action("a", on_enter=enter, on_success=success)
+        async def a(self, ctx):
+            await current_step().signal("paid")
+
+    saga_id = await starts.start(working, Told, {})
+    await waiting(working, saga_id)
+    await send_signal(working, "paid", saga_id=saga_id)
+    await ended(working, saga_id)
+    assert told == ["enter", "success"]
+
+
+async def test_nothing_can_wait_in_a_hook(working, ended):
+    refused = []
+
+    def waits(ctx, step, result):
+        with pytest.raises(UsageError, match="Nothing can wait here"):
+            current_step().signal("paid")
+        refused.append(step)
+
+    class Hooked(Saga):
+        saga_name = "hooked"
+
+        @action("a", on_success=waits)
+        async def a(self, ctx):
+            return None
+
+    saga_id = await starts.start(working, Hooked, {})
+    assert (await ended(working, saga_id)).status == "completed"
+    assert refused == ["a"]
+
+
+async def test_a_signal_in_a_transaction_is_there_if_it_commits(opened, postgres_url, ended):
+    from sagaz_integration_core.settings.settings import Settings
+
+    settings = Settings(storage_url=postgres_url, migrate=True, poll_seconds=0.05)
+    async with opened(settings, sagas=[Order]) as runtime:
+        worker = runtime.make_worker()
+        worker.start()
+        saga_id = await starts.start(runtime, Order, {})
+        await waiting(runtime, saga_id)
+        async with await psycopg.AsyncConnection.connect(postgres_url) as connection:
+            await send_signal(runtime, "paid", saga_id=saga_id, session=connection)
+            await connection.rollback()
+            assert await runtime.store.count_untaken() == 0
+            await send_signal(runtime, "paid", saga_id=saga_id, session=connection)
+            assert not await send_signal(runtime, "paid", saga_id=saga_id, session=connection)
+        assert (await ended(runtime, saga_id)).status == "completed"
+
+
+async def test_a_signal_from_a_thread_reaches_its_run(working, ended):
+    saga_id = await starts.start(working, Order, {})
+    assert await asyncio.to_thread(send_signal_sync, working, "paid", saga_id=saga_id)
+    assert (await ended(working, saga_id)).status == "completed"
+
+
+@pytest.mark.parametrize(
+    ("error", "values"),
+    [
+        (UsageError, {}),
+        (UsageError, {"saga_id": "a", "key": "b"}),
+        (InvalidInput, {"key": ""}),
+        (InvalidInput, {"saga_id": "a\n"}),
+        (InvalidInput, {"key": "k", "signal_id": 7}),
+        (InvalidInput, {"key": "k", "payload": {"a": object()}}),
+        (InvalidInput, {"key": "k", "payload": [1]}),
+    ],
+)
+async def test_what_cannot_be_a_signal_is_refused_at_the_edge(runtime, error, values):
+    with pytest.raises(error):
+        await send_signal(runtime, "paid", **values)
+    assert await runtime.store.find_signals(SignalFilter(state=None)) == []
+
+
+@pytest.mark.parametrize(
+    ("wait", "error"),
+    [
+        (lambda: current_step().sleep(-1), UsageError),
+        (lambda: current_step().sleep("1"), UsageError),
+        (lambda: current_step().sleep_until(datetime(2030, 1, 1)), UsageError),
+        (lambda: current_step().signal("a", timeout=True), UsageError),
+        (lambda: current_step().signal(""), InvalidInput),
+        (lambda: current_step().signal("a", key=""), InvalidInput),
+    ],
+)
+async def test_a_wait_that_cannot_be_is_the_steps_failure(runtime, wait, error):
+    class Wrong(Saga):
+        saga_name = "wrong"
+
+        @action("a")
+        def a(self, ctx):
+            wait()
+
+    with pytest.raises(error):
+        await starts.run_inline(runtime, Wrong, {})
+
+
+async def test_a_run_with_a_key_that_waits_is_in_progress(working):
+    with pytest.raises(RunWaiting):
+        await starts.run_inline(working, Order, {}, idempotency_key="k")
+    with pytest.raises(Exception, match="waits|not ended"):
+        await starts.run_inline(working, Order, {}, idempotency_key="k")
+
+
