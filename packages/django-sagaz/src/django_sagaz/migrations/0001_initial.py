@@ -70,6 +70,7 @@ class Migration(migrations.Migration):
                     models.CharField(
                         choices=[
                             ("started", "started"),
+                            ("waiting", "waiting"),
                             ("done", "done"),
                             ("failed", "failed"),
                             ("in_doubt", "in doubt"),
@@ -219,6 +220,7 @@ class Migration(migrations.Migration):
                             ("pending", "pending"),
                             ("executing", "executing"),
                             ("compensating", "compensating"),
+                            ("waiting", "waiting"),
                             ("completed", "completed"),
                             ("rolled_back", "rolled back"),
                             ("failed", "failed"),
@@ -248,6 +250,7 @@ class Migration(migrations.Migration):
                 ("leased_at", models.DateTimeField(blank=True, null=True)),
                 ("suspicions", models.IntegerField(db_default=0)),
                 ("alone", models.BooleanField(db_default=False)),
+                ("deadline", models.DateTimeField(blank=True, null=True)),
             ],
             options={
                 "verbose_name": "run",
@@ -257,6 +260,8 @@ class Migration(migrations.Migration):
                     ("retry_run", "Can retry run"),
                     ("cancel_run", "Can cancel run"),
                     ("resolve_run", "Can resolve run"),
+                    ("signal_run", "Can send signal to run"),
+                    ("run_now_run", "Can bring run forward"),
                 ],
                 "default_permissions": ("view",),
                 "indexes": [
@@ -265,6 +270,7 @@ class Migration(migrations.Migration):
                     models.Index(fields=["created_at", "saga_id"], name="sagaz_run_created"),
                     models.Index(fields=["correlation_id"], name="sagaz_run_correlation"),
                     models.Index(fields=["finished_at"], name="sagaz_run_finished"),
+                    models.Index(fields=["deadline"], name="sagaz_run_deadline"),
                 ],
             },
         ),

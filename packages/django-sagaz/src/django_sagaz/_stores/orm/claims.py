@@ -8,11 +8,13 @@ from typing import Any, NamedTuple
 from django.db.models import F, Min, Q, QuerySet
 
 from django_sagaz._stores.orm.attempts import end_leases
-from django_sagaz._stores.orm.rows import Moment, as_text
+from django_sagaz._stores.orm.rows import Moment, as_text, aware
 from django_sagaz._stores.orm.runs import begin, steps_of, unlocked
+from django_sagaz._stores.orm.waits import rouse, settle
 from django_sagaz.models import Attempt, Run, WorkerProcess
-from sagaz_durable.stores.ended_leases import ALONE_FROM, Verdict, jitter, most_alone, verdict
+from sagaz_durable.stores.ended_leases import ALONE_FROM, Verdict, executed_as, jitter, most_alone, verdict
 from sagaz_integration_core.contract.records import ClaimedRun, FirstSteps, StepRecord, begun_by_claim
+from sagaz_integration_core.contract.waits import WaitRecord
 
 __all__ = ["Wanted", "any_alone", "claim"]
 
@@ -32,6 +34,7 @@ def claim(connection: Any, owner: str, limit: int, lease_seconds: float, wanted:
     moment = Moment(connection)
     if wanted.alone:
         limit = min(limit, _room(connection, wanted.sagas, moment))
+    rouse(connection, wanted.sagas, moment)
     due = _due(connection, wanted, limit, moment)
     while _suspected(connection, due, moment, lease_seconds):
         due = _due(connection, wanted, limit, moment)
@@ -41,8 +44,12 @@ def claim(connection: Any, owner: str, limit: int, lease_seconds: float, wanted:
     runs = [run for run in due if _take(connection, run, owner, moment, lease_seconds, verdicts.get(run.lease_owner))]
     dead = _after_death(connection, runs)
     journals = steps_of(connection, [run.saga_id for run in runs if run.attempt])
+    waits = settle(connection, runs, moment)
     claimed = [
-        _claimed(run, journals[run.saga_id], wanted.sagas, verdicts.get(run.lease_owner), after_death=run.pk in dead)
+        _claimed(
+            run, journals[run.saga_id], waits.get(run.saga_id, ()), wanted.sagas, verdicts.get(run.lease_owner), moment,
+            after_death=run.pk in dead,
+        )  # fmt: skip
         for run in runs
     ]
     begun = [(run.saga_id, begun_by_claim(run.saga_name, run.attempt, wanted.sagas)) for run in claimed]
@@ -134,7 +141,7 @@ def _take(connection: Any, run: Any, owner: str, moment: Moment, lease_seconds: 
     expires = moment.after(lease_seconds)
     same = Run.objects.using(connection.alias).filter(pk=run.pk, attempt=run.attempt, available_at=run.available_at)
     taken = same.update(
-        status="executing" if run.status == "pending" else run.status,
+        status=executed_as(run.status, run.direction),
         attempt=run.attempt + 1,
         failures=run.failures + (ended == "charged"),
         lease_owner=owner,
@@ -162,12 +169,20 @@ def _after_death(connection: Any, runs: Collection[Any]) -> set[str]:
 
 
 def _claimed(
-    run: Any, steps: Iterable[StepRecord], sagas: FirstSteps, ended: Verdict | None, *, after_death: bool
+    run: Any,
+    steps: Iterable[StepRecord],
+    waits: Iterable[WaitRecord],
+    sagas: FirstSteps,
+    ended: Verdict | None,
+    moment: Moment,
+    *,
+    after_death: bool,
 ) -> ClaimedRun:
+    deadline = aware(run.deadline)
     return ClaimedRun(
         run.saga_id,
         run.saga_name,
-        "executing" if run.status == "pending" else run.status,
+        executed_as(run.status, run.direction),
         run.context_text,
         run.error,
         run.correlation_id,
@@ -180,4 +195,6 @@ def _claimed(
         run.suspicions,
         run.alone,
         after_death,
+        tuple(waits),
+        None if deadline is None else (deadline - moment.utc).total_seconds(),
     )

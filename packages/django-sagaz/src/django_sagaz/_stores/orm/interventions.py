@@ -11,6 +11,7 @@ from django_sagaz._stores.orm import outbox as orm_outbox
 from django_sagaz._stores.orm.attempts import end_attempt
 from django_sagaz._stores.orm.rows import Moment, audit_record
 from django_sagaz._stores.orm.runs import unlocked
+from django_sagaz._stores.orm.waits import end_timers, forget_waits
 from django_sagaz.models import AuditEntry, Run, Step
 from sagaz_durable.stores.ended_leases import decision
 from sagaz_integration_core.contract.decisions import AuditRecord, Intervention
@@ -50,6 +51,8 @@ def intervene(connection: Any, change: Intervention) -> bool:
         "updated_at": moment.now,
         "finished_at": moment.now if ends else None,
     }
+    if change.action == "retry":
+        changes["deadline"] = None
     if change.error is not None:
         changes["error"] = change.error
     if change.status in _DIRECTIONS:
@@ -61,6 +64,10 @@ def intervene(connection: Any, change: Intervention) -> bool:
         end_attempt(connection, run, run.lease_owner, "decided", moment.now, decision(change))
     if change.status == "compensating":
         Step.objects.using(using).filter(saga_id=change.saga_id, phase="undo", status="failed").delete()
+    if change.status == "waiting":
+        end_timers(connection, change.saga_id, moment)
+    elif change.status != "pending":
+        forget_waits(connection, [change.saga_id])
     orm_outbox.insert_of_run(connection, change.saga_id, change.events)
     AuditEntry.objects.using(using).create(
         saga_id=change.saga_id,

@@ -11,7 +11,8 @@ from django_sagaz._stores.orm import outbox as orm_outbox
 from django_sagaz._stores.orm.attempts import end_attempt
 from django_sagaz._stores.orm.rows import Moment, json_text
 from django_sagaz._stores.orm.runs import held, unlocked
-from django_sagaz.models import Step
+from django_sagaz._stores.orm.waits import record_waits, wait_ends_at
+from django_sagaz.models import Run, Step
 from sagaz_durable.stores.ended_leases import released
 from sagaz_integration_core.contract.records import FINISHED, RunWrite, StepWrite
 
@@ -29,7 +30,7 @@ def write(connection: Any, writes: Sequence[RunWrite]) -> list[bool | None]:
 
 def _write(connection: Any, write: RunWrite, moment: Moment) -> bool | None:
     of_owner = held(connection, write.saga_id, write.owner, write.attempt)
-    run = unlocked(connection, of_owner).only("attempt", "leased_at", "error").first()
+    run = unlocked(connection, of_owner).only("attempt", "leased_at", "error", "deadline").first()
     if run is None:
         return None if of_owner.exists() else False
     # The condition again: without row locks somebody else may have been faster.
@@ -37,10 +38,14 @@ def _write(connection: Any, write: RunWrite, moment: Moment) -> bool | None:
         return False
     for n, step in enumerate(write.steps):
         _write_step(connection, write, step, moment.after(n / 1_000_000))
+    record_waits(connection, write, moment)
     orm_outbox.insert_of_run(connection, write.saga_id, write.events)
     if write.status == "failed":
         error = run.error if write.error is None else write.error
         end_attempt(connection, run, write.owner, "failed", moment.now, error)
+    elif write.release is not None and write.release.waits:
+        due_at = wait_ends_at(connection, write, run.deadline, moment)
+        Run.objects.using(connection.alias).filter(pk=write.saga_id).update(status="waiting", available_at=due_at)
     elif write.release is not None:
         end_attempt(connection, run, write.owner, released(write.release), moment.now, write.release.detail)
     return True
@@ -49,7 +54,7 @@ def _write(connection: Any, write: RunWrite, moment: Moment) -> bool | None:
 def _changes(write: RunWrite, moment: Moment) -> dict[str, Any]:
     changes: dict[str, Any] = {"updated_at": moment.now, "version": F("version") + 1}
     failures: Any = F("failures")
-    if any(step.status == "done" for step in write.steps):
+    if write.progress:
         failures = Value(0)
         changes |= {"failures": 0, "suspicions": 0, "alone": False}
     if write.status is not None:

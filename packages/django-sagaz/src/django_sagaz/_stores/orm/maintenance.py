@@ -9,6 +9,7 @@ from typing import Any
 from django.db.models import Count, Min, Q
 
 from django_sagaz._stores.orm.rows import Moment, as_text, aware, json_text, run_record, stored, worker_record
+from django_sagaz._stores.orm.waits import forget_waits, see
 from django_sagaz.models import Attempt, AuditEntry, OutboxEvent, Run, Step, WorkerProcess
 from sagaz_integration_core.contract.listings import RunFilter, StoreStats, WorkerKind, WorkerRecord
 from sagaz_integration_core.contract.records import ACTIVE, FINISHED, FOREIGN, RunRecord, RunStatus
@@ -66,6 +67,7 @@ def heartbeat(connection: Any, worker: str, seconds: float, kind: WorkerKind, sa
     workers.filter(Q(alive_until__lte=moment.now) | Q(name=worker)).delete()
     if seconds > 0:
         workers.create(name=worker, kind=kind, sagas=sorted(sagas), alive_until=moment.after(seconds))
+    see(connection, moment)
 
 
 def live_workers(connection: Any) -> list[WorkerRecord]:
@@ -127,5 +129,6 @@ def _delete(connection: Any, saga_ids: Sequence[str]) -> int:
     Step.objects.using(using).filter(saga_id__in=gone).delete()
     Attempt.objects.using(using).filter(saga_id__in=gone).delete()
     AuditEntry.objects.using(using).filter(saga_id__in=gone).delete()
+    forget_waits(connection, gone)
     OutboxEvent.objects.using(using).filter(saga_id__in=gone, status="sent").delete()
     return Run.objects.using(using).filter(pk__in=gone).delete()[0]

@@ -15,6 +15,7 @@ from sagaz_integration_core.contract.decisions import AuditRecord
 from sagaz_integration_core.contract.events import OutboxRecord
 from sagaz_integration_core.contract.listings import AttemptRecord, WorkerRecord
 from sagaz_integration_core.contract.records import RunRecord, StepRecord
+from sagaz_integration_core.contract.waits import SignalRecord, WaitRecord
 
 __all__ = [
     "Moment",
@@ -25,8 +26,10 @@ __all__ = [
     "event_record",
     "json_text",
     "run_record",
+    "signal_record",
     "step_record",
     "stored",
+    "wait_record",
     "worker_record",
 ]
 
@@ -99,6 +102,16 @@ def audit_record(entry: Any) -> AuditRecord:
 def attempt_record(attempt: Any) -> AttemptRecord:
     """Read how an attempt ended."""
     return _record(AttemptRecord, attempt)
+
+
+def wait_record(wait: Any) -> WaitRecord:
+    """Read a wait that was asked for with its ``payload_text``."""
+    return _record(WaitRecord, wait, payload="payload_text")
+
+
+def signal_record(signal: Any) -> SignalRecord:
+    """Read a signal that was asked for with its ``payload_text``."""
+    return _record(SignalRecord, signal, payload="payload_text")
 
 
 def worker_record(worker: Any) -> WorkerRecord:

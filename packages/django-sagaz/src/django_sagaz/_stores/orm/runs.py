@@ -106,7 +106,14 @@ def _new(run: NewRun, moment: Moment, lease_seconds: float) -> Run:
         leased_at=moment.now if leased else None,
         suspicions=0,
         alone=False,
+        deadline=_deadline(run, moment),
     )
+
+
+def _deadline(run: NewRun, moment: Moment) -> Any:
+    if run.deadline is None:
+        return None
+    return moment.after(run.deadline) if isinstance(run.deadline, float) else stored(run.deadline)
 
 
 def begin(connection: Any, runs: Iterable[tuple[str, Sequence[FirstStep]]], moment: Moment) -> None:

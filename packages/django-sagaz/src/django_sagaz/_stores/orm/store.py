@@ -20,6 +20,7 @@ from django_sagaz._stores.orm import journal as orm_journal
 from django_sagaz._stores.orm import maintenance as orm_upkeep
 from django_sagaz._stores.orm import runs as orm_runs
 from django_sagaz._stores.orm.events import ORMEvents
+from django_sagaz._stores.orm.signalling import ORMSignals
 from django_sagaz._stores.ready import check_rights, check_tables
 from django_sagaz._stores.runners import Runner, immediately
 from sagaz_durable.stores.foreign_rows import correlation_id_of, taken
@@ -49,7 +50,7 @@ _DEADLOCKS = (1205, 1213)
 _PAUSES = (0.02, 0.1, 0.5)
 
 
-class ORMStore(ORMEvents):
+class ORMStore(ORMEvents, ORMSignals):
     """Keeps runs in any database that Django can use; workers poll.
 
     Args:

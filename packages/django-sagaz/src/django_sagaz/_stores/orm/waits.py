@@ -1,0 +1,155 @@
+"""What runs wait for: registered and left by their writes, and ended by their claims."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import IntegrityError, transaction
+from django.db.models import Exists, Min, OuterRef, Q
+
+from django_sagaz._stores.orm.rows import Moment, as_text, json_text, stored, wait_record
+from django_sagaz._stores.orm.runs import unlocked
+from django_sagaz.models import Run, Signal, Wait
+from sagaz_durable.stores.refused_waits import refusal
+from sagaz_integration_core.contract.records import RunWrite
+from sagaz_integration_core.contract.waits import WaitRecord, WaitWrite
+
+__all__ = ["end_timers", "forget_waits", "load_waits", "record_waits", "rouse", "see", "settle", "wait_ends_at"]
+
+_FRESH = timedelta(minutes=1)
+"""For how long after it was first seen a signal that nobody waits for is looked at by claims: whoever begins to wait
+later looks for it."""
+
+
+def record_waits(connection: Any, write: RunWrite, moment: Moment) -> None:
+    """Record what a write, which was accepted, tells of waits."""
+    waits = Wait.objects.using(connection.alias)
+    for step, phase in write.left_waits:
+        waits.filter(saga_id=write.saga_id, step=step, phase=phase).delete()
+    for place, wait in enumerate(write.waits):
+        _register(connection, write, wait, moment, moment.after(place / 1_000_000))
+
+
+def _register(connection: Any, write: RunWrite, wait: WaitWrite, moment: Moment, at: datetime) -> None:
+    waits = Wait.objects.using(connection.alias)
+    place = {"saga_id": write.saga_id, "step": wait.step, "phase": wait.phase, "name": wait.name, "n": wait.n}
+    if waits.filter(**place).exists():
+        return
+    until = None if wait.until is None else stored(wait.until)
+    if wait.seconds is not None:
+        until = moment.after(wait.seconds)
+    try:
+        with transaction.atomic(connection.alias):
+            waits.create(**place, key=wait.key, until=until, created_at=at)
+    except IntegrityError:
+        first = waits.filter(name=wait.name, key=wait.key).values_list("saga_id", flat=True).first()
+        payload = json_text(refusal(first or ""))
+        refused = {"outcome": "refused", "attempt": write.attempt + 1, "payload": payload}
+        waits.create(**place, until=until, created_at=at, **refused)
+
+
+def wait_ends_at(connection: Any, write: RunWrite, deadline: datetime | None, moment: Moment) -> datetime | None:
+    """Return when a run is due that waits from now on; None for not before a signal comes."""
+    waits = Wait.objects.using(connection.alias).filter(saga_id=write.saga_id)
+    open_ = waits.filter(outcome=None)
+    if waits.filter(attempt__gt=write.attempt).exists() or open_.filter(Exists(_untaken(connection))).exists():
+        return moment.now
+    ends: datetime | None = open_.aggregate(first=Min("until"))["first"]
+    by_deadline = deadline if write.release is not None and write.release.by_deadline else None
+    return min((one for one in (ends, by_deadline) if one is not None), default=None)
+
+
+def _untaken(connection: Any) -> Any:
+    """Return the signals for the wait of an outer query that nobody has taken."""
+    addressed = Q(saga_id=OuterRef("saga_id")) | Q(key=OuterRef("key"))
+    return Signal.objects.using(connection.alias).filter(addressed, name=OuterRef("name"), taken_at=None)
+
+
+def rouse(connection: Any, names: Collection[str], moment: Moment) -> None:
+    """Make the waiting runs of these sagas due for which a signal is there; what is locked waits."""
+    using = connection.alias
+    # From the signals that are new: runs that wait are many, and cost nothing.
+    lately = stored(moment.utc - _FRESH)
+    fresh = Signal.objects.using(using).filter(Q(seen_at=None) | Q(seen_at__gt=lately), taken_at=None)
+    signals = list(fresh.values_list("name", "saga_id", "key"))
+    if not signals:
+        return
+    addressed = Q(pk__in=[])
+    for name, saga_id, key in signals:
+        addressed |= Q(name=name, saga_id=saga_id) if key is None else Q(name=name, key=key)
+    saga_ids = set(Wait.objects.using(using).filter(addressed, outcome=None).values_list("saga_id", flat=True))
+    runs = Run.objects.using(using).filter(pk__in=saga_ids, status="waiting", saga_name__in=list(names))
+    found = [run.pk for run in unlocked(connection, runs.only("pk"))]
+    Run.objects.using(using).filter(pk__in=found, status="waiting").update(available_at=moment.now)
+
+
+def see(connection: Any, moment: Moment) -> None:
+    """Have claims look at signals that nobody waits for a minute longer, and then no more."""
+    using = connection.alias
+    awaited = Wait.objects.using(using).filter(
+        Q(saga_id=OuterRef("saga_id")) | Q(key=OuterRef("key")), name=OuterRef("name"), outcome=None
+    )
+    new = Signal.objects.using(using).filter(~Exists(awaited), taken_at=None, seen_at=None)
+    ids = list(new.values_list("pk", flat=True)[:1000])
+    Signal.objects.using(using).filter(pk__in=ids).update(seen_at=moment.now)
+
+
+def settle(connection: Any, runs: Sequence[Any], moment: Moment) -> dict[str, list[WaitRecord]]:
+    """Give the waits of runs that are claimed that are over their outcome; return all that these runs have."""
+    attempts = {run.pk: run.attempt + 1 for run in runs if run.attempt}
+    if not attempts:
+        return {}
+    served: set[tuple[str, str]] = set()
+    for wait in Wait.objects.using(connection.alias).filter(saga_id__in=attempts, outcome=None).order_by(*_ORDER):
+        place = (wait.saga_id, wait.name)
+        signal = None if place in served or not wait.name else _take(connection, wait, moment)
+        if signal is not None:
+            served.add(place)
+            _end(connection, wait, attempts[wait.saga_id], "signal", signal)
+        elif wait.until is not None and wait.until <= moment.now:
+            _end(connection, wait, attempts[wait.saga_id], "timeout", None)
+    return load_waits(connection, list(attempts))
+
+
+_ORDER = ("created_at", "n")
+
+
+def _take(connection: Any, wait: Wait, moment: Moment) -> str | None:
+    """Take the oldest signal for a wait, and return its payload."""
+    addressed = Q(saga_id=wait.saga_id) if wait.key is None else Q(saga_id=wait.saga_id) | Q(key=wait.key)
+    signals = Signal.objects.using(connection.alias)
+    untaken = signals.filter(addressed, name=wait.name, taken_at=None).annotate(payload_text=as_text("payload"))
+    for signal in untaken.order_by("created_at", "pk"):
+        # The condition again: without row locks somebody else may have been faster.
+        mine = signals.filter(pk=signal.pk, taken_at=None)
+        if mine.update(taken_at=moment.now, taken_by=wait.saga_id, payload=None):
+            return str(signal.payload_text)
+    return None
+
+
+def _end(connection: Any, wait: Wait, attempt: int, outcome: str, payload: str | None) -> None:
+    Wait.objects.using(connection.alias).filter(
+        saga_id=wait.saga_id, step=wait.step, phase=wait.phase, name=wait.name, n=wait.n
+    ).update(outcome=outcome, attempt=attempt, payload=json_text(payload), key=None)
+
+
+def load_waits(connection: Any, saga_ids: Iterable[str]) -> dict[str, list[WaitRecord]]:
+    """Return the waits of these runs, in the order in which they were registered."""
+    found: dict[str, list[WaitRecord]] = defaultdict(list)
+    waits = Wait.objects.using(connection.alias).filter(saga_id__in=list(saga_ids)).order_by(*_ORDER)
+    for wait in waits.annotate(payload_text=as_text("payload")).defer("payload"):
+        found[wait.saga_id].append(wait_record(wait))
+    return found
+
+
+def end_timers(connection: Any, saga_id: str, moment: Moment) -> None:
+    """Have the sleeps of a run be over now."""
+    Wait.objects.using(connection.alias).filter(saga_id=saga_id, outcome=None, name="").update(until=moment.now)
+
+
+def forget_waits(connection: Any, saga_ids: Sequence[str]) -> None:
+    """Delete what runs wait for."""
+    Wait.objects.using(connection.alias).filter(saga_id__in=list(saga_ids)).delete()
