@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from uuid import NAMESPACE_OID, uuid5
 
 import pytest
 from store_builders import KNOWN, LEASE, claim_all, claimed, load, new_id, step, write
@@ -23,7 +24,8 @@ def wait(name="paid", step="a", phase="do", n=0, **values):
 
 
 def signal(name="paid", saga_id=None, key=None, signal_id="", payload='{"n": 1}', fingerprint="f"):
-    return NewSignal(f"{name}/{saga_id}/{key}/{signal_id}", name, saga_id, key, signal_id, payload, fingerprint)
+    id = str(uuid5(NAMESPACE_OID, f"{name}/{saga_id}/{key}/{signal_id}"))
+    return NewSignal(id, name, saga_id, key, signal_id, payload, fingerprint)
 
 
 async def parked(store, *waits, owner="w1", **values):

@@ -1,0 +1,1 @@
+from test_store_waits import *  # noqa: F403
