@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import NAMESPACE_OID, uuid5
 
 import pytest
-from store_builders import KNOWN, LEASE, claim_all, claimed, load, new_id, step, write
+from store_builders import KNOWN, LEASE, claim_all, claimed, load, new, new_id, step, write
 
 from sagaz_integration_core.contract.decisions import Intervention
 from sagaz_integration_core.contract.records import Release
@@ -270,6 +271,49 @@ async def test_old_signals_are_pruned_taken_and_untaken_each_by_its_own_time(sto
     assert await store.count_untaken() == 1
     assert await store.prune_signals(now, now, 10) == 1
     assert await store.count_untaken() == 0
+
+
+async def test_a_persons_signal_to_a_run_is_noted_in_its_audit(store):
+    run = await parked(store, wait())
+    by = {"actor": "anna", "reason": "called the bank"}
+    for _ in range(2):
+        await store.send([replace(signal(saga_id=run.saga_id), **by)])
+    [note] = await store.load_audit(run.saga_id)
+    assert (note.action, note.actor, note.reason, note.found) == ("signal", "anna", "called the bank", "waiting")
+    assert len(await claim_all(store)) == 1
+
+
+async def test_untaken_signals_and_runs_past_their_deadline_are_counted(store):
+    await store.insert([replace(new(), deadline=LONG_AGO), replace(new(), deadline=1000.0)], LEASE)
+    await store.send([signal(key="k")])
+    stats = await store.stats()
+    assert (stats.untaken_signals, stats.overdue) == (1, 1)
+
+
+async def test_a_claim_tells_how_long_a_run_has_until_its_deadline(store):
+    await store.insert([replace(new(), deadline=100.0)], LEASE)
+    [run] = await claim_all(store)
+    assert 90 < run.deadline_in <= 100
+    await park(store, run, wait())
+    assert (await load(store, run.saga_id)).available_at is None
+
+
+async def test_a_run_that_waits_is_due_at_its_deadline_if_that_is_asked_for(store):
+    await store.insert([replace(new(), deadline=SOON)], LEASE)
+    [run] = await claim_all(store)
+    entry = (step("a", "waiting"),)
+    release = Release(waits=True, by_deadline=True)
+    waits = (wait(until=SOON + timedelta(days=1)),)
+    assert await store.write([write(run, steps=entry, waits=waits, release=release)]) == [True]
+    assert abs((await load(store, run.saga_id)).available_at - SOON) < timedelta(milliseconds=1)
+
+
+async def test_a_retry_removes_the_deadline(store):
+    await store.insert([replace(new(), deadline=SOON)], LEASE)
+    [run] = await claim_all(store)
+    await store.write([write(run, status="failed")])
+    assert await store.intervene(Intervention(run.saga_id, 1, "failed", "pending", "retry", "me", "why"))
+    assert (await load(store, run.saga_id)).deadline is None
 
 
 async def test_a_deleted_run_leaves_no_waits(store):

@@ -11,7 +11,7 @@ from sagaz_integration_core.contract.records import FINISHED, RunStatus
 
 __all__ = ["Action", "AuditRecord", "Erasure", "Intervention"]
 
-Action = Literal["retry", "cancel", "resolve", "run-now", "erase"]
+Action = Literal["retry", "cancel", "resolve", "run-now", "signal", "erase"]
 """What a person can decide about a run; a worker erases, too, when a setting says so."""
 
 

@@ -60,7 +60,7 @@ class StoreStats:
 
     ``dead_events`` were set aside; ``oldest_unsent_age`` is that of the event which has waited longest to be sent.
     ``due_by_saga`` has the sagas of which runs are due, and how many. Processes of kind ``web`` are not counted as
-    ``live_workers``.
+    ``live_workers``. ``overdue`` runs have not ended although their deadline has passed.
     """
 
     counts: dict[RunStatus, int]
@@ -70,3 +70,5 @@ class StoreStats:
     dead_events: int = 0
     oldest_unsent_age: float | None = None
     due_by_saga: dict[str, int] = field(default_factory=dict)
+    untaken_signals: int = 0
+    overdue: int = 0

@@ -84,6 +84,7 @@ class NewSignal:
         id: Made of name, address and ``signal_id``, so that a repeated one is recognised.
         payload: As JSON.
         fingerprint: Of the payload.
+        actor, reason: Of a person who sends it to a run, for the run's audit; no note is made without an actor.
     """
 
     id: str
@@ -93,6 +94,8 @@ class NewSignal:
     signal_id: str
     payload: str = field(repr=False)
     fingerprint: str = field(repr=False)
+    actor: str | None = None
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +145,7 @@ class SignalStore(Protocol):
         """Insert signals in one transaction, an answer for each, and wake workers.
 
         No row of a run is touched: the claim finds the waiting runs for which a signal is there. One whose id is there
-        is left as it is; one to a run that has ended is not inserted.
+        is left as it is; one to a run that has ended is not inserted. A person's is noted in the audit of its run.
         """
         ...
 

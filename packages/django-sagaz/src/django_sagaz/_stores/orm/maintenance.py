@@ -10,7 +10,7 @@ from django.db.models import Count, Min, Q
 
 from django_sagaz._stores.orm.rows import Moment, as_text, aware, json_text, run_record, stored, worker_record
 from django_sagaz._stores.orm.waits import forget_waits, see
-from django_sagaz.models import Attempt, AuditEntry, OutboxEvent, Run, Step, WorkerProcess
+from django_sagaz.models import Attempt, AuditEntry, OutboxEvent, Run, Signal, Step, WorkerProcess
 from sagaz_integration_core.contract.listings import RunFilter, StoreStats, WorkerKind, WorkerRecord
 from sagaz_integration_core.contract.records import ACTIVE, FINISHED, FOREIGN, RunRecord, RunStatus
 
@@ -57,7 +57,9 @@ def stats(connection: Any) -> StoreStats:
     unsent_age = None if first is None else (moment.utc - first).total_seconds()
     live = _live(connection, moment).exclude(kind="web").count()
     dead = events.filter(status="dead").count()
-    return StoreStats(counts, sum(by_saga.values()), age, live, dead, unsent_age, by_saga)
+    untaken = Signal.objects.using(connection.alias).filter(taken_at=None).count()
+    overdue = runs.filter(deadline__lt=moment.now, finished_at=None).count()
+    return StoreStats(counts, sum(by_saga.values()), age, live, dead, unsent_age, by_saga, untaken, overdue)
 
 
 def heartbeat(connection: Any, worker: str, seconds: float, kind: WorkerKind, sagas: Collection[str]) -> None:

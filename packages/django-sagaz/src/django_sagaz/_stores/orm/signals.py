@@ -10,7 +10,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import Q
 
 from django_sagaz._stores.orm.rows import Moment, as_text, json_text, signal_record, stored
-from django_sagaz.models import Run, Signal
+from django_sagaz.models import AuditEntry, Run, Signal
 from sagaz_integration_core.contract.records import FINISHED
 from sagaz_integration_core.contract.waits import NewSignal, Sent, SignalFilter, SignalRecord
 
@@ -45,7 +45,18 @@ def _send(connection: Any, signal: NewSignal, moment: Moment) -> Sent:
     except IntegrityError:
         # Somebody else was faster; with REPEATABLE READ only a lock shows what.
         return Sent(False, known.select_for_update().first())
+    if signal.actor is not None:
+        _note(connection, signal, moment)
     return Sent(True, signal.fingerprint)
+
+
+def _note(connection: Any, signal: NewSignal, moment: Moment) -> None:
+    run = Run.objects.using(connection.alias).filter(pk=signal.saga_id).only("status").first()
+    if run is not None:
+        AuditEntry.objects.using(connection.alias).create(
+            saga_id=run.pk, action="signal", actor=signal.actor, reason=signal.reason, found=run.status,
+            status=run.status, at=moment.now,
+        )  # fmt: skip
 
 
 def find_signals(connection: Any, query: SignalFilter) -> list[SignalRecord]:

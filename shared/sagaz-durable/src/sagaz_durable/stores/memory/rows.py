@@ -10,6 +10,7 @@ from sagaz_durable.stores.memory import mutations as changes
 from sagaz_durable.stores.memory.outbox import Outbox
 from sagaz_durable.stores.memory.runs import Runs
 from sagaz_durable.stores.memory.waits import Waits
+from sagaz_integration_core.contract.decisions import AuditRecord
 from sagaz_integration_core.contract.events import of_run
 from sagaz_integration_core.contract.records import FINISHED, AttemptOutcome, Inserted, NewRun, RunRecord, RunWrite
 from sagaz_integration_core.contract.waits import NewSignal, Sent
@@ -73,6 +74,11 @@ class Rows:
         row = self._runs.rows.get(signal.saga_id or "")
         if row is not None and row.status in FINISHED:
             return Sent(False)
+        if row is not None and signal.actor is not None:
+            note = AuditRecord(
+                row.saga_id, "signal", signal.actor, signal.reason, row.status, row.status, moment
+            )
+            self._runs.note(note)
         row = self._runs.rows.get(self._waits.add(signal, moment) or "")
         if row is not None and row.status == "waiting" and self._waits.due_at(row.saga_id, row.attempt, moment) == moment:
             self._runs.put(replace(row, available_at=moment))

@@ -160,7 +160,12 @@ class MemoryStore(MemoryEvents, MemorySignals):
             dead, first = self._outbox.count_waiting()
             unsent_age = None if first is None else (moment - first).total_seconds()
             live = sum(worker.kind != "web" for worker in self._living(moment).values())
-            return StoreStats(counts, sum(due.values()), age, live, dead, unsent_age, due)
+            overdue = sum(
+                row.deadline is not None and row.deadline < moment and row.status in ACTIVE
+                for row in self._runs.rows.values()
+            )
+            untaken = self._waits.count_untaken()
+            return StoreStats(counts, sum(due.values()), age, live, dead, unsent_age, due, untaken, overdue)
 
     async def load_attempts(self, saga_id: str) -> list[AttemptRecord]:
         """Return how a run's earlier attempts ended, the oldest first."""

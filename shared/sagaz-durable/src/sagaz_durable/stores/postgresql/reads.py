@@ -45,7 +45,10 @@ SELECT
     (SELECT count(*) FROM {schema}.sagaz_worker WHERE kind <> 'web' AND alive_until > statement_timestamp()),
     (SELECT count(*) FROM {schema}.sagaz_outbox WHERE status = 'dead'),
     (SELECT extract(epoch FROM statement_timestamp() - min(created_at))::double precision
-        FROM {schema}.sagaz_outbox WHERE status = 'pending')
+        FROM {schema}.sagaz_outbox WHERE status = 'pending'),
+    (SELECT count(*) FROM {schema}.sagaz_signal WHERE taken_at IS NULL),
+    (SELECT count(*) FROM {schema}.sagaz_run
+        WHERE deadline < statement_timestamp() AND deadline IS NOT NULL AND finished_at IS NULL)
 """
 
 _ATTEMPTS = """
@@ -90,7 +93,7 @@ async def find(db: Database, query: RunFilter) -> list[RunRecord]:
 
 async def stats(db: Database) -> StoreStats:
     """Return the figures for a health check."""
-    [(found, due, oldest, workers, dead, unsent)] = await db.fetch(_STATS)
+    [(found, due, oldest, workers, dead, unsent, untaken, overdue)] = await db.fetch(_STATS)
     counts: dict[RunStatus, int] = {**dict.fromkeys(_STATUSES, 0), **(found or {})}
     by_saga: dict[str, int] = due or {}
-    return StoreStats(counts, sum(by_saga.values()), oldest, workers, dead, unsent, by_saga)
+    return StoreStats(counts, sum(by_saga.values()), oldest, workers, dead, unsent, by_saga, untaken, overdue)

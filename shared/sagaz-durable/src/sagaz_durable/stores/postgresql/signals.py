@@ -25,6 +25,19 @@ ON CONFLICT (id) DO NOTHING
 RETURNING id, {wake}
 """
 
+_SEND_NOTED = (
+    f"""
+WITH sent AS ({SEND.replace("{wake}", "saga_id")}), noted AS (
+    INSERT INTO {{schema}}.sagaz_audit (saga_id, action, actor, reason, found, status, at)
+    SELECT run.saga_id, 'signal', given.actor, given.reason, run.status, run.status, statement_timestamp()
+    FROM json_to_recordset(%s::text::json) AS given (id text, actor text, reason text)
+    JOIN sent ON sent.id = given.id JOIN {{schema}}.sagaz_run AS run ON run.saga_id = sent.saga_id
+    WHERE given.actor IS NOT NULL
+)
+"""  # noqa: S608
+    "SELECT id, {wake} FROM sent"
+)
+
 FIND_SENT = "SELECT id, fingerprint FROM {schema}.sagaz_signal WHERE id = ANY(%s::text[])"
 
 _FIND = """
@@ -56,7 +69,10 @@ def signal_values(signals: Sequence[NewSignal]) -> str:
 
 async def send(db: Database, signals: Sequence[NewSignal]) -> list[Sent]:
     """Insert signals; an answer for each."""
-    made = {row[0] for row in await db.fetch(SEND, [signal_values(signals)])}
+    values = signal_values(signals)
+    noted = any(signal.actor is not None for signal in signals)
+    rows = await (db.fetch(_SEND_NOTED, [values, values]) if noted else db.fetch(SEND, [values]))
+    made = {row[0] for row in rows}
     found: dict[str, str] = {}
     if others := [signal.id for signal in signals if signal.id not in made]:
         found = {row[0]: row[1] for row in await db.fetch(FIND_SENT, [others])}

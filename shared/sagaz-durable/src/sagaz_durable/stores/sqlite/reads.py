@@ -17,9 +17,11 @@ _SELECT = f"SELECT {RUN_COLUMNS} FROM sagaz_run"  # noqa: S608
 _COUNT_DUE = """
     SELECT saga_name, count(*), min(available_at) FROM sagaz_run WHERE available_at <= ? GROUP BY saga_name
 """
-_COUNT_EVENTS = """
+_COUNT_OTHERS = """
 SELECT (SELECT count(*) FROM sagaz_outbox WHERE status = 'dead'),
-    (SELECT min(created_at) FROM sagaz_outbox WHERE status = 'pending')
+    (SELECT min(created_at) FROM sagaz_outbox WHERE status = 'pending'),
+    (SELECT count(*) FROM sagaz_signal WHERE taken_at IS NULL),
+    (SELECT count(*) FROM sagaz_run WHERE deadline < ? AND deadline IS NOT NULL AND finished_at IS NULL)
 """
 
 
@@ -48,10 +50,10 @@ def stats(sqlite: sqlite3.Connection) -> StoreStats:
     age = None if since is None else (moment - since).total_seconds()
     by_saga = {name: count for name, count, _ in due}
     live = sum(worker.kind != "web" for worker in live_workers(sqlite))
-    dead, first = sqlite.execute(_COUNT_EVENTS).fetchone()
+    dead, first, untaken, overdue = sqlite.execute(_COUNT_OTHERS, (stamped,)).fetchone()
     unsent = when(first)
     unsent_age = None if unsent is None else (moment - unsent).total_seconds()
-    return StoreStats(counts, sum(by_saga.values()), age, live, dead, unsent_age, by_saga)
+    return StoreStats(counts, sum(by_saga.values()), age, live, dead, unsent_age, by_saga, untaken, overdue)
 
 
 def _conditions(query: RunFilter) -> tuple[list[str], list[Any]]:

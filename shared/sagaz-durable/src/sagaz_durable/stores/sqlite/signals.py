@@ -24,6 +24,10 @@ FROM json_each(%s) WHERE NOT EXISTS (
         AND status IN ('completed', 'rolled_back', 'failed'))
 ON CONFLICT (id) DO NOTHING
 RETURNING id"""
+_NOTE = """
+    INSERT INTO sagaz_audit (saga_id, action, actor, reason, found, status, at)
+    SELECT saga_id, 'signal', :actor, :reason, status, status, :now FROM sagaz_run WHERE saga_id = :saga_id
+"""
 _FIND = "SELECT id, fingerprint FROM sagaz_signal WHERE id IN (SELECT value FROM json_each(?))"
 _COLUMNS = "id, name, saga_id, key, signal_id, payload, fingerprint, created_at, taken_at, taken_by"
 _PRUNE = """
@@ -46,6 +50,9 @@ def signal_values(signals: Sequence[NewSignal]) -> tuple[str]:
 def send(sqlite: sqlite3.Connection, signals: Sequence[NewSignal]) -> list[Sent]:
     """Insert signals; an answer for each."""
     made = {row[0] for row in sqlite.execute(SEND.replace("%s", "?"), signal_values(signals)).fetchall()}
+    for one in signals:
+        if one.id in made and one.actor is not None:
+            sqlite.execute(_NOTE, {"saga_id": one.saga_id, "actor": one.actor, "reason": one.reason, "now": stamp(now())})
     found = dict(sqlite.execute(_FIND, (json.dumps([one.id for one in signals]),)).fetchall())
     return [Sent(one.id in made, found.get(one.id)) for one in signals]
 
