@@ -14,9 +14,7 @@ from sagaz_durable.runtime.signals import send_signal, send_signal_sync
 from sagaz_integration_core.context.current_step import current_step
 from sagaz_integration_core.contract.waits import SignalFilter
 from sagaz_integration_core.errors import (
-    AlreadyAwaited,
     InvalidInput,
-    RunFailed,
     RunWaiting,
     SignalConflict,
     SignalRefused,
@@ -190,12 +188,14 @@ async def test_a_timeout_may_be_caught_and_the_step_goes_on(working, ended):
 
         @action("ask")
         async def ask(self, ctx):
-            for n in range(2):
+            asked = 0
+            while asked < 2:
                 try:
                     return dict(await current_step().signal("answer", timeout=0))
                 except SignalTimeout:
                     await current_step().sleep(0)
-            return {"asked": n + 1}
+                asked += 1
+            return {"asked": asked}
 
     saga_id = await starts.start(working, Patient, {})
     assert (await ended(working, saga_id)).status == "completed"
@@ -427,7 +427,5 @@ async def test_a_wait_that_cannot_be_is_the_steps_failure(runtime, wait, error):
 async def test_a_run_with_a_key_that_waits_is_in_progress(working):
     with pytest.raises(RunWaiting):
         await starts.run_inline(working, Order, {}, idempotency_key="k")
-    with pytest.raises(Exception, match="waits|not ended"):
+    with pytest.raises(Exception, match=r"waits|not ended"):
         await starts.run_inline(working, Order, {}, idempotency_key="k")
-
-

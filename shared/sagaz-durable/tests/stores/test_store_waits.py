@@ -25,8 +25,8 @@ def wait(name="paid", step="a", phase="do", n=0, **values):
 
 
 def signal(name="paid", saga_id=None, key=None, signal_id="", payload='{"n": 1}', fingerprint="f"):
-    id = str(uuid5(NAMESPACE_OID, f"{name}/{saga_id}/{key}/{signal_id}"))
-    return NewSignal(id, name, saga_id, key, signal_id, payload, fingerprint)
+    its_id = str(uuid5(NAMESPACE_OID, f"{name}/{saga_id}/{key}/{signal_id}"))
+    return NewSignal(its_id, name, saga_id, key, signal_id, payload, fingerprint)
 
 
 async def parked(store, *waits, owner="w1", **values):

@@ -57,7 +57,14 @@ class Migration(migrations.Migration):
                 (
                     "pk",
                     models.CompositePrimaryKey(
-                        "saga_id", "step", "phase", "name", "n", blank=True, editable=False, primary_key=True,
+                        "saga_id",
+                        "step",
+                        "phase",
+                        "name",
+                        "n",
+                        blank=True,
+                        editable=False,
+                        primary_key=True,
                         serialize=False,
                     ),
                 ),

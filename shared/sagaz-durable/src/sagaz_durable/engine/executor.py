@@ -240,7 +240,7 @@ class Executor:
             await self._failed(step, kept, in_doubt=tried.doubtful or tried.error is None)
             await self._hooks.call(declared.on_failure, "on_failure", context, step, kept)
             await self._hooks.tell("on_step_failure", step, context, kept)
-            return
+            return None
         text = kept.text
         self._entries.done(step, "do", text, kept.events)
         if text is not None:
@@ -285,7 +285,7 @@ class Executor:
             error = not_awaited(f"The compensation of step {step!r}", tried.value)
         if error is not None:
             await self._record(self._entries.failed(step, "undo", error_text(error)))
-            return
+            return None
         self._entries.done(step, "undo", None, self._events.step_undone(step))
         await self._hooks.tell("on_compensation_complete", step, context)
 

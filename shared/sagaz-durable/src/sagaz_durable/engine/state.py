@@ -99,9 +99,7 @@ def assess(
     return _back(graph, entries, running, waiting)
 
 
-def _forward(
-    graph: Graph, entries: Entries, running: Collection[Call], waiting: Collection[Call]
-) -> RunState:
+def _forward(graph: Graph, entries: Entries, running: Collection[Call], waiting: Collection[Call]) -> RunState:
     nodes = graph.nodes
     done, unknown = set(), []
     for call, entry in entries.items():
@@ -126,9 +124,7 @@ def _forward(
     return RunState(tuple(begin), waits=bool(waiting))
 
 
-def _back(
-    graph: Graph, entries: Entries, running: Collection[Call], waiting: Collection[Call]
-) -> RunState:
+def _back(graph: Graph, entries: Entries, running: Collection[Call], waiting: Collection[Call]) -> RunState:
     if any(phase == "do" for _, phase in running):
         # What is still being done may have to be undone too, and before what it depends on.
         return RunState()

@@ -6,7 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Generator, Iterable
 from datetime import datetime, timedelta
-from typing import Any, NoReturn
+from typing import Any
 
 from sagaz_durable.serialization import codec
 from sagaz_durable.serialization.client_ids import check_identifier
@@ -108,9 +108,9 @@ class CallWaits:
     def swallowed(self) -> StepError:
         """Return the error of a call that met a wait and went on all the same."""
         return StepError(
-            f"Step {self._call[0]!r} went on after its wait for {self._last}, and returned. Waiting leaves a step by an "
-            "exception that is no Exception: it must not be caught (a bare `except:`, `except BaseException`), and in an "
-            "`async def` step the wait must be awaited, and alone: nothing can be waited for beside it."
+            f"Step {self._call[0]!r} went on after its wait for {self._last}, and returned. Waiting leaves a step by "
+            "an exception that is no Exception: it must not be caught (a bare `except:`, `except BaseException`), and in "
+            "an `async def` step the wait must be awaited, and alone: nothing can be waited for beside it."
         )
 
     def _next(self, name: str) -> int:
@@ -131,7 +131,7 @@ class CallWaits:
         if _on_event_loop():
             # Not before it is awaited: several that are awaited together are all registered.
             return _Left(self._last)
-        _leave(self._last)
+        raise _left_at(self._last)
 
 
 class _Left(SignalPayload):
@@ -142,12 +142,12 @@ class _Left(SignalPayload):
         self._waited_for = waited_for
 
     def __await__(self) -> Generator[Any, None, SignalPayload]:
-        _leave(self._waited_for)
+        raise _left_at(self._waited_for)
         yield
 
 
-def _leave(waited_for: str) -> NoReturn:
-    raise CallLeft(f"The step waits for {waited_for}, and is called again then.")
+def _left_at(waited_for: str) -> CallLeft:
+    return CallLeft(f"The step waits for {waited_for}, and is called again then.")
 
 
 def _result(wait: WaitRecord) -> SignalPayload:

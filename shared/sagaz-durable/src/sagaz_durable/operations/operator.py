@@ -67,8 +67,9 @@ class Operator(Remover):
             raise RunNotFound(missing(saga_id))
         steps = await self._store.load_steps(saga_id)
         audit, attempts = await self._store.load_audit(saga_id), await self._store.load_attempts(saga_id)
+        waits = await self._store.load_waits(saga_id)
         views = step_views(self._graph(run.saga_name), run.direction, _entries(steps))
-        return RunReport(run, tuple(steps), tuple(audit), tuple(attempts), views)
+        return RunReport(run, tuple(steps), tuple(audit), tuple(attempts), views, tuple(waits))
 
     async def retry(self, saga_id: str, *, reason: str = "", dry_run: bool = False) -> Outcome:
         """Have a failed run go on where it stopped, or have its compensation tried again, with no failures counted."""
@@ -92,6 +93,10 @@ class Operator(Remover):
         if not reason.strip():
             return Outcome(saga_id, "resolve", False, None, "Say what was done: a reason is kept with a resolved run.")
         return await self._decide(saga_id, "resolve", reason, dry_run, settled)
+
+    async def run_now(self, saga_id: str, *, reason: str = "", dry_run: bool = False) -> Outcome:
+        """Have a run go on now that is delayed, or that sleeps; what it waits for by name is not brought forward."""
+        return await self._decide(saga_id, "run-now", reason, dry_run, None)
 
     async def _decide(
         self, saga_id: str, action: Action, reason: str, dry_run: bool, settled: Settlement | None
@@ -129,6 +134,8 @@ class Operator(Remover):
             )
         if action == "cancel":
             return await self._cancel(run, reason)
+        if action == "run-now":
+            return await self._run_now(run)
         if run.status != "failed":
             return _Refusal(f"Only a failed run takes a {action}; run {run.saga_id} is {run.status}.")
         if settled is not None:
@@ -149,6 +156,17 @@ class Operator(Remover):
             )
         message = f"What it has done is compensated{_when(run)}."
         return _Decision("compensating", message, _cancelled(self._actor, reason))
+
+    async def _run_now(self, run: RunRecord) -> _Decision | _Refusal:
+        if run.status == "pending":
+            return _Decision("pending", "It is due now.")
+        if run.status != "waiting":
+            return _Refusal(f"Run {run.saga_id} is {run.status}: only what is delayed or asleep is brought forward.")
+        waits = [wait for wait in await self._store.load_waits(run.saga_id) if wait.outcome is None]
+        if not any(wait.name == "" for wait in waits):
+            names = ", ".join(repr(wait.name) for wait in waits)
+            return _Refusal(f"Run {run.saga_id} waits for the signal {names}, and not for a time: send it that signal.")
+        return _Decision("waiting", "Its sleep is over now.")
 
     async def _retry(self, run: RunRecord) -> _Decision:
         steps = await self._store.load_steps(run.saga_id)

@@ -9,6 +9,7 @@ from sagaz_durable.engine.state import StepView
 from sagaz_integration_core.contract.decisions import Action, AuditRecord
 from sagaz_integration_core.contract.listings import AttemptRecord
 from sagaz_integration_core.contract.records import RunRecord, RunStatus, StepRecord
+from sagaz_integration_core.contract.waits import WaitRecord
 from sagaz_integration_core.error_text import visible
 
 __all__ = ["Outcome", "RunReport", "missing"]
@@ -40,6 +41,7 @@ class RunReport:
         audit: What people decided.
         attempts: How its attempts ended, but for one that completed it or rolled it back.
         views: How far each step is, by this deployment's class; by the journal alone where there is none.
+        waits: What its calls wait for, or have waited for since they began.
     """
 
     run: RunRecord
@@ -47,6 +49,7 @@ class RunReport:
     audit: tuple[AuditRecord, ...]
     attempts: tuple[AttemptRecord, ...]
     views: Mapping[str, StepView]
+    waits: tuple[WaitRecord, ...] = ()
 
 
 def missing(saga_id: str) -> str:

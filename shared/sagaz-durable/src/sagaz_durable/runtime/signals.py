@@ -105,8 +105,10 @@ def new_signal(
     limit = runtime.settings.max_context_bytes
     text = codec.encode_payload({} if payload is None else payload, "the signal's payload", max_bytes=limit)
     address = f"run\0{saga_id}" if key is None else f"key\0{key}"
-    id = str(uuid.uuid5(_NAMESPACE, f"{name}\0{address}\0{signal_id}"))
-    return NewSignal(id, name, saga_id, key, signal_id, text, codec.fingerprint(f"{name}\0{text}"))
+    made_of = f"{name}\0{address}\0{signal_id}"
+    return NewSignal(
+        str(uuid.uuid5(_NAMESPACE, made_of)), name, saga_id, key, signal_id, text, codec.fingerprint(f"{name}\0{text}")
+    )
 
 
 def accept_signal(signal: NewSignal, sent: Sent) -> bool:

@@ -9,7 +9,17 @@ from typing import Literal
 from sagaz_integration_core.contract.decisions import Intervention
 from sagaz_integration_core.contract.records import AttemptOutcome, Direction, Phase, Release, RunStatus
 
-__all__ = ["ALONE_FROM", "Verdict", "decision", "executed_as", "jitter", "most_alone", "released", "under_way", "verdict"]
+__all__ = [
+    "ALONE_FROM",
+    "Verdict",
+    "decision",
+    "executed_as",
+    "jitter",
+    "most_alone",
+    "released",
+    "under_way",
+    "verdict",
+]
 
 ALONE_FROM = 2
 """From how many suspicions on a run is executed alone."""

@@ -128,7 +128,9 @@ def publication(joining: Joining, caller: Caller, events: Sequence[NewEvent]) ->
     return [event.event_id in made for event in events]
 
 
-def signalling(joining: Joining, caller: Caller, signals: Sequence[NewSignal]) -> Generator[Statement, Rows, list[Sent]]:
+def signalling(
+    joining: Joining, caller: Caller, signals: Sequence[NewSignal]
+) -> Generator[Statement, Rows, list[Sent]]:
     """Do as `conversation` with signals.
 
     Raises:

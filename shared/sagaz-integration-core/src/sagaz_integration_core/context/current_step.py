@@ -62,9 +62,7 @@ class CurrentStep:
     state: Any = None
     waits: Waits | None = field(default=None, repr=False)
 
-    def signal(
-        self, name: str, *, key: str | None = None, timeout: timedelta | float | None = None
-    ) -> SignalPayload:
+    def signal(self, name: str, *, key: str | None = None, timeout: timedelta | float | None = None) -> SignalPayload:
         """Wait for a signal, and return its payload: ``await`` it in an ``async def`` step, not in a ``def`` one.
 
         Unless it is there, the call is left by an exception that is no `Exception`, and the run holds no process,
@@ -74,7 +72,7 @@ class CurrentStep:
         Args:
             name: Of the signal; whoever sends one addresses it by this name and the saga_id.
             key: Another address, which whoever sends it knows, as a payment's id; at most one run waits for it at once.
-            timeout: How long to wait from the first call on, in seconds or as a timedelta; None for as long as it takes.
+            timeout: How long to wait from the first call on, in seconds or as a timedelta; None for ever.
 
         Raises:
             SignalTimeout: It did not come in time.

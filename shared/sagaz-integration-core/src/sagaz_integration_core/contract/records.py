@@ -48,6 +48,7 @@ __all__ = [
     "erased_as",
 ]
 
+
 class FirstStep(NamedTuple):
     """A step with which a run begins, and whether it has a compensation."""
 

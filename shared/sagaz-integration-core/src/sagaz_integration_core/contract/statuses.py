@@ -16,7 +16,8 @@ __all__ = [
 ]
 
 RunStatus = Literal["pending", "executing", "compensating", "waiting", "completed", "rolled_back", "failed"]
-"""Values of sagaz's ``SagaStatus``, and ``waiting``: for signals or a time. ``failed`` means that a person is needed."""
+"""Values of sagaz's ``SagaStatus``, and ``waiting``: for a signal or a time. ``failed`` means that a person is needed.
+"""
 
 StepStatus = Literal["started", "waiting", "done", "failed", "in_doubt"]
 """``waiting``: it was left at a wait, and is called again when that ends. ``in_doubt``: ended without telling whether

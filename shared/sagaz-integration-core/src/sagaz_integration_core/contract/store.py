@@ -159,6 +159,10 @@ class SagaStore(EventStore, SignalStore, Protocol):
         """Return one run."""
         ...
 
+    async def statuses(self, saga_ids: Collection[str]) -> dict[str, RunStatus]:
+        """Return the statuses of these runs, as far as they are there."""
+        ...
+
     async def load_steps(self, saga_id: str) -> list[StepRecord]:
         """Return a run's journal in the order in which its entries were started."""
         ...

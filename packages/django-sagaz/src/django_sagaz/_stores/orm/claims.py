@@ -47,7 +47,12 @@ def claim(connection: Any, owner: str, limit: int, lease_seconds: float, wanted:
     waits = settle(connection, runs, moment)
     claimed = [
         _claimed(
-            run, journals[run.saga_id], waits.get(run.saga_id, ()), wanted.sagas, verdicts.get(run.lease_owner), moment,
+            run,
+            journals[run.saga_id],
+            waits.get(run.saga_id, ()),
+            wanted.sagas,
+            verdicts.get(run.lease_owner),
+            moment,
             after_death=run.pk in dead,
         )  # fmt: skip
         for run in runs

@@ -14,13 +14,30 @@ from django_sagaz.models import Attempt, AuditEntry, OutboxEvent, Run, Signal, S
 from sagaz_integration_core.contract.listings import RunFilter, StoreStats, WorkerKind, WorkerRecord
 from sagaz_integration_core.contract.records import ACTIVE, FINISHED, FOREIGN, RunRecord, RunStatus
 
-__all__ = ["count_prunable", "delete", "find", "heartbeat", "live_workers", "load", "prune", "save_foreign", "stats"]
+__all__ = [
+    "count_prunable",
+    "delete",
+    "find",
+    "heartbeat",
+    "live_workers",
+    "load",
+    "prune",
+    "save_foreign",
+    "stats",
+    "statuses",
+]
 
 
 def load(connection: Any, saga_id: str) -> RunRecord | None:
     """Return one run."""
     run = _runs(connection).filter(pk=saga_id).first()
     return None if run is None else run_record(run)
+
+
+def statuses(connection: Any, saga_ids: Collection[str]) -> dict[str, RunStatus]:
+    """Return the statuses of these runs."""
+    runs = Run.objects.using(connection.alias).filter(pk__in=list(saga_ids))
+    return dict(runs.values_list("saga_id", "status"))
 
 
 def find(connection: Any, query: RunFilter) -> list[RunRecord]:

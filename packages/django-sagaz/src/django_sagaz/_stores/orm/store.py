@@ -153,6 +153,10 @@ class ORMStore(ORMEvents, ORMSignals):
         """Return one run."""
         return await self._do(orm_upkeep.load, saga_id)
 
+    async def statuses(self, saga_ids: Collection[str]) -> dict[str, RunStatus]:
+        """Return the statuses of these runs."""
+        return await self._do(orm_upkeep.statuses, saga_ids)
+
     async def load_steps(self, saga_id: str) -> list[StepRecord]:
         """Return a run's journal in the order in which its entries were started."""
         return (await self._do(orm_runs.steps_of, [saga_id]))[saga_id]

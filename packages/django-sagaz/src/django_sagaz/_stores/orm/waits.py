@@ -121,12 +121,12 @@ def _take(connection: Any, wait: Wait, moment: Moment) -> str | None:
     """Take the oldest signal for a wait, and return its payload."""
     addressed = Q(saga_id=wait.saga_id) if wait.key is None else Q(saga_id=wait.saga_id) | Q(key=wait.key)
     signals = Signal.objects.using(connection.alias)
-    untaken = signals.filter(addressed, name=wait.name, taken_at=None).annotate(payload_text=as_text("payload"))
-    for signal in untaken.order_by("created_at", "pk"):
+    untaken = signals.filter(addressed, name=wait.name, taken_at=None).order_by("created_at", "pk")
+    for its_id, payload in untaken.values_list("pk", as_text("payload")):
         # The condition again: without row locks somebody else may have been faster.
-        mine = signals.filter(pk=signal.pk, taken_at=None)
+        mine = signals.filter(pk=its_id, taken_at=None)
         if mine.update(taken_at=moment.now, taken_by=wait.saga_id, payload=None):
-            return str(signal.payload_text)
+            return str(payload)
     return None
 
 

@@ -75,14 +75,16 @@ class Rows:
         if row is not None and row.status in FINISHED:
             return Sent(False)
         if row is not None and signal.actor is not None:
-            note = AuditRecord(
-                row.saga_id, "signal", signal.actor, signal.reason, row.status, row.status, moment
-            )
+            note = AuditRecord(row.saga_id, "signal", signal.actor, signal.reason, row.status, row.status, moment)
             self._runs.note(note)
-        row = self._runs.rows.get(self._waits.add(signal, moment) or "")
-        if row is not None and row.status == "waiting" and self._waits.due_at(row.saga_id, row.attempt, moment) == moment:
-            self._runs.put(replace(row, available_at=moment))
+        self._rouse(self._runs.rows.get(self._waits.add(signal, moment) or ""), moment)
         return Sent(True, signal.fingerprint)
+
+    def _rouse(self, row: RunRecord | None, moment: datetime) -> None:
+        if row is None or row.status != "waiting":
+            return
+        if self._waits.due_at(row.saga_id, row.attempt, moment) == moment:
+            self._runs.put(replace(row, available_at=moment))
 
     def end_attempt(self, row: RunRecord, outcome: AttemptOutcome, detail: str | None, moment: datetime) -> None:
         """Note how an attempt ended."""

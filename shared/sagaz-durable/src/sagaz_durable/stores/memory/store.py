@@ -139,6 +139,11 @@ class MemoryStore(MemoryEvents, MemorySignals):
         with self._use():
             return self._runs.rows.get(saga_id)
 
+    async def statuses(self, saga_ids: Collection[str]) -> dict[str, RunStatus]:
+        """Return the statuses of these runs."""
+        with self._use():
+            return {saga_id: self._runs.rows[saga_id].status for saga_id in saga_ids if saga_id in self._runs.rows}
+
     async def load_steps(self, saga_id: str) -> list[StepRecord]:
         """Return a run's journal in the order in which its entries were started."""
         with self._use():

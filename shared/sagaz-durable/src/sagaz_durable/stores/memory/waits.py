@@ -101,9 +101,9 @@ class Waits:
         )  # fmt: skip
         return signal.saga_id if signal.key is None else self._awaiting.get((signal.name, signal.key))
 
-    def signal(self, id: str) -> SignalRecord | None:
+    def signal(self, its_id: str) -> SignalRecord | None:
         """Return a signal that was sent."""
-        return self._untaken.get(id) or self._taken.get(id)
+        return self._untaken.get(its_id) or self._taken.get(its_id)
 
     def find(self, query: SignalFilter) -> list[SignalRecord]:
         """Return signals, the newest first."""
@@ -118,9 +118,9 @@ class Waits:
         """Delete old signals; return how many."""
         old = [one.id for one in self._taken.values() if one.taken_at is not None and one.taken_at < taken_before]
         old += [one.id for one in self._untaken.values() if one.created_at < untaken_before]
-        for id in old[:limit]:
-            self._taken.pop(id, None)
-            self._untaken.pop(id, None)
+        for one in old[:limit]:
+            self._taken.pop(one, None)
+            self._untaken.pop(one, None)
         return len(old[:limit])
 
     def _chosen(self, query: SignalFilter) -> Iterator[SignalRecord]:

@@ -67,7 +67,8 @@ _ROOM = """alone AND pg_try_advisory_xact_lock(7022041985551340)
     < (SELECT greatest(1, count(*) / 2) FROM {schema}.sagaz_worker
         WHERE kind = 'worker' AND alive_until > statement_timestamp() AND sagas ?| %(names)s::text[])"""
 
-_CLAIMED = """
+_CLAIMED = (
+    """
         lease_owner = %(owner)s,
         lease_expires_at = statement_timestamp() + %(seconds)s * interval '1 second',
         available_at = statement_timestamp() + %(seconds)s * interval '1 second',
@@ -89,7 +90,9 @@ _CLAIMED = """
         WITH ORDINALITY AS first (step, n)
     WHERE claimed.attempt = 1
     ON CONFLICT (saga_id, step, phase) DO NOTHING
-""" + END_WAITS
+"""
+    + END_WAITS
+)
 _AFTER_DEATH = """(SELECT count(*) > 0 FROM {schema}.sagaz_attempt AS former
         WHERE former.saga_id = claimed.saga_id AND former.attempt = claimed.attempt - 1
             AND former.outcome IN ('died', 'lost'))"""

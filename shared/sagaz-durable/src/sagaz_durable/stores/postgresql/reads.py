@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from sagaz_durable.stores.postgresql.database.statements import Database
@@ -10,7 +11,7 @@ from sagaz_durable.stores.postgresql.sql import RUN_COLUMNS, STEPS_OF
 from sagaz_integration_core.contract.listings import AttemptRecord, RunFilter, StoreStats
 from sagaz_integration_core.contract.records import ACTIVE, FINISHED, RunRecord, RunStatus, StepRecord
 
-__all__ = ["find", "load", "load_attempts", "load_steps", "stats"]
+__all__ = ["find", "load", "load_attempts", "load_steps", "stats", "statuses"]
 
 _STATUSES: tuple[RunStatus, ...] = (*ACTIVE, *FINISHED)
 
@@ -51,6 +52,8 @@ SELECT
         WHERE deadline < statement_timestamp() AND deadline IS NOT NULL AND finished_at IS NULL)
 """
 
+_STATUSES_OF = "SELECT saga_id, status FROM {schema}.sagaz_run WHERE saga_id = ANY(%s::text[])"
+
 _ATTEMPTS = """
 SELECT saga_id, attempt, owner, began_at, ended_at, outcome, detail, under_way
 FROM {schema}.sagaz_attempt WHERE saga_id = %s ORDER BY attempt
@@ -89,6 +92,11 @@ async def find(db: Database, query: RunFilter) -> list[RunRecord]:
         values["created_at"], values["saga_id"] = query.before
     rows = await db.fetch(_FIND.replace("{conditions}", conditions), values)
     return [run_record(row) for row in rows]
+
+
+async def statuses(db: Database, saga_ids: Collection[str]) -> dict[str, RunStatus]:
+    """Return the statuses of these runs."""
+    return {row[0]: row[1] for row in await db.fetch(_STATUSES_OF, [list(saga_ids)])}
 
 
 async def stats(db: Database) -> StoreStats:

@@ -83,13 +83,13 @@ async def send(db: Database, signals: Sequence[NewSignal]) -> list[Sent]:
 
 async def find_signals(db: Database, query: SignalFilter) -> list[SignalRecord]:
     """Return signals, the newest first."""
-    created_at, id = query.before or (None, None)
+    created_at, before = query.before or (None, None)
     values = {
         "state": query.state,
         "name": query.name,
         "saga_id": query.saga_id,
         "created_at": created_at,
-        "id": id,
+        "id": before,
         "limit": query.limit,
     }
     return [_record(row) for row in await db.fetch(_FIND, values)]
@@ -109,6 +109,6 @@ async def prune_signals(db: Database, taken_before: datetime, untaken_before: da
 
 def _record(row: Row) -> SignalRecord:
     taken_at: datetime | None = row[8]
-    return SignalRecord(
-        *row[:7], row[7].astimezone(UTC), None if taken_at is None else taken_at.astimezone(UTC), row[9]
-    )
+    taken = None if taken_at is None else taken_at.astimezone(UTC)
+    values = [*row[:7], row[7].astimezone(UTC), taken, row[9]]
+    return SignalRecord(*values)

@@ -166,6 +166,10 @@ class PostgresStore(PostgresEvents, PostgresSignals):
         """Return one run."""
         return await reads.load(self._db, saga_id)
 
+    async def statuses(self, saga_ids: Collection[str]) -> dict[str, RunStatus]:
+        """Return the statuses of these runs."""
+        return await reads.statuses(self._db, saga_ids)
+
     async def load_steps(self, saga_id: str) -> list[StepRecord]:
         """Return a run's journal in the order in which its entries were started."""
         return await reads.load_steps(self._db, saga_id)

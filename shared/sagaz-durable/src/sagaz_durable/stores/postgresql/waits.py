@@ -12,7 +12,10 @@ from sagaz_integration_core.contract.waits import WaitRecord, WaitWrite
 
 __all__ = ["END_WAITS", "PARKED_AT", "RECORD_WAITS", "SEE", "SIGNALLED", "load_waits", "wait_record", "wait_rows"]
 
-_FRESH = "signal.taken_at IS NULL AND (signal.seen_at IS NULL OR signal.seen_at > statement_timestamp() - interval '1 minute')"
+_FRESH = (
+    "signal.taken_at IS NULL AND (signal.seen_at IS NULL "
+    "OR signal.seen_at > statement_timestamp() - interval '1 minute')"
+)
 
 # From the signals that are new: runs that wait are many, and cost nothing. Whoever begins to wait later looks for its
 # signals itself.
@@ -120,8 +123,8 @@ END_WAITS = """
         AND (wait.saga_id, wait.step, wait.phase, wait.name, wait.n)
             NOT IN (SELECT saga_id, step, phase, name, n FROM offered)
 ), ended_wait AS (
-    UPDATE {schema}.sagaz_wait AS wait SET outcome = ending.outcome, attempt = ending.ended_by, payload = ending.payload,
-        key = NULL
+    UPDATE {schema}.sagaz_wait AS wait SET outcome = ending.outcome, attempt = ending.ended_by,
+        payload = ending.payload, key = NULL
     FROM ending WHERE wait.saga_id = ending.saga_id AND wait.step = ending.step AND wait.phase = ending.phase
         AND wait.name = ending.name AND wait.n = ending.n
 )"""
@@ -154,7 +157,8 @@ def _row(place: int, wait: WaitWrite) -> dict[str, Any]:
 def wait_record(row: Sequence[Any]) -> WaitRecord:
     """Read a row of ``sagaz_wait``."""
     until: datetime | None = row[6]
-    return WaitRecord(*row[:6], None if until is None else until.astimezone(UTC), row[7].astimezone(UTC), *row[8:])
+    values = [*row[:6], None if until is None else until.astimezone(UTC), row[7].astimezone(UTC), *row[8:]]
+    return WaitRecord(*values)
 
 
 async def load_waits(db: Database, saga_id: str) -> list[WaitRecord]:

@@ -187,8 +187,7 @@ def _lease(run: ClaimedRun, owner: str, expires: str, stamped: str) -> dict[str,
 
 
 def _with_history(sqlite: sqlite3.Connection, runs: list[ClaimedRun], stamped: str) -> list[ClaimedRun]:
-    """Add the journals and waits of runs that were claimed before, and whether their last attempt had no end of its own.
-    """
+    """Add journals and waits of runs that were claimed before, and whether their last attempt had no end of its own."""
     again = [run for run in runs if run.attempt > 1]
     if not again:
         return runs

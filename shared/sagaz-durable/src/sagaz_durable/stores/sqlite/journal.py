@@ -10,8 +10,8 @@ from sagaz_durable.stores.ended_leases import released
 from sagaz_durable.stores.sqlite.attempts import end_attempt
 from sagaz_durable.stores.sqlite.outbox import insert_of_run
 from sagaz_durable.stores.sqlite.rows import after, now, stamp, step_row
-from sagaz_durable.stores.sqlite.waits import record_waits
 from sagaz_durable.stores.sqlite.sql import FINISH, RELEASE, SET_STATUS, UPSERT_STEP
+from sagaz_durable.stores.sqlite.waits import record_waits
 from sagaz_integration_core.contract.records import FINISHED, RunWrite
 
 __all__ = ["write"]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
+from collections.abc import Collection
 from typing import Any
 
 from sagaz_durable.stores.sqlite.maintenance import live_workers
@@ -11,9 +13,10 @@ from sagaz_durable.stores.sqlite.sql import RUN_COLUMNS
 from sagaz_integration_core.contract.listings import RunFilter, StoreStats
 from sagaz_integration_core.contract.records import ACTIVE, FINISHED, RunRecord, RunStatus
 
-__all__ = ["find", "load", "stats"]
+__all__ = ["find", "load", "stats", "statuses"]
 
 _SELECT = f"SELECT {RUN_COLUMNS} FROM sagaz_run"  # noqa: S608
+_STATUSES = "SELECT saga_id, status FROM sagaz_run WHERE saga_id IN (SELECT value FROM json_each(?))"
 _COUNT_DUE = """
     SELECT saga_name, count(*), min(available_at) FROM sagaz_run WHERE available_at <= ? GROUP BY saga_name
 """
@@ -29,6 +32,11 @@ def load(sqlite: sqlite3.Connection, saga_id: str) -> RunRecord | None:
     """Return one run."""
     row = sqlite.execute(f"{_SELECT} WHERE saga_id = ?", (saga_id,)).fetchone()
     return None if row is None else run_record(row)
+
+
+def statuses(sqlite: sqlite3.Connection, saga_ids: Collection[str]) -> dict[str, RunStatus]:
+    """Return the statuses of these runs."""
+    return dict(sqlite.execute(_STATUSES, (json.dumps(list(saga_ids)),)).fetchall())
 
 
 def find(sqlite: sqlite3.Connection, query: RunFilter) -> list[RunRecord]:

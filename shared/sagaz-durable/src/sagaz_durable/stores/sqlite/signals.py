@@ -32,7 +32,7 @@ _FIND = "SELECT id, fingerprint FROM sagaz_signal WHERE id IN (SELECT value FROM
 _COLUMNS = "id, name, saga_id, key, signal_id, payload, fingerprint, created_at, taken_at, taken_by"
 _PRUNE = """
     DELETE FROM sagaz_signal WHERE id IN (
-        SELECT id FROM sagaz_signal WHERE (taken_at IS NOT NULL AND taken_at < ?) OR (taken_at IS NULL AND created_at < ?)
+        SELECT id FROM sagaz_signal WHERE taken_at < ? OR (taken_at IS NULL AND created_at < ?)
         ORDER BY created_at LIMIT ?)
 """
 
@@ -52,7 +52,8 @@ def send(sqlite: sqlite3.Connection, signals: Sequence[NewSignal]) -> list[Sent]
     made = {row[0] for row in sqlite.execute(SEND.replace("%s", "?"), signal_values(signals)).fetchall()}
     for one in signals:
         if one.id in made and one.actor is not None:
-            sqlite.execute(_NOTE, {"saga_id": one.saga_id, "actor": one.actor, "reason": one.reason, "now": stamp(now())})
+            note = {"saga_id": one.saga_id, "actor": one.actor, "reason": one.reason, "now": stamp(now())}
+            sqlite.execute(_NOTE, note)
     found = dict(sqlite.execute(_FIND, (json.dumps([one.id for one in signals]),)).fetchall())
     return [Sent(one.id in made, found.get(one.id)) for one in signals]
 
@@ -70,9 +71,8 @@ def find_signals(sqlite: sqlite3.Connection, query: SignalFilter) -> list[Signal
         conditions.append("(saga_id = ? OR taken_by = ?)")
         values += [query.saga_id] * 2
     if query.before is not None:
-        created_at, id = query.before
         conditions.append("(created_at, id) < (?, ?)")
-        values += [stamp(created_at), id]
+        values += [stamp(query.before[0]), query.before[1]]
     where = " AND ".join(conditions) or "true"
     statement = f"SELECT {_COLUMNS} FROM sagaz_signal WHERE {where} ORDER BY created_at DESC, id DESC LIMIT ?"  # noqa: S608
     return [_record(row) for row in sqlite.execute(statement, (*values, query.limit))]
@@ -89,4 +89,5 @@ def prune_signals(sqlite: sqlite3.Connection, taken_before: datetime, untaken_be
 
 
 def _record(row: tuple[Any, ...]) -> SignalRecord:
-    return SignalRecord(*row[:7], when(row[7]), when(row[8]), row[9])
+    values = [*row[:7], when(row[7]), when(row[8]), row[9]]
+    return SignalRecord(*values)

@@ -115,6 +115,10 @@ class SQLiteStore(SQLiteEvents, SQLiteSignals):
         """Return one run."""
         return await self._thread.read(lambda sqlite: reads.load(sqlite, saga_id))
 
+    async def statuses(self, saga_ids: Collection[str]) -> dict[str, RunStatus]:
+        """Return the statuses of these runs."""
+        return await self._thread.read(lambda sqlite: reads.statuses(sqlite, saga_ids))
+
     async def load_steps(self, saga_id: str) -> list[StepRecord]:
         """Return a run's journal in the order in which its entries were started."""
         return await self._thread.read(lambda sqlite: leases.steps_of(sqlite, [saga_id])[saga_id])

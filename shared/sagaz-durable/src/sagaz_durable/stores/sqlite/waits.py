@@ -31,7 +31,8 @@ _HAS_KEY = "SELECT saga_id, step, phase, n FROM sagaz_wait WHERE name = ? AND ke
 _END = "UPDATE sagaz_wait SET outcome = ?, attempt = ?, payload = ?, key = NULL WHERE rowid = ?"
 _END_TIMERS = "UPDATE sagaz_wait SET until = ? WHERE saga_id = ? AND outcome IS NULL AND name = ''"
 _WAITS = f"""
-    SELECT {_COLUMNS}, rowid FROM sagaz_wait WHERE saga_id IN (SELECT value FROM json_each(?)) ORDER BY created_at, rowid
+    SELECT {_COLUMNS}, rowid FROM sagaz_wait WHERE saga_id IN (SELECT value FROM json_each(?))
+    ORDER BY created_at, rowid
 """  # noqa: S608
 _SIGNALLED = """
     FROM (SELECT wait.saga_id FROM sagaz_signal AS signal CROSS JOIN sagaz_wait AS wait
@@ -106,12 +107,13 @@ def load_waits(sqlite: sqlite3.Connection, saga_ids: Iterable[str]) -> dict[str,
 
 def wait_record(row: Sequence[Any]) -> WaitRecord:
     """Read a row of ``sagaz_wait``."""
-    return WaitRecord(*row[:6], when(row[6]), when(row[7]), *row[8:])
+    values = [*row[:6], when(row[6]), when(row[7]), *row[8:]]
+    return WaitRecord(*values)
 
 
 def any_signalled(sqlite: sqlite3.Connection, names: str, moment: datetime) -> bool:
     """Whether a signal is there for a run of these sagas that waits."""
-    statement = f"SELECT 1 {_SIGNALLED} LIMIT 1"  # noqa: S608
+    statement = f"SELECT 1 {_SIGNALLED} LIMIT 1"
     return sqlite.execute(statement, {"names": names, "lately": stamp(moment - FRESH)}).fetchone() is not None
 
 

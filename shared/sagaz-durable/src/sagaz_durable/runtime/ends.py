@@ -1,0 +1,79 @@
+"""Waiting for the ends of runs, whatever process executes them: one poller however many wait."""
+
+from __future__ import annotations
+
+import asyncio
+
+from sagaz_integration_core.contract.records import FINISHED
+from sagaz_integration_core.contract.store import SagaStore
+from sagaz_integration_core.errors import StoreUnavailable
+
+__all__ = ["RunEnds"]
+
+_SHORTEST, _LONGEST = 0.02, 0.5
+"""Seconds between two looks at the store: short at first, and longer the longer nothing ends."""
+
+
+class RunEnds:
+    """Tells of a process's runs that others execute, too, when they have ended."""
+
+    def __init__(self, store: SagaStore) -> None:
+        self._store = store
+        self._awaited: dict[str, list[asyncio.Future[None]]] = {}
+        self._look = asyncio.Event()
+        self._poller: asyncio.Task[None] | None = None
+
+    async def wait(self, saga_id: str, seconds: float) -> bool:
+        """Return whether a run has ended within this time."""
+        ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._awaited.setdefault(saga_id, []).append(ended)
+        if self._poller is None or self._poller.done():
+            self._poller = asyncio.create_task(self._poll(), name="sagaz-ends")
+        self._look.set()
+        try:
+            done, _ = await asyncio.wait([ended], timeout=seconds)
+            return bool(done)
+        finally:
+            waiting = self._awaited.get(saga_id, [])
+            if ended in waiting:
+                waiting.remove(ended)
+            if not waiting:
+                self._awaited.pop(saga_id, None)
+
+    def look(self) -> None:
+        """Look at the store now: a run of this process has ended."""
+        if self._awaited:
+            self._look.set()
+
+    async def close(self) -> None:
+        """Tell nobody any more."""
+        if self._poller is not None:
+            self._poller.cancel()
+            await asyncio.wait([self._poller])
+
+    async def _poll(self) -> None:
+        pause = _SHORTEST
+        while self._awaited:
+            self._look.clear()
+            told = self._tell(await self._ended())
+            pause = _SHORTEST if told else min(pause * 1.5, _LONGEST)
+            try:
+                async with asyncio.timeout(pause):
+                    await self._look.wait()
+            except TimeoutError:
+                continue
+
+    async def _ended(self) -> list[str]:
+        try:
+            statuses = await self._store.statuses(list(self._awaited))
+        except StoreUnavailable:
+            # Whoever waits has a limit of his own; until then it may answer again.
+            return []
+        return [saga_id for saga_id, status in statuses.items() if status in FINISHED]
+
+    def _tell(self, saga_ids: list[str]) -> bool:
+        for saga_id in saga_ids:
+            for ended in self._awaited.pop(saga_id, []):
+                if not ended.done():
+                    ended.set_result(None)
+        return bool(saga_ids)
