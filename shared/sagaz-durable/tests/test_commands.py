@@ -92,7 +92,7 @@ async def test_a_runtime_that_is_not_open_is_opened_for_the_check_and_closed(set
         f"store      {settings.storage_url}\n"
         "reachable  yes\n"
         "tables     up to date\n"
-        "runs       0 pending, 0 executing, 0 compensating, 0 completed, 0 rolled_back, 0 failed\n"
+        "runs       0 pending, 0 executing, 0 compensating, 0 waiting, 0 completed, 0 rolled_back, 0 failed\n"
         "due        0\n"
         "workers    0 alive\n"
         "events     0 set aside\n"

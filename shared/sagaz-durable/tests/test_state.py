@@ -164,12 +164,12 @@ def test_a_pivot_in_doubt_is_undone_with_what_it_depends_on():
 def test_people_are_told_the_state_of_each_step_also_of_those_that_only_the_journal_knows():
     entries = {**done("a"), ("b", "do"): Noted("started"), ("gone", "do"): Noted("in_doubt")}
     assert views(ABC, "forward", entries) == {
-        "a": ("done", "uncalled"), "b": ("started", "uncalled"), "c": ("waiting", "uncalled"),
+        "a": ("done", "uncalled"), "b": ("started", "uncalled"), "c": ("uncalled", "uncalled"),
         "gone": ("in_doubt", "uncalled"),
     }  # fmt: skip
     undos = {**entries, ("b", "undo"): Noted("failed")}
     assert views(ABC, "back", undos) == {
-        "a": ("done", "owed"), "b": ("started", "failed"), "c": ("waiting", "uncalled"), "gone": ("in_doubt", "lost")
+        "a": ("done", "owed"), "b": ("started", "failed"), "c": ("uncalled", "uncalled"), "gone": ("in_doubt", "lost")
     }  # fmt: skip
 
 

@@ -172,7 +172,7 @@ async def test_a_write_whose_answer_was_lost_is_answered_truly(store, monkeypatc
     assert (await store.load("done")).status == "completed"
     released = await store.load("released")
     assert (released.status, released.failures, released.lease_owner) == ("pending", 1, None)
-    assert failures == [journal.WRITE[True, False]]
+    assert failures == [journal.WRITE[True, False, False]]
 
 
 async def test_an_insert_whose_answer_was_lost_finds_its_own_row(store, monkeypatch):

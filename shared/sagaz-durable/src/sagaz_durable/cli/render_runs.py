@@ -9,11 +9,13 @@ from datetime import datetime
 from typing import Any
 
 from sagaz_durable.engine.state import StepView
+from sagaz_durable.engine.waits import waits_for
 from sagaz_durable.operations.outcomes import Outcome, RunReport
 from sagaz_durable.serialization.attempt_text import attempt_text
 from sagaz_integration_core.contract.decisions import AuditRecord
 from sagaz_integration_core.contract.listings import AttemptRecord
 from sagaz_integration_core.contract.records import RunRecord, StepRecord
+from sagaz_integration_core.contract.waits import WaitRecord
 from sagaz_integration_core.error_text import json_text, visible
 from sagaz_integration_core.redaction import looks_secret, masked_json
 
@@ -61,6 +63,7 @@ def report_text(report: RunReport, *, values: bool, is_secret: IsSecret = looks_
         ("updated", time_text(run.updated_at)),
         ("finished", time_text(run.finished_at)),
         ("due", time_text(run.available_at)),
+        ("deadline", time_text(run.deadline) if run.deadline else "none"),
         ("lease", f"{run.lease_owner} until {time_text(run.lease_expires_at)}" if run.lease_owner else "none"),
     ]
     if values:
@@ -70,6 +73,8 @@ def report_text(report: RunReport, *, values: bool, is_secret: IsSecret = looks_
     lines += [line for step in report.steps for line in _step(step, values, is_secret)]
     if report.views:
         lines += ["", "state", *(f"  {name}: {_view(view)}" for name, view in report.views.items())]
+    if report.waits:
+        lines += ["", "waits", *map(_wait, report.waits)]
     if report.attempts:
         lines += ["", "attempts", *(f"  {attempt_text(attempt)}" for attempt in report.attempts)]
     if report.audit:
@@ -90,6 +95,7 @@ _UNDO = {
     "uncalled": "has a compensation",
     "owed": "to be compensated",
     "started": "its compensation has begun",
+    "waiting": "its compensation is waiting",
     "done": "compensated",
     "failed": "its compensation failed",
     "in_doubt": "its compensation is in doubt",
@@ -100,6 +106,15 @@ _UNDO = {
 def _view(view: StepView) -> str:
     state = view.state.replace("_", " ")
     return state if view.undo is None else f"{state}, {_UNDO[view.undo]}"
+
+
+_ENDED = {"signal": "has got", "timeout": "did not get in time", "refused": "may not wait, as another run does, for"}
+
+
+def _wait(wait: WaitRecord) -> str:
+    where = wait.step if wait.phase == "do" else f"compensation of {wait.step}"
+    verb = "waits for" if wait.outcome is None else _ENDED[wait.outcome] if wait.name else "has waited for"
+    return f"  {where} {verb} {waits_for(wait)}" + (f", key {wait.key}" if wait.key else "")
 
 
 def _took(step: StepRecord) -> str:
@@ -122,6 +137,7 @@ def report_json(report: RunReport, *, values: bool, is_secret: IsSecret = looks_
             "steps": [_row(step, "saga_id", *hidden, is_secret=is_secret) for step in report.steps],
             "state": {name: asdict(view) for name, view in report.views.items()},
             "attempts": [_row(attempt, "saga_id") for attempt in report.attempts],
+            "waits": [_row(wait, "saga_id", "payload") for wait in report.waits],
             "audit": [_row(note, "saga_id") for note in report.audit],
         }
     )
@@ -139,7 +155,9 @@ def outcomes_json(outcomes: Sequence[Outcome]) -> str:
 
 
 def _row(
-    record: RunRecord | StepRecord | AttemptRecord | AuditRecord, *hidden: str, is_secret: IsSecret = looks_secret
+    record: RunRecord | StepRecord | WaitRecord | AttemptRecord | AuditRecord,
+    *hidden: str,
+    is_secret: IsSecret = looks_secret,
 ) -> dict[str, Any]:
     # Beside a masked context, a digest of the whole one would tell what is masked: a cvv has a thousand values.
     hidden = (*hidden, "fingerprint")

@@ -234,13 +234,14 @@ class Executor:
         await self._record(self._entries.started(step, "do", compensated=compensated))
         tried = await self._tries.of(step, "do", given, doubtful, self._limits())
         if tried.left is not None:
-            return await self._left(step, "do", tried.left)
+            await self._left(step, "do", tried.left)
+            return
         kept = recordable(step, given, tried, self._events, self._environment.max_bytes)
         if isinstance(kept, Exception):
             await self._failed(step, kept, in_doubt=tried.doubtful or tried.error is None)
             await self._hooks.call(declared.on_failure, "on_failure", context, step, kept)
             await self._hooks.tell("on_step_failure", step, context, kept)
-            return None
+            return
         text = kept.text
         self._entries.done(step, "do", text, kept.events)
         if text is not None:
@@ -279,13 +280,14 @@ class Executor:
         await self._record(self._entries.started(step, "undo"))
         tried = await self._tries.of(step, "undo", given, False, Limits())
         if tried.left is not None:
-            return await self._left(step, "undo", tried.left)
+            await self._left(step, "undo", tried.left)
+            return
         error = tried.error
         if error is None and inspect.isawaitable(tried.value):
             error = not_awaited(f"The compensation of step {step!r}", tried.value)
         if error is not None:
             await self._record(self._entries.failed(step, "undo", error_text(error)))
-            return None
+            return
         self._entries.done(step, "undo", None, self._events.step_undone(step))
         await self._hooks.tell("on_compensation_complete", step, context)
 

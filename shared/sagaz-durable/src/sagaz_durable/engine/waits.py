@@ -109,8 +109,8 @@ class CallWaits:
         """Return the error of a call that met a wait and went on all the same."""
         return StepError(
             f"Step {self._call[0]!r} went on after its wait for {self._last}, and returned. Waiting leaves a step by "
-            "an exception that is no Exception: it must not be caught (a bare `except:`, `except BaseException`), and in "
-            "an `async def` step the wait must be awaited, and alone: nothing can be waited for beside it."
+            "an exception that is no Exception: it must not be caught (a bare `except:`, `except BaseException`), and "
+            "in an `async def` step the wait must be awaited, and alone: nothing can be waited for beside it."
         )
 
     def _next(self, name: str) -> int:

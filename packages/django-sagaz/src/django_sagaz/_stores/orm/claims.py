@@ -54,7 +54,7 @@ def claim(connection: Any, owner: str, limit: int, lease_seconds: float, wanted:
             verdicts.get(run.lease_owner),
             moment,
             after_death=run.pk in dead,
-        )  # fmt: skip
+        )
         for run in runs
     ]
     begun = [(run.saga_id, begun_by_claim(run.saga_name, run.attempt, wanted.sagas)) for run in claimed]

@@ -70,8 +70,8 @@ def find_signals(connection: Any, query: SignalFilter) -> list[SignalRecord]:
     if query.saga_id is not None:
         signals = signals.filter(Q(saga_id=query.saga_id) | Q(taken_by=query.saga_id))
     if query.before is not None:
-        created_at, id = stored(query.before[0]), query.before[1]
-        signals = signals.filter(Q(created_at__lt=created_at) | Q(created_at=created_at, id__lt=id))
+        created_at, before = stored(query.before[0]), query.before[1]
+        signals = signals.filter(Q(created_at__lt=created_at) | Q(created_at=created_at, id__lt=before))
     return [signal_record(signal) for signal in signals[: query.limit]]
 
 

@@ -16,7 +16,7 @@ from sagaz_integration_core.contract.records import Direction
 __all__ = ["DrawnStep", "drawn_steps"]
 
 
-_SIGNS = {"waiting": "○", "started": "▸", "done": "✓", "failed": "✕", "in_doubt": "?", "kept": "■"}
+_SIGNS = {"uncalled": "○", "started": "▸", "waiting": "◷", "done": "✓", "failed": "✕", "in_doubt": "?", "kept": "■"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +87,10 @@ def drawn_steps(
 
 
 def _label(state: StepState, entry: Any, active: bool) -> str:
+    if state == "uncalled":
+        return _("not called yet") if active else _("not called")
     if state == "waiting":
-        return _("waiting") if active else _("not called")
+        return _("waiting")
     labels = {
         "started": _("started"),
         "done": _("done"),
@@ -107,6 +109,7 @@ def _undo_label(state: UndoState | None, entry: Any) -> str:
         "owed": _("to be compensated"),
         "lost": _("its compensation is not in this deployment"),
         "started": _("compensation started"),
+        "waiting": _("compensation is waiting"),
         "done": _("compensated"),
         "failed": _("compensation failed"),
         "in_doubt": _("compensation in doubt"),
