@@ -67,8 +67,7 @@ _ROOM = """alone AND pg_try_advisory_xact_lock(7022041985551340)
     < (SELECT greatest(1, count(*) / 2) FROM {schema}.sagaz_worker
         WHERE kind = 'worker' AND alive_until > statement_timestamp() AND sagas ?| %(names)s::text[])"""
 
-_CLAIMED = (
-    """
+_CLAIMED = """
         lease_owner = %(owner)s,
         lease_expires_at = statement_timestamp() + %(seconds)s * interval '1 second',
         available_at = statement_timestamp() + %(seconds)s * interval '1 second',
@@ -91,8 +90,6 @@ _CLAIMED = (
     WHERE claimed.attempt = 1
     ON CONFLICT (saga_id, step, phase) DO NOTHING
 """
-    + END_WAITS
-)
 _AFTER_DEATH = """(SELECT count(*) > 0 FROM {schema}.sagaz_attempt AS former
         WHERE former.saga_id = claimed.saga_id AND former.attempt = claimed.attempt - 1
             AND former.outcome IN ('died', 'lost'))"""
@@ -107,7 +104,7 @@ WITH due AS MATERIALIZED (
 ), taken AS MATERIALIZED (
     SELECT ARRAY(SELECT saga_id FROM due WHERE lease_owner IS NULL ORDER BY available_at) AS ids
 ), claimed AS (
-    UPDATE {{schema}}.sagaz_run SET {_CLAIMED}
+    UPDATE {{schema}}.sagaz_run SET {_CLAIMED.rstrip()}{END_WAITS}
 SELECT claimed.*, claimed.attempt > 1 AND {_AFTER_DEATH} AS after_death, more.ended, {_HAS_WAITS}
 FROM (SELECT count(*) > 0 AS ended FROM due WHERE lease_owner IS NOT NULL) AS more LEFT JOIN claimed ON true
 ORDER BY array_position((SELECT ids FROM taken), claimed.saga_id)
@@ -165,7 +162,7 @@ WITH due AS MATERIALIZED (
     UPDATE {{schema}}.sagaz_run SET
         failures = failures
             + coalesce(lease_owner = ANY(ARRAY(SELECT owner FROM verdict WHERE NOT lives)), false)::integer,
-        {_CLAIMED.strip()}
+        {_CLAIMED.strip()}{END_WAITS}
 SELECT claimed.*, claimed.attempt > 1 AND (
         claimed.saga_id = ANY(ARRAY(SELECT saga_id FROM due WHERE lease_owner IS NOT NULL)) OR {_AFTER_DEATH}
     ) AS after_death, settled.suspects, {_HAS_WAITS}
