@@ -112,7 +112,7 @@ class Accounts:
 
     async def _has_progressed(self, attempt: int) -> bool:
         steps = await self._world.store.load_steps(self._saga_id)
-        return any(entry.status == "done" and entry.attempt == attempt for entry in steps)
+        return any(entry.status in ("done", "waiting") and entry.attempt == attempt for entry in steps)
 
     async def _outcome(self, attempt: int) -> str | None:
         attempts = await self._world.store.load_attempts(self._saga_id)

@@ -18,6 +18,9 @@ def check(world: World, run: Any, steps: list[Any]) -> None:
     for call in world.calls:
         assert call.lease_held, f"{call} was called by a process whose lease had ended"
         assert call.status_before != "done", f"{call} was called though the journal says that it is done"
+        if call.overdue and call.phase == "do":
+            assert _pivot_has_ended(world, call), f"{call} was called after the run's deadline"
+    _check_signals(world)
     entries = {(entry.step, entry.phase): entry for entry in steps}
     _check_order(world)
     _check_inputs(world)
@@ -32,6 +35,26 @@ def check(world: World, run: Any, steps: list[Any]) -> None:
         known = {step.name for step in world.deployments[-1].plan}
         begun = {call.step for call in world.calls} | {step for step, _ in entries}
         assert not begun <= known, f"the run has not ended: {run.status}"
+
+
+def _pivot_has_ended(world: World, call: Call) -> bool:
+    pivots = {step.name for step in world.deployments[call.deployment].plan if step.pivot}
+    before = world.calls[: world.calls.index(call)]
+    return any(one.step in pivots and one.phase == "do" and one.end in ("ok", None) for one in before)
+
+
+def _check_signals(world: World) -> None:
+    """A signal belongs to one wait, and a wait has one signal, however often its step is called."""
+    owners: dict[int, tuple[str, str]] = {}
+    given: dict[tuple[str, str], int | str] = {}
+    for call in world.calls:
+        if call.got is None:
+            continue
+        wait = (call.step, call.phase)
+        assert given.setdefault(wait, call.got) == call.got, f"{call} got something else before: {given[wait]}"
+        if isinstance(call.got, int):
+            assert owners.setdefault(call.got, wait) == wait, f"{call} got the signal of {owners[call.got]}"
+            assert call.got in world.sent, f"{call} got a signal that nobody has sent"
 
 
 def _plan(world: World, call: Call) -> dict[str, StepPlan]:

@@ -26,6 +26,7 @@ class StepPlan:
     pivot: bool = False
     result: dict[str, Any] | None = None
     bad_hook: str | None = None
+    waits: str | None = None
     turns: int = 1
 
 

@@ -31,6 +31,27 @@ class MemoryRows:
             self._store._runs.put(replace(row, available_at=PAST, lease_expires_at=lease))
         self._store._workers.clear()
 
+    def end_waits(self, saga_id: str) -> None:
+        """Have the time of all that a run waits for be over."""
+        from dataclasses import replace
+
+        waits = self._store._waits._waits
+        waits[saga_id] = [
+            replace(one, until=PAST) if one.outcome is None and one.until else one for one in waits.get(saga_id, [])
+        ]
+        row = self._store._runs.rows[saga_id]
+        if row.status == "waiting" and row.available_at is not None:
+            self._store._runs.put(replace(row, available_at=PAST))
+
+    def end_deadline(self, saga_id: str) -> None:
+        """Have the run's deadline pass."""
+        from dataclasses import replace
+
+        row = self._store._runs.rows[saga_id]
+        if row.deadline is not None:
+            due_at = PAST if row.status == "waiting" and row.available_at is not None else row.available_at
+            self._store._runs.put(replace(row, deadline=PAST, available_at=due_at))
+
     def corrupt(self, saga_id: str, step: str, text: str) -> str | None:
         """Replace a stored result, and return what it was."""
         from dataclasses import replace
@@ -62,6 +83,26 @@ class _SQLRows:
             past, past, saga_id,
         )  # fmt: skip
         self._execute("DELETE FROM sagaz_worker")
+
+    def end_waits(self, saga_id: str) -> None:
+        past = self.past()
+        self._execute(
+            "UPDATE sagaz_wait SET until = ? WHERE saga_id = ? AND outcome IS NULL AND until IS NOT NULL", past, saga_id
+        )
+        self._make_due(saga_id)
+
+    def end_deadline(self, saga_id: str) -> None:
+        self._execute(
+            "UPDATE sagaz_run SET deadline = ? WHERE saga_id = ? AND deadline IS NOT NULL", self.past(), saga_id
+        )
+        self._make_due(saga_id)
+
+    def _make_due(self, saga_id: str) -> None:
+        self._execute(
+            "UPDATE sagaz_run SET available_at = ? "
+            "WHERE saga_id = ? AND status = 'waiting' AND available_at IS NOT NULL",
+            self.past(), saga_id,
+        )  # fmt: skip
 
     def corrupt(self, saga_id: str, step: str, text: str) -> str | None:
         found = self._execute(

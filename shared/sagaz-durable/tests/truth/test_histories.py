@@ -65,6 +65,7 @@ def steps(draw: Any, name: str, depends_on: tuple[str, ...]) -> StepPlan:
         pivot=draw(st.integers(0, 7)) == 0,
         result=draw(st.sampled_from([None, {}, {name: 1}, {"shared": name}])),
         bad_hook=draw(st.sampled_from([None, None, None, "enter", "success", "failure", "compensate"])),
+        waits=draw(st.sampled_from([None, None, None, None, "signal", "timed", "sleep"])),
     )
 
 
@@ -83,15 +84,16 @@ class Histories(RuleBasedStateMachine):
     def do(self, work: Any) -> Any:
         return self.loop.run_until_complete(asyncio.wait_for(work, 60))
 
-    @initialize(plan=plans(), seed=st.integers(0, 2**32), retries=st.booleans())
-    def start(self, plan: tuple[StepPlan, ...], seed: int, retries: bool) -> None:
+    @initialize(plan=plans(), seed=st.integers(0, 2**32), retries=st.booleans(), limited=st.booleans())
+    def start(self, plan: tuple[StepPlan, ...], seed: int, retries: bool, limited: bool) -> None:
         store, rows = self.do(type(self).make())
         self.world = World(store, rows, seed)
         self.world.deployments.append(Deployment(0, plan, retries))
         self.accounts = Accounts(self.world, SAGA_ID)
         self.still: list[Process] = []
         self.corrupted: tuple[str, str] | None = None
-        self.do(store.insert([NewRun(SAGA_ID, NAME, '{"input":1}', "f")], 30))
+        deadline = 100_000.0 if limited else None
+        self.do(store.insert([NewRun(SAGA_ID, NAME, '{"input":1}', "f", deadline=deadline)], 30))
 
     @rule(faults=_FAULTS, company=st.booleans(), lives=st.sampled_from([False, False, True]))
     def an_attempt(self, faults: list[tuple[str, str, str]], company: bool, lives: bool) -> None:
@@ -116,7 +118,20 @@ class Histories(RuleBasedStateMachine):
         plan = _changed(list(old.plan), change, at, f"n{len(self.world.deployments)}")
         self.world.deployments.append(Deployment(len(self.world.deployments), tuple(plan), old.retries))
 
-    @rule(decision=st.sampled_from(["cancel", "retry"]))
+    @rule(at=st.integers(0, 9))
+    def a_signal(self, at: int) -> None:
+        plan = self.world.deployments[-1].plan
+        self.do(self.world.send(SAGA_ID, plan[at % len(plan)].name))
+
+    @rule()
+    def what_it_waits_for_is_over(self) -> None:
+        self.world.rows.end_waits(SAGA_ID)
+
+    @rule()
+    def its_deadline_passes(self) -> None:
+        self.world.rows.end_deadline(SAGA_ID)
+
+    @rule(decision=st.sampled_from(["cancel", "retry", "run_now"]))
     def a_decision(self, decision: str) -> None:
         self.do(self._decide(decision))
 
@@ -158,10 +173,14 @@ class Histories(RuleBasedStateMachine):
         while self.still:
             await self.accounts.go_on(self.still.pop())
         run = await self.world.store.load(SAGA_ID)
-        for count in range(20):
+        for count in range(60):
             if run.status in FINISHED:
                 break
-            if count == 10 and len(self.world.deployments) > 1:
+            for wait in await self.world.store.load_waits(SAGA_ID):
+                if wait.outcome is None and wait.name:
+                    await self.world.send(SAGA_ID, wait.name)
+            self.world.rows.end_waits(SAGA_ID)
+            if count == 30 and len(self.world.deployments) > 1:
                 self.world.deployments.append(replace(self.world.deployments[0], number=len(self.world.deployments)))
             await self._attempt([])
             run = await self.world.store.load(SAGA_ID)
@@ -219,7 +238,7 @@ def _postgres(url: str) -> Any:
         store = create_store(Settings(storage_url=url, migrate=True, pool_size=2))
         await store.open()
         rows = PostgresRows(url)
-        for table in ("run", "step", "outbox", "audit", "attempt"):
+        for table in ("run", "step", "outbox", "audit", "attempt", "wait", "signal"):
             rows._execute(f"DELETE FROM sagaz_{table}")
         return store, rows
 

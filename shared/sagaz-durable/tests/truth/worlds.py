@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,7 +21,8 @@ from sagaz_durable.concurrency.cancellation import cancel_all
 from sagaz_durable.runtime.runtime import SagazRuntime
 from sagaz_integration_core.context.current_step import current_step
 from sagaz_integration_core.contract.records import ClaimedRun, NewRun
-from sagaz_integration_core.errors import StoreUnavailable, WriteRefused
+from sagaz_integration_core.contract.waits import NewSignal
+from sagaz_integration_core.errors import SignalTimeout, StoreUnavailable, WriteRefused
 from sagaz_integration_core.settings.settings import Settings
 
 __all__ = ["Call", "Deployment", "FaultyStore", "Process", "World", "task_of_process"]
@@ -43,6 +46,18 @@ BEHAVIOURS = (
 )  # fmt: skip
 
 
+@contextmanager
+def left_or_late(call: Call) -> Iterator[None]:
+    """Note how a call ends at its wait, if it does."""
+    try:
+        yield
+    except SignalTimeout:
+        call.end, call.got = "doubt", "late"
+    except BaseException:
+        call.end = "left"
+        raise
+
+
 class Hostile(Exception):
     def __str__(self) -> str:
         raise KeyError("no text")
@@ -50,7 +65,10 @@ class Hostile(Exception):
 
 @dataclass
 class Call:
-    """One call of user code. ``end`` is None while it is under way, or when its process died in it."""
+    """One call of user code. ``end`` is None while it is under way, or when its process died in it.
+
+    ``got`` is what it was given by a wait: the number of a signal, or how its time ended.
+    """
 
     process: int
     deployment: int
@@ -59,7 +77,9 @@ class Call:
     context: dict[str, Any]
     status_before: str | None
     lease_held: bool
+    overdue: bool = False
     end: str | None = None
+    got: int | str | None = None
 
 
 @dataclass(frozen=True)
@@ -80,6 +100,16 @@ class World:
     processes: list[Process] = field(default_factory=list)
     deployments: list[Deployment] = field(default_factory=list)
     calm: bool = False
+    sent: dict[int, str] = field(default_factory=dict)
+
+    async def send(self, saga_id: str, name: str) -> None:
+        """Send one more signal of this name, and once more."""
+        number = len(self.sent)
+        self.sent[number] = name
+        text = f'{{"n": {number}}}'
+        signal = NewSignal(f"{saga_id} {number}", name, saga_id, None, str(number), text, text)
+        for _ in range(2):
+            await self.store.send([signal])
 
     def ended_by(self, attempt: int) -> Deployment:
         """Return the deployment of the process that made this attempt."""
@@ -277,7 +307,9 @@ class Process:
         chosen = self.world.behaviour(step.name, phase)
         status, held = self.world.rows.look(self.runtime.owner, current_step().saga_id, step.name, phase)
         # Whether the process is alive was looked at when the function was entered; it may have died since.
-        call = Call(self.number, self.deployment.number, step.name, phase, dict(context), status, held)
+        left = None if self.claimed is None else self.claimed.deadline_in
+        overdue = left is not None and left < 0
+        call = Call(self.number, self.deployment.number, step.name, phase, dict(context), status, held, overdue)
         self.world.calls.append(call)
         return call, chosen
 
@@ -297,6 +329,14 @@ class Process:
             if chosen == "dies":
                 self.die()
                 await self.breathe()
+            with left_or_late(call):
+                if step.waits == "sleep":
+                    await current_step().sleep(1000)
+                elif step.waits is not None:
+                    given = current_step().signal(step.name, timeout=1000 if step.waits == "timed" else None)
+                    call.got = (await given)["n"]
+            if call.end is not None:
+                raise SignalTimeout("late")
             if chosen == "cancels_itself":
                 call.end = "doubt"
                 asyncio.current_task().cancel()  # type: ignore[union-attr]
@@ -314,6 +354,14 @@ class Process:
             if chosen == "dies":
                 self.die()
                 raise SystemExit(3)
+            with left_or_late(call):
+                if step.waits == "sleep":
+                    current_step().sleep(1000)
+                elif step.waits is not None:
+                    given = current_step().signal(step.name, timeout=1000 if step.waits == "timed" else None)
+                    call.got = given["n"]
+            if call.end is not None:
+                raise SignalTimeout("late")
             if chosen in ("forgot_await", "cancelled_error"):
                 # A plain function around an async one, which is awaited; and no task that could be cancelled.
                 call.end = "ok"
