@@ -50,7 +50,8 @@ async def test_events_of_a_forgotten_run_are_still_sent(small):
     assert "e2" in event.payload
     await settle(small, [event])
     assert await small.prune_events(datetime.now(UTC) + timedelta(hours=1), 10) == 1
-    assert small._outbox._events == small._outbox._by_saga == small._outbox._by_event_id == {}
+    outbox = small._rows.outbox
+    assert outbox._events == outbox._by_saga == outbox._by_event_id == {}
 
 
 async def test_the_events_that_were_sent_first_are_forgotten(small):

@@ -10,6 +10,7 @@ import pytest
 from store_builders import KNOWN, LEASE, claimed, new, write
 
 from sagaz_durable.stores.memory.store import MemoryStore
+from sagaz_durable.stores.sqlite.database.thread import ConnectionThread
 from sagaz_durable.stores.sqlite.store import SQLiteStore
 from sagaz_integration_core.contract.listings import RunFilter
 from sagaz_integration_core.contract.records import Release
@@ -101,7 +102,7 @@ async def test_a_closed_store_refuses_every_use(store):
 
 
 async def test_a_store_that_was_never_opened_refuses_use(tmp_path):
-    for store in (MemoryStore(), SQLiteStore(tmp_path / "sagaz.db")):
+    for store in (MemoryStore(), SQLiteStore(ConnectionThread(tmp_path / "sagaz.db"))):
         store.wake()
         with pytest.raises(StoreUnavailable, match="is not open"):
             await store.claim("w1", 1, LEASE, KNOWN)
