@@ -5,9 +5,20 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from store_builders import KNOWN, LEASE, claimed, new, own, record_end, settle, step, told, write
 
 from sagaz_durable.stores.memory.store import MemoryStore
+from sagaz_durable.testing.store_conformance.builders import (
+    KNOWN,
+    LEASE,
+    claimed,
+    new,
+    own,
+    record_end,
+    settle,
+    step,
+    told,
+    write,
+)
 from sagaz_integration_core.contract.events import EventFilter
 from sagaz_integration_core.contract.listings import RunFilter
 

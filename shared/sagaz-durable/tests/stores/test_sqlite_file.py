@@ -10,10 +10,10 @@ from datetime import UTC, datetime
 
 import pytest
 from sqlite_processes import finished, started
-from store_builders import KNOWN, LEASE, new, record_end, step, told, write
 
 from sagaz_durable.stores.sqlite.database.thread import ConnectionThread
 from sagaz_durable.stores.sqlite.store import SQLiteStore
+from sagaz_durable.testing.store_conformance.builders import KNOWN, LEASE, new, record_end, step, told, write
 from sagaz_integration_core.contract.decisions import Erasure
 from sagaz_integration_core.contract.listings import RunFilter
 from sagaz_integration_core.contract.schema import SCHEMA_VERSION, TABLES

@@ -6,10 +6,10 @@ import sqlite3
 import sys
 
 import pytest
-from store_builders import new
 
 from sagaz_durable.stores.sqlite.database.thread import ConnectionThread
 from sagaz_durable.stores.sqlite.store import SQLiteStore
+from sagaz_durable.testing.store_conformance.builders import new
 from sagaz_durable.transactions.sessions import join_sync
 from sagaz_integration_core.errors import TransactionRequired, WrongDatabase
 

@@ -11,11 +11,11 @@ import time
 
 import pytest
 from sqlite_processes import finished, started
-from store_builders import KNOWN, LEASE, claimed, new, write
 
 from sagaz_durable.stores.sqlite.database import locks
 from sagaz_durable.stores.sqlite.database.thread import ConnectionThread
 from sagaz_durable.stores.sqlite.store import SQLiteStore
+from sagaz_durable.testing.store_conformance.builders import KNOWN, LEASE, claimed, new, write
 from sagaz_integration_core.contract.listings import RunFilter
 from sagaz_integration_core.errors import StoreUnavailable, WriteLockHeld
 

@@ -8,7 +8,8 @@ from itertools import chain
 
 import pytest
 from sqlite_processes import finished, started
-from store_builders import LEASE, new
+
+from sagaz_durable.testing.store_conformance.builders import LEASE, new
 
 pytestmark = pytest.mark.anyio
 
