@@ -111,7 +111,7 @@ def settle(connection: Any, runs: Sequence[Any], moment: Moment) -> dict[str, li
             _end(connection, wait, attempts[wait.saga_id], "signal", signal)
         elif wait.until is not None and wait.until <= moment.now:
             _end(connection, wait, attempts[wait.saga_id], "timeout", None)
-    return load_waits(connection, list(attempts))
+    return _waits_of(connection, list(attempts))
 
 
 _ORDER = ("created_at", "n")
@@ -136,7 +136,12 @@ def _end(connection: Any, wait: Wait, attempt: int, outcome: str, payload: str |
     ).update(outcome=outcome, attempt=attempt, payload=json_text(payload), key=None)
 
 
-def load_waits(connection: Any, saga_ids: Iterable[str]) -> dict[str, list[WaitRecord]]:
+def load_waits(connection: Any, saga_id: str) -> list[WaitRecord]:
+    """Return the waits of a run, in the order in which they were registered."""
+    return _waits_of(connection, [saga_id])[saga_id]
+
+
+def _waits_of(connection: Any, saga_ids: Iterable[str]) -> dict[str, list[WaitRecord]]:
     """Return the waits of these runs, in the order in which they were registered."""
     found: dict[str, list[WaitRecord]] = defaultdict(list)
     waits = Wait.objects.using(connection.alias).filter(saga_id__in=list(saga_ids)).order_by(*_ORDER)

@@ -1,4 +1,4 @@
-"""What inserts, writes, signals and removals make of runs and events; called under the store's lock."""
+"""All that a memory store keeps, and what inserts, writes, signals and removals make of it; called under its lock."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from sagaz_durable.stores.memory.runs import Runs
 from sagaz_durable.stores.memory.waits import Waits
 from sagaz_integration_core.contract.decisions import AuditRecord
 from sagaz_integration_core.contract.events import of_run
+from sagaz_integration_core.contract.listings import WorkerRecord
 from sagaz_integration_core.contract.records import FINISHED, AttemptOutcome, Inserted, NewRun, RunRecord, RunWrite
 from sagaz_integration_core.contract.waits import NewSignal, Sent
 
@@ -19,31 +20,36 @@ __all__ = ["Rows"]
 
 
 class Rows:
-    """Runs, events and waits together.
+    """Runs, what they wait for, events, and the processes that execute runs.
 
     Args:
-        keep_finished: How many finished runs are kept.
+        keep_finished: How many finished runs are kept, and how many sent events.
     """
 
-    def __init__(self, runs: Runs, outbox: Outbox, waits: Waits, keep_finished: int) -> None:
-        self._runs = runs
-        self._outbox = outbox
-        self._waits = waits
+    def __init__(self, keep_finished: int) -> None:
+        self.runs = Runs()
+        self.outbox = Outbox(keep_finished)
+        self.waits = Waits(keep_finished)
+        self.workers: dict[str, WorkerRecord] = {}
         self._keep_finished = keep_finished
+
+    def living(self, moment: datetime) -> dict[str, WorkerRecord]:
+        """Return the processes that are alive, by name."""
+        return {name: worker for name, worker in self.workers.items() if worker.alive_until > moment}
 
     def insert(self, run: NewRun, moment: datetime, lease_seconds: float) -> Inserted:
         """Insert a run, unless one of its saga_id is there."""
-        row = self._runs.rows.get(run.saga_id)
+        row = self.runs.rows.get(run.saga_id)
         if row is None:
             new = changes.inserted(run, moment, lease_seconds)
-            self._runs.put(new)
+            self.runs.put(new)
             for step in run.first_steps if run.owner is not None else ():
-                self._runs.enter(changes.begun(new, step))
+                self.runs.enter(changes.begun(new, step))
         return Inserted(run.saga_id, row is None, run.fingerprint if row is None else row.fingerprint)
 
     def held(self, saga_id: str, owner: str, attempt: int) -> RunRecord | None:
         """Return a run if this owner holds it in this attempt."""
-        row = self._runs.rows.get(saga_id)
+        row = self.runs.rows.get(saga_id)
         return row if row is not None and changes.is_held(row, owner, attempt) else None
 
     def write(self, write: RunWrite, moment: datetime) -> bool:
@@ -52,52 +58,52 @@ class Rows:
         if row is None:
             return False
         for step in write.steps:
-            old = self._runs.entry(write.saga_id, step.step, step.phase)
-            self._runs.enter(changes.entered(old, row.saga_id, row.attempt, step, moment))
+            old = self.runs.entry(write.saga_id, step.step, step.phase)
+            self.runs.enter(changes.entered(old, row.saga_id, row.attempt, step, moment))
         for event in write.events:
-            self._outbox.add(of_run(write.saga_id, event, row.created_at), moment)
+            self.outbox.add(of_run(write.saga_id, event, row.created_at), moment)
         for call in write.left_waits:
-            self._waits.leave(write.saga_id, call)
+            self.waits.leave(write.saga_id, call)
         for wait in write.waits:
-            self._waits.register(write.saga_id, wait, row.attempt, moment)
+            self.waits.register(write.saga_id, wait, row.attempt, moment)
         if write.status == "failed":
             self.end_attempt(row, "failed", row.error if write.error is None else write.error, moment)
         elif write.release is not None and not write.release.waits:
             self.end_attempt(row, released(write.release), write.release.detail, moment)
-        self.put(changes.written(row, write, moment, self._waits.due_at(write.saga_id, write.attempt, moment)))
+        self.put(changes.written(row, write, moment, self.waits.due_at(write.saga_id, write.attempt, moment)))
         return True
 
     def send(self, signal: NewSignal, moment: datetime) -> Sent:
         """Keep a signal, unless it is there or its run has ended; a run that waits for it is due."""
-        if (known := self._waits.signal(signal.id)) is not None:
+        if (known := self.waits.signal(signal.id)) is not None:
             return Sent(False, known.fingerprint)
-        row = self._runs.rows.get(signal.saga_id or "")
+        row = self.runs.rows.get(signal.saga_id or "")
         if row is not None and row.status in FINISHED:
             return Sent(False)
         if row is not None and signal.actor is not None:
             note = AuditRecord(row.saga_id, "signal", signal.actor, signal.reason, row.status, row.status, moment)
-            self._runs.note(note)
-        self._rouse(self._runs.rows.get(self._waits.add(signal, moment) or ""), moment)
+            self.runs.note(note)
+        self._rouse(self.runs.rows.get(self.waits.add(signal, moment) or ""), moment)
         return Sent(True, signal.fingerprint)
 
     def _rouse(self, row: RunRecord | None, moment: datetime) -> None:
         if row is None or row.status != "waiting":
             return
-        if self._waits.due_at(row.saga_id, row.attempt, moment) == moment:
-            self._runs.put(replace(row, available_at=moment))
+        if self.waits.due_at(row.saga_id, row.attempt, moment) == moment:
+            self.runs.put(replace(row, available_at=moment))
 
     def end_attempt(self, row: RunRecord, outcome: AttemptOutcome, detail: str | None, moment: datetime) -> None:
         """Note how an attempt ended."""
-        self._runs.end_attempt(changes.attempted(row, self._runs.journal(row.saga_id), outcome, detail, moment))
+        self.runs.end_attempt(changes.attempted(row, self.runs.journal(row.saga_id), outcome, detail, moment))
 
     def put(self, row: RunRecord) -> None:
         """Replace a run's row, and forget the oldest ones that are too many."""
-        self._runs.put(row)
-        for saga_id in self._runs.surplus(self._keep_finished):
+        self.runs.put(row)
+        for saga_id in self.runs.surplus(self._keep_finished):
             self.remove(saga_id)
 
     def remove(self, saga_id: str) -> None:
         """Forget a run and its sent events."""
-        self._runs.remove(saga_id)
-        self._waits.forget(saga_id)
-        self._outbox.forget_sent(saga_id)
+        self.runs.remove(saga_id)
+        self.waits.forget(saga_id)
+        self.outbox.forget_sent(saga_id)

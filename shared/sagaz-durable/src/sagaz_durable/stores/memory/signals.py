@@ -1,55 +1,37 @@
-"""The signals' part of the memory store."""
+"""What runs wait for, and the signals that they are sent."""
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from sagaz_durable.stores.memory.rows import Rows
-from sagaz_durable.stores.memory.waits import Waits
 from sagaz_integration_core.contract.waits import NewSignal, Sent, SignalFilter, SignalRecord, WaitRecord
 
-__all__ = ["MemorySignals"]
+__all__ = ["count_untaken", "find_signals", "load_waits", "prune_signals", "send"]
 
 
-class MemorySignals:
-    """Keeps waits and signals as long as the process lives."""
+def send(rows: Rows, signals: Sequence[NewSignal]) -> list[Sent]:
+    """Insert signals; an answer for each."""
+    moment = datetime.now(UTC)
+    return [rows.send(signal, moment) for signal in signals]
 
-    _rows: Rows
-    _waits: Waits
 
-    def _use(self) -> threading.Lock:
-        raise NotImplementedError
+def load_waits(rows: Rows, saga_id: str) -> list[WaitRecord]:
+    """Return the waits of a run."""
+    return list(rows.waits.of_run(saga_id))
 
-    def wake(self) -> None:
-        """Make `wait` return now; callable from any thread."""
-        raise NotImplementedError
 
-    async def send(self, signals: Sequence[NewSignal]) -> list[Sent]:
-        """Insert signals."""
-        with self._use():
-            moment = datetime.now(UTC)
-            sent = [self._rows.send(signal, moment) for signal in signals]
-        self.wake()
-        return sent
+def find_signals(rows: Rows, query: SignalFilter) -> list[SignalRecord]:
+    """Return signals, the newest first."""
+    return rows.waits.find(query)
 
-    async def load_waits(self, saga_id: str) -> list[WaitRecord]:
-        """Return the waits of a run."""
-        with self._use():
-            return list(self._waits.of_run(saga_id))
 
-    async def find_signals(self, query: SignalFilter) -> list[SignalRecord]:
-        """Return signals, the newest first."""
-        with self._use():
-            return self._waits.find(query)
+def count_untaken(rows: Rows) -> int:
+    """Return how many signals nobody has taken."""
+    return rows.waits.count_untaken()
 
-    async def count_untaken(self) -> int:
-        """Return how many signals nobody has taken."""
-        with self._use():
-            return self._waits.count_untaken()
 
-    async def prune_signals(self, taken_before: datetime, untaken_before: datetime, limit: int) -> int:
-        """Delete old signals; return how many."""
-        with self._use():
-            return self._waits.prune(taken_before, untaken_before, limit)
+def prune_signals(rows: Rows, taken_before: datetime, untaken_before: datetime, limit: int) -> int:
+    """Delete old signals; return how many."""
+    return rows.waits.prune(taken_before, untaken_before, limit)

@@ -97,7 +97,12 @@ def _register(sqlite: sqlite3.Connection, write: RunWrite, wait: WaitWrite, stam
         sqlite.execute(_REGISTER, (*place, *refused))
 
 
-def load_waits(sqlite: sqlite3.Connection, saga_ids: Iterable[str]) -> dict[str, list[tuple[WaitRecord, int]]]:
+def load_waits(sqlite: sqlite3.Connection, saga_id: str) -> list[WaitRecord]:
+    """Return the waits of a run, in the order in which they were registered."""
+    return [wait for wait, _ in _waits_of(sqlite, [saga_id])[saga_id]]
+
+
+def _waits_of(sqlite: sqlite3.Connection, saga_ids: Iterable[str]) -> dict[str, list[tuple[WaitRecord, int]]]:
     """Return the waits of these runs, in the order in which they were registered, with their rows' numbers."""
     waits: dict[str, list[tuple[WaitRecord, int]]] = defaultdict(list)
     for *row, rowid in sqlite.execute(_WAITS, (json.dumps(list(saga_ids)),)):
@@ -126,7 +131,7 @@ def rouse(sqlite: sqlite3.Connection, names: str, moment: datetime) -> None:
 
 def settle(sqlite: sqlite3.Connection, runs: Sequence[ClaimedRun], stamped: str) -> dict[str, tuple[WaitRecord, ...]]:
     """Give the waits of claimed runs that are over their outcome; return all that these runs have."""
-    waits = load_waits(sqlite, [run.saga_id for run in runs])
+    waits = _waits_of(sqlite, [run.saga_id for run in runs])
     return {
         run.saga_id: tuple(_settled(sqlite, run.attempt, waits[run.saga_id], stamped))
         for run in runs

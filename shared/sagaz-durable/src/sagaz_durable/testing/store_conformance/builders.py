@@ -1,4 +1,4 @@
-"""Short words for the records that the store tests pass around."""
+"""Short words for the records that the cases pass around."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import asyncio
 import json
 import time
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any
-from uuid import uuid4
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+from uuid import NAMESPACE_OID, uuid4, uuid5
 
 from sagaz_integration_core.contract.events import EventOutcome, EventWrite, NewEvent, OutboxRecord
 from sagaz_integration_core.contract.records import (
@@ -15,17 +16,23 @@ from sagaz_integration_core.contract.records import (
     FirstSteps,
     NewRun,
     Phase,
+    Release,
     RunRecord,
     RunWrite,
     StepStatus,
     StepWrite,
 )
 from sagaz_integration_core.contract.store import SagaStore
+from sagaz_integration_core.contract.waits import NewSignal, WaitRecord, WaitWrite
+
+T = TypeVar("T")
 
 __all__ = [
     "KNOWN",
     "LEASE",
+    "LONG_AGO",
     "SHORT",
+    "SOON",
     "claim_all",
     "claimed",
     "eventually",
@@ -33,15 +40,23 @@ __all__ = [
     "new",
     "new_id",
     "own",
+    "park",
+    "parked",
     "record_end",
     "settle",
+    "signal",
     "step",
     "told",
+    "wait",
+    "waits_of",
     "write",
 ]
 
 KNOWN: FirstSteps = {"OrderSaga": (), "OtherSaga": (), "LateSaga": (), "A": (), "B": ()}
 """The sagas that a claimer knows, of which nothing is journaled in advance."""
+
+LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
+SOON = datetime.now(UTC) + timedelta(days=1)
 
 LEASE = 30.0
 SHORT = 0.2
@@ -49,32 +64,39 @@ SHORT = 0.2
 
 
 def new_id() -> str:
+    """Return the id of a run that is not there yet."""
     return str(uuid4())
 
 
 def new(saga_id: str | None = None, name: str = "OrderSaga", **values: Any) -> NewRun:
+    """Return a run to insert."""
     return NewRun(
         saga_id or new_id(), name, values.pop("context", '{"n": 1}'), values.pop("fingerprint", "f1"), **values
     )
 
 
 def step(name: str, status: StepStatus, phase: Phase = "do", **values: Any) -> StepWrite:
+    """Return a journal entry to write."""
     return StepWrite(name, phase, status, **values)
 
 
 def told(saga_id: str, *event_ids: str) -> tuple[EventWrite, ...]:
+    """Return events of a run to write."""
     return tuple(EventWrite(f"{saga_id}:{e}", "orders", json.dumps({"event": e}), '{"k": "v"}') for e in event_ids)
 
 
 def own(event_id: str, key: str = "orders-1", topic: str = "orders") -> NewEvent:
+    """Return an event of the application to insert."""
     return NewEvent(event_id, key, topic, json.dumps({"event": event_id}), '{"k": "v"}')
 
 
 async def settle(store: SagaStore, events: Iterable[OutboxRecord], status: Any = "sent", **values: Any) -> None:
+    """Tell what became of leased events."""
     await store.settle_events([EventOutcome(event.id, status, **values) for event in events])
 
 
 def write(run: ClaimedRun, owner: str = "w1", **values: Any) -> RunWrite:
+    """Return a write of a run that this owner holds."""
     return RunWrite(run.saga_id, owner, run.attempt, **values)
 
 
@@ -87,10 +109,12 @@ async def claimed(store: SagaStore, owner: str = "w1", lease: float = LEASE, **v
 
 
 async def claim_all(store: SagaStore, owner: str = "w1", lease: float = LEASE) -> list[ClaimedRun]:
+    """Claim whatever is due."""
     return await store.claim(owner, 1000, lease, KNOWN)
 
 
 async def load(store: SagaStore, saga_id: str) -> RunRecord:
+    """Return a run that is there."""
     record = await store.load(saga_id)
     assert record is not None
     return record
@@ -103,10 +127,43 @@ async def record_end(store: SagaStore, status: Any = "completed", **values: Any)
     return run.saga_id
 
 
-async def eventually(get: Callable[[], Awaitable[Any]], seconds: float = 10.0) -> Any:
+async def eventually(get: Callable[[], Awaitable[T | None]], seconds: float = 10.0) -> T:
     """Ask again until the answer is true; return it."""
     deadline = time.monotonic() + seconds
     while not (answer := await get()):
         assert time.monotonic() < deadline, f"not within {seconds} s"
         await asyncio.sleep(0.01)
     return answer
+
+
+def wait(name: str = "paid", step: str = "a", phase: Phase = "do", n: int = 0, **values: Any) -> WaitWrite:
+    """Return a wait to register."""
+    return WaitWrite(step, phase, name, n, **values)
+
+
+def signal(
+    name: str = "paid", saga_id: str | None = None, key: str | None = None, signal_id: str = "", **values: Any
+) -> NewSignal:
+    """Return a signal to send."""
+    its_id = str(uuid5(NAMESPACE_OID, f"{name}/{saga_id}/{key}/{signal_id}"))
+    given = {"payload": '{"n": 1}', "fingerprint": "f", **values}
+    return NewSignal(its_id, name, saga_id, key, signal_id, **given)
+
+
+async def parked(store: SagaStore, *waits: WaitWrite, owner: str = "w1", **values: Any) -> ClaimedRun:
+    """Insert a run, claim it, and have it wait."""
+    run = await claimed(store, owner, **values)
+    await park(store, run, *waits, owner=owner)
+    return run
+
+
+async def park(store: SagaStore, run: ClaimedRun, *waits: WaitWrite, owner: str = "w1", **values: Any) -> None:
+    """Have a claimed run wait."""
+    steps = tuple(step(one.step, "waiting", one.phase) for one in waits)
+    release = Release(waits=True)
+    assert await store.write([write(run, owner, steps=steps, waits=waits, release=release, **values)]) == [True]
+
+
+async def waits_of(store: SagaStore, run: ClaimedRun) -> dict[tuple[str, str, int], WaitRecord]:
+    """Return what a run waits for, by step, name and number."""
+    return {(one.step, one.name, one.n): one for one in await store.load_waits(run.saga_id)}

@@ -1,1 +1,0 @@
-from test_store_waits import *  # noqa: F403

@@ -1,0 +1,149 @@
+"""Signals, and the runs that they reach."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from sagaz_durable.testing.store_conformance.builders import (
+    KNOWN,
+    LEASE,
+    LONG_AGO,
+    claim_all,
+    claimed,
+    new,
+    new_id,
+    park,
+    parked,
+    signal,
+    wait,
+    write,
+)
+from sagaz_integration_core.contract.store import SagaStore
+from sagaz_integration_core.contract.waits import Sent, SignalFilter
+
+
+class Signals:
+    """A signal reaches one wait, whenever it comes; a repeated one changes nothing."""
+
+    async def test_a_signal_to_its_saga_id_makes_a_run_due_and_is_taken_by_the_claim(self, store: SagaStore) -> None:
+        run = await parked(store, wait())
+        assert await store.send([signal(saga_id=run.saga_id)]) == [Sent(True, "f")]
+        [again] = await claim_all(store)
+        assert (again.saga_id, again.status, again.attempt) == (run.saga_id, "executing", 2)
+        [taken] = again.waits
+        assert (taken.outcome, taken.attempt, taken.payload) == ("signal", 2, '{"n": 1}')
+        assert await store.count_untaken() == 0
+        [kept] = await store.find_signals(SignalFilter(state="taken"))
+        assert (kept.taken_by, kept.payload) == (run.saga_id, None)
+
+    async def test_a_signal_to_a_key_makes_the_run_due_that_waits_for_it(self, store: SagaStore) -> None:
+        run, _ = await parked(store, wait(key="pi_1")), await parked(store, wait(key="pi_2"))
+        await store.send([signal(key="pi_1")])
+        assert [one.saga_id for one in await claim_all(store)] == [run.saga_id]
+
+    async def test_a_signal_that_came_early_makes_the_run_due_when_it_begins_to_wait(self, store: SagaStore) -> None:
+        run = await claimed(store)
+        await store.send([signal(saga_id=run.saga_id)])
+        await park(store, run, wait())
+        [again] = await claim_all(store)
+        assert again.waits[0].outcome == "signal"
+
+    async def test_signals_are_taken_oldest_first_and_one_for_each_wait(self, store: SagaStore) -> None:
+        run = await claimed(store)
+        for n in range(3):
+            await store.send([signal(saga_id=run.saga_id, signal_id=str(n), payload=f'{{"n": {n}}}')])
+        await park(store, run, wait(), wait(n=1))
+        [again] = await claim_all(store)
+        assert [one.payload for one in again.waits] == ['{"n": 0}', None]
+        await park(store, again)
+        [third] = await claim_all(store)
+        assert [one.payload for one in third.waits] == ['{"n": 0}', '{"n": 1}']
+        assert [one.attempt for one in third.waits] == [2, 3]
+        assert await store.count_untaken() == 1
+
+    async def test_a_signal_of_another_name_or_run_wakes_nobody(self, store: SagaStore) -> None:
+        run = await parked(store, wait())
+        await store.send([signal("shipped", saga_id=run.saga_id), signal(saga_id=new_id()), signal(key="paid")])
+        assert await claim_all(store) == []
+        assert await store.count_untaken() == 3
+
+    async def test_a_repeated_signal_is_recognised_and_left_as_it_is(self, store: SagaStore) -> None:
+        run = await parked(store, wait())
+        await store.send([signal(saga_id=run.saga_id)])
+        assert await store.send([signal(saga_id=run.saga_id, fingerprint="g")]) == [Sent(False, "f")]
+        await claim_all(store)
+        assert await store.send([signal(saga_id=run.saga_id, fingerprint="g")]) == [Sent(False, "f")]
+        assert await store.count_untaken() == 0
+
+    async def test_a_run_that_has_ended_takes_no_new_signal(self, store: SagaStore) -> None:
+        run = await parked(store, wait())
+        await store.send([signal(saga_id=run.saga_id)])
+        [again] = await claim_all(store)
+        await store.write([write(again, status="completed", left_waits=(("a", "do"),))])
+        assert await store.send([signal(saga_id=run.saga_id), signal("late", saga_id=run.saga_id)]) == [
+            Sent(False, "f"),
+            Sent(False, None),
+        ]
+        assert await store.count_untaken() == 0
+        assert await store.load_waits(run.saga_id) == []
+
+    async def test_a_signal_that_is_there_wins_over_a_time_that_is_over(self, store: SagaStore) -> None:
+        run = await claimed(store)
+        await store.send([signal(saga_id=run.saga_id)])
+        await park(store, run, wait(until=LONG_AGO))
+        [again] = await claim_all(store)
+        assert again.waits[0].outcome == "signal"
+
+    async def test_only_who_knows_the_saga_claims_a_run_that_was_sent_a_signal(self, store: SagaStore) -> None:
+        run = await parked(store, wait())
+        await store.send([signal(saga_id=run.saga_id)])
+        assert await store.claim("w2", 10, LEASE, {"B": ()}) == []
+        assert len(await store.claim("w1", 10, LEASE, KNOWN)) == 1
+
+    async def test_a_signal_that_was_seen_before_anybody_waited_is_taken_later(self, store: SagaStore) -> None:
+        run = await claimed(store)
+        await store.send([signal(saga_id=run.saga_id)])
+        await claim_all(store)
+        await store.heartbeat("w1", LEASE)
+        await park(store, run, wait())
+        assert len(await claim_all(store)) == 1
+
+    async def test_signals_are_listed_newest_first_by_name_run_and_state(self, store: SagaStore) -> None:
+        run = await parked(store, wait())
+        for name in ("paid", "b", "c"):
+            await store.send([signal(name, saga_id=run.saga_id)])
+        await claim_all(store)
+        assert [one.name for one in await store.find_signals(SignalFilter())] == ["c", "b"]
+        assert [one.name for one in await store.find_signals(SignalFilter(state=None))] == ["c", "b", "paid"]
+        assert [one.name for one in await store.find_signals(SignalFilter(name="b"))] == ["b"]
+        assert await store.find_signals(SignalFilter(saga_id=new_id())) == []
+        [first] = await store.find_signals(SignalFilter(limit=1))
+        before = SignalFilter(before=(first.created_at, first.id))
+        assert [one.name for one in await store.find_signals(before)] == ["b"]
+
+    async def test_old_signals_are_pruned_each_kind_by_its_own_time(self, store: SagaStore) -> None:
+        run = await parked(store, wait())
+        await store.send([signal(saga_id=run.saga_id), signal("never", key="k")])
+        await claim_all(store)
+        now = datetime.now(UTC) + timedelta(minutes=1)
+        assert await store.prune_signals(LONG_AGO, LONG_AGO, 10) == 0
+        assert await store.prune_signals(now, LONG_AGO, 10) == 1
+        assert await store.count_untaken() == 1
+        assert await store.prune_signals(now, now, 10) == 1
+        assert await store.count_untaken() == 0
+
+    async def test_a_persons_signal_to_a_run_is_noted_in_its_audit(self, store: SagaStore) -> None:
+        run = await parked(store, wait())
+        by = {"actor": "anna", "reason": "called the bank"}
+        for _ in range(2):
+            await store.send([replace(signal(saga_id=run.saga_id), **by)])
+        [note] = await store.load_audit(run.saga_id)
+        assert (note.action, note.actor, note.reason, note.found) == ("signal", "anna", "called the bank", "waiting")
+        assert len(await claim_all(store)) == 1
+
+    async def test_untaken_signals_and_runs_past_their_deadline_are_counted(self, store: SagaStore) -> None:
+        await store.insert([replace(new(), deadline=LONG_AGO), replace(new(), deadline=1000.0)], LEASE)
+        await store.send([signal(key="k")])
+        stats = await store.stats()
+        assert (stats.untaken_signals, stats.overdue) == (1, 1)

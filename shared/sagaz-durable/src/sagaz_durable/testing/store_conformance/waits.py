@@ -1,0 +1,169 @@
+"""What runs wait for, and their deadlines."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import pytest
+
+from sagaz_durable.testing.store_conformance.builders import (
+    LEASE,
+    LONG_AGO,
+    SOON,
+    claim_all,
+    claimed,
+    load,
+    new,
+    park,
+    parked,
+    signal,
+    step,
+    wait,
+    waits_of,
+    write,
+)
+from sagaz_integration_core.contract.decisions import Intervention
+from sagaz_integration_core.contract.records import ClaimedRun, Release, RunStatus
+from sagaz_integration_core.contract.store import SagaStore
+
+
+async def due_at(store: SagaStore, run: ClaimedRun, moment: datetime) -> None:
+    """Check when a run that waits is due; databases keep microseconds."""
+    due = (await load(store, run.saga_id)).available_at
+    assert due is not None
+    assert abs(due - moment) < timedelta(milliseconds=1)
+
+
+class Waits:
+    """A run that waits holds nothing, and is due when the first of its waits is over."""
+
+    async def test_a_run_that_waits_has_no_lease_and_is_not_claimed(self, store: SagaStore) -> None:
+        run = await parked(store, wait())
+        record = await load(store, run.saga_id)
+        assert (record.status, record.lease_owner, record.available_at) == ("waiting", None, None)
+        assert await claim_all(store) == []
+        assert await store.load_attempts(run.saga_id) == []
+        [entry] = await store.load_steps(run.saga_id)
+        assert entry.status == "waiting"
+
+    async def test_a_wait_is_over_when_its_time_is(self, store: SagaStore) -> None:
+        run = await parked(store, wait(until=LONG_AGO), wait("", n=0, seconds=0), wait("later", seconds=1000))
+        [again] = await claim_all(store)
+        assert again.saga_id == run.saga_id
+        assert [one.outcome for one in again.waits] == ["timeout", "timeout", None]
+
+    async def test_a_run_that_waits_is_due_when_the_first_of_its_times_comes(self, store: SagaStore) -> None:
+        run = await parked(store, wait(until=SOON + timedelta(hours=1)), wait("", until=SOON), wait("other"))
+        await due_at(store, run, SOON)
+
+    async def test_the_time_of_a_wait_is_fixed_when_it_is_registered(self, store: SagaStore) -> None:
+        run = await parked(store, wait(until=SOON), wait("x", until=LONG_AGO))
+        [again] = await claim_all(store)
+        await park(store, again, wait(until=SOON + timedelta(days=9)))
+        assert (await waits_of(store, run))["a", "paid", 0].until == SOON
+
+    async def test_a_second_wait_for_a_key_is_refused_and_told_who_waits(self, store: SagaStore) -> None:
+        first = await parked(store, wait(key="pi_1"))
+        second = await parked(store, wait(key="pi_1"))
+        [again] = await claim_all(store)
+        assert again.saga_id == second.saga_id
+        [refused] = again.waits
+        assert (refused.outcome, refused.key) == ("refused", None)
+        assert first.saga_id in (refused.payload or "")
+        await park(store, again)
+        assert await claim_all(store) == []
+
+    async def test_a_key_is_free_again_when_its_wait_is_over(self, store: SagaStore) -> None:
+        first = await parked(store, wait(key="pi_1"))
+        await store.send([signal(key="pi_1")])
+        await claim_all(store)
+        second = await parked(store, wait(key="pi_1"), owner="w2")
+        assert (await waits_of(store, second))["a", "paid", 0].outcome is None
+        assert (await waits_of(store, first))["a", "paid", 0].key is None
+
+    async def test_the_same_wait_registered_twice_stays_as_it_is(self, store: SagaStore) -> None:
+        run = await claimed(store)
+        entry = (step("a", "waiting"),)
+        for _ in range(2):
+            assert await store.write([write(run, steps=entry, waits=(wait(key="pi_1"),))]) == [True]
+        [one] = await store.load_waits(run.saga_id)
+        assert (one.outcome, one.key) == (None, "pi_1")
+
+    async def test_waits_that_are_left_wake_nobody(self, store: SagaStore) -> None:
+        run = await claimed(store)
+        await store.write([write(run, steps=(step("a", "waiting"),), waits=(wait(key="pi_1"),))])
+        await store.send([signal(key="pi_1")])
+        await park(store, run, wait("refunded", step="b"), left_waits=(("a", "do"),))
+        assert await claim_all(store) == []
+        assert [one.step for one in await store.load_waits(run.saga_id)] == ["b"]
+
+    async def test_a_claim_ends_waits_of_a_run_whose_process_died_too(self, store: SagaStore) -> None:
+        run = await claimed(store, lease=0.0)
+        await store.write([write(run, steps=(step("a", "waiting"),), waits=(wait(),))])
+        await store.send([signal(saga_id=run.saga_id)])
+        [again] = await claim_all(store, "w2")
+        assert (again.after_death, again.waits[0].outcome, again.waits[0].attempt) == (True, "signal", 2)
+
+    async def test_a_write_that_is_fenced_out_registers_no_wait(self, store: SagaStore) -> None:
+        run = await claimed(store)
+        assert await store.write([write(run, "w2", waits=(wait(),), release=Release(waits=True))]) == [False]
+        assert await store.load_waits(run.saga_id) == []
+
+    async def test_a_run_that_waits_in_its_compensation_goes_on_compensating(self, store: SagaStore) -> None:
+        run = await claimed(store)
+        await store.write([write(run, status="compensating")])
+        await park(store, run, wait("refunded", phase="undo"))
+        assert (await load(store, run.saga_id)).direction == "back"
+        await store.send([signal("refunded", saga_id=run.saga_id)])
+        [again] = await claim_all(store)
+        assert (again.status, again.direction) == ("compensating", "back")
+
+    async def test_a_wait_clears_failures(self, store: SagaStore) -> None:
+        run = await claimed(store)
+        await store.write([write(run, release=Release(failed=True))])
+        [again] = await claim_all(store)
+        assert again.failures == 1
+        await park(store, again, wait())
+        assert (await load(store, run.saga_id)).failures == 0
+
+    @pytest.mark.parametrize(("status", "left"), [("compensating", 0), ("failed", 0), ("waiting", 2)])
+    async def test_a_decision_ends_the_waits_or_lets_sleeps_be_over(
+        self, store: SagaStore, status: RunStatus, left: int
+    ) -> None:
+        run = await parked(store, wait("", seconds=1000), wait(seconds=1000))
+        assert await store.intervene(Intervention(run.saga_id, 1, "waiting", status, "cancel", "me", "why"))
+        assert len(await store.load_waits(run.saga_id)) == left
+        if status == "waiting":
+            [again] = await claim_all(store)
+            assert [one.outcome for one in again.waits] == ["timeout", None]
+
+    async def test_a_claim_tells_how_long_a_run_has_until_its_deadline(self, store: SagaStore) -> None:
+        await store.insert([replace(new(), deadline=100.0)], LEASE)
+        [run] = await claim_all(store)
+        assert 90 < (run.deadline_in or 0) <= 100
+        await park(store, run, wait())
+        assert (await load(store, run.saga_id)).available_at is None
+
+    async def test_a_run_that_waits_is_due_at_its_deadline_if_that_is_asked_for(self, store: SagaStore) -> None:
+        await store.insert([replace(new(), deadline=SOON)], LEASE)
+        [run] = await claim_all(store)
+        entry = (step("a", "waiting"),)
+        release = Release(waits=True, by_deadline=True)
+        waits = (wait(until=SOON + timedelta(days=1)),)
+        assert await store.write([write(run, steps=entry, waits=waits, release=release)]) == [True]
+        await due_at(store, run, SOON)
+
+    async def test_a_retry_removes_the_deadline(self, store: SagaStore) -> None:
+        await store.insert([replace(new(), deadline=SOON)], LEASE)
+        [run] = await claim_all(store)
+        await store.write([write(run, status="failed")])
+        assert await store.intervene(Intervention(run.saga_id, 1, "failed", "pending", "retry", "me", "why"))
+        assert (await load(store, run.saga_id)).deadline is None
+
+    async def test_a_deleted_run_leaves_no_waits(self, store: SagaStore) -> None:
+        run = await parked(store, wait(key="pi_1"))
+        assert await store.intervene(Intervention(run.saga_id, 1, "waiting", "failed", "resolve", "me", "why"))
+        assert await store.delete(run.saga_id)
+        second = await parked(store, wait(key="pi_1"))
+        assert (await waits_of(store, second))["a", "paid", 0].outcome is None
