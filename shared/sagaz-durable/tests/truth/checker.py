@@ -46,11 +46,15 @@ def _pivot_has_ended(world: World, call: Call) -> bool:
 def _check_signals(world: World) -> None:
     """A signal belongs to one wait, and a wait has one signal, however often its step is called."""
     owners: dict[int, tuple[str, str]] = {}
-    given: dict[tuple[str, str], int | str] = {}
+    given: dict[tuple[str, str], int] = {}
     for call in world.calls:
         if call.got is None:
             continue
         wait = (call.step, call.phase)
+        if call.got == "late":
+            # That has failed the call; if a decision has it called anew, it waits anew.
+            given.pop(wait, None)
+            continue
         assert given.setdefault(wait, call.got) == call.got, f"{call} got something else before: {given[wait]}"
         if isinstance(call.got, int):
             assert owners.setdefault(call.got, wait) == wait, f"{call} got the signal of {owners[call.got]}"

@@ -95,6 +95,7 @@ class Entries:
         self._held_events: list[EventWrite] = []
         self._held_waits: list[WaitWrite] = []
         self._left_waits: list[Call] = []
+        self._stops_waiting = False
         self.waits = RunWaits(run)
         self._flushing: asyncio.Task[None] | None = None
         self.unstorable: RunWrite | None = None
@@ -162,7 +163,11 @@ class Entries:
 
     async def finish(self, status: RunStatus, error: str | None, events: tuple[EventWrite, ...] = ()) -> None:
         """Record the end of the run, together with whatever has not been written yet."""
-        self._forget_waits()
+        if status == "failed":
+            # What its calls were given is theirs, if it is tried again.
+            self._stops_waiting = bool(self.waits.open)
+        else:
+            self._forget_waits()
         await self._commit(events=events, status=status, error=error)
 
     def _forget_waits(self, phase: Phase | None = None) -> None:
@@ -209,7 +214,8 @@ class Entries:
         steps, self._held_steps = tuple(self._held_steps), []
         events, self._held_events = tuple(self._held_events), []
         write: RunWrite = self._new_write(steps=steps, events=events, **values)
-        if self._held_waits or self._left_waits:
+        if self._held_waits or self._left_waits or self._stops_waiting:
+            write.stops_waiting = self._stops_waiting
             write.left_waits, self._left_waits = tuple(self._left_waits), []
             waits, self._held_waits = self._held_waits, []
             write.waits = tuple(wait for wait in waits if (wait.step, wait.phase) not in write.left_waits)

@@ -43,10 +43,13 @@ class RunWaits:
         return CallWaits(call, self._records)
 
     def is_over(self, call: Call, attempt: int) -> bool:
-        """Whether a call that was left in this attempt has reason to be called again: one of its waits has ended."""
-        return any(
-            isinstance(wait, WaitRecord) and of == call and (wait.attempt or 0) > attempt
-            for (of, _, _), wait in self._records.items()
+        """Whether a call that was left in this attempt is to be called again.
+
+        One of its waits has ended since; or none is open, as after a decision.
+        """
+        mine = [wait for (of, _, _), wait in self._records.items() if of == call]
+        return any(isinstance(wait, WaitRecord) and (wait.attempt or 0) > attempt for wait in mine) or all(
+            isinstance(wait, WaitRecord) and wait.outcome is not None for wait in mine
         )
 
     def registered(self, waits: Iterable[WaitWrite]) -> None:

@@ -146,6 +146,8 @@ class Operator(Remover):
         return saga_name in self._registry or any(saga_name in one.sagas for one in await self._store.workers())
 
     async def _cancel(self, run: RunRecord, reason: str) -> _Decision | _Refusal:
+        if run.status == "waiting" and run.direction == "back":
+            return _Refusal(f"Run {run.saga_id} is rolling back already, and waits in a compensation.")
         if run.status in ("completed", "rolled_back", "compensating"):
             return _Refusal(f"Run {run.saga_id} is {run.status}: there is nothing to cancel.")
         steps = await self._store.load_steps(run.saga_id)

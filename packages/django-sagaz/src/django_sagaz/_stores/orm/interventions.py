@@ -66,7 +66,9 @@ def intervene(connection: Any, change: Intervention) -> bool:
         Step.objects.using(using).filter(saga_id=change.saga_id, phase="undo", status="failed").delete()
     if change.status == "waiting":
         end_timers(connection, change.saga_id, moment)
-    elif change.status != "pending":
+    elif change.status == "compensating":
+        forget_waits(connection, [change.saga_id], phase="do")
+    elif ends:
         forget_waits(connection, [change.saga_id])
     orm_outbox.insert_of_run(connection, change.saga_id, change.events)
     AuditEntry.objects.using(using).create(

@@ -29,6 +29,8 @@ def record_waits(connection: Any, write: RunWrite, moment: Moment) -> None:
     waits = Wait.objects.using(connection.alias)
     for step, phase in write.left_waits:
         waits.filter(saga_id=write.saga_id, step=step, phase=phase).delete()
+    if write.stops_waiting:
+        waits.filter(saga_id=write.saga_id, outcome=None).delete()
     for place, wait in enumerate(write.waits):
         _register(connection, write, wait, moment, moment.after(place / 1_000_000))
 
@@ -155,6 +157,6 @@ def end_timers(connection: Any, saga_id: str, moment: Moment) -> None:
     Wait.objects.using(connection.alias).filter(saga_id=saga_id, outcome=None, name="").update(until=moment.now)
 
 
-def forget_waits(connection: Any, saga_ids: Sequence[str]) -> None:
+def forget_waits(connection: Any, saga_ids: Sequence[str], **only: str) -> None:
     """Delete what runs wait for."""
-    Wait.objects.using(connection.alias).filter(saga_id__in=list(saga_ids)).delete()
+    Wait.objects.using(connection.alias).filter(saga_id__in=list(saga_ids), **only).delete()

@@ -11,7 +11,7 @@ from sagaz_durable.stores.memory.rows import Rows
 from sagaz_integration_core.contract.decisions import Intervention
 from sagaz_integration_core.contract.events import of_run
 from sagaz_integration_core.contract.listings import WorkerKind, WorkerRecord
-from sagaz_integration_core.contract.records import ACTIVE, FOREIGN, NewRun, RunStatus
+from sagaz_integration_core.contract.records import ACTIVE, FINISHED, FOREIGN, NewRun, RunStatus
 
 __all__ = ["count_prunable", "delete", "heartbeat", "intervene", "prune", "save_foreign"]
 
@@ -38,7 +38,9 @@ def intervene(rows: Rows, change: Intervention) -> bool:
         rows.runs.forget_failed_undos(row.saga_id)
     if change.status == "waiting":
         rows.waits.end_timers(row.saga_id, moment)
-    elif change.status != "pending":
+    elif change.status == "compensating":
+        rows.waits.forget(row.saga_id, "do")
+    elif change.status in FINISHED:
         rows.waits.forget(row.saga_id)
     for event in change.events:
         rows.outbox.add(of_run(row.saga_id, event, row.created_at), moment)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from sagaz_durable.stores.refused_waits import refusal
-from sagaz_integration_core.contract.statuses import Call
+from sagaz_integration_core.contract.statuses import Call, Phase
 from sagaz_integration_core.contract.waits import NewSignal, SignalFilter, SignalRecord, WaitRecord, WaitWrite
 
 __all__ = ["Waits"]
@@ -59,10 +59,16 @@ class Waits:
         else:
             self._waits.pop(saga_id, None)
 
-    def forget(self, saga_id: str) -> None:
-        """Forget all waits of a run."""
+    def forget(self, saga_id: str, phase: Phase | None = None, *, only_open: bool = False) -> None:
+        """Forget the waits of a run, or of its steps, or those that are open."""
+        kept = []
         for wait in self._waits.pop(saga_id, ()):
-            self._free(wait)
+            if phase not in (None, wait.phase) or (only_open and wait.outcome is not None):
+                kept.append(wait)
+            else:
+                self._free(wait)
+        if kept:
+            self._waits[saga_id] = kept
 
     def due_at(self, saga_id: str, attempt: int, moment: datetime) -> datetime | None:
         """Return when a run that waits after this attempt is due; None for not before a signal comes."""

@@ -37,12 +37,12 @@ class _Tenure:
         self.events: list[EventWrite] = []
         self.waits: list[dict[str, Any]] = []
         self.left_waits: list[dict[str, str]] = []
-        self.parks = self.by_deadline = False
+        self.parks = self.by_deadline = self.stops_waiting = False
 
     @property
     def concerns_waits(self) -> bool:
         """Whether it registers, leaves or begins waits."""
-        return bool(self.waits or self.left_waits or self.parks)
+        return bool(self.waits or self.left_waits or self.parks or self.stops_waiting)
 
     @property
     def ended(self) -> bool:
@@ -60,6 +60,7 @@ class _Tenure:
         self.finished = write.status in FINISHED
         self.back = self.back or write.status == "compensating"
         self.progress = self.progress or write.progress
+        self.stops_waiting = self.stops_waiting or write.stops_waiting
         if write.waits or write.left_waits:
             self._add_waits(write)
         if write.status == "failed":
@@ -100,7 +101,7 @@ class _Tenure:
                 row[name] = value
         if self.concerns_waits:
             row |= {"parks": self.parks, "waits": self.waits, "left_waits": self.left_waits}
-            row["by_deadline"] = self.by_deadline
+            row |= {"by_deadline": self.by_deadline, "stops_waiting": self.stops_waiting}
         if self.events:
             row["events"] = [
                 {"event_id": event.event_id, "topic": event.topic, "payload": event.payload, "headers": event.headers}

@@ -126,7 +126,8 @@ WITH seen AS MATERIALIZED (
         SELECT * FROM json_to_recordset(%s::text::json) AS rows
             (n integer, saga_id text, owner text, attempt integer, writes integer, status text, finished boolean,
              back boolean, progress boolean, error text, delay double precision, failed integer, outcome text,
-             detail text, steps json, events json, parks boolean, by_deadline boolean, waits json, left_waits json)
+             detail text, steps json, events json, parks boolean, by_deadline boolean, waits json, left_waits json,
+             stops_waiting boolean)
         LIMIT %s
     ) AS given
     LEFT JOIN LATERAL (

@@ -47,6 +47,9 @@ RECORD_WAITS = """), gone AS MATERIALIZED (
 ), deleted AS (
     DELETE FROM {schema}.sagaz_wait AS wait USING gone
     WHERE wait.saga_id = gone.saga_id AND wait.step = gone.step AND wait.phase = gone.phase
+), stopped AS (
+    DELETE FROM {schema}.sagaz_wait AS wait USING held
+    WHERE held.stops_waiting AND wait.saga_id = held.saga_id AND wait.outcome IS NULL
 ), asked AS MATERIALIZED (
     SELECT held.saga_id, held.attempt, new.step, new.phase, new.name, new.n, new.key,
         coalesce(statement_timestamp() + new.seconds * interval '1 second', new.until) AS until,

@@ -26,6 +26,7 @@ _CHANGE = """
 """
 _OWNER = "SELECT lease_owner FROM sagaz_run WHERE saga_id = ?"
 _FORGET = "DELETE FROM sagaz_step WHERE saga_id = ? AND phase = 'undo' AND status = 'failed'"
+_FORGET_WAITS = "DELETE FROM sagaz_wait WHERE saga_id = ? AND phase = 'do'"
 _NOTE = "INSERT INTO sagaz_audit (saga_id, action, actor, reason, found, status, at) VALUES (?, ?, ?, ?, ?, ?, ?)"
 _NOTES = "SELECT saga_id, action, actor, reason, found, status, at FROM sagaz_audit WHERE saga_id = ? ORDER BY id"
 
@@ -52,7 +53,9 @@ def intervene(sqlite: sqlite3.Connection, change: Intervention) -> bool:
         sqlite.execute(_FORGET, (change.saga_id,))
     if change.status == "waiting":
         end_timers(sqlite, change.saga_id, stamped)
-    elif change.status != "pending":
+    elif change.status == "compensating":
+        sqlite.execute(_FORGET_WAITS, (change.saga_id,))
+    elif change.status in FINISHED:
         sqlite.execute(DELETE_WAITS, (change.saga_id,))
     insert_of_run(sqlite, change.saga_id, change.events, stamped)
     note = (change.saga_id, change.action, change.actor, change.reason, change.found, change.status, stamped)

@@ -27,6 +27,7 @@ _REGISTER = f"""
     ON CONFLICT (saga_id, step, phase, name, n) DO NOTHING
 """  # noqa: S608
 _LEAVE = "DELETE FROM sagaz_wait WHERE saga_id = ? AND step = ? AND phase = ?"
+_STOP_WAITING = "DELETE FROM sagaz_wait WHERE saga_id = ? AND outcome IS NULL"
 _HAS_KEY = "SELECT saga_id, step, phase, n FROM sagaz_wait WHERE name = ? AND key = ?"
 _END = "UPDATE sagaz_wait SET outcome = ?, attempt = ?, payload = ?, key = NULL WHERE rowid = ?"
 _END_TIMERS = "UPDATE sagaz_wait SET until = ? WHERE saga_id = ? AND outcome IS NULL AND name = ''"
@@ -77,6 +78,8 @@ def record_waits(sqlite: sqlite3.Connection, write: RunWrite, stamped: str) -> N
     """Record what a write, which was accepted, tells of waits."""
     for step, phase in write.left_waits:
         sqlite.execute(_LEAVE, (write.saga_id, step, phase))
+    if write.stops_waiting:
+        sqlite.execute(_STOP_WAITING, (write.saga_id,))
     for wait in write.waits:
         _register(sqlite, write, wait, stamped)
     if write.release is not None and write.release.waits:

@@ -127,7 +127,7 @@ class Waits:
         await park(store, again, wait())
         assert (await load(store, run.saga_id)).failures == 0
 
-    @pytest.mark.parametrize(("status", "left"), [("compensating", 0), ("failed", 0), ("waiting", 2)])
+    @pytest.mark.parametrize(("status", "left"), [("compensating", 0), ("completed", 0), ("waiting", 2)])
     async def test_a_decision_ends_the_waits_or_lets_sleeps_be_over(
         self, store: SagaStore, status: RunStatus, left: int
     ) -> None:
@@ -167,3 +167,18 @@ class Waits:
         assert await store.delete(run.saga_id)
         second = await parked(store, wait(key="pi_1"))
         assert (await waits_of(store, second))["a", "paid", 0].outcome is None
+
+    async def test_a_cancelled_run_keeps_what_its_compensations_wait_for(self, store: SagaStore) -> None:
+        run = await parked(store, wait(), wait("refunded", phase="undo"))
+        assert await store.intervene(Intervention(run.saga_id, 1, "waiting", "compensating", "cancel", "me", "why"))
+        assert [one.name for one in await store.load_waits(run.saga_id)] == ["refunded"]
+
+    async def test_a_failed_run_keeps_what_it_was_given_and_frees_its_keys(self, store: SagaStore) -> None:
+        run = await parked(store, wait(), wait("shipped", key="pi_1"))
+        await store.send([signal(saga_id=run.saga_id)])
+        [again] = await claim_all(store)
+        assert await store.write([write(again, status="failed", stops_waiting=True)]) == [True]
+        [kept] = await store.load_waits(run.saga_id)
+        assert (kept.name, kept.outcome) == ("paid", "signal")
+        other = await parked(store, wait("shipped", key="pi_1"))
+        assert (await waits_of(store, other))["a", "shipped", 0].outcome is None
