@@ -12,7 +12,7 @@ from benchmarks.contenders.worker._engine import QUIET, empty
 from benchmarks.harness.model import Figures, Measure, Place
 from benchmarks.harness.processes import running
 from benchmarks.ledger import Ledger
-from sagaz_durable.stores.postgresql.store import migrate
+from sagaz_durable.stores.factory import migrate
 from sagaz_integration_core.settings.settings import Settings
 
 _WARM_UP = 1000

@@ -21,7 +21,7 @@ HERE = Path(__file__).parent
 CORE_TESTS = HERE.parents[2] / "shared/sagaz-durable/tests"
 
 sys.path[:0] = [str(HERE)]
-sys.path += [str(CORE_TESTS), str(CORE_TESTS / "stores")]
+sys.path.append(str(CORE_TESTS))
 
 _servers = contextlib.ExitStack()
 

@@ -30,7 +30,7 @@ from django_sagaz import (
     run_saga,
 )
 from django_sagaz.models import Run
-from sagaz_durable.stores.postgresql.store import migrate
+from sagaz_durable.stores.factory import migrate
 from sagaz_integration_core.contract.schema import TABLES, WRITING, grants
 from sagaz_integration_core.settings.settings import Settings
 

@@ -1,4 +1,4 @@
-"""The core's own tests of stores, on Django's connections."""
+"""The stores over Django's connections, one for each kind of database."""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from sagaz_durable.stores.factory import create_store
 from sagaz_durable.stores.postgresql.store import PostgresStore
 from sagaz_integration_core.settings.settings import Settings
 
@@ -23,7 +24,7 @@ def settings(shared_postgres_url: str) -> Settings:
 
 @pytest.fixture
 async def store(settings: Settings) -> AsyncIterator[PostgresStore]:
-    store = PostgresStore(settings)
+    store = create_store(settings)
     await store.open()
     yield store
     await store.close()

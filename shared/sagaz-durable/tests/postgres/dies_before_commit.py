@@ -8,7 +8,8 @@ from types import SimpleNamespace
 
 from transactions import SQLITE, transaction
 
-from sagaz_durable.stores.postgresql.store import PostgresStore
+from sagaz_durable.stores.factory import create_store
+from sagaz_durable.stores.sqlite.database.thread import ConnectionThread
 from sagaz_durable.stores.sqlite.joining import joining
 from sagaz_durable.stores.sqlite.store import SQLiteStore
 from sagaz_integration_core.contract.records import NewRun
@@ -17,11 +18,11 @@ from sagaz_integration_core.settings.settings import Settings
 
 async def main(kind: str, url: str) -> None:
     if kind in SQLITE:
-        sqlite_store = SQLiteStore(url)
+        sqlite_store = SQLiteStore(ConnectionThread(url))
         await sqlite_store.open()
         place = SimpleNamespace(joining=joining(url, await sqlite_store.store_id()))
     else:
-        store = PostgresStore(Settings(storage_url=url))
+        store = create_store(Settings(storage_url=url))
         await store.open()
         place = SimpleNamespace(joining=store.joining)
     async with transaction(kind, url) as tx:

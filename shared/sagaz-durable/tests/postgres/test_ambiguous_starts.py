@@ -46,7 +46,7 @@ async def opened(url, **options):
 
 def cut(runtime, monkeypatch, *, committed=True):
     """Cut the connection of the next INSERT right after it was carried out, or before."""
-    execute_once = runtime.store._db.execute_once
+    execute_once = runtime.store.database.execute_once
     left = ["INSERT INTO {schema}.sagaz_run"]
 
     async def breaking(template, values=()):
@@ -57,7 +57,7 @@ def cut(runtime, monkeypatch, *, committed=True):
             raise ConnectionLost("lost")
         return await execute_once(template, values)
 
-    monkeypatch.setattr(runtime.store._db, "execute_once", breaking)
+    monkeypatch.setattr(runtime.store.database, "execute_once", breaking)
 
 
 @pytest.mark.parametrize("key", [None, "order-1"])

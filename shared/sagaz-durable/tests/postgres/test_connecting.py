@@ -14,9 +14,10 @@ import pytest
 from pg import at
 from pooler import pooled
 
+from sagaz_durable.stores.factory import create_store, migrate
 from sagaz_durable.stores.postgresql.database.address import read_address
-from sagaz_durable.stores.postgresql.database.pool import connect
-from sagaz_durable.stores.postgresql.store import PostgresStore, migrate
+from sagaz_durable.stores.postgresql.database.connection import connect
+from sagaz_durable.stores.postgresql.store import PostgresStore
 from sagaz_integration_core.contract.events import EventWrite
 from sagaz_integration_core.contract.listings import RunFilter
 from sagaz_integration_core.contract.records import NewRun, RunWrite, StepWrite
@@ -52,7 +53,7 @@ def role(url: str, *statements: str) -> Iterator[str]:
 
 @contextlib.asynccontextmanager
 async def opened(url: str, **options):
-    store = PostgresStore(Settings(storage_url=url, **options))
+    store = create_store(Settings(storage_url=url, **options))
     await store.open()
     try:
         yield store
@@ -83,7 +84,7 @@ async def test_each_right_that_lacks_is_named_with_the_statement_that_gives_it(p
         with pytest.raises(
             StoreRightsMissing, match=f"its user {name} has not the right to {right} on {table}"
         ) as told:
-            await PostgresStore(Settings(storage_url=at(postgres_url, user=name))).open()
+            await create_store(Settings(storage_url=at(postgres_url, user=name))).open()
         execute(postgres_url, str(told.value).partition("run: ")[2])
         async with opened(at(postgres_url, user=name)) as store:
             await everything(store)
@@ -100,7 +101,7 @@ async def test_a_schema_that_may_not_be_used_is_not_one_without_tables(postgres_
     with role(postgres_url) as name:
         theirs = at(url, user=name)
         with pytest.raises(StoreRightsMissing, match="has not the right to USAGE on schema sagas") as told:
-            await PostgresStore(Settings(storage_url=theirs, schema=schema)).open()
+            await create_store(Settings(storage_url=theirs, schema=schema)).open()
         execute(postgres_url, str(told.value).partition("run: ")[2])
         async with opened(theirs, schema=schema) as store:
             await everything(store)
@@ -112,7 +113,7 @@ async def test_a_database_that_may_not_be_entered_is_not_one_that_is_away(postgr
     with role(postgres_url, *grants("{role}", "public"), f"REVOKE CONNECT ON DATABASE {name} FROM PUBLIC") as user:
         settings = Settings(storage_url=at(postgres_url, user=user))
         with pytest.raises(StoreRightsMissing, match=r"permission denied for database.*Grant it CONNECT on the"):
-            await PostgresStore(settings).open()
+            await create_store(settings).open()
         execute(postgres_url, f"GRANT CONNECT ON DATABASE {name} TO {user}")
         async with opened(settings.storage_url) as store:
             await everything(store)
@@ -125,8 +126,8 @@ async def test_one_who_only_reads_needs_no_right_to_write(postgres_url):
     with role(postgres_url, *grants("{role}", "public", only_reads=True)) as name:
         settings = Settings(storage_url=at(postgres_url, user=name))
         with pytest.raises(StoreRightsMissing, match="INSERT, UPDATE, DELETE on sagaz_run"):
-            await PostgresStore(settings).open()
-        store = PostgresStore(settings, only_reads=True)
+            await create_store(settings).open()
+        store = create_store(settings, only_reads=True)
         await store.open()
         try:
             assert [run.saga_id for run in await store.find(RunFilter())] == ["x"]
@@ -139,7 +140,7 @@ async def test_a_table_that_is_missing_is_named(postgres_url):
     await migrate(Settings(storage_url=postgres_url))
     execute(postgres_url, "DROP TABLE sagaz_audit")
     with pytest.raises(StoreNotMigrated, match="there is no table sagaz_audit"):
-        await PostgresStore(Settings(storage_url=postgres_url)).open()
+        await create_store(Settings(storage_url=postgres_url)).open()
 
 
 # Sessions.
@@ -178,15 +179,18 @@ async def test_sessions_that_idle_are_not_ended_by_the_databases_own_limit(postg
     name = postgres_url.partition("?")[0].rpartition("/")[2]
     execute(postgres_url, f"ALTER DATABASE {name} SET idle_session_timeout = '100ms'")
     async with opened(postgres_url, pool_size=1) as store:
-        [before] = await store._db.fetch("SELECT pg_backend_pid(), current_setting('idle_session_timeout')")
+        asking = "SELECT pg_backend_pid(), current_setting('idle_session_timeout')"
+        [before] = await store.database.fetch(asking)
         waiting = asyncio.create_task(store.wait(30))
         async with asyncio.timeout(10):
-            while not store._listening:
+            while not store._notifications.listening:
                 await asyncio.sleep(0.01)
         # By the server's clock, not ours.
         execute(postgres_url, "SELECT pg_sleep(0.5)")
-        assert [before] == await store._db.fetch("SELECT pg_backend_pid(), current_setting('idle_session_timeout')")
-        assert store._listening
+        assert [before] == await store.database.fetch(
+            "SELECT pg_backend_pid(), current_setting('idle_session_timeout')"
+        )
+        assert store._notifications.listening
         waiting.cancel()
 
 
@@ -224,7 +228,7 @@ async def test_a_pooler_is_noticed_and_its_sessions_are_left_as_they_were(postgr
             async with asyncio.timeout(10):
                 while not (told := [r for r in caplog.records if "A pooler is in front" in r.getMessage()]):
                     await asyncio.sleep(0.01)
-            assert not store._listening
+            assert not store._notifications.listening
             assert len(told) == 1
             assert await settings_seen(url) == before
     assert len(before) == 1

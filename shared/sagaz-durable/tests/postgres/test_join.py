@@ -19,7 +19,9 @@ import psycopg
 import pytest
 from transactions import KINDS, POSTGRES, SQLITE, counted, transaction
 
+from sagaz_durable.stores.factory import create_store
 from sagaz_durable.stores.postgresql.store import PostgresStore
+from sagaz_durable.stores.sqlite.database.thread import ConnectionThread
 from sagaz_durable.stores.sqlite.joining import joining
 from sagaz_durable.stores.sqlite.store import SQLiteStore
 from sagaz_durable.transactions.statements import Joining
@@ -64,13 +66,13 @@ def kind(request: pytest.FixtureRequest) -> str:
 async def place(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Place]:
     if kind in SQLITE:
         path = tmp_path / "sagaz.db"
-        sqlite_store = SQLiteStore(path)
+        sqlite_store = SQLiteStore(ConnectionThread(path))
         await sqlite_store.open()
         yield Place(sqlite_store, str(path), joining(str(path), await sqlite_store.store_id()))
         await sqlite_store.close()
     else:
         url = request.getfixturevalue("postgres_url")
-        store = PostgresStore(Settings(storage_url=url, migrate=True))
+        store = create_store(Settings(storage_url=url, migrate=True))
         await store.open()
         yield Place(store, url, store.joining)
         await store.close()
@@ -251,5 +253,5 @@ async def test_the_commit_wakes_a_worker_and_a_rollback_does_not(kind, place):
 
 async def _listening(store: PostgresStore) -> None:
     async with asyncio.timeout(10):
-        while not store._listening:
+        while not store._notifications.listening:
             await asyncio.sleep(0.01)

@@ -10,7 +10,7 @@ from transactions import POSTGRES, Async, transaction
 
 from sagaz_durable.runtime import starting as starts
 from sagaz_durable.runtime.runtime import SagazRuntime
-from sagaz_durable.stores.postgresql.store import migrate
+from sagaz_durable.stores.factory import migrate
 from sagaz_integration_core.contract.listings import RunFilter
 from sagaz_integration_core.errors import SagazError
 from sagaz_integration_core.settings.settings import Settings

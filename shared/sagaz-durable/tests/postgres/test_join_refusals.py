@@ -14,8 +14,9 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 from sqlalchemy.pool import NullPool
 from transactions import POSTGRES, transaction
 
+from sagaz_durable.stores.factory import create_store, migrate
 from sagaz_durable.stores.memory.store import MemoryStore
-from sagaz_durable.stores.postgresql.store import PostgresStore, migrate
+from sagaz_durable.stores.sqlite.database.thread import ConnectionThread
 from sagaz_durable.stores.sqlite.joining import joining
 from sagaz_durable.stores.sqlite.store import SQLiteStore
 from sagaz_durable.transactions.sessions import UnsupportedSession, join, join_sync
@@ -67,8 +68,8 @@ async def test_passwords_are_not_shown(kind, postgres_server, store):
         async with transaction(kind, at(url, user="postgres:hunter2")) as tx:
             with pytest.raises(WrongDatabase) as refused:
                 await tx.start(store, RUN)
-    secret = PostgresStore(Settings(storage_url="postgresql://u:hunter2@localhost/db"))
-    assert "hunter2" not in f"{refused.value}{secret._address}{secret._db.address.shown}"
+    secret = create_store(Settings(storage_url="postgresql://u:hunter2@localhost/db"))
+    assert "hunter2" not in f"{refused.value}{secret.database.address}{secret.database.shown}"
 
 
 async def test_another_kind_of_database_is_refused(store, tmp_path):
@@ -78,12 +79,12 @@ async def test_another_kind_of_database_is_refused(store, tmp_path):
 
 
 async def test_another_sqlite_file_is_refused(tmp_path):
-    store = SQLiteStore(tmp_path / "ours.db")
+    store = SQLiteStore(ConnectionThread(tmp_path / "ours.db"))
     await store.open()
     ours = SimpleNamespace(joining=joining(str(tmp_path / "ours.db"), await store.store_id()))
     for name in ("theirs.db", "another.db"):
         if name == "another.db":
-            another = SQLiteStore(tmp_path / name)
+            another = SQLiteStore(ConnectionThread(tmp_path / name))
             await another.open()
             await another.close()
         engine = sa.create_engine(f"sqlite:///{tmp_path / name}", poolclass=NullPool)
@@ -164,4 +165,4 @@ async def test_a_store_without_a_database_or_not_open_is_named(settings):
     with pytest.raises(SagazError, match="memory store can join"):
         await join(object(), store, [RUN])
     with pytest.raises(StoreUnavailable, match="is not open"):
-        await join(object(), PostgresStore(settings), [RUN])
+        await join(object(), create_store(settings), [RUN])

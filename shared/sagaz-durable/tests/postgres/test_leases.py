@@ -10,9 +10,11 @@ import psycopg
 import pytest
 
 from sagaz_durable.serialization import codec
+from sagaz_durable.stores.factory import create_store
 from sagaz_durable.stores.postgresql import erasure as erasing
-from sagaz_durable.stores.postgresql.claims import _CLAIM, Wanted
+from sagaz_durable.stores.postgresql.claims import _CLAIM, _statement
 from sagaz_durable.stores.postgresql.store import PostgresStore
+from sagaz_durable.stores.wanted_runs import Wanted
 from sagaz_integration_core.contract.decisions import Erasure, Intervention
 from sagaz_integration_core.contract.listings import RunFilter
 from sagaz_integration_core.contract.records import NewRun, Release, Renewal, RunWrite, StepWrite
@@ -34,7 +36,7 @@ def started(name: str) -> StepWrite:
 
 async def test_eight_claimers_of_their_own_never_get_the_same_run(store, settings):
     await store.insert([new() for _ in range(2000)], 30)
-    others = [PostgresStore(Settings(storage_url=settings.storage_url, schema=settings.schema)) for _ in range(8)]
+    others = [create_store(Settings(storage_url=settings.storage_url, schema=settings.schema)) for _ in range(8)]
 
     async def claim_all(number: int, other: PostgresStore) -> list[str]:
         await other.open()
@@ -96,7 +98,7 @@ async def test_a_claim_locks_no_more_than_it_takes(store, settings):
     async with await psycopg.AsyncConnection.connect(settings.storage_url) as holding:
         claims = Wanted(sagas, None, alone=False)
         values = {"owner": "w1", "limit": 5, "seconds": 30, "names": list(sagas), "first_steps": "{}"}
-        await holding.execute(store._db.text(claims.statement(_CLAIM)).encode(), values)
+        await holding.execute(store.database.text(_statement(_CLAIM, claims)).encode(), values)
         assert len(await asyncio.wait_for(store.claim("w2", 100, 30, sagas), 5)) == 7
 
 
@@ -106,8 +108,8 @@ async def test_runs_that_are_due_of_other_sagas_cost_a_claim_nothing(store, sett
     claims = Wanted(KNOWN, None, alone=False)
     values = {"owner": "w1", "limit": 10, "seconds": 30, "names": list(KNOWN), "first_steps": "{}"}
     # As our own sessions plan it.
-    async with store._db._pool.connection() as connection, connection.transaction(force_rollback=True):
-        explain = f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {store._db.text(claims.statement(_CLAIM))}"
+    async with store.database._pool.connection() as connection, connection.transaction(force_rollback=True):
+        explain = f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {store.database.text(_statement(_CLAIM, claims))}"
         [(plan,)] = await (await connection.execute(explain.encode(), values)).fetchall()
     read = plan[0]["Plan"]["Shared Hit Blocks"] + plan[0]["Plan"]["Shared Read Blocks"]
     assert read < 500, "5,000 runs are in some hundred pages, and each would be looked at several times"
@@ -118,20 +120,20 @@ async def test_what_was_erased_costs_the_search_for_what_is_to_be_erased_nothing
     await store.insert([NewRun(f"e{n}", "OrderSaga", "{}", "f1") for n in range(5_000)], 30)
     erasure = Erasure("worker", "", ("completed",), before=datetime.now(UTC) + timedelta(days=1))
     meant, values = erasing._meant(erasure)
-    async with store._db._pool.connection() as connection:
+    async with store.database._pool.connection() as connection:
         ended = "UPDATE {schema}.sagaz_run SET status = 'completed', finished_at = now(), fingerprint = 'erased:f1'"
-        await connection.execute(store._db.text(ended).encode())
+        await connection.execute(store.database.text(ended).encode())
         search = f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) SELECT saga_id {meant} ORDER BY finished_at LIMIT 100"
         # The first search cleans up after the update, as its own comes to be vacuumed.
         for _ in range(2):
-            [(plan,)] = await (await connection.execute(store._db.text(search).encode(), values)).fetchall()
+            [(plan,)] = await (await connection.execute(store.database.text(search).encode(), values)).fetchall()
     read = plan[0]["Plan"]["Shared Hit Blocks"] + plan[0]["Plan"]["Shared Read Blocks"]
     assert read < 50, "5,000 runs are in some hundred pages"
 
 
 async def test_owners_race_and_only_the_present_one_records(store, settings):
     """Each owner writes as fast as it can while the run is taken over and over again."""
-    other = PostgresStore(settings)
+    other = create_store(settings)
     await other.open()
     await store.insert([new("x")], 30)
     accepted: list[int] = []
@@ -211,7 +213,7 @@ async def test_what_the_codec_accepts_comes_back_as_it_was(store, value):
 
 async def test_round_trips_are_counted(store, monkeypatch):
     """A guard that does not depend on a machine's speed: what a run costs is its round trips."""
-    execute_once, executed = store._db.execute_once, []
+    execute_once, executed = store.database.execute_once, []
 
     async def counting(template, values=()):
         executed.append(template)
@@ -222,7 +224,7 @@ async def test_round_trips_are_counted(store, monkeypatch):
         await call
         return len(executed)
 
-    monkeypatch.setattr(store._db, "execute_once", counting)
+    monkeypatch.setattr(store.database, "execute_once", counting)
     runs = [new() for _ in range(100)]
     assert await cost(store.insert(runs, 30)) == 1
     assert await cost(store.insert([new(owner="w1")], 30)) == 1

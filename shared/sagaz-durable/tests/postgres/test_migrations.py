@@ -12,7 +12,8 @@ import psycopg
 import pytest
 from pg import at
 
-from sagaz_durable.stores.postgresql.store import PostgresStore, migrate
+from sagaz_durable.stores.factory import create_store, migrate
+from sagaz_durable.stores.postgresql.store import PostgresStore
 from sagaz_integration_core.contract.events import EventWrite
 from sagaz_integration_core.contract.listings import RunFilter
 from sagaz_integration_core.contract.records import NewRun, RunWrite, StepWrite
@@ -27,10 +28,10 @@ KNOWN = {"OrderSaga": ()}
 MIGRATE = """
 import asyncio, sys
 from sagaz_integration_core.settings.settings import Settings
-from sagaz_durable.stores.postgresql.store import PostgresStore, migrate
+from sagaz_durable.stores.factory import create_store, migrate
 async def main(url, schema):
     print(await migrate(Settings(storage_url=url, schema=schema)))
-    store = PostgresStore(Settings(storage_url=url, schema=schema, migrate=True))
+    store = create_store(Settings(storage_url=url, schema=schema, migrate=True))
     await store.open()
     print(await store.store_id())
     await store.close()
@@ -69,7 +70,7 @@ async def test_the_tables_have_the_columns_of_every_store(store, settings):
 async def test_missing_tables_are_told_with_the_command(postgres_url):
     for schema in (None, "nowhere"):
         with pytest.raises(StoreNotMigrated, match=r"fastapi-sagaz migrate MODULE:APP.*SAGAZ_MIGRATE=1"):
-            await PostgresStore(Settings(storage_url=postgres_url, schema=schema)).open()
+            await create_store(Settings(storage_url=postgres_url, schema=schema)).open()
 
 
 async def test_without_a_schema_the_search_path_decides_once(postgres_url):
@@ -78,8 +79,8 @@ async def test_without_a_schema_the_search_path_decides_once(postgres_url):
     theirs = f"{postgres_url}&options=-csearch_path%3Dtenant"
     assert await migrate(Settings(storage_url=theirs)) == ["0001_initial"]
     with pytest.raises(StoreNotMigrated, match="search_path"):
-        await PostgresStore(Settings(storage_url=postgres_url)).open()
-    store = PostgresStore(Settings(storage_url=theirs))
+        await create_store(Settings(storage_url=postgres_url)).open()
+    store = create_store(Settings(storage_url=theirs))
     await store.open()
     assert '"tenant".sagaz_run' in store.joining.find(["x"]).text
     await store.close()
@@ -89,7 +90,7 @@ async def test_without_a_schema_the_search_path_decides_once(postgres_url):
 
 async def test_stores_in_two_schemas_of_a_database_are_two(settings):
     stores = [
-        PostgresStore(Settings(storage_url=settings.storage_url, schema=f"t_{secrets.token_hex(6)}", migrate=True))
+        create_store(Settings(storage_url=settings.storage_url, schema=f"t_{secrets.token_hex(6)}", migrate=True))
         for _ in range(2)
     ]
     for store in stores:
@@ -107,7 +108,7 @@ async def test_other_versions_of_the_tables(store, settings, version, compatible
         for key, value in (("schema_version", version), ("schema_compatible", compatible)):
             update = f"UPDATE {settings.schema}.sagaz_meta SET value = %s WHERE key = %s"
             await connection.execute(update.encode(), [value, key])
-    other = PostgresStore(Settings(storage_url=settings.storage_url, schema=settings.schema))
+    other = create_store(Settings(storage_url=settings.storage_url, schema=settings.schema))
     if usable:
         await other.open()
         assert await migrate(settings) == []
@@ -125,14 +126,14 @@ async def test_a_user_without_rights_to_create_uses_what_was_migrated(postgres_u
         connection.execute(f"CREATE ROLE {role} LOGIN".encode())
         try:
             with pytest.raises(StoreUnavailable, match=r"permission denied.*Grant"):
-                await PostgresStore(settings).open()
+                await create_store(settings).open()
             await migrate(Settings(storage_url=postgres_url, schema=schema))
             with pytest.raises(StoreUnavailable, match=r"permission denied.*Grant"):
-                await PostgresStore(settings).open()
+                await create_store(settings).open()
             connection.execute(f"GRANT USAGE ON SCHEMA {schema} TO {role}".encode())
             rights = "SELECT, INSERT, UPDATE, DELETE"
             connection.execute(f"GRANT {rights} ON ALL TABLES IN SCHEMA {schema} TO {role}".encode())
-            await _use(PostgresStore(settings))
+            await _use(create_store(settings))
         finally:
             connection.execute(f"DROP OWNED BY {role}; DROP ROLE {role}".encode())
 
@@ -165,12 +166,12 @@ async def _use(store: PostgresStore) -> None:
 )
 def test_a_parameter_that_the_driver_would_refuse_is_refused_at_once(query, message):
     with pytest.raises(SettingsError, match=re.escape(message)) as refused:
-        PostgresStore(Settings(storage_url=f"postgresql://u:hunter2@localhost/db?{query}"))
+        create_store(Settings(storage_url=f"postgresql://u:hunter2@localhost/db?{query}"))
     assert "hunter2" not in str(refused.value)
 
 
 def test_what_the_url_says_of_the_connection_goes_before_our_own():
-    store = PostgresStore(Settings(storage_url="postgresql://h/db?application_name=shop&connect_timeout=2"))
-    assert "application_name=shop" in store._address.conninfo
-    assert "connect_timeout=2" in store._address.conninfo
-    assert "keepalives_idle=15" in store._address.conninfo
+    store = create_store(Settings(storage_url="postgresql://h/db?application_name=shop&connect_timeout=2"))
+    assert "application_name=shop" in store.database.address.conninfo
+    assert "connect_timeout=2" in store.database.address.conninfo
+    assert "keepalives_idle=15" in store.database.address.conninfo

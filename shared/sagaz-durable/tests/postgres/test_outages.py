@@ -14,6 +14,7 @@ import psycopg
 import pytest
 from pg import Server, session_name
 
+from sagaz_durable.stores.factory import create_store
 from sagaz_durable.stores.postgresql import journal
 from sagaz_durable.stores.postgresql.database import pool as connections
 from sagaz_durable.stores.postgresql.database.errors import ConnectionLost
@@ -41,7 +42,7 @@ def own_server() -> Iterator[Server]:
 
 @pytest.fixture
 async def own_store(own_server: Server) -> AsyncIterator[PostgresStore]:
-    store = PostgresStore(Settings(storage_url=own_server.url, migrate=True, pool_size=4))
+    store = create_store(Settings(storage_url=own_server.url, migrate=True, pool_size=4))
     await store.open()
     yield store
     await store.close()
@@ -64,7 +65,7 @@ async def terminate(url: str) -> int:
 
 async def listening(store: PostgresStore) -> None:
     async with asyncio.timeout(10):
-        while not store._listening:
+        while not store._notifications.listening:
             await asyncio.sleep(0.01)
 
 
@@ -82,7 +83,7 @@ async def test_wake_ups_come_back_after_the_listener_was_terminated(store, setti
     await listening(store)
     await terminate(settings.storage_url)
     async with asyncio.timeout(10):
-        while store._listening:
+        while store._notifications.listening:
             await asyncio.sleep(0.01)
     # What was committed while nobody listened is not waited for either.
     async with await psycopg.AsyncConnection.connect(settings.storage_url) as connection:
@@ -105,7 +106,7 @@ async def test_a_restart_is_ridden_out(own_server, own_store):
 
 async def test_an_outage_is_an_error_and_its_end_is_noticed(own_server, own_store, monkeypatch):
     monkeypatch.setattr(connections, "ACQUIRE_SECONDS", 0.5)
-    store = PostgresStore(Settings(storage_url=own_server.url.replace("//postgres", "//postgres:hunter2"), pool_size=2))
+    store = create_store(Settings(storage_url=own_server.url.replace("//postgres", "//postgres:hunter2"), pool_size=2))
     await store.open()
     await store.insert([new("held", owner="w1")], 30)
     await store.wait(0)
@@ -123,7 +124,7 @@ async def test_an_outage_is_an_error_and_its_end_is_noticed(own_server, own_stor
                     await use()
                 assert "hunter2" not in str(error.value)
         with pytest.raises(StoreUnavailable, match="Check that the server runs"):
-            await PostgresStore(Settings(storage_url=own_server.url)).open()
+            await create_store(Settings(storage_url=own_server.url)).open()
         await store.wait(0.01)
     finally:
         own_server.start()
@@ -149,7 +150,7 @@ async def test_a_write_whose_answer_was_lost_is_answered_truly(store, monkeypatc
     """The connection breaks before, or after, the commit: which of the two is found out."""
     names = ("done", "released", "journal", "fenced")
     await store.insert([new(name, owner="w1") for name in names], 30)
-    execute_once, failures = store._db.execute_once, []
+    execute_once, failures = store.database.execute_once, []
 
     async def breaking(template, values=()):
         if not failures:
@@ -159,7 +160,7 @@ async def test_a_write_whose_answer_was_lost_is_answered_truly(store, monkeypatc
             raise ConnectionLost("lost")
         return await execute_once(template, values)
 
-    monkeypatch.setattr(store._db, "execute_once", breaking)
+    monkeypatch.setattr(store.database, "execute_once", breaking)
     writes = [
         RunWrite("done", "w1", 1, (StepWrite("a", "do", "done"),), status="completed"),
         RunWrite("done", "w1", 1, error="late"),
@@ -176,7 +177,7 @@ async def test_a_write_whose_answer_was_lost_is_answered_truly(store, monkeypatc
 
 
 async def test_an_insert_whose_answer_was_lost_finds_its_own_row(store, monkeypatch):
-    execute_once, failures = store._db.execute_once, []
+    execute_once, failures = store.database.execute_once, []
 
     async def breaking(template, values=()):
         rows = await execute_once(template, values)
@@ -185,7 +186,7 @@ async def test_an_insert_whose_answer_was_lost_finds_its_own_row(store, monkeypa
             raise ConnectionLost("lost")
         return rows
 
-    monkeypatch.setattr(store._db, "execute_once", breaking)
+    monkeypatch.setattr(store.database, "execute_once", breaking)
     (answer,) = await store.insert([new("x")], 30)
     assert (answer.saga_id, answer.fingerprint) == ("x", "f1")
     assert len(await store.find(RunFilter())) == 1
@@ -193,9 +194,9 @@ async def test_an_insert_whose_answer_was_lost_finds_its_own_row(store, monkeypa
 
 async def test_a_pool_that_is_busy_says_so(settings, monkeypatch):
     monkeypatch.setattr(connections, "ACQUIRE_SECONDS", 0.2)
-    store = PostgresStore(Settings(storage_url=settings.storage_url, schema=settings.schema, migrate=True, pool_size=1))
+    store = create_store(Settings(storage_url=settings.storage_url, schema=settings.schema, migrate=True, pool_size=1))
     await store.open()
-    async with store._db._pool.connection():
+    async with store.database._pool.connection():
         with pytest.raises(StoreUnavailable, match=r"None of the 1 connections.*SAGAZ_POOL_SIZE"):
             await store.stats()
     await store.close()
@@ -224,7 +225,7 @@ async def test_a_read_only_server_is_named_and_the_connection_given_up(store, se
 async def test_a_wrong_password_or_host_is_told_without_the_password(postgres_server):
     for url in ("postgresql://u:hunter2@127.0.0.1:1/db", postgres_server.replace("//postgres", "//nobody:hunter2")):
         with pytest.raises(StoreUnavailable, match="Check that the server runs") as error:
-            await PostgresStore(Settings(storage_url=url)).open()
+            await create_store(Settings(storage_url=url)).open()
         assert "hunter2" not in f"{error.value}{error.value.__cause__}"
 
 
@@ -258,7 +259,7 @@ async def test_a_fork_is_refused_and_leaves_the_parents_connections_alone(store)
 
 
 def test_another_event_loop_is_refused(settings):
-    store = PostgresStore(settings)
+    store = create_store(settings)
     with asyncio.Runner() as runner:
         runner.run(store.open())
         with pytest.raises(StoreUnavailable, match="another event loop"), asyncio.Runner() as other:
@@ -268,16 +269,16 @@ def test_another_event_loop_is_refused(settings):
 
 async def test_through_a_transaction_pooler_nothing_is_kept_in_a_session(settings):
     url = f"{settings.storage_url}&pgbouncer=true"
-    store = PostgresStore(Settings(storage_url=url, schema=settings.schema, migrate=True, pool_size=1))
+    store = create_store(Settings(storage_url=url, schema=settings.schema, migrate=True, pool_size=1))
     await store.open()
     await store.wait(0)
     for number in range(20):
         await store.insert([new(f"x{number}", owner="w1")], 30)
         await store.write([RunWrite(f"x{number}", "w1", 1, status="completed")])
-    rows = await store._db.fetch("SELECT count(*) FROM pg_prepared_statements")
+    rows = await store.database.fetch("SELECT count(*) FROM pg_prepared_statements")
     assert rows == [(0,)]
-    assert await store._db.fetch("SELECT current_setting('enable_seqscan')") == [("on",)]
-    assert not store._listening
+    assert await store.database.fetch("SELECT current_setting('enable_seqscan')") == [("on",)]
+    assert store._notifications is None
     waiting = asyncio.create_task(store.wait(60))
     await store.insert([new("y")], 30)
     await asyncio.wait_for(waiting, 5)

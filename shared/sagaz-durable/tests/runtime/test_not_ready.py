@@ -19,7 +19,7 @@ from sagaz_durable.operations.health import liveness, readiness, readiness_sync
 from sagaz_durable.runtime.bound_saga import bind
 from sagaz_durable.runtime.runtime import SagazRuntime
 from sagaz_durable.runtime.starting import start
-from sagaz_durable.stores.postgresql.store import migrate
+from sagaz_durable.stores.factory import migrate
 from sagaz_durable.workers import heartbeat_file
 from sagaz_integration_core.contract.events import EventFilter, EventOutcome, NewEvent
 from sagaz_integration_core.contract.schema import grants

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from sagaz_durable.stores.factory import create_store
 from sagaz_durable.stores.memory.store import MemoryStore
-from sagaz_durable.stores.postgresql.store import PostgresStore
+from sagaz_durable.stores.sqlite.database.thread import ConnectionThread
 from sagaz_durable.stores.sqlite.store import SQLiteStore
 from sagaz_integration_core.contract.store import SagaStore
 from sagaz_integration_core.settings.settings import Settings
@@ -29,14 +30,14 @@ async def opened(store: SagaStore) -> AsyncIterator[SagaStore]:
 @asynccontextmanager
 async def opened_postgres(url: str) -> AsyncIterator[SagaStore]:
     settings = Settings(storage_url=url, schema=f"test_{secrets.token_hex(6)}", migrate=True)
-    async with opened(PostgresStore(settings)) as store:
+    async with opened(create_store(settings)) as store:
         yield store
 
 
 # Each makes an open, empty store, given a directory of its own, and fixtures.
 STORES: dict[str, Callable[[Path, pytest.FixtureRequest], AbstractAsyncContextManager[SagaStore]]] = {
     "memory": lambda path, request: opened(MemoryStore()),
-    "sqlite": lambda path, request: opened(SQLiteStore(path / "sagaz.db")),
+    "sqlite": lambda path, request: opened(SQLiteStore(ConnectionThread(path / "sagaz.db"))),
     "postgres": lambda path, request: opened_postgres(request.getfixturevalue("shared_postgres_url")),
 }
 
@@ -67,6 +68,6 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
 
 @pytest.fixture
 async def sqlite_store(tmp_path: Path) -> AsyncIterator[SQLiteStore]:
-    store = SQLiteStore(tmp_path / "sagaz.db")
+    store = SQLiteStore(ConnectionThread(tmp_path / "sagaz.db"))
     async with opened(store):
         yield store

@@ -13,6 +13,7 @@ _PRELUDE = """
 import asyncio, os, sqlite3, sys, time
 from sagaz_integration_core.contract.listings import *
 from sagaz_integration_core.contract.records import *
+from sagaz_durable.stores.sqlite.database.thread import ConnectionThread
 from sagaz_durable.stores.sqlite.store import SQLiteStore
 PATH = sys.argv[1]
 KNOWN = {"OrderSaga": (), "S": ()}

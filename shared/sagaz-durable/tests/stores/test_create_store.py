@@ -27,8 +27,8 @@ def test_memory_is_bounded_by_its_setting():
 def test_sqlite_gets_its_file_and_its_patience(tmp_path):
     store = create_store(settings(f"sqlite:///{tmp_path}/a.db", sqlite_busy_seconds=1.5))
     assert isinstance(store, SQLiteStore)
-    assert store._thread._path == str(tmp_path / "a.db")
-    assert store._thread._busy_seconds == 1.5
+    assert store.transactions._path == str(tmp_path / "a.db")
+    assert store.transactions._busy_seconds == 1.5
     assert not (tmp_path / "a.db").exists()
 
 

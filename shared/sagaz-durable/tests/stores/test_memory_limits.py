@@ -5,9 +5,20 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from store_builders import KNOWN, LEASE, claimed, new, own, record_end, settle, step, told, write
 
 from sagaz_durable.stores.memory.store import MemoryStore
+from sagaz_durable.testing.store_conformance.builders import (
+    KNOWN,
+    LEASE,
+    claimed,
+    new,
+    own,
+    record_end,
+    settle,
+    step,
+    told,
+    write,
+)
 from sagaz_integration_core.contract.events import EventFilter
 from sagaz_integration_core.contract.listings import RunFilter
 
@@ -50,7 +61,8 @@ async def test_events_of_a_forgotten_run_are_still_sent(small):
     assert "e2" in event.payload
     await settle(small, [event])
     assert await small.prune_events(datetime.now(UTC) + timedelta(hours=1), 10) == 1
-    assert small._outbox._events == small._outbox._by_saga == small._outbox._by_event_id == {}
+    outbox = small._rows.outbox
+    assert outbox._events == outbox._by_saga == outbox._by_event_id == {}
 
 
 async def test_the_events_that_were_sent_first_are_forgotten(small):

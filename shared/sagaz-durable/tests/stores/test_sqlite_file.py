@@ -10,9 +10,10 @@ from datetime import UTC, datetime
 
 import pytest
 from sqlite_processes import finished, started
-from store_builders import KNOWN, LEASE, new, record_end, step, told, write
 
+from sagaz_durable.stores.sqlite.database.thread import ConnectionThread
 from sagaz_durable.stores.sqlite.store import SQLiteStore
+from sagaz_durable.testing.store_conformance.builders import KNOWN, LEASE, new, record_end, step, told, write
 from sagaz_integration_core.contract.decisions import Erasure
 from sagaz_integration_core.contract.listings import RunFilter
 from sagaz_integration_core.contract.schema import SCHEMA_VERSION, TABLES
@@ -29,7 +30,7 @@ def query(path, statement, *values):
 
 
 async def refused(path, match, error=StoreUnavailable):
-    store = SQLiteStore(path, busy_seconds=0.2)
+    store = SQLiteStore(ConnectionThread(path, busy_seconds=0.2))
     with pytest.raises(error, match=match) as raised:
         await store.open()
     await store.close()
@@ -52,7 +53,7 @@ async def test_the_file_tells_its_schema_version_and_id(sqlite_store, tmp_path):
 async def test_a_new_file_and_what_sqlite_puts_beside_it_is_for_its_owner_only(tmp_path):
     before = os.umask(0o022)
     try:
-        store = SQLiteStore(tmp_path / "sagaz.db")
+        store = SQLiteStore(ConnectionThread(tmp_path / "sagaz.db"))
         await store.open()
     finally:
         os.umask(before)
@@ -67,7 +68,7 @@ async def test_a_new_file_and_what_sqlite_puts_beside_it_is_for_its_owner_only(t
 async def test_the_rights_of_a_file_that_was_there_are_left_as_they_are(tmp_path):
     (tmp_path / "sagaz.db").touch()
     (tmp_path / "sagaz.db").chmod(0o640)
-    store = SQLiteStore(tmp_path / "sagaz.db")
+    store = SQLiteStore(ConnectionThread(tmp_path / "sagaz.db"))
     await store.open()
     await store.close()
     assert stat.S_IMODE((tmp_path / "sagaz.db").stat().st_mode) == 0o640
@@ -75,7 +76,7 @@ async def test_the_rights_of_a_file_that_was_there_are_left_as_they_are(tmp_path
 
 async def test_commits_are_durable_and_readers_do_not_block(sqlite_store, tmp_path):
     assert query(tmp_path / "sagaz.db", "PRAGMA journal_mode") == [("wal",)]
-    settings = await sqlite_store._thread.read(lambda sqlite: sqlite.execute("PRAGMA synchronous").fetchone())
+    settings = await sqlite_store.transactions.read(lambda sqlite: sqlite.execute("PRAGMA synchronous").fetchone())
     assert settings == (2,)
 
 
@@ -128,7 +129,7 @@ async def test_other_tables_in_the_file_are_left_alone(tmp_path):
     path = tmp_path / "app.db"
     query(path, "CREATE TABLE sagas (id INTEGER)")
     query(path, "INSERT INTO sagas VALUES (7)")
-    store = SQLiteStore(path)
+    store = SQLiteStore(ConnectionThread(path))
     await store.open()
     await store.close()
     assert query(path, "SELECT id FROM sagas") == [(7,)]
@@ -136,7 +137,7 @@ async def test_other_tables_in_the_file_are_left_alone(tmp_path):
 
 async def test_a_relative_path_is_one_of_the_directory_at_the_start(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    store = SQLiteStore("here.db")
+    store = SQLiteStore(ConnectionThread("here.db"))
     monkeypatch.chdir("/")
     await store.open()
     await store.close()
@@ -147,7 +148,7 @@ async def test_what_was_committed_is_there_for_the_next_process(sqlite_store, tm
     await sqlite_store.insert([new()], LEASE)
     code = """
         async def main():
-            store = SQLiteStore(PATH)
+            store = SQLiteStore(ConnectionThread(PATH))
             await store.open()
             print(len(await store.claim("other", 10, 30, KNOWN)))
             await store.close()
@@ -182,7 +183,7 @@ async def test_a_newer_releases_tables(sqlite_store, tmp_path):
 async def test_a_file_or_directory_that_this_user_may_not_write(tmp_path, unwritable):
     path = tmp_path / "d" / "sagaz.db"
     path.parent.mkdir()
-    store = SQLiteStore(path)
+    store = SQLiteStore(ConnectionThread(path))
     await store.open()
     await store.close()
     if unwritable == "file":
@@ -195,7 +196,7 @@ async def test_a_file_or_directory_that_this_user_may_not_write(tmp_path, unwrit
         parent.chmod(parent.stat().st_mode | 0o055)
     code = """
         async def main():
-            store = SQLiteStore(PATH)
+            store = SQLiteStore(ConnectionThread(PATH))
             try:
                 await store.open()
             except Exception as error:
@@ -217,7 +218,7 @@ async def test_a_full_disk(sqlite_store):
     def limit(sqlite):
         sqlite.execute(f"PRAGMA max_page_count = {sqlite.execute('PRAGMA page_count').fetchone()[0]}")
 
-    await sqlite_store._thread.write(limit)
+    await sqlite_store.transactions.write(limit)
     with pytest.raises(StoreUnavailable, match="The disk is full: free some space"):
         await sqlite_store.insert([new(context="x" * 100_000)], LEASE)
     assert await sqlite_store.find(RunFilter()) == []

@@ -6,9 +6,10 @@ import sqlite3
 import sys
 
 import pytest
-from store_builders import new
 
+from sagaz_durable.stores.sqlite.database.thread import ConnectionThread
 from sagaz_durable.stores.sqlite.store import SQLiteStore
+from sagaz_durable.testing.store_conformance.builders import new
 from sagaz_durable.transactions.sessions import join_sync
 from sagaz_integration_core.errors import TransactionRequired, WrongDatabase
 
@@ -66,7 +67,7 @@ async def test_where_it_begins_none_a_start_needs_one(sqlite_store, connect, opt
 
 
 async def test_the_tables_of_another_store_are_not_written_to(sqlite_store, connect, tmp_path):
-    another = SQLiteStore(tmp_path / "another.db")
+    another = SQLiteStore(ConnectionThread(tmp_path / "another.db"))
     await another.open()
     run = new()
     with pytest.raises(WrongDatabase, match="has the tables of another store"):

@@ -11,10 +11,11 @@ import time
 
 import pytest
 from sqlite_processes import finished, started
-from store_builders import KNOWN, LEASE, claimed, new, write
 
 from sagaz_durable.stores.sqlite.database import locks
+from sagaz_durable.stores.sqlite.database.thread import ConnectionThread
 from sagaz_durable.stores.sqlite.store import SQLiteStore
+from sagaz_durable.testing.store_conformance.builders import KNOWN, LEASE, claimed, new, write
 from sagaz_integration_core.contract.listings import RunFilter
 from sagaz_integration_core.errors import StoreUnavailable, WriteLockHeld
 
@@ -33,7 +34,7 @@ HOLD = """
 
 @pytest.fixture
 async def store(tmp_path):
-    store = SQLiteStore(tmp_path / "sagaz.db", busy_seconds=2.0)
+    store = SQLiteStore(ConnectionThread(tmp_path / "sagaz.db", busy_seconds=2.0))
     await store.open()
     yield store
     await store.close()
@@ -117,7 +118,7 @@ async def test_a_caller_that_stops_waiting_leaves_the_store_usable(store, others
 
 
 async def test_a_store_opens_while_another_process_writes(others_lock, tmp_path):
-    second = SQLiteStore(tmp_path / "sagaz.db", busy_seconds=0.1)
+    second = SQLiteStore(ConnectionThread(tmp_path / "sagaz.db", busy_seconds=0.1))
     await second.open()
     await second.close()
 
@@ -128,7 +129,7 @@ async def test_a_start_inside_a_transaction_of_this_process_is_refused_with_the_
     with pytest.raises(WriteLockHeld, match=r"this very process.*session=") as raised:
         await store.insert([new(owner="inline")], LEASE)
     assert time.monotonic() - started_at < 1.9
-    assert str(store._thread._path) in str(raised.value)
+    assert str(store.transactions._path) in str(raised.value)
     own_lock.execute("ROLLBACK")
     (answer,) = await store.insert([new()], LEASE)
     assert answer.created
@@ -204,7 +205,7 @@ async def test_a_lock_in_the_old_journal_mode_is_noticed(tmp_path):
     assert locks.own_process_writes(str(tmp_path / "old.db")) is False
     user.execute("BEGIN IMMEDIATE")
     assert locks.own_process_writes(str(tmp_path / "old.db")) is True
-    store = SQLiteStore(tmp_path / "old.db", busy_seconds=0.4)
+    store = SQLiteStore(ConnectionThread(tmp_path / "old.db", busy_seconds=0.4))
     with pytest.raises(StoreUnavailable):
         await store.open()
     user.execute("ROLLBACK")

@@ -8,13 +8,14 @@ from itertools import chain
 
 import pytest
 from sqlite_processes import finished, started
-from store_builders import LEASE, new
+
+from sagaz_durable.testing.store_conformance.builders import LEASE, new
 
 pytestmark = pytest.mark.anyio
 
 CLAIM_ALL = """
     async def main():
-        store = SQLiteStore(PATH, busy_seconds=30)
+        store = SQLiteStore(ConnectionThread(PATH, busy_seconds=30))
         await store.open()
         print("ready", flush=True)
         sys.stdin.readline()
@@ -30,7 +31,7 @@ OPEN = """
     async def main():
         print("ready", flush=True)
         sys.stdin.readline()
-        store = SQLiteStore(PATH, busy_seconds=30)
+        store = SQLiteStore(ConnectionThread(PATH, busy_seconds=30))
         await store.open()
         await store.insert([NewRun(str(os.getpid()), "S", "{}", "f")], 30)
         print(await store.store_id())
@@ -69,7 +70,7 @@ def test_ten_processes_open_the_same_new_file_at_once(tmp_path):
 
 
 FORK = """
-    store = SQLiteStore(PATH)
+    store = SQLiteStore(ConnectionThread(PATH))
 
     async def insert(store, name):
         await store.open()
@@ -92,7 +93,8 @@ FORK = """
 def test_use_after_a_fork_is_refused_and_harms_nobody(tmp_path):
     code = """
     asyncio.run(insert(store, "parent"))
-    in_a_fork(lambda: store.stats(), store.close, lambda: store.stats(), store.open, SQLiteStore(PATH).open)
+    another = SQLiteStore(ConnectionThread(PATH))
+    in_a_fork(lambda: store.stats(), store.close, lambda: store.stats(), store.open, another.open)
     asyncio.run(store.insert([NewRun("parent again", "S", "{}", "f")], 30))
     print(sorted(run.saga_id for run in asyncio.run(store.find(RunFilter()))))
     """
@@ -110,7 +112,7 @@ def test_a_store_that_was_closed_before_a_fork_is_opened_again_after_it(tmp_path
     code = """
     asyncio.run(insert(store, "parent"))
     asyncio.run(store.close())
-    in_a_fork(lambda: insert(store, "child"), lambda: insert(SQLiteStore(PATH), "child's other"))
+    in_a_fork(lambda: insert(store, "child"), lambda: insert(SQLiteStore(ConnectionThread(PATH)), "child's other"))
     asyncio.run(store.open())
     print(sorted(run.saga_id for run in asyncio.run(store.find(RunFilter()))))
     """
@@ -137,7 +139,7 @@ def test_a_memory_store_is_refused_after_a_fork_too(tmp_path):
 @pytest.mark.parametrize("end", ["", "sys.exit(0)", "store = None"])
 def test_a_store_that_is_never_closed_does_not_keep_the_process(tmp_path, end):
     code = f"""
-        store = SQLiteStore(PATH)
+        store = SQLiteStore(ConnectionThread(PATH))
         async def main():
             await store.open()
             await store.insert([NewRun("a", "S", "{{}}", "f")], 30)
@@ -155,7 +157,7 @@ def test_a_store_that_is_never_closed_does_not_keep_the_process(tmp_path, end):
 def test_what_was_committed_survives_a_kill(tmp_path):
     code = """
         async def main():
-            store = SQLiteStore(PATH)
+            store = SQLiteStore(ConnectionThread(PATH))
             await store.open()
             for n in range(1000):
                 await store.insert([NewRun(f"{n}", "S", "{}", "f")], 30)
@@ -170,7 +172,7 @@ def test_what_was_committed_survives_a_kill(tmp_path):
     process.communicate()
     count = """
         async def main():
-            store = SQLiteStore(PATH)
+            store = SQLiteStore(ConnectionThread(PATH))
             await store.open()
             print((await store.stats()).counts["pending"])
             await store.close()

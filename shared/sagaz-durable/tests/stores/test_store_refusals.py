@@ -6,9 +6,9 @@ import sqlite3
 
 import psycopg
 import pytest
-from store_builders import KNOWN, LEASE, claimed, load, new, step, write
 
 from sagaz_durable.stores.sqlite.store import SQLiteStore
+from sagaz_durable.testing.store_conformance.builders import KNOWN, LEASE, claimed, load, new, step, write
 from sagaz_integration_core.errors import StoreUnavailable, UnstorableValue, WriteRefused
 
 pytestmark = pytest.mark.anyio
@@ -36,7 +36,7 @@ def refuses(durable, tmp_path, request):
         dropped = "DROP TRIGGER refuse"
     else:
         connection = psycopg.connect(request.getfixturevalue("shared_postgres_url"), autocommit=True)
-        schema = durable._settings.schema
+        schema = durable.database._found.schema
         made = (
             f"CREATE FUNCTION {schema}.refuse() RETURNS trigger LANGUAGE plpgsql AS "
             "$$ BEGIN IF NEW.step = 'refused' THEN RAISE EXCEPTION 'not today' USING DETAIL = NEW.result::text; "

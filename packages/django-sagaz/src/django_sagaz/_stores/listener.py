@@ -1,97 +1,57 @@
-"""Listens for commits that made runs due; whatever goes wrong with that, workers poll besides."""
+"""The notifications that a Django worker listens for, on a connection of Django's that does nothing else."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
-import random
-from collections.abc import Callable
+from collections.abc import AsyncGenerator
+from contextlib import suppress
 from typing import Any
 
 from django.db import DatabaseError, InterfaceError, connections
 
 from django_sagaz._stores.runners import Runner
+from sagaz_durable.stores.postgresql.database.notifications import Notifications
 from sagaz_durable.stores.postgresql.database.session import OWN_SESSION
+from sagaz_durable.stores.postgresql.database.statements import Database
+from sagaz_durable.stores.postgresql.sql import ANY_DUE
 
 __all__ = ["Listener"]
 
-logger = logging.getLogger(__name__)
 
-_LONGEST_PAUSE = 30.0
-
-
-class Listener:
-    """A connection of its own that waits for notifications, from the first time that somebody wants them.
+class Listener(Notifications):
+    """Listens where the store's statements notify.
 
     Args:
         run: Makes the calls that connect.
-        any_due: A query that returns a row when something is due.
-        wake: Called for each notification, and when one was missed while there was no connection.
+        database: Has the statement that asks whether something is due.
     """
 
-    def __init__(self, alias: str, run: Runner, any_due: str, wake: Callable[[], None]) -> None:
+    def __init__(self, alias: str, run: Runner, database: Database) -> None:
+        super().__init__((DatabaseError, InterfaceError, OSError))
         self._alias = alias
         self._run = run
-        self._any_due = any_due
-        self._wake = wake
-        self._task: asyncio.Task[None] | None = None
-        self.listening = False
+        self._any_due = database.text(ANY_DUE)
 
-    def start(self) -> None:
-        """Begin to listen; harmless when already begun."""
-        if self._task is None:
-            self._task = asyncio.get_running_loop().create_task(self._listen_always(), name="sagaz-listen")
-
-    async def stop(self) -> None:
-        """Disconnect."""
-        task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            await asyncio.wait([task])
-
-    async def _listen_always(self) -> None:
-        failures = 0
-        while True:
-            try:
-                if not await self._listen():
-                    return
-            except (DatabaseError, InterfaceError, OSError) as error:
-                failures = 1 if self.listening else failures + 1
-                if failures == 1:
-                    logger.warning("Wake-ups from PostgreSQL are off, workers poll; connecting again: %s", error)
-            finally:
-                self.listening = False
-            await asyncio.sleep(min(0.5 * 2**failures, _LONGEST_PAUSE) * random.uniform(0.5, 1.0))
-
-    async def _listen(self) -> bool:
-        """Listen until the connection breaks; False if a pooler is in between, in whose sessions nobody may listen."""
+    async def heard(self) -> AsyncGenerator[bool]:
+        """Connect, listen, and yield until the connection breaks."""
         connecting = asyncio.ensure_future(self._run(self._connect))
         try:
             connection, missed = await asyncio.shield(connecting)
             if missed is None:
-                logger.info("A pooler is in front of PostgreSQL: nothing can be listened for there, workers poll.")
-                return False
-            await self._receive(connection, missed)
-            return True
+                return
+            yield missed
+            loop, readable = asyncio.get_running_loop(), asyncio.Event()
+            descriptor = connection.connection.fileno()
+            loop.add_reader(descriptor, readable.set)
+            try:
+                while True:
+                    await readable.wait()
+                    readable.clear()
+                    yield _received(connection)
+            finally:
+                loop.remove_reader(descriptor)
         finally:
-            # Cancellation does not keep the thread from connecting.
-            (await connecting)[0].connection.close()
-
-    async def _receive(self, connection: Any, missed: bool) -> None:
-        loop, readable = asyncio.get_running_loop(), asyncio.Event()
-        descriptor = connection.connection.fileno()
-        loop.add_reader(descriptor, readable.set)
-        try:
-            self.listening = True
-            if missed:
-                self._wake()
-            while True:
-                await readable.wait()
-                readable.clear()
-                if _received(connection):
-                    self._wake()
-        finally:
-            loop.remove_reader(descriptor)
+            await _disconnect(connecting)
 
     def _connect(self) -> tuple[Any, bool | None]:
         """Return a connection that listens, and whether something is due; None where nobody may listen."""
@@ -115,6 +75,15 @@ class Listener:
         except BaseException:
             connection.close()
             raise
+
+
+async def _disconnect(connecting: asyncio.Future[tuple[Any, bool | None]]) -> None:
+    # Cancellation, however often it comes, does not keep the thread from connecting.
+    while not connecting.done():
+        with suppress(asyncio.CancelledError):
+            await asyncio.wait([connecting])
+    if not connecting.cancelled() and connecting.exception() is None:
+        connecting.result()[0].connection.close()
 
 
 def _received(connection: Any) -> bool:

@@ -16,9 +16,7 @@ from sagaz_durable.stores.postgresql.database.rights import LACKING, lacking_val
 from sagaz_durable.stores.postgresql.database.session import OWN_SESSION, PREPARE_THRESHOLD
 from sagaz_durable.stores.postgresql.database.statements import Database, Row, Values
 from sagaz_durable.stores.postgresql.rows import insertion
-from sagaz_durable.stores.postgresql.sql import ANY_DUE
 from sagaz_durable.stores.postgresql.store import PostgresStore
-from sagaz_durable.stores.wakeup import WakeUp
 from sagaz_integration_core.contract.records import Inserted, NewRun
 
 __all__ = ["DjangoPostgresStore"]
@@ -33,58 +31,34 @@ _TRIES = 10
 
 
 class DjangoPostgresStore(PostgresStore):
-    """The engine's PostgreSQL store, with Django's connections in place of a pool.
+    """The engine's PostgreSQL store on Django's connections, which also starts runs without an event loop.
 
     Args:
         notify: Whether commits wake workers.
         listen: Whether `wait` listens for that.
     """
 
-    kind = "django"
-
     def __init__(self, alias: str, run: Runner, *, notify: bool, listen: bool) -> None:
-        self._alias = alias
-        self._run = run
-        self._db: Any = _Connection(alias, run, f"pg_notify({CHANNEL}, '')" if notify else "NULL")
-        self._wakeup = WakeUp()
-        any_due = self._db.text(ANY_DUE)
-        self._listener: Any = Listener(alias, run, any_due, self.wake) if notify and listen else None
-
-    async def open(self) -> None:
-        """Belong to the running event loop; Django connects when there is something to ask."""
-        self._wakeup.bind()
-
-    async def check_ready(self, *, only_reads: bool = False) -> None:
-        """Ask whether tables and rights are there."""
-        rows = await self._db.fetch(LACKING, lacking_values(None, only_reads=only_reads))
-        subject, migrate = f"Database {self._alias!r}", migrate_command(self._alias)
-        if lack := what_lacks(subject, rows, only_reads=only_reads, migrate=migrate):
-            raise lack
-
-    async def close(self) -> None:
-        """Disconnect what is not the caller's."""
-        if self._listener is not None:
-            await self._listener.stop()
-        await self._run.close()
+        self._here = DjangoDatabase(alias, run, f"pg_notify({CHANNEL}, '')" if notify else "NULL")
+        super().__init__(self._here, Listener(alias, run, self._here) if notify and listen else None)
 
     def start(self, run: NewRun) -> Inserted:
         """Insert a run on this thread's connection, here and now."""
-        if self._db.execute_here(*insertion([run], 0.0, once=True)):
+        if self._here.execute_here(*insertion([run], 0.0, once=True)):
             return Inserted(run.saga_id, True, run.fingerprint)
         [inserted] = immediately(self.insert([run], 0.0))
         return inserted
 
-    async def store_id(self) -> str:
-        """Return the store's random id."""
-        return await self._run(lambda: read_store_id(connections[self._alias]))
 
-
-class _Connection(Database):
+class DjangoDatabase(Database):
     """Executes the engine's statements on the connection that Django has where the runner makes its calls.
 
     A `DatabaseThread`'s connection executes nothing else. There they are prepared, and planned once, as the engine has
     it: Django's own cursors send each with its values in its text, so that PostgreSQL plans it each time.
     """
+
+    kind = "django"
+    shown: str | None = None
 
     def __init__(self, alias: str, run: Runner, wake: str) -> None:
         super().__init__()
@@ -94,17 +68,39 @@ class _Connection(Database):
         self._session: Any = None
         self._prepares = False
 
-    def check(self) -> None:
+    async def open(self) -> None:
+        """Django connects when there is something to ask."""
+
+    async def close(self) -> None:
+        """Disconnect what is not the caller's."""
+        await self._run.close()
+
+    def check_process(self) -> None:
         """Django opens connections when they are needed."""
 
+    def check(self) -> None:
+        """Django opens connections when they are needed, on any thread."""
+
+    async def check_ready(self, *, only_reads: bool) -> None:
+        """Ask whether tables and rights are there."""
+        rows = await self.fetch(LACKING, lacking_values(None, only_reads=only_reads))
+        subject, migrate = f"Database {self._alias!r}", migrate_command(self._alias)
+        if lack := what_lacks(subject, rows, only_reads=only_reads, migrate=migrate):
+            raise lack
+
+    async def store_id(self) -> str:
+        """Return the store's random id."""
+        return await self._run(lambda: read_store_id(connections[self._alias]))
+
     def fill_in(self, template: str) -> str:
-        # The tables are found by the search path, as Django finds its own.
+        """Leave out the schema: the tables are found by the search path, as Django finds its own."""
         return template.replace("{schema}.", "").replace("{wake}", self._wake)
 
     async def mend(self) -> None:
         """The dead connection has been closed, and the next statement opens another."""
 
     async def execute_once(self, template: str, values: Values = ()) -> list[Row]:
+        """Execute a statement where the runner makes its calls, and return its rows."""
         try:
             return await self._run(lambda: self.execute_here(template, values))
         except ConnectionDied as error:

@@ -16,7 +16,6 @@ from django_sagaz._stores.ready import check_file, check_tables
 from django_sagaz._stores.runners import Runner
 from sagaz_durable.stores.sqlite import leases
 from sagaz_durable.stores.sqlite.store import SQLiteStore
-from sagaz_durable.stores.wakeup import WakeUp
 from sagaz_integration_core.contract.records import Inserted, NewRun
 
 __all__ = ["DjangoSQLiteStore"]
@@ -25,50 +24,40 @@ T = TypeVar("T")
 
 
 class DjangoSQLiteStore(SQLiteStore):
-    """The engine's SQLite store; only the way of a transaction to the database differs."""
-
-    kind = "django"
+    """The engine's SQLite store on Django's connections, which also starts runs without an event loop."""
 
     def __init__(self, alias: str, run: Runner) -> None:
-        self._thread: Any = _Transactions(alias, run)
-        self._wakeup = WakeUp()
-
-    async def open(self) -> None:
-        """Belong to the running event loop; Django connects when there is something to ask."""
-        self._wakeup.bind()
-
-    async def check_ready(self, *, only_reads: bool = False) -> None:
-        """Ask whether the tables are there, and the file may be written."""
-        await self._thread.check_ready(only_reads=only_reads)
+        self._here = DjangoTransactions(alias, run)
+        super().__init__(self._here)
 
     def start(self, run: NewRun) -> Inserted:
         """Insert a run on this thread's connection, here and now."""
-        inserted: Inserted = self._thread.insert_here(run)
-        return inserted
-
-    async def store_id(self) -> str:
-        """Return the store's random id."""
-        found: str = await self._thread.store_id()
-        return found
+        return self._here.insert_here(run)
 
 
-class _Transactions:
-    """What the engine's thread is to its own store."""
+class DjangoTransactions:
+    """Executes the engine's transactions on the connection that Django has where the runner makes its calls."""
+
+    kind = "django"
+    path: str | None = None
 
     def __init__(self, alias: str, run: Runner) -> None:
         self._alias = alias
         self._run = run
 
+    async def open(self) -> None:
+        """Django connects when there is something to ask."""
+
+    async def close(self) -> None:
+        """Disconnect what is not the caller's."""
+        await self._run.close()
+
     def check(self) -> None:
         """Django opens connections when they are needed."""
 
-    async def close(self) -> None:
-        await self._run.close()
-
-    async def store_id(self) -> str:
-        return await self._run(lambda: read_store_id(connections[self._alias]))
-
     async def check_ready(self, *, only_reads: bool) -> None:
+        """Ask whether the tables are there, and the file may be written."""
+
         def check() -> None:
             check_tables(connections[self._alias])
             if not only_reads:
@@ -76,7 +65,12 @@ class _Transactions:
 
         await self._run(check)
 
+    async def store_id(self) -> str:
+        """Return the store's random id."""
+        return await self._run(lambda: read_store_id(connections[self._alias]))
+
     def insert_here(self, run: NewRun) -> Inserted:
+        """Insert a run on this thread's connection, in the transaction that is open there."""
         connection = connections[self._alias]
         with translated(connection):
             statements: Any = _Statements(connection)
@@ -84,6 +78,8 @@ class _Transactions:
             return inserted
 
     async def read(self, work: Callable[[Any], T]) -> T:
+        """Return what a transaction returns that only reads."""
+
         def call() -> T:
             connection = connections[self._alias]
             with translated(connection):
@@ -92,6 +88,8 @@ class _Transactions:
         return await self._run(call)
 
     async def write(self, work: Callable[[Any], T], *, wary: bool = False) -> T:
+        """Return what a transaction returns that has the write lock from its beginning."""
+
         def call() -> T:
             connection = connections[self._alias]
             with translated(connection), _begun(connection):

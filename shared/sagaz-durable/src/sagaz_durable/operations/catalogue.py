@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from sagaz_durable.stores.factory import create_store
+from sagaz_durable.stores.factory import migrate as migrate_tables
 
 if TYPE_CHECKING:
     from sagaz_durable.graph import StepNode
@@ -71,9 +72,7 @@ async def migrate(runtime: SagazRuntime) -> str:
     store = create_store(runtime.settings)
     if store.kind != "postgres":
         return f"Nothing to migrate: the {store.kind} store makes its own tables."
-    from sagaz_durable.stores.postgresql.store import migrate
-
-    done = await migrate(runtime.settings)
+    done = await migrate_tables(runtime.settings)
     return f"Migrated: {', '.join(done)}." if done else "Nothing to migrate: the tables are up to date."
 
 

@@ -15,9 +15,11 @@ class WakeUp:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def bind(self) -> None:
-        """Belong to the running event loop from now on."""
-        self._event = asyncio.Event()
-        self._loop = asyncio.get_running_loop()
+        """Belong to the running event loop from now on; whoever waits on it already goes on doing so."""
+        loop = asyncio.get_running_loop()
+        if self._loop is not loop:
+            self._event = asyncio.Event()
+            self._loop = loop
 
     async def wait(self, seconds: float) -> None:
         """Return when woken, at the latest after ``seconds``."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Collection, Iterable
+from typing import Any
 
 from django.db.models import F, Min, Q, QuerySet
 
@@ -12,19 +12,12 @@ from django_sagaz._stores.orm.rows import Moment, as_text
 from django_sagaz._stores.orm.runs import begin, steps_of, unlocked
 from django_sagaz.models import Attempt, Run, WorkerProcess
 from sagaz_durable.stores.ended_leases import ALONE_FROM, Verdict, jitter, most_alone, verdict
+from sagaz_durable.stores.wanted_runs import Wanted
 from sagaz_integration_core.contract.records import ClaimedRun, FirstSteps, StepRecord, begun_by_claim
 
-__all__ = ["Wanted", "any_alone", "claim"]
+__all__ = ["any_alone", "claim"]
 
 _LEASED = ("executing", "compensating")
-
-
-class Wanted(NamedTuple):
-    """Which runs a claim is for: of these sagas, perhaps only some, and those for everybody or those to run alone."""
-
-    sagas: FirstSteps
-    saga_ids: Sequence[str] | None
-    alone: bool
 
 
 def claim(connection: Any, owner: str, limit: int, lease_seconds: float, wanted: Wanted) -> list[ClaimedRun]:

@@ -59,7 +59,9 @@ def stats(connection: Any) -> StoreStats:
     return StoreStats(counts, sum(by_saga.values()), age, live, dead, unsent_age, by_saga)
 
 
-def heartbeat(connection: Any, worker: str, seconds: float, kind: WorkerKind, sagas: Collection[str]) -> None:
+def heartbeat(
+    connection: Any, worker: str, seconds: float, kind: WorkerKind = "worker", sagas: Collection[str] = ()
+) -> None:
     """Note until when a process is alive, and forget those that are not."""
     moment = Moment(connection)
     workers = WorkerProcess.objects.using(connection.alias)

@@ -126,8 +126,8 @@ def retry(connection: Any, event_ids: Sequence[str]) -> list[str]:
     return found
 
 
-def prune(connection: Any, before: datetime, limit: int) -> int:
+def prune(connection: Any, older_than: datetime, limit: int) -> int:
     """Delete events that were sent before a time; return how many."""
     events = OutboxEvent.objects.using(connection.alias)
-    old = list(events.filter(sent_at__lt=stored(before)).order_by("sent_at").values_list("pk", flat=True)[:limit])
+    old = list(events.filter(sent_at__lt=stored(older_than)).order_by("sent_at").values_list("pk", flat=True)[:limit])
     return events.filter(pk__in=old).delete()[0]

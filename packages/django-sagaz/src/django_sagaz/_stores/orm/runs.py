@@ -18,7 +18,7 @@ from django_sagaz.models import Run, Step
 from sagaz_durable.transactions.insertion import own_row_seconds
 from sagaz_integration_core.contract.records import ACTIVE, FirstStep, Inserted, NewRun, Renewal, StepRecord
 
-__all__ = ["begin", "held", "insert", "renew", "steps_of", "unlocked"]
+__all__ = ["begin", "held", "insert", "load_steps", "renew", "steps_of", "unlocked"]
 
 
 def insert(
@@ -151,6 +151,11 @@ def unlocked(connection: Any, runs: QuerySet[Run]) -> QuerySet[Run]:
 def held(connection: Any, saga_id: str, owner: str, attempt: int) -> QuerySet[Run]:
     """Return the run if this owner still holds it, under this attempt."""
     return Run.objects.using(connection.alias).filter(pk=saga_id, lease_owner=owner, attempt=attempt, status__in=ACTIVE)
+
+
+def load_steps(connection: Any, saga_id: str) -> list[StepRecord]:
+    """Return a run's journal in the order in which its entries were started."""
+    return steps_of(connection, [saga_id])[saga_id]
 
 
 def steps_of(connection: Any, saga_ids: Sequence[str]) -> dict[str, list[StepRecord]]:

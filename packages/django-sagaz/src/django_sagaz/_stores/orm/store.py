@@ -3,40 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import nullcontext
-from datetime import datetime
+from functools import partial
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from django.db import OperationalError, connections, transaction
 
 from django_sagaz._stores.errors import ConnectionDied, translated
 from django_sagaz._stores.identity import read_store_id
-from django_sagaz._stores.orm import attempts as orm_attempts
-from django_sagaz._stores.orm import claims as orm_claims
-from django_sagaz._stores.orm import erasure as orm_erasing
-from django_sagaz._stores.orm import interventions as orm_interventions
-from django_sagaz._stores.orm import journal as orm_journal
-from django_sagaz._stores.orm import maintenance as orm_upkeep
+from django_sagaz._stores.orm import attempts, claims, erasure, interventions, journal, outbox
+from django_sagaz._stores.orm import maintenance as upkeep
 from django_sagaz._stores.orm import runs as orm_runs
-from django_sagaz._stores.orm.events import ORMEvents
 from django_sagaz._stores.ready import check_rights, check_tables
 from django_sagaz._stores.runners import Runner, immediately
-from sagaz_durable.stores.foreign_rows import correlation_id_of, taken
-from sagaz_durable.stores.wakeup import WakeUp
-from sagaz_integration_core.contract.decisions import AuditRecord, Erasure, Intervention
-from sagaz_integration_core.contract.listings import AttemptRecord, RunFilter, StoreStats, WorkerKind, WorkerRecord
-from sagaz_integration_core.contract.records import (
-    ClaimedRun,
-    FirstSteps,
-    Inserted,
-    NewRun,
-    Renewal,
-    RunRecord,
-    RunStatus,
-    RunWrite,
-    StepRecord,
-)
+from sagaz_durable.stores.base import Answer, BaseStore, does
+from sagaz_integration_core.contract.records import Inserted, NewRun
 
 __all__ = ["ORMStore"]
 
@@ -49,7 +31,16 @@ _DEADLOCKS = (1205, 1213)
 _PAUSES = (0.02, 0.1, 0.5)
 
 
-class ORMStore(ORMEvents):
+def _does(work: Callable[Concatenate[Any, P], T]) -> Callable[Concatenate[ORMStore, P], Answer[T]]:
+    """Return the method that does this in a transaction."""
+
+    def method(self: ORMStore, /, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, T]:
+        return self.transact(lambda connection: work(connection, *args, **kwargs))
+
+    return does(work, method)
+
+
+class ORMStore(BaseStore):
     """Keeps runs in any database that Django can use; workers poll.
 
     Args:
@@ -61,13 +52,16 @@ class ORMStore(ORMEvents):
     claim_portions = 1
 
     def __init__(self, alias: str, run: Runner) -> None:
+        super().__init__()
         self._alias = alias
         self._run = run
-        self._wakeup = WakeUp()
 
-    async def open(self) -> None:
-        """Belong to the running event loop; Django connects when there is something to ask."""
-        self._wakeup.bind()
+    async def close(self) -> None:
+        """Disconnect what is not the caller's."""
+        await self._run.close()
+
+    def check(self) -> None:
+        """Django opens connections when they are needed."""
 
     async def check_ready(self, *, only_reads: bool = False) -> None:
         """Ask whether tables and rights are there."""
@@ -78,152 +72,70 @@ class ORMStore(ORMEvents):
 
         await self._run(check)
 
-    async def close(self) -> None:
-        """Disconnect what is not the caller's."""
-        await self._run.close()
-
-    async def _do(self, work: Callable[Concatenate[Any, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        return await self._run(lambda: self._transact(lambda connection: work(connection, *args, **kwargs)))
-
-    def _transact(self, work: Callable[[Any], T]) -> T:
-        connection = connections[self._alias]
-        with translated(connection):
-            for pause in _PAUSES:
-                try:
-                    with nullcontext() if connection.in_atomic_block else transaction.atomic(self._alias):
-                        return work(connection)
-                except OperationalError as error:
-                    if connection.in_atomic_block or error.args[:1] not in [(code,) for code in _DEADLOCKS]:
-                        raise
-                    time.sleep(pause)
-            with transaction.atomic(self._alias):
-                return work(connection)
-
     async def store_id(self) -> str:
         """Return the store's random id."""
         return await self._run(lambda: read_store_id(connections[self._alias]))
 
-    async def insert(self, runs: Sequence[NewRun], lease_seconds: float) -> list[Inserted]:
-        """Insert runs in one transaction."""
-        began_at = time.monotonic()
-        try:
-            inserted = await self._do(orm_runs.insert, runs, lease_seconds)
-        except ConnectionDied:
-            # Whether it was committed is not known; what it has made is recognised.
-            inserted = await self._do(orm_runs.insert, runs, lease_seconds, began_at=began_at)
-        if any(run.owner is None for run in runs):
-            self.wake()
-        return inserted
+    async def transact(self, work: Callable[[Any], T]) -> T:
+        """Return what is done in one transaction, where the runner makes its calls."""
+        return await self._run(lambda: _transact(self._alias, work))
 
     def start(self, run: NewRun) -> Inserted:
         """Insert a run on this thread's connection, here and now."""
         [inserted] = immediately(self.insert([run], 0.0))
         return inserted
 
-    async def claim(
-        self,
-        owner: str,
-        limit: int,
-        lease_seconds: float,
-        sagas: FirstSteps,
-        *,
-        saga_ids: Sequence[str] | None = None,
-        alone: bool = False,
-    ) -> list[ClaimedRun]:
-        """Lease runs that are due, or whose lease has ended."""
-        return await self._do(orm_claims.claim, owner, limit, lease_seconds, orm_claims.Wanted(sagas, saga_ids, alone))
+    async def insert_runs(self, /, runs: Sequence[NewRun], lease_seconds: float) -> list[Inserted]:
+        """Insert runs in one transaction."""
+        began_at = time.monotonic()
+        insert = partial(orm_runs.insert, runs=runs, lease_seconds=lease_seconds)
+        try:
+            return await self.transact(insert)
+        except ConnectionDied:
+            # Whether it was committed is not known; what it has made is recognised.
+            return await self.transact(partial(insert, began_at=began_at))
 
-    async def any_alone(self, sagas: Collection[str]) -> bool:
-        """Whether a run of these sagas is due that is to be executed alone."""
-        return await self._do(orm_claims.any_alone, sagas)
+    claim_runs = _does(claims.claim)
+    any_alone = _does(claims.any_alone)
+    renew = _does(orm_runs.renew)
+    write_runs = _does(journal.write)
 
-    async def renew(self, owner: str, runs: Sequence[tuple[str, int]], lease_seconds: float) -> Renewal:
-        """Prolong leases that are still held."""
-        return await self._do(orm_runs.renew, owner, runs, lease_seconds)
+    load = _does(upkeep.load)
+    load_steps = _does(orm_runs.load_steps)
+    load_attempts = _does(attempts.load_attempts)
+    load_audit = _does(interventions.load_audit)
+    find = _does(upkeep.find)
+    stats = _does(upkeep.stats)
+    workers = _does(upkeep.live_workers)
 
-    async def write(self, writes: Sequence[RunWrite]) -> list[bool | None]:
-        """Commit all writes in one transaction."""
-        answers = await self._do(orm_journal.write, writes)
-        if any(write.release is not None for write in writes):
-            self.wake()
-        return answers
+    heartbeat = _does(upkeep.heartbeat)
+    carry_out = _does(interventions.intervene)
+    save_row = _does(upkeep.save_foreign)
+    delete = _does(upkeep.delete)
+    prune = _does(upkeep.prune)
+    count_prunable = _does(upkeep.count_prunable)
+    erase = _does(erasure.erase)
+    count_erasable = _does(erasure.count_erasable)
 
-    async def load(self, saga_id: str) -> RunRecord | None:
-        """Return one run."""
-        return await self._do(orm_upkeep.load, saga_id)
+    add_events = _does(outbox.insert)
+    due_events = _does(outbox.due)
+    settle_events = _does(outbox.settle)
+    find_events = _does(outbox.find)
+    count_events = _does(outbox.count)
+    revive_events = _does(outbox.retry)
+    prune_events = _does(outbox.prune)
 
-    async def load_steps(self, saga_id: str) -> list[StepRecord]:
-        """Return a run's journal in the order in which its entries were started."""
-        return (await self._do(orm_runs.steps_of, [saga_id]))[saga_id]
 
-    async def find(self, query: RunFilter) -> list[RunRecord]:
-        """Return runs, newest first."""
-        return await self._do(orm_upkeep.find, query)
-
-    async def stats(self) -> StoreStats:
-        """Return the figures for a health check."""
-        return await self._do(orm_upkeep.stats)
-
-    async def load_attempts(self, saga_id: str) -> list[AttemptRecord]:
-        """Return how a run's earlier attempts ended, the oldest first."""
-        return await self._do(orm_attempts.load_attempts, saga_id)
-
-    async def heartbeat(
-        self, worker: str, seconds: float, kind: WorkerKind = "worker", sagas: Collection[str] = ()
-    ) -> None:
-        """Note that a process is alive for the next ``seconds``, and which sagas it knows; 0 takes the note back."""
-        await self._do(orm_upkeep.heartbeat, worker, seconds, kind, sagas)
-
-    async def workers(self) -> list[WorkerRecord]:
-        """Return the processes that are alive."""
-        return await self._do(orm_upkeep.live_workers)
-
-    async def wait(self, seconds: float) -> None:
-        """Return when this process made runs due, at the latest after ``seconds``: other processes' are polled for."""
-        await self._wakeup.wait(seconds)
-
-    def wake(self) -> None:
-        """Make `wait` return now; callable from any thread."""
-        self._wakeup.wake()
-
-    async def save_foreign(
-        self, saga_id: str, saga_name: str, status: str, context: str, metadata: dict[str, Any]
-    ) -> None:
-        """Insert or update a row on behalf of sagaz's own engine.
-
-        Raises:
-            ValueError: A run of ours has this saga_id.
-        """
-        correlation_id = correlation_id_of(metadata)
-        if not await self._do(orm_upkeep.save_foreign, saga_id, saga_name, status, context, correlation_id):
-            raise taken(saga_id)
-
-    async def delete(self, saga_id: str) -> bool:
-        """Delete a finished or foreign run with its journal; its events stay until they are sent."""
-        return await self._do(orm_upkeep.delete, saga_id)
-
-    async def prune(self, older_than: datetime, statuses: Sequence[RunStatus], limit: int) -> int:
-        """Delete runs that ended before ``older_than``, at most ``limit``; return how many."""
-        return await self._do(orm_upkeep.prune, older_than, statuses, limit)
-
-    async def count_prunable(self, older_than: datetime, statuses: Sequence[RunStatus]) -> int:
-        """Return how many runs `prune` would delete without a limit."""
-        return await self._do(orm_upkeep.count_prunable, older_than, statuses)
-
-    async def erase(self, erasure: Erasure, limit: int) -> int:
-        """Erase at most ``limit`` runs, those first that ended first; return how many."""
-        return await self._do(orm_erasing.erase, erasure, limit)
-
-    async def count_erasable(self, erasure: Erasure) -> int:
-        """Return how many runs `erase` would erase without a limit."""
-        return await self._do(orm_erasing.count_erasable, erasure)
-
-    async def intervene(self, intervention: Intervention) -> bool:
-        """Carry out a person's decision and note it; False when the run has changed meanwhile."""
-        done = await self._do(orm_interventions.intervene, intervention)
-        self.wake()
-        return done
-
-    async def load_audit(self, saga_id: str) -> list[AuditRecord]:
-        """Return what people have decided about a run, the oldest first."""
-        return await self._do(orm_interventions.load_audit, saga_id)
+def _transact(alias: str, work: Callable[[Any], T]) -> T:
+    connection = connections[alias]
+    with translated(connection):
+        for pause in _PAUSES:
+            try:
+                with nullcontext() if connection.in_atomic_block else transaction.atomic(alias):
+                    return work(connection)
+            except OperationalError as error:
+                if connection.in_atomic_block or error.args[:1] not in [(code,) for code in _DEADLOCKS]:
+                    raise
+                time.sleep(pause)
+        with transaction.atomic(alias):
+            return work(connection)

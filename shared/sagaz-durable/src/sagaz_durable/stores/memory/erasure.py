@@ -6,22 +6,21 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from sagaz_durable.stores.memory.outbox import Outbox
-from sagaz_durable.stores.memory.runs import Runs
+from sagaz_durable.stores.memory.rows import Rows
 from sagaz_integration_core.contract.decisions import AuditRecord, Erasure
 from sagaz_integration_core.contract.records import ERASED, FOREIGN, RunRecord, erased_as
 
-__all__ = ["erasable", "erase"]
+__all__ = ["count_erasable", "erase"]
 
 
-def erasable(runs: Runs, outbox: Outbox, erasure: Erasure) -> list[str]:
-    """Return the runs that an erasure means, those first that ended first."""
-    ended = runs.ended(erasure.before or datetime.max.replace(tzinfo=UTC), erasure.statuses)
-    return [saga_id for saga_id in ended if _is_meant(runs.rows[saga_id], outbox, erasure)]
+def count_erasable(rows: Rows, erasure: Erasure) -> int:
+    """Return how many runs an erasure means."""
+    return len(_erasable(rows, erasure))
 
 
-def erase(runs: Runs, outbox: Outbox, erasure: Erasure, limit: int) -> int:
+def erase(rows: Rows, erasure: Erasure, limit: int) -> int:
     """Erase at most ``limit`` runs; return how many."""
-    chosen, moment = erasable(runs, outbox, erasure)[:limit], datetime.now(UTC)
+    chosen, moment, runs = _erasable(rows, erasure)[:limit], datetime.now(UTC), rows.runs
     for saga_id in chosen:
         row = runs.rows[saga_id]
         runs.put(
@@ -35,9 +34,15 @@ def erase(runs: Runs, outbox: Outbox, erasure: Erasure, limit: int) -> int:
             )
         )
         runs.forget_results(saga_id)
-        outbox.empty_sent(saga_id)
+        rows.outbox.empty_sent(saga_id)
         runs.note(AuditRecord(saga_id, "erase", erasure.actor, erasure.reason, row.status, row.status, moment))
     return len(chosen)
+
+
+def _erasable(rows: Rows, erasure: Erasure) -> list[str]:
+    """Return the runs that are meant, those first that ended first."""
+    ended = rows.runs.ended(erasure.before or datetime.max.replace(tzinfo=UTC), erasure.statuses)
+    return [saga_id for saga_id in ended if _is_meant(rows.runs.rows[saga_id], rows.outbox, erasure)]
 
 
 def _is_meant(row: RunRecord, outbox: Outbox, erasure: Erasure) -> bool:

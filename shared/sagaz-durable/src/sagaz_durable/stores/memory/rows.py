@@ -1,4 +1,4 @@
-"""What inserts, writes and removals make of runs and events; called under the store's lock."""
+"""All that a memory store keeps, and what inserts, writes and removals make of it; called under the store's lock."""
 
 from __future__ import annotations
 
@@ -9,36 +9,42 @@ from sagaz_durable.stores.memory import mutations as changes
 from sagaz_durable.stores.memory.outbox import Outbox
 from sagaz_durable.stores.memory.runs import Runs
 from sagaz_integration_core.contract.events import of_run
+from sagaz_integration_core.contract.listings import WorkerRecord
 from sagaz_integration_core.contract.records import AttemptOutcome, Inserted, NewRun, RunRecord, RunWrite
 
 __all__ = ["Rows"]
 
 
 class Rows:
-    """Runs and events together.
+    """Runs, events and the processes that execute runs.
 
     Args:
-        keep_finished: How many finished runs are kept.
+        keep_finished: How many finished runs are kept, and how many sent events.
     """
 
-    def __init__(self, runs: Runs, outbox: Outbox, keep_finished: int) -> None:
-        self._runs = runs
-        self._outbox = outbox
+    def __init__(self, keep_finished: int) -> None:
+        self.runs = Runs()
+        self.outbox = Outbox(keep_finished)
+        self.workers: dict[str, WorkerRecord] = {}
         self._keep_finished = keep_finished
+
+    def living(self, moment: datetime) -> dict[str, WorkerRecord]:
+        """Return the processes that are alive, by name."""
+        return {name: worker for name, worker in self.workers.items() if worker.alive_until > moment}
 
     def insert(self, run: NewRun, moment: datetime, lease_seconds: float) -> Inserted:
         """Insert a run, unless one of its saga_id is there."""
-        row = self._runs.rows.get(run.saga_id)
+        row = self.runs.rows.get(run.saga_id)
         if row is None:
             new = changes.inserted(run, moment, lease_seconds)
-            self._runs.put(new)
+            self.runs.put(new)
             for step in run.first_steps if run.owner is not None else ():
-                self._runs.enter(changes.begun(new, step))
+                self.runs.enter(changes.begun(new, step))
         return Inserted(run.saga_id, row is None, run.fingerprint if row is None else row.fingerprint)
 
     def held(self, saga_id: str, owner: str, attempt: int) -> RunRecord | None:
         """Return a run if this owner holds it in this attempt."""
-        row = self._runs.rows.get(saga_id)
+        row = self.runs.rows.get(saga_id)
         return row if row is not None and changes.is_held(row, owner, attempt) else None
 
     def write(self, write: RunWrite, moment: datetime) -> bool:
@@ -47,10 +53,10 @@ class Rows:
         if row is None:
             return False
         for step in write.steps:
-            old = self._runs.entry(write.saga_id, step.step, step.phase)
-            self._runs.enter(changes.entered(old, row.saga_id, row.attempt, step, moment))
+            old = self.runs.entry(write.saga_id, step.step, step.phase)
+            self.runs.enter(changes.entered(old, row.saga_id, row.attempt, step, moment))
         for event in write.events:
-            self._outbox.add(of_run(write.saga_id, event, row.created_at), moment)
+            self.outbox.add(of_run(write.saga_id, event, row.created_at), moment)
         if write.status == "failed":
             self.end_attempt(row, "failed", row.error if write.error is None else write.error, moment)
         elif write.release is not None:
@@ -60,15 +66,15 @@ class Rows:
 
     def end_attempt(self, row: RunRecord, outcome: AttemptOutcome, detail: str | None, moment: datetime) -> None:
         """Note how an attempt ended."""
-        self._runs.end_attempt(changes.attempted(row, self._runs.journal(row.saga_id), outcome, detail, moment))
+        self.runs.end_attempt(changes.attempted(row, self.runs.journal(row.saga_id), outcome, detail, moment))
 
     def put(self, row: RunRecord) -> None:
         """Replace a run's row, and forget the oldest ones that are too many."""
-        self._runs.put(row)
-        for saga_id in self._runs.surplus(self._keep_finished):
+        self.runs.put(row)
+        for saga_id in self.runs.surplus(self._keep_finished):
             self.remove(saga_id)
 
     def remove(self, saga_id: str) -> None:
         """Forget a run and its sent events."""
-        self._runs.remove(saga_id)
-        self._outbox.forget_sent(saga_id)
+        self.runs.remove(saga_id)
+        self.outbox.forget_sent(saga_id)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Collection, Iterable
+from typing import Any
 
 from sagaz_durable.stores.ended_leases import ALONE_FROM
 from sagaz_durable.stores.postgresql.database.statements import Database, Row
 from sagaz_durable.stores.postgresql.rows import claimed_run, step_record
 from sagaz_durable.stores.postgresql.sql import STEPS_OF, UNDER_WAY
-from sagaz_integration_core.contract.records import ClaimedRun, FirstSteps, StepRecord
+from sagaz_durable.stores.wanted_runs import Wanted
+from sagaz_integration_core.contract.records import ClaimedRun, StepRecord
 
-__all__ = ["Wanted", "any_alone", "claim"]
+__all__ = ["any_alone", "claim"]
 
 _DUE = "saga_id, available_at, attempt, lease_owner, leased_at, lease_expires_at"
 
@@ -157,18 +158,6 @@ SELECT EXISTS (SELECT FROM {schema}.sagaz_run
 """
 
 
-class Wanted(NamedTuple):
-    """Which runs a claim is for: of these sagas, perhaps only some, and those for everybody or those to run alone."""
-
-    sagas: FirstSteps
-    saga_ids: Sequence[str] | None
-    alone: bool
-
-    def statement(self, template: str) -> str:
-        """Return a statement that claims these runs."""
-        return _STATEMENTS[template, self.saga_ids is None, self.alone]
-
-
 _STATEMENTS = {
     (template, oldest, alone): template.replace("{due}", _OLDEST if oldest else _NAMED).replace(
         "{alone}", _ROOM if alone else "NOT alone"
@@ -207,13 +196,17 @@ async def any_alone(db: Database, sagas: Collection[str]) -> bool:
 
 async def _claim(db: Database, wanted: Wanted, values: dict[str, Any]) -> list[Row]:
     """Claim, mostly in one statement; once more where leases have ended, and where all that was found were suspects."""
-    claimed, more = _split(await db.execute(wanted.statement(_CLAIM), values))
+    claimed, more = _split(await db.execute(_statement(_CLAIM, wanted), values))
     limit = values["limit"]
     while more and len(claimed) < limit:
         values = {**values, "limit": limit - len(claimed)}
-        found, more = _split(await db.execute(wanted.statement(_SETTLE), values))
+        found, more = _split(await db.execute(_statement(_SETTLE, wanted), values))
         claimed += found
     return claimed
+
+
+def _statement(template: str, wanted: Wanted) -> str:
+    return _STATEMENTS[template, wanted.saga_ids is None, wanted.alone]
 
 
 def _split(rows: list[Row]) -> tuple[list[Row], bool]:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sagaz_durable.stores.postgresql.database.pool import Connections
-from sagaz_durable.stores.postgresql.database.schema import Found
+from sagaz_durable.stores.postgresql.database.statements import Database
 from sagaz_durable.stores.postgresql.outbox import INSERT_EVENTS, event_values
 from sagaz_durable.stores.postgresql.rows import insertion
 from sagaz_durable.stores.postgresql.sql import FIND_FINGERPRINTS
@@ -16,7 +15,7 @@ from sagaz_integration_core.contract.records import NewRun
 __all__ = ["joining"]
 
 
-def joining(db: Connections, found: Found) -> Joining:
+def joining(db: Database, shown: str, store_id: str) -> Joining:
     """Return the statements of an open store, for any driver: all values are texts, or one list of texts."""
     lookup = db.text(FIND_FINGERPRINTS)
 
@@ -32,8 +31,8 @@ def joining(db: Connections, found: Found) -> Joining:
 
     return Joining(
         database="postgresql",
-        shown=db.address.shown,
-        store_id=found.store_id,
+        shown=shown,
+        store_id=store_id,
         # A missing table is asked for first: an error would end the caller's transaction.
         probe=Statement("SELECT 1 WHERE to_regclass(%s::text) IS NOT NULL", (db.text("{schema}.sagaz_meta"),)),
         identify=Statement(db.text("SELECT value FROM {schema}.sagaz_meta WHERE key = 'store_id'")),

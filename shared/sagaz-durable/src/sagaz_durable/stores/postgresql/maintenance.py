@@ -84,7 +84,9 @@ _DELETE = _FORGET.replace(
 )
 
 
-async def heartbeat(db: Database, worker: str, seconds: float, kind: WorkerKind, sagas: Collection[str]) -> None:
+async def heartbeat(
+    db: Database, worker: str, seconds: float, kind: WorkerKind = "worker", sagas: Collection[str] = ()
+) -> None:
     """Note until when a process is alive, and forget those that are not."""
     values = {"name": worker, "seconds": seconds, "kind": kind, "sagas": json.dumps(sorted(sagas), ensure_ascii=False)}
     await db.fetch(_HEARTBEAT, values)

@@ -144,6 +144,6 @@ async def retry(db: Database, event_ids: Sequence[str]) -> list[str]:
     return [row[0] for row in await db.fetch(_RETRY, (list(event_ids),))]
 
 
-async def prune(db: Database, before: datetime, limit: int) -> int:
+async def prune(db: Database, older_than: datetime, limit: int) -> int:
     """Delete events that were sent before a time; return how many."""
-    return len(await db.fetch(_PRUNE, (before, limit)))
+    return len(await db.fetch(_PRUNE, (older_than, limit)))

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 from sagaz_durable.stores.ended_leases import ALONE_FROM, Verdict, jitter, most_alone, verdict
 from sagaz_durable.stores.sqlite.attempts import end_leases
 from sagaz_durable.stores.sqlite.leases import steps_of
 from sagaz_durable.stores.sqlite.rows import after, begun_rows, now, stamp
 from sagaz_durable.stores.sqlite.sql import CLAIM, UPSERT_STEP
+from sagaz_durable.stores.wanted_runs import Wanted
 from sagaz_integration_core.contract.records import ClaimedRun, FirstSteps, begun_by_claim
 
-__all__ = ["Wanted", "any_due", "claim"]
+__all__ = ["any_alone", "any_due", "claim"]
 
 # Of each known saga the oldest ones, by the index: other sagas' runs cost nothing, however many are due.
 _OLDEST = """
@@ -60,22 +61,14 @@ _AFTER_DEATH = """
 """
 
 
-class Wanted(NamedTuple):
-    """Which runs a claim is for: of these sagas, perhaps only some, and those for everybody or those to run alone."""
-
-    sagas: FirstSteps
-    saga_ids: Sequence[str] | None
-    alone: bool
-
-    @property
-    def names(self) -> str:
-        """The names of the sagas, as SQLite reads them."""
-        return json.dumps(list(self.sagas))
-
-
 def any_due(sqlite: sqlite3.Connection, wanted: Wanted) -> bool:
     """Whether a claim would find something: most do not, and need not wait for the write lock to learn it."""
     return bool(_due(sqlite, "1", wanted, 1, stamp(now())))
+
+
+def any_alone(sqlite: sqlite3.Connection, sagas: Collection[str]) -> bool:
+    """Whether a run is due that is to be executed alone."""
+    return any_due(sqlite, Wanted(dict.fromkeys(sagas, ()), None, alone=True))
 
 
 def claim(sqlite: sqlite3.Connection, owner: str, limit: int, lease_seconds: float, wanted: Wanted) -> list[ClaimedRun]:
@@ -98,19 +91,24 @@ def claim(sqlite: sqlite3.Connection, owner: str, limit: int, lease_seconds: flo
     return _with_history(sqlite, runs)
 
 
+def _names(wanted: Wanted) -> str:
+    """Return the names of the sagas, as SQLite reads them."""
+    return json.dumps(list(wanted.sagas))
+
+
 def _room(sqlite: sqlite3.Connection, wanted: Wanted, stamped: str) -> int:
     """Return whether there is room for one more run that is executed alone."""
-    [busy] = sqlite.execute(_BUSY, (wanted.names, stamped)).fetchone()
-    [able] = sqlite.execute(_ABLE, (stamped, wanted.names)).fetchone()
+    [busy] = sqlite.execute(_BUSY, (_names(wanted), stamped)).fetchone()
+    [able] = sqlite.execute(_ABLE, (stamped, _names(wanted))).fetchone()
     return int(busy < most_alone(able))
 
 
 def _due(sqlite: sqlite3.Connection, columns: str, wanted: Wanted, limit: int, stamped: str) -> list[tuple[Any, ...]]:
     values: tuple[Any, ...]
     if wanted.saga_ids is None:
-        rest, values = _OLDEST, (wanted.names, wanted.alone, stamped, limit, limit)
+        rest, values = _OLDEST, (_names(wanted), wanted.alone, stamped, limit, limit)
     else:
-        rest, values = _NAMED, (wanted.names, wanted.alone, stamped, json.dumps(list(wanted.saga_ids)), limit)
+        rest, values = _NAMED, (_names(wanted), wanted.alone, stamped, json.dumps(list(wanted.saga_ids)), limit)
     statement = f"SELECT {columns} {rest} ORDER BY run.available_at, run.rowid LIMIT ?"
     return sqlite.execute(statement, values).fetchall()
 

@@ -12,7 +12,7 @@ from sagaz_durable.stores.sqlite.rows import after, begun_rows, new_run_row, now
 from sagaz_durable.stores.sqlite.sql import INSERT_RUN, RENEW, STEPS_OF, UPSERT_STEP
 from sagaz_integration_core.contract.records import Inserted, NewRun, Renewal, StepRecord
 
-__all__ = ["insert", "renew", "steps_of"]
+__all__ = ["insert", "load_steps", "renew", "steps_of"]
 
 
 def insert(sqlite: sqlite3.Connection, runs: Sequence[NewRun], lease_seconds: float) -> list[Inserted]:
@@ -39,6 +39,11 @@ def renew(sqlite: sqlite3.Connection, owner: str, runs: Sequence[tuple[str, int]
         if sqlite.execute(RENEW, row).rowcount == 1:
             held.add(saga_id)
     return Renewal(held, set())
+
+
+def load_steps(sqlite: sqlite3.Connection, saga_id: str) -> list[StepRecord]:
+    """Return a run's journal in the order in which its entries were started."""
+    return steps_of(sqlite, [saga_id])[saga_id]
 
 
 def steps_of(sqlite: sqlite3.Connection, saga_ids: Iterable[str]) -> dict[str, list[StepRecord]]:

@@ -27,7 +27,11 @@ _LIVE = "SELECT name, kind, sagas, alive_until FROM sagaz_worker WHERE alive_unt
 
 
 def heartbeat(
-    sqlite: sqlite3.Connection, worker: str, seconds: float, kind: WorkerKind, sagas: Collection[str]
+    sqlite: sqlite3.Connection,
+    worker: str,
+    seconds: float,
+    kind: WorkerKind = "worker",
+    sagas: Collection[str] = (),
 ) -> None:
     """Note until when a process is alive, and forget those that are not."""
     moment = now()

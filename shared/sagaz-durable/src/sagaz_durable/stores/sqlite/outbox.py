@@ -147,11 +147,11 @@ def retry(sqlite: sqlite3.Connection, event_ids: Sequence[str]) -> list[str]:
     return [row[0] for row in rows]
 
 
-def any_sent(sqlite: sqlite3.Connection, before: datetime) -> bool:
+def any_sent(sqlite: sqlite3.Connection, older_than: datetime) -> bool:
     """Whether an event was sent before a time."""
-    return sqlite.execute(_ANY_SENT, (stamp(before),)).fetchone() is not None
+    return sqlite.execute(_ANY_SENT, (stamp(older_than),)).fetchone() is not None
 
 
-def prune(sqlite: sqlite3.Connection, before: datetime, limit: int) -> int:
+def prune(sqlite: sqlite3.Connection, older_than: datetime, limit: int) -> int:
     """Delete events that were sent before a time; return how many."""
-    return sqlite.execute(_PRUNE, (stamp(before), limit)).rowcount
+    return sqlite.execute(_PRUNE, (stamp(older_than), limit)).rowcount

@@ -1,194 +1,135 @@
-"""Durable runs in an SQLite file: one connection, in one thread, one transaction for each call."""
+"""Durable runs in an SQLite file: one transaction for each call."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Collection, Sequence
+import sqlite3
+from collections.abc import Callable, Coroutine
 from datetime import datetime
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from sagaz_durable.stores.foreign_rows import correlation_id_of, taken
-from sagaz_durable.stores.sqlite import attempts, claims, interventions, journal, leases, reads
-from sagaz_durable.stores.sqlite import erasure as erasing
+from sagaz_durable.stores.base import Answer, BaseStore, does
+from sagaz_durable.stores.sqlite import attempts, claims, erasure, interventions, journal, leases, outbox, reads
 from sagaz_durable.stores.sqlite import maintenance as upkeep
-from sagaz_durable.stores.sqlite.database import schema
-from sagaz_durable.stores.sqlite.database.connection import check_writable
-from sagaz_durable.stores.sqlite.database.thread import ConnectionThread
-from sagaz_durable.stores.sqlite.events import SQLiteEvents
+from sagaz_durable.stores.sqlite.database.transactions import Transactions
 from sagaz_durable.stores.sqlite.joining import joining
-from sagaz_durable.stores.wakeup import WakeUp
-from sagaz_integration_core.contract.decisions import AuditRecord, Erasure, Intervention
-from sagaz_integration_core.contract.listings import AttemptRecord, RunFilter, StoreStats, WorkerKind, WorkerRecord
-from sagaz_integration_core.contract.records import (
-    ClaimedRun,
-    FirstSteps,
-    Inserted,
-    NewRun,
-    Renewal,
-    RunRecord,
-    RunStatus,
-    RunWrite,
-    StepRecord,
-)
+from sagaz_durable.stores.wanted_runs import Wanted
+from sagaz_durable.transactions.statements import Joining
+from sagaz_integration_core.contract.events import OutboxRecord
+from sagaz_integration_core.contract.records import ClaimedRun
 
 __all__ = ["SQLiteStore"]
 
+P = ParamSpec("P")
+T = TypeVar("T")
 
-class SQLiteStore(SQLiteEvents):
+
+def _reads(
+    work: Callable[Concatenate[sqlite3.Connection, P], T],
+) -> Callable[Concatenate[SQLiteStore, P], Answer[T]]:
+    """Return the method that does this in a transaction that only reads."""
+
+    def method(self: SQLiteStore, /, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, T]:
+        return self.transactions.read(lambda sqlite: work(sqlite, *args, **kwargs))
+
+    return does(work, method)
+
+
+def _writes(
+    work: Callable[Concatenate[sqlite3.Connection, P], T], *, wary: bool = False
+) -> Callable[Concatenate[SQLiteStore, P], Answer[T]]:
+    """Return the method that does this in a transaction that writes.
+
+    Args:
+        wary: Its caller may itself be inside of the transaction that holds the lock.
+    """
+
+    def method(self: SQLiteStore, /, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, T]:
+        return self.transactions.write(lambda sqlite: work(sqlite, *args, **kwargs), wary=wary)
+
+    return does(work, method)
+
+
+class SQLiteStore(BaseStore):
     """Keeps runs in an SQLite file, which several processes of one machine may share.
 
     Args:
-        path: The file; it is made, with its tables, when it is not there. Its directory must be.
-        busy_seconds: How long to wait for another connection's write transaction.
+        transactions: What executes its transactions: a `ConnectionThread`, or a framework's own connections.
     """
 
-    kind = "sqlite"
     embedded = False
     claim_portions = 1
 
-    def __init__(self, path: str | os.PathLike[str], *, busy_seconds: float = 5.0) -> None:
-        self._path = os.path.abspath(path)
-        self._thread = ConnectionThread(self._path, busy_seconds)
-        self._wakeup = WakeUp()
+    def __init__(self, transactions: Transactions) -> None:
+        super().__init__()
+        self.transactions = transactions
+        self.kind = transactions.kind
+        self.joining: Joining | None = None
 
     async def open(self) -> None:
         """Connect, and make the tables when they are missing."""
-        await self._thread.open()
-        self._wakeup.bind()
-        self.joining = joining(self._path, await self.store_id())
-
-    async def check_ready(self, *, only_reads: bool = False) -> None:
-        """Ask whether the file is there, and may be written."""
-        await self.store_id()
-        if not only_reads:
-            check_writable(self._path)
+        await self.transactions.open()
+        await super().open()
+        if (path := self.transactions.path) is not None:
+            self.joining = joining(path, await self.store_id())
 
     async def close(self) -> None:
         """Finish what was asked for, and disconnect; harmless when already closed."""
-        await self._thread.close()
+        await self.transactions.close()
+
+    def check(self) -> None:
+        """Refuse the use of a store that is not open in this process."""
+        self.transactions.check()
+
+    async def check_ready(self, *, only_reads: bool = False) -> None:
+        """Ask whether the file is there, and may be written."""
+        await self.transactions.check_ready(only_reads=only_reads)
 
     async def store_id(self) -> str:
         """Return the random id that was made with the tables."""
-        return await self._thread.read(schema.read_store_id)
+        return await self.transactions.store_id()
 
-    async def insert(self, runs: Sequence[NewRun], lease_seconds: float) -> list[Inserted]:
-        """Insert runs in one transaction."""
-        inserted = await self._thread.write(lambda sqlite: leases.insert(sqlite, runs, lease_seconds), wary=True)
-        if any(run.owner is None for run in runs):
-            self.wake()
-        return inserted
-
-    async def claim(
-        self,
-        owner: str,
-        limit: int,
-        lease_seconds: float,
-        sagas: FirstSteps,
-        *,
-        saga_ids: Sequence[str] | None = None,
-        alone: bool = False,
-    ) -> list[ClaimedRun]:
+    async def claim_runs(self, /, owner: str, limit: int, lease_seconds: float, wanted: Wanted) -> list[ClaimedRun]:
         """Lease runs that are due, or whose lease has ended."""
-        wanted = claims.Wanted(sagas, saga_ids, alone)
-        if not await self._thread.read(lambda sqlite: claims.any_due(sqlite, wanted)):
+        if not await self.transactions.read(lambda sqlite: claims.any_due(sqlite, wanted)):
             return []
-        return await self._thread.write(lambda sqlite: claims.claim(sqlite, owner, limit, lease_seconds, wanted))
+        return await self.transactions.write(lambda sqlite: claims.claim(sqlite, owner, limit, lease_seconds, wanted))
 
-    async def any_alone(self, sagas: Collection[str]) -> bool:
-        """Whether a run of these sagas is due that is to be executed alone."""
-        wanted = claims.Wanted(dict.fromkeys(sagas, ()), None, alone=True)
-        return await self._thread.read(lambda sqlite: claims.any_due(sqlite, wanted))
+    insert_runs = _writes(leases.insert, wary=True)
+    any_alone = _reads(claims.any_alone)
+    renew = _writes(leases.renew)
+    write_runs = _writes(journal.write)
 
-    async def renew(self, owner: str, runs: Sequence[tuple[str, int]], lease_seconds: float) -> Renewal:
-        """Prolong leases that are still held."""
-        return await self._thread.write(lambda sqlite: leases.renew(sqlite, owner, runs, lease_seconds))
+    load = _reads(reads.load)
+    load_steps = _reads(leases.load_steps)
+    load_attempts = _reads(attempts.load_attempts)
+    load_audit = _reads(interventions.load_audit)
+    find = _reads(reads.find)
+    stats = _reads(reads.stats)
+    workers = _reads(upkeep.live_workers)
 
-    async def write(self, writes: Sequence[RunWrite]) -> list[bool | None]:
-        """Commit all writes in one transaction."""
-        answers = await self._thread.write(lambda sqlite: journal.write(sqlite, writes))
-        if any(write.release is not None for write in writes):
-            self.wake()
-        return answers
+    heartbeat = _writes(upkeep.heartbeat)
+    carry_out = _writes(interventions.intervene)
+    save_row = _writes(upkeep.save_foreign)
+    delete = _writes(upkeep.delete)
+    prune = _writes(upkeep.prune)
+    count_prunable = _reads(upkeep.count_prunable)
+    erase = _writes(erasure.erase)
+    count_erasable = _reads(erasure.count_erasable)
 
-    async def load(self, saga_id: str) -> RunRecord | None:
-        """Return one run."""
-        return await self._thread.read(lambda sqlite: reads.load(sqlite, saga_id))
+    async def due_events(self, limit: int, lease_seconds: float) -> list[OutboxRecord]:
+        """Lease and return events to publish, at most the oldest pending one of each saga."""
+        if not await self.transactions.read(outbox.any_due):
+            return []
+        return await self.transactions.write(lambda sqlite: outbox.due(sqlite, limit, lease_seconds))
 
-    async def load_steps(self, saga_id: str) -> list[StepRecord]:
-        """Return a run's journal in the order in which its entries were started."""
-        return await self._thread.read(lambda sqlite: leases.steps_of(sqlite, [saga_id])[saga_id])
+    add_events = _writes(outbox.insert, wary=True)
+    settle_events = _writes(outbox.settle)
+    find_events = _reads(outbox.find)
+    count_events = _reads(outbox.count)
+    revive_events = _writes(outbox.retry)
 
-    async def find(self, query: RunFilter) -> list[RunRecord]:
-        """Return runs, newest first."""
-        return await self._thread.read(lambda sqlite: reads.find(sqlite, query))
-
-    async def stats(self) -> StoreStats:
-        """Return the figures for a health check."""
-        return await self._thread.read(reads.stats)
-
-    async def load_attempts(self, saga_id: str) -> list[AttemptRecord]:
-        """Return how a run's earlier attempts ended, the oldest first."""
-        return await self._thread.read(lambda sqlite: attempts.load_attempts(sqlite, saga_id))
-
-    async def heartbeat(
-        self, worker: str, seconds: float, kind: WorkerKind = "worker", sagas: Collection[str] = ()
-    ) -> None:
-        """Note that a process is alive for the next ``seconds``, and which sagas it knows; 0 takes the note back."""
-        await self._thread.write(lambda sqlite: upkeep.heartbeat(sqlite, worker, seconds, kind, sagas))
-
-    async def workers(self) -> list[WorkerRecord]:
-        """Return the processes that are alive."""
-        return await self._thread.read(upkeep.live_workers)
-
-    async def wait(self, seconds: float) -> None:
-        """Return when this process made runs due, at the latest after ``seconds``: other processes' are polled for."""
-        self._thread.check()
-        await self._wakeup.wait(seconds)
-
-    def wake(self) -> None:
-        """Make `wait` return now; callable from any thread."""
-        self._wakeup.wake()
-
-    async def save_foreign(
-        self, saga_id: str, saga_name: str, status: str, context: str, metadata: dict[str, Any]
-    ) -> None:
-        """Insert or update a row on behalf of sagaz's own engine.
-
-        Raises:
-            ValueError: A run of ours has this saga_id.
-        """
-        correlation_id = correlation_id_of(metadata)
-        if not await self._thread.write(
-            lambda sqlite: upkeep.save_foreign(sqlite, saga_id, saga_name, status, context, correlation_id)
-        ):
-            raise taken(saga_id)
-
-    async def delete(self, saga_id: str) -> bool:
-        """Delete a finished or foreign run with its journal; its events stay until they are sent."""
-        return await self._thread.write(lambda sqlite: upkeep.delete(sqlite, saga_id))
-
-    async def prune(self, older_than: datetime, statuses: Sequence[RunStatus], limit: int) -> int:
-        """Delete runs that ended before ``older_than``, at most ``limit``; return how many."""
-        return await self._thread.write(lambda sqlite: upkeep.prune(sqlite, older_than, statuses, limit))
-
-    async def count_prunable(self, older_than: datetime, statuses: Sequence[RunStatus]) -> int:
-        """Return how many runs `prune` would delete without a limit."""
-        return await self._thread.read(lambda sqlite: upkeep.count_prunable(sqlite, older_than, statuses))
-
-    async def erase(self, erasure: Erasure, limit: int) -> int:
-        """Erase at most ``limit`` runs, those first that ended first; return how many."""
-        return await self._thread.write(lambda sqlite: erasing.erase(sqlite, erasure, limit))
-
-    async def count_erasable(self, erasure: Erasure) -> int:
-        """Return how many runs `erase` would erase without a limit."""
-        return await self._thread.read(lambda sqlite: erasing.count_erasable(sqlite, erasure))
-
-    async def intervene(self, intervention: Intervention) -> bool:
-        """Carry out a person's decision and note it; False when the run has changed meanwhile."""
-        done = await self._thread.write(lambda sqlite: interventions.intervene(sqlite, intervention))
-        self.wake()
-        return done
-
-    async def load_audit(self, saga_id: str) -> list[AuditRecord]:
-        """Return what people have decided about a run, the oldest first."""
-        return await self._thread.read(lambda sqlite: interventions.load_audit(sqlite, saga_id))
+    async def prune_events(self, older_than: datetime, limit: int) -> int:
+        """Delete events that were sent before ``older_than``; return how many."""
+        if not await self.transactions.read(lambda sqlite: outbox.any_sent(sqlite, older_than)):
+            return 0
+        return await self.transactions.write(lambda sqlite: outbox.prune(sqlite, older_than, limit))

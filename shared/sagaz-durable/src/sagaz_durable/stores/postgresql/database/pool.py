@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
-from typing import Any, TypeAlias
+import logging
 
 import psycopg
-from psycopg import IsolationLevel
 from psycopg import errors as pg
+from psycopg import sql
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
 from sagaz_durable.stores.open_check import Opened
 from sagaz_durable.stores.postgresql.database.address import Address
-from sagaz_durable.stores.postgresql.database.errors import busy, lost, meaning, unavailable
-from sagaz_durable.stores.postgresql.database.session import PREPARE_THRESHOLD, make_own, reads_committed
+from sagaz_durable.stores.postgresql.database.connection import Connection, connect, options
+from sagaz_durable.stores.postgresql.database.errors import MIGRATE, busy, lost, meaning
+from sagaz_durable.stores.postgresql.database.notifications import channel_of
+from sagaz_durable.stores.postgresql.database.rights import LACKING, lacking_values, what_lacks
+from sagaz_durable.stores.postgresql.database.schema import find_tables, migrate_tables
+from sagaz_durable.stores.postgresql.database.session import make_own, reads_committed
 from sagaz_durable.stores.postgresql.database.statements import Database, Row, Values
 from sagaz_integration_core.error_text import without_rows
 from sagaz_integration_core.errors import StoreUnavailable
 
-__all__ = ["Connection", "Connections", "connect"]
-
-Connection: TypeAlias = psycopg.AsyncConnection[Row]
+__all__ = ["Connections"]
 
 # How long a call waits for a connection: a restart of the server passes unnoticed, and a request does not hang.
 ACQUIRE_SECONDS = 5.0
@@ -31,56 +32,78 @@ ACQUIRE_SECONDS = 5.0
 CLOSE_SECONDS = 10.0
 
 
-async def connect(address: Address) -> Connection:
-    """Open one connection that commits each statement; the transactions that it begins are READ COMMITTED.
-
-    Raises:
-        StoreUnavailable: It cannot be reached, or refuses the user.
-    """
-    try:
-        connection = await psycopg.AsyncConnection.connect(address.conninfo, autocommit=True, **_options(address))
-    except psycopg.Error as error:
-        failure = unavailable(address.shown, error) or error
-    else:
-        try:
-            await connection.set_isolation_level(IsolationLevel.READ_COMMITTED)
-        except BaseException:
-            # Also a cancellation: nobody else knows of the connection yet.
-            await connection.close()
-            raise
-        return connection
-    # Not chained, and outside of the block: psycopg's frames hold the password.
-    raise failure.with_traceback(None)
+logger = logging.getLogger(__name__)
 
 
 class Connections(Database):
     """Executes statements on a pool of connections.
 
+    It also works through a transaction pooler, which it notices: statements are not prepared then.
+
     Args:
+        schema: Where the tables are; None for the search path of the user.
         size: The most connections it opens.
+        notify: Whether commits that make runs due notify the channel.
+        migrate: Bring the tables up to date before they are used.
+        only_reads: Nothing will be written, so that no right to do so is needed.
     """
 
-    def __init__(self, address: Address, size: int) -> None:
+    kind = "postgres"
+    shown: str | None
+
+    def __init__(
+        self,
+        address: Address,
+        *,
+        schema: str | None = None,
+        size: int = 10,
+        notify: bool = True,
+        migrate: bool = False,
+        only_reads: bool = False,
+    ) -> None:
         super().__init__()
         self.address = address
+        self.shown = address.shown
+        self._schema = schema
         self._size = size
+        self._notify = notify
+        self._migrate = migrate
+        self._only_reads = only_reads
         self._opened = Opened(f"The PostgreSQL store {address.shown}")
 
-    @property
-    def is_open(self) -> bool:
-        """Whether this very process has opened it."""
-        return bool(self._opened) and not self._opened.inherited
+    async def open(self) -> None:
+        """Find the tables, and open the pool."""
+        if self._opened and not self._opened.inherited:
+            return
+        if self._migrate:
+            await migrate_tables(self.address, self._schema)
+        self._found = await find_tables(self.address, self._schema, only_reads=self._only_reads)
+        self._warn_of_encoding()
+        await self._open_pool()
 
-    async def open(self, names: Mapping[str, str]) -> None:
-        """Open the pool; ``names`` are what statements have in braces."""
+    @property
+    def channel(self) -> str:
+        """What an open store notifies."""
+        return channel_of(self._found.schema)
+
+    def _warn_of_encoding(self) -> None:
+        if self._found.encoding not in ("UTF8", "SQL_ASCII"):
+            logger.warning(
+                "The PostgreSQL store %s is in a database of encoding %s: a context or a result with a character that "
+                "this has not is refused. Have its database created with ENCODING 'UTF8'.",
+                self.address.shown, self._found.encoding,
+            )  # fmt: skip
+
+    async def _open_pool(self) -> None:
         super().__init__()
         self._unused.set()
-        self._names = names
+        wake = f"pg_notify('{self.channel}', '')" if self._notify else "NULL"
+        self._names = {"schema": sql.Identifier(self._found.schema).as_string(), "wake": wake}
         self._loop = asyncio.get_running_loop()
         self._execute_with = _execute
         self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
             self.address.conninfo,
-            kwargs={"autocommit": True, **_options(self.address)},
+            kwargs={"autocommit": True, **options(self.address)},
             min_size=1,
             max_size=self._size,
             configure=self._configure,
@@ -100,7 +123,7 @@ class Connections(Database):
 
     async def close(self) -> None:
         """Let what was asked for end, and close the pool; after a fork, only forget it, for it is the parent's."""
-        was_open = self.is_open
+        was_open = self._opened and not self._opened.inherited
         self._opened.clear()
         if not was_open:
             return
@@ -111,6 +134,18 @@ class Connections(Database):
                     await self._unused.wait()
         finally:
             await self._pool.close()
+
+    async def check_ready(self, *, only_reads: bool) -> None:
+        """Ask whether tables and rights are there."""
+        rows = await self.fetch(LACKING, lacking_values(self._found.schema, only_reads=only_reads))
+        subject = f"The PostgreSQL store {self.address.shown}"
+        if lack := what_lacks(subject, rows, only_reads=only_reads, migrate=MIGRATE):
+            raise lack
+
+    async def store_id(self) -> str:
+        """Return the random id that was made with the tables."""
+        self.check_process()
+        return self._found.store_id
 
     def check_process(self) -> None:
         """Refuse the use of a store that is not open in this process."""
@@ -180,10 +215,6 @@ class Connections(Database):
 
     def _closed(self) -> StoreUnavailable:
         return StoreUnavailable(f"The PostgreSQL store {self.address.shown} was closed meanwhile.")
-
-
-def _options(address: Address) -> dict[str, Any]:
-    return {"prepare_threshold": None if address.pgbouncer else PREPARE_THRESHOLD}
 
 
 async def _execute(connection: Connection, statement: bytes, values: Values) -> list[Row]:

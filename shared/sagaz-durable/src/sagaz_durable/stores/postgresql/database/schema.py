@@ -9,9 +9,9 @@ import psycopg
 from psycopg import sql
 
 from sagaz_durable.stores.postgresql.database.address import Address
+from sagaz_durable.stores.postgresql.database.connection import Connection, connect
 from sagaz_durable.stores.postgresql.database.errors import MIGRATE, lost, not_migrated, unavailable
 from sagaz_durable.stores.postgresql.database.migrations import MIGRATIONS, Migration
-from sagaz_durable.stores.postgresql.database.pool import Connection, connect
 from sagaz_durable.stores.postgresql.database.rights import LACKING, lacking_values, what_lacks
 from sagaz_integration_core.contract.schema import SCHEMA_VERSION, TABLES
 from sagaz_integration_core.errors import StoreNotMigrated, StoreUnavailable

@@ -1,4 +1,4 @@
-"""What executes a store's statements: the pool of `PostgresStore`, or a framework's own connections."""
+"""The port of a PostgreSQL store: what executes its statements, a pool of its own or a framework's connections."""
 
 from __future__ import annotations
 
@@ -17,7 +17,19 @@ Values: TypeAlias = Sequence[Any] | Mapping[str, Any]
 
 
 class Database(ABC):
-    """Executes single statements, each its own transaction."""
+    """Executes the statements of a `PostgresStore`, each its own transaction.
+
+    A subclass says how one is executed, and what is opened and closed for that. Whatever is asked raises
+    `StoreUnavailable` when the server cannot be used, and nothing else for that reason; `UnstorableValue` and
+    `WriteRefused` as `SagaStore` has it.
+    """
+
+    kind: str
+    """What the store is in messages and listings: ``postgres``, or ``django``."""
+
+    shown: str | None
+    """The address without its password, if callers' own connections to it can take part in a start; None where they are
+    these very ones."""
 
     def __init__(self) -> None:
         self._statements: dict[str, str] = {}
@@ -25,12 +37,44 @@ class Database(ABC):
         self._unused = asyncio.Event()
 
     @abstractmethod
-    def check(self) -> None:
-        """Refuse the use of a store that is not open in this process and on this event loop.
+    async def open(self) -> None:
+        """Connect, and find the tables; harmless when already open.
+
+        Raises:
+            StoreNotReady: Tables or rights are missing.
+        """
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Finish what was asked for, and disconnect; harmless when already closed."""
+
+    @abstractmethod
+    def check_process(self) -> None:
+        """Refuse the use of what is not open in this process, whoever asks.
 
         Raises:
             StoreUnavailable: Saying which it is.
         """
+
+    @abstractmethod
+    def check(self) -> None:
+        """Refuse the use of what is not open in this process and on this event loop.
+
+        Raises:
+            StoreUnavailable: Saying which it is.
+        """
+
+    @abstractmethod
+    async def check_ready(self, *, only_reads: bool) -> None:
+        """Ask whether tables and rights are there; with ``only_reads``, all that reading needs.
+
+        Raises:
+            StoreNotReady: Naming what lacks.
+        """
+
+    @abstractmethod
+    async def store_id(self) -> str:
+        """Return the random id that was made with the tables."""
 
     @abstractmethod
     def fill_in(self, template: str) -> str:

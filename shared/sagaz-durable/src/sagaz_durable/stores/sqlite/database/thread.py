@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
 import time
 from collections.abc import Callable
@@ -11,9 +12,10 @@ from typing import TypeVar
 
 from sagaz_durable.stores.open_check import Opened
 from sagaz_durable.stores.sqlite.database import forks
-from sagaz_durable.stores.sqlite.database.connection import Connection, Work
+from sagaz_durable.stores.sqlite.database.connection import Connection, Work, check_writable
 from sagaz_durable.stores.sqlite.database.errors import is_busy
 from sagaz_durable.stores.sqlite.database.lock_wait import LockWait
+from sagaz_durable.stores.sqlite.database.schema import read_store_id
 
 __all__ = ["ConnectionThread"]
 
@@ -28,12 +30,19 @@ class ConnectionThread:
 
     A lock is waited for on the event loop, so that nobody waits behind somebody who waits: each caller gives up when
     its own time is up. Idle threads end with the interpreter, closed or not.
+
+    Args:
+        path: The file; it is made, with its tables, when it is not there. Its directory must be.
+        busy_seconds: How long to wait for another connection's write transaction.
     """
 
-    def __init__(self, path: str, busy_seconds: float) -> None:
-        self._path = path
+    kind = "sqlite"
+    path: str | None
+
+    def __init__(self, path: str | os.PathLike[str], *, busy_seconds: float = 5.0) -> None:
+        self.path = self._path = os.path.abspath(path)
         self._busy_seconds = busy_seconds
-        self._opened = Opened(f"The SQLite store {path}")
+        self._opened = Opened(f"The SQLite store {self._path}")
         self._waiting = 0
 
     def check(self) -> None:
@@ -66,6 +75,16 @@ class ConnectionThread:
         self._opened.clear()
         if usable:
             await self._stop()
+
+    async def check_ready(self, *, only_reads: bool) -> None:
+        """Ask whether the file is there, and may be written."""
+        await self.store_id()
+        if not only_reads:
+            check_writable(self._path)
+
+    async def store_id(self) -> str:
+        """Return the random id that was made with the tables."""
+        return await self.read(read_store_id)
 
     async def read(self, work: Work[T]) -> T:
         """Do what only reads."""

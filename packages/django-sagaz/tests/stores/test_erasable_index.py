@@ -1,9 +1,12 @@
+"""By what the runs that are to be erased are found."""
+
+from __future__ import annotations
+
 from datetime import UTC, datetime
 
 import pytest
 from django.db import connections
 from places import place
-from test_store_erase import *  # noqa: F403
 
 from django_sagaz._stores.orm.erasure import _meant
 from sagaz_integration_core.contract.decisions import Erasure

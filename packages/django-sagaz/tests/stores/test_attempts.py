@@ -1,1 +1,0 @@
-from test_store_attempts import *  # noqa: F403

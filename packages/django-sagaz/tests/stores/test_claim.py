@@ -1,1 +1,0 @@
-from test_store_claim import *  # noqa: F403

@@ -1,1 +1,0 @@
-from test_store_insert import *  # noqa: F403

@@ -1,1 +1,0 @@
-from test_store_intervene import *  # noqa: F403

@@ -1,1 +1,0 @@
-from test_store_outbox import *  # noqa: F403

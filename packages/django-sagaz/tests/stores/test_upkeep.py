@@ -1,1 +1,0 @@
-from test_store_upkeep import *  # noqa: F403

@@ -1,1 +1,0 @@
-from test_store_write import *  # noqa: F403

@@ -1,0 +1,149 @@
+"""What people decide about runs, as each store carries it out."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from sagaz_durable.testing.store_conformance.builders import (
+    KNOWN,
+    LEASE,
+    claim_all,
+    claimed,
+    load,
+    new,
+    new_id,
+    record_end,
+    step,
+    told,
+    write,
+)
+from sagaz_integration_core.contract.decisions import Action, Intervention
+from sagaz_integration_core.contract.records import ClaimedRun, RunRecord, RunStatus
+from sagaz_integration_core.contract.store import SagaStore
+
+
+def change(record: RunRecord | ClaimedRun, status: RunStatus, action: Action = "cancel", **values: Any) -> Intervention:
+    """Return a decision about a run as it was seen."""
+    return Intervention(record.saga_id, record.attempt, record.status, status, action, "ann", "why", **values)
+
+
+class Decisions:
+    """A decision takes effect only while the run is what the person saw, and is noted."""
+
+    async def test_a_failed_run_that_is_to_go_on_is_due_at_once_with_a_clean_slate(self, store: SagaStore) -> None:
+        saga_id = await record_end(store, "failed")
+        before = await load(store, saga_id)
+        assert await store.intervene(change(before, "pending", "retry"))
+        after = await load(store, saga_id)
+        assert (after.status, after.attempt, after.failures) == ("pending", before.attempt + 1, 0)
+        assert after.finished_at is None
+        [run] = await store.claim("w2", 1, LEASE, KNOWN)
+        assert (run.saga_id, run.attempt, run.status) == (saga_id, before.attempt + 2, "executing")
+
+    async def test_the_owner_of_an_interrupted_run_is_fenced_out_and_nobody_else_gets_it_before_its_lease_ends(
+        self, store: SagaStore
+    ) -> None:
+        run = await claimed(store)
+        before = await load(store, run.saga_id)
+        assert await store.intervene(change(before, "compensating", error="cancelled"))
+        assert await store.write([write(run, steps=(step("a", "started"),))]) == [False]
+        assert (await store.renew("w1", [(run.saga_id, run.attempt)], LEASE)).held == set()
+        assert await claim_all(store) == []
+        after = await load(store, run.saga_id)
+        assert after.available_at == before.lease_expires_at
+        assert (after.status, after.error, after.lease_owner) == ("compensating", "cancelled", None)
+
+    async def test_compensations_that_failed_are_forgotten_and_those_that_are_done_are_not(
+        self, store: SagaStore
+    ) -> None:
+        run = await claimed(store)
+        entries = (
+            step("a", "done"),
+            step("b", "done"),
+            step("b", "done", "undo"),
+            step("a", "failed", "undo", error="x"),
+        )
+        assert await store.write([write(run, steps=entries, status="failed")]) == [True]
+        assert await store.intervene(change(await load(store, run.saga_id), "compensating", "retry"))
+        left = {(s.step, s.phase, s.status) for s in await store.load_steps(run.saga_id)}
+        assert left == {("a", "do", "done"), ("b", "do", "done"), ("b", "undo", "done")}
+
+    async def test_a_settled_run_is_finished_and_its_journal_is_kept(self, store: SagaStore) -> None:
+        run = await claimed(store)
+        assert await store.write([write(run, steps=(step("a", "failed", "undo", error="x"),), status="failed")]) == [
+            True
+        ]
+        settled = change(await load(store, run.saga_id), "completed", "resolve", events=told(run.saga_id, "completed"))
+        assert await store.intervene(settled)
+        after = await load(store, run.saga_id)
+        assert (after.status, after.available_at) == ("completed", None)
+        assert after.finished_at is not None
+        assert [s.status for s in await store.load_steps(run.saga_id)] == ["failed"]
+        told_ = [(event.saga_id, event.payload) for event in await store.due_events(10, LEASE)]
+        assert [(saga_id, json.loads(payload)) for saga_id, payload in told_] == [(run.saga_id, {"event": "completed"})]
+        assert await claim_all(store) == []
+
+    async def test_nothing_is_changed_when_the_run_is_not_what_the_person_saw(self, store: SagaStore) -> None:
+        saga_id = await record_end(store, "failed")
+        seen = await load(store, saga_id)
+        assert await store.intervene(change(seen, "pending", "retry"))
+        now = await load(store, saga_id)
+        assert not await store.intervene(change(seen, "compensating", events=told(saga_id, "x")))
+        assert await load(store, saga_id) == now
+        assert [note.action for note in await store.load_audit(saga_id)] == ["retry"]
+        assert await store.due_events(10, LEASE) == []
+
+    async def test_of_many_at_once_one_has_its_way(self, store: SagaStore) -> None:
+        saga_id = await record_end(store, "failed")
+        seen = await load(store, saga_id)
+        statuses: list[RunStatus] = ["pending", "compensating", "completed", "rolled_back"] * 3
+        done = await asyncio.gather(*(store.intervene(change(seen, status)) for status in statuses))
+        assert done.count(True) == 1
+        assert (await load(store, saga_id)).status == statuses[done.index(True)]
+        assert len(await store.load_audit(saga_id)) == 1
+
+    async def test_a_foreign_row_is_left_alone(self, store: SagaStore) -> None:
+        saga_id = new_id()
+        await store.save_foreign(saga_id, "Theirs", "failed", "{}", {})
+        assert not await store.intervene(change(await load(store, saga_id), "pending", "retry"))
+
+    async def test_a_run_that_is_not_there_is_not_changed(self, store: SagaStore) -> None:
+        assert not await store.intervene(Intervention(new_id(), 1, "failed", "pending", "retry", "ann", ""))
+
+    async def test_the_audit_tells_who_decided_what_and_why_and_goes_with_the_run(self, store: SagaStore) -> None:
+        saga_id = await record_end(store, "failed")
+        assert await store.intervene(change(await load(store, saga_id), "rolled_back", "resolve"))
+        [note] = await store.load_audit(saga_id)
+        told_of = (note.saga_id, note.action, note.actor, note.reason, note.found, note.status)
+        assert told_of == (saga_id, "resolve", "ann", "why", "failed", "rolled_back")
+        assert note.at.tzinfo is UTC
+        assert abs(note.at - datetime.now(UTC)) < timedelta(minutes=5)
+        assert await store.prune(datetime.now(UTC) + timedelta(days=1), ["rolled_back"], 10) == 1
+        assert await store.load_audit(saga_id) == []
+
+    async def test_what_prune_would_delete_is_counted(self, store: SagaStore) -> None:
+        for status in ("completed", "completed", "failed"):
+            await record_end(store, status)
+        await store.insert([new()], LEASE)
+        later = datetime.now(UTC) + timedelta(days=1)
+        assert await store.count_prunable(later, ["completed"]) == 2
+        assert await store.count_prunable(later, ["completed", "failed"]) == 3
+        assert await store.count_prunable(later - timedelta(days=2), ["completed"]) == 0
+
+    @pytest.mark.parametrize("status", ["completed", "compensating"])
+    async def test_a_decision_about_a_run_that_went_on_within_its_attempt_changes_nothing(
+        self, store: SagaStore, status: RunStatus
+    ) -> None:
+        run = await claimed(store)
+        await store.write([write(run, status=status)])
+        before = await load(store, run.saga_id)
+        decision = Intervention(run.saga_id, run.attempt, "executing", "compensating", "cancel", "ann", "too late")
+        assert await store.intervene(decision) is False
+        assert await load(store, run.saga_id) == before
+        assert await store.load_audit(run.saga_id) == []
+        assert await store.load_attempts(run.saga_id) == []
