@@ -44,9 +44,8 @@ class LeaseKeeper:
     """Renews the leases of this process in one statement, tells that it lives, and watches its event loops.
 
     The thread is started by the first lease, and is connected from the first renewal that is due until nothing is held
-    any more; a process that claims runs is always connected. A heartbeat is
-    sent together with each renewal and never outlives it: so whoever finds that a lease has ended can tell a process
-    that died from one that could not renew.
+    any more; a process that claims runs is always connected. A heartbeat is sent together with each renewal and never
+    outlives it: whoever finds that a lease has ended can tell a process that died from one that could not renew.
 
     Args:
         connection: Made when the first renewal is due; None where nobody else can see the runs, so that leases do not
