@@ -48,6 +48,11 @@ class RunReport:
     attempts: tuple[AttemptRecord, ...]
     views: Mapping[str, StepView]
 
+    @property
+    def status(self) -> RunStatus:
+        """The run's status."""
+        return self.run.status
+
 
 def missing(saga_id: str) -> str:
     """Say that there is no such run."""
