@@ -202,6 +202,7 @@ SAMPLES = [
     (FASTAPI, "collaborators", "/payments", {"params": {"amount": 5}}),
     (FASTAPI, "constructed", "/greetings/Ada", {}),
     (FASTAPI, "mounted", "/shop/orders", {"json": ORDER}),
+    (FASTAPI, "chained", "/orders", {"json": ORDER}),
     (FASTAPI, "correlated", "/orders", {"json": ORDER}),
     ("docs/howto/events.md", "main", "/orders", {"params": {"amount": 42}}),
 ]
@@ -270,6 +271,55 @@ def test_the_correlation_id_is_sent_back_and_in_the_context(folder: Path) -> Non
 def test_the_tests_of_the_recipes_pass(name: str, folder: Path) -> None:
     write(FASTAPI, folder)
     assert "1 passed" in run(folder, sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", name)
+
+
+CONSUMED = """
+import sqlite3, time, consumer
+from fastapi.testclient import TestClient
+with TestClient(consumer.app) as client:
+    for order in ("A1", "A1", "A2"):
+        client.portal.call(client.app_state["inbox"].put, {"id": order, "order": {"order_id": order}})
+    client.portal.call(client.app_state["inbox"].join)
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        rows = sqlite3.connect("s.db").execute("SELECT status FROM sagaz_run").fetchall()
+        if rows == [("completed",)] * 2:
+            break
+        time.sleep(0.05)
+print(rows)
+"""
+
+
+def test_a_consumer_in_the_lifespan_starts_one_run_for_each_message(folder: Path) -> None:
+    write(FASTAPI, folder)
+    assert "[('completed',), ('completed',)]" in run(
+        folder, sys.executable, "-c", CONSUMED, SAGAZ_STORAGE_URL="sqlite:///s.db"
+    )
+
+
+def test_a_script_runs_asks_and_is_told_why_nothing_is_cancelled(folder: Path) -> None:
+    write(FASTAPI, folder)
+    said = run(folder, sys.executable, "script.py", SAGAZ_STORAGE_URL="sqlite:///s.db")
+    assert "order completed\nFalse Run" in said
+    assert "there is nothing to cancel" in said
+
+
+def test_a_cron_job_that_is_called_twice_starts_one_run(folder: Path) -> None:
+    write(FASTAPI, folder)
+    command = (sys.executable, "nightly.py")
+    said = [run(folder, *command, SAGAZ_STORAGE_URL="sqlite:///s.db").split()[-1] for _ in range(2)]
+    assert said[0] == said[1]
+    with contextlib.closing(sqlite3.connect(folder / "s.db")) as database:
+        assert database.execute("SELECT saga_id FROM sagaz_run").fetchall() == [(said[0],)]
+
+
+def test_a_step_starts_another_saga_under_its_own_key(folder: Path) -> None:
+    write(FASTAPI, folder)
+    [(_, body, _)] = call(folder, "chained", post("/orders", json=ORDER), SAGAZ_STORAGE_URL="sqlite:///s.db")
+    key = (
+        "from fastapi_sagaz import saga_id_of; import chained, sys; print(saga_id_of(chained.InvoiceSaga, sys.argv[1]))"
+    )
+    assert body["invoice_run"] in run(folder, sys.executable, "-c", key, f"{body['saga_id']}:bill")
 
 
 def test_a_run_starts_with_a_transaction_in_postgresql(folder: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from sagaz_durable.runtime.runtime import SagazRuntime
-from sagaz_durable.runtime.starting import start
+from sagaz_durable.sagas import Sagas
 from sagaz_integration_core.contract.schema import TABLES, grants
 from sagaz_integration_core.settings.settings import Settings
 
@@ -77,7 +77,7 @@ async def begin(url: str) -> list[str]:
     runtime = SagazRuntime(Settings(storage_url=url), sagas=[Order])
     await runtime.open()
     try:
-        return [await start(runtime, Order, {}) for _ in range(2)]
+        return [await Sagas(runtime).start(Order, {}) for _ in range(2)]
     finally:
         await runtime.close()
 

@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from sagaz_durable.runtime.publishing import publish
 from sagaz_durable.runtime.runtime import SagazRuntime
+from sagaz_durable.sagas import Sagas
 from sagaz_integration_core.contract.events import EventFilter, NewEvent, OutboxRecord
 from sagaz_integration_core.settings.settings import Settings
 from support.waiting import until
@@ -72,7 +72,7 @@ MORE = [f"{key}{n}" for key in "abcdefgh" for n in range(5, 10)]
 async def test_events_arrive_with_their_headers_and_in_order(broker, tmp_path):
     await broker.prepare()
     async with serving(broker, tmp_path) as runtime:
-        event_id = await publish(runtime, "orders.placed", {"n": 1}, key="z", headers={"tenant": "Zo\u00eb"})
+        event_id = await Sagas(runtime).publish("orders.placed", {"n": 1}, key="z", headers={"tenant": "Zo\u00eb"})
         await insert(runtime, *NAMES)
         await all_sent(runtime, event_id, *NAMES)
     messages = {message.event_id: message for message in await broker.messages()}

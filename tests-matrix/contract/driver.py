@@ -88,6 +88,7 @@ CAPABILITIES = {
     "header_name": "the name of the correlation header can be chosen",
     "propagate": "the correlation id can be kept out of the sagas' contexts",
     "own_store": "the plugin opens SQLite files and PostgreSQL itself, and not through the framework's connections",
+    "sagas": "code has every verb of `Sagas` without a request, and driver.verb calls one",
     "several": "one process can hold several applications with settings of their own",
 }
 
@@ -168,6 +169,10 @@ class Driver(ABC):
 
     async def own_rows(self) -> list[str]:
         """Return the ids in the application's own table, with "join_session"."""
+        raise NotImplementedError
+
+    async def verb(self, name: str, *args: Any, **options: Any) -> Any:
+        """Call a verb of `Sagas` as code outside of any request does, with "sagas"."""
         raise NotImplementedError
 
     async def work(self) -> None:

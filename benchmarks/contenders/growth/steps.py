@@ -13,8 +13,8 @@ import psycopg
 from benchmarks.contenders.growth.tables import _make_tables
 from benchmarks.harness.model import Figures, Measure, Place
 from sagaz_durable import Saga, action
-from sagaz_durable.runtime import starting as starts
 from sagaz_durable.runtime.runtime import SagazRuntime
+from sagaz_durable.sagas import Sagas
 from sagaz_integration_core.settings.settings import Settings
 
 
@@ -45,7 +45,7 @@ async def _measure(place: Place, saga_class: type[Saga], size: int) -> Figures:
     clock = asyncio.get_running_loop().time
     started = clock()
     for _ in range(size):
-        await starts.run_inline(runtime, saga_class, {})
+        await Sagas(runtime).run(saga_class, {})
     took = clock() - started
     kilobytes = (_written(place) - began) / 1024
     await runtime.close()

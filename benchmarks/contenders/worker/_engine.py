@@ -11,8 +11,8 @@ import psycopg
 from benchmarks.contenders.worker._workers import Fleet, measure
 from benchmarks.harness.model import Measure, Place
 from benchmarks.sagas import NoopSaga
-from sagaz_durable.runtime import starting as starts
 from sagaz_durable.runtime.runtime import SagazRuntime
+from sagaz_durable.sagas import Sagas
 from sagaz_integration_core.settings.settings import Settings
 
 __all__ = ["QUIET", "check_journal", "empty", "fleet_of"]
@@ -30,7 +30,7 @@ def fleet_of(place: Place, command: Sequence[str]) -> Iterator[Measure]:
 
         def enqueue(runs: Iterable[int]) -> None:
             with connection.transaction():
-                starts.start_many_sync(runtime, NoopSaga, [{"n": n} for n in runs], session=connection)
+                Sagas(runtime).start_many_sync(NoopSaga, [{"n": n} for n in runs], session=connection)
 
         runner.run(runtime.open())
         try:

@@ -62,7 +62,7 @@ def test_so_does_one_for_which_asynchronous_code_waits(home, settings):
 def test_what_renews_disconnects_when_no_run_needs_it(home, settings):
     run_saga(Patient, hurried(home, settings))
     keeper = current_project().keeper()
-    connection = keeper._connection._kept
+    connection = keeper._store._connection._kept
     assert connection.connection is not None
     until(lambda: connection.connection is None)
     assert not keeper.is_connected

@@ -182,6 +182,30 @@ def test_the_views_of_the_how_to_work(tmp_path):
     assert "ORDERS ['paid', 'paid', 'paid', 'paid', 'paid']" in said
 
 
+CHAINED = """
+from orders.chained import BilledOrderSaga, consume
+from orders.models import Order
+from django_sagaz import run_saga
+from django_sagaz.models import Run
+orders = [{"order_id": Order.objects.create(key=key, amount=42).pk, "amount": 42} for key in "ab"]
+run_saga(BilledOrderSaga, {"order": orders[0]})
+for _ in range(2):
+    consume({"id": 1, "order": orders[1]})
+call_command("sagaz_worker", drain=True)
+print("RUNS", sorted(Run.objects.values_list("saga_name", "status")))
+print("ORDERS", sorted(Order.objects.values_list("status", flat=True)))
+"""
+
+
+def test_a_step_and_a_consumer_start_sagas_without_a_request(tmp_path):
+    project(tmp_path, [])
+    (tmp_path / "chained.py").write_text(started(CHAINED))
+    said = run(tmp_path, sys.executable, "chained.py")
+    runs = [("BilledOrderSaga", "completed"), ("order", "completed"), ("order", "completed")]
+    assert f"RUNS {runs}" in said
+    assert "ORDERS ['paid', 'paid']" in said
+
+
 @pytest.mark.parametrize("atomic", [False, True])
 def test_a_request_that_is_sent_again_starts_nothing_and_no_customer_uses_up_anothers_key(tmp_path, atomic):
     views = ["atomic_requests", "decorated"] if atomic else [name for name in PLAIN if name != "errors"]

@@ -19,6 +19,7 @@ from fastapi_sagaz import (
     get_config,
 )
 from fastapi_sagaz._app_state import open_app
+from sagaz_durable.sagas import Sagas
 
 
 def runtime_of(app):
@@ -127,9 +128,7 @@ async def test_an_embedded_worker_starts_only_when_the_resources_are_ready(serve
     config = {"STORAGE_URL": storage_url}
     first = FastAPI(lifespan=create_lifespan(config))
     async with serve(first):
-        from sagaz_durable.runtime.starting import start
-
-        saga_id = await start(runtime_of(first), StateSaga, {})
+        saga_id = await Sagas(runtime_of(first)).start(StateSaga, {})
 
     @asynccontextmanager
     async def slow(app):

@@ -153,6 +153,25 @@ def test_collaborators_come_out_of_the_application(folder):
     assert body["receipt"] == f"charged 5 under {body['saga_id']}:charge"
 
 
+def test_a_step_starts_another_saga_and_a_script_asks_and_decides(folder):
+    said = run(folder, "offline.py", SAGAZ_STORAGE_URL="sqlite:///s.db")
+    assert "completed\nFalse Run" in said
+    assert "there is nothing to cancel" in said
+    started = "import sqlite3; print(sqlite3.connect('s.db').execute('select saga_name from sagaz_run').fetchall())"
+    assert "('InvoiceSaga',)" in run(folder, "-W", "ignore", "-c", started)
+
+
+def test_a_command_for_cron_starts_one_run_a_night_and_a_consumer_one_a_message(folder):
+    command = ("-m", "flask", "--app", "offline", "nightly")
+    first, again = (run(folder, *command, SAGAZ_STORAGE_URL="sqlite:///s.db") for _ in range(2))
+    assert first.startswith("started ")
+    assert first == again
+    consumed = "import offline\nfor _ in range(2):\n    offline.consume({'id': 1, 'order': {'order_id': 'A1'}})"
+    run(folder, "-c", consumed, SAGAZ_STORAGE_URL="sqlite:///s.db")
+    count = "import sqlite3; print(sqlite3.connect('s.db').execute('select count(*) from sagaz_run').fetchone())"
+    assert "(2,)" in run(folder, "-W", "ignore", "-c", count)
+
+
 def test_the_correlation_id_is_sent_back_and_in_the_context(folder):
     _, body, headers = call(folder, "correlated", "POST", "/orders", json=ORDER, headers={"X-Request-ID": "r-1"})
     assert (headers["X-Request-ID"], body["correlation_id"]) == ("r-1", "r-1")

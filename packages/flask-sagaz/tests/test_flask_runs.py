@@ -53,6 +53,23 @@ def test_plain_and_async_views_run_sagas_and_see_their_results(shop, record_of, 
     assert record_of(shop, answer.json["saga_id"]).status == "completed"
 
 
+def test_all_verbs_are_there_for_code_with_and_without_await(make_app, storage_url, OrderSaga, ended):
+    app, sagaz = make_app(storage_url, sagas=[OrderSaga], worker=True)
+
+    async def awaited():
+        run = await current_sagaz.sagas.run(OrderSaga, {"order_id": "A2"})
+        return run.saga_id, (await current_sagaz.sagas.status(run.saga_id)).status
+
+    with app.app_context():
+        saga_id = sagaz.start(OrderSaga, {"order_id": "A1"})
+        assert ended(app, saga_id).status == "completed"
+        assert sagaz.sagas.status_sync(saga_id).status == "completed"
+        other, status = asyncio.run(awaited())
+        assert (other != saga_id, status) == (True, "completed")
+        outcome = sagaz.sagas.cancel_sync(saga_id, by="ann", reason="a test")
+        assert (outcome.done, "nothing to cancel" in outcome.message) == (False, True)
+
+
 def test_a_failed_saga_is_compensated_and_raises_the_steps_own_exception(make_app, storage_url, OrderSaga, calls):
     app, sagaz = make_app(storage_url)
     with app.app_context():

@@ -14,7 +14,7 @@ from sagaz_durable.cli import worker as working
 from sagaz_durable.operations import catalogue as commands
 from sagaz_durable.operations import checking
 from sagaz_durable.runtime.runtime import SagazRuntime
-from sagaz_durable.runtime.starting import start
+from sagaz_durable.sagas import Sagas
 from sagaz_durable.stores.sqlite.store import SQLiteStore
 from sagaz_integration_core.contract.listings import StoreStats
 from sagaz_integration_core.errors import SagaNotRegistered, SettingsError, StoreUnavailable
@@ -103,7 +103,7 @@ async def test_a_runtime_that_is_not_open_is_opened_for_the_check_and_closed(set
 async def test_a_runtime_that_is_open_stays_open(settings):
     runtime = SagazRuntime(settings, sagas=[OrderSaga])
     await runtime.open()
-    await start(runtime, OrderSaga, {})
+    await Sagas(runtime).start(OrderSaga, {})
     health = await checking.check(runtime)
     assert runtime.is_open
     await runtime.close()
@@ -184,7 +184,7 @@ async def test_drain_executes_what_is_due_and_counts_it(settings):
     runtime = SagazRuntime(settings, sagas=[OrderSaga])
     await runtime.open()
     for decline in (False, True, False):
-        await start(runtime, OrderSaga, {"decline": decline})
+        await Sagas(runtime).start(OrderSaga, {"decline": decline})
     ended, said = await work(runtime, drain=True)
     await runtime.close()
     assert dict(ended) == {"completed": 2, "rolled_back": 1}
@@ -261,7 +261,7 @@ async def test_a_worker_tunes_the_interpreter_only_while_it_works(settings, own_
     runtime = SagazRuntime(settings, sagas=[Look])
     await runtime.open()
     collector = gc.get_threshold(), gc.get_freeze_count()
-    await start(runtime, Look, {})
+    await Sagas(runtime).start(Look, {})
     await work(runtime, drain=True)
     assert seen == [pytest.approx(meanwhile)]
     assert sys.getswitchinterval() == pytest.approx(before)

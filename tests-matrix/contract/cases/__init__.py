@@ -17,6 +17,7 @@ from contract.cases import (
     shutdown,
     transactions,
     unusable_stores,
+    without_a_request,
 )
 
 __all__ = ["CASES"]
@@ -37,5 +38,6 @@ CASES = {
         idempotency,
         transactions,
         shutdown,
+        without_a_request,
     )
 }

@@ -10,7 +10,14 @@ from fastapi.responses import JSONResponse, StreamingResponse
 
 from contract.driver import Boom, Driver, accepted, pieces, ran, told, whoami
 from contract.drivers._orders import Orders
-from fastapi_sagaz import SagaContextMiddleware, SagaFactory, SagaStarter, create_lifespan, run_saga_background
+from fastapi_sagaz import (
+    SagaContextMiddleware,
+    SagaFactory,
+    SagaStarter,
+    create_lifespan,
+    run_saga_background,
+    sagas_of,
+)
 from fastapi_sagaz._app_state import open_app
 from support.answers import Answer, Ask
 from support.asgi import AsgiClient
@@ -39,6 +46,7 @@ class FastAPIDriver(Driver):
             "disconnect",
             "lifespan",
             "several",
+            "sagas",
         )
         + ("header_name", "propagate")
         + (("join_session",) if find_spec("sagaz_durable.transactions.sessions") and find_spec("sqlalchemy") else ())
@@ -69,6 +77,9 @@ class FastAPIDriver(Driver):
 
     async def websocket(self, ask: Ask) -> tuple[dict[str, Any], list[Any]]:
         return await self.client.websocket(ask)
+
+    async def verb(self, name: str, *args: Any, **options: Any) -> Any:
+        return await getattr(sagas_of(self.app), name)(*args, **options)
 
     async def own_rows(self) -> list[str]:
         return await self.orders.ids()

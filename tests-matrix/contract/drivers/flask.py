@@ -31,6 +31,7 @@ class FlaskDriver(Driver):
             "header_name",
             "propagate",
             "several",
+            "sagas",
             "own_store",
         )
         + (("join_session",) if find_spec("flask_sqlalchemy") else ())
@@ -67,6 +68,13 @@ class FlaskDriver(Driver):
 
     async def request(self, ask: Ask) -> Answer:
         return await self.client.request(ask)
+
+    async def verb(self, name: str, *args: Any, **options: Any) -> Any:
+        def call() -> Any:
+            with self.app.app_context():
+                return getattr(self.sagaz.sagas, f"{name}_sync")(*args, **options)
+
+        return await asyncio.to_thread(call)
 
     async def own_rows(self) -> list[str]:
         return await asyncio.to_thread(self.orders.ids)

@@ -27,23 +27,21 @@ def publish(
     One INSERT on the transaction's own connection. A rollback, also of a savepoint, leaves nothing; after the commit
     ``manage.py sagaz_worker`` publishes the event, at least once.
 
+    Arguments and errors are those of `sagaz_durable.sagas.Sagas.publish`; in place of ``session`` there is the
+    transaction.
+
     Args:
-        topic: 1 to 255 bytes.
-        payload: What JSON has, as for a saga's context.
         using: The database alias of the transaction; by default the one that sagas are kept in.
-        key: Events with the same key arrive in the order in which they were recorded.
-        headers: Strings by name; the request's ``correlation_id`` is among them anyway.
-        idempotency_key: A second event with the same key and topic is ignored.
 
     Raises:
         TransactionRequired: No transaction is open.
         WrongDatabase: It is open on another database than the one that sagas are kept in.
-        SettingsError: No broker is configured.
-        ContextValueError: The payload holds something that is not kept faithfully.
         StoreNotReady: The database lacks tables or rights, which the message names.
     """
     project = current_project()
     require_transaction(project, using, "event")
-    event = checked_event(project.starter, topic, payload, key=key, headers=headers, idempotency_key=idempotency_key)
+    event = checked_event(
+        project.configuration, topic, payload, key=key, headers=headers, idempotency_key=idempotency_key
+    )
     project.lacks.insert(project.store, lambda: immediately(project.store.insert_events([event])))
     return event.event_id

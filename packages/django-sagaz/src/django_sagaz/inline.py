@@ -15,8 +15,8 @@ from django_sagaz._project.current import current_project, current_registry
 from django_sagaz._stores.connections import refuse_transaction
 from sagaz_durable import NOTHING
 from sagaz_durable.engine.result import SagaRun
-from sagaz_durable.runtime import starting as starts
 from sagaz_durable.runtime.bound_saga import refuse_without_loop
+from sagaz_durable.runtime.inline import InlineRuns
 from sagaz_integration_core.errors import StoreNotReady, UsageError
 
 if TYPE_CHECKING:
@@ -64,18 +64,15 @@ def run_saga(
 ) -> SagaRun:
     """Run a saga to its end, from synchronous code, and return its result.
 
-    Its journal, and its ``def`` steps, use this thread's own database connection.
+    Its journal, and its ``def`` steps, use this thread's own database connection. Arguments and errors are those of
+    `sagaz_durable.sagas.Sagas.run`, and:
 
     Args:
         saga: From `create_saga`, or the class.
-        context: What the steps are given.
-        idempotency_key: The same key gives the same run, once.
 
     Raises:
         AtomicBlockError: A transaction is open, which could roll the journal back.
-        RunInterrupted: This process had to stop before the end; a worker resumes the run.
         StoreNotReady: The database lacks tables or rights, which the message names.
-        Exception: The saga failed: the step's own exception, after compensation.
     """
     saga_class = class_of(saga)
     _refuse_running_loop()
@@ -128,7 +125,7 @@ async def _run_inline(
     if not runtime.is_private:
         await lacks.check(runtime.store)
     try:
-        return await starts.run_inline(runtime, saga_class, context, saga_id=saga_id, idempotency_key=idempotency_key)
+        return await InlineRuns(runtime).run(saga_class, context, saga_id, idempotency_key=idempotency_key)
     except StoreNotReady:
         await lacks.ask(runtime.store)
         raise

@@ -45,27 +45,23 @@ def atomic_saga_start(
 
     One INSERT on the transaction's own connection. A rollback, also of a savepoint, leaves nothing.
 
+    Arguments and errors are those of `sagaz_durable.sagas.Sagas.start`; in place of ``session`` there is the
+    transaction.
+
     Args:
-        saga_class: The saga; it is registered by this.
-        context: What its steps are given.
         connection: The connection of the transaction, as ``transaction.get_connection()`` returns it.
         using: Or its database alias; by default the one that sagas are kept in.
-        idempotency_key: The same key gives the same saga_id, and one run.
-        not_before: When a worker may run it (an aware datetime); by default at once.
 
     Raises:
         TransactionRequired: No transaction is open.
         WrongDatabase: It is open on another database than the one that sagas are kept in.
-        InvalidInput: The context (`ContextValueError`) or the key cannot be recorded, or the key was used with another
-            context (`IdempotencyConflict`).
-        Overloaded: More runs are due than SAGAZ['MAX_DUE'] allows.
         StoreNotReady: The database lacks tables or rights, which the message names.
         DatabaseError: What Django raises for a conflict with another transaction; yours is to be begun anew.
     """
     project = current_project()
     require_transaction(project, _given_alias(connection, using))
     run = new_run.new_run(
-        project.starter,
+        project.configuration,
         class_of(saga_class),
         context,
         idempotency_key=idempotency_key,
@@ -73,13 +69,13 @@ def atomic_saga_start(
     )
     _admit(project, run)
     inserted = project.lacks.insert(project.store, lambda: project.store.start(run))
-    if project.starter.dispatch is not None:
+    if project.configuration.dispatch is not None:
         _dispatch(project, new_run.undelayed([run], [inserted]))
     return new_run.accept(run, inserted, idempotency_key)
 
 
 def _admit(project: Project, run: NewRun) -> None:
-    if (backlog := project.starter.backlog) is not None:
+    if (backlog := project.configuration.backlog) is not None:
         if backlog.is_stale():
             backlog.learn(ask(project, lambda store: store.stats()))
         backlog.admit(new_run.due_now([run]))
@@ -87,7 +83,7 @@ def _admit(project: Project, run: NewRun) -> None:
 
 def _dispatch(project: Project, saga_ids: list[str]) -> None:
     """Tell Celery after the commit, if that is who executes runs; a savepoint that is rolled back takes it back."""
-    dispatch = project.starter.dispatch
+    dispatch = project.configuration.dispatch
     if dispatch is None or not saga_ids or project.alias is None:
         return
     # Nobody is told of a commit that is made by hand, with autocommit off; the sweep finds those runs.

@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from fastapi_sagaz.background import run_saga_background
-from fastapi_sagaz.dependencies import SagaFactory, SagaStarter, get_config
+from fastapi_sagaz.dependencies import SagaFactory, Sagas, SagaStarter, get_config, sagas_of
 from fastapi_sagaz.events import EventPublisher
 from fastapi_sagaz.health import liveness, readiness
 from fastapi_sagaz.lifespan import create_lifespan
@@ -33,6 +33,7 @@ __all__ = [
     "SagaFactory",
     "SagaRun",
     "SagaStarter",
+    "Sagas",
     "Settings",
     "action",
     "compensate",
@@ -44,6 +45,7 @@ __all__ = [
     "readiness",
     "run_saga_background",
     "saga_id_of",
+    "sagas_of",
 ]
 __all__ += _errors.__all__
 

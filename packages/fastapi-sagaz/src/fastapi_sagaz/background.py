@@ -24,19 +24,15 @@ async def run_saga_background(
     """Record a run that this process executes once the response is sent, and return its saga_id.
 
     When this returns the run is durable. It is executed even if the endpoint raises afterwards or the client
-    disconnects, and by a worker if this process dies. At most ``SAGAZ_BACKGROUND_RUNS`` are executed at once; the
-    others wait as rows, which this process takes up when a place is free, and which any worker may take.
+    disconnects, and by a worker if this process dies. All else is as `Sagas.run_background` has it, which begins at
+    once.
 
     Args:
         background_tasks: FastAPI's; it delays the execution and does not wait for its end.
         saga: A bound one, from the dependency ``saga_factory(OrderSaga)``.
-        idempotency_key: The same key gives the same saga_id and one run.
 
     Raises:
-        ContextValueError: The context holds what some store would bend; nothing was recorded.
-        IdempotencyConflict: The key was used with another payload.
         RuntimeNotOpen: The saga is not bound, or the runtime is shutting down.
-        StoreUnavailable: Nothing was recorded.
     """
     # Imported when first used, and by then already loaded: `import fastapi_sagaz` stays light.
     from sagaz_durable.runtime.bound_saga import binding_of

@@ -1,25 +1,29 @@
-"""What endpoints ask for with ``Depends``: the configuration, bound sagas, and the start of runs for later."""
+"""What endpoints ask for with ``Depends``: the configuration, bound sagas, and all that can be done with sagas."""
 
 # The engine is imported inside the functions, where it is loaded already: `import fastapi_sagaz` stays light.
 # Without `from __future__ import annotations`: FastAPI evaluates these signatures, and finds no namespace for strings
 # in callable objects.
 
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from datetime import datetime
-from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Generic, NoReturn, TypeVar
 
+from fastapi import Depends
 from starlette.requests import HTTPConnection
 
-from fastapi_sagaz._app_state import runtime_of
+from fastapi_sagaz._app_state import open_app, runtime_of
 from fastapi_sagaz._background_runs import parking
+from sagaz_durable import sagas
+from sagaz_durable.runtime.starting import Starts
 from sagaz_integration_core.error_text import value_text
-from sagaz_integration_core.errors import SagaDefinitionError, UsageError
+from sagaz_integration_core.errors import RuntimeNotOpen, SagaDefinitionError, UsageError
 
 if TYPE_CHECKING:
     from sagaz import Saga, SagaConfig
 
-__all__ = ["SagaDependency", "SagaFactory", "SagaStarter", "get_config"]
+    from sagaz_durable.runtime.runtime import SagazRuntime
+
+__all__ = ["SagaDependency", "SagaFactory", "SagaStarter", "Sagas", "get_config", "sagas_of"]
 
 S = TypeVar("S", bound="Saga")
 
@@ -82,77 +86,62 @@ class SagaFactory:
         )
 
 
-class SagaStarter:
-    """Starts runs that a worker executes: ``start: Annotated[SagaStarter, Depends()]``."""
+async def open_runtime(connection: HTTPConnection) -> "SagazRuntime":
+    """Return the open runtime of the application that handles this request.
+
+    Raises:
+        RuntimeNotOpen: With the two lines that open one.
+    """
+    return runtime_of(connection)
+
+
+class Sagas(sagas.Sagas):
+    """Everything that can be done with the application's sagas: ``sagas: Annotated[Sagas, Depends()]``.
+
+    ``await sagas.start(…)``, and so on; in a plain ``def`` endpoint ``sagas.start_sync(…)``. Without a request,
+    `sagas_of` gives one. The verbs, each with its arguments and errors, are in `sagaz_durable.sagas.Sagas`.
+    """
+
+    def __init__(self, runtime: Annotated[Any, Depends(open_runtime)]) -> None:
+        super().__init__(runtime)
+
+
+class SagaStarter(Starts):
+    """Starts runs that a worker executes: ``start: Annotated[SagaStarter, Depends()]``.
+
+    ``await start(OrderSaga, context, session=session)`` is `Sagas.start`, ``start.sync(…)`` in a plain ``def`` endpoint
+    `Sagas.start_sync`, and ``await start.many(OrderSaga, contexts)`` `Sagas.start_many`.
+    """
 
     def __init__(self, connection: HTTPConnection) -> None:
-        self._runtime = runtime_of(connection)
+        super().__init__(runtime_of(connection))
 
-    async def __call__(
-        self,
-        saga_class: "type[Saga]",
-        context: Mapping[str, Any],
-        *,
-        session: Any = None,
-        idempotency_key: str | None = None,
-        not_before: datetime | None = None,
-    ) -> str:
-        """Record a run and return its saga_id.
+    __call__ = Starts.start
+    sync = Starts.start_sync
+    many = Starts.start_many
 
-        Args:
-            session: An SQLAlchemy session or connection, or a psycopg connection: the run exists if and only if its
-                transaction is committed. Without, the run is committed when this returns.
-            idempotency_key: The same key gives the same saga_id and one run.
-            not_before: An aware datetime, before which no worker takes the run.
 
-        Raises:
-            InvalidInput: The context (`ContextValueError`) or the key cannot be recorded, or the key was used with
-                another payload (`IdempotencyConflict`).
-            Overloaded: More runs are due than SAGAZ_MAX_DUE allows; nothing was recorded.
-            StoreUnavailable: Nothing was recorded.
-            TransactionRequired, WrongDatabase: The session cannot carry the run.
-        """
-        from sagaz_durable.runtime.starting import start
+def sagas_of(app: Any) -> Sagas:
+    """Return what can be done with the sagas of an application whose lifespan has been entered, without a request.
 
-        return await start(
-            self._runtime,
-            saga_class,
-            context,
-            session=session,
-            idempotency_key=idempotency_key,
-            not_before=not_before,
-        )
+    For a consumer that the lifespan runs, a script or a cron job, and a step that starts another saga.
 
-    def sync(
-        self,
-        saga_class: "type[Saga]",
-        context: Mapping[str, Any],
-        *,
-        session: Any = None,
-        idempotency_key: str | None = None,
-        not_before: datetime | None = None,
-    ) -> str:
-        """Do the same in a plain ``def`` endpoint, with a synchronous session."""
-        from sagaz_durable.runtime.starting import start_sync
+    Args:
+        app: The application; in a step ``current_step().app``.
 
-        return start_sync(
-            self._runtime,
-            saga_class,
-            context,
-            session=session,
-            idempotency_key=idempotency_key,
-            not_before=not_before,
-        )
+    Raises:
+        RuntimeNotOpen: The lifespan has not been entered, or has ended; with the two lines that enter it.
+    """
+    opened = open_app(app)
+    if opened is None:
+        raise RuntimeNotOpen(_NOT_ENTERED)
+    return Sagas(opened.runtime)
 
-    async def many(
-        self,
-        saga_class: "type[Saga]",
-        contexts: Iterable[Mapping[str, Any]],
-        *,
-        session: Any = None,
-        not_before: datetime | None = None,
-    ) -> list[str]:
-        """Record many runs of one saga in one statement, all of them or none; return their saga_ids in order."""
-        from sagaz_durable.runtime.starting import start_many
 
-        return await start_many(self._runtime, saga_class, contexts, session=session, not_before=not_before)
+_NOT_ENTERED = """No sagaz runtime is open for this application. It is while the application is served, and within its \
+lifespan, which a script enters by itself:
+
+    async with app.router.lifespan_context(app):
+        await sagas_of(app).start(OrderSaga, {…})
+
+The application has to be made with FastAPI(lifespan=create_lifespan())."""

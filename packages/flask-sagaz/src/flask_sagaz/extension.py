@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from sagaz_durable.operations.health import ProbeResult
     from sagaz_durable.runtime.bound_saga import Binding
     from sagaz_durable.runtime.runtime import SagazRuntime
+    from sagaz_durable.sagas import Sagas
 
     S = TypeVar("S", bound=Saga)
 
@@ -114,6 +115,16 @@ class SagazExtension:
 
         return bind(self._runtime(), saga_class, instead="In a view: sagaz.run_sync(saga, context)")
 
+    @property
+    def sagas(self) -> Sagas:
+        """Everything that can be done with the application's sagas, with ``await`` or by its ``…_sync`` forms.
+
+        Besides what stands below: ``sagas.status_sync(…)``, ``retry_sync``, ``cancel_sync`` and ``resolve_sync``.
+        """
+        from sagaz_durable.sagas import Sagas
+
+        return Sagas(self._runtime())
+
     def run_sync(
         self,
         saga: Saga,
@@ -122,20 +133,9 @@ class SagazExtension:
         *,
         idempotency_key: str | None = None,
     ) -> SagaRun:
-        """Execute a saga, wait for its end and return its result.
+        """Execute a saga from `create_saga`, wait for its end and return its result; see `Sagas.run`.
 
         Commit first: its steps have sessions of their own, and wait for rows that this thread's transaction changed.
-
-        Args:
-            saga: From `create_saga`.
-            idempotency_key: The same key gives the same saga_id and one run.
-
-        Raises:
-            Exception: The saga failed: the step's own exception, after compensation, with a note of saga_id and status.
-            ContextValueError: The context holds what some store would bend; nothing was recorded.
-            IdempotencyConflict, RunInProgress, RunFailed: What the key's earlier run came to.
-            RunInterrupted: This process had to stop before the end; a worker resumes the run.
-            StoreUnavailable: Nothing was recorded.
         """
         bound, own = _binding(saga), OwnTransaction(saga)
         try:
@@ -147,30 +147,14 @@ class SagazExtension:
             raise
 
     def run_background(self, saga: Saga, context: Mapping[str, Any], *, idempotency_key: str | None = None) -> str:
-        """Record a run, have this process execute it, and return its saga_id.
+        """Record a run of a saga from `create_saga`, have this process execute it, and return its saga_id.
 
-        When this returns the run is durable. It begins at once, is not affected by what becomes of the request, and is
-        executed by a worker if this process dies. At most ``SAGAZ_BACKGROUND_RUNS`` are executed at once; the others
-        wait as rows, which this process takes up when a place is free, and which any worker may take.
-
-        Args:
-            saga: From `create_saga`.
-            idempotency_key: The same key gives the same saga_id and one run.
-
-        Raises:
-            ContextValueError: The context holds what some store would bend; nothing was recorded.
-            IdempotencyConflict: The key was used with another payload.
-            StoreUnavailable: Nothing was recorded.
+        It is not affected by what becomes of the request; see `Sagas.run_background`.
         """
+        from sagaz_durable.sagas import Sagas
+
         bound = _binding(saga)
-
-        async def begin() -> str:
-            saga_id, execution = await bound.launch_in_background(context, idempotency_key)
-            if execution is not None:
-                bound.runtime.runs.execute(execution)
-            return saga_id
-
-        return bound.runtime.call(begin)
+        return Sagas(bound.runtime).run_background_sync(bound.saga_class, context, idempotency_key=idempotency_key)
 
     def start(
         self,
@@ -181,31 +165,9 @@ class SagazExtension:
         idempotency_key: str | None = None,
         not_before: datetime | None = None,
     ) -> str:
-        """Record a run for a worker and return its saga_id.
-
-        Args:
-            session: Flask-SQLAlchemy's ``db.session``, another SQLAlchemy session or connection, or a psycopg
-                connection: the run exists if and only if its transaction is committed. Without, the run is committed
-                when this returns.
-            idempotency_key: The same key gives the same saga_id and one run.
-            not_before: An aware datetime, before which no worker takes the run.
-
-        Raises:
-            InvalidInput: The context (`ContextValueError`) or the key cannot be recorded, or the key was used with
-                another payload (`IdempotencyConflict`).
-            Overloaded: More runs are due than SAGAZ_MAX_DUE allows; nothing was recorded.
-            StoreUnavailable: Nothing was recorded.
-            TransactionRequired, WrongDatabase: The session cannot carry the run.
-        """
-        from sagaz_durable.runtime import starting as starts
-
-        return starts.start_sync(
-            self._runtime(),
-            saga_class,
-            context,
-            session=session,
-            idempotency_key=idempotency_key,
-            not_before=not_before,
+        """Record a run for a worker, with ``session=db.session`` in its transaction; see `Sagas.start`."""
+        return self.sagas.start_sync(
+            saga_class, context, session=session, idempotency_key=idempotency_key, not_before=not_before
         )
 
     def start_many(
@@ -216,10 +178,8 @@ class SagazExtension:
         session: Any = None,
         not_before: datetime | None = None,
     ) -> list[str]:
-        """Record many runs of one saga in one statement, all of them or none; return their saga_ids in order."""
-        from sagaz_durable.runtime import starting as starts
-
-        return starts.start_many_sync(self._runtime(), saga_class, contexts, session=session, not_before=not_before)
+        """Record many runs of one saga in one statement, all of them or none; see `Sagas.start_many`."""
+        return self.sagas.start_many_sync(saga_class, contexts, session=session, not_before=not_before)
 
     def publish(
         self,
@@ -231,33 +191,9 @@ class SagazExtension:
         headers: Mapping[str, str] | None = None,
         idempotency_key: str | None = None,
     ) -> str:
-        """Record an event and return its event_id; a worker publishes it after the commit, at least once.
-
-        Args:
-            topic: 1 to 255 bytes.
-            payload: What JSON has, as for a saga's context.
-            session: As for `start`: the event exists if and only if its transaction is committed. Without, the event is
-                committed when this returns.
-            key: Events with the same key arrive in the order in which they were recorded.
-            headers: Strings by name; the request's ``correlation_id`` is among them anyway.
-            idempotency_key: A second event with the same key and topic is ignored.
-
-        Raises:
-            SettingsError: No broker is configured.
-            ContextValueError: The payload holds what some store would bend; nothing was recorded.
-            StoreUnavailable: Nothing was recorded.
-            TransactionRequired, WrongDatabase: The session cannot carry the event.
-        """
-        from sagaz_durable.runtime.publishing import publish_sync
-
-        return publish_sync(
-            self._runtime(),
-            topic,
-            payload,
-            session=session,
-            key=key,
-            headers=headers,
-            idempotency_key=idempotency_key,
+        """Record an event for the broker, with ``session=db.session`` in its transaction; see `Sagas.publish`."""
+        return self.sagas.publish_sync(
+            topic, payload, session=session, key=key, headers=headers, idempotency_key=idempotency_key
         )
 
     def load_saga_state(self, saga_id: str) -> dict[str, Any] | None:

@@ -10,7 +10,7 @@ from sagaz import Saga, action
 
 from sagaz_durable.runtime.bound_saga import bind
 from sagaz_durable.runtime.runtime import SagazRuntime
-from sagaz_durable.runtime.starting import start_sync
+from sagaz_durable.sagas import Sagas
 from sagaz_durable.stores.postgresql.database.errors import ConnectionLost
 from sagaz_integration_core.errors import IdempotencyConflict, RunInProgress
 from sagaz_integration_core.settings.settings import Settings
@@ -113,5 +113,5 @@ async def test_a_start_for_later_that_was_cut_off_is_told_to_celery(postgres_url
     told = []
     async with opened(postgres_url, settings={"dispatch": "celery"}, dispatch=told.append) as runtime:
         cut(runtime, monkeypatch)
-        saga_id = await asyncio.to_thread(start_sync, runtime, Pay, {"order": "1"}, idempotency_key="order-1")
+        saga_id = await asyncio.to_thread(Sagas(runtime).start_sync, Pay, {"order": "1"}, idempotency_key="order-1")
     assert told == [[saga_id]]

@@ -8,8 +8,8 @@ import sqlalchemy as sa
 from sagaz import Saga, action
 from transactions import POSTGRES, Async, transaction
 
-from sagaz_durable.runtime import starting as starts
 from sagaz_durable.runtime.runtime import SagazRuntime
+from sagaz_durable.sagas import Sagas
 from sagaz_durable.stores.factory import migrate
 from sagaz_integration_core.contract.listings import RunFilter
 from sagaz_integration_core.errors import SagazError
@@ -38,8 +38,8 @@ async def runtime(postgres_url):
 async def start(runtime, tx, key):
     """Start a run in a transaction, as an application does."""
     if isinstance(tx, Async):
-        return await starts.start(runtime, Order, {}, session=tx.session, idempotency_key=key)
-    return starts.start_sync(runtime, Order, {}, session=tx.session, idempotency_key=key)
+        return await Sagas(runtime).start(Order, {}, session=tx.session, idempotency_key=key)
+    return Sagas(runtime).start_sync(Order, {}, session=tx.session, idempotency_key=key)
 
 
 async def execute(tx, statement):
@@ -73,7 +73,7 @@ async def test_a_serializable_transaction_stays_so_and_its_conflict_is_raised_as
         await tx.order("book")
         first = await start(runtime, tx, "mine")
         assert await asked(tx, "SHOW transaction_isolation") == "serializable"
-        other = await starts.start(runtime, Order, {}, idempotency_key="others")
+        other = await Sagas(runtime).start(Order, {}, idempotency_key="others")
         with pytest.raises(Exception, match="could not serialize access") as raised:
             await start(runtime, tx, "others")
         assert not isinstance(raised.value, SagazError)

@@ -9,8 +9,8 @@ import psycopg
 import pytest
 from sagaz import Saga, action, compensate
 
-from sagaz_durable.runtime import starting as starts
 from sagaz_durable.runtime.runtime import SagazRuntime
+from sagaz_durable.sagas import Sagas
 from sagaz_integration_core.contract.records import FINISHED
 from sagaz_integration_core.settings.settings import Settings
 
@@ -58,7 +58,7 @@ async def test_runs_whose_journal_a_trigger_refuses_for_a_while_go_on_and_undo_n
     await runtime.open()
     await runtime.begin()
     try:
-        saga_ids = await starts.start_many(runtime, Order, [{}] * 5)
+        saga_ids = await Sagas(runtime).start_many(Order, [{}] * 5)
         async with asyncio.timeout(30):
             for _ in saga_ids:
                 await second.acquire()

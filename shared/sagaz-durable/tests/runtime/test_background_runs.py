@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from sagaz import Saga, action
 
-from sagaz_durable.runtime import starting as starts
+from sagaz_durable.runtime import launching
 from sagaz_integration_core.contract.listings import RunFilter
 
 pytestmark = pytest.mark.anyio
@@ -40,7 +40,7 @@ class Gated:
 async def launched(runtime, saga, count):
     ids = []
     for n in range(count):
-        saga_id, execution = await starts.launch_in_background(runtime, saga, {"n": n})
+        saga_id, execution = await launching.launch_in_background(runtime, saga, {"n": n})
         ids.append(saga_id)
         if execution is not None:
             runtime.runs.execute(execution)
@@ -97,8 +97,8 @@ async def test_a_start_that_fails_takes_no_place(shared_settings, opened, ended)
     gated = Gated()
     async with opened(replace(shared_settings, background_runs=1), sagas=[gated.saga]) as runtime:
         with pytest.raises(ValueError, match="JSON"):
-            await starts.launch_in_background(runtime, gated.saga, {"n": object()})
-        saga_id, execution = await starts.launch_in_background(runtime, gated.saga, {})
+            await launching.launch_in_background(runtime, gated.saga, {"n": object()})
+        saga_id, execution = await launching.launch_in_background(runtime, gated.saga, {})
         assert execution is not None
         runtime.runs.execute(execution)
         gated.go.set()

@@ -21,7 +21,7 @@ from sagaz_durable import Saga, action, compensate
 from sagaz_durable import celery as ours
 from sagaz_durable.celery import CeleryDispatch
 from sagaz_durable.runtime.runtime import SagazRuntime
-from sagaz_durable.runtime.starting import start_many_sync, start_sync
+from sagaz_durable.sagas import Sagas
 from sagaz_integration_core.context.correlation import bound
 from sagaz_integration_core.context.current_step import current_step
 from sagaz_integration_core.errors import SettingsError
@@ -138,8 +138,8 @@ def ended(shop, saga_id):
 @pytest.mark.parametrize("shared_settings", ["sqlite"], indirect=True)
 def test_a_start_is_executed_by_a_worker_of_celery(shop, celery, OrderSaga, ledger):
     with bound("request-1"):
-        good = start_sync(shop.runtime, OrderSaga, {"n": 1})
-        bad = start_sync(shop.runtime, OrderSaga, {"n": 2, "declined": True})
+        good = Sagas(shop.runtime).start_sync(OrderSaga, {"n": 1})
+        bad = Sagas(shop.runtime).start_sync(OrderSaga, {"n": 2, "declined": True})
     assert queued(celery) == 2
     with working(celery):
         assert ended(shop, good).status == "completed"
@@ -151,7 +151,7 @@ def test_a_start_is_executed_by_a_worker_of_celery(shop, celery, OrderSaga, ledg
 
 
 def test_a_duplicate_or_late_message_does_nothing(shop, celery, OrderSaga, ledger):
-    saga_id = start_sync(shop.runtime, OrderSaga, {})
+    saga_id = Sagas(shop.runtime).start_sync(OrderSaga, {})
     shop.dispatch.send([saga_id, saga_id, "no such run"])
     run = celery.tasks["sagaz.run"]
     assert run(saga_id) == "1 completed"
@@ -162,18 +162,18 @@ def test_a_duplicate_or_late_message_does_nothing(shop, celery, OrderSaga, ledge
 
 def test_the_same_key_sends_one_message_and_a_start_for_later_none(shop, celery, OrderSaga):
     for _ in range(3):
-        start_sync(shop.runtime, OrderSaga, {}, idempotency_key="k")
-    start_sync(shop.runtime, OrderSaga, {}, not_before=datetime.now(UTC) + timedelta(hours=1))
+        Sagas(shop.runtime).start_sync(OrderSaga, {}, idempotency_key="k")
+    Sagas(shop.runtime).start_sync(OrderSaga, {}, not_before=datetime.now(UTC) + timedelta(hours=1))
     assert queued(celery) == shop.sent == 1
 
 
 def test_many_starts_are_as_many_messages(shop, celery, OrderSaga):
-    start_many_sync(shop.runtime, OrderSaga, [{"n": n} for n in range(25)])
+    Sagas(shop.runtime).start_many_sync(OrderSaga, [{"n": n} for n in range(25)])
     assert queued(celery) == shop.sent == 25
 
 
 def test_a_sweep_executes_what_no_message_has_led_to(shop, celery, OrderSaga, caplog):
-    ids = start_many_sync(shop.runtime, OrderSaga, [{"n": n} for n in range(25)])
+    ids = Sagas(shop.runtime).start_many_sync(OrderSaga, [{"n": n} for n in range(25)])
     with celery.connection_for_write() as connection:
         assert connection.default_channel.queue_purge(celery.conf.task_default_queue) == 25
     assert celery.tasks["sagaz.sweep"]() == "25 completed"
@@ -183,7 +183,7 @@ def test_a_sweep_executes_what_no_message_has_led_to(shop, celery, OrderSaga, ca
 
 
 def test_a_sweep_executes_what_is_to_be_executed_alone_one_after_another(shop, celery, OrderSaga, ledger):
-    ids = start_many_sync(shop.runtime, OrderSaga, [{"n": n} for n in range(3)])
+    ids = Sagas(shop.runtime).start_many_sync(OrderSaga, [{"n": n} for n in range(3)])
     store, known = shop.runtime.store, shop.runtime.registry.first_steps
 
     def two_are_alone():
@@ -203,7 +203,7 @@ def test_a_broker_that_is_away_neither_fails_a_start_nor_loses_its_run(shared_se
     celery = Celery("shop", broker="amqp://127.0.0.1:1", set_as_current=False)
     shop = Thread(replace(shared_settings, dispatch="celery"), celery, [OrderSaga])
     try:
-        saga_id = start_sync(shop.runtime, OrderSaga, {})
+        saga_id = Sagas(shop.runtime).start_sync(OrderSaga, {})
         [record] = [record for record in caplog.records if record.name == ours.__name__]
         assert record.levelno == logging.WARNING
         assert f"no message for 1 of the runs {saga_id}. Nothing is lost: the sweep" in record.getMessage()
@@ -224,7 +224,7 @@ def test_a_time_limit_of_celerys_gives_the_run_back(shared_settings, celery, mon
 
     shop = Thread(replace(shared_settings, dispatch="celery"), celery, [SlowSaga])
     try:
-        saga_id = start_sync(shop.runtime, SlowSaga, {"seconds": 600})
+        saga_id = Sagas(shop.runtime).start_sync(SlowSaga, {"seconds": 600})
         submit = shop.runtime.submit
 
         def interrupted(work):

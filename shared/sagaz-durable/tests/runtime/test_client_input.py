@@ -14,9 +14,8 @@ from scripted_broker import ScriptedBroker
 from sagaz_durable.cli.runs import Selection, decide_runs, list_runs, resolve_runs
 from sagaz_durable.engine.registry import SagaRegistry
 from sagaz_durable.operations.operator import Operator
-from sagaz_durable.runtime import starting as starts
 from sagaz_durable.runtime.bound_saga import bind
-from sagaz_durable.runtime.publishing import publish
+from sagaz_durable.sagas import Sagas
 from sagaz_durable.serialization.json_body import read_json
 from sagaz_integration_core.contract.listings import RunFilter
 from sagaz_integration_core.errors import InvalidInput, Overloaded, RunNotFound, SagaDefinitionError, UsageError
@@ -44,31 +43,31 @@ def nested(depth):
 )  # fmt: skip
 async def test_a_context_that_cannot_be_kept_is_invalid_input_on_every_store(runtime, context):
     with pytest.raises(InvalidInput):
-        await starts.start(runtime, Plain, context)
+        await Sagas(runtime).start(Plain, context)
     assert await runtime.store.find(RunFilter()) == []
 
 
 @pytest.mark.parametrize("key", [key for key in IMPOSSIBLE if key is not None], ids=repr)
 async def test_a_key_or_an_id_that_cannot_be_kept_is_invalid_input(runtime, key):
     with pytest.raises(InvalidInput) as caught:
-        await starts.start(runtime, Plain, {}, idempotency_key=key)
+        await Sagas(runtime).start(Plain, {}, idempotency_key=key)
     with pytest.raises(InvalidInput):
-        await starts.run_inline(runtime, Plain, {}, saga_id=key)
+        await Sagas(runtime).run(Plain, {}, saga_id=key)
     assert str(caught.value).isprintable()
 
 
 async def test_a_key_or_an_id_has_up_to_200_characters(runtime):
     for longest in ("k" * 200, "\N{SNOWMAN}" * 200):
-        await starts.start(runtime, Plain, {}, idempotency_key=longest)
-        assert (await starts.run_inline(runtime, Plain, {}, saga_id=longest)).saga_id == longest
+        await Sagas(runtime).start(Plain, {}, idempotency_key=longest)
+        assert (await Sagas(runtime).run(Plain, {}, saga_id=longest)).saga_id == longest
         with pytest.raises(InvalidInput, match="1 to 200 printable characters, got 201"):
-            await starts.start(runtime, Plain, {}, idempotency_key=longest + "k")
+            await Sagas(runtime).start(Plain, {}, idempotency_key=longest + "k")
 
 
 async def test_a_key_that_stands_for_something_else_is_invalid_input(runtime):
-    await starts.start(runtime, Plain, {"n": 1}, idempotency_key="k")
+    await Sagas(runtime).start(Plain, {"n": 1}, idempotency_key="k")
     with pytest.raises(InvalidInput):
-        await starts.start(runtime, Plain, {"n": 2}, idempotency_key="k")
+        await Sagas(runtime).start(Plain, {"n": 2}, idempotency_key="k")
 
 
 @pytest.mark.parametrize(
@@ -79,7 +78,7 @@ async def test_a_key_that_stands_for_something_else_is_invalid_input(runtime):
 async def test_an_event_that_cannot_be_kept_is_invalid_input(settings, opened, given):
     async with opened(settings, config=SagaConfig(broker=ScriptedBroker())) as runtime:
         with pytest.raises(InvalidInput):
-            await publish(runtime, **{"topic": "orders", "payload": {}, **given})
+            await Sagas(runtime).publish(**{"topic": "orders", "payload": {}, **given})
 
 
 @pytest.mark.parametrize("saga_id", IMPOSSIBLE, ids=repr)
@@ -126,7 +125,7 @@ def test_a_body_that_is_an_object_is_read():
 )
 async def test_a_time_that_is_no_aware_datetime_is_a_mistake_of_the_code(runtime, not_before, told):
     with pytest.raises(UsageError, match=told):
-        await starts.start(runtime, Plain, {}, not_before=not_before)
+        await Sagas(runtime).start(Plain, {}, not_before=not_before)
 
 
 @pytest.mark.parametrize(
@@ -155,27 +154,27 @@ async def test_a_run_that_nobody_awaits_says_what_to_do_instead(runtime):
 
 async def test_starts_are_refused_while_too_many_runs_are_due(shared_settings, opened):
     async with opened(replace(shared_settings, max_due=3)) as runtime:
-        await starts.start_many(runtime, Plain, [{}, {}])
+        await Sagas(runtime).start_many(Plain, [{}, {}])
         later = datetime.now(UTC) + timedelta(days=1)
-        await starts.start(runtime, Plain, {}, not_before=later)
-        await starts.start(runtime, Plain, {})
+        await Sagas(runtime).start(Plain, {}, not_before=later)
+        await Sagas(runtime).start(Plain, {})
         with pytest.raises(Overloaded, match="3 runs wait for workers, and SAGAZ_MAX_DUE allows 3") as caught:
-            await starts.start(runtime, Plain, {}, idempotency_key="k")
+            await Sagas(runtime).start(Plain, {}, idempotency_key="k")
         assert caught.value.retry_after > 0
         with pytest.raises(Overloaded):
-            await starts.start_many(runtime, Plain, [{}])
+            await Sagas(runtime).start_many(Plain, [{}])
         assert (await runtime.store.stats()).due == 3
-        assert (await starts.run_inline(runtime, Plain, {})).status.value == "completed"
+        assert (await Sagas(runtime).run(Plain, {})).status.value == "completed"
 
 
 async def test_other_processes_runs_count_and_starts_are_accepted_again_when_they_are_executed(shared_settings, opened):
     async with opened(shared_settings) as other:
-        await starts.start_many(other, Plain, [{}] * 5)
+        await Sagas(other).start_many(Plain, [{}] * 5)
         limited = replace(shared_settings, max_due=5)
         async with opened(limited) as runtime:
             with pytest.raises(Overloaded):
-                await starts.start(runtime, Plain, {})
+                await Sagas(runtime).start(Plain, {})
         for run in await other.runs.claim(10):
             await other.runs.execute(other.runs.park(run, time.monotonic()))
         async with opened(limited) as runtime:
-            await starts.start(runtime, Plain, {})
+            await Sagas(runtime).start(Plain, {})

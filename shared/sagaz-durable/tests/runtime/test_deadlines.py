@@ -9,9 +9,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sagaz import Saga, action, compensate
 
-from sagaz_durable.runtime import starting as starts
 from sagaz_durable.runtime.new_run import new_run
-from sagaz_durable.runtime.signals import send_signal
+from sagaz_durable.sagas import Sagas
 from sagaz_integration_core.context.current_step import current_step
 from sagaz_integration_core.errors import DeadlinePassed, UsageError
 
@@ -66,13 +65,13 @@ async def working(runtime):
 
 
 async def insert(runtime, saga, context, **options):
-    run = new_run(runtime, saga, context, **options)
+    run = new_run(runtime.configuration, saga, context, **options)
     await runtime.store.insert([run], 30)
     return run.saga_id
 
 
 async def test_a_call_under_way_at_the_deadline_is_in_doubt_and_compensated(working, ended, calls):
-    saga_id = await starts.start(working, Slow, {})
+    saga_id = await Sagas(working).start(Slow, {})
     record = await ended(working, saga_id)
     assert record.status == "rolled_back"
     assert record.error.startswith("The run's deadline has passed.")
@@ -82,7 +81,7 @@ async def test_a_call_under_way_at_the_deadline_is_in_doubt_and_compensated(work
 
 
 async def test_a_run_that_waits_is_compensated_at_its_deadline(working, ended, calls):
-    saga_id = await starts.start(working, Slow, {"waits": True})
+    saga_id = await Sagas(working).start(Slow, {"waits": True})
     record = await ended(working, saga_id)
     assert record.status == "rolled_back"
     assert calls == ["reserve", "charge", "refund", "release"]
@@ -91,7 +90,7 @@ async def test_a_run_that_waits_is_compensated_at_its_deadline(working, ended, c
 
 async def test_whoever_runs_it_inline_is_told_of_the_deadline(runtime):
     with pytest.raises(DeadlinePassed):
-        await starts.run_inline(runtime, Slow, {})
+        await Sagas(runtime).run(Slow, {})
 
 
 async def test_a_deadline_of_one_run_replaces_that_of_its_class(working, ended, calls):
@@ -160,7 +159,7 @@ async def test_behind_a_pivot_the_run_goes_on_after_its_deadline(working, ended)
     async with asyncio.timeout(20):
         while datetime.now(UTC) < record.deadline:
             await asyncio.sleep(0.01)
-    await send_signal(working, "packed", saga_id=saga_id)
+    await Sagas(working).send_signal("packed", saga_id=saga_id)
     assert (await ended(working, saga_id)).status == "completed"
 
 
@@ -173,10 +172,10 @@ async def test_a_run_that_ends_in_time_hears_nothing_of_its_deadline(runtime):
         async def one(self, ctx):
             return {"one": 1}
 
-    assert (await starts.run_inline(runtime, Fast, {}))["one"] == 1
+    assert (await Sagas(runtime).run(Fast, {}))["one"] == 1
 
 
 @pytest.mark.parametrize("deadline", [timedelta(0), datetime(2030, 1, 1), "1h", 60])
 async def test_a_deadline_that_cannot_be_is_refused_at_the_start(runtime, deadline):
     with pytest.raises(UsageError, match="deadline"):
-        new_run(runtime, Slow, {}, deadline=deadline)
+        new_run(runtime.configuration, Slow, {}, deadline=deadline)

@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 from sagaz import Saga, action
 
-from sagaz_durable.runtime import starting as starts
+from sagaz_durable.sagas import Sagas
 from sagaz_integration_core.errors import RunErased
 
 pytestmark = pytest.mark.anyio
@@ -40,7 +40,7 @@ async def erased(runtime, saga_id):
 async def test_a_draining_worker_erases_what_has_been_kept_for_long_enough(shared_settings, opened):
     kept = replace(shared_settings, keep_context_seconds=3_600)
     async with opened(shared_settings, sagas=[CardSaga]) as runtime:
-        saga_id = await starts.start(runtime, CardSaga, {"card": "4111"})
+        saga_id = await Sagas(runtime).start(CardSaga, {"card": "4111"})
         await runtime.make_worker(drain=True).run()
         assert "4111" in (await runtime.store.load(saga_id)).context
         runtime.runs.environment.settings = kept
@@ -56,24 +56,24 @@ async def test_a_draining_worker_erases_what_has_been_kept_for_long_enough(share
 
 async def test_a_worker_erases_beside_its_runs_what_ended_well_and_never_failed_runs(shared_settings, opened, ended):
     async with opened(shared_settings, sagas=[CardSaga]) as runtime:
-        saga_id = await starts.start(runtime, CardSaga, {"card": "4111"})
-        rolled_back = await starts.start(runtime, CardSaga, {"card": "4111", "broken": True})
+        saga_id = await Sagas(runtime).start(CardSaga, {"card": "4111"})
+        rolled_back = await Sagas(runtime).start(CardSaga, {"card": "4111", "broken": True})
         await runtime.make_worker(drain=True).run()
     async with opened(replace(shared_settings, keep_context_seconds=0), sagas=[CardSaga], worker=True) as runtime:
         assert (await erased(runtime, saga_id)).status == "completed"
         assert (await erased(runtime, rolled_back)).status == "rolled_back"
 
 
-@pytest.mark.parametrize("again", ["run_inline", "start"])
+@pytest.mark.parametrize("again", ["run", "start"])
 async def test_a_repeated_key_is_told_the_erased_run_and_calls_nothing(settings, opened, ended, again):
     async with opened(settings, sagas=[CardSaga], worker=True) as runtime:
-        run = await starts.run_inline(runtime, CardSaga, {"card": "4111"}, idempotency_key="k1")
+        run = await Sagas(runtime).run(CardSaga, {"card": "4111"}, idempotency_key="k1")
         from sagaz_durable.operations.operator import Operator
 
         assert (await Operator(runtime.store, runtime.registry, actor="ann").erase(run.saga_id)).done
         CALLS.clear()
         with pytest.raises(RunErased, match="had ended as completed") as caught:
-            await getattr(starts, again)(runtime, CardSaga, {"card": "4111"}, idempotency_key="k1")
+            await getattr(Sagas(runtime), again)(CardSaga, {"card": "4111"}, idempotency_key="k1")
     assert (caught.value.saga_id, caught.value.status, CALLS) == (run.saga_id, "completed", [])
     copy = pickle.loads(pickle.dumps(caught.value))
     assert (str(copy), copy.saga_id, copy.status) == (str(caught.value), run.saga_id, "completed")

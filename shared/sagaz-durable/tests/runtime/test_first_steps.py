@@ -9,8 +9,9 @@ import pytest
 from sagaz import Saga, action, compensate
 
 from sagaz_durable.operations.operator import Operator
-from sagaz_durable.runtime import starting as starts
+from sagaz_durable.runtime import launching
 from sagaz_durable.runtime.bound_saga import bind
+from sagaz_durable.sagas import Sagas
 from sagaz_integration_core.context.current_step import current_step
 
 
@@ -60,7 +61,7 @@ async def test_a_first_step_is_in_the_journal_before_it_is_called_without_a_writ
         if inline:
             await bind(runtime, saga).run({})
         else:
-            await starts.start(runtime, saga, {})
+            await Sagas(runtime).start(saga, {})
             await worked(runtime)
     assert found == [("reserve", "do", "started", 1), 0]
 
@@ -69,7 +70,7 @@ async def test_a_run_that_was_given_back_before_its_first_step_is_executed_by_th
     ledger: list[str] = []
     saga = order_saga(ledger)
     async with opened(replace(shared_settings, drain_seconds=0)) as runtime:
-        saga_id, _ = await starts.launch(runtime, saga, {})
+        saga_id, _ = await launching.launch(runtime, saga, {})
     assert ledger == []
     async with opened(shared_settings, sagas=[saga]) as runtime:
         assert (await runtime.store.load(saga_id)).status == "pending"
@@ -85,7 +86,7 @@ async def test_a_run_that_is_cancelled_after_it_was_given_back_is_compensated_as
     ledger: list[str] = []
     saga = order_saga(ledger)
     async with opened(replace(shared_settings, drain_seconds=0)) as runtime:
-        saga_id, _ = await starts.launch(runtime, saga, {})
+        saga_id, _ = await launching.launch(runtime, saga, {})
     async with opened(shared_settings, sagas=[saga]) as runtime:
         await Operator(runtime.store, runtime.registry, actor="ann").cancel(saga_id)
         await worked(runtime)
@@ -115,7 +116,7 @@ async def test_of_the_steps_that_begin_a_run_each_is_called_although_another_has
             ledger.append("release")
 
     async with opened(settings) as runtime:
-        saga_id, execution = await starts.launch(runtime, Forked, {})
+        saga_id, execution = await launching.launch(runtime, Forked, {})
         with pytest.raises(ValueError, match="card declined"):
             await runtime.runs.execute(execution)
         ends = {(step.step, step.phase): step.status for step in await runtime.store.load_steps(saga_id)}

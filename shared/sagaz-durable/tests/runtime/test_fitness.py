@@ -13,9 +13,9 @@ from sagaz import Saga, action
 from sagaz_durable.concurrency.clock import now
 from sagaz_durable.leases.lease import Lease
 from sagaz_durable.operations.health import readiness
-from sagaz_durable.runtime import starting as starts
 from sagaz_durable.runtime.bound_saga import bind
 from sagaz_durable.runtime.runtime import SagazRuntime
+from sagaz_durable.sagas import Sagas
 from sagaz_integration_core.context.current_step import current_step
 from sagaz_integration_core.contract.records import ClaimedRun, Renewal
 from sagaz_integration_core.errors import LeaseLost, RunInterrupted, RuntimeNotOpen
@@ -51,7 +51,7 @@ async def test_a_process_whose_threads_do_not_come_back_takes_no_more_runs_until
         assert "step 'hang'" in (await readiness(runtime)).problem
         with pytest.raises(RuntimeNotOpen, match="takes no new runs: 2 `def` steps have outlived"):
             await bind(runtime, Nothing).run({})
-        await starts.start(runtime, Nothing, {})
+        await Sagas(runtime).start(Nothing, {})
         worker = runtime.make_worker(command=True)
         async with asyncio.timeout(10):
             await worker.run()
@@ -128,7 +128,7 @@ async def test_a_claim_that_returns_a_run_of_this_process_stops_its_earlier_exec
                 told.append(f"end {attempt}")
 
     async with opened(shared_settings, sagas=[Waiting]) as runtime:
-        await starts.start(runtime, Waiting, {})
+        await Sagas(runtime).start(Waiting, {})
         tasks = []
         for _ in range(2):
             # A lease that ends in the store at once, whatever this process believes.
@@ -179,7 +179,7 @@ async def test_a_run_that_is_claimed_anew_is_not_called_while_a_thread_is_still_
     shared_settings, opened, holding, caplog
 ):
     async with opened(shared_settings, sagas=[holding]) as runtime:
-        await starts.start(runtime, holding, {})
+        await Sagas(runtime).start(holding, {})
         first = await claimed_and_begun(runtime)
         await seen(lambda: holding.told)
         second = await claimed_and_begun(runtime)
@@ -198,7 +198,7 @@ async def test_a_run_that_is_claimed_anew_is_not_called_while_a_thread_is_still_
 
 async def test_neither_is_one_that_was_given_back_before(shared_settings, opened, holding, ended):
     async with opened(shared_settings, sagas=[holding]) as runtime:
-        saga_id = await starts.start(runtime, holding, {})
+        saga_id = await Sagas(runtime).start(holding, {})
         first = await claimed_and_begun(runtime)
         await seen(lambda: holding.told)
         [halted] = runtime.runs._active.values()
@@ -221,7 +221,7 @@ async def test_a_process_that_ends_gives_back_what_waits_for_a_thread_to_leave_i
     shared_settings, opened, holding
 ):
     async with opened(replace(shared_settings, drain_seconds=0.1), sagas=[holding]) as runtime:
-        saga_id = await starts.start(runtime, holding, {})
+        saga_id = await Sagas(runtime).start(holding, {})
         await claimed_and_begun(runtime)
         await seen(lambda: holding.told)
         second = await claimed_and_begun(runtime)
@@ -238,7 +238,7 @@ async def test_a_process_gives_a_run_up_a_tenth_of_its_lease_before_the_store_do
     shared_settings, opened, seconds, margin
 ):
     async with opened(replace(shared_settings, lease_seconds=seconds, renew_seconds=3), sagas=[Nothing]) as runtime:
-        await starts.start(runtime, Nothing, {})
+        await Sagas(runtime).start(Nothing, {})
         taken_at = now()
         [run] = await runtime.store.claim(runtime.owner, 1, seconds, runtime.registry.first_steps)
         execution = runtime.runs.park(run, taken_at)

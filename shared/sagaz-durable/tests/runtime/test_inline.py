@@ -7,8 +7,8 @@ import weakref
 import pytest
 from sagaz import Saga, SagaStatus, action, compensate
 
-from sagaz_durable.runtime import starting as starts
 from sagaz_durable.runtime.bound_saga import bind
+from sagaz_durable.sagas import Sagas
 from sagaz_integration_core.context.current_step import current_step
 from sagaz_integration_core.contract.listings import RunFilter
 
@@ -91,7 +91,7 @@ async def test_what_a_completed_run_has_used_is_freed_without_the_garbage_collec
 
     saga_class = order_saga(ledger)
     runtime.registry.add((saga_class, make))
-    await starts.run_inline(runtime, saga_class, {"order": 5})
+    await Sagas(runtime).run(saga_class, {"order": 5})
     async with asyncio.timeout(10):
         while made[0]() is not None:
             await asyncio.sleep(0.01)

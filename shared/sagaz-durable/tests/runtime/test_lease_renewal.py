@@ -10,7 +10,7 @@ import pytest
 from worker_processes import workers
 from worker_program import SAGAS
 
-from sagaz_durable.runtime import starting as starts
+from sagaz_durable.sagas import Sagas
 from sagaz_integration_core.contract.records import FINISHED
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(180)]
@@ -25,7 +25,7 @@ async def scene(shared_settings, opened, tmp_path):
 
 
 async def begun(runtime, name, *contexts):
-    return await starts.start_many(runtime, SAGAS[name], contexts)
+    return await Sagas(runtime).start_many(SAGAS[name], contexts)
 
 
 async def all_ended(runtime, *ids):

@@ -18,7 +18,7 @@ from sagaz_durable.operations import checking
 from sagaz_durable.operations.health import liveness, readiness, readiness_sync
 from sagaz_durable.runtime.bound_saga import bind
 from sagaz_durable.runtime.runtime import SagazRuntime
-from sagaz_durable.runtime.starting import start
+from sagaz_durable.sagas import Sagas
 from sagaz_durable.stores.factory import migrate
 from sagaz_durable.workers import heartbeat_file
 from sagaz_integration_core.contract.events import EventFilter, EventOutcome, NewEvent
@@ -98,7 +98,7 @@ async def test_a_server_whose_database_gets_tables_and_rights_only_later_recover
             await eventually(lambda: readiness(runtime))
             assert (await bind(runtime, Order).run({}))["charged"]
             # Its embedded worker has begun, too.
-            saga_id = await start(runtime, Order, {})
+            saga_id = await Sagas(runtime).start(Order, {})
             await eventually(lambda: ended(runtime, saga_id))
     errors = told(caplog, "ERROR")
     assert len(errors) == 2
@@ -136,12 +136,12 @@ async def test_an_embedded_worker_waits_for_rights_that_were_taken_away_and_tell
     with role(postgres_url) as name:
         execute(postgres_url, *grants(name, "public"))
         async with serving(quick(at(postgres_url, user=name)), worker=True) as runtime:
-            saga_id = await start(runtime, Order, {})
+            saga_id = await Sagas(runtime).start(Order, {})
             await eventually(lambda: ended(runtime, saga_id))
             execute(postgres_url, f"REVOKE UPDATE ON sagaz_run FROM {name}")
             await eventually(lambda: asyncio.sleep(0, len(told(caplog, "ERROR"))))
             assert "has not the right to UPDATE on sagaz_run" in (await readiness(runtime)).problem
-            later = await start(runtime, Order, {})
+            later = await Sagas(runtime).start(Order, {})
             execute(postgres_url, *grants(name, "public"))
             await eventually(lambda: ended(runtime, later))
             assert await readiness(runtime)
@@ -164,7 +164,7 @@ async def test_a_worker_command_ends_when_rights_lack_from_the_beginning_or_late
         runtime = SagazRuntime(quick(at(postgres_url, user=name)), sagas=[Order])
         await runtime.open()
         try:
-            await start(runtime, Order, {})
+            await Sagas(runtime).start(Order, {})
             execute(postgres_url, f"REVOKE UPDATE ON sagaz_run FROM {name}")
             with pytest.raises(StoreRightsMissing):
                 await work(runtime, drain=drain)
@@ -296,7 +296,7 @@ async def test_check_tells_of_rights_that_lack_unless_one_only_reads(postgres_ur
 
 async def test_check_tells_of_due_runs_whose_saga_no_live_worker_knows(shared_settings, opened):
     async with opened(shared_settings, sagas=[Order]) as runtime:
-        await start(runtime, Order, {})
+        await Sagas(runtime).start(Order, {})
         assert (await checking.check(runtime)).healthy
         await runtime.store.heartbeat("w1", 30, "worker", ["invoice"])
         await runtime.store.heartbeat("w2", 30, "web", ["order"])

@@ -11,7 +11,7 @@ from sagaz import Saga, action, compensate
 
 from sagaz_durable.cli.runs import show_run
 from sagaz_durable.operations.operator import Operator
-from sagaz_durable.runtime import starting as starts
+from sagaz_durable.sagas import Sagas
 from sagaz_integration_core.contract.listings import RunFilter
 from sagaz_integration_core.contract.records import NewRun, RunWrite
 from sagaz_integration_core.errors import RunNotFound
@@ -99,7 +99,7 @@ def operator(runtime, actor="ann"):
 
 
 async def start(runtime, name="order", **options):
-    return await starts.start(runtime, runtime.registry.get(name).saga_class, {"n": 1}, **options)
+    return await Sagas(runtime).start(runtime.registry.get(name).saga_class, {"n": 1}, **options)
 
 
 async def failed(runtime, ended, name="order"):
@@ -321,7 +321,7 @@ class CardSaga(Saga):
 
 @pytest.mark.parametrize("output", ["text", "json"])
 async def test_what_is_shown_of_a_run_has_no_digest_by_which_its_secrets_could_be_found(runtime, output):
-    run = await starts.run_inline(runtime, CardSaga, {"cvv": "417-xyz"})
+    run = await Sagas(runtime).run(CardSaga, {"cvv": "417-xyz"})
     operator = Operator(runtime.store, runtime.registry, actor="ann")
     record = await runtime.store.load(run.saga_id)
     for values in (True, False):
@@ -332,7 +332,7 @@ async def test_what_is_shown_of_a_run_has_no_digest_by_which_its_secrets_could_b
 
 
 async def test_no_repr_of_a_run_or_its_records_shows_what_it_was_given_or_has_returned(runtime):
-    run = await starts.run_inline(runtime, CardSaga, {"note": "417-xyz"})
+    run = await Sagas(runtime).run(CardSaga, {"note": "417-xyz"})
     report = await Operator(runtime.store, runtime.registry, actor="ann").show(run.saga_id)
     new = NewRun("x", "card", '{"note": "417-xyz"}', "digest-1")
     for one in (run, report, report.run, *report.steps, new):

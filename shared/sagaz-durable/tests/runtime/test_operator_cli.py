@@ -12,7 +12,7 @@ from sagaz import Saga, action, compensate
 
 from sagaz_durable.cli.click_commands import add_operator_commands
 from sagaz_durable.cli.runs import person, read_age
-from sagaz_durable.runtime import starting as starts
+from sagaz_durable.sagas import Sagas
 from sagaz_integration_core.errors import SagazError
 
 
@@ -68,7 +68,7 @@ def fail(command, ended):
     """Has a run fail, and returns its saga_id."""
 
     def fail(**options):
-        saga_id = command.runner.run(starts.start(command.runtime, BrokenSaga, {"password": "hunter2"}, **options))
+        saga_id = command.runner.run(Sagas(command.runtime).start(BrokenSaga, {"password": "hunter2"}, **options))
         assert wait(command, ended, saga_id).status == "failed"
         return saga_id
 
@@ -161,7 +161,7 @@ def test_cancel_takes_a_run_that_has_not_begun(command, ended):
     from datetime import UTC, datetime, timedelta
 
     later = datetime.now(UTC) + timedelta(hours=1)
-    saga_id = command.runner.run(starts.start(command.runtime, BrokenSaga, {}, not_before=later))
+    saga_id = command.runner.run(Sagas(command.runtime).start(BrokenSaga, {}, not_before=later))
     assert command("cancel", saga_id, "--by", "bob", "--reason", "mistake").exit_code == 0
     record = wait(command, ended, saga_id)
     assert (record.status, record.error) == ("rolled_back", "cancelled by bob: mistake")
@@ -226,7 +226,7 @@ def test_a_run_that_has_not_ended_is_not_erased(command):
     from datetime import UTC, datetime, timedelta
 
     later = datetime.now(UTC) + timedelta(hours=1)
-    saga_id = command.runner.run(starts.start(command.runtime, BrokenSaga, {}, not_before=later))
+    saga_id = command.runner.run(Sagas(command.runtime).start(BrokenSaga, {}, not_before=later))
     said = command("prune", "--contexts", saga_id)
     assert (said.exit_code, "Only a run that has ended can be erased" in said.output) == (1, True)
 

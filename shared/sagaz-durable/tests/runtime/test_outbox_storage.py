@@ -148,10 +148,10 @@ async def test_sagas_on_sagaz_own_engine_publish_through_the_same_outbox(setting
 
 
 async def test_a_durable_run_is_told_of_once(settings, opened):
-    from sagaz_durable.runtime import starting as starts
+    from sagaz_durable.sagas import Sagas
 
     async with opened(replace(settings, broker_url="memory://"), sagas=[Two]) as runtime:
-        await starts.run_inline(runtime, Two, {}, saga_id="ours")
+        await Sagas(runtime).run(Two, {}, saga_id="ours")
         assert [found.event_type for found in await runtime.config.outbox_storage.get_events_by_saga("ours")] == TOLD
 
 

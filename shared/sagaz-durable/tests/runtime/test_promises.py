@@ -9,7 +9,7 @@ from sagaz import Saga, action, compensate
 from sagaz.core.listeners import SagaListener
 
 from sagaz_durable.operations.operator import Operator
-from sagaz_durable.runtime import starting as starts
+from sagaz_durable.sagas import Sagas
 from sagaz_integration_core.context.current_step import current_step
 from sagaz_integration_core.contract.listings import RunFilter
 from sagaz_integration_core.contract.records import NewRun, Release, RunWrite, StepWrite
@@ -68,7 +68,7 @@ def telling(ledger, *, fails=False):
 
 
 async def test_listeners_and_hooks_are_told_of_a_durable_run_in_sagaz_own_order(runtime, ledger):
-    await starts.run_inline(runtime, telling(ledger), {})
+    await Sagas(runtime).run(telling(ledger), {})
     assert ledger == [
         "start", "enter a", "hook enter a", "call a", "success a {'a': 1}", "enter b", "success b None", "complete"
     ]  # fmt: skip
@@ -76,7 +76,7 @@ async def test_listeners_and_hooks_are_told_of_a_durable_run_in_sagaz_own_order(
 
 async def test_they_are_told_of_a_failure_and_of_what_is_undone_because_of_it(runtime, ledger):
     with pytest.raises(ValueError, match="no"):
-        await starts.run_inline(runtime, telling(ledger, fails=True), {})
+        await Sagas(runtime).run(telling(ledger, fails=True), {})
     assert ledger[5:] == [
         "enter b", "hook failure b", "failure b no", "undo a", "hook undo a", "call undo a", "undone a", "failed no"
     ]  # fmt: skip
@@ -121,7 +121,7 @@ async def test_compensations_get_a_copy_of_their_own_at_each_try_and_max_retries
             raise ValueError("no")
 
     with pytest.raises(ValueError, match="no"):
-        await starts.run_inline(runtime, Retried, {"items": ["x"]})
+        await Sagas(runtime).run(Retried, {"items": ["x"]})
     assert ledger == [(0, ["x"]), (1, ["x"]), (2, ["x"])]
     [record] = await runtime.store.find(RunFilter())
     assert record.status == "rolled_back"
@@ -142,7 +142,7 @@ async def test_of_several_failures_the_first_in_time_is_kept_and_raised(runtime)
             raise ValueError("first")
 
     with pytest.raises(ValueError, match="first"):
-        await starts.run_inline(runtime, Wide, {})
+        await Sagas(runtime).run(Wide, {})
     [record] = await runtime.store.find(RunFilter())
     assert record.error == "step 'z_first': ValueError: first"
 
@@ -159,7 +159,7 @@ async def test_a_listener_that_changes_its_context_changes_nothing(runtime):
         async def a(self, ctx):
             return {"seen": list(ctx["items"])}
 
-    result = await starts.run_inline(runtime, Meddled, {"items": []})
+    result = await Sagas(runtime).run(Meddled, {"items": []})
     assert (result["seen"], result["items"]) == ([], [])
 
 
@@ -190,7 +190,7 @@ def pivoted(ledger):
 async def test_retry_of_a_run_that_was_undoing_behind_a_pivot_goes_on_undoing(settings, opened, ended, ledger):
     saga = pivoted(ledger)
     async with opened(settings, sagas=[saga], worker=True) as runtime:
-        saga_id = await starts.start(runtime, saga, {})
+        saga_id = await Sagas(runtime).start(saga, {})
         assert (await ended(runtime, saga_id)).status == "failed"
         saga.broken = False
         operator = Operator(runtime.store, runtime.registry, actor="ann")

@@ -6,7 +6,7 @@ import pytest
 from sagaz import Saga, action
 
 from sagaz_durable.operations.operator import Operator
-from sagaz_durable.runtime import starting as starts
+from sagaz_durable.sagas import Sagas
 from sagaz_durable.stores.factory import create_store
 from sagaz_integration_core.contract.listings import RunFilter
 from sagaz_integration_core.contract.records import NewRun, RunWrite
@@ -54,13 +54,13 @@ async def test_a_run_that_was_taken_away_before_its_end_is_recorded_has_not_comp
             assert (await operator.cancel(ctx["saga_id"])).done
 
     with pytest.raises(RunInterrupted, match="another process's now"):
-        await starts.run_inline(runtime, Cancelled, {})
+        await Sagas(runtime).run(Cancelled, {})
     assert (await only_run(runtime)).status == "compensating"
 
 
 async def test_an_end_that_was_recorded_though_its_answer_was_lost_is_an_end(settings, opened):
     async with opened(settings, open_store=losing) as runtime:
-        result = await starts.run_inline(runtime, Order, {})
+        result = await Sagas(runtime).run(Order, {})
         assert (result.status.value, (await only_run(runtime)).status) == ("completed", "completed")
 
 

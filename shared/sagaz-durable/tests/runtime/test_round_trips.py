@@ -13,7 +13,7 @@ import pytest
 from sagaz import Saga, action, compensate
 
 from sagaz_durable.concurrency import held_writes
-from sagaz_durable.runtime import starting as starts
+from sagaz_durable.sagas import Sagas
 
 
 class ThreeSteps(Saga):
@@ -99,19 +99,19 @@ async def runtime(shared_settings, sent, opened):
 
 
 async def test_a_start_is_one_round_trip(runtime, sent):
-    await starts.start(runtime, ThreeSteps, {"order_id": "A1"})
+    await Sagas(runtime).start(ThreeSteps, {"order_id": "A1"})
     assert len(sent.about_runs()) == 1
 
 
 async def test_a_start_with_a_new_key_is_one_round_trip_and_with_a_known_one_two(runtime, sent):
-    first = await starts.start(runtime, ThreeSteps, {"order_id": "A1"}, idempotency_key="k")
+    first = await Sagas(runtime).start(ThreeSteps, {"order_id": "A1"}, idempotency_key="k")
     assert len(sent.about_runs()) == 1
-    assert await starts.start(runtime, ThreeSteps, {"order_id": "A1"}, idempotency_key="k") == first
+    assert await Sagas(runtime).start(ThreeSteps, {"order_id": "A1"}, idempotency_key="k") == first
     assert len(sent.about_runs()) <= 2
 
 
 async def test_a_thousand_starts_are_one_round_trip(runtime, sent):
-    await starts.start_many(runtime, ThreeSteps, [{"order_id": n} for n in range(1000)])
+    await Sagas(runtime).start_many(ThreeSteps, [{"order_id": n} for n in range(1000)])
     assert len(sent.about_runs()) == 1
 
 
@@ -122,20 +122,20 @@ async def test_a_start_in_a_callers_transaction_is_one_statement(opened, postgre
         opened(Settings(storage_url=postgres_url, migrate=True), sagas=[ThreeSteps]) as runtime,
         await psycopg.AsyncConnection.connect(postgres_url) as connection,
     ):
-        await starts.start(runtime, ThreeSteps, {"order_id": "A1"}, session=connection)
+        await Sagas(runtime).start(ThreeSteps, {"order_id": "A1"}, session=connection)
         sent.about_runs()
-        await starts.start(runtime, ThreeSteps, {"order_id": "A2"}, session=connection)
+        await Sagas(runtime).start(ThreeSteps, {"order_id": "A2"}, session=connection)
         assert len(sent.about_runs()) == 1
 
 
 async def test_an_inline_run_of_three_steps_is_an_insert_and_three_writes(runtime, sent):
-    await starts.run_inline(runtime, ThreeSteps, {"order_id": "A1"})
+    await Sagas(runtime).run(ThreeSteps, {"order_id": "A1"})
     assert len(sent.about_runs()) == 1 + 3
 
 
 async def test_a_rolled_back_run_writes_once_for_each_step_failure_and_compensation(runtime, sent):
     with pytest.raises(ValueError, match="no parcel"):
-        await starts.run_inline(runtime, ThreeSteps, {"fails": True})
+        await Sagas(runtime).run(ThreeSteps, {"fails": True})
     # The insert, with which the first step begins; two more begin, and the last one fails; two compensations begin,
     # and the end.
     assert len(sent.about_runs()) == 1 + 2 + 1 + 2 + 1
@@ -161,7 +161,7 @@ async def fewest_statements_of_fifty_runs(runtime, sent):
 
 
 async def statements_of_fifty_runs(runtime, sent):
-    await starts.start_many(runtime, ThreeSteps, [{"order_id": n} for n in range(50)])
+    await Sagas(runtime).start_many(ThreeSteps, [{"order_id": n} for n in range(50)])
     sent.about_runs()
     worker = runtime.make_worker(concurrency=50, drain=True)
     async with asyncio.timeout(20):

@@ -13,7 +13,7 @@ from sagaz.core.storage.backends.memory.outbox import InMemoryOutboxStorage
 
 from sagaz_durable.outbox.run_events import EventLog
 from sagaz_durable.runtime import new_run
-from sagaz_durable.runtime import starting as starts
+from sagaz_durable.sagas import Sagas
 from sagaz_integration_core.contract.events import EventFilter
 from sagaz_integration_core.contract.records import RunWrite, StepWrite
 
@@ -90,13 +90,13 @@ async def test_topics_and_payloads_are_those_of_sagaz_own_listener(settings, ope
     assert len(theirs) >= 4
     async with opened(with_broker(settings), sagas=[Order]) as runtime:
         with contextlib.suppress(ValueError, LookupError):
-            await starts.run_inline(runtime, Order, CONTEXTS[name], saga_id="run-1")
+            await Sagas(runtime).run(Order, CONTEXTS[name], saga_id="run-1")
         assert await of_ours(runtime, "run-1") == theirs
 
 
 async def test_the_message_is_what_sagaz_own_worker_would_publish(settings, opened):
     async with opened(with_broker(settings), sagas=[Order]) as runtime:
-        await starts.run_inline(runtime, Order, {"sku": "x"}, saga_id="run-1")
+        await Sagas(runtime).run(Order, {"sku": "x"}, saga_id="run-1")
         await runtime.make_worker(drain=True).run()
         await runtime.drain()
         (message,) = runtime.broker.get_messages("order.reserve.success")
@@ -122,7 +122,7 @@ async def test_the_message_is_what_sagaz_own_worker_would_publish(settings, open
 
 async def test_without_a_broker_nothing_is_written(runtime):
     runtime.registry.add(Order)
-    await starts.run_inline(runtime, Order, {"sku": "x"}, saga_id="run-1")
+    await Sagas(runtime).run(Order, {"sku": "x"}, saga_id="run-1")
     assert await of_ours(runtime, "run-1") == []
 
 
@@ -131,13 +131,13 @@ async def test_a_broker_of_the_applications_own_config_is_enough(settings, opene
 
     broker = InMemoryBroker()
     async with opened(settings, sagas=[Order], worker=True, config=SagaConfig(broker=broker)) as runtime:
-        await starts.run_inline(runtime, Order, {"sku": "x"}, saga_id="run-1")
+        await Sagas(runtime).run(Order, {"sku": "x"}, saga_id="run-1")
     assert len(broker.get_messages("order.completed")) == 1
 
 
 async def test_an_id_tells_the_run_the_attempt_and_what_happened(settings, opened):
     async with opened(with_broker(settings), sagas=[Order]) as runtime:
-        await starts.run_inline(runtime, Order, {"sku": "x"}, saga_id="run-1")
+        await Sagas(runtime).run(Order, {"sku": "x"}, saga_id="run-1")
         events = await runtime.store.find_events(EventFilter(saga_id="run-1"))
     assert len({event.event_id for event in events}) == len(events)
     again = EventLog("run-1", "order", None, 1, enabled=True)
@@ -151,7 +151,7 @@ async def test_an_id_tells_the_run_the_attempt_and_what_happened(settings, opene
 async def test_a_write_that_is_sent_again_because_its_answer_was_lost_tells_of_it_once(settings, opened):
     async with opened(with_broker(settings), sagas=[Order]) as runtime:
         await runtime.drain()
-        run = new_run.new_run(runtime, Order, {"sku": "x"}, saga_id="run-1")
+        run = new_run.new_run(runtime.configuration, Order, {"sku": "x"}, saga_id="run-1")
         await runtime.store.insert([run], 30)
         (claimed,) = await runtime.store.claim("w1", 1, 30, {"order": ()}, saga_ids=["run-1"])
         log = EventLog("run-1", "order", None, claimed.attempt, enabled=True)
@@ -180,13 +180,13 @@ async def test_a_step_that_returns_what_cannot_be_published_fails_as_one_whose_r
 
     async with opened(with_broker(settings), sagas=[Odd]) as runtime:
         with pytest.raises(ValueError, match="Decimal"):
-            await starts.run_inline(runtime, Odd, {"odd": [1]}, saga_id="run-1")
+            await Sagas(runtime).run(Odd, {"odd": [1]}, saga_id="run-1")
         assert [topic for topic, _ in await of_ours(runtime, "run-1")][-1] == "odd.failed"
 
 
 async def test_a_run_that_is_rolled_back_by_another_process_says_what_the_step_had_said(shared_settings, opened):
     async with opened(with_broker(shared_settings), sagas=[Order]) as runtime:
-        run = new_run.new_run(runtime, Order, {"sku": "x", "fails": "charge"}, saga_id="run-1")
+        run = new_run.new_run(runtime.configuration, Order, {"sku": "x", "fails": "charge"}, saga_id="run-1")
         await runtime.store.insert([run], 30)
         (claimed,) = await runtime.store.claim("gone", 1, 0.05, {"order": ()}, saga_ids=["run-1"])
         steps = (

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 from sagaz import Saga, action
 
-from sagaz_durable.runtime import starting as starts
+from sagaz_durable.sagas import Sagas
 from sagaz_integration_core.contract.records import NewRun
 
 pytestmark = pytest.mark.anyio
@@ -65,7 +65,7 @@ async def until(condition):
 
 async def suspects(runtime, shop, count):
     """Start runs, and have two processes die that executed all of them."""
-    ids = await starts.start_many(runtime, shop.suspect, [{}] * count)
+    ids = await Sagas(runtime).start_many(shop.suspect, [{}] * count)
     for owner in ("dead-1", "dead-2"):
         bait = f"bait-{owner}"
         await runtime.store.insert([NewRun(bait, "bait", "{}", "f")], 0)
@@ -116,7 +116,7 @@ async def test_a_suspect_is_executed_with_nothing_beside_it(shared_settings, ope
         ids = await suspects(runtime, shop, 3)
         async with working(runtime, command=command):
             await until(lambda: shop.running == ["suspect"])
-            orders = await starts.start_many(runtime, shop.order, [{}] * 20)
+            orders = await Sagas(runtime).start_many(shop.order, [{}] * 20)
             await asyncio.sleep(0.3)  # What is waited for is that nothing happens.
             assert await statuses(runtime, orders) == {"pending"}
             shop.gate.set()
@@ -129,7 +129,7 @@ async def test_a_busy_worker_makes_room_for_a_suspect_after_a_lease(shared_setti
     settings = replace(shared_settings, lease_seconds=0.5, renew_seconds=0.1)
     async with opened(settings, sagas=[shop.suspect, shop.order]) as runtime:
         ids = await suspects(runtime, shop, 2)
-        orders = await starts.start_many(runtime, shop.order, [{"seconds": 0.05}] * 300)
+        orders = await Sagas(runtime).start_many(shop.order, [{"seconds": 0.05}] * 300)
         shop.gate.set()
         async with working(runtime, command=True, concurrency=2):
             await completed(runtime, ids)
@@ -161,7 +161,7 @@ async def test_several_workers_each_have_one_at_most_half_of_those_that_know_it_
             await until(lambda one=one: _is_announced(runtime, one))
             await runtime.store.heartbeat(f"soon-{n}", 0)
         await until(lambda: shop.running == ["suspect"] * 2)
-        orders = await starts.start_many(runtime, shop.order, [{}] * 20)
+        orders = await Sagas(runtime).start_many(shop.order, [{}] * 20)
         await completed(runtime, orders)
         assert shop.running == ["suspect"] * 2, "half of the four that know it, the two of another service aside"
         assert len({record.lease_owner for record in await records(runtime, ids) if record.lease_owner}) == 2
@@ -179,7 +179,7 @@ async def test_a_web_process_takes_none_while_a_worker_command_lives_that_knows_
         shop.gate.set()
         await runtime.store.heartbeat("a worker command", 60, "worker", ["suspect"])
         async with working(runtime, command=False):
-            await completed(runtime, await starts.start_many(runtime, shop.order, [{}] * 3))
+            await completed(runtime, await Sagas(runtime).start_many(shop.order, [{}] * 3))
             await asyncio.sleep(0.3)  # What is waited for is that nothing happens.
             assert await statuses(runtime, ids) == {"pending"}
             await runtime.store.heartbeat("a worker command", 0)

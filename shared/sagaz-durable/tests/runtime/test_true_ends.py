@@ -12,7 +12,7 @@ import pytest
 from sagaz import Saga, action, compensate
 from sagaz.core.listeners import SagaListener
 
-from sagaz_durable.runtime import starting as starts
+from sagaz_durable.sagas import Sagas
 from sagaz_durable.stores.factory import create_store
 from sagaz_integration_core.context.current_step import current_step
 from sagaz_integration_core.contract.listings import RunFilter
@@ -93,7 +93,7 @@ async def test_a_write_that_is_refused_for_a_while_is_repeated_and_not_the_call(
     refuse = lambda write: next(refusals, None) if done("b")(write) else None  # noqa: E731
     saga = chain(ledger, "a", "b", "c")
     async with opened(settings, open_store=refusing(refuse)) as runtime:
-        result = await starts.run_inline(runtime, saga, {})
+        result = await Sagas(runtime).run(saga, {})
     assert (result.status.value, ledger) == ("completed", ["a", "b", "c"])
 
 
@@ -103,7 +103,7 @@ async def test_a_write_that_stays_refused_halts_the_run_and_undoes_nothing(setti
     saga = chain(ledger, "a", "b", "c")
     refuse = lambda write: error if done("b")(write) else None  # noqa: E731
     async with opened(settings, open_store=refusing(refuse), sagas=[saga], worker=True) as runtime:
-        record = await ended(runtime, await starts.start(runtime, saga, {}))
+        record = await ended(runtime, await Sagas(runtime).start(saga, {}))
     assert record.status == "failed"
     assert str(error) in record.error, "the cause is kept"
     assert Counter(ledger) == {"a": 1, "b": 2}, "nothing is compensated, and what had no end is called again"
@@ -132,7 +132,7 @@ async def test_the_end_of_a_step_that_is_refused_when_nobody_waits_for_it_halts_
 
     async with opened(settings, open_store=refusing(refuse)) as runtime:
         with pytest.raises(RunInterrupted, match="no"):
-            await starts.run_inline(runtime, Wide, {})
+            await Sagas(runtime).run(Wide, {})
         record = await only_run(runtime)
         steps = {step.step: step.status for step in await runtime.store.load_steps(record.saga_id)}
     assert record.status == "pending"
@@ -166,7 +166,7 @@ async def test_a_result_that_the_database_can_never_store_ends_the_run_as_failed
 
     async with opened(settings, open_store=refusing(refuse)) as runtime:
         with pytest.raises(RunFailed, match=r"step 'greet' returned, probably at card\.text"):
-            await starts.run_inline(runtime, Order, {})
+            await Sagas(runtime).run(Order, {})
         record = await only_run(runtime)
         steps = {step.step: step.status for step in await runtime.store.load_steps(record.saga_id)}
     assert (record.status, ledger) == ("failed", ["greet"])
@@ -185,7 +185,7 @@ async def test_an_error_whose_text_the_database_cannot_store_is_kept_in_plain_ch
 
     async with opened(settings, open_store=refusing(refuse)) as runtime:
         with pytest.raises(ValueError, match="no"):
-            await starts.run_inline(runtime, Odd, {})
+            await Sagas(runtime).run(Odd, {})
         record = await only_run(runtime)
     assert record.status == "rolled_back"
     assert r"no \U0001f389" in record.error
@@ -222,7 +222,7 @@ async def test_an_exception_that_cannot_be_printed_fails_its_step_like_any_other
             raise Unprintable
 
     with pytest.raises(Unprintable):
-        await starts.run_inline(runtime, Odd, {})
+        await Sagas(runtime).run(Odd, {})
     record = await only_run(runtime)
     assert (record.status, ledger) == ("rolled_back", ["a", "undo a"])
     assert "Unprintable" in record.error
@@ -242,7 +242,7 @@ async def test_a_compensation_whose_exception_cannot_be_printed_has_failed(runti
             raise ValueError("no")
 
     with pytest.raises(ValueError, match="no"):
-        await starts.run_inline(runtime, Odd, {})
+        await Sagas(runtime).run(Odd, {})
     record = await only_run(runtime)
     assert record.status == "failed"
     assert "compensation of 'a': Unprintable" in record.error
@@ -264,7 +264,7 @@ async def test_a_hook_whose_await_was_cancelled_skips_neither_step_nor_compensat
             raise ValueError("no")
 
     with pytest.raises(ValueError, match="no"):
-        await starts.run_inline(runtime, Hooked, {})
+        await Sagas(runtime).run(Hooked, {})
     assert ledger == ["a", "b", "undo a"]
     assert (await only_run(runtime)).status == "rolled_back"
 
@@ -291,7 +291,7 @@ async def test_a_listener_that_raises_neither_fails_nor_halts_a_run(runtime, err
         @action("a")
         async def a(self, ctx): ...
 
-    assert (await starts.run_inline(runtime, Told, {})).status.value == "completed"
+    assert (await Sagas(runtime).run(Told, {})).status.value == "completed"
     assert heard == {"success": 1}
 
 
@@ -308,7 +308,7 @@ async def test_a_hook_that_hangs_is_given_up_and_the_run_goes_on(runtime, monkey
         async def a(self, ctx):
             return {"a": 1}
 
-    assert (await starts.run_inline(runtime, Hooked, {}))["a"] == 1
+    assert (await Sagas(runtime).run(Hooked, {}))["a"] == 1
 
 
 async def test_keyboard_interrupt_in_a_plain_step_is_that_steps_failure(runtime, ledger):
@@ -318,7 +318,7 @@ async def test_keyboard_interrupt_in_a_plain_step_is_that_steps_failure(runtime,
             raise KeyboardInterrupt
 
     with pytest.raises(StepError, match="KeyboardInterrupt"):
-        await starts.run_inline(runtime, Odd, {})
+        await Sagas(runtime).run(Odd, {})
     assert ledger == ["a", "undo a"]
 
 
@@ -353,7 +353,7 @@ async def test_what_a_step_returns_is_a_dict_or_none_or_it_has_failed_in_doubt_a
             ledger.append("refund")
 
     with pytest.raises(StepError, match=told):
-        await starts.run_inline(runtime, Odd, {})
+        await Sagas(runtime).run(Odd, {})
     assert ledger == ["charge", "refund"]
     gc.collect()
 
@@ -369,7 +369,7 @@ async def test_a_compensation_that_forgets_to_await_has_failed(runtime):
             raise ValueError("no")
 
     with pytest.raises(ValueError, match="no"):
-        await starts.run_inline(runtime, Odd, {})
+        await Sagas(runtime).run(Odd, {})
     assert (await only_run(runtime)).status == "failed"
 
 
@@ -379,7 +379,7 @@ async def test_a_plain_step_around_an_async_one_is_awaited(runtime):
         def a(self, ctx):
             return charge_card()
 
-    assert (await starts.run_inline(runtime, Wrapped, {}))["charged"] is True
+    assert (await Sagas(runtime).run(Wrapped, {}))["charged"] is True
 
 
 @pytest.mark.parametrize("waits", [True, False])
@@ -392,7 +392,7 @@ async def test_a_step_that_cancels_its_own_task_has_failed(runtime, waits):
                 await asyncio.sleep(0)
 
     with pytest.raises(StepError, match="cancelled its own task"):
-        await starts.run_inline(runtime, Odd, {})
+        await Sagas(runtime).run(Odd, {})
     assert (await only_run(runtime)).status == "rolled_back"
 
 
@@ -406,7 +406,7 @@ async def test_a_hook_that_cancels_the_task_that_calls_it_changes_nothing(runtim
             await asyncio.sleep(0)
             ledger.append("b")
 
-    assert (await starts.run_inline(runtime, Odd, {})).status.value == "completed"
+    assert (await Sagas(runtime).run(Odd, {})).status.value == "completed"
     assert ledger == ["b"]
 
 
@@ -423,7 +423,7 @@ async def test_each_try_of_a_step_gets_a_fresh_copy_of_the_context(runtime):
             if len(tries) < 3:
                 raise ValueError("again")
 
-    assert (await starts.run_inline(runtime, Retried, {"items": []}))["items"] == ["x"]
+    assert (await Sagas(runtime).run(Retried, {"items": []}))["items"] == ["x"]
 
 
 @pytest.mark.parametrize(
@@ -435,7 +435,7 @@ async def test_a_value_that_changes_its_type_alone_has_changed(runtime, old, new
         async def a(self, ctx):
             return {"paid": new}
 
-    result = await starts.run_inline(runtime, Typed, {"paid": old})
+    result = await Sagas(runtime).run(Typed, {"paid": old})
     assert json.dumps(result["paid"]) == json.dumps(new)
 
 
@@ -459,7 +459,7 @@ async def test_a_step_sees_what_it_depends_on_and_nothing_of_what_runs_beside_it
         async def ship(self, ctx):
             assert (ctx["price"], ctx["stock"]) == (9, 1)
 
-    await starts.run_inline(runtime, Wide, {"order": 1})
+    await Sagas(runtime).run(Wide, {"order": 1})
     assert seen.keys() == {"order", "price", "saga_id"}
 
 
@@ -492,7 +492,7 @@ async def test_a_step_that_the_timeout_struck_once_is_undone_although_its_last_t
             ledger.append("refund")
 
     with pytest.raises(ValueError, match="no"):
-        await starts.run_inline(runtime, Retried, {})
+        await Sagas(runtime).run(Retried, {})
     assert ledger == [0, 1, "refund"]
 
 
@@ -506,7 +506,7 @@ async def test_an_exception_that_a_module_keeps_does_not_grow_with_each_run(runt
 
     for _ in range(30):
         with pytest.raises(ValueError, match="no"):
-            await starts.run_inline(runtime, Odd, {})
+            await Sagas(runtime).run(Odd, {})
     assert len(kept.__notes__) == 1
     frames = 0
     traceback = kept.__traceback__
@@ -602,6 +602,6 @@ async def test_a_siblings_slow_hook_that_is_overtaken_by_a_failure_still_gets_it
             raise ValueError("no")
 
     with pytest.raises(ValueError, match="no"):
-        await starts.run_inline(runtime, Wide, {})
+        await Sagas(runtime).run(Wide, {})
     assert ledger == ["slow", "undo slow"]
     assert (await only_run(runtime)).status == "rolled_back"

@@ -9,8 +9,8 @@ import psycopg
 import pytest
 from sagaz import Saga, action, compensate
 
-from sagaz_durable.runtime import starting as starts
-from sagaz_durable.runtime.signals import send_signal, send_signal_sync
+from sagaz_durable.runtime.launching import finished_run
+from sagaz_durable.sagas import Sagas
 from sagaz_integration_core.context.current_step import current_step
 from sagaz_integration_core.contract.waits import SignalFilter
 from sagaz_integration_core.errors import (
@@ -136,45 +136,45 @@ async def working(runtime):
 
 @pytest.mark.parametrize("saga", [Order, PlainOrder])
 async def test_a_step_goes_on_with_what_the_signal_brings(working, ended, calls, saga):
-    saga_id = await starts.start(working, saga, {})
+    saga_id = await Sagas(working).start(saga, {})
     await waiting(working, saga_id)
-    assert await send_signal(working, "paid", {"amount": 7}, saga_id=saga_id)
+    assert await Sagas(working).send_signal("paid", {"amount": 7}, saga_id=saga_id)
     record = await ended(working, saga_id)
     assert record.status == "completed"
-    assert {"paid": {"amount": 7}, "shipped": True}.items() <= (await starts.finished_run(working, saga_id)).items()
+    assert {"paid": {"amount": 7}, "shipped": True}.items() <= (await finished_run(working, saga_id)).items()
     assert calls[:2] == ["charge", "charge"]
 
 
 async def test_a_signal_reaches_the_run_that_waits_under_its_key(working, ended):
-    first = await starts.start(working, Order, {"key": "pi_1"})
-    other = await starts.start(working, Order, {"key": "pi_2"})
+    first = await Sagas(working).start(Order, {"key": "pi_1"})
+    other = await Sagas(working).start(Order, {"key": "pi_2"})
     await waiting(working, first)
-    await send_signal(working, "paid", key="pi_1")
+    await Sagas(working).send_signal("paid", key="pi_1")
     assert (await ended(working, first)).status == "completed"
     await waiting(working, other)
 
 
 async def test_a_signal_that_comes_before_anybody_waits_is_kept(working, ended):
-    await send_signal(working, "paid", {"early": True}, key="pi_1")
-    saga_id = await starts.start(working, Order, {"key": "pi_1"})
+    await Sagas(working).send_signal("paid", {"early": True}, key="pi_1")
+    saga_id = await Sagas(working).start(Order, {"key": "pi_1"})
     assert (await ended(working, saga_id)).status == "completed"
-    assert (await starts.finished_run(working, saga_id))["paid"] == {"early": True}
+    assert (await finished_run(working, saga_id))["paid"] == {"early": True}
 
 
 async def test_a_repeated_signal_changes_nothing_and_another_payload_is_refused(working, ended):
-    saga_id = await starts.start(working, Order, {})
-    assert await send_signal(working, "paid", {"n": 1}, saga_id=saga_id)
-    assert not await send_signal(working, "paid", {"n": 1}, saga_id=saga_id)
+    saga_id = await Sagas(working).start(Order, {})
+    assert await Sagas(working).send_signal("paid", {"n": 1}, saga_id=saga_id)
+    assert not await Sagas(working).send_signal("paid", {"n": 1}, saga_id=saga_id)
     with pytest.raises(SignalConflict, match="another payload"):
-        await send_signal(working, "paid", {"n": 2}, saga_id=saga_id)
+        await Sagas(working).send_signal("paid", {"n": 2}, saga_id=saga_id)
     await ended(working, saga_id)
-    assert not await send_signal(working, "paid", {"n": 1}, saga_id=saga_id)
+    assert not await Sagas(working).send_signal("paid", {"n": 1}, saga_id=saga_id)
     with pytest.raises(SignalRefused, match="has ended"):
-        await send_signal(working, "paid", {"n": 1}, saga_id=saga_id, signal_id="second")
+        await Sagas(working).send_signal("paid", {"n": 1}, saga_id=saga_id, signal_id="second")
 
 
 async def test_a_signal_that_does_not_come_in_time_fails_the_step_in_doubt(working, ended, calls):
-    saga_id = await starts.start(working, Order, {"timeout": 0})
+    saga_id = await Sagas(working).start(Order, {"timeout": 0})
     record = await ended(working, saga_id)
     assert record.status == "rolled_back"
     assert "SignalTimeout: Signal 'paid' did not come in time." in record.error
@@ -197,15 +197,15 @@ async def test_a_timeout_may_be_caught_and_the_step_goes_on(working, ended):
                 asked += 1
             return {"asked": asked}
 
-    saga_id = await starts.start(working, Patient, {})
+    saga_id = await Sagas(working).start(Patient, {})
     assert (await ended(working, saga_id)).status == "completed"
-    assert (await starts.finished_run(working, saga_id))["asked"] == 2
+    assert (await finished_run(working, saga_id))["asked"] == 2
 
 
 async def test_a_sleeping_step_is_called_again_when_its_time_has_come(working, ended, calls):
     soon = datetime.now(UTC) + timedelta(seconds=0.3)
-    saga_id = await starts.start(working, Order, {"key": "k", "until": soon.isoformat()})
-    await send_signal(working, "paid", key="k")
+    saga_id = await Sagas(working).start(Order, {"key": "k", "until": soon.isoformat()})
+    await Sagas(working).send_signal("paid", key="k")
     record = await ended(working, saga_id)
     assert record.status == "completed"
     assert record.finished_at >= soon
@@ -213,24 +213,24 @@ async def test_a_sleeping_step_is_called_again_when_its_time_has_come(working, e
 
 
 async def test_a_compensation_may_wait_too(working, ended, calls):
-    saga_id = await starts.start(working, Refunding, {})
+    saga_id = await Sagas(working).start(Refunding, {})
     await waiting(working, saga_id)
-    await send_signal(working, "refunded", {"by": "bank"}, saga_id=saga_id)
+    await Sagas(working).send_signal("refunded", {"by": "bank"}, saga_id=saga_id)
     assert (await ended(working, saga_id)).status == "rolled_back"
     assert calls == ["refund", "refund", "bank"]
 
 
 async def test_branches_go_on_while_another_one_waits(working, ended, calls):
-    saga_id = await starts.start(working, Parallel, {})
+    saga_id = await Sagas(working).start(Parallel, {})
     await waiting(working, saga_id)
     assert sorted(calls) == ["approve", "pack"]
-    await send_signal(working, "approved", saga_id=saga_id)
+    await Sagas(working).send_signal("approved", saga_id=saga_id)
     assert (await ended(working, saga_id)).status == "completed"
     assert sorted(calls) == ["approve", "approve", "pack", "ship"]
 
 
 async def test_a_step_that_waits_when_the_run_rolls_back_is_compensated(working, ended, calls):
-    saga_id = await starts.start(working, Parallel, {"fails": True})
+    saga_id = await Sagas(working).start(Parallel, {"fails": True})
     assert (await ended(working, saga_id)).status == "rolled_back"
     assert calls.count("withdraw") == 1
     assert await working.store.load_waits(saga_id) == []
@@ -238,9 +238,9 @@ async def test_a_step_that_waits_when_the_run_rolls_back_is_compensated(working,
 
 async def test_an_inline_run_that_waits_says_for_what(working, ended):
     with pytest.raises(RunWaiting, match="waits for signal 'paid'") as raised:
-        await starts.run_inline(working, Order, {"key": "pi_1"})
+        await Sagas(working).run(Order, {"key": "pi_1"})
     assert raised.value.waits_for == ("signal 'paid'",)
-    await send_signal(working, "paid", key="pi_1")
+    await Sagas(working).send_signal("paid", key="pi_1")
     assert (await ended(working, raised.value.saga_id)).status == "completed"
 
 
@@ -257,19 +257,19 @@ async def test_two_awaited_together_are_both_registered(working, ended):
     async def wait(name):
         return await current_step().signal(name)
 
-    saga_id = await starts.start(working, Both, {})
+    saga_id = await Sagas(working).start(Both, {})
     await waiting(working, saga_id)
     assert {one.name for one in await working.store.load_waits(saga_id)} == {"a", "b"}
     for n, name in enumerate("ba"):
-        await send_signal(working, name, {"n": n}, saga_id=saga_id)
+        await Sagas(working).send_signal(name, {"n": n}, saga_id=saga_id)
     assert (await ended(working, saga_id)).status == "completed"
-    assert (await starts.finished_run(working, saga_id))["got"] == [0, 1]
+    assert (await finished_run(working, saga_id))["got"] == [0, 1]
 
 
 async def test_a_key_that_another_run_waits_for_fails_the_step_and_names_that_run(working, ended):
-    first = await starts.start(working, Order, {"key": "pi_1"})
+    first = await Sagas(working).start(Order, {"key": "pi_1"})
     await waiting(working, first)
-    second = await starts.start(working, Order, {"key": "pi_1"})
+    second = await Sagas(working).start(Order, {"key": "pi_1"})
     record = await ended(working, second)
     assert record.status == "rolled_back"
     assert "AlreadyAwaited" in record.error
@@ -287,7 +287,7 @@ async def test_a_step_that_swallows_its_wait_fails_and_is_told_why(working, ende
             except BaseException:
                 return {"paid": False}
 
-    saga_id = await starts.start(working, Swallowing, {})
+    saga_id = await Sagas(working).start(Swallowing, {})
     record = await ended(working, saga_id)
     assert record.status == "rolled_back"
     assert "went on after its wait for signal 'paid'" in record.error
@@ -310,9 +310,9 @@ async def test_code_around_a_wait_runs_and_may_raise_what_it_likes(working, ende
                 if len(cleaned) == 1:
                     raise KeyError("replaced")
 
-    saga_id = await starts.start(working, Tidy, {})
+    saga_id = await Sagas(working).start(Tidy, {})
     await waiting(working, saga_id)
-    await send_signal(working, "paid", saga_id=saga_id)
+    await Sagas(working).send_signal("paid", saga_id=saga_id)
     assert (await ended(working, saga_id)).status == "completed"
 
 
@@ -332,9 +332,9 @@ async def test_hooks_and_listeners_are_told_once_of_a_step_that_waits(working, e
         async def a(self, ctx):
             await current_step().signal("paid")
 
-    saga_id = await starts.start(working, Told, {})
+    saga_id = await Sagas(working).start(Told, {})
     await waiting(working, saga_id)
-    await send_signal(working, "paid", saga_id=saga_id)
+    await Sagas(working).send_signal("paid", saga_id=saga_id)
     await ended(working, saga_id)
     assert told == ["enter", "success"]
 
@@ -354,7 +354,7 @@ async def test_nothing_can_wait_in_a_hook(working, ended):
         async def a(self, ctx):
             return None
 
-    saga_id = await starts.start(working, Hooked, {})
+    saga_id = await Sagas(working).start(Hooked, {})
     assert (await ended(working, saga_id)).status == "completed"
     assert refused == ["a"]
 
@@ -366,20 +366,20 @@ async def test_a_signal_in_a_transaction_is_there_if_it_commits(opened, postgres
     async with opened(settings, sagas=[Order]) as runtime:
         worker = runtime.make_worker()
         worker.start()
-        saga_id = await starts.start(runtime, Order, {})
+        saga_id = await Sagas(runtime).start(Order, {})
         await waiting(runtime, saga_id)
         async with await psycopg.AsyncConnection.connect(postgres_url) as connection:
-            await send_signal(runtime, "paid", saga_id=saga_id, session=connection)
+            await Sagas(runtime).send_signal("paid", saga_id=saga_id, session=connection)
             await connection.rollback()
             assert await runtime.store.count_untaken() == 0
-            await send_signal(runtime, "paid", saga_id=saga_id, session=connection)
-            assert not await send_signal(runtime, "paid", saga_id=saga_id, session=connection)
+            await Sagas(runtime).send_signal("paid", saga_id=saga_id, session=connection)
+            assert not await Sagas(runtime).send_signal("paid", saga_id=saga_id, session=connection)
         assert (await ended(runtime, saga_id)).status == "completed"
 
 
 async def test_a_signal_from_a_thread_reaches_its_run(working, ended):
-    saga_id = await starts.start(working, Order, {})
-    assert await asyncio.to_thread(send_signal_sync, working, "paid", saga_id=saga_id)
+    saga_id = await Sagas(working).start(Order, {})
+    assert await asyncio.to_thread(Sagas(working).send_signal_sync, "paid", saga_id=saga_id)
     assert (await ended(working, saga_id)).status == "completed"
 
 
@@ -397,7 +397,7 @@ async def test_a_signal_from_a_thread_reaches_its_run(working, ended):
 )
 async def test_what_cannot_be_a_signal_is_refused_at_the_edge(runtime, error, values):
     with pytest.raises(error):
-        await send_signal(runtime, "paid", **values)
+        await Sagas(runtime).send_signal("paid", **values)
     assert await runtime.store.find_signals(SignalFilter(state=None)) == []
 
 
@@ -421,11 +421,11 @@ async def test_a_wait_that_cannot_be_is_the_steps_failure(runtime, wait, error):
             wait()
 
     with pytest.raises(error):
-        await starts.run_inline(runtime, Wrong, {})
+        await Sagas(runtime).run(Wrong, {})
 
 
 async def test_a_run_with_a_key_that_waits_is_in_progress(working):
     with pytest.raises(RunWaiting):
-        await starts.run_inline(working, Order, {}, idempotency_key="k")
+        await Sagas(working).run(Order, {}, idempotency_key="k")
     with pytest.raises(Exception, match=r"waits|not ended"):
-        await starts.run_inline(working, Order, {}, idempotency_key="k")
+        await Sagas(working).run(Order, {}, idempotency_key="k")

@@ -10,8 +10,8 @@ from types import SimpleNamespace
 import pytest
 from sagaz import Saga, action, compensate
 
-from sagaz_durable.runtime import starting as starts
 from sagaz_durable.runtime.bound_saga import bind
+from sagaz_durable.sagas import Sagas
 from sagaz_durable.stores.factory import create_store
 from sagaz_integration_core.context.current_step import current_step
 from sagaz_integration_core.contract.listings import RunFilter
@@ -42,7 +42,7 @@ async def drained(runtime, **options):
 
 async def test_a_started_run_is_executed_by_an_embedded_worker(settings, opened, ended):
     async with opened(settings, worker=True) as runtime:
-        saga_id = await starts.start(runtime, one_step(nothing), {"n": 1})
+        saga_id = await Sagas(runtime).start(one_step(nothing), {"n": 1})
         assert (await ended(runtime, saga_id)).status == "completed"
 
 
@@ -58,7 +58,7 @@ async def test_a_worker_on_a_server_fills_its_places_in_two_claims_of_not_too_fe
         await go.wait()
 
     async with opened(replace(settings, storage_url=postgres_url, migrate=True)) as runtime:
-        await starts.start_many(runtime, one_step(work), [{"n": n} for n in range(60)])
+        await Sagas(runtime).start_many(one_step(work), [{"n": n} for n in range(60)])
         claims = []
         claim = runtime.runs.claim
 
@@ -91,7 +91,7 @@ async def test_a_draining_worker_executes_what_is_due_and_returns(shared_setting
 
     saga = one_step(work)
     async with opened(shared_settings, sagas=[saga]) as runtime:
-        await starts.start_many(runtime, saga, [{"n": n} for n in range(25)])
+        await Sagas(runtime).start_many(saga, [{"n": n} for n in range(25)])
         worker = await drained(runtime, concurrency=4)
         assert worker.ended == {"completed": 25}
         assert most == 4
@@ -107,7 +107,7 @@ async def test_a_worker_claims_no_more_than_it_has_room_for_beside_what_runs(sha
 
     saga, running = one_step(work), []
     async with opened(shared_settings, sagas=[saga]) as runtime:
-        await starts.start_many(runtime, saga, [{"n": n} for n in range(6)])
+        await Sagas(runtime).start_many(saga, [{"n": n} for n in range(6)])
         worker = runtime.make_worker(
             concurrency=3, drain=True, on_progress=lambda worker: running.append(worker.running)
         )
@@ -128,7 +128,7 @@ async def test_a_worker_claims_no_more_than_it_has_room_for_beside_what_runs(sha
 async def test_a_run_that_is_not_due_yet_is_left_alone(shared_settings, opened):
     async with opened(shared_settings) as runtime:
         tomorrow = datetime.now(UTC) + timedelta(days=1)
-        saga_id = await starts.start(runtime, one_step(nothing), {}, not_before=tomorrow)
+        saga_id = await Sagas(runtime).start(one_step(nothing), {}, not_before=tomorrow)
         assert (await drained(runtime)).ended == {}
         assert (await runtime.store.load(saga_id)).status == "pending"
 
@@ -138,7 +138,7 @@ async def test_an_unknown_saga_is_tried_again_later_and_ends_as_failed_with_its_
     settings = replace(settings, max_failures=3)
     async with opened(settings, sagas=[one_step(nothing, "orders")], worker=True) as runtime:
         known = one_step(nothing, "order")
-        saga_id = await starts.start(runtime, known, {})
+        saga_id = await Sagas(runtime).start(known, {})
         runtime.registry._by_name.pop("order")
         record = await ended(runtime, saga_id)
     assert (record.status, record.failures, record.attempt) == ("failed", 2, 3)
@@ -156,7 +156,7 @@ async def test_a_factory_that_fails_once_costs_one_failure_and_no_run(settings, 
         return saga()
 
     async with opened(settings, sagas=[(saga, make)], worker=True) as runtime:
-        saga_id = await starts.start(runtime, saga, {})
+        saga_id = await Sagas(runtime).start(saga, {})
         record = await ended(runtime, saga_id)
         attempts = await runtime.store.load_attempts(saga_id)
     assert [attempt.outcome for attempt in attempts] == ["halted"]
@@ -173,7 +173,7 @@ async def test_a_run_that_was_given_back_for_a_failure_is_not_due_before_its_pau
         raise ConnectionError("collaborator is away")
 
     async with opened(replace(settings, backoff_seconds=60), sagas=[(saga, make)], worker=True) as runtime:
-        saga_id = await starts.start(runtime, saga, {})
+        saga_id = await Sagas(runtime).start(saga, {})
         await tried.wait()
         async with asyncio.timeout(10):
             while (record := await runtime.store.load(saga_id)).lease_owner is not None:
@@ -223,7 +223,7 @@ async def test_draining_lets_runs_end_within_the_grace_period(settings, opened, 
         await go.wait()
 
     async with opened(settings, worker=True) as runtime:
-        saga_id = await starts.start(runtime, one_step(work), {})
+        saga_id = await Sagas(runtime).start(one_step(work), {})
         await entered.wait()
         asyncio.get_running_loop().call_later(0.05, go.set)
         await runtime.drain()
@@ -332,7 +332,7 @@ async def test_an_error_that_nobody_thought_of_ends_neither_leases_nor_the_signs
 
     saga = one_step(work)
     async with opened(settings, sagas=[saga], open_store=stores) as runtime:
-        await starts.start(runtime, saga, {})
+        await Sagas(runtime).start(saga, {})
         assert (await drained(runtime)).ended == {"completed": 1}
     assert "Nobody has thought of this." in caplog.text
 
@@ -343,7 +343,7 @@ async def test_such_an_error_does_not_end_a_worker_either_unless_it_was_to_end(s
     saga = one_step(nothing)
     async with opened(shared_settings, sagas=[saga], open_store=stores) as runtime:
         runtime.store.switch.away = True
-        saga_id = await starts.start(runtime, saga, {})
+        saga_id = await Sagas(runtime).start(saga, {})
         with pytest.raises(RuntimeError, match="Nobody"):
             await drained(runtime)
         worker = runtime.make_worker()
@@ -442,7 +442,7 @@ async def test_a_run_whose_process_died_too_often_ends_as_failed(shared_settings
     settings = replace(shared_settings, max_failures=2)
     saga = one_step(nothing)
     async with opened(settings, sagas=[saga]) as runtime:
-        saga_id = await starts.start(runtime, saga, {})
+        saga_id = await Sagas(runtime).start(saga, {})
         for n in range(2):
             assert await runtime.store.claim(f"dead-{n}", 1, 0.0, dict.fromkeys(runtime.registry.first_steps, ()))
         worker = await drained(runtime)
@@ -455,7 +455,7 @@ async def test_a_run_whose_process_died_less_often_is_executed(shared_settings, 
     settings = replace(shared_settings, max_failures=2)
     saga = one_step(nothing)
     async with opened(settings, sagas=[saga]) as runtime:
-        await starts.start(runtime, saga, {})
+        await Sagas(runtime).start(saga, {})
         assert await runtime.store.claim("dead", 1, 0.0, dict.fromkeys(runtime.registry.first_steps, ()))
         worker = await drained(runtime)
     assert worker.ended == {"completed": 1}
@@ -549,7 +549,7 @@ class TestRollingDeployments:
             opened(shared_settings, sagas=[old], worker=True) as first,
             opened(shared_settings, sagas=[new], worker=True) as second,
         ):
-            ids = [await starts.start(runtime, saga, {}) for runtime, saga in ((first, old), (second, new)) * 10]
+            ids = [await Sagas(runtime).start(saga, {}) for runtime, saga in ((first, old), (second, new)) * 10]
             ids += [record.saga_id for record in await first.store.find(RunFilter())]
             records = [await ended(first, saga_id) for saga_id in ids]
         assert {record.status for record in records} == {"completed"}

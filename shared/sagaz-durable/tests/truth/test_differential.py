@@ -10,8 +10,8 @@ import pytest
 from random_sagas import Notes, StepPlan, build, plan_by_levels, plan_freely
 
 from sagaz_durable.graph import StepNode, graph_of
-from sagaz_durable.runtime import starting as starts
 from sagaz_durable.runtime.runtime import SagazRuntime
+from sagaz_durable.sagas import Sagas
 from sagaz_integration_core.contract.listings import RunFilter
 from sagaz_integration_core.settings.settings import Settings
 
@@ -46,7 +46,7 @@ async def on_ours(runtime: SagazRuntime, plan: list[StepPlan], number: int) -> t
     notes, name = Notes(), f"Random{number}"
     saga = build(plan, notes, name)
     try:
-        ended: Any = dict(await starts.run_inline(runtime, saga, {"input": 1}))
+        ended: Any = dict(await Sagas(runtime).run(saga, {"input": 1}))
     except ValueError as error:
         ended = error
     [record] = await runtime.store.find(RunFilter(saga_name=name))

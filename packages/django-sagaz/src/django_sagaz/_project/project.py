@@ -20,6 +20,7 @@ from django_sagaz._stores.factory import DjangoStore, open_store
 from django_sagaz._stores.lacks import Lacks
 from django_sagaz._stores.runners import Directly
 from sagaz_durable.engine.registry import SagaRegistry
+from sagaz_durable.runtime.configuration import Configuration
 from sagaz_durable.runtime.runtime import SagazRuntime
 from sagaz_durable.stores.factory import create_store
 from sagaz_integration_core.errors import SettingsError, WrongDatabase
@@ -79,9 +80,11 @@ class Project:
         return Project(replace(self.settings, **changes), checked_alias(alias), self.registry)
 
     @cached_property
-    def starter(self) -> SagazRuntime:
-        """A runtime that is never opened: what is checked before a start needs settings and registry only."""
-        return self.runtime(Directly())
+    def configuration(self) -> Configuration:
+        """What starts and publications are checked against, without anything being opened."""
+        from sagaz_durable import configured_globally
+
+        return Configuration(self.settings, config=configured_globally(), sagas=self.registry, dispatch=dispatch.send)
 
     @cached_property
     def store(self) -> DjangoStore:

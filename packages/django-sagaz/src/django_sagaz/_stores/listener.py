@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
+from contextlib import suppress
 from typing import Any
 
 from django.db import DatabaseError, InterfaceError, connections
@@ -50,8 +51,7 @@ class Listener(Notifications):
             finally:
                 loop.remove_reader(descriptor)
         finally:
-            # Cancellation does not keep the thread from connecting.
-            (await connecting)[0].connection.close()
+            await _disconnect(connecting)
 
     def _connect(self) -> tuple[Any, bool | None]:
         """Return a connection that listens, and whether something is due; None where nobody may listen."""
@@ -75,6 +75,15 @@ class Listener(Notifications):
         except BaseException:
             connection.close()
             raise
+
+
+async def _disconnect(connecting: asyncio.Future[tuple[Any, bool | None]]) -> None:
+    # Cancellation, however often it comes, does not keep the thread from connecting.
+    while not connecting.done():
+        with suppress(asyncio.CancelledError):
+            await asyncio.wait([connecting])
+    if not connecting.cancelled() and connecting.exception() is None:
+        connecting.result()[0].connection.close()
 
 
 def _received(connection: Any) -> bool:

@@ -34,7 +34,7 @@ def operate(project: Project, work: Callable[[Operator, SagaStore], Coroutine[An
     Raises:
         StoreUnavailable: The store does not answer.
     """
-    registry, publishes = project.registry, project.starter.publishes
+    registry, publishes = project.registry, project.configuration.publishes
     return ask(project, lambda store: work(Operator(store, registry, actor=actor, publishes=publishes), store))
 
 

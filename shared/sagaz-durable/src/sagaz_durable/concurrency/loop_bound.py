@@ -11,7 +11,9 @@ from typing import Any, TypeVar
 from sagaz_durable.concurrency.process_id import current_pid
 from sagaz_integration_core.errors import RuntimeNotOpen, UsageError
 
-__all__ = ["SLOW_SECONDS", "Reachable"]
+__all__ = ["NOT_OPEN", "SLOW_SECONDS", "Reachable"]
+
+NOT_OPEN = "The sagaz runtime is not open. It opens and closes with its application."
 
 SLOW_SECONDS = 5.0
 """After how long a call that waits is looked into."""
@@ -44,7 +46,7 @@ class Reachable:
             RuntimeNotOpen: Saying which of the three it is.
         """
         if self._opened_by is None:
-            raise RuntimeNotOpen("The sagaz runtime is not open. It opens and closes with its application.")
+            raise RuntimeNotOpen(NOT_OPEN)
         if self._opened_by != current_pid():
             raise RuntimeNotOpen(
                 f"The sagaz runtime was opened in process {self._opened_by} before a fork, and this is "

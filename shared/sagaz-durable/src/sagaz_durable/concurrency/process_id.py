@@ -1,10 +1,12 @@
-"""Which process this is, known without a system call: a run asks a dozen times, and some kernels answer slowly."""
+"""Which process this is; its id is known without a system call: a run asks a dozen times, and some kernels are slow."""
 
 from __future__ import annotations
 
 import os
+import secrets
+import socket
 
-__all__ = ["current_pid"]
+__all__ = ["current_pid", "unique_name"]
 
 _pid = os.getpid()
 
@@ -12,6 +14,11 @@ _pid = os.getpid()
 def current_pid() -> int:
     """Return this process's id, also in a fork."""
     return _pid
+
+
+def unique_name() -> str:
+    """Return a name for something of this process that no other process gives, on any machine; another each time."""
+    return f"{socket.gethostname()[:60]}:{_pid}:{secrets.token_hex(4)}"
 
 
 def _forked() -> None:

@@ -5,24 +5,22 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-import secrets
-import socket
 import threading
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
 from sagaz_durable.concurrency.clock import now
-from sagaz_durable.concurrency.process_id import current_pid
+from sagaz_durable.concurrency.process_id import current_pid, unique_name
 from sagaz_durable.leases.announcements import Announcements
 from sagaz_durable.leases.blocked_loops import BlockedLoops, HeldLeases, StepLimit
+from sagaz_durable.leases.connection import KeeperConnection, KeeperStore
 from sagaz_durable.leases.held import Held
 from sagaz_durable.leases.lease import Lease
-from sagaz_durable.leases.renewal import KeeperConnection, quietly, renew_all
+from sagaz_durable.leases.renewal import quietly, renew_all
 from sagaz_integration_core.contract.listings import WorkerKind
 from sagaz_integration_core.contract.records import Renewal
 from sagaz_integration_core.contract.store import SagaStore
-from sagaz_integration_core.errors import StoreUnavailable
 
 __all__ = ["LeaseKeeper"]
 
@@ -36,9 +34,6 @@ _LOOK_SECONDS = 0.5
 _IDLE_LOOKS = 4
 """After so many looks without a lease the thread disconnects, and sleeps until there is one."""
 
-_ANSWER_SECONDS = 5.0
-"""How long the store may take to answer."""
-
 _STOPPED_SECONDS = 1.0
 """So much longer than it was meant to, the thread slept: the whole process stood still."""
 
@@ -49,9 +44,8 @@ class LeaseKeeper:
     """Renews the leases of this process in one statement, tells that it lives, and watches its event loops.
 
     The thread is started by the first lease, and is connected from the first renewal that is due until nothing is held
-    any more; a process that claims runs is always connected. A heartbeat is
-    sent together with each renewal and never outlives it: so whoever finds that a lease has ended can tell a process
-    that died from one that could not renew.
+    any more; a process that claims runs is always connected. A heartbeat is sent together with each renewal and never
+    outlives it: whoever finds that a lease has ended can tell a process that died from one that could not renew.
 
     Args:
         connection: Made when the first renewal is due; None where nobody else can see the runs, so that leases do not
@@ -71,14 +65,13 @@ class LeaseKeeper:
         step_limit: StepLimit,
         backoff: Callable[[int], float],
     ) -> None:
-        self.owner = f"{socket.gethostname()[:60]}:{current_pid()}:{secrets.token_hex(4)}"
+        self.owner = unique_name()
         self.seconds = lease_seconds
         self.renew_seconds = renew_seconds
         self.margin = min(2.0, lease_seconds / 10)
         self.loops = BlockedLoops(self, lease_seconds, step_limit, backoff)
         self._pid = current_pid()
-        self._connect = connection
-        self._connection: KeeperConnection | None = None
+        self._store = KeeperStore(connection, lease_seconds)
         self._held = Held()
         self._users = 0
         self._runtimes: set[HeldLeases] = set()
@@ -156,7 +149,7 @@ class LeaseKeeper:
     @property
     def is_connected(self) -> bool:
         """Whether it holds a connection."""
-        return self._connection is not None
+        return self._store.is_connected
 
     @property
     def announced(self) -> bool:
@@ -233,7 +226,7 @@ class LeaseKeeper:
         with self._lock:
             asked, self._asked_to_renew = self._asked_to_renew, None
         try:
-            if self._connect is not None and (asked is not None or self._is_due() or self._held.any_locked()):
+            if self.renews and (asked is not None or self._is_due() or self._held.any_locked()):
                 self._renew()
         finally:
             if asked is not None and not asked.done():
@@ -267,19 +260,15 @@ class LeaseKeeper:
 
     def ask(self, work: Callable[[SagaStore], Awaitable[T]]) -> T:
         """Ask the store; on the keeper's thread."""
-        if self._connect is None:
-            raise StoreUnavailable("The runs of this process are seen by nobody else.")
-        if self._connection is None:
-            self._connection = self._connect()
-        return self._connection.call(work, max(1.0, min(_ANSWER_SECONDS, self.seconds / 3)))
+        return self._store.ask(work)
 
     @property
     def renews(self) -> bool:
         """Whether leases end, and others may then take the runs."""
-        return self._connect is not None
+        return self._store.exists
 
     def _disconnect(self) -> None:
-        if self._connection is None:
+        if not self._store.is_connected:
             return
         try:
             if self._beating:
@@ -287,5 +276,5 @@ class LeaseKeeper:
         except Exception as error:
             logger.debug("The heartbeat was not taken back: %s", error)
         finally:
-            connection, self._connection, self._beating = self._connection, None, False
-            connection.close()
+            self._beating = False
+            self._store.close()

@@ -3,35 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Protocol, TypeVar
 
 from sagaz_durable.leases.lease import Lease
-from sagaz_integration_core.contract.store import SagaStore
 from sagaz_integration_core.errors import StoreUnavailable
 
-__all__ = ["KeeperConnection", "quietly", "renew_all"]
+__all__ = ["quietly", "renew_all"]
 
 logger = logging.getLogger(__name__)
-
-T = TypeVar("T")
-
-
-class KeeperConnection(Protocol):
-    """A store that the keeper's thread has for itself."""
-
-    def call(self, work: Callable[[SagaStore], Awaitable[T]], seconds: float) -> T:
-        """Ask it something, on the calling thread; connects when it is first asked.
-
-        Raises:
-            StoreUnavailable: It is away, or did not answer within ``seconds``.
-        """
-        ...
-
-    def close(self) -> None:
-        """Disconnect."""
-        ...
 
 
 def renew_all(asked: Sequence[Lease], renew: Callable[[Sequence[Lease]], None]) -> None:

@@ -12,6 +12,7 @@ from sagaz_durable.stores.factory import migrate as migrate_tables
 
 if TYPE_CHECKING:
     from sagaz_durable.graph import StepNode
+    from sagaz_durable.runtime.configuration import Configuration
     from sagaz_durable.runtime.runtime import SagazRuntime
 
 __all__ = ["SagaListing", "as_json", "list_sagas", "list_text", "migrate"]
@@ -26,13 +27,13 @@ class SagaListing:
     steps: tuple[StepNode, ...]
 
 
-def list_sagas(runtime: SagazRuntime) -> list[SagaListing]:
+def list_sagas(application: Configuration | SagazRuntime) -> list[SagaListing]:
     """Return the sagas that are registered, by name."""
     from sagaz_durable._upstream.definitions import describe
 
     return [
         SagaListing(entry.name, _path(entry.saga_class), tuple(describe(entry.saga_class)))
-        for entry in runtime.registry
+        for entry in application.registry
     ]
 
 

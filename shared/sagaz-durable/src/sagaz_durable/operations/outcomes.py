@@ -51,6 +51,11 @@ class RunReport:
     views: Mapping[str, StepView]
     waits: tuple[WaitRecord, ...] = ()
 
+    @property
+    def status(self) -> RunStatus:
+        """The run's status."""
+        return self.run.status
+
 
 def missing(saga_id: str) -> str:
     """Say that there is no such run."""

@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING
 
+from sagaz_durable.concurrency.batcher import Batcher, bytes_of
 from sagaz_durable.concurrency.thread_pool import StepThreads
 from sagaz_durable.leases.blocked_loops import StepLimit
 from sagaz_durable.leases.keeper import LeaseKeeper
 from sagaz_durable.stores.thread_store import ThreadStore
+from sagaz_integration_core.contract.records import RunWrite
 from sagaz_integration_core.contract.store import SagaStore
 from sagaz_integration_core.errors import SettingsError
 from sagaz_integration_core.settings.settings import Settings
 
-__all__ = ["check_dispatch", "own_keeper", "step_threads", "with_store_of"]
+if TYPE_CHECKING:
+    from sagaz_durable.outbox.relay import Relay
 
-
-def with_store_of(config: Any, settings: Settings) -> Settings:
-    """Return the settings with the store that a ``SagaConfig`` implies."""
-    # It imports sagaz, which takes a third of a second.
-    from sagaz_durable._upstream.resources import settings_for
-
-    return settings_for(settings, config)
+__all__ = ["check_dispatch", "own_keeper", "run_writer", "step_threads"]
 
 
 def step_threads(settings: Settings) -> Executor:
@@ -45,6 +42,23 @@ def own_keeper(
     )
     keeper.acquire()
     return keeper
+
+
+def run_writer(store: SagaStore, relay: Relay | None) -> Callable[[RunWrite], Awaitable[bool | None]]:
+    """Return what records a run's progress, and has the relay look for the events that it tells of."""
+
+    async def write(writes: Sequence[RunWrite]) -> list[bool | None]:
+        answers = await store.write(writes)
+        if relay is not None and any(write.events for write in writes):
+            relay.nudge()
+        return answers
+
+    async def write_one(one: RunWrite) -> bool | None:
+        [accepted] = await write([one])
+        return accepted
+
+    # In memory nothing is gained by collecting writes, and each batch costs turns of the event loop.
+    return write_one if store.embedded else Batcher(write, size=bytes_of).submit
 
 
 def check_dispatch(settings: Settings, store: SagaStore, dispatch: object) -> None:

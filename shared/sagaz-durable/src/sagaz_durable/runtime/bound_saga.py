@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from sagaz_durable import NOTHING
 from sagaz_durable.engine.result import SagaRun
-from sagaz_durable.runtime import starting as starts
+from sagaz_durable.runtime.inline import InlineRuns
+from sagaz_durable.runtime.launching import launch_in_background
 from sagaz_integration_core.errors import RuntimeNotOpen, UsageError
 
 if TYPE_CHECKING:
@@ -58,22 +59,19 @@ class Binding:
         *,
         idempotency_key: str | None = None,
     ) -> SagaRun:
-        """Do so, wherever the coroutine is made; see `starts.run_inline`.
+        """Do so, wherever the coroutine is made; see `Sagas.run`.
 
         The caller's event loop need not be the runtime's.
         """
-        return await self.runtime.reach(
-            lambda: starts.run_inline(
-                self.runtime, self.saga_class, initial_context, saga_id=saga_id, idempotency_key=idempotency_key
-            )
-        )
+        sagas = InlineRuns(self.runtime)
+        return await sagas.run(self.saga_class, initial_context, saga_id, idempotency_key=idempotency_key)
 
     async def launch_in_background(
         self, initial_context: Mapping[str, Any], idempotency_key: str | None
     ) -> tuple[str, RunExecution | None]:
-        """Record a run that is executed later; see `starts.launch_in_background`."""
+        """Record a run that is executed later; see `launching.launch_in_background`."""
         return await self.runtime.reach(
-            lambda: starts.launch_in_background(
+            lambda: launch_in_background(
                 self.runtime, self.saga_class, initial_context, idempotency_key=idempotency_key
             )
         )

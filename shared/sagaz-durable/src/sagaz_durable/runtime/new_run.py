@@ -17,7 +17,7 @@ from sagaz_integration_core.errors import IdempotencyConflict, RunErased, UsageE
 if TYPE_CHECKING:
     from sagaz import Saga
 
-    from sagaz_durable.runtime.runtime import SagazRuntime
+    from sagaz_durable.runtime.configuration import Configuration
 
 __all__ = ["accept", "due_now", "new_run", "saga_id_of", "undelayed"]
 
@@ -25,7 +25,7 @@ _NAMESPACE = uuid.UUID("3f1d5c0e-7c55-5a5c-9b1e-6f0f4f6f7a11")
 
 
 def new_run(
-    runtime: SagazRuntime,
+    configuration: Configuration,
     saga_class: type[Saga],
     context: Mapping[str, Any],
     *,
@@ -42,8 +42,8 @@ def new_run(
         InvalidInput: The key or id is malformed.
         UsageError: A time cannot be used, or both a key and an id were given.
     """
-    name = runtime.registry.add(saga_class).name
-    limit = runtime.settings.max_context_bytes
+    name = configuration.registry.add(saga_class).name
+    limit = configuration.settings.max_context_bytes
     text = given = codec.encode(context, max_bytes=limit)
     codec.check_reserved(context)
     request = current()

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
-from contextlib import AbstractContextManager, AsyncExitStack, nullcontext, suppress
+from contextlib import AbstractContextManager, AsyncExitStack, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Unpack
 
 from sagaz_durable._upstream.imports import load_sagaz
-from sagaz_durable.concurrency.batcher import Batcher, bytes_of
 from sagaz_durable.concurrency.cancellation import cancel_all
 from sagaz_durable.concurrency.held_writes import HeldWrites
-from sagaz_durable.concurrency.loop_bound import Reachable
+from sagaz_durable.concurrency.loop_bound import NOT_OPEN, Reachable
 from sagaz_durable.concurrency.process_id import current_pid
 from sagaz_durable.concurrency.pulse import Pulse
 from sagaz_durable.concurrency.thread_pool import StepThreads
@@ -26,16 +24,17 @@ from sagaz_durable.leases.keeper import LeaseKeeper
 from sagaz_durable.leases.leases import Leases
 from sagaz_durable.leases.loop_watch import LoopWatch
 from sagaz_durable.outbox.relay import Relay
-from sagaz_durable.runtime.assembly import check_dispatch, own_keeper, step_threads, with_store_of
-from sagaz_durable.runtime.backpressure import Backlog
+from sagaz_durable.runtime.assembly import check_dispatch, own_keeper, run_writer, step_threads
+from sagaz_durable.runtime.configuration import Configuration
+from sagaz_durable.runtime.draining import drain
+from sagaz_durable.runtime.embedded_worker import EmbeddedWorker
 from sagaz_durable.stores.factory import create_store
 from sagaz_durable.stores.opening import Opening
 from sagaz_durable.workers.background import BackgroundRuns
 from sagaz_integration_core.context import log_fields as logs
 from sagaz_integration_core.context.current_step import followed
-from sagaz_integration_core.contract.records import RunWrite
 from sagaz_integration_core.contract.store import SagaStore
-from sagaz_integration_core.errors import RunInterrupted, RuntimeNotOpen
+from sagaz_integration_core.errors import RuntimeNotOpen
 from sagaz_integration_core.settings.settings import Settings
 
 if TYPE_CHECKING:
@@ -46,10 +45,6 @@ if TYPE_CHECKING:
     from sagaz_durable.workers.worker import Worker, WorkerOptions
 
 __all__ = ["SagazRuntime"]
-
-logger = logging.getLogger(__name__)
-
-_LAST_EVENTS_SECONDS = 5.0
 
 
 class SagazRuntime(Reachable):
@@ -91,22 +86,19 @@ class SagazRuntime(Reachable):
         dispatch: Callable[[Sequence[str]], None] | None = None,
     ) -> None:
         super().__init__()
-        settings = settings if settings is not None else Settings.from_env()
-        self.settings = settings if config is None else with_store_of(config, settings)
+        self.configuration = Configuration(settings, config=config, sagas=sagas, hint=hint, dispatch=dispatch)
+        self.settings, self.registry = self.configuration.settings, self.configuration.registry
         self.app_given = app
         self.app_state: Any = None
         self.step_scope = step_scope
-        self.registry = sagas if isinstance(sagas, SagaRegistry) else SagaRegistry(sagas, hint=hint)
-        self.backlog = None if self.settings.max_due is None else Backlog(self.settings.max_due)
-        self._given_config = config
-        self._embedded_worker = worker
+        self._wants_worker = worker
         self._open_store = open_store
         self._step_pool = step_pool or step_threads
-        self._shared_keeper = keeper
+        self._keeper = keeper or self._own_keeper
         self.is_private = False
         """Whether nobody else can see the runs that are executed now; set by whoever lends this runtime his thread."""
-        self.dispatch = dispatch if self.settings.dispatch == "celery" else None
         self._stack: AsyncExitStack | None = None
+        self._resources: SagazResources | None = None
         self.only_reads = False
         self.launches = Launches()
 
@@ -145,39 +137,32 @@ class SagazRuntime(Reachable):
         stack.callback(self.pool.shutdown, wait=False)
         self.store = create_store(settings, only_reads=True) if self.only_reads else self._open_store(settings)
         stack.push_async_callback(self.store.close)
-        check_dispatch(settings, self.store, self.dispatch)
-        self._worker: Worker | None = None
+        check_dispatch(settings, self.store, self.configuration.dispatch)
+        self._worker = EmbeddedWorker(self.make_worker if self._wants_worker or self.store.embedded else None)
         self._has_begun = False
         self._opening = Opening(self.store, self._begin_working)
         if (opening := await self._opening.open(patient=patient)) is not None:
             stack.push_async_callback(cancel_all, [opening])
-        self._resources: SagazResources = SagazResources(settings, self._given_config, self.store)
-        await self._resources.open(stack)
-        self.relay = Relay(self.store, settings, self._resources.line) if self._resources.line is not None else None
+        self._resources = resources = SagazResources(settings, self.configuration.config, self.store)
+        await resources.open(stack)
+        self.relay = Relay(self.store, settings, resources.line) if resources.line is not None else None
         self.pulse = Pulse()
         self._keep_leases(stack)
-        self.runs = Runs(self._environment(), self.loop, lambda: self.is_private, self.on_execute)
+        self.runs = Runs(self._environment(resources), self.loop, lambda: self.is_private, self.on_execute)
         self.background = BackgroundRuns(self.runs, settings.background_runs)
 
-    def _environment(self) -> ExecutionEnvironment:
-        settings, resources = self.settings, self._resources
+    def _environment(self, resources: SagazResources) -> ExecutionEnvironment:
+        settings = self.settings
         steps = StepEnvironment(
             self.pool, self.step_scope, settings.backoff, settings.max_context_bytes, self.app_given, self.app_state
         )
-        # In memory nothing is gained by collecting writes, and each batch costs turns of the event loop.
-        write = self._write_one if self.store.embedded else Batcher(self._write, size=bytes_of).submit
         return ExecutionEnvironment(
-            settings, self.store, self.registry, self.leases, resources.mirror, resources.listeners, steps, write,
-            HeldWrites(self.loop), self.publishes,
+            settings, self.store, self.registry, self.leases, resources.mirror, resources.listeners, steps,
+            run_writer(self.store, self.relay), HeldWrites(self.loop), self.publishes,
         )  # fmt: skip
 
     def _keep_leases(self, stack: AsyncExitStack) -> None:
-        settings = self.settings
-        self.keeper = (
-            self._shared_keeper()
-            if self._shared_keeper is not None
-            else own_keeper(settings, self.store, self._open_store, self.registry.step_limit)
-        )
+        self.keeper = self._keeper()
         self.owner = self.keeper.owner
         self.leases = Leases(
             self.keeper, self.store, self.loop, LoopWatch(self.loop, getattr(self.pool, "standing", None))
@@ -189,6 +174,9 @@ class SagazRuntime(Reachable):
             self.loop.create_task(self.pulse.beat(), name="sagaz-pulse"),
         ]
         stack.push_async_callback(cancel_all, keeping)
+
+    def _own_keeper(self) -> LeaseKeeper:
+        return own_keeper(self.settings, self.store, self._open_store, self.registry.step_limit)
 
     def problems(self) -> list[str]:
         """Return why this process is not ready to execute runs; nothing when it is. Callable from any thread."""
@@ -227,10 +215,8 @@ class SagazRuntime(Reachable):
         self.background.began(execution, task)
 
     def _begin_working(self) -> None:
-        wanted = self._embedded_worker or self.store.embedded
-        if wanted and self._has_begun and self._worker is None and not self._opening.lacks and not self._draining:
-            self._worker = self.make_worker()
-            self._worker.start()
+        if self._has_begun and not self._opening.lacks:
+            self._worker.begin()
 
     def make_worker(self, **options: Unpack[WorkerOptions]) -> Worker:
         """Return a worker of this runtime, which is not started yet; for the options see `Worker`."""
@@ -252,26 +238,13 @@ class SagazRuntime(Reachable):
     @property
     def worker_has_died(self) -> bool:
         """Whether the embedded worker has ended although nobody told it to."""
-        return self._worker is not None and self._worker.has_ended and not self._draining
+        return self._worker.has_died
 
     async def drain(self, seconds: float | None = None) -> None:
         """Take no new runs, let the running ones end within ``seconds`` (by default the setting), release the rest."""
         self._draining = True
         grace = self.settings.drain_seconds if seconds is None else seconds
-        if self._worker is not None:
-            self._worker.stop()
-        await self.background.stop()
-        if grace > 0:
-            await self.runs.wait(grace)
-        self.runs.halt(RunInterrupted("this process is shutting down."))
-        await self.runs.wait()
-        if self._worker is not None:
-            await self._worker.stopped()
-        if self.relay is not None and self.relay.is_used:
-            # Nobody else may be there to tell of what has just ended.
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_LAST_EVENTS_SECONDS):
-                    await self.relay.publish_all()
+        await drain(self.runs, self.background, self._worker, self.relay, grace)
 
     async def close(self) -> None:
         """Drain what still runs and close everything in reverse; harmless when already closed."""
@@ -283,26 +256,24 @@ class SagazRuntime(Reachable):
 
     @property
     def config(self) -> Any:
-        """The ``SagaConfig`` whose storage is this runtime's store, or the user's own."""
-        return self._resources.config
+        """The ``SagaConfig`` whose storage is this runtime's store, or the user's own.
+
+        Raises:
+            RuntimeNotOpen: It has not been opened yet.
+        """
+        return self._opened_resources().config
 
     @property
     def broker(self) -> Any:
-        """sagaz's broker, or None."""
-        return self._resources.broker
+        """sagaz's broker, or None; once the runtime has been opened, as `config`."""
+        return self._opened_resources().broker
+
+    def _opened_resources(self) -> SagazResources:
+        if self._resources is None:
+            raise RuntimeNotOpen(NOT_OPEN)
+        return self._resources
 
     @property
     def publishes(self) -> bool:
         """Whether steps and outcomes are written to the outbox; known before the runtime is opened."""
-        given = None if self._given_config is None else self._given_config.broker
-        return self.settings.broker_url is not None or given is not None
-
-    async def _write_one(self, write: RunWrite) -> bool | None:
-        [accepted] = await self._write([write])
-        return accepted
-
-    async def _write(self, writes: Sequence[RunWrite]) -> list[bool | None]:
-        answers = await self.store.write(writes)
-        if self.relay is not None and any(write.events for write in writes):
-            self.relay.nudge()
-        return answers
+        return self.configuration.publishes

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Coroutine, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Coroutine, Sequence
+from functools import update_wrapper
+from types import CoroutineType
+from typing import Any, ParamSpec, TypeAlias, TypeVar, cast
 
 from sagaz_durable.stores.foreign_rows import correlation_id_of, taken
 from sagaz_durable.stores.wakeup import WakeUp
@@ -14,10 +16,20 @@ from sagaz_integration_core.contract.events import NewEvent
 from sagaz_integration_core.contract.records import ClaimedRun, FirstSteps, Inserted, NewRun, RunWrite
 from sagaz_integration_core.contract.waits import NewSignal, Sent
 
-__all__ = ["Answer", "BaseStore"]
+__all__ = ["Answer", "BaseStore", "does"]
 
+P = ParamSpec("P")
 T = TypeVar("T")
-Answer = Coroutine[Any, Any, T]
+
+Answer: TypeAlias = "CoroutineType[Any, Any, T]"
+"""What the method of a class returns that is defined with ``async def``."""
+
+
+def does(work: Callable[..., object], method: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Answer[T]]:
+    """Return a store's method that does an operation, with the operation's name and documentation."""
+    update_wrapper(method, work)
+    # For pyright an ``async def`` returns a CoroutineType, for mypy a Coroutine, which is less.
+    return cast("Callable[P, Answer[T]]", method)
 
 
 class BaseStore(ABC):
@@ -40,37 +52,37 @@ class BaseStore(ABC):
         """
 
     @abstractmethod
-    def insert_runs(self, runs: Sequence[NewRun], lease_seconds: float) -> Answer[list[Inserted]]:
+    async def insert_runs(self, /, runs: Sequence[NewRun], lease_seconds: float) -> list[Inserted]:
         """Insert runs in one transaction."""
 
     @abstractmethod
-    def claim_runs(self, owner: str, limit: int, lease_seconds: float, wanted: Wanted) -> Answer[list[ClaimedRun]]:
+    async def claim_runs(self, /, owner: str, limit: int, lease_seconds: float, wanted: Wanted) -> list[ClaimedRun]:
         """Lease runs that are due, or whose lease has ended."""
 
     @abstractmethod
-    def write_runs(self, writes: Sequence[RunWrite]) -> Answer[list[bool | None]]:
+    async def write_runs(self, /, writes: Sequence[RunWrite]) -> list[bool | None]:
         """Commit all writes in one transaction."""
 
     @abstractmethod
-    def carry_out(self, change: Intervention) -> Answer[bool]:
+    async def carry_out(self, /, change: Intervention) -> bool:
         """Carry out a person's decision and note it; False when the run has changed meanwhile."""
 
     @abstractmethod
-    def save_row(
-        self, saga_id: str, saga_name: str, status: str, context: str, correlation_id: str | None
-    ) -> Answer[bool]:
+    async def save_row(
+        self, /, saga_id: str, saga_name: str, status: str, context: str, correlation_id: str | None
+    ) -> bool:
         """Insert or update a row of sagaz's own engine; False when a run of ours has this saga_id."""
 
     @abstractmethod
-    def add_signals(self, signals: Sequence[NewSignal]) -> Answer[list[Sent]]:
+    async def add_signals(self, /, signals: Sequence[NewSignal]) -> list[Sent]:
         """Insert signals in one transaction; an answer for each."""
 
     @abstractmethod
-    def add_events(self, events: Sequence[NewEvent]) -> Answer[list[bool]]:
+    async def add_events(self, /, events: Sequence[NewEvent]) -> list[bool]:
         """Insert events of the application in one transaction; False for each that was there already."""
 
     @abstractmethod
-    def revive_events(self, event_ids: Sequence[str]) -> Answer[list[str]]:
+    async def revive_events(self, /, event_ids: Sequence[str]) -> list[str]:
         """Make dead events pending again; return which of them were dead."""
 
     async def open(self) -> None:
@@ -97,7 +109,7 @@ class BaseStore(ABC):
             self.wake_own()
         return inserted
 
-    def claim(
+    async def claim(
         self,
         owner: str,
         limit: int,
@@ -106,9 +118,9 @@ class BaseStore(ABC):
         *,
         saga_ids: Sequence[str] | None = None,
         alone: bool = False,
-    ) -> Answer[list[ClaimedRun]]:
+    ) -> list[ClaimedRun]:
         """Lease runs that are due, or whose lease has ended."""
-        return self.claim_runs(owner, limit, lease_seconds, Wanted(sagas, saga_ids, alone))
+        return await self.claim_runs(owner, limit, lease_seconds, Wanted(sagas, saga_ids, alone))
 
     async def write(self, writes: Sequence[RunWrite]) -> list[bool | None]:
         """Commit all writes in one transaction."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import nullcontext
-from functools import partial, update_wrapper
+from functools import partial
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from django.db import OperationalError, connections, transaction
@@ -19,14 +19,14 @@ from django_sagaz._stores.orm import (
     interventions,
     journal,
     outbox,
-    runs,
     signals,
     waits,
 )
 from django_sagaz._stores.orm import maintenance as upkeep
+from django_sagaz._stores.orm import runs as orm_runs
 from django_sagaz._stores.ready import check_rights, check_tables
 from django_sagaz._stores.runners import Runner, immediately
-from sagaz_durable.stores.base import Answer, BaseStore
+from sagaz_durable.stores.base import Answer, BaseStore, does
 from sagaz_integration_core.contract.records import Inserted, NewRun
 
 __all__ = ["ORMStore"]
@@ -43,11 +43,10 @@ _PAUSES = (0.02, 0.1, 0.5)
 def _does(work: Callable[Concatenate[Any, P], T]) -> Callable[Concatenate[ORMStore, P], Answer[T]]:
     """Return the method that does this in a transaction."""
 
-    def method(self: ORMStore, /, *args: P.args, **kwargs: P.kwargs) -> Answer[T]:
+    def method(self: ORMStore, /, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, T]:
         return self.transact(lambda connection: work(connection, *args, **kwargs))
 
-    update_wrapper(method, work)
-    return method
+    return does(work, method)
 
 
 class ORMStore(BaseStore):
@@ -95,10 +94,10 @@ class ORMStore(BaseStore):
         [inserted] = immediately(self.insert([run], 0.0))
         return inserted
 
-    async def insert_runs(self, new: Sequence[NewRun], lease_seconds: float) -> list[Inserted]:
+    async def insert_runs(self, /, runs: Sequence[NewRun], lease_seconds: float) -> list[Inserted]:
         """Insert runs in one transaction."""
         began_at = time.monotonic()
-        insert = partial(runs.insert, runs=new, lease_seconds=lease_seconds)
+        insert = partial(orm_runs.insert, runs=runs, lease_seconds=lease_seconds)
         try:
             return await self.transact(insert)
         except ConnectionDied:
@@ -107,12 +106,12 @@ class ORMStore(BaseStore):
 
     claim_runs = _does(claims.claim)
     any_alone = _does(claims.any_alone)
-    renew = _does(runs.renew)
+    renew = _does(orm_runs.renew)
     write_runs = _does(journal.write)
 
     load = _does(upkeep.load)
     statuses = _does(upkeep.statuses)
-    load_steps = _does(runs.load_steps)
+    load_steps = _does(orm_runs.load_steps)
     load_attempts = _does(attempts.load_attempts)
     load_audit = _does(interventions.load_audit)
     find = _does(upkeep.find)

@@ -39,7 +39,7 @@ class Command(OperatorCommand):
         if options["runs"]:
             super().handle(*args, **options)
             return
-        sagas = list_sagas(current_project().starter)
+        sagas = list_sagas(current_project().configuration)
         self.stdout.write(as_json(sagas) if options["format"] == "json" else list_text(sagas, HINT))
 
     def work(self, options: dict[str, Any]) -> Work:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import threading
 import uuid
 from collections.abc import Callable
-from functools import update_wrapper
 from typing import Concatenate, ParamSpec, TypeVar
 
-from sagaz_durable.stores.base import Answer, BaseStore
+from sagaz_durable.stores.base import Answer, BaseStore, does
 from sagaz_durable.stores.memory import erasure, events, leases, maintenance, reads, signals
 from sagaz_durable.stores.memory.rows import Rows
 from sagaz_durable.stores.open_check import Opened
@@ -27,8 +26,7 @@ def _does(work: Callable[Concatenate[Rows, P], T]) -> Callable[Concatenate[Memor
         with self._lock:
             return work(self._rows, *args, **kwargs)
 
-    update_wrapper(method, work)
-    return method
+    return does(work, method)
 
 
 class MemoryStore(BaseStore):

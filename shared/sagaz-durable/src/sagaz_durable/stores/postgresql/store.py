@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import update_wrapper
-from typing import Concatenate, ParamSpec, TypeVar
+from collections.abc import Callable, Coroutine
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from sagaz_durable.stores.base import Answer, BaseStore
+from sagaz_durable.stores.base import Answer, BaseStore, does
 from sagaz_durable.stores.postgresql import (
     claims,
     erasure,
@@ -31,15 +30,14 @@ T = TypeVar("T")
 
 
 def _does(
-    work: Callable[Concatenate[Database, P], Answer[T]],
+    work: Callable[Concatenate[Database, P], Coroutine[Any, Any, T]],
 ) -> Callable[Concatenate[PostgresStore, P], Answer[T]]:
     """Return the method that does this with the store's database."""
 
-    def method(self: PostgresStore, /, *args: P.args, **kwargs: P.kwargs) -> Answer[T]:
+    def method(self: PostgresStore, /, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, T]:
         return work(self.database, *args, **kwargs)
 
-    update_wrapper(method, work)
-    return method
+    return does(work, method)
 
 
 class PostgresStore(BaseStore):

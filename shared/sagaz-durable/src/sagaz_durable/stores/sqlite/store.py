@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine
 from datetime import datetime
-from functools import update_wrapper
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from sagaz_durable.stores.base import Answer, BaseStore
+from sagaz_durable.stores.base import Answer, BaseStore, does
 from sagaz_durable.stores.sqlite import (
     attempts,
     claims,
@@ -26,9 +25,8 @@ from sagaz_durable.stores.sqlite.database.transactions import Transactions
 from sagaz_durable.stores.sqlite.joining import joining
 from sagaz_durable.stores.wanted_runs import Wanted
 from sagaz_durable.transactions.statements import Joining
-from sagaz_integration_core.contract.events import NewEvent, OutboxRecord
-from sagaz_integration_core.contract.records import ClaimedRun, Inserted, NewRun
-from sagaz_integration_core.contract.waits import NewSignal, Sent
+from sagaz_integration_core.contract.events import OutboxRecord
+from sagaz_integration_core.contract.records import ClaimedRun
 
 __all__ = ["SQLiteStore"]
 
@@ -41,23 +39,25 @@ def _reads(
 ) -> Callable[Concatenate[SQLiteStore, P], Answer[T]]:
     """Return the method that does this in a transaction that only reads."""
 
-    def method(self: SQLiteStore, /, *args: P.args, **kwargs: P.kwargs) -> Answer[T]:
+    def method(self: SQLiteStore, /, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, T]:
         return self.transactions.read(lambda sqlite: work(sqlite, *args, **kwargs))
 
-    update_wrapper(method, work)
-    return method
+    return does(work, method)
 
 
 def _writes(
-    work: Callable[Concatenate[sqlite3.Connection, P], T],
+    work: Callable[Concatenate[sqlite3.Connection, P], T], *, wary: bool = False
 ) -> Callable[Concatenate[SQLiteStore, P], Answer[T]]:
-    """Return the method that does this in a transaction that writes."""
+    """Return the method that does this in a transaction that writes.
 
-    def method(self: SQLiteStore, /, *args: P.args, **kwargs: P.kwargs) -> Answer[T]:
-        return self.transactions.write(lambda sqlite: work(sqlite, *args, **kwargs))
+    Args:
+        wary: Its caller may itself be inside of the transaction that holds the lock.
+    """
 
-    update_wrapper(method, work)
-    return method
+    def method(self: SQLiteStore, /, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, T]:
+        return self.transactions.write(lambda sqlite: work(sqlite, *args, **kwargs), wary=wary)
+
+    return does(work, method)
 
 
 class SQLiteStore(BaseStore):
@@ -99,16 +99,13 @@ class SQLiteStore(BaseStore):
         """Return the random id that was made with the tables."""
         return await self.transactions.store_id()
 
-    def insert_runs(self, runs: Sequence[NewRun], lease_seconds: float) -> Answer[list[Inserted]]:
-        """Insert runs in one transaction."""
-        return self.transactions.write(lambda sqlite: leases.insert(sqlite, runs, lease_seconds), wary=True)
-
-    async def claim_runs(self, owner: str, limit: int, lease_seconds: float, wanted: Wanted) -> list[ClaimedRun]:
+    async def claim_runs(self, /, owner: str, limit: int, lease_seconds: float, wanted: Wanted) -> list[ClaimedRun]:
         """Lease runs that are due, or whose lease has ended."""
         if not await self.transactions.read(lambda sqlite: claims.any_due(sqlite, wanted)):
             return []
         return await self.transactions.write(lambda sqlite: claims.claim(sqlite, owner, limit, lease_seconds, wanted))
 
+    insert_runs = _writes(leases.insert, wary=True)
     any_alone = _reads(claims.any_alone)
     renew = _writes(leases.renew)
     write_runs = _writes(journal.write)
@@ -131,18 +128,11 @@ class SQLiteStore(BaseStore):
     erase = _writes(erasure.erase)
     count_erasable = _reads(erasure.count_erasable)
 
-    def add_signals(self, sent: Sequence[NewSignal]) -> Answer[list[Sent]]:
-        """Insert signals in one transaction."""
-        return self.transactions.write(lambda sqlite: signals.send(sqlite, sent), wary=True)
-
+    add_signals = _writes(signals.send, wary=True)
     load_waits = _reads(waits.load_waits)
     find_signals = _reads(signals.find_signals)
     count_untaken = _reads(signals.count_untaken)
     prune_signals = _writes(signals.prune_signals)
-
-    def add_events(self, events: Sequence[NewEvent]) -> Answer[list[bool]]:
-        """Insert events of the application in one transaction."""
-        return self.transactions.write(lambda sqlite: outbox.insert(sqlite, events), wary=True)
 
     async def due_events(self, limit: int, lease_seconds: float) -> list[OutboxRecord]:
         """Lease and return events to publish, at most the oldest pending one of each saga."""
@@ -150,6 +140,7 @@ class SQLiteStore(BaseStore):
             return []
         return await self.transactions.write(lambda sqlite: outbox.due(sqlite, limit, lease_seconds))
 
+    add_events = _writes(outbox.insert, wary=True)
     settle_events = _writes(outbox.settle)
     find_events = _reads(outbox.find)
     count_events = _reads(outbox.count)

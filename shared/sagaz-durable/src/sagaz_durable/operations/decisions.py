@@ -1,0 +1,110 @@
+"""What people decide about runs from an application's own code: a support page, a script."""
+
+# What decides is imported where it is needed; see `sagaz_durable.runtime.starting`.
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, TypeVar
+
+from sagaz_durable.runtime.client import RuntimeClient
+from sagaz_integration_core.error_text import value_text
+from sagaz_integration_core.errors import UsageError
+
+if TYPE_CHECKING:
+    from sagaz_durable.operations.operator import Operator, Settlement
+    from sagaz_durable.operations.outcomes import Outcome, RunReport
+
+__all__ = ["Decisions"]
+
+T = TypeVar("T")
+
+
+class Decisions(RuntimeClient):
+    """Asks about single runs, and decides about them as the operators' commands do, with the same audit."""
+
+    async def status(self, saga_id: str) -> RunReport:
+        """Return all that is known of a run; ``report.status`` is its status, ``report.run`` its row.
+
+        Raises:
+            RunNotFound: There is none with this saga_id.
+            StoreUnavailable: The store cannot be asked.
+        """
+        # Whoever only looks needs no name.
+        return await self._decide("", lambda operator: operator.show(saga_id))
+
+    async def retry(self, saga_id: str, *, by: str, reason: str = "", dry_run: bool = False) -> Outcome:
+        """Have a failed run go on where it stopped, or have its compensation tried again.
+
+        The outcome tells what happens next; where ``outcome.done`` is false, ``outcome.message`` tells why nothing
+        does: there is no such run, it is not one that can be retried, or nobody that is alive knows its saga.
+
+        Args:
+            by: Who decides, for the audit; it must not be empty.
+            reason: Why, for the audit.
+            dry_run: Tell what would be done, and do nothing.
+
+        Raises:
+            StoreUnavailable: The store cannot be asked.
+            UsageError: ``by`` names nobody.
+        """
+        return await self._decide(_named(by), lambda one: one.retry(saga_id, reason=reason, dry_run=dry_run))
+
+    async def cancel(self, saga_id: str, *, by: str, reason: str = "", dry_run: bool = False) -> Outcome:
+        """Have a run compensate what it has done, instead of going on; a completed pivot refuses it.
+
+        A run that is being executed stops within the renewal of its lease, and is compensated when the lease would
+        have ended. Arguments, outcome and errors are those of `retry`.
+        """
+        return await self._decide(_named(by), lambda one: one.cancel(saga_id, reason=reason, dry_run=dry_run))
+
+    async def resolve(
+        self, saga_id: str, settled: Settlement, *, by: str, reason: str, dry_run: bool = False
+    ) -> Outcome:
+        """Note that a person has settled a failed run outside; nothing of it is called any more.
+
+        Outcome, other arguments and errors are those of `retry`.
+
+        Args:
+            settled: ``completed`` or ``rolled_back``, whichever the person has seen to.
+            reason: What was done; it is kept, and an empty one is refused.
+        """
+        return await self._decide(_named(by), lambda one: one.resolve(saga_id, settled, reason=reason, dry_run=dry_run))
+
+    def status_sync(self, saga_id: str) -> RunReport:
+        """Do as `status`, in synchronous code."""
+        return self._runtime.call(lambda: self.status(saga_id))
+
+    def retry_sync(self, saga_id: str, *, by: str, reason: str = "", dry_run: bool = False) -> Outcome:
+        """Do as `retry`, in synchronous code."""
+        return self._runtime.call(lambda: self.retry(saga_id, by=by, reason=reason, dry_run=dry_run))
+
+    def cancel_sync(self, saga_id: str, *, by: str, reason: str = "", dry_run: bool = False) -> Outcome:
+        """Do as `cancel`, in synchronous code."""
+        return self._runtime.call(lambda: self.cancel(saga_id, by=by, reason=reason, dry_run=dry_run))
+
+    def resolve_sync(
+        self, saga_id: str, settled: Settlement, *, by: str, reason: str, dry_run: bool = False
+    ) -> Outcome:
+        """Do as `resolve`, in synchronous code."""
+        return self._runtime.call(lambda: self.resolve(saga_id, settled, by=by, reason=reason, dry_run=dry_run))
+
+    async def _decide(self, actor: str, work: Callable[[Operator], Awaitable[T]]) -> T:
+        from sagaz_durable.operations.operator import Operator
+
+        runtime = self._runtime
+
+        async def decide() -> T:
+            operator = Operator(runtime.store, runtime.registry, actor=actor, publishes=runtime.publishes)
+            return await work(operator)
+
+        return await runtime.reach(decide)
+
+
+def _named(by: object) -> str:
+    if isinstance(by, str) and by.strip():
+        return by
+    raise UsageError(
+        f"by={value_text(by, 60)} names nobody, and who decides about a run is kept with it. Expected a name, as "
+        'by=request.user.email or by="nightly clean-up".'
+    )

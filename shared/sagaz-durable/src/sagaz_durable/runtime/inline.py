@@ -1,0 +1,100 @@
+"""Running sagas in this process: to their end, or in the background."""
+
+# What executes runs is imported where it is needed; see `sagaz_durable.runtime.starting`.
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from sagaz_durable import NOTHING
+from sagaz_durable.runtime.client import RuntimeClient
+
+if TYPE_CHECKING:
+    from sagaz import Saga
+
+    from sagaz_durable.engine.result import SagaRun
+
+__all__ = ["InlineRuns"]
+
+
+class InlineRuns(RuntimeClient):
+    """Runs that this process executes, and a worker only if it dies."""
+
+    async def run(
+        self,
+        saga_class: type[Saga],
+        context: Mapping[str, Any] = NOTHING,
+        saga_id: str | None = None,
+        *,
+        idempotency_key: str | None = None,
+    ) -> SagaRun:
+        """Execute a saga to its end, here and now, and return its result: a dict, the context at the end.
+
+        A caller that is cancelled does not cancel the run.
+
+        Args:
+            saga_class: It is registered by this.
+            context: What the steps are given: what JSON has, up to the setting ``max_context_bytes``.
+            saga_id: The run's id, if the caller gives it one; instead of a key.
+            idempotency_key: 1 to 255 bytes. The same key, with the same context, gives the same run: the result of one
+                that has completed is returned again.
+
+        Raises:
+            Exception: The saga failed: the step's own exception, after compensation, with a note of saga_id and status.
+            InvalidInput: As for `start`; nothing was recorded.
+            RunFailed, RunInProgress: What the key's earlier run came to.
+            RunInterrupted: This process had to stop before the end; a worker resumes the run.
+            RuntimeNotOpen: The runtime is not open or shutting down, or this process can execute nothing more.
+            SagaDefinitionError: The class cannot be run as written.
+            StoreUnavailable: Nothing was recorded.
+        """
+        from sagaz_durable.runtime.launching import run_here
+
+        return await self._runtime.reach(
+            lambda: run_here(self._runtime, saga_class, context, saga_id=saga_id, idempotency_key=idempotency_key)
+        )
+
+    def run_sync(
+        self,
+        saga_class: type[Saga],
+        context: Mapping[str, Any] = NOTHING,
+        saga_id: str | None = None,
+        *,
+        idempotency_key: str | None = None,
+    ) -> SagaRun:
+        """Do as `run`, in synchronous code.
+
+        Raises:
+            UsageError: Called on the runtime's own event loop, which would wait for itself.
+        """
+        return self._runtime.call(lambda: self.run(saga_class, context, saga_id, idempotency_key=idempotency_key))
+
+    async def run_background(
+        self, saga_class: type[Saga], context: Mapping[str, Any] = NOTHING, *, idempotency_key: str | None = None
+    ) -> str:
+        """Record a run, have this process execute it, and return its saga_id without waiting for the end.
+
+        When this returns the run is durable. It begins at once, is not affected by what becomes of the caller, and is
+        executed by a worker if this process dies. At most ``background_runs`` (a setting) are executed at once; the
+        others wait as rows, which this process takes up when a place is free, and which any worker may take.
+
+        Arguments and errors are those of `run`, but for what the saga itself comes to.
+        """
+        from sagaz_durable.runtime.launching import launch_in_background
+
+        async def begin() -> str:
+            saga_id, execution = await launch_in_background(
+                self._runtime, saga_class, context, idempotency_key=idempotency_key
+            )
+            if execution is not None:
+                self._runtime.runs.execute(execution)
+            return saga_id
+
+        return await self._runtime.reach(begin)
+
+    def run_background_sync(
+        self, saga_class: type[Saga], context: Mapping[str, Any] = NOTHING, *, idempotency_key: str | None = None
+    ) -> str:
+        """Do as `run_background`, in synchronous code."""
+        return self._runtime.call(lambda: self.run_background(saga_class, context, idempotency_key=idempotency_key))

@@ -1,0 +1,122 @@
+"""Runs that this process executes itself: recorded under its own lease, and begun here and now."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from sagaz_durable.concurrency.clock import now
+from sagaz_durable.engine.execution import RunExecution
+from sagaz_durable.engine.result import SagaRun
+from sagaz_durable.engine.waits import waits_for
+from sagaz_durable.runtime.new_run import accept, new_run
+from sagaz_durable.runtime.starting import Starts, unstorable_refused
+from sagaz_durable.serialization.context_values import values_of
+from sagaz_integration_core.contract.records import FINISHED, ClaimedRun, NewRun
+from sagaz_integration_core.errors import RunFailed, RunInProgress, RunWaiting
+
+if TYPE_CHECKING:
+    from sagaz import Saga
+
+    from sagaz_durable.runtime.runtime import SagazRuntime
+
+__all__ = ["finished_run", "launch", "launch_in_background", "run_here"]
+
+
+async def launch(
+    runtime: SagazRuntime,
+    saga_class: type[Saga],
+    context: Mapping[str, Any],
+    *,
+    saga_id: str | None = None,
+    idempotency_key: str | None = None,
+) -> tuple[str, RunExecution | None]:
+    """Insert a run that this process has leased, and park it; None when the key's run was there already.
+
+    `Runs.execute` executes it. If the process dies before that, a worker does.
+    """
+    runtime.check_fit()
+    run = new_run(runtime.configuration, saga_class, context, saga_id=saga_id, idempotency_key=idempotency_key)
+    first_steps = tuple(runtime.registry.first_steps.get(run.saga_name, ()))
+    run = replace(run, owner=runtime.owner, first_steps=first_steps)
+    taken_at = now()
+    with unstorable_refused([run]), runtime.launches.of(run) as is_first:
+        [inserted] = await runtime.store.insert([run], runtime.settings.lease_seconds)
+    accept(run, inserted, idempotency_key)
+    # A row that was recognised as one's own after its answer was lost may be another call's of this process.
+    if not inserted.created or (inserted.recognised and not is_first):
+        return run.saga_id, None
+    claimed = ClaimedRun(
+        run.saga_id, run.saga_name, "executing", run.context, None, run.correlation_id, attempt=1, failures=0,
+        begun=tuple(step.name for step in first_steps), deadline_in=_left(run),
+    )  # fmt: skip
+    execution = runtime.runs.park(claimed, taken_at)
+    runtime.launches.note(run.saga_id, execution)
+    return run.saga_id, execution
+
+
+def _left(run: NewRun) -> float | None:
+    """Return how long a run has until its deadline that was inserted just now."""
+    if isinstance(run.deadline, datetime):
+        return (run.deadline - datetime.now(UTC)).total_seconds()
+    return run.deadline
+
+
+async def launch_in_background(
+    runtime: SagazRuntime, saga_class: type[Saga], context: Mapping[str, Any], *, idempotency_key: str | None = None
+) -> tuple[str, RunExecution | None]:
+    """Record a run; return its saga_id, and what the caller has to execute, if this process has a place for it.
+
+    Raises:
+        RuntimeNotOpen: This process takes no new runs.
+        StoreUnavailable: Nothing was recorded.
+    """
+    background = runtime.background
+    if background.is_full:
+        runtime.check_fit()
+        saga_id = await Starts(runtime).start(saga_class, context, idempotency_key=idempotency_key)
+        background.wait_for_place(saga_id)
+        return saga_id, None
+    with background.place():
+        saga_id, execution = await launch(runtime, saga_class, context, idempotency_key=idempotency_key)
+        if execution is not None:
+            background.hold(execution)
+        return saga_id, execution
+
+
+async def run_here(
+    runtime: SagazRuntime,
+    saga_class: type[Saga],
+    context: Mapping[str, Any],
+    *,
+    saga_id: str | None = None,
+    idempotency_key: str | None = None,
+) -> SagaRun:
+    """Execute a run here and now, on the runtime's own event loop; see `InlineRuns.run`."""
+    saga_id, execution = await launch(runtime, saga_class, context, saga_id=saga_id, idempotency_key=idempotency_key)
+    if execution is None:
+        return await finished_run(runtime, saga_id)
+    return await asyncio.shield(runtime.runs.execute(execution))
+
+
+async def finished_run(runtime: SagazRuntime, saga_id: str) -> SagaRun:
+    """Return the recorded result of a run that completed.
+
+    Raises:
+        RunInProgress: It has not ended.
+        RunWaiting: It waits for a signal or a time.
+        RunFailed: It was rolled back, or a person is needed.
+    """
+    record = await runtime.store.load(saga_id)
+    if record is not None and record.status == "waiting":
+        waits = tuple(waits_for(wait) for wait in await runtime.store.load_waits(saga_id) if wait.outcome is None)
+        raise RunWaiting(f"Run {saga_id} waits for {', and for '.join(waits)}.", saga_id, waits)
+    if record is None or record.status not in FINISHED:
+        raise RunInProgress(f"Run {saga_id} has not ended yet; ask for its status instead of starting it again.")
+    if record.status != "completed":
+        raise RunFailed(f"Run {saga_id} of saga {record.saga_name!r} ended as {record.status}: {record.error}")
+    values = {**values_of(record, await runtime.store.load_steps(saga_id)), "saga_id": saga_id}
+    return SagaRun(values, saga_id=saga_id, saga_name=record.saga_name, status="completed")

@@ -1,0 +1,184 @@
+"""`Sagas`: every verb in both of its forms, from the event loop and from threads."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+
+import pytest
+
+from sagaz_durable import Saga, action, compensate
+from sagaz_durable.runtime.runtime import SagazRuntime
+from sagaz_durable.sagas import Sagas
+from sagaz_integration_core.errors import RunNotFound, RuntimeNotOpen, UsageError
+from sagaz_integration_core.settings.settings import Settings
+
+pytestmark = pytest.mark.anyio
+
+FORMS = pytest.mark.parametrize("form", ["", "_sync"], ids=["await", "thread"])
+
+
+class OrderSaga(Saga):
+    @action("reserve")
+    async def reserve(self, ctx):
+        return {"reserved": ctx.get("n")}
+
+    @compensate("reserve")
+    async def release(self, ctx):
+        if ctx.get("stuck"):
+            raise ValueError("nobody answers")
+
+    @action("charge", depends_on=["reserve"], max_retries=0)
+    async def charge(self, ctx):
+        if ctx.get("declined"):
+            raise ValueError("declined")
+
+
+@pytest.fixture
+async def runtime(opened):
+    async with opened(Settings(storage_url="memory://", poll_seconds=0.02), sagas=[OrderSaga]) as runtime:
+        yield runtime
+
+
+def verb(sagas, name, form):
+    """Return a verb in one of its forms, to be awaited either way."""
+    found = getattr(sagas, name + form)
+    if not form:
+        return found
+
+    async def in_thread(*args, **options):
+        return await asyncio.to_thread(found, *args, **options)
+
+    return in_thread
+
+
+@FORMS
+async def test_starts_and_background_runs_are_executed(runtime, ended, form):
+    sagas = Sagas(runtime)
+    ids = [
+        await verb(sagas, "start", form)(OrderSaga, {"n": 1}),
+        *await verb(sagas, "start_many", form)(OrderSaga, [{"n": 2}, {"n": 3}]),
+        await verb(sagas, "run_background", form)(OrderSaga, {"n": 4}, idempotency_key="k"),
+    ]
+    assert len(set(ids)) == 4
+    for saga_id in ids:
+        assert (await ended(runtime, saga_id)).status == "completed"
+    assert await verb(sagas, "run_background", form)(OrderSaga, {"n": 4}, idempotency_key="k") == ids[-1]
+
+
+@FORMS
+async def test_a_run_returns_its_result_and_its_key_returns_it_again(runtime, form):
+    sagas = Sagas(runtime)
+    run = await verb(sagas, "run", form)(OrderSaga, {"n": 7}, idempotency_key="k")
+    again = await verb(sagas, "run", form)(OrderSaga, {"n": 7}, idempotency_key="k")
+    assert (run["reserved"], run.saga_id, dict(run)) == (7, again.saga_id, dict(again))
+
+
+@FORMS
+async def test_a_run_that_failed_raises_what_its_step_raised(runtime, form):
+    with pytest.raises(ValueError, match="declined"):
+        await verb(Sagas(runtime), "run", form)(OrderSaga, {"declined": True})
+
+
+@FORMS
+async def test_the_status_of_a_run_tells_its_steps(runtime, form):
+    run = await Sagas(runtime).run(OrderSaga)
+    report = await verb(Sagas(runtime), "status", form)(run.saga_id)
+    assert (report.status, report.run.saga_name) == ("completed", "OrderSaga")
+    assert [(step.step, step.status) for step in report.steps] == [("reserve", "done"), ("charge", "done")]
+
+
+@FORMS
+async def test_the_status_of_no_run_is_an_error_that_names_it(runtime, form):
+    with pytest.raises(RunNotFound, match="no run nowhere"):
+        await verb(Sagas(runtime), "status", form)("nowhere")
+
+
+async def stuck(sagas, ended, runtime):
+    saga_id = await sagas.start(OrderSaga, {"declined": True, "stuck": True})
+    assert (await ended(runtime, saga_id)).status == "failed"
+    return saga_id
+
+
+@FORMS
+async def test_who_decided_and_why_is_kept_with_the_run(runtime, ended, form):
+    sagas = Sagas(runtime)
+    saga_id = await stuck(sagas, ended, runtime)
+    planned = await verb(sagas, "retry", form)(saga_id, by="ann", dry_run=True)
+    assert (planned.done, (await sagas.status(saga_id)).audit) == (True, ())
+    assert (await verb(sagas, "retry", form)(saga_id, by="ann", reason="they are back")).done
+    assert (await ended(runtime, saga_id)).status == "failed"
+    assert (await verb(sagas, "resolve", form)(saga_id, "rolled_back", by="bea", reason="by phone")).done
+    report = await sagas.status(saga_id)
+    assert report.status == "rolled_back"
+    notes = [(note.action, note.actor, note.reason) for note in report.audit]
+    assert notes == [("retry", "ann", "they are back"), ("resolve", "bea", "by phone")]
+
+
+@FORMS
+async def test_a_failed_run_is_cancelled(runtime, ended, form):
+    sagas = Sagas(runtime)
+    saga_id = await stuck(sagas, ended, runtime)
+    outcome = await verb(sagas, "cancel", form)(saga_id, by="ann", reason="a test")
+    assert (outcome.done, outcome.status) == (True, "compensating")
+
+
+@FORMS
+async def test_what_is_refused_is_an_outcome_that_tells_why(runtime, form):
+    sagas = Sagas(runtime)
+    run = await sagas.run(OrderSaga)
+    outcome = await verb(sagas, "cancel", form)(run.saga_id, by="ann")
+    assert (outcome.done, "nothing to cancel" in outcome.message) == (False, True)
+    unsaid = await verb(sagas, "resolve", form)(run.saga_id, "completed", by="ann", reason=" ")
+    assert (unsaid.done, "Say what was done" in unsaid.message) == (False, True)
+
+
+@FORMS
+@pytest.mark.parametrize("by", ["", " ", None], ids=repr)
+@pytest.mark.parametrize(("name", "more"), [("retry", ()), ("cancel", ()), ("resolve", ("completed",))])
+async def test_a_decision_of_nobody_is_refused(runtime, form, by, name, more):
+    options = {"reason": "why"} if name == "resolve" else {}
+    with pytest.raises(UsageError, match="names nobody"):
+        await verb(Sagas(runtime), name, form)("any", *more, by=by, **options)
+
+
+@pytest.mark.parametrize("name", ["run_sync", "run_background_sync", "start_sync"])
+async def test_a_synchronous_form_on_the_event_loop_is_refused(runtime, name):
+    with pytest.raises(UsageError, match="would wait for itself"):
+        getattr(Sagas(runtime), name)(OrderSaga, {})
+
+
+async def test_verbs_work_on_another_event_loop_than_the_runtimes(runtime):
+    def elsewhere():
+        async def use():
+            sagas = Sagas(runtime)
+            run = await sagas.run(OrderSaga, {"n": 5})
+            return (await sagas.status(run.saga_id)).status
+
+        return asyncio.run(use())
+
+    assert await asyncio.to_thread(elsewhere) == "completed"
+
+
+def test_both_forms_of_a_verb_take_the_same_and_are_documented():
+    verbs = [name for name in vars_of(Sagas) if not name.endswith("_sync")]
+    assert set(verbs) == {
+        "start", "start_many", "run", "run_background", "publish", "status", "retry", "cancel", "resolve",
+    }  # fmt: skip
+    for name in verbs:
+        one, other = getattr(Sagas, name), getattr(Sagas, f"{name}_sync")
+        assert inspect.signature(one) == inspect.signature(other)
+        assert (inspect.iscoroutinefunction(one), inspect.iscoroutinefunction(other)) == (True, False)
+        assert one.__doc__
+        assert f"Do as `{name}`" in other.__doc__
+
+
+def vars_of(cls):
+    return [name for name in dir(cls) if not name.startswith("_")]
+
+
+def test_what_an_opened_runtime_has_is_asked_for_by_name_before_it_is_open():
+    runtime = SagazRuntime(Settings(storage_url="memory://"))
+    for name in ("config", "broker"):
+        with pytest.raises(RuntimeNotOpen, match="is not open"):
+            getattr(runtime, name)
