@@ -9,7 +9,6 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sagaz import Saga, action, compensate
 
-from sagaz_durable.runtime.new_run import new_run
 from sagaz_durable.sagas import Sagas
 from sagaz_integration_core.context.current_step import current_step
 from sagaz_integration_core.errors import DeadlinePassed, UsageError
@@ -64,12 +63,6 @@ async def working(runtime):
     await worker.stopped()
 
 
-async def insert(runtime, saga, context, **options):
-    run = new_run(runtime.configuration, saga, context, **options)
-    await runtime.store.insert([run], 30)
-    return run.saga_id
-
-
 async def test_a_call_under_way_at_the_deadline_is_in_doubt_and_compensated(working, ended, calls):
     saga_id = await Sagas(working).start(Slow, {})
     record = await ended(working, saga_id)
@@ -94,10 +87,10 @@ async def test_whoever_runs_it_inline_is_told_of_the_deadline(runtime):
 
 
 async def test_a_deadline_of_one_run_replaces_that_of_its_class(working, ended, calls):
-    saga_id = await insert(working, Slow, {}, deadline=PAST)
+    saga_id = await Sagas(working).start(Slow, {}, deadline=PAST)
     assert (await ended(working, saga_id)).status == "rolled_back"
     assert calls == []
-    saga_id = await insert(working, Slow, {"waits": True}, deadline=timedelta(hours=1))
+    saga_id = await Sagas(working).start(Slow, {"waits": True}, deadline=timedelta(hours=1))
     async with asyncio.timeout(20):
         while (await working.store.load(saga_id)).status != "waiting":
             await asyncio.sleep(0.01)
@@ -126,7 +119,7 @@ async def test_a_plain_step_that_is_under_way_is_waited_for(working, ended):
         def two(self, ctx):
             raise AssertionError("called after the deadline")
 
-    saga_id = await insert(working, Plain, {}, deadline=timedelta(seconds=0.3))
+    saga_id = await Sagas(working).start(Plain, {}, deadline=timedelta(seconds=0.3))
     await asyncio.to_thread(begun.wait, 20)
     async with asyncio.timeout(20):
         while datetime.now(UTC) < (await working.store.load(saga_id)).deadline + timedelta(seconds=0.05):
@@ -151,7 +144,7 @@ async def test_behind_a_pivot_the_run_goes_on_after_its_deadline(working, ended)
             await current_step().signal("packed")
             return {"shipped": True}
 
-    saga_id = await insert(working, Pivoted, {}, deadline=timedelta(seconds=0.3))
+    saga_id = await Sagas(working).start(Pivoted, {}, deadline=timedelta(seconds=0.3))
     async with asyncio.timeout(20):
         while (record := await working.store.load(saga_id)).status != "waiting":
             await asyncio.sleep(0.01)
@@ -178,4 +171,4 @@ async def test_a_run_that_ends_in_time_hears_nothing_of_its_deadline(runtime):
 @pytest.mark.parametrize("deadline", [timedelta(0), datetime(2030, 1, 1), "1h", 60])
 async def test_a_deadline_that_cannot_be_is_refused_at_the_start(runtime, deadline):
     with pytest.raises(UsageError, match="deadline"):
-        new_run(runtime.configuration, Slow, {}, deadline=deadline)
+        await Sagas(runtime).start(Slow, {}, deadline=deadline)

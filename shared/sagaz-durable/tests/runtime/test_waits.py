@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import psycopg
@@ -15,6 +16,7 @@ from sagaz_integration_core.context.current_step import current_step
 from sagaz_integration_core.contract.waits import SignalFilter
 from sagaz_integration_core.errors import (
     InvalidInput,
+    RunInProgress,
     RunWaiting,
     SignalConflict,
     SignalRefused,
@@ -429,3 +431,107 @@ async def test_a_run_with_a_key_that_waits_is_in_progress(working):
         await Sagas(working).run(Order, {}, idempotency_key="k")
     with pytest.raises(Exception, match=r"waits|not ended"):
         await Sagas(working).run(Order, {}, idempotency_key="k")
+
+
+async def test_whoever_waits_gets_the_result_of_a_run_that_another_process_executes(opened, shared_settings):
+    async with opened(shared_settings, sagas=[Order]) as here, opened(shared_settings, sagas=[Order]) as there:
+        worker = there.make_worker()
+        worker.start()
+        saga_id = await Sagas(here).start(Order, {})
+        waiters = [asyncio.create_task(Sagas(here).wait(saga_id, 20)) for _ in range(20)]
+        await waiting(here, saga_id)
+        await Sagas(here).send_signal("paid", saga_id=saga_id)
+        assert {result["shipped"] for result in await asyncio.gather(*waiters)} == {True}
+        worker.stop()
+        await worker.stopped()
+
+
+async def test_many_that_wait_ask_the_store_as_often_as_one(working, monkeypatch):
+    saga_id = await Sagas(working).start(Order, {})
+    await waiting(working, saga_id)
+    asked, statuses = [], working.store.statuses
+
+    async def counted(saga_ids):
+        asked.append(sorted(saga_ids))
+        return await statuses(saga_ids)
+
+    monkeypatch.setattr(working.store, "statuses", counted)
+    waiters = [asyncio.create_task(Sagas(working).wait(saga_id, 20)) for _ in range(50)]
+    await Sagas(working).send_signal("paid", saga_id=saga_id)
+    await asyncio.gather(*waiters)
+    assert {tuple(one) for one in asked} == {(saga_id,)}
+    assert len(asked) < 50
+
+
+async def test_whoever_waits_in_vain_is_told_how_far_the_run_is(working):
+    saga_id = await Sagas(working).start(Order, {})
+    await waiting(working, saga_id)
+    with pytest.raises(RunWaiting, match="waits for signal 'paid'"):
+        await Sagas(working).wait(saga_id, 0.01)
+    with pytest.raises(RunInProgress):
+        await Sagas(working).wait("nobody", 0)
+
+
+async def test_an_inline_run_may_wait_for_its_signal(working):
+    running = asyncio.create_task(Sagas(working).run(Order, {"key": "pi_1"}, wait=20))
+    await Sagas(working).send_signal("paid", {"n": 1}, key="pi_1")
+    assert (await running)["paid"] == {"n": 1}
+
+
+async def test_a_thread_may_wait_and_the_eleventh_is_answered_at_once(working):
+    saga_id = await Sagas(working).start(Order, {})
+    await waiting(working, saga_id)
+    sync = Sagas(working).wait_sync
+    loop, threads = asyncio.get_running_loop(), ThreadPoolExecutor(11)
+    ten = [loop.run_in_executor(threads, sync, saga_id, 20) for _ in range(10)]
+    async with asyncio.timeout(20):
+        while len(working.runs.ends._awaited.get(saga_id, ())) < 10:
+            await asyncio.sleep(0.01)
+    with pytest.raises(RunWaiting):
+        await loop.run_in_executor(threads, sync, saga_id, 20)
+    await Sagas(working).send_signal("paid", saga_id=saga_id)
+    assert len(await asyncio.gather(*ten)) == 10
+    threads.shutdown()
+
+
+async def test_what_sleeps_goes_on_when_somebody_says_so(working, ended):
+    class Sleeping(Saga):
+        saga_name = "sleeping"
+
+        @action("a")
+        async def a(self, ctx):
+            await current_step().sleep(timedelta(days=3))
+
+    saga_id = await Sagas(working).start(Sleeping, {})
+    await waiting(working, saga_id)
+    outcome = await Sagas(working).run_now(saga_id, by="anna", reason="no need to wait")
+    assert outcome.done
+    assert (await ended(working, saga_id)).status == "completed"
+    [note] = await working.store.load_audit(saga_id)
+    assert (note.action, note.actor, note.reason) == ("run-now", "anna", "no need to wait")
+
+
+async def test_what_is_started_for_later_goes_on_when_somebody_says_so(working, ended):
+    later = datetime.now(UTC) + timedelta(days=1)
+    saga_id = await Sagas(working).start(Order, {"key": "k"}, not_before=later)
+    await Sagas(working).send_signal("paid", key="k")
+    assert (await Sagas(working).run_now(saga_id, by="anna")).done
+    assert (await ended(working, saga_id)).status == "completed"
+
+
+async def test_a_signal_is_not_brought_forward(working):
+    saga_id = await Sagas(working).start(Order, {})
+    await waiting(working, saga_id)
+    outcome = await Sagas(working).run_now(saga_id, by="anna")
+    assert not outcome.done
+    assert "waits for the signal 'paid'" in outcome.message
+
+
+async def test_a_run_that_waits_can_be_cancelled_and_takes_no_signal_any_more(working, ended, calls):
+    saga_id = await Sagas(working).start(Order, {})
+    await waiting(working, saga_id)
+    assert (await Sagas(working).cancel(saga_id, by="anna")).done
+    assert (await ended(working, saga_id)).status == "rolled_back"
+    assert calls == ["charge", "refund"]
+    with pytest.raises(SignalRefused):
+        await Sagas(working).send_signal("paid", saga_id=saga_id)

@@ -9,6 +9,7 @@ from concurrent.futures import Future
 from contextlib import nullcontext
 
 from sagaz_durable.concurrency.thread_pool import StepThreads
+from sagaz_durable.engine.ends import RunEnds
 from sagaz_durable.engine.environment import ExecutionEnvironment
 from sagaz_durable.engine.execution import RunExecution
 from sagaz_durable.engine.result import SagaRun
@@ -24,6 +25,9 @@ logger = logging.getLogger(__name__)
 
 class Runs:
     """Owns the tasks of running sagas, so that no request's end cancels them.
+
+    Attributes:
+        ends: Tells of runs that have ended, here or elsewhere.
 
     Args:
         environment: What they share.
@@ -45,6 +49,7 @@ class Runs:
         self._on_execute = on_execute
         self._active: dict[asyncio.Task[SagaRun], RunExecution] = {}
         self._parked: set[RunExecution] = set()
+        self.ends = RunEnds(environment.store)
 
     @property
     def is_private(self) -> bool:
@@ -109,6 +114,7 @@ class Runs:
 
     def _ended(self, task: asyncio.Task[SagaRun]) -> None:
         del self._active[task]
+        self.ends.look()
         if not task.cancelled():
             task.exception()  # Logged already; whoever awaits the task still gets it.
 
@@ -119,6 +125,7 @@ class Runs:
 
     def halt(self, reason: RunInterrupted) -> None:
         """Stop all; those that are parked are executed, to give their leases back."""
+        self.ends.stop()
         parked = list(self._parked)
         for execution in [*self._active.values(), *parked]:
             execution.halt(reason)

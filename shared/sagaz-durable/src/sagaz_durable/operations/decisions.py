@@ -71,6 +71,17 @@ class Decisions(RuntimeClient):
         """
         return await self._decide(_named(by), lambda one: one.resolve(saga_id, settled, reason=reason, dry_run=dry_run))
 
+    async def run_now(self, saga_id: str, *, by: str, reason: str = "", dry_run: bool = False) -> Outcome:
+        """Have a run go on now that is delayed, or that sleeps; a signal that it waits for is to be sent instead.
+
+        Arguments, outcome and errors are those of `retry`.
+        """
+        return await self._decide(_named(by), lambda one: one.run_now(saga_id, reason=reason, dry_run=dry_run))
+
+    def run_now_sync(self, saga_id: str, *, by: str, reason: str = "", dry_run: bool = False) -> Outcome:
+        """Do as `run_now`, in synchronous code."""
+        return self._runtime.call(lambda: self.run_now(saga_id, by=by, reason=reason, dry_run=dry_run))
+
     def status_sync(self, saga_id: str) -> RunReport:
         """Do as `status`, in synchronous code."""
         return self._runtime.call(lambda: self.status(saga_id))

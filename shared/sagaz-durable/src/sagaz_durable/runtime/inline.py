@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from sagaz_durable import NOTHING
@@ -18,6 +20,9 @@ if TYPE_CHECKING:
 __all__ = ["InlineRuns"]
 
 
+_WAITING_THREADS = threading.BoundedSemaphore(10)
+
+
 class InlineRuns(RuntimeClient):
     """Runs that this process executes, and a worker only if it dies."""
 
@@ -28,6 +33,8 @@ class InlineRuns(RuntimeClient):
         saga_id: str | None = None,
         *,
         idempotency_key: str | None = None,
+        deadline: datetime | timedelta | None = None,
+        wait: float = 0.0,
     ) -> SagaRun:
         """Execute a saga to its end, here and now, and return its result: a dict, the context at the end.
 
@@ -39,12 +46,16 @@ class InlineRuns(RuntimeClient):
             saga_id: The run's id, if the caller gives it one; instead of a key.
             idempotency_key: 1 to 255 bytes. The same key, with the same context, gives the same run: the result of one
                 that has completed is returned again.
+            deadline: As for `start`.
+            wait: For how many seconds to wait for the end of a run that waits for a signal or a time, or that the key
+                names and somebody else executes.
 
         Raises:
             Exception: The saga failed: the step's own exception, after compensation, with a note of saga_id and status.
             InvalidInput: As for `start`; nothing was recorded.
             RunFailed, RunInProgress: What the key's earlier run came to.
             RunInterrupted: This process had to stop before the end; a worker resumes the run.
+            RunWaiting: The run waits for a signal or a time, and goes on by itself when that comes.
             RuntimeNotOpen: The runtime is not open or shutting down, or this process can execute nothing more.
             SagaDefinitionError: The class cannot be run as written.
             StoreUnavailable: Nothing was recorded.
@@ -52,8 +63,43 @@ class InlineRuns(RuntimeClient):
         from sagaz_durable.runtime.launching import run_here
 
         return await self._runtime.reach(
-            lambda: run_here(self._runtime, saga_class, context, saga_id=saga_id, idempotency_key=idempotency_key)
+            lambda: run_here(
+                self._runtime,
+                saga_class,
+                context,
+                wait,
+                saga_id=saga_id,
+                idempotency_key=idempotency_key,
+                deadline=deadline,
+            )
         )
+
+    async def wait(self, saga_id: str, seconds: float) -> SagaRun:
+        """Return the result of a run that ends within this time, whatever process executes it.
+
+        However many wait in a process, one of them at a time asks the store.
+
+        Raises:
+            RunFailed: It was rolled back, or needs manual intervention.
+            RunInProgress: It has not ended, or there is none with this saga_id.
+            RunWaiting: It waits for a signal or a time.
+            StoreUnavailable: The store cannot be asked.
+        """
+        from sagaz_durable.runtime.launching import result_within
+
+        return await self._runtime.reach(lambda: result_within(self._runtime, saga_id, seconds))
+
+    def wait_sync(self, saga_id: str, seconds: float) -> SagaRun:
+        """Do as `wait`, in synchronous code; the thread does nothing else meanwhile.
+
+        At most ten threads of a process wait at once; with more, this answers at once.
+        """
+        if not _WAITING_THREADS.acquire(blocking=False):
+            return self._runtime.call(lambda: self.wait(saga_id, 0.0))
+        try:
+            return self._runtime.call(lambda: self.wait(saga_id, seconds))
+        finally:
+            _WAITING_THREADS.release()
 
     def run_sync(
         self,
@@ -62,13 +108,16 @@ class InlineRuns(RuntimeClient):
         saga_id: str | None = None,
         *,
         idempotency_key: str | None = None,
+        deadline: datetime | timedelta | None = None,
     ) -> SagaRun:
-        """Do as `run`, in synchronous code.
+        """Do as `run`, in synchronous code, but for the wait; see `wait_sync`.
 
         Raises:
             UsageError: Called on the runtime's own event loop, which would wait for itself.
         """
-        return self._runtime.call(lambda: self.run(saga_class, context, saga_id, idempotency_key=idempotency_key))
+        return self._runtime.call(
+            lambda: self.run(saga_class, context, saga_id, idempotency_key=idempotency_key, deadline=deadline)
+        )
 
     async def run_background(
         self, saga_class: type[Saga], context: Mapping[str, Any] = NOTHING, *, idempotency_key: str | None = None

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from sagaz_durable.concurrency.clock import now
 from sagaz_durable.engine.execution import RunExecution
@@ -23,29 +23,32 @@ if TYPE_CHECKING:
 
     from sagaz_durable.runtime.runtime import SagazRuntime
 
-__all__ = ["finished_run", "launch", "launch_in_background", "run_here"]
+__all__ = ["finished_run", "launch", "launch_in_background", "result_within", "run_here"]
+
+
+class Launching(TypedDict, total=False):
+    """What a run may be given besides its context; see `new_run`."""
+
+    saga_id: str | None
+    idempotency_key: str | None
+    deadline: datetime | timedelta | None
 
 
 async def launch(
-    runtime: SagazRuntime,
-    saga_class: type[Saga],
-    context: Mapping[str, Any],
-    *,
-    saga_id: str | None = None,
-    idempotency_key: str | None = None,
+    runtime: SagazRuntime, saga_class: type[Saga], context: Mapping[str, Any], **options: Unpack[Launching]
 ) -> tuple[str, RunExecution | None]:
     """Insert a run that this process has leased, and park it; None when the key's run was there already.
 
     `Runs.execute` executes it. If the process dies before that, a worker does.
     """
     runtime.check_fit()
-    run = new_run(runtime.configuration, saga_class, context, saga_id=saga_id, idempotency_key=idempotency_key)
+    run = new_run(runtime.configuration, saga_class, context, **options)
     first_steps = tuple(runtime.registry.first_steps.get(run.saga_name, ()))
     run = replace(run, owner=runtime.owner, first_steps=first_steps)
     taken_at = now()
     with unstorable_refused([run]), runtime.launches.of(run) as is_first:
         [inserted] = await runtime.store.insert([run], runtime.settings.lease_seconds)
-    accept(run, inserted, idempotency_key)
+    accept(run, inserted, options.get("idempotency_key"))
     # A row that was recognised as one's own after its answer was lost may be another call's of this process.
     if not inserted.created or (inserted.recognised and not is_first):
         return run.saga_id, None
@@ -88,18 +91,24 @@ async def launch_in_background(
 
 
 async def run_here(
-    runtime: SagazRuntime,
-    saga_class: type[Saga],
-    context: Mapping[str, Any],
-    *,
-    saga_id: str | None = None,
-    idempotency_key: str | None = None,
+    runtime: SagazRuntime, saga_class: type[Saga], context: Mapping[str, Any], wait: float, **options: Unpack[Launching]
 ) -> SagaRun:
     """Execute a run here and now, on the runtime's own event loop; see `InlineRuns.run`."""
-    saga_id, execution = await launch(runtime, saga_class, context, saga_id=saga_id, idempotency_key=idempotency_key)
-    if execution is None:
-        return await finished_run(runtime, saga_id)
-    return await asyncio.shield(runtime.runs.execute(execution))
+    saga_id, execution = await launch(runtime, saga_class, context, **options)
+    if execution is not None:
+        try:
+            return await asyncio.shield(runtime.runs.execute(execution))
+        except RunWaiting:
+            if wait <= 0:
+                raise
+    return await result_within(runtime, saga_id, wait)
+
+
+async def result_within(runtime: SagazRuntime, saga_id: str, seconds: float) -> SagaRun:
+    """Return the result of a run, which may end within this time; see `finished_run`."""
+    if seconds > 0:
+        await runtime.runs.ends.wait(saga_id, seconds)
+    return await finished_run(runtime, saga_id)
 
 
 async def finished_run(runtime: SagazRuntime, saga_id: str) -> SagaRun:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +34,7 @@ class Starts(RuntimeClient):
         session: Any = None,
         idempotency_key: str | None = None,
         not_before: datetime | None = None,
+        deadline: datetime | timedelta | None = None,
     ) -> str:
         """Record a run for a worker and return its saga_id.
 
@@ -46,6 +47,8 @@ class Starts(RuntimeClient):
             idempotency_key: 1 to 255 bytes. The same key, with the same context, gives the same saga_id and one run;
                 keys are scoped by saga.
             not_before: An aware datetime, before which no worker takes the run; by default one may at once.
+            deadline: When the run stops going forward and is compensated, unless it has passed a pivot: an aware
+                datetime, or a timedelta from the start on; by default the class's ``deadline``, if it has one.
 
         Raises:
             InvalidInput: The context (`ContextValueError`) or the key cannot be recorded, or the key was used with
@@ -55,9 +58,9 @@ class Starts(RuntimeClient):
             SagaDefinitionError: The class cannot be run as written.
             StoreUnavailable: Nothing was recorded.
             TransactionRequired, WrongDatabase: The session cannot carry the run.
-            UsageError: ``not_before`` has no time zone.
+            UsageError: ``not_before`` or ``deadline`` cannot be used, as one without a time zone.
         """
-        run = self._new_run(saga_class, context, idempotency_key, not_before)
+        run = self._new_run(saga_class, context, idempotency_key, not_before, deadline)
         await _admit(self._runtime, [run])
         [inserted] = await _insert(self._runtime, session, [run])
         return _accept(run, inserted, idempotency_key)
@@ -70,13 +73,14 @@ class Starts(RuntimeClient):
         session: Any = None,
         idempotency_key: str | None = None,
         not_before: datetime | None = None,
+        deadline: datetime | timedelta | None = None,
     ) -> str:
         """Do as `start`, in synchronous code and with a synchronous session.
 
         Raises:
             UsageError: Called on the runtime's own event loop, which would wait for itself.
         """
-        run = self._new_run(saga_class, context, idempotency_key, not_before)
+        run = self._new_run(saga_class, context, idempotency_key, not_before, deadline)
         _admit_sync(self._runtime, [run])
         [inserted] = _insert_sync(self._runtime, session, [run])
         return _accept(run, inserted, idempotency_key)
@@ -88,12 +92,13 @@ class Starts(RuntimeClient):
         *,
         session: Any = None,
         not_before: datetime | None = None,
+        deadline: datetime | timedelta | None = None,
     ) -> list[str]:
         """Record many runs of one saga in one statement, all of them or none; return their saga_ids in order.
 
         Arguments and errors are those of `start`.
         """
-        runs = [self._new_run(saga_class, context, None, not_before) for context in contexts]
+        runs = [self._new_run(saga_class, context, None, not_before, deadline) for context in contexts]
         await _admit(self._runtime, runs)
         return [one.saga_id for one in await _insert(self._runtime, session, runs)] if runs else []
 
@@ -104,20 +109,27 @@ class Starts(RuntimeClient):
         *,
         session: Any = None,
         not_before: datetime | None = None,
+        deadline: datetime | timedelta | None = None,
     ) -> list[str]:
         """Do as `start_many`, in synchronous code and with a synchronous session."""
-        runs = [self._new_run(saga_class, context, None, not_before) for context in contexts]
+        runs = [self._new_run(saga_class, context, None, not_before, deadline) for context in contexts]
         _admit_sync(self._runtime, runs)
         return [one.saga_id for one in _insert_sync(self._runtime, session, runs)] if runs else []
 
     def _new_run(
-        self, saga_class: type[Saga], context: Mapping[str, Any], key: str | None, not_before: datetime | None
+        self,
+        saga_class: type[Saga],
+        context: Mapping[str, Any],
+        key: str | None,
+        not_before: datetime | None,
+        deadline: datetime | timedelta | None,
     ) -> NewRun:
         from sagaz_durable.runtime.new_run import new_run
 
         self._runtime.check_open()
         return new_run(
-            self._runtime.configuration, saga_class, context, idempotency_key=key, not_before=not_before
+            self._runtime.configuration, saga_class, context, idempotency_key=key, not_before=not_before,
+            deadline=deadline,
         )  # fmt: skip
 
 

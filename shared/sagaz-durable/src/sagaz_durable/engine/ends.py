@@ -45,11 +45,10 @@ class RunEnds:
         if self._awaited:
             self._look.set()
 
-    async def close(self) -> None:
-        """Tell nobody any more."""
+    def stop(self) -> None:
+        """Look at the store no more; whoever waits is told at the end of his time."""
         if self._poller is not None:
             self._poller.cancel()
-            await asyncio.wait([self._poller])
 
     async def _poll(self) -> None:
         pause = _SHORTEST
