@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import psycopg
@@ -535,3 +536,30 @@ async def test_a_run_that_waits_can_be_cancelled_and_takes_no_signal_any_more(wo
     assert calls == ["charge", "refund"]
     with pytest.raises(SignalRefused):
         await Sagas(working).send_signal("paid", saga_id=saga_id)
+
+
+async def test_a_run_that_waits_in_a_step_which_a_deployment_has_lost_ends(opened, shared_settings, ended):
+    async with opened(shared_settings, sagas=[Order]) as before:
+        saga_id = await Sagas(before).start(Order, {})
+        worker = before.make_worker()
+        worker.start()
+        await waiting(before, saga_id)
+        worker.stop()
+        await worker.stopped()
+
+    class Renamed(Saga):
+        saga_name = "order"
+
+        @action("pay")
+        async def pay(self, ctx):
+            return None
+
+    settings = replace(shared_settings, max_failures=2)
+    async with opened(settings, sagas=[Renamed]) as after:
+        worker = after.make_worker()
+        worker.start()
+        record = await ended(after, saga_id)
+        worker.stop()
+        await worker.stopped()
+    assert record.status == "failed"
+    assert "charge" in record.error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sagaz_durable import NOTHING
@@ -83,7 +84,12 @@ class Signals(RuntimeClient):
             from sagaz_durable.transactions.sessions import join_signals_sync
 
             [sent] = join_signals_sync(session, runtime.store, [signal])
-        return accept_signal(signal, sent)
+        accepted = accept_signal(signal, sent)
+        if accepted and saga_id is not None and (dispatch := runtime.configuration.dispatch) is not None:
+            from sagaz_durable.transactions.commit_hooks import after_commit
+
+            after_commit(session, partial(dispatch, [saga_id]))
+        return accepted
 
     def _signal(
         self, name: str, payload: Mapping[str, Any], saga_id: str | None, key: str | None, signal_id: str

@@ -13,6 +13,7 @@ from sagaz_durable.concurrency.clock import now
 from sagaz_durable.engine.execution import RunExecution
 from sagaz_durable.engine.result import SagaRun
 from sagaz_durable.workers.erasing import erase_outdated, erase_regularly
+from sagaz_durable.workers.lost_waits import rouse_lost_waits
 from sagaz_durable.workers.suspects import Suspects
 from sagaz_integration_core.contract.listings import WorkerKind
 from sagaz_integration_core.error_text import error_text
@@ -117,6 +118,7 @@ class Worker:
         self._announce()
         # Others get their turn, however little there is to do: a store in memory makes nobody wait.
         await asyncio.sleep(0)
+        await rouse_lost_waits(self._environment)
         relay = self._relay
         relaying = None if relay is None or self._drain else asyncio.create_task(relay.run())
         erasing = None if self._drain else asyncio.create_task(erase_regularly(self._environment))

@@ -5,7 +5,7 @@ Their ``repr`` has no payloads: logs and error reports have it, and a payload is
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, Protocol
@@ -151,6 +151,10 @@ class SignalStore(Protocol):
 
     async def load_waits(self, saga_id: str) -> list[WaitRecord]:
         """Return what a run waits for, or has waited for within the calls that are under way, the oldest first."""
+        ...
+
+    async def rouse_lost(self, steps: Mapping[str, Collection[str]]) -> int:
+        """Make the waiting runs of these sagas due that wait in a step which theirs has not; return how many."""
         ...
 
     async def find_signals(self, query: SignalFilter) -> list[SignalRecord]:

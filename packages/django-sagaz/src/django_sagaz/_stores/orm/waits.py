@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -17,7 +17,17 @@ from sagaz_durable.stores.refused_waits import refusal
 from sagaz_integration_core.contract.records import RunWrite
 from sagaz_integration_core.contract.waits import WaitRecord, WaitWrite
 
-__all__ = ["end_timers", "forget_waits", "load_waits", "record_waits", "rouse", "see", "settle", "wait_ends_at"]
+__all__ = [
+    "end_timers",
+    "forget_waits",
+    "load_waits",
+    "record_waits",
+    "rouse",
+    "rouse_lost",
+    "see",
+    "settle",
+    "wait_ends_at",
+]
 
 _FRESH = timedelta(minutes=1)
 """For how long after it was first seen a signal that nobody waits for is looked at by claims: whoever begins to wait
@@ -86,6 +96,17 @@ def rouse(connection: Any, names: Collection[str], moment: Moment) -> None:
     runs = Run.objects.using(using).filter(pk__in=saga_ids, status="waiting", saga_name__in=list(names))
     found = [run.pk for run in unlocked(connection, runs.only("pk"))]
     Run.objects.using(using).filter(pk__in=found, status="waiting").update(available_at=moment.now)
+
+
+def rouse_lost(connection: Any, steps: Mapping[str, Collection[str]]) -> int:
+    """Make the runs of these sagas due that wait in a step which theirs has not; what is locked is left."""
+    using = connection.alias
+    found: list[str] = []
+    for name, known in steps.items():
+        lost = Wait.objects.using(using).filter(saga_id=OuterRef("saga_id"), outcome=None).exclude(step__in=list(known))
+        runs = Run.objects.using(using).filter(Exists(lost), status="waiting", saga_name=name)
+        found += [run.pk for run in unlocked(connection, runs.only("pk"))]
+    return Run.objects.using(using).filter(pk__in=found, status="waiting").update(available_at=Moment(connection).now)
 
 
 def see(connection: Any, moment: Moment) -> None:

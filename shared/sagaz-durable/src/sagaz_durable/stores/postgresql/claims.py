@@ -53,8 +53,8 @@ _OLDEST = f"""
 """  # noqa: S608
 _NAMED = f"""
     SELECT {_DUE} FROM {{schema}}.sagaz_run
-    WHERE saga_id = ANY(%(saga_ids)s::text[]) AND saga_name = ANY(%(names)s::text[])
-        AND {{alone}} AND available_at <= statement_timestamp()
+    WHERE saga_id = ANY(%(saga_ids)s::text[]) AND saga_name = ANY(%(names)s::text[]) AND {{alone}}
+        AND (available_at <= statement_timestamp() OR (status = 'waiting' AND saga_id = ANY(ARRAY({SIGNALLED}))))
     ORDER BY available_at LIMIT %(limit)s
     FOR NO KEY UPDATE SKIP LOCKED
 """  # noqa: S608

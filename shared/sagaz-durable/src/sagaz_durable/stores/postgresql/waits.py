@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,7 +11,17 @@ from sagaz_durable.stores.postgresql.database.statements import Database, Row
 from sagaz_integration_core.contract.records import RunWrite
 from sagaz_integration_core.contract.waits import WaitRecord, WaitWrite
 
-__all__ = ["END_WAITS", "PARKED_AT", "RECORD_WAITS", "SEE", "SIGNALLED", "load_waits", "wait_record", "wait_rows"]
+__all__ = [
+    "END_WAITS",
+    "PARKED_AT",
+    "RECORD_WAITS",
+    "SEE",
+    "SIGNALLED",
+    "load_waits",
+    "rouse_lost",
+    "wait_record",
+    "wait_rows",
+]
 
 _FRESH = (
     "signal.taken_at IS NULL AND (signal.seen_at IS NULL "
@@ -133,10 +144,26 @@ END_WAITS = """
 )"""
 """Gives the waits of claimed runs that are over their outcome."""
 
+_ROUSE_LOST = """
+UPDATE {schema}.sagaz_run SET available_at = statement_timestamp() WHERE saga_id = ANY(ARRAY(
+    SELECT run.saga_id FROM json_each(%s::text::json) AS known
+    JOIN {schema}.sagaz_run AS run ON run.saga_name = known.key AND run.status = 'waiting'
+    WHERE EXISTS (
+        SELECT FROM {schema}.sagaz_wait AS wait WHERE wait.saga_id = run.saga_id AND wait.outcome IS NULL
+            AND wait.step <> ALL(ARRAY(SELECT json_array_elements_text(known.value))))
+    FOR NO KEY UPDATE OF run SKIP LOCKED))
+RETURNING saga_id, {wake}
+"""
 _WAITS = """
 SELECT saga_id, step, phase, name, n, key, until, created_at, outcome, attempt, payload::text
 FROM {schema}.sagaz_wait WHERE saga_id = %s ORDER BY created_at, n
 """
+
+
+async def rouse_lost(db: Database, steps: Mapping[str, Collection[str]]) -> int:
+    """Make the runs of these sagas due that wait in a step which theirs has not; what is locked is left."""
+    given = json.dumps({name: list(known) for name, known in steps.items()}, ensure_ascii=False)
+    return len(await db.fetch(_ROUSE_LOST, [given]))
 
 
 def wait_rows(write: RunWrite) -> list[dict[str, Any]]:

@@ -5,17 +5,17 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from sagaz_durable.stores.refused_waits import refusal
-from sagaz_durable.stores.sqlite.rows import after, stamp, when
+from sagaz_durable.stores.sqlite.rows import after, now, stamp, when
 from sagaz_integration_core.contract.records import ClaimedRun, RunWrite
 from sagaz_integration_core.contract.waits import WaitRecord, WaitWrite
 
-__all__ = ["any_signalled", "end_timers", "load_waits", "record_waits", "rouse", "settle"]
+__all__ = ["any_signalled", "end_timers", "load_waits", "record_waits", "rouse", "rouse_lost", "settle"]
 
 FRESH = timedelta(minutes=1)
 """For how long after it was first seen a signal that nobody waits for is looked at by claims: whoever begins to wait
@@ -49,6 +49,10 @@ _SIGNALLED = """
 _ROUSE = f"""
     UPDATE sagaz_run SET available_at = :now WHERE saga_id IN (SELECT run.saga_id {_SIGNALLED})
 """  # noqa: S608
+_ROUSE_LOST = """
+    UPDATE sagaz_run SET available_at = ? WHERE status = 'waiting' AND saga_name = ? AND saga_id IN (
+        SELECT saga_id FROM sagaz_wait WHERE outcome IS NULL AND step NOT IN (SELECT value FROM json_each(?)))
+"""
 _SEE = """
     UPDATE sagaz_signal SET seen_at = :now WHERE taken_at IS NULL AND seen_at IS NULL AND NOT EXISTS (
         SELECT 1 FROM sagaz_wait AS wait WHERE wait.name = sagaz_signal.name AND wait.outcome IS NULL
@@ -130,6 +134,13 @@ def rouse(sqlite: sqlite3.Connection, names: str, moment: datetime) -> None:
     values = {"names": names, "lately": stamp(moment - FRESH), "now": stamp(moment)}
     sqlite.execute(_ROUSE, values)
     sqlite.execute(_SEE, {"now": values["now"]})
+
+
+def rouse_lost(sqlite: sqlite3.Connection, steps: Mapping[str, Collection[str]]) -> int:
+    """Make the runs of these sagas due that wait in a step which theirs has not."""
+    moment = stamp(now())
+    rows = ((moment, name, json.dumps(list(known))) for name, known in steps.items())
+    return sum(sqlite.execute(_ROUSE_LOST, row).rowcount for row in rows)
 
 
 def settle(sqlite: sqlite3.Connection, runs: Sequence[ClaimedRun], stamped: str) -> dict[str, tuple[WaitRecord, ...]]:

@@ -147,3 +147,10 @@ class Signals:
         await store.send([signal(key="k")])
         stats = await store.stats()
         assert (stats.untaken_signals, stats.overdue) == (1, 1)
+
+    async def test_a_claim_by_saga_id_finds_a_run_that_was_sent_a_signal(self, store: SagaStore) -> None:
+        run, other = await parked(store, wait()), await parked(store, wait())
+        await store.send([signal(saga_id=run.saga_id)])
+        assert await store.claim("w1", 10, LEASE, KNOWN, saga_ids=[other.saga_id]) == []
+        [again] = await store.claim("w1", 10, LEASE, KNOWN, saga_ids=[run.saga_id])
+        assert again.waits[0].outcome == "signal"

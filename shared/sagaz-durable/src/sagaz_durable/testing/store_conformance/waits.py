@@ -182,3 +182,10 @@ class Waits:
         assert (kept.name, kept.outcome) == ("paid", "signal")
         other = await parked(store, wait("shipped", key="pi_1"))
         assert (await waits_of(store, other))["a", "shipped", 0].outcome is None
+
+    async def test_a_run_that_waits_in_a_step_that_is_gone_is_made_due(self, store: SagaStore) -> None:
+        lost, kept = await parked(store, wait(step="gone")), await parked(store, wait(step="a"))
+        await parked(store, wait(step="gone"), name="OtherSaga")
+        assert await store.rouse_lost({"OrderSaga": ["a", "b"], "A": ["a"]}) == 1
+        assert [run.saga_id for run in await claim_all(store)] == [lost.saga_id]
+        assert (await load(store, kept.saga_id)).available_at is None
