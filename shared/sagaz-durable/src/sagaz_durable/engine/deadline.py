@@ -15,6 +15,8 @@ class Deadline:
         seconds: Until then; None for a run without one.
     """
 
+    __slots__ = ("_ends_at", "_loop")
+
     def __init__(self, seconds: float | None) -> None:
         self._loop = asyncio.get_running_loop()
         self._ends_at = None if seconds is None else self._loop.time() + seconds
@@ -22,6 +24,11 @@ class Deadline:
     def tell(self, passed: Callable[[], None]) -> asyncio.TimerHandle | None:
         """Call this when it passes; the handle takes that back."""
         return None if self._ends_at is None else self._loop.call_at(self._ends_at, passed)
+
+    @property
+    def is_none(self) -> bool:
+        """Whether the run has none."""
+        return self._ends_at is None
 
     @property
     def has_passed(self) -> bool:

@@ -20,7 +20,7 @@ from sagaz_durable.engine.journal_entries import Entries, Entry
 from sagaz_durable.engine.state import RunState, assess, passed_pivots
 from sagaz_durable.engine.step_caller import StepCaller
 from sagaz_durable.engine.step_result import not_awaited, recordable
-from sagaz_durable.engine.tries import Halted, Limits, Tries
+from sagaz_durable.engine.tries import NO_LIMITS, Halted, Limits, Tries
 from sagaz_durable.engine.waits import CallWaits
 from sagaz_durable.leases.lease import Lease
 from sagaz_durable.outbox.run_events import EventLog
@@ -135,7 +135,9 @@ class Executor:
 
     def _limits(self) -> Limits:
         """Return what a call of a step that goes forward is limited by, besides its own limit."""
-        return Limits(self._deadline.at_most, lambda: self._is_overdue) if self.heeds_deadline else Limits()
+        if self._deadline.is_none or not self.heeds_deadline:
+            return NO_LIMITS
+        return Limits(self._deadline.at_most, lambda: self._is_overdue)
 
     async def _roll_back(self) -> None:
         self._direction, self.decision = "back", _OVERDUE
@@ -177,8 +179,9 @@ class Executor:
                 task.cancel()
 
     def _assess(self) -> RunState:
-        entries = self._entries.all
-        waits = self._entries.waits
+        entries, waits = self._entries.all, self._entries.waits
+        if not waits.any:
+            return assess(self._prepared.graph, self._direction, entries, self._running.keys())
         waiting = {
             call for call, entry in entries.items()
             if entry.status == "waiting" and call not in self._running and not waits.is_over(call, entry.attempt)
@@ -224,7 +227,8 @@ class Executor:
         given = self._values.given_to(step)
         # What hooks and listeners see, and may change as they like: it is not what the step is called with.
         context = codec.copy_value(given) if self._hooks.listening or declared.hooked else {}
-        if self._is_new(step, "do", before):
+        waits = self._entries.waits.of_call((step, "do"))
+        if self._is_new(step, "do", before, waits):
             await self._hooks.tell("on_step_enter", step, context)
             await self._hooks.call(declared.on_enter, "on_enter", context, step)
         # A call of which an earlier attempt does not know the end may have had its effect, whatever comes of this one.
@@ -232,7 +236,7 @@ class Executor:
         doubtful = before is not None and not before.begun and before.status in ("started", "waiting", "in_doubt")
         compensated = self._prepared.graph.nodes[step].compensated
         await self._record(self._entries.started(step, "do", compensated=compensated))
-        tried = await self._tries.of(step, "do", given, doubtful, self._limits())
+        tried = await self._tries.of(step, "do", given, doubtful, self._limits(), waits)
         if tried.left is not None:
             await self._left(step, "do", tried.left)
             return
@@ -274,11 +278,12 @@ class Executor:
         declared, before = self._prepared.steps[step], self._entries.get(step, "undo")
         given = self._values.whole()
         context = codec.copy_value(given) if self._hooks.listening or declared.on_compensate is not None else {}
-        if self._is_new(step, "undo", before):
+        waits = self._entries.waits.of_call((step, "undo"))
+        if self._is_new(step, "undo", before, waits):
             await self._hooks.tell("on_compensation_start", step, context)
             await self._hooks.call(declared.on_compensate, "on_compensate", context, step)
         await self._record(self._entries.started(step, "undo"))
-        tried = await self._tries.of(step, "undo", given, False, Limits())
+        tried = await self._tries.of(step, "undo", given, False, NO_LIMITS, waits)
         if tried.left is not None:
             await self._left(step, "undo", tried.left)
             return
@@ -291,9 +296,9 @@ class Executor:
         self._entries.done(step, "undo", None, self._events.step_undone(step))
         await self._hooks.tell("on_compensation_complete", step, context)
 
-    def _is_new(self, step: str, phase: Phase, before: Entry | None) -> bool:
+    def _is_new(self, step: str, phase: Phase, before: Entry | None, waits: CallWaits) -> bool:
         """Prepare a call, and return whether hooks and listeners are to be told of it, as they are once per call."""
-        self._environment.enter(self._run, step, phase, 0)
+        self._environment.enter(self._run, step, phase, 0, waits)
         if self._lease.remaining <= 0:
             raise LeaseLost(f"Run {self._run.saga_id}: its lease ended before step {step!r} was called.")
         if before is None or before.begun or before.status not in ("started", "waiting"):

@@ -14,13 +14,13 @@ from sagaz_durable.engine.environment import StepEnvironment
 from sagaz_durable.engine.interpreter_exit import caused_by_exit
 from sagaz_durable.engine.step_caller import StepCaller
 from sagaz_durable.engine.step_result import Tried
-from sagaz_durable.engine.waits import RunWaits
+from sagaz_durable.engine.waits import CallWaits, RunWaits
 from sagaz_durable.serialization import codec
 from sagaz_integration_core.contract.records import ClaimedRun, Phase
 from sagaz_integration_core.error_text import error_text
 from sagaz_integration_core.errors import RunInterrupted
 
-__all__ = ["Halted", "Limits", "Tries"]
+__all__ = ["NO_LIMITS", "Halted", "Limits", "Tries"]
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +50,9 @@ class Limits:
     over: Callable[[], bool] = _never
 
 
+NO_LIMITS = Limits()
+
+
 class Tries:
     """Tries the calls of one run.
 
@@ -74,12 +77,15 @@ class Tries:
         self._waits = waits
         self._halt = halt
 
-    async def of(self, step: str, phase: Phase, given: dict[str, Any], doubtful: bool, limits: Limits) -> Tried:
-        """Try a call.
+    async def of(
+        self, step: str, phase: Phase, given: dict[str, Any], doubtful: bool, limits: Limits, waits: CallWaits
+    ) -> Tried:
+        """Try a call, of which `current_step` tells.
 
         Args:
             given: The context; each try gets a copy.
             doubtful: Whether the call may have had its effect before.
+            waits: Of the first try; each further one has its own.
 
         Raises:
             Halted: The run is being stopped.
@@ -91,10 +97,9 @@ class Tries:
         while True:
             # Each try gets a fresh copy, with which it may do as it likes.
             context = codec.copy_value(given)
-            waits = self._waits.of_call((step, phase))
-            self._environment.enter(self._run, step, phase, retry, waits)
+            waits.open = True
             outcome = await self._caller.call(step, function, context, timeout, limits.shorten(timeout))
-            waits.ended = True
+            waits.open = False
             if self._halt.reason is not None:
                 raise Halted
             error = outcome.error
@@ -110,3 +115,5 @@ class Tries:
             retry += 1
             logger.warning("Step %r failed, try %d of %d: %s", step, retry, retries + 1, error_text(error))
             await asyncio.sleep(self._environment.backoff(retry))
+            waits = self._waits.of_call((step, phase))
+            self._environment.enter(self._run, step, phase, retry, waits)

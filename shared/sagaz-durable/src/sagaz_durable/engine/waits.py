@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Generator, Iterable
 from datetime import datetime, timedelta
 from typing import Any
@@ -65,6 +64,11 @@ class RunWaits:
         return bool(mine)
 
     @property
+    def any(self) -> bool:
+        """Whether there are any."""
+        return bool(self._records)
+
+    @property
     def calls(self) -> tuple[Call, ...]:
         """The calls that have waits."""
         return tuple(dict.fromkeys(call for call, _, _ in self._records))
@@ -81,16 +85,18 @@ class CallWaits:
     Attributes:
         left: Whether a wait was met that is not over; the call is to be left there.
         new: The waits that this call is the first to meet.
-        ended: Whether the call has ended, so that nothing can wait any more.
+        open: Whether the call is under way: before it and after it, in hooks, nothing can wait.
     """
+
+    __slots__ = ("_call", "_last", "_met", "_records", "left", "new", "open")
 
     def __init__(self, call: Call, records: dict[tuple[Call, str, int], WaitRecord | WaitWrite]) -> None:
         self._call = call
         self._records = records
-        self._met: Counter[str] = Counter()
+        self._met: dict[str, int] = {}
         self._last = ""
         self.left = False
-        self.ended = False
+        self.open = False
         self.new: list[WaitWrite] = []
 
     def signal(self, name: str, key: str | None, timeout: timedelta | float | None) -> SignalPayload:
@@ -117,12 +123,16 @@ class CallWaits:
         )
 
     def _next(self, name: str) -> int:
-        self._met[name] += 1
-        return self._met[name] - 1
+        count = self._met.get(name, 0)
+        self._met[name] = count + 1
+        return count
 
     def _answer(self, asked: WaitWrite) -> SignalPayload:
-        if self.ended:
-            raise UsageError(f"Nothing can wait here: the call of step {self._call[0]!r} has ended. Wait in the step.")
+        if not self.open:
+            raise UsageError(
+                f"Nothing can wait here: step {self._call[0]!r} itself is not being called, as in a hook, which is told "
+                "once. Wait in the step."
+            )
         key = (self._call, asked.name, asked.n)
         known = self._records.get(key)
         if isinstance(known, WaitRecord) and known.outcome is not None:
