@@ -130,8 +130,8 @@ class CallWaits:
     def _answer(self, asked: WaitWrite) -> SignalPayload:
         if not self.open:
             raise UsageError(
-                f"Nothing can wait here: step {self._call[0]!r} itself is not being called, as in a hook, which is told "
-                "once. Wait in the step."
+                f"Nothing can wait here: step {self._call[0]!r} itself is not being called, as in a hook, which is "
+                "told once. Wait in the step."
             )
         key = (self._call, asked.name, asked.n)
         known = self._records.get(key)
