@@ -17,7 +17,7 @@ class MemoryRows:
 
     def look(self, owner: str, saga_id: str, step: str, phase: str) -> tuple[str | None, bool]:
         """Return the status of a journal entry, and whether this owner has the run's lease."""
-        runs = self._store._runs
+        runs = self._store._rows.runs
         entry, row = runs.entry(saga_id, step, phase), runs.rows[saga_id]
         return entry and entry.status, row.lease_owner == owner
 
@@ -25,20 +25,20 @@ class MemoryRows:
         """Have the run's lease end, and what it waits for, and all signs of life."""
         from dataclasses import replace
 
-        row = self._store._runs.rows[saga_id]
+        row = self._store._rows.runs.rows[saga_id]
         if row.available_at is not None:
             lease = row.lease_expires_at and PAST
-            self._store._runs.put(replace(row, available_at=PAST, lease_expires_at=lease))
-        self._store._workers.clear()
+            self._store._rows.runs.put(replace(row, available_at=PAST, lease_expires_at=lease))
+        self._store._rows.workers.clear()
 
     def corrupt(self, saga_id: str, step: str, text: str) -> str | None:
         """Replace a stored result, and return what it was."""
         from dataclasses import replace
 
-        entry = self._store._runs.entry(saga_id, step, "do")
+        entry = self._store._rows.runs.entry(saga_id, step, "do")
         if entry is None or entry.result is None:
             return None
-        self._store._runs._journals[saga_id][step, "do"] = replace(entry, result=text)
+        self._store._rows.runs._journals[saga_id][step, "do"] = replace(entry, result=text)
         return entry.result
 
 
