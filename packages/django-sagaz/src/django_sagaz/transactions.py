@@ -58,7 +58,7 @@ def atomic_saga_start(
         WrongDatabase: It is open on another database than the one that sagas are kept in.
         InvalidInput: The context (`ContextValueError`) or the key cannot be recorded, or the key was used with another
             context (`IdempotencyConflict`).
-        Overloaded: More runs are due than SAGAZ['MAX_DUE'] allows.
+        Overloaded: More runs are due than SAGAZ["MAX_DUE"] allows.
         StoreNotReady: The database lacks tables or rights, which the message names.
         DatabaseError: What Django raises for a conflict with another transaction; yours is to be begun anew.
     """
@@ -168,7 +168,7 @@ def require_transaction(project: Project, alias: str | None, what: str = "saga")
     elif alias not in (None, home):
         raise WrongDatabase(
             f"The transaction is on database {alias!r}, and sagas are kept in {home!r}: they could not commit "
-            f"together. Use transaction.atomic(using={home!r}), or set SAGAZ['DATABASE'] = {alias!r}."
+            f'together. Use transaction.atomic(using={home!r}), or set SAGAZ["DATABASE"] = {alias!r}.'
         )
     elif not in_transaction(connections[home]):
         raise TransactionRequired(

@@ -62,6 +62,7 @@ class Relay:
         self._woken = asyncio.Event()
         self._stopping = False
         self._published_at = 0.0
+        self._setting = settings.wording.setting("broker_url")
         self._outages = 0
         self._next_try = 0.0
         self._next_tidying = 0.0
@@ -235,8 +236,9 @@ class Relay:
             self._next_try = time.monotonic() + _REFUSED_PAUSE
             logger.error(
                 "The broker refuses what is configured, and events wait until that is mended: %s. Check user, "
-                "password, rights and options of SAGAZ_BROKER_URL, or of SagaConfig's broker.",
+                "password, rights and options of %s, or of SagaConfig's broker.",
                 error,
+                self._setting,
             )
             return
         pause = min(_FIRST_PAUSE * 2.0 ** min(self._outages - 1, 10), _LONGEST_PAUSE) * random.uniform(0.5, 1.0)

@@ -28,10 +28,10 @@ def checked_event(
     Raises:
         SettingsError, ContextValueError, InvalidInput: As `new_event` does.
     """
-    limit = runtime.settings.max_context_bytes
+    settings = runtime.settings
     return new_event(
-        topic, payload, publishes=runtime.publishes, max_bytes=limit, key=key, headers=headers,
-        idempotency_key=idempotency_key,
+        topic, payload, publishes=runtime.publishes, max_bytes=settings.max_context_bytes, wording=settings.wording,
+        key=key, headers=headers, idempotency_key=idempotency_key,
     )  # fmt: skip
 
 

@@ -97,7 +97,7 @@ class SagazRuntime(Reachable):
         self.app_state: Any = None
         self.step_scope = step_scope
         self.registry = sagas if isinstance(sagas, SagaRegistry) else SagaRegistry(sagas, hint=hint)
-        self.backlog = None if self.settings.max_due is None else Backlog(self.settings.max_due)
+        self.backlog = None if self.settings.max_due is None else Backlog(self.settings.max_due, settings.wording)
         self._given_config = config
         self._embedded_worker = worker
         self._open_store = open_store
@@ -162,7 +162,13 @@ class SagazRuntime(Reachable):
     def _environment(self) -> ExecutionEnvironment:
         settings, resources = self.settings, self._resources
         steps = StepEnvironment(
-            self.pool, self.step_scope, settings.backoff, settings.max_context_bytes, self.app_given, self.app_state
+            self.pool,
+            self.step_scope,
+            settings.backoff,
+            settings.max_context_bytes,
+            settings.wording,
+            self.app_given,
+            self.app_state,
         )
         # In memory nothing is gained by collecting writes, and each batch costs turns of the event loop.
         write = self._write_one if self.store.embedded else Batcher(self._write, size=bytes_of).submit

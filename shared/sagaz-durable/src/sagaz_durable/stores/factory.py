@@ -31,7 +31,7 @@ def create_store(settings: Settings, *, only_reads: bool = False) -> SagaStore:
     if url.path is not None:
         from sagaz_durable.stores.sqlite.store import SQLiteStore
 
-        return SQLiteStore(url.path, busy_seconds=settings.sqlite_busy_seconds)
+        return SQLiteStore(url.path, busy_seconds=settings.sqlite_busy_seconds, wording=settings.wording)
     return _postgres(settings, only_reads=only_reads)
 
 
@@ -43,6 +43,6 @@ def _postgres(settings: Settings, *, only_reads: bool) -> SagaStore:
             raise
         raise SettingsError(
             f"The storage URL names PostgreSQL, and the module {error.name!r} is not installed. "
-            'Install it with: pip install "sagaz-durable[postgres]"'
+            f"Install it with: {settings.wording.install('postgres')}"
         ) from error
     return PostgresStore(settings, only_reads=only_reads)

@@ -15,7 +15,6 @@ from sagaz_durable.stores.postgresql import claims, interventions, journal, leas
 from sagaz_durable.stores.postgresql import erasure as erasing
 from sagaz_durable.stores.postgresql import maintenance as upkeep
 from sagaz_durable.stores.postgresql.database.address import read_address
-from sagaz_durable.stores.postgresql.database.errors import MIGRATE
 from sagaz_durable.stores.postgresql.database.listener import Listener
 from sagaz_durable.stores.postgresql.database.pool import Connections
 from sagaz_durable.stores.postgresql.database.rights import LACKING, lacking_values, what_lacks
@@ -54,7 +53,7 @@ async def migrate(settings: Settings) -> list[str]:
     Raises:
         StoreUnavailable: The server cannot be reached, or the user lacks these rights.
     """
-    return await migrate_tables(read_address(settings.storage_url), settings.schema)
+    return await migrate_tables(read_address(settings.storage_url, settings.wording), settings.schema)
 
 
 class PostgresStore(PostgresEvents):
@@ -75,7 +74,7 @@ class PostgresStore(PostgresEvents):
     def __init__(self, settings: Settings, *, only_reads: bool = False) -> None:
         self._settings = settings
         self._only_reads = only_reads
-        self._address = read_address(settings.storage_url)
+        self._address = read_address(settings.storage_url, settings.wording)
         self._db = Connections(self._address, settings.pool_size)
         self._wakeup = WakeUp()
         self._listener: Listener | None = None
@@ -106,7 +105,7 @@ class PostgresStore(PostgresEvents):
         """Ask whether tables and rights are there."""
         rows = await self._db.fetch(LACKING, lacking_values(self._found.schema, only_reads=only_reads))
         subject = f"The PostgreSQL store {self._address.shown}"
-        if lack := what_lacks(subject, rows, only_reads=only_reads, migrate=MIGRATE):
+        if lack := what_lacks(subject, rows, only_reads=only_reads, migrate=self._address.wording.migration()):
             raise lack
 
     async def close(self) -> None:

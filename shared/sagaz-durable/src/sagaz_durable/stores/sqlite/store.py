@@ -30,6 +30,7 @@ from sagaz_integration_core.contract.records import (
     RunWrite,
     StepRecord,
 )
+from sagaz_integration_core.settings.wording import NEUTRAL, Wording
 
 __all__ = ["SQLiteStore"]
 
@@ -40,15 +41,16 @@ class SQLiteStore(SQLiteEvents):
     Args:
         path: The file; it is made, with its tables, when it is not there. Its directory must be.
         busy_seconds: How long to wait for another connection's write transaction.
+        wording: How the setting that says so is spelled.
     """
 
     kind = "sqlite"
     embedded = False
     claim_portions = 1
 
-    def __init__(self, path: str | os.PathLike[str], *, busy_seconds: float = 5.0) -> None:
+    def __init__(self, path: str | os.PathLike[str], *, busy_seconds: float = 5.0, wording: Wording = NEUTRAL) -> None:
         self._path = os.path.abspath(path)
-        self._thread = ConnectionThread(self._path, busy_seconds)
+        self._thread = ConnectionThread(self._path, busy_seconds, wording)
         self._wakeup = WakeUp()
 
     async def open(self) -> None:

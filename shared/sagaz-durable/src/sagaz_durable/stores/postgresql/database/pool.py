@@ -40,7 +40,7 @@ async def connect(address: Address) -> Connection:
     try:
         connection = await psycopg.AsyncConnection.connect(address.conninfo, autocommit=True, **_options(address))
     except psycopg.Error as error:
-        failure = unavailable(address.shown, error) or error
+        failure = unavailable(address, error) or error
     else:
         try:
             await connection.set_isolation_level(IsolationLevel.READ_COMMITTED)
@@ -165,10 +165,10 @@ class Connections(Database):
             if isinstance(error, pg.ReadOnlySqlTransaction):
                 # A former primary: the pool is to look for the new one.
                 await connection.close()
-            raise meaning(self.address.shown, error) from (None if isinstance(error, psycopg.DataError) else error)
+            raise meaning(self.address, error) from (None if isinstance(error, psycopg.DataError) else error)
         except UnicodeEncodeError as error:
             # Not chained: it holds the whole text.
-            raise meaning(self.address.shown, error) from None
+            raise meaning(self.address, error) from None
 
     async def _why(self) -> StoreUnavailable:
         """Find out why there was no connection in time, which the pool does not tell."""
@@ -176,7 +176,7 @@ class Connections(Database):
             await (await connect(self.address)).close()
         except StoreUnavailable as error:
             return error
-        return busy(self.address.shown, self._size, ACQUIRE_SECONDS)
+        return busy(self.address, self._size, ACQUIRE_SECONDS)
 
     def _closed(self) -> StoreUnavailable:
         return StoreUnavailable(f"The PostgreSQL store {self.address.shown} was closed meanwhile.")

@@ -14,6 +14,7 @@ from sagaz_durable.stores.sqlite.database import forks
 from sagaz_durable.stores.sqlite.database.connection import Connection, Work
 from sagaz_durable.stores.sqlite.database.errors import is_busy
 from sagaz_durable.stores.sqlite.database.lock_wait import LockWait
+from sagaz_integration_core.settings.wording import NEUTRAL, Wording
 
 __all__ = ["ConnectionThread"]
 
@@ -30,9 +31,10 @@ class ConnectionThread:
     its own time is up. Idle threads end with the interpreter, closed or not.
     """
 
-    def __init__(self, path: str, busy_seconds: float) -> None:
+    def __init__(self, path: str, busy_seconds: float, wording: Wording = NEUTRAL) -> None:
         self._path = path
         self._busy_seconds = busy_seconds
+        self._wording = wording
         self._opened = Opened(f"The SQLite store {path}")
         self._waiting = 0
 
@@ -89,7 +91,7 @@ class ConnectionThread:
         except sqlite3.OperationalError as error:
             if not is_busy(error):
                 raise
-        wait = LockWait(self._path, came_at, self._busy_seconds, wary=wary)
+        wait = LockWait(self._path, came_at, self._busy_seconds, wary=wary, wording=self._wording)
         self._waiting += 1
         try:
             return await self._wait(thread, attempt, wait)
