@@ -44,13 +44,6 @@ class Wording:
         """Spell the command that installs what an extra brings, e.g. ``postgres``."""
         return f'pip install "{self.distribution}[{extra}]"'
 
-    def migration(self) -> str:
-        """Tell how the tables at a storage URL are created or brought up to date: a sentence without its end."""
-        at_opening = f"it opens: set {self.setting('migrate')} to true"
-        if self.migrate is not None:
-            return f"Have the store do it when {at_opening}"
-        return f"Run {self.command('migrate')}, or have the store do it when {at_opening}"
-
 
 NEUTRAL = Wording()
 """The words where no framework is at hand."""

@@ -15,6 +15,7 @@ from sagaz_durable.stores.postgresql import claims, interventions, journal, leas
 from sagaz_durable.stores.postgresql import erasure as erasing
 from sagaz_durable.stores.postgresql import maintenance as upkeep
 from sagaz_durable.stores.postgresql.database.address import read_address
+from sagaz_durable.stores.postgresql.database.errors import how_to_migrate
 from sagaz_durable.stores.postgresql.database.listener import Listener
 from sagaz_durable.stores.postgresql.database.pool import Connections
 from sagaz_durable.stores.postgresql.database.rights import LACKING, lacking_values, what_lacks
@@ -105,7 +106,7 @@ class PostgresStore(PostgresEvents):
         """Ask whether tables and rights are there."""
         rows = await self._db.fetch(LACKING, lacking_values(self._found.schema, only_reads=only_reads))
         subject = f"The PostgreSQL store {self._address.shown}"
-        if lack := what_lacks(subject, rows, only_reads=only_reads, migrate=self._address.wording.migration()):
+        if lack := what_lacks(subject, rows, only_reads=only_reads, migrate=how_to_migrate(self._address.wording)):
             raise lack
 
     async def close(self) -> None:

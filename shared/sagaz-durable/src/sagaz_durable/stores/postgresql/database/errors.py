@@ -18,8 +18,18 @@ from sagaz_integration_core.errors import (
     UnstorableValue,
     WriteRefused,
 )
+from sagaz_integration_core.settings.wording import Wording
 
-__all__ = ["ConnectionLost", "busy", "lost", "may_not_connect", "meaning", "not_migrated", "unavailable"]
+__all__ = [
+    "ConnectionLost",
+    "busy",
+    "how_to_migrate",
+    "lost",
+    "may_not_connect",
+    "meaning",
+    "not_migrated",
+    "unavailable",
+]
 
 _CONFLICTS = (pg.SerializationFailure, pg.DeadlockDetected)
 """Another transaction was in the way: the server is well."""
@@ -33,9 +43,20 @@ class ConnectionLost(StoreUnavailable):
     """The connection went away during a statement: whether that was committed is not known."""
 
 
+def how_to_migrate(wording: Wording) -> str:
+    """Tell how the tables are created or brought up to date: a sentence without its end."""
+    at_opening = f"the store do it when it opens: set {wording.setting('migrate')} to true"
+    # A framework's own command knows nothing of what is at a storage URL.
+    if wording.migrate is not None:
+        return f"Have {at_opening}"
+    return f"Run {wording.command('migrate')}, or have {at_opening}"
+
+
 def not_migrated(address: Address, why: str) -> StoreNotMigrated:
     """Return the error for tables that are missing or too old, with the command that makes them."""
-    return StoreNotMigrated(f"The PostgreSQL store {address.shown} is not ready: {why}. {address.wording.migration()}.")
+    return StoreNotMigrated(
+        f"The PostgreSQL store {address.shown} is not ready: {why}. {how_to_migrate(address.wording)}."
+    )
 
 
 def lost(shown: str, error: psycopg.Error) -> ConnectionLost:

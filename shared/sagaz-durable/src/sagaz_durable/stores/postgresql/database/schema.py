@@ -9,7 +9,7 @@ import psycopg
 from psycopg import sql
 
 from sagaz_durable.stores.postgresql.database.address import Address
-from sagaz_durable.stores.postgresql.database.errors import lost, not_migrated, unavailable
+from sagaz_durable.stores.postgresql.database.errors import how_to_migrate, lost, not_migrated, unavailable
 from sagaz_durable.stores.postgresql.database.migrations import MIGRATIONS, Migration
 from sagaz_durable.stores.postgresql.database.pool import Connection, connect
 from sagaz_durable.stores.postgresql.database.rights import LACKING, lacking_values, what_lacks
@@ -98,7 +98,7 @@ async def _check_rights(connection: Connection, address: Address, schema: str | 
         # Without a single table there is more to be said.
         return
     subject = f"The PostgreSQL store {address.shown}"
-    if lack := what_lacks(subject, rows, only_reads=only_reads, migrate=address.wording.migration()):
+    if lack := what_lacks(subject, rows, only_reads=only_reads, migrate=how_to_migrate(address.wording)):
         raise lack
 
 
