@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import asyncio
 import importlib
+import logging
 import re
 import sys
 from collections.abc import Iterator
@@ -71,6 +73,21 @@ def test_every_command_is_found_under_the_name_that_it_is_spelled_with(name):
 def test_every_extra_is_one_of_the_distribution_that_is_named(wording, extra):
     [distribution, found] = re.findall(r'^pip install "([\w-]+)\[(\w+)\]"$', wording.install(extra))[0]
     assert found in (metadata(distribution).get_all("Provides-Extra") or ())
+
+
+# That the plugins give them to what they read.
+
+
+def test_each_plugin_gives_its_words_to_the_settings_that_it_reads():
+    from flask import Flask
+
+    from fastapi_sagaz.lifespan import _resolve
+    from flask_sagaz._settings import AppSettings
+
+    for given in (None, {"STORAGE_URL": "memory://"}, Settings(storage_url="memory://")):
+        assert _resolve(given)[0].wording is FASTAPI
+    assert AppSettings(Flask("shop"), "memory://", worker=False).get().wording is FLASK
+    assert read_settings({"STORAGE_URL": "memory://"})[0].wording is DJANGO
 
 
 # That messages use these spellings.
@@ -190,6 +207,52 @@ def default_that_contradicts(wording: Wording) -> str:
     return message(SettingsError, Settings.load, prefixed({"SAGAZ_LEASE_SECONDS": 12}), wording=wording)
 
 
+def storage_manager(wording: Wording) -> str:
+    from sagaz_durable._upstream.resources import settings_for
+
+    config = SimpleNamespace(storage_manager=SimpleNamespace(_saga_url="redis://h"))
+    return message(SettingsError, settings_for, Settings(wording=wording), config)
+
+
+def unsent_events(wording: Wording) -> str:
+    from sagaz_durable.operations.erasure import refusal
+
+    class Store:
+        async def count_events(self, query):
+            return 2
+
+    run = SimpleNamespace(saga_id="s", status="completed", fingerprint="f")
+    return asyncio.run(refusal(Store(), run, wording)) or ""
+
+
+def logged(name: str, call, *arguments) -> str:
+    said: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: said.append(record.getMessage())
+    logging.getLogger(name).addHandler(handler)
+    try:
+        call(*arguments)
+    finally:
+        logging.getLogger(name).removeHandler(handler)
+    return " ".join(said)
+
+
+def warnings_at_start(wording: Wording) -> str:
+    from sagaz_durable.runtime.start_warnings import warn_at_start
+
+    runtime = Stand(wording, embedded=True)
+    runtime.settings = replace(runtime.settings, metrics=True, explicit=frozenset({"metrics"}))
+    return logged("sagaz_durable.runtime.start_warnings", warn_at_start, runtime)
+
+
+def broker_that_refuses(wording: Wording) -> str:
+    from sagaz_durable._upstream.broker_connection import BrokerRefused
+    from sagaz_durable.outbox.relay import Relay
+
+    relay = Relay(Stand(wording, embedded=True).store, Settings(wording=wording), SimpleNamespace(publish_seconds=1))
+    return logged("sagaz_durable.outbox.relay", relay._away, BrokerRefused("no"))
+
+
 class Stand:
     """What stands for a runtime."""
 
@@ -214,6 +277,10 @@ MESSAGES = {
     check_of_memory: ["set STORAGE_URL (memory"],
     check_of_runs: ["Start <worker>, or", "See <list --runs --status failed>."],
     check_of_events: ["See <events --status dead>, and <events --retry>."],
+    storage_manager: ["with STORAGE_URL."],
+    unsent_events: ["were set aside: <events --retry>)"],
+    warnings_at_start: ["METRICS: accepted, and without use yet", "Set STORAGE_URL: sqlite"],
+    broker_that_refuses: ["options of BROKER_URL, or"],
     default_that_contradicts: ["RENEW_SECONDS=10 (the default)"],
 }
 """Of each message what tells people what to do: SETTINGS, <commands> and {other words}."""

@@ -62,7 +62,6 @@ class Relay:
         self._woken = asyncio.Event()
         self._stopping = False
         self._published_at = 0.0
-        self._setting = settings.wording.setting("broker_url")
         self._outages = 0
         self._next_try = 0.0
         self._next_tidying = 0.0
@@ -238,7 +237,7 @@ class Relay:
                 "The broker refuses what is configured, and events wait until that is mended: %s. Check user, "
                 "password, rights and options of %s, or of SagaConfig's broker.",
                 error,
-                self._setting,
+                self._settings.wording.setting("broker_url"),
             )
             return
         pause = min(_FIRST_PAUSE * 2.0 ** min(self._outages - 1, 10), _LONGEST_PAUSE) * random.uniform(0.5, 1.0)
