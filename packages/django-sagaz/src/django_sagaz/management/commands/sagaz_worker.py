@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 from django.conf import settings as django_settings
@@ -42,7 +43,7 @@ class Command(ProjectCommand):
             return
         if not django_settings.DEBUG:
             raise CommandError("--autoreload is for development, and DEBUG is off. Leave it out.")
-        run_with_reloader(super().handle, *args, tell=self._tell, **options)
+        run_with_reloader(partial(super().handle, *args, **options), tell=self._tell)
 
     def work(self, given: Values, options: dict[str, Any]) -> Said:
         """Work until a signal, or with ``--drain`` until nothing is due."""
