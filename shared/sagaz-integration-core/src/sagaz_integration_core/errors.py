@@ -3,34 +3,12 @@
 from __future__ import annotations
 
 __all__ = [
-    "ContextValueError",
-    "IdempotencyConflict",
-    "InvalidInput",
-    "LeaseLost",
-    "Overloaded",
-    "RunErased",
-    "RunFailed",
-    "RunInProgress",
-    "RunInterrupted",
-    "RunNotFound",
-    "RuntimeNotOpen",
-    "SagaDefinitionError",
-    "SagaNotRegistered",
-    "SagazError",
-    "SettingsError",
-    "StepError",
-    "StoreNotMigrated",
-    "StoreNotReady",
-    "StoreRightsMissing",
-    "StoreUnavailable",
-    "TransactionRequired",
-    "UnstorableValue",
-    "UsageError",
-    "WorkerUnfit",
-    "WriteLockHeld",
-    "WriteRefused",
-    "WrongDatabase",
-]
+    "ContextValueError", "IdempotencyConflict", "InvalidInput", "LeaseLost", "Overloaded", "RunErased", "RunFailed",
+    "RunInProgress", "RunInterrupted", "RunNotFound", "RuntimeNotOpen", "SagaDefinitionError", "SagaNotRegistered",
+    "SagazError", "SettingsError", "StepError", "StoreNotMigrated", "StoreNotReady", "StoreRightsMissing",
+    "StoreUnavailable", "TransactionRequired", "UnstorableValue", "UsageError", "WorkerUnfit", "WriteLockHeld",
+    "WriteRefused", "WrongDatabase",
+]  # fmt: skip
 
 
 class SagazError(Exception):

@@ -198,7 +198,7 @@ class Executor:
         compensated = self._prepared.graph.nodes[step].compensated
         await self._record(self._entries.started(step, "do", compensated=compensated))
         tried = await self._tries(step, "do", given, doubtful)
-        kept = recordable(step, given, tried, self._events, self._environment.max_bytes)
+        kept = recordable(step, given, tried, self._events, self._environment.max_bytes, self._environment.wording)
         if isinstance(kept, Exception):
             await self._failed(step, kept, in_doubt=tried.doubtful or tried.error is None)
             await self._hooks.call(declared.on_failure, "on_failure", context, step, kept)

@@ -13,29 +13,10 @@ from typing import Literal, NamedTuple, TypeAlias
 from sagaz_integration_core.contract.events import EventWrite
 
 __all__ = [
-    "ACTIVE",
-    "ERASED",
-    "FINISHED",
-    "FOREIGN",
-    "AttemptOutcome",
-    "ClaimedRun",
-    "Direction",
-    "FirstStep",
-    "FirstSteps",
-    "Inserted",
-    "NewRun",
-    "Phase",
-    "Release",
-    "Renewal",
-    "RunRecord",
-    "RunStatus",
-    "RunWrite",
-    "StepRecord",
-    "StepStatus",
-    "StepWrite",
-    "begun_by_claim",
-    "erased_as",
-]
+    "ACTIVE", "ERASED", "FINISHED", "FOREIGN", "AttemptOutcome", "ClaimedRun", "Direction", "FirstStep", "FirstSteps",
+    "Inserted", "NewRun", "Phase", "Release", "Renewal", "RunRecord", "RunStatus", "RunWrite", "StepRecord",
+    "StepStatus", "StepWrite", "begun_by_claim", "erased_as",
+]  # fmt: skip
 
 RunStatus = Literal["pending", "executing", "compensating", "completed", "rolled_back", "failed"]
 """Values of sagaz's ``SagaStatus``. ``failed`` means that a person is needed."""
