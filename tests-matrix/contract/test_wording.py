@@ -7,28 +7,42 @@ import asyncio
 import importlib
 import logging
 import re
+import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from importlib.metadata import metadata
 from pathlib import Path
 from types import SimpleNamespace
 
 import click
 import pytest
+from sagaz import Saga, action
 
 from django_sagaz._project.settings import read_settings
 from django_sagaz._project.wording import WORDING as DJANGO
 from fastapi_sagaz._wording import WORDING as FASTAPI
 from flask_sagaz._settings import WORDING as FLASK
 from sagaz_durable.cli.options import COMMANDS
-from sagaz_integration_core.errors import SagazError, SettingsError
+from sagaz_durable.stores.factory import create_store
+from sagaz_integration_core.errors import SagazError, SettingsError, StoreNotMigrated, StoreUnavailable
 from sagaz_integration_core.settings.rules import RULES
 from sagaz_integration_core.settings.settings import Settings, environment, prefixed
 from sagaz_integration_core.settings.wording import NEUTRAL, Wording
 
 ROOT = Path(__file__).parents[2]
 WORDINGS = {"django": DJANGO, "fastapi": FASTAPI, "flask": FLASK}
+
+
+class Order(Saga):
+    """Keeps what a start is given."""
+
+    @action("ship")
+    async def ship(self, ctx):
+        """Do nothing."""
+
+
 frameworks = pytest.mark.parametrize("wording", WORDINGS.values(), ids=WORDINGS)
 
 
@@ -156,7 +170,6 @@ def foreign_storage(wording: Wording) -> str:
 
 def no_celery(wording: Wording) -> str:
     from sagaz_durable.runtime.assembly import check_dispatch
-    from sagaz_durable.stores.factory import create_store
 
     settings = Settings(dispatch="celery", storage_url="sqlite:///x.db", wording=wording)
     return message(SettingsError, check_dispatch, settings, create_store(settings), None)
@@ -164,7 +177,6 @@ def no_celery(wording: Wording) -> str:
 
 def celery_in_memory(wording: Wording) -> str:
     from sagaz_durable.runtime.assembly import check_dispatch
-    from sagaz_durable.stores.factory import create_store
 
     settings = Settings(dispatch="celery", wording=wording)
     return message(SettingsError, check_dispatch, settings, create_store(settings), None)
@@ -306,12 +318,59 @@ def test_a_message_has_the_words_of_the_framework_at_hand(wording, tell):
 
 @frameworks
 def test_a_missing_driver_is_told_with_the_frameworks_own_extra(wording, monkeypatch):
-    from sagaz_durable.stores.factory import create_store
-
-    monkeypatch.delitem(sys.modules, "sagaz_durable.stores.postgresql.store", raising=False)
+    for name in [name for name in sys.modules if name.startswith(("psycopg", "sagaz_durable.stores.postgresql."))]:
+        monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "psycopg", None)
     settings = replace(Settings(storage_url="postgresql://h/d"), wording=wording)
     assert wording.install("postgres") in message(SettingsError, create_store, settings)
+
+
+@frameworks
+def test_a_start_and_an_event_are_refused_in_the_words_of_the_settings(wording):
+    from sagaz_durable.runtime.configuration import Configuration
+    from sagaz_durable.runtime.new_run import new_run
+    from sagaz_durable.runtime.publishing import checked_event
+
+    given = Configuration(Settings(max_context_bytes=1024, max_due=1, broker_url="memory://", wording=wording))
+    no_options = {"key": None, "headers": None, "idempotency_key": None}
+    large, setting = {"x": "x" * 2000}, f"({wording.setting('max_context_bytes')})"
+    assert setting in message(SagazError, new_run, given, Order, large)
+    assert setting in message(SagazError, checked_event, given, "t", large, **no_options)
+    assert f"{wording.setting('max_due')} allows 1" in message(SagazError, given.backlog.admit, 2)
+    without = Configuration(Settings(wording=wording))
+    broker = message(SettingsError, checked_event, without, "t", {}, **no_options)
+    assert f"Set {wording.setting('broker_url')} to" in broker
+
+
+LOCK = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("BEGIN IMMEDIATE")
+print("locked", flush=True)
+sys.stdin.read()
+"""
+
+
+@frameworks
+def test_a_locked_file_is_told_in_the_words_of_the_settings(wording, tmp_path):
+    file = tmp_path / "sagaz.db"
+    store = create_store(Settings(storage_url=f"sqlite:///{file}", sqlite_busy_seconds=0.1, wording=wording))
+
+    command = [sys.executable, "-c", LOCK, str(file)]
+    with asyncio.Runner() as runner:
+        runner.run(store.open())
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+            assert other.stdout.readline() == "locked\n"
+            said = message(StoreUnavailable, runner.run, store.prune(datetime.now(UTC), ["completed"], 1))
+            other.stdin.close()
+        runner.run(store.close())
+    assert f"wait longer with {wording.setting('sqlite_busy_seconds')}." in said
+
+
+@frameworks
+def test_missing_tables_are_told_in_the_words_of_the_settings(wording, open_store):
+    store = create_store(Settings(storage_url=open_store("postgres")["STORAGE_URL"], wording=wording))
+    assert f"set {wording.setting('migrate')} to true" in message(StoreNotMigrated, asyncio.run, store.open())
 
 
 def test_tables_are_made_by_the_command_that_makes_them():
