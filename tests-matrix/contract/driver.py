@@ -132,6 +132,7 @@ class Driver(ABC):
 
     Attributes:
         stores: The kinds of stores that the plugin is made for.
+        setting: How its users spell a setting, around the name in upper case.
         runtime: What the plugin keeps for the started application.
         app: What ``current_step().app`` is in its steps.
     """
@@ -140,6 +141,7 @@ class Driver(ABC):
     package: ClassVar[str]
     capabilities: ClassVar[frozenset[str]]
     stores: ClassVar[tuple[str, ...]] = ("memory", "sqlite", "postgres")
+    setting: ClassVar[str] = "SAGAZ_{}"
 
     runtime: SagazRuntime
     app: Any

@@ -81,7 +81,7 @@ def test_missing_tables_are_told_with_the_fix(home, elsewhere, tmp_path):
         process = elsewhere("-m", "django", *command.split(), name=tmp_path / "empty.db")
         text, _ = process.communicate(timeout=30)
         assert re.search(r"there is no table .*sagaz_run|no such table: sagaz_run", text)
-        assert "Run: manage.py migrate" in text
+        assert "Run: python manage.py migrate" in text
         assert process.returncode == code
 
 

@@ -90,7 +90,7 @@ async def test_the_asynchronous_view_answers_with_the_id_of_its_run():
 def test_the_settings_are_valid_and_what_has_no_use_yet_is_one_warning():
     [message] = checks.run_checks(tags=["sagaz"])
     assert (message.id, message.level) == ("sagaz.W006", checks.WARNING)
-    assert "SAGAZ['METRICS']: accepted, and without use yet: metrics are counted in this process's" in message.msg
+    assert 'SAGAZ["METRICS"]: accepted, and without use yet: metrics are counted in this process\'s' in message.msg
     assert run_saga(OrderSaga, {"order_id": 1})["reserved"] == 1
 
 

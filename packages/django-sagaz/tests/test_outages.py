@@ -126,17 +126,17 @@ def backend(home):
 @pytest.mark.parametrize("committed", [False, True])
 def test_an_insert_whose_answer_was_lost_is_recognised_as_ones_own(home, monkeypatch, committed):
     store = ORMStore(home, Directly())
-    do, left = store._do, [True]
+    transact, left = store.transact, [True]
 
-    async def breaking(work, *args, **kwargs):
+    async def breaking(work):
         if not left:
-            return await do(work, *args, **kwargs)
+            return await transact(work)
         left.clear()
         if committed:
-            await do(work, *args, **kwargs)
+            await transact(work)
         raise ConnectionDied("gone")
 
-    monkeypatch.setattr(store, "_do", breaking)
+    monkeypatch.setattr(store, "transact", breaking)
     own, other = (NewRun("x", "order", "{}", "f1", owner=owner) for owner in ("w1", "w2"))
     [inserted] = immediately(store.insert([own], 30))
     assert (inserted.created, inserted.recognised) == (True, committed)

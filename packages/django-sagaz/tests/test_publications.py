@@ -123,7 +123,7 @@ def test_another_databases_transaction_and_a_missing_broker_are_refused(home, se
         with pytest.raises(ContextValueError, match="price"):
             publish("orders.placed", {"price": float("nan")})
         settings.SAGAZ = {"DATABASE": home}
-        with pytest.raises(SettingsError, match=r"SAGAZ\['BROKER_URL'\]"):
+        with pytest.raises(SettingsError, match=r'SAGAZ\["BROKER_URL"\]'):
             publish("orders.placed", {})
     assert counts(home) == (0, 0)
 

@@ -55,7 +55,7 @@ async def test_what_was_given_to_sagaz_configure_is_used(monkeypatch):
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"STORAGE_ULR": "memory://"}, r"config\['STORAGE_ULR'\].*did you mean config\['STORAGE_URL'\]"),
+        ({"STORAGE_ULR": "memory://"}, r'config\["STORAGE_ULR"\].*did you mean config\["STORAGE_URL"\]'),
         ({"STORAGE_URL": "mysql://me:secret@db/x"}, r"mysql://…: mysql keeps runs only"),
         ("sqlite:///sagas.db", "was given a str"),
         (create_lifespan, r"create_lifespan\(lifespan=…\)"),

@@ -6,6 +6,7 @@ import gc
 import json
 import logging
 import sys
+from dataclasses import replace
 
 import pytest
 from sagaz import Saga, action, compensate
@@ -19,6 +20,7 @@ from sagaz_durable.stores.sqlite.store import SQLiteStore
 from sagaz_integration_core.contract.listings import StoreStats
 from sagaz_integration_core.errors import SagaNotRegistered, SettingsError, StoreUnavailable
 from sagaz_integration_core.settings.settings import Settings
+from sagaz_integration_core.settings.wording import Wording
 
 
 class OrderSaga(Saga):
@@ -76,7 +78,7 @@ def test_a_listing_shows_steps_in_an_order_in_which_they_can_run():
 
 def test_an_empty_listing_says_where_sagas_are_registered():
     listing = commands.list_sagas(SagazRuntime(Settings()))
-    assert commands.list_text(listing, "SAGAZ['SAGAS']") == "No saga is registered. Add the classes to SAGAZ['SAGAS']."
+    assert commands.list_text(listing, 'SAGAZ["SAGAS"]') == 'No saga is registered. Add the classes to SAGAZ["SAGAS"].'
     assert commands.as_json(listing) == "[]"
 
 
@@ -176,7 +178,7 @@ async def test_a_server_that_is_away_is_an_error_without_the_password():
 
 async def work(runtime, **options):
     said = []
-    ended = await working.work(runtime, tell=said.append, sagas_hint="HERE", worker_hint="INSIDE", **options)
+    ended = await working.work(runtime, tell=said.append, **options)
     return ended, said
 
 
@@ -193,7 +195,7 @@ async def test_drain_executes_what_is_due_and_counts_it(settings):
 
 
 async def test_a_worker_on_memory_is_refused_with_the_two_ways_out():
-    runtime = SagazRuntime(Settings(), sagas=[OrderSaga])
+    runtime = SagazRuntime(Settings(wording=Wording(worker="INSIDE")), sagas=[OrderSaga])
     await runtime.open()
     with pytest.raises(SettingsError, match=r"SAGAZ_STORAGE_URL \(sqlite:///.*inside the application: INSIDE"):
         await work(runtime)
@@ -201,7 +203,7 @@ async def test_a_worker_on_memory_is_refused_with_the_two_ways_out():
 
 
 async def test_a_worker_without_sagas_is_refused(settings):
-    runtime = SagazRuntime(settings)
+    runtime = SagazRuntime(replace(settings, wording=Wording(sagas="HERE")))
     await runtime.open()
     with pytest.raises(SagaNotRegistered, match="Add the classes to HERE"):
         await work(runtime)

@@ -32,7 +32,8 @@ def test_without_any_setting_the_defaults_hold():
 
 
 def test_every_field_has_a_rule_that_its_default_obeys():
-    names = {entry.name: entry.default for entry in dataclasses.fields(Settings) if entry.name != "explicit"}
+    names = {entry.name: entry.default for entry in dataclasses.fields(Settings)}
+    del names["explicit"], names["wording"]
 
     assert names.keys() == RULES.keys()
     assert all(type(RULES[name].read(default)) is type(default) for name, default in names.items())
@@ -117,13 +118,13 @@ def test_everything_that_is_wrong_is_told_at_once():
 
 
 def test_a_wrong_key_is_named_as_it_was_written():
-    assert "SAGAZ['POLL_SECOND']: no such setting; did you mean SAGAZ['POLL_SECONDS']?" in refusal(
+    assert 'SAGAZ["POLL_SECOND"]: no such setting; did you mean SAGAZ["POLL_SECONDS"]?' in refusal(
         Settings.from_mapping, {"POLL_SECOND": 1}
     )
-    assert "SAGAZ['storage_url']: no such setting; did you mean SAGAZ['STORAGE_URL']?" in refusal(
+    assert 'SAGAZ["storage_url"]: no such setting; did you mean SAGAZ["STORAGE_URL"]?' in refusal(
         Settings.from_mapping, {"storage_url": "memory://"}
     )
-    assert "did you mean SAGAZ['STORAGE_URL']?" in refusal(Settings.from_mapping, {"SAGAZ_STORAGE_URL": "memory://"})
+    assert 'did you mean SAGAZ["STORAGE_URL"]?' in refusal(Settings.from_mapping, {"SAGAZ_STORAGE_URL": "memory://"})
     assert "QUEUE_URLL: no such setting; there are QUEUE_STORAGE_URL, " in refusal(
         Settings.from_prefixed, {"QUEUE_URLL": "x"}, prefix="QUEUE_"
     )
@@ -134,24 +135,24 @@ def test_a_wrong_key_is_named_as_it_was_written():
 
 def test_a_wrong_value_is_named_with_its_key_and_the_range():
     assert refusal(Settings.from_mapping, {"POLL_SECONDS": 0}) == (
-        "SAGAZ['POLL_SECONDS']=0: expected a number of seconds from 0.01 to 3,600"
+        'SAGAZ["POLL_SECONDS"]=0: expected a number of seconds from 0.01 to 3,600'
     )
     assert refusal(lambda: Settings(poll_seconds=-1)).startswith("poll_seconds=-1: expected a number of seconds")
 
 
 @pytest.mark.parametrize("value", ["", "nan", "inf", "-1", "1e999", "5 s", None, True, float("nan"), float("inf"), []])
 def test_what_is_no_number_of_seconds_is_refused(value):
-    assert "SAGAZ['LEASE_SECONDS']=" in refusal(Settings.from_mapping, {"LEASE_SECONDS": value})
+    assert 'SAGAZ["LEASE_SECONDS"]=' in refusal(Settings.from_mapping, {"LEASE_SECONDS": value})
 
 
 @pytest.mark.parametrize("value", ["1.5", 1.5, 1.0, "0", 0, True, None, "", "9" * 5000])
 def test_what_is_no_whole_number_is_refused(value):
-    assert "SAGAZ['CONCURRENCY']=" in refusal(Settings.from_mapping, {"CONCURRENCY": value})
+    assert 'SAGAZ["CONCURRENCY"]=' in refusal(Settings.from_mapping, {"CONCURRENCY": value})
 
 
 @pytest.mark.parametrize("value", [None, "", 2, "maybe", [], 1.0])
 def test_what_is_neither_true_nor_false_is_refused(value):
-    assert "SAGAZ['MIGRATE']=" in refusal(Settings.from_mapping, {"MIGRATE": value})
+    assert 'SAGAZ["MIGRATE"]=' in refusal(Settings.from_mapping, {"MIGRATE": value})
 
 
 def test_an_empty_storage_url_is_refused_instead_of_meaning_memory():
@@ -167,7 +168,7 @@ def test_an_empty_broker_url_means_none():
 def test_a_value_that_is_no_string_is_not_shown():
     text = refusal(Settings.from_mapping, {"STORAGE_URL": {"password": SECRET}})
 
-    assert text == "SAGAZ['STORAGE_URL']=<dict>: expected a string, not dict"
+    assert text == 'SAGAZ["STORAGE_URL"]=<dict>: expected a string, not dict'
 
 
 def test_the_value_under_an_unknown_key_is_not_shown():
@@ -182,7 +183,7 @@ def test_settings_that_are_no_mapping_are_refused():
 def test_a_lease_that_is_hardly_renewed_is_refused():
     text = refusal(Settings.from_env, {"SAGAZ_LEASE_SECONDS": "12"})
 
-    assert text.startswith("renew_seconds=10 (the default) and SAGAZ_LEASE_SECONDS=12: ")
+    assert text.startswith("SAGAZ_RENEW_SECONDS=10 (the default) and SAGAZ_LEASE_SECONDS=12: ")
     assert "4 seconds or less" in text
     assert Settings.from_env({"SAGAZ_LEASE_SECONDS": "12", "SAGAZ_RENEW_SECONDS": "6"}).renew_seconds == 6
 
@@ -197,7 +198,7 @@ def test_the_pause_doubles_with_each_failure_up_to_the_longest_one_and_is_up_to_
 
 
 def test_a_first_pause_longer_than_the_longest_is_refused():
-    assert "backoff_max_seconds=300 (the default)" in refusal(Settings.from_mapping, {"BACKOFF_SECONDS": 301})
+    assert 'SAGAZ["BACKOFF_MAX_SECONDS"]=300 (the default)' in refusal(Settings.from_mapping, {"BACKOFF_SECONDS": 301})
 
 
 @pytest.mark.parametrize("name", ["X Id", "X-Id:", "", "X-Id\r\nSet-Cookie", "é", "x" * 101])
@@ -240,7 +241,7 @@ def test_variables_of_sagaz_of_tests_and_of_kubernetes_are_left_alone():
 
 
 def test_in_a_mapping_nothing_unknown_is_left_alone():
-    assert "SAGAZ['LOG_LEVEL']" in refusal(Settings.from_mapping, {"LOG_LEVEL": "DEBUG"})
+    assert 'SAGAZ["LOG_LEVEL"]' in refusal(Settings.from_mapping, {"LOG_LEVEL": "DEBUG"})
     assert "SAGAZ_TEST_X" in refusal(Settings.from_prefixed, {"SAGAZ_TEST_X": "1"})
 
 

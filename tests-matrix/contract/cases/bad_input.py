@@ -59,7 +59,7 @@ async def a_context_that_is_too_large_is_refused_naming_the_setting(site: Site) 
     for kind in site.kinds:
         answer = await site.post(f"/{kind}/order", {"note": "é" * 600})
         body = await site.expect_refusal(answer, "ContextValueError", 422)
-        assert "SAGAZ_MAX_CONTEXT_BYTES" in body["message"]
+        assert site.driver.setting.format("MAX_CONTEXT_BYTES") in body["message"]
         assert "1,024" in body["message"]
 
 

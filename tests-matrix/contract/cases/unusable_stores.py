@@ -78,7 +78,7 @@ async def a_file_that_another_process_locks_for_too_long_fails_the_request(site:
             answer = await site.post(f"/{kind}/order", {"order": 1})
             body = await site.expect_refusal(answer, "StoreUnavailable", 503)
             assert "another process" in body["message"]
-            assert "SAGAZ_SQLITE_BUSY_SECONDS" in body["message"]
+            assert site.driver.setting.format("SQLITE_BUSY_SECONDS") in body["message"]
     for kind in site.kinds:
         await site.start(kind)
     assert {run.status for run in await site.all_ended()} == {"completed"}

@@ -43,6 +43,7 @@ class DjangoDriver(Driver):
     name = "django"
     package = "django_sagaz"
     app = apps
+    setting: ClassVar[str] = 'SAGAZ["{}"]'
     urls: ClassVar[Any] = URLS
     # "embedded_worker": the command's work, in another thread of this process.
     capabilities = frozenset(

@@ -52,7 +52,7 @@ def _check_unbuilt(values: Settings) -> list[CheckMessage]:
 
     if not (found := unbuilt(values)):
         return []
-    names = " and ".join(f"SAGAZ['{name.upper()}']" for name in found)
+    names = " and ".join(values.wording.setting(name) for name in found)
     message = f"{names}: accepted, and without use yet: {'; '.join(found.values())}."
     return [checks.Warning(message, hint="Leave it out.", id="sagaz.W006")]
 
@@ -60,18 +60,19 @@ def _check_unbuilt(values: Settings) -> list[CheckMessage]:
 def _check_celery() -> list[CheckMessage]:
     if dispatch.is_registered():
         return []
-    hint = (
-        "Call django_sagaz.celery.register(app) where the project's Celery application is made, and import that module "
-        "in the project's __init__.py. (pip install django-sagaz[celery])"
-    )
-    message = "SAGAZ['DISPATCH'] is 'celery', and no Celery application is registered."
+    from django_sagaz._project.wording import WORDING
+
+    hint = f"{WORDING.celery}. ({WORDING.install('celery')})"
+    message = f"{WORDING.setting('dispatch')} is 'celery', and no Celery application is registered."
     return [Error(message, hint=hint, id="sagaz.E005")]
 
 
 def _check_psycopg(connection: Any) -> list[CheckMessage]:
     if connection.vendor != "postgresql" or connection.Database.__name__ == "psycopg":
         return []
-    hint = 'pip install "django-sagaz[postgres]"'
+    from django_sagaz._project.wording import WORDING
+
+    hint = WORDING.install("postgres")
     return [Error("Sagas in PostgreSQL need psycopg 3, and only psycopg2 is installed.", hint=hint, id="sagaz.E002")]
 
 
@@ -114,7 +115,7 @@ def check_database(app_configs: Any, databases: Sequence[str] | None = None, **k
         return []
     if router.allow_migrate(alias, "django_sagaz", model_name="run"):
         return []
-    hint = "Have the router's allow_migrate return True for app label 'django_sagaz' there, or set SAGAZ['DATABASE']."
+    hint = "Have the router's allow_migrate return True for app label 'django_sagaz' there, or set SAGAZ[\"DATABASE\"]."
     message = f"Sagas are kept in database {alias!r}, and a database router does not let their tables be made there."
     return [Error(message, hint=hint, id="sagaz.E004")]
 
@@ -152,7 +153,7 @@ def check_deployment(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
         return []
     found: list[CheckMessage] = []
     if alias is None and values.storage_url.startswith("memory:"):
-        hint = "Leave out SAGAZ['STORAGE_URL'] to keep them in the project's own database."
+        hint = 'Leave out SAGAZ["STORAGE_URL"] to keep them in the project\'s own database.'
         found.append(checks.Warning("Sagas are kept in memory, and lost with the process.", hint=hint, id="sagaz.W003"))
     if alias is not None and settings.DEBUG:
         hint = "Set DEBUG = False."
@@ -160,6 +161,6 @@ def check_deployment(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
             checks.Warning("With DEBUG, Django keeps the worker's queries in memory.", hint=hint, id="sagaz.W004")
         )
     if values.lease_seconds < 5:
-        hint = "Leave out SAGAZ['LEASE_SECONDS']: a pause of the process, or of the network, must not end a lease."
+        hint = 'Leave out SAGAZ["LEASE_SECONDS"]: a pause of the process, or of the network, must not end a lease.'
         found.append(checks.Warning(f"A lease is {values.lease_seconds:g} s short.", hint=hint, id="sagaz.W005"))
     return found

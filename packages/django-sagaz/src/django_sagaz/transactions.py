@@ -164,7 +164,7 @@ def require_transaction(project: Project, alias: str | None, what: str = "saga")
     elif alias not in (None, home):
         raise WrongDatabase(
             f"The transaction is on database {alias!r}, and sagas are kept in {home!r}: they could not commit "
-            f"together. Use transaction.atomic(using={home!r}), or set SAGAZ['DATABASE'] = {alias!r}."
+            f'together. Use transaction.atomic(using={home!r}), or set SAGAZ["DATABASE"] = {alias!r}.'
         )
     elif not in_transaction(connections[home]):
         raise TransactionRequired(

@@ -15,6 +15,7 @@ from fastapi.dependencies.utils import get_dependant
 from starlette.applications import Starlette
 from starlette.routing import Host, Mount, Route, Router, WebSocketRoute
 
+from fastapi_sagaz._wording import WORDING
 from fastapi_sagaz.dependencies import SagaDependency
 from sagaz_integration_core.errors import UsageError
 
@@ -87,7 +88,7 @@ def _refuse_saga(dependency: type) -> None:
 def _warn(route: Any) -> None:
     logger.warning(
         "The kind of the route %r is not known here, so that sagas that it depends on cannot be found: a worker "
-        "knows them only after a request, and until then resumes none of their runs. Name them in "
-        "create_lifespan(sagas=[…]).",
+        "knows them only after a request, and until then resumes none of their runs. Name them in %s.",
         type(route).__qualname__,
+        WORDING.sagas,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter
@@ -12,6 +13,7 @@ from fastapi import APIRouter
 from fastapi_sagaz._app_state import OpenApp, attached, open_app
 from fastapi_sagaz._lifespan_probe import current_visit
 from fastapi_sagaz._route_scan import sagas_in_routes
+from fastapi_sagaz._wording import WORDING
 from sagaz_durable import configured_globally
 from sagaz_durable.engine.registry import listed
 from sagaz_integration_core.errors import SettingsError
@@ -128,7 +130,7 @@ class SagazLifespan:
             sagas=self._sagas,
             app=app,
             worker=self._worker and visit is None,
-            hint="create_lifespan(sagas=[…])",
+            hint=WORDING.sagas,
         )
         for saga in sagas_in_routes(app.routes):
             runtime.registry.add(saga)
@@ -162,11 +164,11 @@ def _resolve(config: Any) -> tuple[Settings, Any]:
     from sagaz_integration_core.settings.settings import Settings, environment, mapping
 
     if config is None:
-        return Settings.from_env(), configured_globally()
+        return Settings.from_env(wording=WORDING), configured_globally()
     if isinstance(config, Settings):
-        return config, None
+        return replace(config, wording=WORDING), None
     if isinstance(config, Mapping):
-        return Settings.load(mapping(config, "config"), environment()), None
+        return Settings.load(mapping(config, "config"), environment(), wording=WORDING), None
     from sagaz import SagaConfig
 
     if not isinstance(config, SagaConfig):
@@ -174,4 +176,4 @@ def _resolve(config: Any) -> tuple[Settings, Any]:
             f"create_lifespan(config=…) takes a sagaz.SagaConfig, a mapping such as {{'STORAGE_URL': …}} or Settings, "
             f"and was given a {type(config).__name__}. To wrap a lifespan of your own use create_lifespan(lifespan=…)."
         )
-    return Settings.from_env(), config
+    return Settings.from_env(wording=WORDING), config

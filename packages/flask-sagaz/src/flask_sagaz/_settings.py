@@ -8,14 +8,24 @@ from typing import TYPE_CHECKING
 from sagaz_integration_core.errors import RuntimeNotOpen, SettingsError
 from sagaz_integration_core.settings.rules import RULES
 from sagaz_integration_core.settings.settings import Settings, arguments, environment, prefixed
+from sagaz_integration_core.settings.wording import Wording
 
 if TYPE_CHECKING:
     from flask import Flask
 
-__all__ = ["AppSettings"]
+__all__ = ["WORDING", "AppSettings"]
 
-_URL = "SAGAZ_STORAGE_URL"
-_KEYS = tuple(f"SAGAZ_{name.upper()}" for name in RULES)
+WORDING = Wording(
+    commands="`flask sagaz {name}{options}`",
+    distribution="flask-sagaz",
+    sagas="SagazExtension(sagas=[…])",
+    worker="SagazExtension(worker=True)",
+    celery="Call flask_sagaz.celery.register(celery, app) where the application is made",
+)
+"""How Flask's users spell settings, commands and extras."""
+
+_URL = WORDING.setting("storage_url")
+_KEYS = tuple(map(WORDING.setting, RULES))
 
 
 class AppSettings:
@@ -73,7 +83,8 @@ class AppSettings:
 
     def _load(self) -> Settings:
         config = self._living().config
-        settings = Settings.load(arguments(storage_url=self._storage_url), prefixed(config), environment())
+        sources = arguments(storage_url=self._storage_url), prefixed(config), environment()
+        settings = Settings.load(*sources, wording=WORDING)
         if self._storage_url is not None and config.get(_URL) != self._url_at_first:
             raise SettingsError(
                 f"{_URL} was set in app.config after SagazExtension(storage_url=…), which wins over it. Keep one of "
@@ -81,7 +92,7 @@ class AppSettings:
             )
         if self._worker and settings.dispatch == "celery":
             raise SettingsError(
-                "SagazExtension(worker=True) has runs executed in this process, and SAGAZ_DISPATCH=celery in Celery's. "
-                "Keep one of them."
+                f"{WORDING.worker} has runs executed in this process, and {WORDING.setting('dispatch')}=celery in "
+                "Celery's. Keep one of them."
             )
         return settings

@@ -15,7 +15,7 @@ from flask_sagaz._flask_g import globals_class
 from flask_sagaz._middleware import Correlation
 from flask_sagaz._own_transaction import OwnTransaction
 from flask_sagaz._server_check import check_server
-from flask_sagaz._settings import AppSettings
+from flask_sagaz._settings import WORDING, AppSettings
 from sagaz_durable import NOTHING
 from sagaz_durable.engine.registry import SagaRegistry, listed
 from sagaz_integration_core.error_text import type_name
@@ -90,7 +90,7 @@ class SagazExtension:
             )
         check_server()
         settings = AppSettings(app, self._storage_url, worker=self._worker)
-        registry = SagaRegistry(self._sagas, hint="SagazExtension(sagas=[…])")
+        registry = SagaRegistry(self._sagas, hint=WORDING.sagas)
         state = AppState(app, self, settings, registry, config=self._config, worker=self._worker)
         app.wsgi_app = Correlation(app.wsgi_app, state.requests, propagate=self._propagate)  # type: ignore[method-assign]
         app.app_ctx_globals_class = globals_class(app.app_ctx_globals_class)

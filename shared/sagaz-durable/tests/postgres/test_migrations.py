@@ -69,7 +69,7 @@ async def test_the_tables_have_the_columns_of_every_store(store, settings):
 
 async def test_missing_tables_are_told_with_the_command(postgres_url):
     for schema in (None, "nowhere"):
-        with pytest.raises(StoreNotMigrated, match=r"fastapi-sagaz migrate MODULE:APP.*SAGAZ_MIGRATE=1"):
+        with pytest.raises(StoreNotMigrated, match=r"Run the command migrate, or have .*SAGAZ_MIGRATE to true"):
             await create_store(Settings(storage_url=postgres_url, schema=schema)).open()
 
 

@@ -19,8 +19,15 @@ from sagaz.core.storage.manager import StorageManager
 from sagaz_durable.runtime.bound_saga import bind
 from sagaz_durable.runtime.runtime import SagazRuntime
 from sagaz_integration_core.contract.listings import RunFilter
-from sagaz_integration_core.errors import RunInterrupted, RuntimeNotOpen, SettingsError, StoreUnavailable
+from sagaz_integration_core.errors import (
+    ContextValueError,
+    RunInterrupted,
+    RuntimeNotOpen,
+    SettingsError,
+    StoreUnavailable,
+)
 from sagaz_integration_core.settings.settings import Settings
+from sagaz_integration_core.settings.wording import Wording
 
 
 class Order(Saga):
@@ -144,6 +151,16 @@ async def test_a_runs_state_is_looked_up_through_sagazs_storage_interface(runtim
     assert state["context"] == {"n": 1, "charged": 1}
     assert [(s["name"], s["status"]) for s in state["steps"]] == [("charge", "completed"), ("ship", "completed")]
     assert await runtime.config.storage.load_saga_state("nobody") is None
+
+
+async def test_what_unmodified_sagaz_code_saves_may_be_as_large_as_the_setting_says(settings, opened):
+    async with opened(replace(settings, max_context_bytes=8_000_000)) as runtime:
+        storage = runtime.config.storage
+        await storage.save_saga_state("mine", "order", SagaStatus.COMPLETED, [], {"note": "x" * 2_000_000})
+        assert len((await storage.load_saga_state("mine"))["context"]["note"]) == 2_000_000
+    async with opened(replace(settings, max_context_bytes=2_000, wording=Wording(settings="my {name}"))) as runtime:
+        with pytest.raises(ContextValueError, match=r"2,000 are allowed \(my MAX_CONTEXT_BYTES\)"):
+            await runtime.config.storage.save_saga_state("2", "order", SagaStatus.COMPLETED, [], {"note": "x" * 3_000})
 
 
 async def test_events_are_published_in_order_with_sagazs_topics_and_stable_ids(settings, opened):

@@ -150,7 +150,7 @@ async def test_an_embedded_worker_waits_for_rights_that_were_taken_away_and_tell
 
 
 async def work(runtime, **options):
-    return await working.work(runtime, tell=lambda _: None, sagas_hint="HERE", worker_hint="THERE", **options)
+    return await working.work(runtime, tell=lambda _: None, **options)
 
 
 @pytest.mark.parametrize("drain", [False, True])

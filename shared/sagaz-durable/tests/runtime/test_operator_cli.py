@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import asynccontextmanager
 
 import click
 import pytest
 from click.testing import CliRunner
 from sagaz import Saga, action, compensate
 
-from sagaz_durable.cli.click_commands import add_operator_commands
+from sagaz_durable.cli.click_commands import click_commands
 from sagaz_durable.cli.runs import person, read_age
 from sagaz_durable.sagas import Sagas
-from sagaz_integration_core.errors import SagazError
+from sagaz_integration_core.settings.wording import NEUTRAL
 
 
 class BrokenSaga(Saga):
@@ -46,14 +47,11 @@ def command(settings, opened):
         block = opened(settings, sagas=[BrokenSaga], worker=True)
         runtime = runner.run(block.__aenter__())
 
-        def reach(work, *, only_reads=False):
-            try:
-                return runner.run(work(runtime))
-            except SagazError as error:
-                raise click.ClickException(str(error)) from error
+        @asynccontextmanager
+        async def reach(need, *, only_reads):
+            yield runtime
 
-        group = click.Group("sagaz")
-        add_operator_commands(group, reach, hint="sagas=[…]")
+        group = click.Group("sagaz", {made.name: made for made in click_commands(reach, NEUTRAL, run=runner.run)})
 
         def run(*words):
             return CliRunner().invoke(group, [str(word) for word in words])

@@ -121,13 +121,13 @@ def test_a_factory_that_makes_something_else_is_refused():
 
 
 def test_an_unknown_name_tells_the_known_ones_and_where_to_add_one():
-    registry = SagaRegistry([saga(a=action("a")(work()))], hint="SAGAZ['SAGAS']")
+    registry = SagaRegistry([saga(a=action("a")(work()))], hint='SAGAZ["SAGAS"]')
     with pytest.raises(SagaNotRegistered) as caught:
         registry.get("Shpo")
     message = str(caught.value)
     assert "Did you mean 'Shop'?" in message
     assert "Registered: Shop." in message
-    assert "SAGAZ['SAGAS']" in message
+    assert 'SAGAZ["SAGAS"]' in message
 
 
 def test_steps_are_described_dependencies_first():

@@ -127,9 +127,7 @@ async def main(names: list[str]) -> None:
     runtime = SagazRuntime(Settings.from_env(), sagas=[SAGAS[name] for name in names])
     await runtime.open()
     try:
-        await working.work(
-            runtime, tell=lambda line: sys.stdout.write(f"{line}\n"), sagas_hint="SAGAS", worker_hint="worker=True"
-        )
+        await working.work(runtime, tell=lambda line: sys.stdout.write(f"{line}\n"))
     finally:
         await runtime.close()
 

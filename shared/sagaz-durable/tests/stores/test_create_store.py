@@ -33,8 +33,8 @@ def test_sqlite_gets_its_file_and_its_patience(tmp_path):
 
 
 def test_postgresql_without_its_driver_names_the_extra(monkeypatch):
-    monkeypatch.delitem(sys.modules, "sagaz_durable.stores.postgresql.store", raising=False)
-    for name in [name for name in sys.modules if name.partition(".")[0] in ("psycopg", "psycopg_pool")]:
+    drivers, ours = ("psycopg", "psycopg_pool"), "sagaz_durable.stores.postgresql."
+    for name in [name for name in sys.modules if name.partition(".")[0] in drivers or name.startswith(ours)]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "psycopg", None)
     monkeypatch.setitem(sys.modules, "psycopg_pool", None)

@@ -3,40 +3,13 @@
 from __future__ import annotations
 
 __all__ = [
-    "AlreadyAwaited",
-    "ContextValueError",
-    "DeadlinePassed",
-    "IdempotencyConflict",
-    "InvalidInput",
-    "LeaseLost",
-    "Overloaded",
-    "RunErased",
-    "RunFailed",
-    "RunInProgress",
-    "RunInterrupted",
-    "RunNotFound",
-    "RunWaiting",
-    "RuntimeNotOpen",
-    "SagaDefinitionError",
-    "SagaNotRegistered",
-    "SagazError",
-    "SettingsError",
-    "SignalConflict",
-    "SignalRefused",
-    "SignalTimeout",
-    "StepError",
-    "StoreNotMigrated",
-    "StoreNotReady",
-    "StoreRightsMissing",
-    "StoreUnavailable",
-    "TransactionRequired",
-    "UnstorableValue",
-    "UsageError",
-    "WorkerUnfit",
-    "WriteLockHeld",
-    "WriteRefused",
-    "WrongDatabase",
-]
+    "AlreadyAwaited", "ContextValueError", "DeadlinePassed", "IdempotencyConflict", "InvalidInput", "LeaseLost",
+    "Overloaded", "RunErased", "RunFailed", "RunInProgress", "RunInterrupted", "RunNotFound", "RunWaiting",
+    "RuntimeNotOpen", "SagaDefinitionError", "SagaNotRegistered", "SagazError", "SettingsError", "SignalConflict",
+    "SignalRefused", "SignalTimeout", "StepError", "StoreNotMigrated", "StoreNotReady", "StoreRightsMissing",
+    "StoreUnavailable", "TransactionRequired", "UnstorableValue", "UsageError", "WorkerUnfit", "WriteLockHeld",
+    "WriteRefused", "WrongDatabase",
+]  # fmt: skip
 
 
 class SagazError(Exception):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from django.db import connections
 
+from django_sagaz._project.wording import WORDING
+
 __all__ = ["pool_text", "too_small_pools"]
 
 _POOL_MIN_SIZE = 4
@@ -41,6 +43,6 @@ def pool_text(found: dict[str, tuple[int, int]]) -> str:
     """Put into words what `too_small_pools` found."""
     return " ".join(
         f"DATABASES[{alias!r}]: its pool has {size} connections, and the threads of steps and the journal need "
-        f"{needed}. Raise max_size in OPTIONS['pool'], or lower SAGAZ['SYNC_THREADS']."
+        f"{needed}. Raise max_size in OPTIONS['pool'], or lower {WORDING.setting('sync_threads')}."
         for alias, (size, needed) in found.items()
     )

@@ -9,17 +9,16 @@ from typing import Any
 from django_sagaz._execution.executions import Executions
 from django_sagaz._execution.shared_loop import threaded_runtime
 from django_sagaz._project.project import Project
-from django_sagaz._project.settings import HINT
 from sagaz_durable.cli import worker as working
 from sagaz_durable.runtime.runtime import SagazRuntime
 
-__all__ = ["OPTIONS", "changed", "drain_here", "work"]
+__all__ = ["CHANGEABLE", "changed", "drain_here", "work"]
 
-OPTIONS = {
-    "lease_seconds": "how long a run belongs to a process that gives no sign of life",
-    "renew_seconds": "how often a process gives that sign",
-    "poll_seconds": "how often to look for runs that no wake-up told of",
-    "drain_seconds": "how long running sagas may go on after SIGTERM",
+CHANGEABLE = {
+    "lease_seconds": "How long a run belongs to a process that gives no sign of life",
+    "renew_seconds": "How often a process gives that sign",
+    "poll_seconds": "How often to look for runs that no wake-up told of",
+    "drain_seconds": "How long running sagas may go on after SIGTERM",
 }
 """The settings that are options of the command too."""
 
@@ -30,7 +29,7 @@ def changed(project: Project, options: Mapping[str, Any]) -> Project:
     Raises:
         SettingsError: An option is out of its range, or names no database.
     """
-    values = {name: options[name] for name in OPTIONS if options[name] is not None}
+    values = {name: options[name] for name in CHANGEABLE if options[name] is not None}
     return project.changed(alias=options["database"], **values)
 
 
@@ -60,8 +59,6 @@ async def work(
                 concurrency=concurrency,
                 drain=drain,
                 tell=tell,
-                sagas_hint=HINT,
-                worker_hint="the memory store always does, in each process",
                 place=project.place,
                 heartbeat_file=heartbeat_file,
             )

@@ -9,7 +9,7 @@ from types import ModuleType
 from django.apps import apps
 from django.utils.module_loading import autodiscover_modules
 
-from django_sagaz._project.settings import HINT
+from django_sagaz._project.wording import WORDING
 from sagaz_durable.engine.registry import SagaRegistry
 
 __all__ = ["discover"]
@@ -17,7 +17,7 @@ __all__ = ["discover"]
 
 def discover() -> SagaRegistry:
     """Return a registry of every saga that a ``sagas`` module defines; what it merely imports belongs to another."""
-    registry = SagaRegistry(hint=HINT)
+    registry = SagaRegistry(hint=WORDING.sagas)
     autodiscover_modules("sagas")
     for module in _modules():
         for value in list(vars(module).values()):

@@ -6,6 +6,8 @@ import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from django_sagaz._project.wording import WORDING
+
 if TYPE_CHECKING:
     from sagaz_durable.celery import CeleryDispatch
 
@@ -32,9 +34,8 @@ def send(saga_ids: Sequence[str]) -> None:
     """Tell Celery's workers of runs that are committed; what they cannot be told of now, the sweep finds."""
     if _registered is None:
         logger.error(
-            "SAGAZ['DISPATCH'] is 'celery', and no Celery application is registered: nobody was told of %d runs. Call "
-            "django_sagaz.celery.register(app) where it is made, and import that module in the project's __init__.py.",
-            len(saga_ids),
-        )
+            "%s is 'celery', and no Celery application is registered: nobody was told of %d runs. %s.",
+            WORDING.setting("dispatch"), len(saga_ids), WORDING.celery,
+        )  # fmt: skip
     else:
         _registered.send(saga_ids)

@@ -76,7 +76,7 @@ class Project:
         if alias is None:
             return Project(replace(self.settings, **changes), self.alias, self.registry)
         if self.alias is None:
-            raise SettingsError("a database was named, and SAGAZ['STORAGE_URL'] keeps runs outside of Django's")
+            raise SettingsError('a database was named, and SAGAZ["STORAGE_URL"] keeps runs outside of Django\'s')
         return Project(replace(self.settings, **changes), checked_alias(alias), self.registry)
 
     @cached_property
@@ -96,7 +96,7 @@ class Project:
         if self.alias is None:
             raise WrongDatabase(
                 f"Runs are kept in {self.place}, which takes no part in the transactions of "
-                "Django's databases. Leave out SAGAZ['STORAGE_URL'], and run manage.py migrate."
+                'Django\'s databases. Leave out SAGAZ["STORAGE_URL"], and run python manage.py migrate.'
             )
         return open_store(self.alias, Directly(), notify=self.settings.notify)
 

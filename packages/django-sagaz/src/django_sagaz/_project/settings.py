@@ -8,13 +8,11 @@ from typing import Any
 from django.conf import settings as django_settings
 from django.db import DEFAULT_DB_ALIAS, connections
 
+from django_sagaz._project.wording import WORDING
 from sagaz_integration_core.errors import SettingsError
 from sagaz_integration_core.settings.settings import Settings
 
-__all__ = ["HINT", "checked_alias", "given_settings", "read_settings"]
-
-HINT = "a sagas.py module of an installed app"
-"""Where Django's users register sagas, for error messages."""
+__all__ = ["checked_alias", "given_settings", "read_settings"]
 
 
 def given_settings() -> Any:
@@ -29,17 +27,17 @@ def read_settings(given: Any) -> tuple[Settings, str | None]:
         SettingsError: It lists everything that is wrong.
     """
     if not isinstance(given, Mapping):
-        return Settings.from_mapping(given), None
+        return Settings.from_mapping(given, wording=WORDING), None
     values = dict(given)
     # An empty address, as os.environ.get gives it, means none.
     if not values.get("STORAGE_URL"):
         values.pop("STORAGE_URL", None)
     alias = values.pop("DATABASE", None)
-    settings = Settings.from_mapping(values)
+    settings = Settings.from_mapping(values, wording=WORDING)
     if "STORAGE_URL" not in values:
         return settings, checked_alias(DEFAULT_DB_ALIAS if alias is None else alias)
     if alias is not None:
-        raise SettingsError("SAGAZ['DATABASE'] and SAGAZ['STORAGE_URL'] each say where runs are kept; keep one of them")
+        raise SettingsError('SAGAZ["DATABASE"] and SAGAZ["STORAGE_URL"] each say where runs are kept; keep one of them')
     return settings, None
 
 
@@ -51,5 +49,5 @@ def checked_alias(alias: object) -> str:
     """
     if alias not in connections.settings:
         known = ", ".join(map(repr, connections.settings))
-        raise SettingsError(f"SAGAZ['DATABASE']={alias!r}: no such database in DATABASES; there are {known}")
+        raise SettingsError(f'SAGAZ["DATABASE"]={alias!r}: no such database in DATABASES; there are {known}')
     return str(alias)

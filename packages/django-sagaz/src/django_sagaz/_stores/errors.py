@@ -48,7 +48,7 @@ class ConnectionDied(StoreUnavailable):
 
 def migrate_command(alias: str) -> str:
     """Return how the tables are made in this database."""
-    return "Run: manage.py migrate" + ("" if alias == DEFAULT_DB_ALIAS else f" --database {alias}")
+    return "Run: python manage.py migrate" + ("" if alias == DEFAULT_DB_ALIAS else f" --database {alias}")
 
 
 class translated:

@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from sagaz_integration_core.errors import SettingsError
 from sagaz_integration_core.settings.urls import BrokerURL, parse_broker_url
+from sagaz_integration_core.settings.wording import NEUTRAL, Wording
 
 __all__ = ["connect", "disconnect", "make_broker"]
 
@@ -20,7 +21,7 @@ _CLIENT = ("_client", "_producer", "_channel", "_exchange", "_connection")
 """Where sagaz's brokers keep what they opened."""
 
 
-def make_broker(url: str) -> Any:
+def make_broker(url: str, wording: Wording = NEUTRAL) -> Any:
     """Return a broker that is not connected yet.
 
     The URL may have, as parameters, ``stream_name`` and ``max_stream_length`` (Redis) or ``exchange_name`` (RabbitMQ).
@@ -32,25 +33,25 @@ def make_broker(url: str) -> Any:
     from sagaz import MissingDependencyError
 
     try:
-        return _make(parsed)
+        return _make(parsed, wording)
     except (ImportError, MissingDependencyError) as error:
         raise SettingsError(
             f'A {parsed.kind} broker is configured, and its client is not installed: pip install "sagaz[{parsed.kind}]"'
         ) from error
 
 
-def _make(parsed: BrokerURL) -> Any:
+def _make(parsed: BrokerURL, wording: Wording) -> Any:
     # Not sagaz's own factory: it refuses rediss:// and amqps://, and prints the password when it does.
     if parsed.kind == "redis":
         from sagaz.core.outbox.brokers.redis import RedisBroker, RedisBrokerConfig
 
-        url, own = _split(parsed.url, "stream_name", "max_stream_length")
+        url, own = _split(parsed.url, wording, "stream_name", "max_stream_length")
         _check_redis(url)
         return RedisBroker(RedisBrokerConfig(url=url, **own))
     if parsed.kind == "rabbitmq":
         from sagaz.core.outbox.brokers.rabbitmq import RabbitMQBroker, RabbitMQBrokerConfig
 
-        url, own = _split(parsed.url, "exchange_name")
+        url, own = _split(parsed.url, wording, "exchange_name")
         return RabbitMQBroker(RabbitMQBrokerConfig(url=url, **own))
     if parsed.kind == "kafka":
         from sagaz.core.outbox.brokers.kafka import KafkaBroker, KafkaBrokerConfig
@@ -79,7 +80,7 @@ def _check_redis(url: str) -> None:
         ) from None
 
 
-def _split(url: str, *names: str) -> tuple[str, dict[str, Any]]:
+def _split(url: str, wording: Wording, *names: str) -> tuple[str, dict[str, Any]]:
     """Return the client's own URL, and the parameters that are sagaz's."""
     parts = urlsplit(url)
     given = parse_qsl(parts.query, keep_blank_values=True)
@@ -88,7 +89,8 @@ def _split(url: str, *names: str) -> tuple[str, dict[str, Any]]:
         return url, own
     if "max_stream_length" in own:
         if not own["max_stream_length"].isdecimal() or int(own["max_stream_length"]) < 1:
-            raise SettingsError("SAGAZ_BROKER_URL: max_stream_length is a whole number from 1, e.g. 1000000")
+            setting = wording.setting("broker_url")
+            raise SettingsError(f"{setting}: max_stream_length is a whole number from 1, e.g. 1000000")
         own["max_stream_length"] = int(own["max_stream_length"])
     rest = urlencode([(name, value) for name, value in given if name not in names])
     return urlunsplit(parts._replace(query=rest)), own

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,6 +13,7 @@ from sagaz_durable._upstream.broker_messages import from_event, to_event
 from sagaz_durable.serialization import codec
 from sagaz_integration_core.contract.events import EventFilter, EventOutcome, EventStore, OutboxRecord
 from sagaz_integration_core.error_text import storable
+from sagaz_integration_core.settings.wording import NEUTRAL, Wording
 
 __all__ = ["StoreOutboxStorage"]
 
@@ -30,6 +31,7 @@ class StoreOutboxStorage(OutboxStorage):
         claim_seconds: How long a claimed event is nobody else's; sagaz's own default for that.
         backoff_seconds: The pause after the first failed publication; it doubles, up to five minutes.
         max_bytes: The most that a payload may measure.
+        wording: How the setting that says so is spelled.
     """
 
     def __init__(
@@ -39,11 +41,16 @@ class StoreOutboxStorage(OutboxStorage):
         claim_seconds: float = 300.0,
         backoff_seconds: float = 1.0,
         max_bytes: int = 1_048_576,
+        wording: Wording = NEUTRAL,
     ) -> None:
         self._store = store
         self._claim_seconds = claim_seconds
         self._backoff_seconds = backoff_seconds
         self._max_bytes = max_bytes
+        self._wording = wording
+
+    def _encoded(self, value: Mapping[str, Any], what: str) -> str:
+        return codec.encode_payload(value, what, max_bytes=self._max_bytes, wording=self._wording)
 
     async def insert(self, event: OutboxEvent, connection: Any | None = None) -> OutboxEvent:
         """Insert an event, once for each event_id; with ``connection`` it is part of that one's transaction.
@@ -53,8 +60,8 @@ class StoreOutboxStorage(OutboxStorage):
             TransactionRequired, WrongDatabase: The connection cannot carry the event.
         """
         try:
-            codec.encode_payload(event.headers, "the event's headers", max_bytes=self._max_bytes)
-            payload = codec.encode_payload(event.payload, "the event's payload", max_bytes=self._max_bytes)
+            self._encoded(event.headers, "the event's headers")
+            payload = self._encoded(event.payload, "the event's payload")
         except ValueError as error:
             raise OutboxStorageError(str(error)) from error
         new = from_event(event, payload)

@@ -16,6 +16,7 @@ from sagaz_integration_core.contract.store import SagaStore
 from sagaz_integration_core.error_text import error_text
 from sagaz_integration_core.errors import SettingsError, StoreUnavailable
 from sagaz_integration_core.settings.settings import Settings
+from sagaz_integration_core.settings.wording import Wording
 
 __all__ = ["SagazResources", "configured_globally", "settings_for"]
 
@@ -37,11 +38,11 @@ def settings_for(settings: Settings, config: Any) -> Settings:
     if config is None or "storage_url" in settings.explicit:
         return settings
     manager = config.storage_manager
-    url = _implied_url(config.storage) if manager is None else _manager_url(manager)
+    url = _implied_url(config.storage, settings.wording) if manager is None else _manager_url(manager, settings.wording)
     return settings if url is None else replace(settings, storage_url=url)
 
 
-def _implied_url(storage: Any) -> str | None:
+def _implied_url(storage: Any, wording: Wording) -> str | None:
     # By name: sagaz's storages import their drivers, which need not be installed.
     kinds = {base.__name__ for base in type(storage).__mro__}
     if "InMemorySagaStorage" in kinds:
@@ -53,12 +54,12 @@ def _implied_url(storage: Any) -> str | None:
     kind = type(storage).__name__
     raise SettingsError(
         f"SagaConfig has a {kind}, which keeps no journal of steps. Say where runs are to be kept with "
-        "SAGAZ_STORAGE_URL (postgresql://…, sqlite:///…, or memory:// to accept that a restart forgets them); "
-        f"the {kind} then gets each run's state as well."
+        f"{wording.setting('storage_url')} (postgresql://…, sqlite:///…, or memory:// to accept that a restart forgets "
+        f"them); the {kind} then gets each run's state as well."
     )
 
 
-def _manager_url(manager: Any) -> str | None:
+def _manager_url(manager: Any, wording: Wording) -> str | None:
     url = manager._saga_url or "memory://"
     if url == "memory://":
         return None
@@ -66,7 +67,7 @@ def _manager_url(manager: Any) -> str | None:
         return str(url)
     raise SettingsError(
         "SagaConfig has a StorageManager for another kind of store than PostgreSQL or an SQLite file. "
-        "Say where runs are to be kept with SAGAZ_STORAGE_URL."
+        f"Say where runs are to be kept with {wording.setting('storage_url')}."
     )
 
 
@@ -84,11 +85,13 @@ class SagazResources:
 
     def __init__(self, settings: Settings, config: Any, store: SagaStore) -> None:
         self._given = config
-        self.broker = make_broker(settings.broker_url) if settings.broker_url else None
+        self.broker = make_broker(settings.broker_url, settings.wording) if settings.broker_url else None
         if config is not None and config.broker is not None:
             self.broker = config.broker
         self.line = BrokerLine(self.broker) if self.broker is not None else None
-        facade, outbox = StoreSagaStorage(store), StoreOutboxStorage(store)
+        most, wording = settings.max_context_bytes, settings.wording
+        facade = StoreSagaStorage(store, most, wording)
+        outbox = StoreOutboxStorage(store, max_bytes=most, wording=wording)
         if config is None:
             self.config = load_sagaz().SagaConfig(
                 storage=facade, metrics=settings.metrics, tracing=settings.tracing, logging=settings.logging,

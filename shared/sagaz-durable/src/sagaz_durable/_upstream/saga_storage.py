@@ -14,6 +14,7 @@ from sagaz_durable.serialization.context_values import values_of
 from sagaz_integration_core.contract.listings import RunFilter
 from sagaz_integration_core.contract.records import FINISHED, FOREIGN, RunRecord, RunStatus, StepRecord
 from sagaz_integration_core.contract.store import SagaStore
+from sagaz_integration_core.settings.wording import NEUTRAL, Wording
 
 __all__ = ["StoreSagaStorage"]
 
@@ -34,11 +35,13 @@ class StoreSagaStorage(SagaStorage):
     Args:
         store: An open store; it is closed by whoever opened it.
         max_bytes: The most that a saved context may measure.
+        wording: How the setting that says so is spelled.
     """
 
-    def __init__(self, store: SagaStore, max_bytes: int = 1_048_576) -> None:
+    def __init__(self, store: SagaStore, max_bytes: int = 1_048_576, wording: Wording = NEUTRAL) -> None:
         self._store = store
         self._max_bytes = max_bytes
+        self._wording = wording
 
     async def save_saga_state(
         self,
@@ -51,7 +54,7 @@ class StoreSagaStorage(SagaStorage):
     ) -> None:
         """Save what sagaz's own engine says of a run that the runtime does not execute."""
         values = {key: value for key, value in context.items() if key != "saga_id" and not key.startswith("__")}
-        text = codec.encode(values, max_bytes=self._max_bytes)
+        text = codec.encode(values, max_bytes=self._max_bytes, wording=self._wording)
         await self._store.save_foreign(saga_id, saga_name, status.value, text, metadata or {})
 
     async def load_saga_state(self, saga_id: str) -> dict[str, Any] | None:

@@ -17,26 +17,9 @@ from sagaz_integration_core.error_text import json_text, visible
 from sagaz_integration_core.errors import SettingsError
 from sagaz_integration_core.redaction import masked, secret_keys
 
-__all__ = ["EVENTS_HELP", "OPTIONS", "EventsRequest", "answer"]
+__all__ = ["EventsRequest", "answer"]
 
 logger = logging.getLogger(__name__)
-
-EVENTS_HELP = (
-    "List the events that wait for the broker or were set aside, or (--retry) have those that were set aside published."
-)
-"""The same words in every framework."""
-
-OPTIONS = {
-    "status": "of this status; repeatable (pending and dead, which is what was set aside)",
-    "topic": "with this topic only",
-    "key": "of this run (its saga_id), or with this key, only",
-    "limit": "list at most so many (50), the oldest first",
-    "payload": "with their payloads and headers; secrets are masked",
-    "retry": "publish those that were set aside: the named ones, or --all that match",
-    "all": "with --retry: all that match",
-    "by": "who has them retried, for the log; by default the system's user",
-    "dry_run": "with --retry: tell what would be done, and do nothing",
-}
 
 _PAGE = 500
 _LISTED: tuple[EventStatus, ...] = ("pending", "dead")

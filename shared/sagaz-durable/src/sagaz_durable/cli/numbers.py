@@ -6,12 +6,16 @@ from collections.abc import Mapping
 
 from sagaz_integration_core.settings.rules import RULES, Number, Rule
 
-__all__ = ["COMMAND_NUMBERS"]
+__all__ = ["command_number"]
 
-COMMAND_NUMBERS: Mapping[str, Rule] = {
+_NUMBERS: Mapping[str, Rule] = {
     "limit": Number(1, 1_000_000, int, "a whole number"),
     "count": Number(0, 1_000_000_000_000, int, "a whole number"),
     "seconds": Number(0, 1_000_000_000, float, "a number of seconds"),
-    "concurrency": RULES["concurrency"],
 }
-"""How many rows to list, how many of something there may be, for how long, and how many runs to execute at once."""
+"""How many rows to list, how many of something there may be, and for how long."""
+
+
+def command_number(name: str) -> Rule:
+    """Return how a number is read: one of a command's own, or a setting's."""
+    return _NUMBERS.get(name) or RULES[name]

@@ -6,7 +6,7 @@ import getpass
 import json
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Literal
@@ -32,7 +32,6 @@ from sagaz_integration_core.redaction import secret_keys
 
 __all__ = [
     "AGE",
-    "HELP",
     "PruneWords",
     "Said",
     "Selection",
@@ -46,19 +45,6 @@ __all__ = [
 ]
 
 Format = Literal["text", "json"]
-
-HELP: Mapping[str, str] = {
-    "list": "List the sagas with their steps, or (--runs) their runs, newest first.",
-    "show": "Show one run with its steps, and what people decided about it.",
-    "retry": "Have failed runs go on where they stopped, or have their compensation tried again.",
-    "cancel": "Have runs compensate what they have done, instead of going on.",
-    "resolve": "Note that a person has settled failed runs outside; who and why are kept.",
-    "prune": (
-        "Delete runs that ended long ago, with their journals; their idempotency keys are free again. With --contexts, "
-        "erase only what runs were given and have returned, and keep their journals and keys."
-    ),
-}
-"""The same words in every framework."""
 
 AGE = "a number and a unit, as in 90s, 30m, 12h or 30d"
 

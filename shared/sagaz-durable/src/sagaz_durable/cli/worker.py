@@ -10,11 +10,13 @@ import signal
 import sys
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from sagaz_durable.cli.runs import Said
+from sagaz_durable.runtime.start_warnings import warn_at_start
 from sagaz_durable.workers.heartbeat_file import kept_alive
 from sagaz_durable.workers.worker import summary
 from sagaz_integration_core.context.log_fields import FIELDS, SagazLogFilter
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from sagaz_durable.runtime.runtime import SagazRuntime
     from sagaz_durable.workers.worker import Worker
 
-__all__ = ["logging_to_stderr", "work"]
+__all__ = ["logging_to_stderr", "run_worker", "work"]
 
 Tell = Callable[[str], None]
 
@@ -44,8 +46,6 @@ async def work(
     concurrency: int | None = None,
     drain: bool = False,
     tell: Tell | None,
-    sagas_hint: str,
-    worker_hint: str,
     place: str | None = None,
     heartbeat_file: str | None = None,
 ) -> Counter[str]:
@@ -56,8 +56,6 @@ async def work(
 
     Args:
         tell: Prints a line; None for a command that is to be silent.
-        sagas_hint: Where the framework's users register sagas, for error messages.
-        worker_hint: How they run a worker inside the application.
         place: What to call the place that the runs are kept in; by default it is the store's kind.
         heartbeat_file: See `heartbeat_file.kept_alive`.
 
@@ -70,25 +68,40 @@ async def work(
         StoreUnavailable: Tables or rights are missing; with ``drain`` also when the store is away.
         WorkerUnfit: It can execute no more runs, and has given back what it had; a supervisor is to start another one.
     """
-    _check(runtime, sagas_hint, worker_hint)
+    _check(runtime)
     # Rather now than at the first claim: a worker that can do nothing is to say so, and end.
     await runtime.store.check_ready()
     progress = _Progress() if drain and tell is not None and sys.stdout.isatty() else None
-    tell = tell or _silently
     on_progress = progress.show if progress else None
     worker = runtime.make_worker(concurrency=concurrency, drain=drain, command=True, on_progress=on_progress)
-    names = ", ".join(entry.name for entry in runtime.registry)
-    tell(f"Working on {place or runtime.store.kind}: {names}." + ("" if drain else " Ctrl+C stops."))
-    runtime.keeper.loops.on_given_up = _leave
-    with _signals(worker, runtime, tell), _fewer_collections(), _quick_switches():
-        async with kept_alive(heartbeat_file, worker):
-            await worker.run()
-            await runtime.drain()
+    await _run(worker, runtime, tell or _silently, place or runtime.store.kind, heartbeat_file, drain=drain)
     if progress is not None:
         progress.end()
     if worker.failure is not None:
         raise WorkerUnfit(f"This worker has stopped, so that another one takes its place: {worker.failure}.")
     return worker.ended
+
+
+async def run_worker(runtime: SagazRuntime, given: Mapping[str, Any]) -> Said:
+    """Run a worker with the options of the command ``worker``, and tell how its runs ended; see `work`."""
+    warn_at_start(runtime)
+    ended = await work(
+        runtime, concurrency=given["concurrency"], drain=given["drain"], tell=_print,
+        heartbeat_file=given["heartbeat_file"],
+    )  # fmt: skip
+    return Said(f"Done: {summary(ended)}.")
+
+
+async def _run(
+    worker: Worker, runtime: SagazRuntime, tell: Tell, place: str, heartbeat_file: str | None, *, drain: bool
+) -> None:
+    names = ", ".join(entry.name for entry in runtime.registry)
+    tell(f"Working on {place}: {names}." + ("" if drain else " Ctrl+C stops."))
+    runtime.keeper.loops.on_given_up = _leave
+    with _signals(worker, runtime, tell), _fewer_collections(), _quick_switches():
+        async with kept_alive(heartbeat_file, worker):
+            await worker.run()
+            await runtime.drain()
 
 
 def _leave(reason: str) -> None:
@@ -99,16 +112,17 @@ def _leave(reason: str) -> None:
     os._exit(1)
 
 
-def _check(runtime: SagazRuntime, sagas_hint: str, worker_hint: str) -> None:
+def _check(runtime: SagazRuntime) -> None:
+    wording = runtime.settings.wording
     if runtime.store.embedded:
         raise SettingsError(
-            "Runs are kept in memory, where no other process can see them, so that this worker would find none. "
-            "Set SAGAZ_STORAGE_URL (sqlite:///sagaz.db or postgresql://…), or run the worker inside the application: "
-            f"{worker_hint}."
+            "Runs are kept in memory, where no other process can see them, so that this worker would find none. Set "
+            f"{wording.setting('storage_url')} (sqlite:///sagaz.db or postgresql://…), or run the worker inside the "
+            f"application: {wording.worker}."
         )
     if not len(runtime.registry):
         raise SagaNotRegistered(
-            f"No saga is registered, so that this worker could run none. Add the classes to {sagas_hint}."
+            f"No saga is registered, so that this worker could run none. Add the classes to {wording.sagas}."
         )
 
 
@@ -190,6 +204,12 @@ class _Progress:
         """Leave the line."""
         sys.stdout.write("\n")
         sys.stdout.flush()
+
+
+def _print(line: str) -> None:
+    """Print a line, at once: a pipe, as a container's log is, would keep it."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
 
 
 def _silently(line: str) -> None:

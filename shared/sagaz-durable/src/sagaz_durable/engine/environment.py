@@ -17,6 +17,7 @@ from sagaz_integration_core.context.log_fields import log_fields
 from sagaz_integration_core.contract.records import ClaimedRun, Phase, RunWrite
 from sagaz_integration_core.contract.store import SagaStore
 from sagaz_integration_core.settings.settings import Settings
+from sagaz_integration_core.settings.wording import Wording
 
 __all__ = ["ExecutionEnvironment", "StepEnvironment"]
 
@@ -30,6 +31,7 @@ class StepEnvironment:
         scope: Entered around every call, in the thread that makes it.
         backoff: Seconds to wait after so many failures.
         max_bytes: The most that a result may measure as JSON.
+        wording: How the setting that says so is spelled.
         app, app_state: What `current_step` hands to steps.
     """
 
@@ -37,6 +39,7 @@ class StepEnvironment:
     scope: Callable[[], AbstractContextManager[Any]]
     backoff: Callable[[int], float]
     max_bytes: int
+    wording: Wording
     app: Any
     app_state: Any
 

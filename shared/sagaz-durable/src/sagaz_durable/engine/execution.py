@@ -70,6 +70,7 @@ class RunExecution:
             run.attempt,
             enabled=environment.publishes,
             max_bytes=environment.settings.max_context_bytes,
+            wording=environment.settings.wording,
         )
         self._executor: Executor | None = None
         self._halted: BaseException | None = None

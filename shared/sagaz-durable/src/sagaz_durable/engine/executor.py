@@ -240,7 +240,7 @@ class Executor:
         if tried.left is not None:
             await self._left(step, "do", tried.left)
             return
-        kept = recordable(step, given, tried, self._events, self._environment.max_bytes)
+        kept = recordable(step, given, tried, self._events, self._environment.max_bytes, self._environment.wording)
         if isinstance(kept, Exception):
             await self._failed(step, kept, in_doubt=tried.doubtful or tried.error is None)
             await self._hooks.call(declared.on_failure, "on_failure", context, step, kept)

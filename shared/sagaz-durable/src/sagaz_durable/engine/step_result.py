@@ -14,6 +14,7 @@ from sagaz_durable.serialization import codec
 from sagaz_integration_core.contract.events import EventWrite
 from sagaz_integration_core.error_text import type_name
 from sagaz_integration_core.errors import ContextValueError, StepError
+from sagaz_integration_core.settings.wording import Wording
 
 __all__ = ["Recordable", "Tried", "not_awaited", "recordable"]
 
@@ -48,7 +49,7 @@ class Recordable:
 
 
 def recordable(
-    step: str, given: dict[str, Any], tried: Tried, events: EventLog, max_bytes: int
+    step: str, given: dict[str, Any], tried: Tried, events: EventLog, max_bytes: int, wording: Wording
 ) -> Recordable | Exception:
     """Return what is journaled of a call that returned; an exception if it raised, or nothing can be."""
     if tried.error is not None:
@@ -57,7 +58,7 @@ def recordable(
         return _not_a_dict(step, tried.value)
     try:
         result = changes(given, tried.context, tried.value)
-        text = codec.encode_result(result, max_bytes=max_bytes) if result else None
+        text = codec.encode_result(result, max_bytes=max_bytes, wording=wording) if result else None
         return Recordable(text, events.step_done(step, tried.value))
     except ContextValueError as error:
         return error

@@ -5,17 +5,25 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from sagaz_durable.stores.factory import create_store
 from sagaz_durable.stores.factory import migrate as migrate_tables
 
 if TYPE_CHECKING:
+    from sagaz_durable.engine.registry import SagaRegistry
     from sagaz_durable.graph import StepNode
-    from sagaz_durable.runtime.configuration import Configuration
     from sagaz_durable.runtime.runtime import SagazRuntime
 
 __all__ = ["SagaListing", "as_json", "list_sagas", "list_text", "migrate"]
+
+
+class HasRegistry(Protocol):
+    """What knows sagas; a runtime, for example."""
+
+    @property
+    def registry(self) -> SagaRegistry:
+        """The sagas that are known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +35,12 @@ class SagaListing:
     steps: tuple[StepNode, ...]
 
 
-def list_sagas(application: Configuration | SagazRuntime) -> list[SagaListing]:
+def list_sagas(known: HasRegistry) -> list[SagaListing]:
     """Return the sagas that are registered, by name."""
     from sagaz_durable._upstream.definitions import describe
 
     return [
-        SagaListing(entry.name, _path(entry.saga_class), tuple(describe(entry.saga_class)))
-        for entry in application.registry
+        SagaListing(entry.name, _path(entry.saga_class), tuple(describe(entry.saga_class))) for entry in known.registry
     ]
 
 

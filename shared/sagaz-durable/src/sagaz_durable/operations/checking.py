@@ -11,6 +11,7 @@ from sagaz_integration_core.contract.listings import StoreStats
 from sagaz_integration_core.error_text import visible
 from sagaz_integration_core.errors import StoreNotMigrated, StoreNotReady, StoreUnavailable
 from sagaz_integration_core.redaction import redact
+from sagaz_integration_core.settings.wording import Wording
 
 if TYPE_CHECKING:
     from sagaz_durable.runtime.runtime import SagazRuntime
@@ -97,8 +98,13 @@ async def check(
     finally:
         if not was_open:
             await runtime.close()
-    limits = limits or Limits()
-    found = [*problems, *_of_settings(runtime), *_of_runs(stats, known, limits), *_of_events(stats, limits)]
+    limits, wording = limits or Limits(), runtime.settings.wording
+    found = [
+        *problems,
+        *_of_settings(runtime),
+        *_of_runs(stats, known, limits, wording),
+        *_of_events(stats, limits, wording),
+    ]
     return Health(_address(runtime), True, True, stats, " ".join(found) or None)
 
 
@@ -111,18 +117,18 @@ def _of_settings(runtime: SagazRuntime) -> list[str]:
     if not runtime.store.embedded or "storage_url" in runtime.settings.explicit:
         return []
     return [
-        "Runs are kept in memory, because no setting says where: set SAGAZ_STORAGE_URL (memory://, if that is what you "
-        "want)."
+        "Runs are kept in memory, because no setting says where: set "
+        f"{runtime.settings.wording.setting('storage_url')} (memory://, if that is what you want)."
     ]
 
 
-def _of_runs(stats: StoreStats, known: set[str], limits: Limits) -> list[str]:
+def _of_runs(stats: StoreStats, known: set[str], limits: Limits, wording: Wording) -> list[str]:
     problems = _of_unknown_sagas(stats, known, limits)
     age = stats.oldest_due_age or 0.0
     if stats.due and not stats.live_workers and age >= _PATIENCE:
         problems.append(
-            f"{stats.due} runs are due, the oldest for {age:.0f} s, and no worker is alive. Start the worker command, "
-            "or let the application run one."
+            f"{stats.due} runs are due, the oldest for {age:.0f} s, and no worker is alive. Start "
+            f"{wording.command('worker')}, or let the application run one."
         )
     elif limits.max_age is not None and age > limits.max_age:
         problems.append(
@@ -130,8 +136,8 @@ def _of_runs(stats: StoreStats, known: set[str], limits: Limits) -> list[str]:
         )
     if limits.max_failed is not None and (failed := stats.counts["failed"]) > limits.max_failed:
         problems.append(
-            f"{failed} runs have failed and need a person; at most {limits.max_failed} was asked for. See list --runs "
-            "--status failed."
+            f"{failed} runs have failed and need a person; at most {limits.max_failed} was asked for. See "
+            f"{wording.command('list', '--runs --status failed')}."
         )
     return problems
 
@@ -148,12 +154,12 @@ def _of_unknown_sagas(stats: StoreStats, known: set[str], limits: Limits) -> lis
     ]
 
 
-def _of_events(stats: StoreStats, limits: Limits) -> list[str]:
+def _of_events(stats: StoreStats, limits: Limits, wording: Wording) -> list[str]:
     problems = []
     if stats.dead_events > limits.max_dead:
         problems.append(
-            f"{stats.dead_events} events were set aside and need a person. See events --status dead, and "
-            "events --retry."
+            f"{stats.dead_events} events were set aside and need a person. See "
+            f"{wording.command('events', '--status dead')}, and {wording.command('events', '--retry')}."
         )
     if (age := stats.oldest_unsent_age or 0.0) > limits.max_event_age:
         problems.append(

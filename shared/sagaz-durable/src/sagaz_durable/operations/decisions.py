@@ -106,7 +106,13 @@ class Decisions(RuntimeClient):
         runtime = self._runtime
 
         async def decide() -> T:
-            operator = Operator(runtime.store, runtime.registry, actor=actor, publishes=runtime.publishes)
+            operator = Operator(
+                runtime.store,
+                runtime.registry,
+                actor=actor,
+                publishes=runtime.publishes,
+                wording=runtime.settings.wording,
+            )
             return await work(operator)
 
         return await runtime.reach(decide)

@@ -10,13 +10,14 @@ from sagaz_integration_core.contract.decisions import Erasure
 from sagaz_integration_core.contract.events import EventFilter
 from sagaz_integration_core.contract.records import FINISHED, FOREIGN, RunRecord
 from sagaz_integration_core.contract.store import SagaStore
+from sagaz_integration_core.settings.wording import Wording
 
 __all__ = ["erase", "erase_old", "refusal"]
 
 logger = logging.getLogger("sagaz_durable.audit")
 
 
-async def refusal(store: SagaStore, run: RunRecord) -> str | None:
+async def refusal(store: SagaStore, run: RunRecord, wording: Wording) -> str | None:
     """Return why a run cannot be erased now; None when it can."""
     if run.fingerprint == FOREIGN:
         return f"Run {run.saga_id} belongs to sagaz's own engine, which this is not. Only prune removes what it holds."
@@ -25,7 +26,7 @@ async def refusal(store: SagaStore, run: RunRecord) -> str | None:
     if unsent := await store.count_events(EventFilter(statuses=("pending", "dead"), saga_id=run.saga_id)):
         return (
             f"Run {run.saga_id} has {unsent} events that were not sent: they would be lost. Let them be sent (those "
-            "that were set aside: events --retry), and erase it then."
+            f"that were set aside: {wording.command('events', '--retry')}), and erase it then."
         )
     return None
 

@@ -18,6 +18,7 @@ from sagaz_integration_core.contract.records import FOREIGN, Phase, RunRecord, R
 from sagaz_integration_core.contract.store import SagaStore
 from sagaz_integration_core.error_text import storable
 from sagaz_integration_core.errors import RunNotFound, SagaNotRegistered
+from sagaz_integration_core.settings.wording import NEUTRAL, Wording
 
 __all__ = ["Operator", "Settlement"]
 
@@ -49,10 +50,19 @@ class Operator(Remover):
         registry: Tells which steps are pivots; a saga that is not registered is taken to have none.
         actor: Who decides, for the audit.
         publishes: Whether outcomes are written to the outbox.
+        wording: How commands are spelled.
     """
 
-    def __init__(self, store: SagaStore, registry: SagaRegistry, *, actor: str, publishes: bool = False) -> None:
-        super().__init__(store, actor)
+    def __init__(
+        self,
+        store: SagaStore,
+        registry: SagaRegistry,
+        *,
+        actor: str,
+        publishes: bool = False,
+        wording: Wording = NEUTRAL,
+    ) -> None:
+        super().__init__(store, actor, wording)
         self._registry = registry
         self._publishes = publishes
 

@@ -13,6 +13,7 @@ from sagaz_integration_core.contract.decisions import Erasure
 from sagaz_integration_core.contract.records import RunRecord, RunStatus, erased_as
 from sagaz_integration_core.contract.store import SagaStore
 from sagaz_integration_core.error_text import storable, visible
+from sagaz_integration_core.settings.wording import Wording
 
 __all__ = ["TRIES", "Remover"]
 
@@ -30,11 +31,13 @@ class Remover:
 
     Args:
         actor: Who decides, for the audit.
+        wording: How commands are spelled.
     """
 
-    def __init__(self, store: SagaStore, actor: str) -> None:
+    def __init__(self, store: SagaStore, actor: str, wording: Wording) -> None:
         self._store = store
         self._actor = visible(actor, 255)
+        self._wording = wording
 
     async def _find(self, saga_id: str) -> RunRecord | None:
         return await self._store.load(saga_id) if findable(saga_id) else None
@@ -52,7 +55,7 @@ class Remover:
                 return Outcome(saga_id, "erase", False, None, missing(saga_id))
             if erased_as(run.fingerprint) is not None:
                 return Outcome(saga_id, "erase", True, run.status, "It was erased before.")
-            if why := await erasing.refusal(self._store, run):
+            if why := await erasing.refusal(self._store, run, self._wording):
                 return Outcome(saga_id, "erase", False, run.status, why)
             erased = "context, results and the payloads of its events"
             if dry_run:

@@ -12,6 +12,7 @@ from sagaz_integration_core.context.correlation import current
 from sagaz_integration_core.context.identifiers import random_uuid
 from sagaz_integration_core.contract.events import NewEvent
 from sagaz_integration_core.errors import InvalidInput, SettingsError
+from sagaz_integration_core.settings.wording import NEUTRAL, Wording
 
 __all__ = ["new_event"]
 
@@ -29,6 +30,7 @@ def new_event(
     *,
     publishes: bool,
     max_bytes: int,
+    wording: Wording = NEUTRAL,
     key: str | None = None,
     headers: Mapping[str, str] | None = None,
     idempotency_key: str | None = None,
@@ -38,6 +40,7 @@ def new_event(
     Args:
         publishes: Whether there is a broker.
         max_bytes: The most that the payload may measure as JSON.
+        wording: How the settings are spelled.
 
     Raises:
         SettingsError: There is no broker that it could go to.
@@ -46,11 +49,11 @@ def new_event(
     """
     if not publishes:
         raise SettingsError(
-            f"Event {topic!r} has nowhere to go: no broker is configured. Set SAGAZ_BROKER_URL (in Django "
-            "SAGAZ['BROKER_URL']) to redis://…, amqp://… or kafka://…, or to memory:// for tests."
+            f"Event {topic!r} has nowhere to go: no broker is configured. Set {wording.setting('broker_url')} to "
+            "redis://…, amqp://… or kafka://…, or to memory:// for tests."
         )
     _check_text("topic", topic, _MAX_TOPIC_BYTES, "bytes")
-    text = codec.encode_payload(payload, "the event's payload", max_bytes=max_bytes)
+    text = codec.encode_payload(payload, "the event's payload", max_bytes=max_bytes, wording=wording)
     if idempotency_key is None:
         event_id = random_uuid()
     else:
@@ -80,5 +83,5 @@ def _headers(given: Mapping[str, str]) -> str:
     request = current()
     correlation = {} if request is None else {"correlation_id": request.correlation_id}
     headers = {**correlation, **given}
-    codec.encode_payload(headers, "the event's headers", max_bytes=_MAX_HEADER_BYTES)
+    codec.encode_payload(headers, "the event's headers", max_bytes=_MAX_HEADER_BYTES, wording=None)
     return headers_json(headers, aggregate_type="application")

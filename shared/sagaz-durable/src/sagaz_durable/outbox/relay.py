@@ -235,8 +235,9 @@ class Relay:
             self._next_try = time.monotonic() + _REFUSED_PAUSE
             logger.error(
                 "The broker refuses what is configured, and events wait until that is mended: %s. Check user, "
-                "password, rights and options of SAGAZ_BROKER_URL, or of SagaConfig's broker.",
+                "password, rights and options of %s, or of SagaConfig's broker.",
                 error,
+                self._settings.wording.setting("broker_url"),
             )
             return
         pause = min(_FIRST_PAUSE * 2.0 ** min(self._outages - 1, 10), _LONGEST_PAUSE) * random.uniform(0.5, 1.0)

@@ -9,6 +9,7 @@ from typing import Any
 from sagaz_durable.serialization import codec
 from sagaz_integration_core.contract.events import EventWrite
 from sagaz_integration_core.error_text import message_text, type_name
+from sagaz_integration_core.settings.wording import NEUTRAL, Wording
 
 __all__ = ["EventLog"]
 
@@ -38,6 +39,7 @@ class EventLog:
         attempt: Under which the entries are written.
         enabled: Whether there is a broker to publish to; without one, nothing is made.
         max_bytes: The most that a step's result may measure.
+        wording: How the setting that says so is spelled.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class EventLog:
         *,
         enabled: bool,
         max_bytes: int = 1_048_576,
+        wording: Wording = NEUTRAL,
     ) -> None:
         self._saga_id = saga_id
         self._saga_name = saga_name
@@ -56,6 +59,7 @@ class EventLog:
         self._attempt = attempt
         self._enabled = enabled
         self._max_bytes = max_bytes
+        self._wording = wording
 
     def step_done(self, step: str, returned: Any) -> tuple[EventWrite, ...]:
         """``<saga>.<step>.success``, with what the step returned.
@@ -67,7 +71,7 @@ class EventLog:
             return ()
         result = returned if isinstance(returned, dict) else {}
         # Also what was in the context before, and is therefore not in the journal.
-        text = codec.encode_result(result, max_bytes=self._max_bytes)
+        text = codec.encode_result(result, max_bytes=self._max_bytes, wording=self._wording)
         return self._event(f"{step}.success", {"step": step, "result": json.loads(text)})
 
     def step_failed(self, step: str, error: Exception) -> tuple[EventWrite, ...]:

@@ -69,13 +69,14 @@ def check_dispatch(settings: Settings, store: SagaStore, dispatch: object) -> No
     """
     if settings.dispatch != "celery":
         return
+    setting, register = settings.wording.setting("dispatch"), settings.wording.celery
     if store.embedded:
         raise SettingsError(
-            "dispatch=celery: runs are kept in memory, where Celery's workers cannot see them. Set the storage URL "
-            "(sqlite:///sagaz.db or postgresql://…), or dispatch=worker."
+            f"{setting} is celery, and runs are kept in memory, where Celery's workers cannot see them. Set "
+            f"{settings.wording.setting('storage_url')} (sqlite:///sagaz.db or postgresql://…), or leave {setting} out."
         )
     if dispatch is None:
         raise SettingsError(
-            "dispatch=celery: no Celery application is known here. Flask: flask_sagaz.celery.register(celery, app) "
-            "where the application is made. Elsewhere leave the setting out."
+            f"{setting} is celery, and no Celery application is known here. "
+            + (f"{register}, or leave {setting} out." if register else f"Leave {setting} out.")
         )

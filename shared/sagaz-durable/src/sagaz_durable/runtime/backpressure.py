@@ -6,6 +6,7 @@ import time
 
 from sagaz_integration_core.contract.listings import StoreStats
 from sagaz_integration_core.errors import Overloaded
+from sagaz_integration_core.settings.wording import NEUTRAL, Wording
 
 __all__ = ["Backlog"]
 
@@ -18,10 +19,12 @@ class Backlog:
 
     Args:
         most: How many may be due.
+        wording: How the setting that says so is spelled.
     """
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, wording: Wording = NEUTRAL) -> None:
         self._most = most
+        self._wording = wording
         self._due = 0
         self._known_until = 0.0
 
@@ -45,7 +48,8 @@ class Backlog:
         """
         if self._due + runs > self._most:
             raise Overloaded(
-                f"{self._due} runs wait for workers, and SAGAZ_MAX_DUE allows {self._most}: nothing was started. Try "
-                "again later. If it stays so, start more workers, or see with the check command whether any is alive."
+                f"{self._due} runs wait for workers, and {self._wording.setting('max_due')} allows {self._most}: "
+                "nothing was started. Try again later. If it stays so, start more workers, or see with "
+                f"{self._wording.command('check')} whether any is alive."
             )
         self._due += runs

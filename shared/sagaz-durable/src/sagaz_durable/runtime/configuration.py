@@ -45,7 +45,7 @@ class Configuration:
         self.config = config
         self.settings = settings if config is None else _with_store_of(config, settings)
         self.registry = sagas if isinstance(sagas, SagaRegistry) else SagaRegistry(sagas, hint=hint)
-        self.backlog = None if self.settings.max_due is None else Backlog(self.settings.max_due)
+        self.backlog = None if self.settings.max_due is None else Backlog(self.settings.max_due, self.settings.wording)
         self.dispatch = dispatch if self.settings.dispatch == "celery" else None
 
     @property

@@ -43,12 +43,12 @@ def new_run(
         UsageError: A time cannot be used, or both a key and an id were given.
     """
     name = configuration.registry.add(saga_class).name
-    limit = configuration.settings.max_context_bytes
-    text = given = codec.encode(context, max_bytes=limit)
+    limit, wording = configuration.settings.max_context_bytes, configuration.settings.wording
+    text = given = codec.encode(context, max_bytes=limit, wording=wording)
     codec.check_reserved(context)
     request = current()
     if request is not None and request.propagate and "correlation_id" not in context:
-        text = codec.encode({**context, "correlation_id": request.correlation_id}, max_bytes=limit)
+        text = codec.encode({**context, "correlation_id": request.correlation_id}, max_bytes=limit, wording=wording)
     if not_before is not None:
         _check_time("not_before", not_before)
     return NewRun(

@@ -105,7 +105,8 @@ def checked_event(
     """
     from sagaz_durable.outbox.new_event import new_event
 
+    settings = configuration.settings
     return new_event(
-        topic, payload, publishes=configuration.publishes, max_bytes=configuration.settings.max_context_bytes, key=key,
-        headers=headers, idempotency_key=idempotency_key,
+        topic, payload, publishes=configuration.publishes, max_bytes=settings.max_context_bytes,
+        wording=settings.wording, key=key, headers=headers, idempotency_key=idempotency_key,
     )  # fmt: skip

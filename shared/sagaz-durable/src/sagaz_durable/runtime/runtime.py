@@ -154,8 +154,9 @@ class SagazRuntime(Reachable):
     def _environment(self, resources: SagazResources) -> ExecutionEnvironment:
         settings = self.settings
         steps = StepEnvironment(
-            self.pool, self.step_scope, settings.backoff, settings.max_context_bytes, self.app_given, self.app_state
-        )
+            self.pool, self.step_scope, settings.backoff, settings.max_context_bytes, settings.wording, self.app_given,
+            self.app_state,
+        )  # fmt: skip
         return ExecutionEnvironment(
             settings, self.store, self.registry, self.leases, resources.mirror, resources.listeners, steps,
             run_writer(self.store, self.relay), HeldWrites(self.loop), self.publishes,

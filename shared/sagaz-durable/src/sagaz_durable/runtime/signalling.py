@@ -124,8 +124,9 @@ def new_signal(
         raise InvalidInput(f"signal_id must be a string, not {type(signal_id).__name__}.")
     from sagaz_durable.serialization import codec
 
-    limit = configuration.settings.max_context_bytes
-    text = codec.encode_payload(payload, "the signal's payload", max_bytes=limit)
+    settings = configuration.settings
+    limit, wording = settings.max_context_bytes, settings.wording
+    text = codec.encode_payload(payload, "the signal's payload", max_bytes=limit, wording=wording)
     address = f"run\0{saga_id}" if key is None else f"key\0{key}"
     made_of = f"{name}\0{address}\0{signal_id}"
     return NewSignal(

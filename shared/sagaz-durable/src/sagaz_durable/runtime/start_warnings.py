@@ -27,10 +27,11 @@ def unbuilt(settings: Settings) -> dict[str, str]:
 def warn_at_start(runtime: SagazRuntime) -> None:
     """Log one WARNING for what has no use yet, and one for a memory store that no setting names."""
     if found := unbuilt(runtime.settings):
-        names = " and ".join(f"SAGAZ_{name.upper()}" for name in found)
+        names = " and ".join(runtime.settings.wording.setting(name) for name in found)
         logger.warning("%s: accepted, and without use yet: %s. Leave it out.", names, "; ".join(found.values()))
     if runtime.store.embedded and "storage_url" not in runtime.settings.explicit:
         logger.warning(
             "Sagas are kept in this process's memory and lost with it, because no setting says where to keep them. Set "
-            "SAGAZ_STORAGE_URL: sqlite:///sagaz.db or postgresql://…, or memory:// if that is what you want."
+            "%s: sqlite:///sagaz.db or postgresql://…, or memory:// if that is what you want.",
+            runtime.settings.wording.setting("storage_url"),
         )

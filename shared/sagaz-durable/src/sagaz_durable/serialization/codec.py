@@ -11,6 +11,7 @@ from typing import Any
 from sagaz_durable.serialization.diagnostics import Refused, advice, path_of
 from sagaz_integration_core.error_text import type_name
 from sagaz_integration_core.errors import ContextValueError
+from sagaz_integration_core.settings.wording import NEUTRAL, Wording
 
 __all__ = [
     "MAX_DEPTH",
@@ -42,27 +43,28 @@ _ENCODER = json.JSONEncoder(
 )
 
 
-def encode(value: Mapping[str, Any], *, max_bytes: int) -> str:
+def encode(value: Mapping[str, Any], *, max_bytes: int, wording: Wording | None = NEUTRAL) -> str:
     """Return a saga's context as canonical JSON text: sorted keys, no blanks.
 
     Args:
         value: Any mapping; below it only what JSON has, in exactly Python's own types.
         max_bytes: The largest text to accept, in bytes of UTF-8.
+        wording: How the setting that says so is spelled; None if none does.
 
     Raises:
         ContextValueError: Some store would bend or refuse a value; it names the path, never the value.
     """
-    return _encode(value, "the saga's context", max_bytes)
+    return _encode(value, "the saga's context", max_bytes, wording)
 
 
-def encode_result(value: Mapping[str, Any], *, max_bytes: int) -> str:
+def encode_result(value: Mapping[str, Any], *, max_bytes: int, wording: Wording | None = NEUTRAL) -> str:
     """Return a step's result as canonical JSON text; see `encode`."""
-    return _encode(value, "the step's result", max_bytes)
+    return _encode(value, "the step's result", max_bytes, wording)
 
 
-def encode_payload(value: Mapping[str, Any], what: str, *, max_bytes: int) -> str:
+def encode_payload(value: Mapping[str, Any], what: str, *, max_bytes: int, wording: Wording | None = NEUTRAL) -> str:
     """Return a part of an event, which ``what`` names in errors, as canonical JSON text; see `encode`."""
-    return _encode(value, what, max_bytes)
+    return _encode(value, what, max_bytes, wording)
 
 
 def decode(text: str) -> dict[str, Any]:
@@ -110,7 +112,7 @@ def copy_value(value: Any) -> Any:
     return value
 
 
-def _encode(value: Mapping[str, Any], what: str, max_bytes: int) -> str:
+def _encode(value: Mapping[str, Any], what: str, max_bytes: int, wording: Wording | None) -> str:
     if not isinstance(value, Mapping):
         raise ContextValueError(f"{what}: expected a dict, not {type_name(value)}; {_as_dict(value)}")
     tree = value if type(value) is dict else dict(value)
@@ -119,11 +121,11 @@ def _encode(value: Mapping[str, Any], what: str, max_bytes: int) -> str:
     except Refused as refused:
         raise refused.error(what) from None
     except _TooLarge:
-        raise _too_large(what, f"more than {_EXPLOSION * max_bytes:,}", max_bytes) from None
+        raise _too_large(what, f"more than {_EXPLOSION * max_bytes:,}", max_bytes, wording) from None
     text = _ENCODER.encode(tree)
     size = len(text) if text.isascii() else len(text.encode())
     if size > max_bytes:
-        raise _too_large(what, f"{size:,}", max_bytes)
+        raise _too_large(what, f"{size:,}", max_bytes, wording)
     return text
 
 
@@ -140,9 +142,10 @@ def _as_dict(value: object) -> str:
     return advice(value)
 
 
-def _too_large(what: str, size: str, max_bytes: int) -> ContextValueError:
+def _too_large(what: str, size: str, max_bytes: int, wording: Wording | None) -> ContextValueError:
+    setting = "" if wording is None else f" ({wording.setting('max_context_bytes')})"
     return ContextValueError(
-        f"{what}: it has {size} bytes as JSON, and {max_bytes:,} are allowed (SAGAZ_MAX_CONTEXT_BYTES); "
+        f"{what}: it has {size} bytes as JSON, and {max_bytes:,} are allowed{setting}; "
         "keep large data elsewhere and pass its id"
     )
 

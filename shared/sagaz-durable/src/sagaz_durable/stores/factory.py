@@ -32,7 +32,9 @@ def create_store(settings: Settings, *, only_reads: bool = False) -> SagaStore:
         from sagaz_durable.stores.sqlite.database.thread import ConnectionThread
         from sagaz_durable.stores.sqlite.store import SQLiteStore
 
-        return SQLiteStore(ConnectionThread(url.path, busy_seconds=settings.sqlite_busy_seconds))
+        return SQLiteStore(
+            ConnectionThread(url.path, busy_seconds=settings.sqlite_busy_seconds, wording=settings.wording)
+        )
     return _postgres(settings, only_reads=only_reads)
 
 
@@ -43,8 +45,8 @@ def _postgres(settings: Settings, *, only_reads: bool) -> SagaStore:
         from sagaz_durable.stores.postgresql.database.pool import Connections
         from sagaz_durable.stores.postgresql.store import PostgresStore
     except ModuleNotFoundError as error:
-        raise _without_driver(error) from error
-    address = read_address(settings.storage_url)
+        raise _without_driver(error, settings) from error
+    address = read_address(settings.storage_url, settings.wording)
     database = Connections(
         address,
         schema=settings.schema,
@@ -56,12 +58,12 @@ def _postgres(settings: Settings, *, only_reads: bool) -> SagaStore:
     return PostgresStore(database, Listener(database) if settings.notify and not address.pgbouncer else None)
 
 
-def _without_driver(error: ModuleNotFoundError) -> Exception:
+def _without_driver(error: ModuleNotFoundError, settings: Settings) -> Exception:
     if error.name is None or error.name.partition(".")[0] not in ("psycopg", "psycopg_pool"):
         return error
     return SettingsError(
         f"The storage URL names PostgreSQL, and the module {error.name!r} is not installed. "
-        'Install it with: pip install "sagaz-durable[postgres]"'
+        f"Install it with: {settings.wording.install('postgres')}"
     )
 
 
@@ -77,4 +79,4 @@ async def migrate(settings: Settings) -> list[str]:
     from sagaz_durable.stores.postgresql.database.address import read_address
     from sagaz_durable.stores.postgresql.database.schema import migrate_tables
 
-    return await migrate_tables(read_address(settings.storage_url), settings.schema)
+    return await migrate_tables(read_address(settings.storage_url, settings.wording), settings.schema)

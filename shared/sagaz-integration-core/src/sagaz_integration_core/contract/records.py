@@ -24,29 +24,10 @@ from sagaz_integration_core.contract.statuses import (
 from sagaz_integration_core.contract.waits import WaitRecord, WaitWrite
 
 __all__ = [
-    "ACTIVE",
-    "ERASED",
-    "FINISHED",
-    "FOREIGN",
-    "AttemptOutcome",
-    "ClaimedRun",
-    "Direction",
-    "FirstStep",
-    "FirstSteps",
-    "Inserted",
-    "NewRun",
-    "Phase",
-    "Release",
-    "Renewal",
-    "RunRecord",
-    "RunStatus",
-    "RunWrite",
-    "StepRecord",
-    "StepStatus",
-    "StepWrite",
-    "begun_by_claim",
-    "erased_as",
-]
+    "ACTIVE", "ERASED", "FINISHED", "FOREIGN", "AttemptOutcome", "ClaimedRun", "Direction", "FirstStep", "FirstSteps",
+    "Inserted", "NewRun", "Phase", "Release", "Renewal", "RunRecord", "RunStatus", "RunWrite", "StepRecord",
+    "StepStatus", "StepWrite", "begun_by_claim", "erased_as",
+]  # fmt: skip
 
 
 class FirstStep(NamedTuple):

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from sagaz_integration_core.error_text import visible
 from sagaz_integration_core.settings.urls import read_broker_url, read_storage_url, refused_url
+from sagaz_integration_core.settings.wording import Wording
 
 __all__ = ["RULES", "Rule", "contradictions", "problem"]
 
@@ -179,27 +180,30 @@ def problem(label: str, raw: object, reason: object) -> str:
     return f"{visible(label)}{_shown(label, raw)}: {reason}"
 
 
-def contradictions(values: Mapping[str, Any], labels: Mapping[str, str]) -> list[str]:
+def contradictions(values: Mapping[str, Any], labels: Mapping[str, str], wording: Wording) -> list[str]:
     """Tell which settings, each right in itself, cannot be right together.
 
     Args:
         values: Every setting that could be read, defaults included.
         labels: What the user called those that were given.
+        wording: What the user would have called the others.
     """
+
+    def named(name: str) -> str:
+        if name in labels:
+            return f"{labels[name]}={values[name]:g}"
+        return f"{wording.setting(name)}={values[name]:g} (the default)"
+
     found = []
     lease, renew = values.get("lease_seconds"), values.get("renew_seconds")
     if lease is not None and renew is not None and renew > lease / 2:
-        pair = f"{_named('renew_seconds', renew, labels)} and {_named('lease_seconds', lease, labels)}"
+        pair = f"{named('renew_seconds')} and {named('lease_seconds')}"
         found.append(f"{pair}: expected to renew at least twice in a lease; renew every {lease / 3:g} seconds or less")
     first, longest = values.get("backoff_seconds"), values.get("backoff_max_seconds")
     if first is not None and longest is not None and first > longest:
-        pair = f"{_named('backoff_seconds', first, labels)} and {_named('backoff_max_seconds', longest, labels)}"
+        pair = f"{named('backoff_seconds')} and {named('backoff_max_seconds')}"
         found.append(f"{pair}: expected the first pause to be no longer than the longest")
     return found
-
-
-def _named(name: str, value: float, labels: Mapping[str, str]) -> str:
-    return f"{labels[name]}={value:g}" if name in labels else f"{name}={value:g} (the default)"
 
 
 def _shown(label: str, raw: object) -> str:

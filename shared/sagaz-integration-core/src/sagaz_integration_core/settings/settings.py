@@ -11,6 +11,7 @@ from sagaz_integration_core.errors import SettingsError
 from sagaz_integration_core.redaction import redact
 from sagaz_integration_core.settings.rules import RULES, contradictions, problem
 from sagaz_integration_core.settings.sources import Given, Source, arguments, environment, mapping, prefixed
+from sagaz_integration_core.settings.wording import NEUTRAL, Wording
 
 __all__ = ["Settings", "arguments", "environment", "mapping", "prefixed"]
 
@@ -52,6 +53,7 @@ class Settings:
         redact_keys: Which keys of contexts, results and events, besides the usual ones, hold what is not to be shown;
             see `redaction.secret_keys`.
         explicit: Which of these were given rather than left to their defaults.
+        wording: How messages spell these settings, and commands and extras.
     """
 
     storage_url: str = "memory://"
@@ -84,10 +86,11 @@ class Settings:
     dispatch: str = "worker"
     redact_keys: tuple[str, ...] = ()
     explicit: frozenset[str] = field(default=frozenset(), compare=False)
+    wording: Wording = field(default=NEUTRAL, compare=False)
 
     def __post_init__(self) -> None:
         given = {name: Given(name, getattr(self, name)) for name in RULES}
-        values = _read(given, [])
+        values = _read(given, [], self.wording)
         for name, value in values.items():
             object.__setattr__(self, name, value)
         changed = {entry.name for entry in fields(self) if entry.name in values and values[entry.name] != entry.default}
@@ -107,11 +110,12 @@ class Settings:
         return f"Settings({', '.join(f'{name}={_safe(name, getattr(self, name))!r}' for name in RULES)})"
 
     @classmethod
-    def load(cls, *sources: Source) -> Self:
+    def load(cls, *sources: Source, wording: Wording = NEUTRAL) -> Self:
         """Combine settings from several places, e.g. ``load(arguments(...), prefixed(app.config), environment())``.
 
         Args:
             sources: Made by `arguments`, `mapping`, `prefixed` and `environment`; the earlier one wins.
+            wording: How the framework's users spell settings, commands and extras.
 
         Raises:
             SettingsError: Something is unknown, malformed or contradictory; it lists everything that is.
@@ -121,26 +125,26 @@ class Settings:
             given = {**source.values, **given}
         problems = [line for source in sources for line in source.problems]
         problems += [line for source in sources for name, line in source.unless if name not in given]
-        values = _read(given, problems)
-        return cls(**values, explicit=frozenset(values))
+        values = _read(given, problems, wording)
+        return cls(**values, explicit=frozenset(values), wording=wording)
 
     @classmethod
-    def from_mapping(cls, values: Mapping[str, object], name: str = "SAGAZ") -> Self:
+    def from_mapping(cls, values: Mapping[str, object], name: str = "SAGAZ", wording: Wording | None = None) -> Self:
         """Read a dict with upper-case keys, as Django's ``SAGAZ``; see `load`."""
-        return cls.load(mapping(values, name))
+        return cls.load(mapping(values, name), wording=wording or Wording(settings=f'{name}["{{name}}"]'))
 
     @classmethod
     def from_prefixed(cls, values: Mapping[str, object], prefix: str = "SAGAZ_") -> Self:
         """Read the prefixed keys of a larger mapping, as Flask's ``app.config``; see `load`."""
-        return cls.load(prefixed(values, prefix))
+        return cls.load(prefixed(values, prefix), wording=Wording(settings=f"{prefix}{{name}}"))
 
     @classmethod
-    def from_env(cls, environ: Mapping[str, str] | None = None) -> Self:
+    def from_env(cls, environ: Mapping[str, str] | None = None, wording: Wording = NEUTRAL) -> Self:
         """Read the ``SAGAZ_...`` environment variables; see `load`."""
-        return cls.load(environment(environ))
+        return cls.load(environment(environ), wording=wording)
 
 
-def _read(given: Mapping[str, Given], problems: list[str]) -> dict[str, Any]:
+def _read(given: Mapping[str, Given], problems: list[str], wording: Wording) -> dict[str, Any]:
     """Read and check what was given; everything that is wrong, with ``problems``, becomes one error."""
     values: dict[str, Any] = {}
     wrong = []
@@ -151,7 +155,7 @@ def _read(given: Mapping[str, Given], problems: list[str]) -> dict[str, Any]:
             wrong.append((name, problem(entry.label, entry.value, error)))
     defaults = {entry.name: entry.default for entry in fields(Settings) if entry.name not in dict(wrong)}
     labels = {name: entry.label for name, entry in given.items()}
-    found = [*problems, *(line for _, line in wrong), *contradictions({**defaults, **values}, labels)]
+    found = [*problems, *(line for _, line in wrong), *contradictions({**defaults, **values}, labels, wording)]
     if found:
         raise SettingsError("\n  ".join([f"{len(found)} settings are wrong:", *found] if len(found) > 1 else found))
     return values

@@ -55,7 +55,7 @@ def mapping(values: Mapping[str, object], name: str = "SAGAZ") -> Source:
     if not isinstance(values, Mapping):
         kind = type(values).__name__
         return Source(problems=(f"{name}: expected a dict such as {{'STORAGE_URL': ...}}, not {kind}",))
-    return _source(values, _KEYS, lambda key: f"{name}[{key!r}]")
+    return _source(values, _KEYS, lambda key: f'{name}["{key}"]' if key.isidentifier() else f"{name}[{key!r}]")
 
 
 def prefixed(values: Mapping[str, object], prefix: str = "SAGAZ_") -> Source:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from django_sagaz.management.operator_command import DecisionCommand
-from sagaz_durable.cli.runs import HELP
+from django_sagaz.management.operator_command import OperatorCommand
+from sagaz_durable.cli.options import COMMANDS
 
 __all__ = ["Command"]
 
 
-class Command(DecisionCommand):
+class Command(OperatorCommand):
     """Cancels."""
 
-    help = HELP["cancel"]
-    action = "cancel"
-    statuses = ("pending", "executing")
+    command = COMMANDS["cancel"]

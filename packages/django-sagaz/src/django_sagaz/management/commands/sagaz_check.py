@@ -2,59 +2,30 @@
 
 from __future__ import annotations
 
-import sys
-from dataclasses import fields, replace
 from typing import Any
-
-from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from django_sagaz._execution.executions import Executions
 from django_sagaz._project.current import current_project
 from django_sagaz.checks import check_connections
-from django_sagaz.management.operator_command import number
-from sagaz_durable.operations.checking import THRESHOLDS, Limits, check, health_json, health_text
-from sagaz_integration_core.error_text import visible_lines
-from sagaz_integration_core.errors import SagazError
+from django_sagaz.management.operator_command import ProjectCommand
+from sagaz_durable.cli.operator_commands import check_store
+from sagaz_durable.cli.options import COMMANDS, Values
+from sagaz_durable.cli.runs import Said
 
 __all__ = ["Command"]
 
 
-class Command(BaseCommand):
+class Command(ProjectCommand):
     """Asks the store how it is."""
 
-    help = "Tell whether the store answers and workers are alive; the exit code is 1 if a person has to look at it."
+    command = COMMANDS["check"]
 
-    def add_arguments(self, parser: CommandParser) -> None:
-        """Declare the options."""
-        parser.add_argument("--database", help="the database alias that runs are kept in (SAGAZ['DATABASE'])")
-        parser.add_argument("--read-only", action="store_true", help="ask for no right to write")
-        for field in fields(Limits):
-            seconds = field.name.endswith("age")
-            parser.add_argument(
-                f"--{field.name.replace('_', '-')}",
-                type=number("seconds" if seconds else "count"),
-                default=field.default,
-                metavar="SECONDS" if seconds else "N",
-                help=THRESHOLDS[field.name],
-            )
-        parser.add_argument("--format", choices=("text", "json"), default="text")
-
-    def handle(self, *args: Any, **options: Any) -> None:
-        """Check."""
+    def work(self, given: Values, options: dict[str, Any]) -> Said:
+        """Check, with what Django's own checks find of connections."""
+        project = current_project().changed(alias=options["database"])
+        executions = Executions(project)
         try:
-            project = current_project().changed(alias=options["database"])
-            executions = Executions(project)
-            try:
-                limits = Limits(**{field.name: options[field.name] for field in fields(Limits)})
-                problems = [message.msg for message in check_connections(None)]
-                health = executions.run(
-                    lambda runtime: check(runtime, limits, only_reads=options["read_only"], problems=problems)
-                )
-            finally:
-                executions.close()
-        except SagazError as error:
-            raise CommandError(visible_lines(str(error))) from error
-        health = replace(health, store=project.place)
-        self.stdout.write(health_json(health) if options["format"] == "json" else health_text(health))
-        if not health.healthy:
-            sys.exit(1)
+            problems = [message.msg for message in check_connections(None)]
+            return executions.run(lambda runtime: check_store(runtime, given, problems=problems, place=project.place))
+        finally:
+            executions.close()

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from django_sagaz.management.operator_command import DecisionCommand
-from sagaz_durable.cli.runs import HELP
+from django_sagaz.management.operator_command import OperatorCommand
+from sagaz_durable.cli.options import COMMANDS
 
 __all__ = ["Command"]
 
 
-class Command(DecisionCommand):
+class Command(OperatorCommand):
     """Retries."""
 
-    help = HELP["retry"]
-    action = "retry"
-    statuses = ("failed",)
+    command = COMMANDS["retry"]

@@ -13,6 +13,7 @@ from psycopg.pq import Conninfo, PGconn
 
 from sagaz_integration_core.errors import SettingsError
 from sagaz_integration_core.redaction import redact
+from sagaz_integration_core.settings.wording import NEUTRAL, Wording
 
 __all__ = ["Address", "read_address"]
 
@@ -45,17 +46,19 @@ class Address:
         conninfo: The connection string, with its password.
         pgbouncer: A pooler is known to stand between. One that is not is noticed; see `session.make_own`.
         shown: The address without its password.
+        wording: How what errors advise is spelled.
     """
 
     conninfo: str
     pgbouncer: bool
     shown: str
+    wording: Wording = NEUTRAL
 
     def __repr__(self) -> str:
         return f"Address({self.shown!r}, pgbouncer={self.pgbouncer})"
 
 
-def read_address(url: str) -> Address:
+def read_address(url: str, wording: Wording = NEUTRAL) -> Address:
     """Read a storage URL: libpq's own, and the query parameter ``pgbouncer=true`` besides.
 
     Raises:
@@ -73,7 +76,7 @@ def read_address(url: str) -> Address:
         raise _refused(_misread(str(error))) from None
     if (wrong := _wrong_value(given)) is not None:
         raise _refused(f"libpq does not take this value of {wrong}")
-    return Address(conninfo, pgbouncer, redact(url))
+    return Address(conninfo, pgbouncer, redact(url), wording)
 
 
 def _flag(value: str) -> bool:

@@ -26,7 +26,7 @@ async def connect(address: Address) -> Connection:
     try:
         connection = await psycopg.AsyncConnection.connect(address.conninfo, autocommit=True, **options(address))
     except psycopg.Error as error:
-        failure = unavailable(address.shown, error) or error
+        failure = unavailable(address, error) or error
     else:
         try:
             await connection.set_isolation_level(IsolationLevel.READ_COMMITTED)

@@ -7,6 +7,7 @@ import re
 import psycopg
 from psycopg import errors as pg
 
+from sagaz_durable.stores.postgresql.database.address import Address
 from sagaz_integration_core.contract.schema import TABLES, WRITING
 from sagaz_integration_core.error_text import visible
 from sagaz_integration_core.errors import (
@@ -17,14 +18,18 @@ from sagaz_integration_core.errors import (
     UnstorableValue,
     WriteRefused,
 )
+from sagaz_integration_core.settings.wording import Wording
 
-__all__ = ["MIGRATE", "ConnectionLost", "busy", "lost", "may_not_connect", "meaning", "not_migrated", "unavailable"]
-
-MIGRATE = (
-    "Run `fastapi-sagaz migrate MODULE:APP` (Flask: `flask sagaz migrate`), or have the runtime do it when it opens, "
-    "with SAGAZ_MIGRATE=1"
-)
-
+__all__ = [
+    "ConnectionLost",
+    "busy",
+    "how_to_migrate",
+    "lost",
+    "may_not_connect",
+    "meaning",
+    "not_migrated",
+    "unavailable",
+]
 
 _CONFLICTS = (pg.SerializationFailure, pg.DeadlockDetected)
 """Another transaction was in the way: the server is well."""
@@ -38,9 +43,20 @@ class ConnectionLost(StoreUnavailable):
     """The connection went away during a statement: whether that was committed is not known."""
 
 
-def not_migrated(shown: str, why: str) -> StoreNotMigrated:
+def how_to_migrate(wording: Wording) -> str:
+    """Tell how the tables are created or brought up to date: a sentence without its end."""
+    at_opening = f"the store do it when it opens: set {wording.setting('migrate')} to true"
+    # A framework's own command knows nothing of what is at a storage URL.
+    if wording.migrate is not None:
+        return f"Have {at_opening}"
+    return f"Run {wording.command('migrate')}, or have {at_opening}"
+
+
+def not_migrated(address: Address, why: str) -> StoreNotMigrated:
     """Return the error for tables that are missing or too old, with the command that makes them."""
-    return StoreNotMigrated(f"The PostgreSQL store {shown} is not ready: {why}. {MIGRATE}.")
+    return StoreNotMigrated(
+        f"The PostgreSQL store {address.shown} is not ready: {why}. {how_to_migrate(address.wording)}."
+    )
 
 
 def lost(shown: str, error: psycopg.Error) -> ConnectionLost:
@@ -51,18 +67,20 @@ def lost(shown: str, error: psycopg.Error) -> ConnectionLost:
     )
 
 
-def busy(shown: str, size: int, seconds: float) -> StoreUnavailable:
+def busy(address: Address, size: int, seconds: float) -> StoreUnavailable:
     """Return the error for a pool that had no connection to spare."""
+    shown = address.shown
     return StoreUnavailable(
         f"None of the {size} connections to the PostgreSQL store {shown} became free within {seconds:g} s. Raise "
-        "pool_size (SAGAZ_POOL_SIZE), or find out what blocks their statements (pg_stat_activity)."
+        f"{address.wording.setting('pool_size')}, or find out what blocks their statements (pg_stat_activity)."
     )
 
 
-def unavailable(shown: str, error: psycopg.Error) -> StoreUnavailable | None:
+def unavailable(address: Address, error: psycopg.Error) -> StoreUnavailable | None:
     """Return what an error means for the store; None when it is about the statement's values or a mistake of ours."""
+    shown = address.shown
     if isinstance(error, (pg.UndefinedTable, pg.InvalidSchemaName, pg.UndefinedColumn)):
-        return not_migrated(shown, _text(error))
+        return not_migrated(address, _text(error))
     if isinstance(error, pg.InsufficientPrivilege) or may_not_connect(error):
         return StoreRightsMissing(
             f"The PostgreSQL store {shown} refuses this user: {_text(error)}. Grant it CONNECT on the database, USAGE "
@@ -86,14 +104,17 @@ def may_not_connect(error: BaseException | None) -> bool:
     return isinstance(error, psycopg.OperationalError) and _CONNECT.search(str(error)) is not None
 
 
-def meaning(shown: str, error: psycopg.Error | UnicodeEncodeError) -> SagazError:
+def meaning(address: Address, error: psycopg.Error | UnicodeEncodeError) -> SagazError:
     """Return what the error of a statement means; none of these texts has a value of the statement in it."""
+    shown = address.shown
     if isinstance(error, UnicodeEncodeError):
         return _unstorable(shown, "the database's encoding has not all of its characters")
     if isinstance(error, psycopg.DataError | pg.ProgramLimitExceeded):
         known = error.sqlstate is not None
-        return _unstorable(shown, f"{type(error).__name__}, SQLSTATE {error.sqlstate}" if known else "it has a NUL")
-    if not isinstance(error, _CONFLICTS) and (found := unavailable(shown, error)) is not None:
+        return _unstorable(
+            address.shown, f"{type(error).__name__}, SQLSTATE {error.sqlstate}" if known else "it has a NUL"
+        )
+    if not isinstance(error, _CONFLICTS) and (found := unavailable(address, error)) is not None:
         return found
     # The first line: PostgreSQL's DETAIL has values.
     why = visible(error.diag.message_primary or str(error).partition("\n")[0], 2_000)

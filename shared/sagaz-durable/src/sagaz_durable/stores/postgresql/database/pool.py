@@ -14,7 +14,7 @@ from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 from sagaz_durable.stores.open_check import Opened
 from sagaz_durable.stores.postgresql.database.address import Address
 from sagaz_durable.stores.postgresql.database.connection import Connection, connect, options
-from sagaz_durable.stores.postgresql.database.errors import MIGRATE, busy, lost, meaning
+from sagaz_durable.stores.postgresql.database.errors import busy, how_to_migrate, lost, meaning
 from sagaz_durable.stores.postgresql.database.notifications import channel_of
 from sagaz_durable.stores.postgresql.database.rights import LACKING, lacking_values, what_lacks
 from sagaz_durable.stores.postgresql.database.schema import find_tables, migrate_tables
@@ -139,7 +139,7 @@ class Connections(Database):
         """Ask whether tables and rights are there."""
         rows = await self.fetch(LACKING, lacking_values(self._found.schema, only_reads=only_reads))
         subject = f"The PostgreSQL store {self.address.shown}"
-        if lack := what_lacks(subject, rows, only_reads=only_reads, migrate=MIGRATE):
+        if lack := what_lacks(subject, rows, only_reads=only_reads, migrate=how_to_migrate(self.address.wording)):
             raise lack
 
     async def store_id(self) -> str:
@@ -200,10 +200,10 @@ class Connections(Database):
             if isinstance(error, pg.ReadOnlySqlTransaction):
                 # A former primary: the pool is to look for the new one.
                 await connection.close()
-            raise meaning(self.address.shown, error) from (None if isinstance(error, psycopg.DataError) else error)
+            raise meaning(self.address, error) from (None if isinstance(error, psycopg.DataError) else error)
         except UnicodeEncodeError as error:
             # Not chained: it holds the whole text.
-            raise meaning(self.address.shown, error) from None
+            raise meaning(self.address, error) from None
 
     async def _why(self) -> StoreUnavailable:
         """Find out why there was no connection in time, which the pool does not tell."""
@@ -211,7 +211,7 @@ class Connections(Database):
             await (await connect(self.address)).close()
         except StoreUnavailable as error:
             return error
-        return busy(self.address.shown, self._size, ACQUIRE_SECONDS)
+        return busy(self.address, self._size, ACQUIRE_SECONDS)
 
     def _closed(self) -> StoreUnavailable:
         return StoreUnavailable(f"The PostgreSQL store {self.address.shown} was closed meanwhile.")

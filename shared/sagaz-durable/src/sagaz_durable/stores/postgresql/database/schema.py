@@ -10,7 +10,7 @@ from psycopg import sql
 
 from sagaz_durable.stores.postgresql.database.address import Address
 from sagaz_durable.stores.postgresql.database.connection import Connection, connect
-from sagaz_durable.stores.postgresql.database.errors import MIGRATE, lost, not_migrated, unavailable
+from sagaz_durable.stores.postgresql.database.errors import how_to_migrate, lost, not_migrated, unavailable
 from sagaz_durable.stores.postgresql.database.migrations import MIGRATIONS, Migration
 from sagaz_durable.stores.postgresql.database.rights import LACKING, lacking_values, what_lacks
 from sagaz_integration_core.contract.schema import SCHEMA_VERSION, TABLES
@@ -75,12 +75,13 @@ async def _find(connection: Connection, address: Address, schema: str | None, *,
     await _check_rights(connection, address, schema, only_reads=only_reads)
     place = await _schema_of_tables(connection, schema)
     if place is None:
-        where = f"schema {schema!r}" if schema else "the search_path of this user (or name a schema with SAGAZ_SCHEMA)"
-        raise not_migrated(address.shown, f"there are no sagaz tables in {where}")
+        setting = address.wording.setting("schema")
+        where = f"schema {schema!r}" if schema else f"the search_path of this user (or name a schema with {setting})"
+        raise not_migrated(address, f"there are no sagaz tables in {where}")
     meta = await _meta(connection, place)
     version, oldest = int(meta["schema_version"]), int(meta["schema_compatible"])
     if version < SCHEMA_VERSION:
-        raise not_migrated(address.shown, f"its tables have version {version}, and this release needs {SCHEMA_VERSION}")
+        raise not_migrated(address, f"its tables have version {version}, and this release needs {SCHEMA_VERSION}")
     # Rolling deployment: newer tables say which release they can still be used by. Each migration decides.
     if oldest > SCHEMA_VERSION:
         raise StoreNotMigrated(
@@ -97,7 +98,7 @@ async def _check_rights(connection: Connection, address: Address, schema: str | 
         # Without a single table there is more to be said.
         return
     subject = f"The PostgreSQL store {address.shown}"
-    if lack := what_lacks(subject, rows, only_reads=only_reads, migrate=MIGRATE):
+    if lack := what_lacks(subject, rows, only_reads=only_reads, migrate=how_to_migrate(address.wording)):
         raise lack
 
 
@@ -134,7 +135,7 @@ async def _default_schema(connection: Connection, address: Address) -> str:
     if place is None:
         raise StoreUnavailable(
             f"The PostgreSQL store {address.shown} has no schema to create tables in: this user's search_path names "
-            "none that exists. Name one with SAGAZ_SCHEMA."
+            f"none that exists. Name one with {address.wording.setting('schema')}."
         )
     return place
 
@@ -166,7 +167,7 @@ def _in(place: str, statement: sql.SQL) -> sql.Composed:
 def _translated(address: Address, connection: Connection, error: psycopg.Error) -> Exception:
     if connection.closed:
         return lost(address.shown, error)
-    return unavailable(address.shown, error) or error
+    return unavailable(address, error) or error
 
 
 _READ_META = sql.SQL(

@@ -11,6 +11,7 @@ from sagaz_integration_core.errors import (
     WriteLockHeld,
     WriteRefused,
 )
+from sagaz_integration_core.settings.wording import Wording
 
 __all__ = ["is_busy", "locked", "self_locked", "translated", "unavailable"]
 
@@ -52,7 +53,7 @@ def unavailable(path: str, error: sqlite3.Error) -> StoreUnavailable:
     return StoreUnavailable(f"The SQLite store {path} cannot be used: {error}. {advice}.")
 
 
-def locked(path: str, waited: float, own: bool | None) -> StoreUnavailable:
+def locked(path: str, waited: float, own: bool | None, wording: Wording) -> StoreUnavailable:
     """Return the error for a lock that was waited for in vain; ``own`` is what is known of who holds it."""
     if own:
         return self_locked(path, waited)
@@ -64,7 +65,7 @@ def locked(path: str, waited: float, own: bool | None) -> StoreUnavailable:
         fix = "Keep its write transactions short"
     return StoreUnavailable(
         f"The SQLite store {path} stayed locked for {waited:.1f} s by a write transaction of {cause} and nothing was "
-        f"recorded. {fix}, or wait longer with sqlite_busy_seconds (SAGAZ_SQLITE_BUSY_SECONDS)."
+        f"recorded. {fix}, or wait longer with {wording.setting('sqlite_busy_seconds')}."
     )
 
 

@@ -6,6 +6,7 @@ import time
 
 from sagaz_durable.stores.sqlite.database.errors import locked, self_locked
 from sagaz_durable.stores.sqlite.database.locks import own_process_writes
+from sagaz_integration_core.settings.wording import Wording
 
 __all__ = ["LockWait"]
 
@@ -21,12 +22,14 @@ class LockWait:
         busy_seconds: After how long to give up.
         wary: The caller may itself be inside the transaction that holds the lock. Then two looks in a row that find
             this process holding it, with no commit in between, end the wait early.
+        wording: How the setting for it is spelled.
     """
 
-    def __init__(self, path: str, came_at: float, busy_seconds: float, *, wary: bool) -> None:
+    def __init__(self, path: str, came_at: float, busy_seconds: float, *, wary: bool, wording: Wording) -> None:
         self._path = path
         self._came_at = came_at
         self._busy_seconds = busy_seconds
+        self._wording = wording
         self._look_at = came_at + _SUSPICIOUS_SECONDS if wary else float("inf")
         self._seen: object = None
 
@@ -38,7 +41,7 @@ class LockWait:
         """
         waited = time.monotonic() - self._came_at
         if waited >= self._busy_seconds:
-            raise locked(self._path, waited, own_process_writes(self._path))
+            raise locked(self._path, waited, own_process_writes(self._path), self._wording)
         return self._busy_seconds - waited
 
     def wants_to_look(self) -> bool:

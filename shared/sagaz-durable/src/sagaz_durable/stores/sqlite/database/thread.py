@@ -16,6 +16,7 @@ from sagaz_durable.stores.sqlite.database.connection import Connection, Work, ch
 from sagaz_durable.stores.sqlite.database.errors import is_busy
 from sagaz_durable.stores.sqlite.database.lock_wait import LockWait
 from sagaz_durable.stores.sqlite.database.schema import read_store_id
+from sagaz_integration_core.settings.wording import NEUTRAL, Wording
 
 __all__ = ["ConnectionThread"]
 
@@ -34,14 +35,16 @@ class ConnectionThread:
     Args:
         path: The file; it is made, with its tables, when it is not there. Its directory must be.
         busy_seconds: How long to wait for another connection's write transaction.
+        wording: How the setting that says so is spelled.
     """
 
     kind = "sqlite"
     path: str | None
 
-    def __init__(self, path: str | os.PathLike[str], *, busy_seconds: float = 5.0) -> None:
+    def __init__(self, path: str | os.PathLike[str], *, busy_seconds: float = 5.0, wording: Wording = NEUTRAL) -> None:
         self.path = self._path = os.path.abspath(path)
         self._busy_seconds = busy_seconds
+        self._wording = wording
         self._opened = Opened(f"The SQLite store {self._path}")
         self._waiting = 0
 
@@ -108,7 +111,7 @@ class ConnectionThread:
         except sqlite3.OperationalError as error:
             if not is_busy(error):
                 raise
-        wait = LockWait(self._path, came_at, self._busy_seconds, wary=wary)
+        wait = LockWait(self._path, came_at, self._busy_seconds, wary=wary, wording=self._wording)
         self._waiting += 1
         try:
             return await self._wait(thread, attempt, wait)

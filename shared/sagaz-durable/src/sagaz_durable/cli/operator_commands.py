@@ -1,0 +1,159 @@
+"""What each command does with the values of its options, in every framework."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from sagaz_durable.cli.events import EventsRequest, answer
+from sagaz_durable.cli.runs import (
+    PruneWords,
+    Said,
+    Selection,
+    decide_runs,
+    list_runs,
+    prune_runs,
+    resolve_runs,
+    show_run,
+)
+from sagaz_durable.operations import catalogue
+from sagaz_durable.operations.checking import THRESHOLDS, Limits, check, health_json, health_text
+from sagaz_durable.operations.operator import Operator
+from sagaz_integration_core.contract.listings import RunFilter
+from sagaz_integration_core.contract.records import RunStatus
+
+if TYPE_CHECKING:
+    from sagaz_durable.engine.registry import SagaRegistry
+    from sagaz_durable.runtime.runtime import SagazRuntime
+    from sagaz_integration_core.contract.store import SagaStore
+    from sagaz_integration_core.settings.settings import Settings
+
+__all__ = [
+    "Scope",
+    "cancel",
+    "check_store",
+    "events",
+    "list_sagas_or_runs",
+    "migrate",
+    "prune",
+    "resolve",
+    "retry",
+    "show",
+]
+
+Values = Mapping[str, Any]
+
+
+class Scope(Protocol):
+    """What a command is about: an open runtime, or what stands for one."""
+
+    @property
+    def store(self) -> SagaStore:
+        """The store, open."""
+
+    @property
+    def registry(self) -> SagaRegistry:
+        """The sagas that are known."""
+
+    @property
+    def settings(self) -> Settings:
+        """The application's."""
+
+    @property
+    def publishes(self) -> bool:
+        """Whether outcomes are written to the outbox."""
+
+
+async def list_sagas_or_runs(scope: Scope, given: Values) -> Said:
+    """List the sagas, for which no store is needed, or runs."""
+    if given["runs"]:
+        query = RunFilter(given["status"], given["saga"], given["correlation_id"], given["limit"])
+        return await list_runs(scope.store, query, given["format"])
+    found = catalogue.list_sagas(scope)
+    as_json = given["format"] == "json"
+    return Said(catalogue.as_json(found) if as_json else catalogue.list_text(found, scope.settings.wording.sagas))
+
+
+async def show(scope: Scope, given: Values) -> Said:
+    """Show one run."""
+    return await show_run(
+        _operator(scope), given["saga_id"], given["format"], values=given["context"],
+        redact_keys=scope.settings.redact_keys,
+    )  # fmt: skip
+
+
+async def retry(scope: Scope, given: Values) -> Said:
+    """Have failed runs go on."""
+    return await _decide(scope, given, "retry", ("failed",))
+
+
+async def cancel(scope: Scope, given: Values) -> Said:
+    """Have runs compensate what they have done."""
+    return await _decide(scope, given, "cancel", ("pending", "executing"))
+
+
+async def resolve(scope: Scope, given: Values) -> Said:
+    """Note that failed runs were settled by a person."""
+    return await resolve_runs(
+        _operator(scope, given["by"]), given["saga_ids"], given["settled"], given["format"], reason=given["reason"],
+        dry_run=given["dry_run"],
+    )  # fmt: skip
+
+
+async def prune(scope: Scope, given: Values) -> Said:
+    """Delete runs, or erase what they were given and have returned."""
+    words = PruneWords(given["saga_ids"], given["contexts"], given["older_than"], given["status"], given["reason"])
+    return await prune_runs(_operator(scope, given["by"]), words, given["format"], dry_run=given["dry_run"])
+
+
+async def events(scope: Scope, given: Values) -> Said:
+    """List events, or have those that were set aside published."""
+    request = EventsRequest(
+        event_ids=given["event_ids"],
+        statuses=given["status"],
+        topic=given["topic"],
+        key=given["key"],
+        limit=given["limit"],
+        payload=given["payload"],
+        retry=given["retry"],
+        every=given["all"],
+        by=given["by"],
+        dry_run=given["dry_run"],
+        output=given["format"],
+    )
+    return await answer(scope.store, request, redact_keys=scope.settings.redact_keys)
+
+
+async def check_store(
+    runtime: SagazRuntime, given: Values, *, problems: Sequence[str] = (), place: str | None = None
+) -> Said:
+    """Look at a runtime's store; it need not be open.
+
+    Args:
+        problems: What the plugin has found already.
+        place: What to call the place that the runs are kept in.
+    """
+    limits = Limits(**{name: given[name] for name in THRESHOLDS})
+    health = await check(runtime, limits, only_reads=given["read_only"], problems=problems)
+    health = health if place is None else replace(health, store=place)
+    return Said(health_json(health) if given["format"] == "json" else health_text(health), health.healthy)
+
+
+async def migrate(runtime: SagazRuntime, given: Values) -> Said:
+    """Bring the tables of a runtime's store up to date, which need not be open."""
+    return Said(await catalogue.migrate(runtime))
+
+
+async def _decide(
+    scope: Scope, given: Values, action: Literal["retry", "cancel"], statuses: tuple[RunStatus, ...]
+) -> Said:
+    chosen = Selection(given["saga_ids"], given["all"], statuses, given["saga"])
+    return await decide_runs(
+        _operator(scope, given["by"]), scope.store, action, chosen, given["format"], reason=given["reason"],
+        dry_run=given["dry_run"],
+    )  # fmt: skip
+
+
+def _operator(scope: Scope, actor: str = "") -> Operator:
+    return Operator(scope.store, scope.registry, actor=actor, publishes=scope.publishes, wording=scope.settings.wording)
