@@ -16,7 +16,8 @@ import pytest
 from django_sagaz._project.wording import WORDING as DJANGO
 from fastapi_sagaz._wording import WORDING as FASTAPI
 from flask_sagaz._settings import WORDING as FLASK
-from sagaz_durable.cli.options import COMMANDS, spelled
+from sagaz_durable.cli.command import spelled
+from sagaz_durable.cli.options import COMMANDS
 
 HERE = Path(__file__).parent
 WORDINGS = {"django": DJANGO, "fastapi": FASTAPI, "flask": FLASK}

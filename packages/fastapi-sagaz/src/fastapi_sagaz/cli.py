@@ -11,7 +11,7 @@ from fastapi_sagaz._command_runtime import opened_runtime, unopened_runtime
 from fastapi_sagaz._train import newer_than_tested
 from fastapi_sagaz._wording import WORDING
 from sagaz_durable.cli.click_commands import click_commands
-from sagaz_durable.cli.options import Need
+from sagaz_durable.cli.command import Need
 from sagaz_durable.runtime.runtime import SagazRuntime
 
 __all__ = ["main"]

@@ -15,7 +15,7 @@ from sagaz_durable.cli.click_commands import click_commands
 from sagaz_durable.cli.worker import logging_to_stderr
 
 if TYPE_CHECKING:
-    from sagaz_durable.cli.options import Need
+    from sagaz_durable.cli.command import Need
     from sagaz_durable.runtime.runtime import SagazRuntime
 
 __all__ = ["sagaz_group"]

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from sagaz import Saga, action, compensate
 
-from sagaz_durable.engine.interpreter_exit import caused_by_exit
+from sagaz_durable.calls.interpreter_exit import caused_by_exit
 from sagaz_durable.runtime.bound_saga import bind
 from sagaz_integration_core.contract.listings import RunFilter
 from sagaz_integration_core.errors import RunInterrupted

@@ -296,7 +296,7 @@ async def test_a_listener_that_raises_neither_fails_nor_halts_a_run(runtime, err
 
 
 async def test_a_hook_that_hangs_is_given_up_and_the_run_goes_on(runtime, monkeypatch):
-    from sagaz_durable.engine import hooks
+    from sagaz_durable.calls import hooks
 
     monkeypatch.setattr(hooks, "_SECONDS", 0.05)
 

@@ -17,7 +17,7 @@ from django_sagaz._project.wording import WORDING
 from django_sagaz._stores.connections import commit_by_themselves
 from django_sagaz._stores.runners import immediately
 from sagaz_durable.cli.argparse_commands import add_options, given_values
-from sagaz_durable.cli.options import Command, Option, Values, spelled
+from sagaz_durable.cli.command import Command, Option, Values, spelled
 from sagaz_durable.cli.runs import Said
 from sagaz_durable.engine.registry import SagaRegistry
 from sagaz_durable.operations.operator import Operator

@@ -6,8 +6,8 @@ from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from sagaz_durable.cli.command import Option, Values, spelled
 from sagaz_durable.cli.numbers import command_number
-from sagaz_durable.cli.options import Option, Values, spelled
 from sagaz_integration_core.error_text import value_text
 from sagaz_integration_core.settings.wording import Wording
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import click
 
+from sagaz_durable.cli.command import Command, Option, Values, spelled
 from sagaz_durable.cli.numbers import command_number
-from sagaz_durable.cli.options import COMMANDS, Command, Option, Values, spelled
+from sagaz_durable.cli.options import COMMANDS
 from sagaz_durable.cli.runs import Said
 from sagaz_integration_core.error_text import value_text, visible_lines
 from sagaz_integration_core.errors import SagazError

@@ -17,6 +17,7 @@ from sagaz_durable.cli.runs import (
     resolve_runs,
     show_run,
 )
+from sagaz_durable.cli.signals import list_signals, send_signal
 from sagaz_durable.operations import catalogue
 from sagaz_durable.operations.checking import THRESHOLDS, Limits, check, health_json, health_text
 from sagaz_durable.operations.operator import Operator
@@ -39,7 +40,9 @@ __all__ = [
     "prune",
     "resolve",
     "retry",
+    "run_now",
     "show",
+    "signal",
 ]
 
 Values = Mapping[str, Any]
@@ -66,7 +69,9 @@ class Scope(Protocol):
 
 
 async def list_sagas_or_runs(scope: Scope, given: Values) -> Said:
-    """List the sagas, for which no store is needed, or runs."""
+    """List the sagas, for which no store is needed, or runs, or signals."""
+    if given["signals"]:
+        return await list_signals(scope.store, given["limit"], given["format"])
     if given["runs"]:
         query = RunFilter(given["status"], given["saga"], given["correlation_id"], given["limit"])
         return await list_runs(scope.store, query, given["format"])
@@ -90,7 +95,17 @@ async def retry(scope: Scope, given: Values) -> Said:
 
 async def cancel(scope: Scope, given: Values) -> Said:
     """Have runs compensate what they have done."""
-    return await _decide(scope, given, "cancel", ("pending", "executing"))
+    return await _decide(scope, given, "cancel", ("pending", "executing", "waiting"))
+
+
+async def run_now(scope: Scope, given: Values) -> Said:
+    """Have runs go on that are delayed or asleep."""
+    return await _decide(scope, given, "run-now", ("pending", "waiting"))
+
+
+async def signal(scope: Scope, given: Values) -> Said:
+    """Send a signal."""
+    return await send_signal(_operator(scope, given["by"]), scope.settings, given)
 
 
 async def resolve(scope: Scope, given: Values) -> Said:
@@ -146,7 +161,7 @@ async def migrate(runtime: SagazRuntime, given: Values) -> Said:
 
 
 async def _decide(
-    scope: Scope, given: Values, action: Literal["retry", "cancel"], statuses: tuple[RunStatus, ...]
+    scope: Scope, given: Values, action: Literal["retry", "cancel", "run-now"], statuses: tuple[RunStatus, ...]
 ) -> Said:
     chosen = Selection(given["saga_ids"], given["all"], statuses, given["saga"])
     return await decide_runs(

@@ -2,104 +2,19 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
 from sagaz_durable.cli import operator_commands as functions
-from sagaz_durable.cli.runs import AGE, Said, person
+from sagaz_durable.cli.command import Command, Option
+from sagaz_durable.cli.runs import AGE, person
 from sagaz_durable.cli.worker import run_worker
 from sagaz_durable.operations.checking import THRESHOLDS, Limits
 from sagaz_durable.operations.operator import Settlement
 from sagaz_integration_core.contract.events import EventStatus
 from sagaz_integration_core.contract.records import ACTIVE, FINISHED
-from sagaz_integration_core.settings.wording import Wording
 
-__all__ = ["COMMANDS", "Command", "Need", "Option", "Values", "spelled"]
-
-Values = Mapping[str, Any]
-"""What a command line gave, by the names of the options."""
-
-Need = Literal["runtime", "sagas", "store"]
-"""A runtime that is not open; one that knows all sagas; one whose store is open."""
-
-
-@dataclass(frozen=True, slots=True)
-class Option:
-    """An option, or an argument: a word without dashes before it.
-
-    Attributes:
-        word: As it is written, e.g. ``--older-than``.
-        help: A sentence; ``{max_due}`` stands for a setting as the framework spells it.
-        metavar: What stands for its value; None for a flag.
-        number: Which of `numbers.command_number` its value is; a string otherwise.
-        choices: What alone it may be.
-        default: What it is when it is not given; a function is called for it.
-        many: Whether it may be given more than once.
-        dest: The name of its value, where that is not the word's.
-    """
-
-    word: str
-    help: str
-    metavar: str | None = None
-    number: str | None = None
-    choices: tuple[str, ...] = ()
-    default: Any = None
-    many: bool = False
-    required: bool = False
-    dest: str | None = None
-
-    @property
-    def name(self) -> str:
-        """What its value is called in `Values`."""
-        return self.dest or self.word.removeprefix("--").replace("-", "_")
-
-    @property
-    def is_flag(self) -> bool:
-        """Whether it has no value."""
-        return self.metavar is None
-
-    def value(self, given: Any) -> Any:
-        """Return what a command is called with; ``given`` is None, or empty, if the option was not given."""
-        if self.many:
-            return tuple(given or ())
-        if given is not None:
-            return given
-        return self.default() if callable(self.default) else self.default
-
-
-@dataclass(frozen=True, slots=True)
-class Command:
-    """A command.
-
-    Attributes:
-        run: Does it, with what `needs` says and the values of the options.
-        needs: What it is called with.
-        store_with: The flag with which it needs the store, if it does not need it anyway.
-        writes: Whether it writes, or with which flag.
-    """
-
-    name: str
-    help: str
-    run: Callable[[Any, Values], Coroutine[Any, Any, Said]]
-    options: tuple[Option, ...] = ()
-    needs: Need = "store"
-    store_with: str | None = None
-    writes: bool | str = False
-
-    def need(self, given: Values) -> Need:
-        """Return what it needs with these options."""
-        return "store" if self.store_with is not None and given[self.store_with] else self.needs
-
-    def only_reads(self, given: Values) -> bool:
-        """Whether it writes nothing with these options."""
-        return not (given[self.writes] if isinstance(self.writes, str) else self.writes)
-
-
-def spelled(text: str, wording: Wording) -> str:
-    """Return a help text with its settings as a framework spells them."""
-    return re.sub(r"\{(\w+)\}", lambda match: wording.setting(match[1]), text)
+__all__ = ["COMMANDS"]
 
 
 def _flag(word: str, help: str) -> Option:  # noqa: A002 - the field's name
@@ -134,7 +49,7 @@ _LIMITS = tuple(
 )
 
 
-def _decision(name: Literal["retry", "cancel"], text: str, run: Any, statuses: str) -> Command:
+def _decision(name: Literal["retry", "cancel", "run-now"], text: str, run: Any, statuses: str) -> Command:
     every = _flag("--all", f"All that are {statuses}.")
     reason = _reason("Why, for the audit.")
     return Command(name, text, run, (_SAGA_IDS, every, _SAGA, reason, _BY, _DRY_RUN, _FORMAT), writes=True)
@@ -160,18 +75,20 @@ _TABLE = (
     ),
     Command(
         "list",
-        "List the sagas with their steps, or (--runs) their runs, newest first.",
+        "List the sagas with their steps, or (--runs) their runs, or (--signals) the signals that nobody has taken, "
+        "newest first.",
         functions.list_sagas_or_runs,
         (
             _flag("--runs", "List runs instead of sagas."),
+            _flag("--signals", "List signals that nobody has taken instead of sagas."),
             _statuses((*ACTIVE, *FINISHED), "Of this status; repeatable."),
             _SAGA,
             Option("--correlation-id", "Started by the request with this correlation id only.", "ID"),
-            Option("--limit", "At most so many runs; by default 50.", "N", number="limit", default=50),
+            Option("--limit", "At most so many runs, or signals; by default 50.", "N", number="limit", default=50),
             _FORMAT,
         ),
         needs="sagas",
-        store_with="runs",
+        store_with=("runs", "signals"),
     ),
     Command(
         "show",
@@ -189,7 +106,28 @@ _TABLE = (
     ),
     _decision(
         "cancel", "Have runs compensate what they have done, instead of going on.", functions.cancel,
-        "pending or executing",
+        "pending, executing or waiting",
+    ),
+    _decision(
+        "run-now", "Have runs go on now that are started for later, or that sleep.", functions.run_now,
+        "pending or waiting",
+    ),
+    Command(
+        "signal",
+        "Send a signal to a run that waits for it, or will: to one (--run), or to whichever waits under a key (--key).",
+        functions.signal,
+        (
+            Option("name", "The signal's name.", "NAME", required=True),
+            Option("--run", "To this run.", "SAGA_ID"),
+            Option("--key", "To the run that waits under this key.", "KEY"),
+            Option("--payload", "What the step is given, a JSON object; by default {}.", "JSON", default="{}"),
+            Option("--signal-id", "Tells apart several signals of one name and address.", "ID", default=""),
+            _reason("Why, for the audit of the run."),
+            _BY,
+            _DRY_RUN,
+            _FORMAT,
+        ),
+        writes=True,
     ),
     Command(
         "resolve",
@@ -210,7 +148,8 @@ _TABLE = (
     Command(
         "prune",
         "Delete runs that ended long ago, with their journals; their idempotency keys are free again. With --contexts, "
-        "erase only what runs were given and have returned, and keep their journals and keys.",
+        "erase only what runs were given and have returned, and keep their journals and keys. Signals that were taken, "
+        "or sent in vain, before that are deleted, too, unless --status chooses among runs.",
         functions.prune,
         (
             _SAGA_IDS,

@@ -8,8 +8,8 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
+from sagaz_durable.calls.waits import waits_for
 from sagaz_durable.engine.state import StepView
-from sagaz_durable.engine.waits import waits_for
 from sagaz_durable.operations.outcomes import Outcome, RunReport
 from sagaz_durable.serialization.attempt_text import attempt_text
 from sagaz_integration_core.contract.decisions import AuditRecord

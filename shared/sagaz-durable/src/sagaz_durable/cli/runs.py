@@ -154,21 +154,21 @@ async def show_run(
 async def decide_runs(
     operator: Operator,
     store: SagaStore,
-    action: Literal["retry", "cancel"],
+    action: Literal["retry", "cancel", "run-now"],
     selection: Selection,
     output: Format,
     *,
     reason: str,
     dry_run: bool,
 ) -> Said:
-    """Retry or cancel the selected runs.
+    """Retry, cancel or bring forward the selected runs.
 
     Raises:
         SettingsError: The selection says nothing, or two things.
     """
     selection.check()
     saga_ids = selection.saga_ids or [run.saga_id for run in await _matching(store, selection)]
-    decide = operator.retry if action == "retry" else operator.cancel
+    decide = {"retry": operator.retry, "cancel": operator.cancel, "run-now": operator.run_now}[action]
     return _said([await decide(saga_id, reason=reason, dry_run=dry_run) for saga_id in saga_ids], output)
 
 
@@ -195,10 +195,13 @@ async def prune_runs(operator: Operator, words: PruneWords, output: Format, *, d
         count = await operator.erase_old(before, statuses, reason=words.reason, dry_run=dry_run)
     else:
         count = await operator.prune(before, statuses, dry_run=dry_run)
+    signals = 0 if words.contexts or words.statuses or dry_run else await operator.prune_signals(before)
     if output == "json":
-        return Said(json.dumps({"runs": count, "dry_run": dry_run, "before": before.isoformat()}))
+        counts = {"runs": count, "signals": signals} if signals else {"runs": count}
+        return Said(json.dumps({**counts, "dry_run": dry_run, "before": before.isoformat()}))
     verbs = ("Would erase the contexts of", "Erased the contexts of") if words.contexts else ("Would delete", "Deleted")
-    return Said(f"{verbs[0 if dry_run else 1]} {count} runs that ended before {time_text(before)} UTC.")
+    more = f", and {signals} signals that were taken, or sent in vain, before that" if signals else ""
+    return Said(f"{verbs[0 if dry_run else 1]} {count} runs that ended before {time_text(before)} UTC{more}.")
 
 
 def _ago(age: str) -> datetime:

@@ -9,13 +9,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from sagaz_durable.engine.context_values import likeliest_path
+from sagaz_durable.calls.context_values import likeliest_path
+from sagaz_durable.calls.waits import waits_for
 from sagaz_durable.engine.environment import ExecutionEnvironment
 from sagaz_durable.engine.executor import Executor
 from sagaz_durable.engine.journal_entries import Entries
 from sagaz_durable.engine.result import SagaRun
 from sagaz_durable.engine.state import End, RunState
-from sagaz_durable.engine.waits import waits_for
 from sagaz_durable.leases.lease import Lease
 from sagaz_durable.outbox.run_events import EventLog
 from sagaz_durable.serialization import codec
@@ -150,7 +150,7 @@ class RunExecution:
 
     async def _park(self, executor: Executor) -> _Ending:
         waits = tuple(waits_for(wait) for wait in self._entries.waits.open)
-        await self._entries.release(Release(waits=True, by_deadline=executor.heeds_deadline))
+        await self._entries.release(Release(waits=True, by_deadline=executor.course.heeds_deadline))
         self.outcome = "waiting"
         text = f"Run {self.run.saga_id} of saga {self.run.saga_name!r} waits for {', and for '.join(waits)}."
         return _Ending(error=RunWaiting(text, self.run.saga_id, waits))
@@ -162,9 +162,11 @@ class RunExecution:
             await self._finish(end, "" if self.run.error else None, values, self._events.completed())
             await executor.tell_end(None)
             return _Ending(SagaRun(values, saga_id=self.run.saga_id, saga_name=self.run.saga_name, status="completed"))
-        decision = executor.decision or "The run was rolling back."
-        error = executor.error or StepError(decision)
-        await self._finish(end, "; ".join([decision, *state.left]), values, self._events.failed(executor.message))
+        decision = executor.course.decision or "The run was rolling back."
+        error = executor.course.error or StepError(decision)
+        await self._finish(
+            end, "; ".join([decision, *state.left]), values, self._events.failed(executor.course.message)
+        )
         await executor.tell_end(error)
         note_end(error, f"Saga {self.run.saga_name!r}, run {self.run.saga_id}, ended as {end}.")
         return _Ending(error=error)

@@ -11,24 +11,23 @@ from concurrent.futures import Future
 from typing import Any
 
 from sagaz_durable._upstream.instances import Prepared
+from sagaz_durable.calls.context_values import RunValues
+from sagaz_durable.calls.hooks import Hooks
+from sagaz_durable.calls.step_caller import StepCaller
+from sagaz_durable.calls.step_environment import StepEnvironment
+from sagaz_durable.calls.step_result import not_awaited, recordable
+from sagaz_durable.calls.tries import NO_LIMITS, Halted, Tries
+from sagaz_durable.calls.waits import CallWaits
 from sagaz_durable.concurrency.cancellation import Halt
-from sagaz_durable.engine.context_values import RunValues
-from sagaz_durable.engine.deadline import Deadline
-from sagaz_durable.engine.environment import StepEnvironment
-from sagaz_durable.engine.hooks import Hooks
 from sagaz_durable.engine.journal_entries import Entries, Entry
-from sagaz_durable.engine.state import RunState, assess, passed_pivots
-from sagaz_durable.engine.step_caller import StepCaller
-from sagaz_durable.engine.step_result import not_awaited, recordable
-from sagaz_durable.engine.tries import NO_LIMITS, Halted, Limits, Tries
-from sagaz_durable.engine.waits import CallWaits
+from sagaz_durable.engine.state import RunState, assess
 from sagaz_durable.leases.lease import Lease
 from sagaz_durable.outbox.run_events import EventLog
 from sagaz_durable.serialization import codec
-from sagaz_integration_core.contract.records import ClaimedRun, Direction, Phase
+from sagaz_integration_core.contract.records import ClaimedRun, Phase
 from sagaz_integration_core.contract.statuses import Call
-from sagaz_integration_core.error_text import error_text, message_of, message_text
-from sagaz_integration_core.errors import DeadlinePassed, LeaseLost, RunInterrupted
+from sagaz_integration_core.error_text import error_text
+from sagaz_integration_core.errors import LeaseLost, RunInterrupted
 
 __all__ = ["Executor"]
 
@@ -45,8 +44,7 @@ class Executor:
     """Calls the steps of one run until an end is true, or until it is halted.
 
     Attributes:
-        decision: Why the run rolls back, in words that outlive the process.
-        error: The exception that made the run roll back, if it was raised in this attempt.
+        course: Whether the run goes forward or rolls back, and why.
     """
 
     def __init__(
@@ -65,16 +63,13 @@ class Executor:
         self._entries = entries
         self._events = events
         self._halt = Halt()
-        self._values = RunValues(run, prepared.graph, entries)
+        self._values = RunValues(run, prepared.graph, entries.results)
         self._hooks = Hooks(run.saga_name, prepared.listeners, self._halt)
         self._caller = StepCaller(environment.pool, environment.scope, lease, self._halt)
         self._tries = Tries(run, prepared, environment, self._caller, entries.waits, self._halt)
-        self._direction: Direction = run.direction
-        self._deadline = Deadline(run.deadline_in)
+        self.course = Course(run, prepared.graph, entries)
         self._running: dict[Call, asyncio.Task[None]] = {}
         self._waiting: asyncio.Future[None] | None = None
-        self.decision = run.error if run.direction == "back" else None
-        self.error: Exception | None = None
 
     @property
     def halted(self) -> BaseException | None:
@@ -91,26 +86,17 @@ class Executor:
         """The context as the journal tells it: the input, and the results of all steps that are done."""
         return self._values.whole()
 
-    @property
-    def message(self) -> str:
-        """What the step that made the run roll back said, in whatever attempt it was."""
-        if self.error is not None:
-            return message_text(self.error)
-        failed = (entry for (_, phase), entry in self._entries.all.items() if phase == "do" and entry.error)
-        first = next(failed, None)
-        return message_of(first.error) if first is not None and first.error else self.decision or ""
-
     async def run(self) -> RunState:
         """Call what may be called, until an end is true or the run is halted; return the state at that point."""
         # Once: what may have told of the start is whoever called the first step.
         if self._run.attempt == 1 or not self._run.steps:
             await self._tell_listeners("on_saga_start")
-        timer = self._deadline.tell(self._go_on)
+        timer = self.course.deadline.tell(self._go_on)
         try:
             while self._halt.reason is None:
                 state = self._assess()
-                if self._is_overdue and state.end is None:
-                    await self._roll_back()
+                if state.end is None and self.course.is_overdue and (decision := self.course.turn()) is not None:
+                    await self._entries.decided(decision)
                     continue
                 for call in state.begin:
                     self._begin(call)
@@ -123,26 +109,6 @@ class Executor:
                 timer.cancel()
             await self._stop_calls()
         return RunState()
-
-    @property
-    def heeds_deadline(self) -> bool:
-        """Whether the run rolls back when its deadline passes: it goes forward, and has passed no pivot."""
-        return self._direction == "forward" and not passed_pivots(self._prepared.graph, self._entries.all)
-
-    @property
-    def _is_overdue(self) -> bool:
-        return self._deadline.has_passed and self.heeds_deadline
-
-    def _limits(self) -> Limits:
-        """Return what a call of a step that goes forward is limited by, besides its own limit."""
-        if self._deadline.is_none or not self.heeds_deadline:
-            return NO_LIMITS
-        return Limits(self._deadline.at_most, lambda: self._is_overdue)
-
-    async def _roll_back(self) -> None:
-        self._direction, self.decision = "back", _OVERDUE
-        self.error = DeadlinePassed(_OVERDUE)
-        await self._entries.decided(_OVERDUE)
 
     async def tell_end(self, error: Exception | None) -> None:
         """Notify the listeners of the end that has been recorded."""
@@ -181,12 +147,12 @@ class Executor:
     def _assess(self) -> RunState:
         entries, waits = self._entries.all, self._entries.waits
         if not waits.any:
-            return assess(self._prepared.graph, self._direction, entries, self._running.keys())
+            return assess(self._prepared.graph, self.course.direction, entries, self._running.keys())
         waiting = {
             call for call, entry in entries.items()
             if entry.status == "waiting" and call not in self._running and not waits.is_over(call, entry.attempt)
         }  # fmt: skip
-        return assess(self._prepared.graph, self._direction, entries, self._running.keys(), waiting)
+        return assess(self._prepared.graph, self.course.direction, entries, self._running.keys(), waiting)
 
     def _begin(self, call: Call) -> None:
         step, phase = call
@@ -236,7 +202,7 @@ class Executor:
         doubtful = before is not None and not before.begun and before.status in ("started", "waiting", "in_doubt")
         compensated = self._prepared.graph.nodes[step].compensated
         await self._record(self._entries.started(step, "do", compensated=compensated))
-        tried = await self._tries.of(step, "do", given, doubtful, self._limits(), waits)
+        tried = await self._tries.of(step, "do", given, doubtful, self.course.limits, waits)
         if tried.left is not None:
             await self._left(step, "do", tried.left)
             return
@@ -256,7 +222,7 @@ class Executor:
         await self._hooks.tell("on_step_success", step, context, tried.value)
 
     async def _left(self, step: str, phase: Phase, waits: CallWaits) -> None:
-        if phase == "do" and self._direction == "back":
+        if phase == "do" and self.course.direction == "back":
             # What it waits for is of no use any more: it is to be undone.
             text = "The run rolled back while the step waited."
             await self._record(self._entries.failed(step, "do", text, in_doubt=True))
@@ -265,12 +231,7 @@ class Executor:
 
     async def _failed(self, step: str, error: Exception, *, in_doubt: bool) -> None:
         text = error_text(error)
-        decision = None
-        if self._direction == "forward":
-            # The first failure in time is the decision; those of steps beside it are noted with them.
-            overdue = self._is_overdue
-            self._direction, self.error = "back", DeadlinePassed(_OVERDUE) if overdue else error
-            self.decision = decision = f"{_OVERDUE} Step {step!r}: {text}" if overdue else f"step {step!r}: {text}"
+        decision = self.course.turn(step, error, text)
         told = self._events.step_failed(step, error)
         await self._record(self._entries.failed(step, "do", text, in_doubt=in_doubt, decision=decision, events=told))
 

@@ -6,13 +6,13 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from itertools import chain, repeat
 from typing import Any, NamedTuple
 
+from sagaz_durable.calls.waits import RunWaits
 from sagaz_durable.concurrency.held_writes import HeldWrites
-from sagaz_durable.engine.waits import RunWaits
+from sagaz_durable.engine.plain_errors import with_plain_errors
 from sagaz_durable.leases.lease import Lease
 from sagaz_integration_core.contract.events import EventWrite
 from sagaz_integration_core.contract.records import (
@@ -105,6 +105,15 @@ class Entries:
     def all(self) -> Mapping[tuple[str, Phase], Entry]:
         """All entries, in the order in which they began."""
         return self._entries
+
+    @property
+    def results(self) -> dict[str, str]:
+        """What the steps that are done have returned, as JSON."""
+        return {
+            step: entry.result
+            for (step, phase), entry in self._entries.items()
+            if phase == "do" and entry.status == "done" and entry.result
+        }
 
     def get(self, step: str, phase: Phase) -> Entry | None:
         """Return what is known of a step, or of its compensation."""
@@ -227,7 +236,7 @@ class Entries:
             try:
                 accepted = await self._submit(write)
             except UnstorableValue:
-                if (plain := _with_plain_errors(write)) == write:
+                if (plain := with_plain_errors(write)) == write:
                     self.unstorable = write
                     raise
                 write = plain
@@ -275,13 +284,3 @@ class Entries:
         self._held_steps.clear()
         self._held_events.clear()
         self._held_waits.clear()
-
-
-def _with_plain_errors(write: RunWrite) -> RunWrite:
-    """Return the write with texts that every database stores, as far as they are not the user's own values."""
-    steps = tuple(replace(step, error=_plain(step.error)) for step in write.steps)
-    return replace(write, steps=steps, error=_plain(write.error))
-
-
-def _plain(text: str | None) -> str | None:
-    return None if text is None else text.encode("ascii", "backslashreplace").decode()

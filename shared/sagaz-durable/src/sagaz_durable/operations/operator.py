@@ -11,7 +11,8 @@ from sagaz_durable.engine.registry import SagaRegistry
 from sagaz_durable.engine.state import passed_pivots, step_views
 from sagaz_durable.graph import Graph, graph_of
 from sagaz_durable.operations.outcomes import Outcome, RunReport, missing
-from sagaz_durable.operations.removal import TRIES, Remover
+from sagaz_durable.operations.removal import TRIES
+from sagaz_durable.operations.sending import Sender
 from sagaz_durable.outbox.run_events import EventLog
 from sagaz_integration_core.contract.decisions import Action, Intervention
 from sagaz_integration_core.contract.records import FOREIGN, Phase, RunRecord, RunStatus, StepRecord, erased_as
@@ -40,7 +41,7 @@ class _Refusal:
     message: str
 
 
-class Operator(Remover):
+class Operator(Sender):
     """One person, in front of one store.
 
     Two people may decide about a run at once, and a worker may execute it meanwhile: each decision takes effect on

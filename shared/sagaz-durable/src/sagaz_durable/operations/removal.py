@@ -80,6 +80,13 @@ class Remover:
             return await self._store.count_erasable(erasure)
         return await erasing.erase_old(self._store, erasure)
 
+    async def prune_signals(self, older_than: datetime) -> int:
+        """Delete signals that were taken before ``older_than``, or sent before it and not taken; return how many."""
+        deleted = 0
+        while batch := await self._store.prune_signals(older_than, older_than, _BATCH):
+            deleted += batch
+        return deleted
+
     async def prune(self, older_than: datetime, statuses: Sequence[RunStatus], *, dry_run: bool = False) -> int:
         """Delete runs that ended before ``older_than`` with one of these statuses, a batch at a time.
 

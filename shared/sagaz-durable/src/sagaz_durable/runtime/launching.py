@@ -8,10 +8,10 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
+from sagaz_durable.calls.waits import waits_for
 from sagaz_durable.concurrency.clock import now
 from sagaz_durable.engine.execution import RunExecution
 from sagaz_durable.engine.result import SagaRun
-from sagaz_durable.engine.waits import waits_for
 from sagaz_durable.runtime.new_run import accept, new_run
 from sagaz_durable.runtime.starting import Starts, unstorable_refused
 from sagaz_durable.serialization.context_values import values_of

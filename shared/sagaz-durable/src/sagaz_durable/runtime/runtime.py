@@ -10,13 +10,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Unpack
 
 from sagaz_durable._upstream.imports import load_sagaz
+from sagaz_durable.calls.step_environment import StepEnvironment
 from sagaz_durable.concurrency.cancellation import cancel_all
 from sagaz_durable.concurrency.held_writes import HeldWrites
 from sagaz_durable.concurrency.loop_bound import NOT_OPEN, Reachable
 from sagaz_durable.concurrency.process_id import current_pid
 from sagaz_durable.concurrency.pulse import Pulse
 from sagaz_durable.concurrency.thread_pool import StepThreads
-from sagaz_durable.engine.environment import ExecutionEnvironment, StepEnvironment
+from sagaz_durable.engine.environment import ExecutionEnvironment
 from sagaz_durable.engine.launches import Launches
 from sagaz_durable.engine.registry import SagaRegistry
 from sagaz_durable.engine.running import Runs

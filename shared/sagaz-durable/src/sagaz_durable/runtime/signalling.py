@@ -14,7 +14,7 @@ from sagaz_integration_core.contract.waits import NewSignal, Sent
 from sagaz_integration_core.errors import InvalidInput, SignalConflict, SignalRefused, UsageError
 
 if TYPE_CHECKING:
-    from sagaz_durable.runtime.configuration import Configuration
+    from sagaz_integration_core.settings.settings import Settings
 
 __all__ = ["Signals", "accept_signal", "new_signal"]
 
@@ -95,12 +95,11 @@ class Signals(RuntimeClient):
         self, name: str, payload: Mapping[str, Any], saga_id: str | None, key: str | None, signal_id: str
     ) -> NewSignal:
         self._runtime.check_open()
-        configuration = self._runtime.configuration
-        return new_signal(configuration, name, payload, saga_id=saga_id, key=key, signal_id=signal_id)
+        return new_signal(self._runtime.settings, name, payload, saga_id=saga_id, key=key, signal_id=signal_id)
 
 
 def new_signal(
-    configuration: Configuration,
+    settings: Settings,
     name: str,
     payload: Mapping[str, Any],
     *,
@@ -124,7 +123,6 @@ def new_signal(
         raise InvalidInput(f"signal_id must be a string, not {type(signal_id).__name__}.")
     from sagaz_durable.serialization import codec
 
-    settings = configuration.settings
     limit, wording = settings.max_context_bytes, settings.wording
     text = codec.encode_payload(payload, "the signal's payload", max_bytes=limit, wording=wording)
     address = f"run\0{saga_id}" if key is None else f"key\0{key}"

@@ -191,7 +191,7 @@ def unstorable_refused(runs: Sequence[NewRun]) -> Iterator[None]:
     try:
         yield
     except UnstorableValue as error:
-        from sagaz_durable.engine.context_values import likeliest_path
+        from sagaz_durable.calls.context_values import likeliest_path
 
         path = likeliest_path(run.context for run in runs)
         raise ContextValueError(f"{path or 'the context'}: {error_text(error)}", path) from error

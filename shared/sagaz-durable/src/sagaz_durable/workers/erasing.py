@@ -1,4 +1,4 @@
-"""The erasure of what ended runs were given and have returned, by workers, when a setting says so."""
+"""What workers remove, as settings say: what ended runs were given and have returned, and old signals."""
 
 from __future__ import annotations
 
@@ -23,16 +23,33 @@ _SETTINGS_DECISION = "keep_context_seconds"
 
 
 async def erase_outdated(environment: ExecutionEnvironment) -> None:
-    """Erase all that has been kept for as long as the setting says."""
+    """Remove all that has been kept for as long as the settings say."""
     while await _erase_batch(environment) == BATCH:
+        pass
+    while await _prune_signals(environment) == BATCH:
         pass
 
 
 async def erase_regularly(environment: ExecutionEnvironment) -> None:
-    """Erase what has been kept for as long as the setting says, a little at a time, until it is cancelled."""
-    while environment.settings.keep_context_seconds is not None:
+    """Remove what has been kept for as long as the settings say, a little at a time, until it is cancelled."""
+    while True:
         erased = await _erase_batch(environment)
-        await asyncio.sleep(_SECONDS if erased < BATCH else 1.0)
+        pruned = await _prune_signals(environment)
+        await asyncio.sleep(_SECONDS if max(erased, pruned) < BATCH else 1.0)
+
+
+async def _prune_signals(environment: ExecutionEnvironment) -> int:
+    now, settings = datetime.now(UTC), environment.settings
+    taken = now - timedelta(seconds=settings.keep_signals_seconds)
+    untaken = now - timedelta(seconds=settings.keep_unclaimed_seconds)
+    try:
+        return await environment.store.prune_signals(taken, untaken, BATCH)
+    except StoreUnavailable as error:
+        logger.debug("No signals were removed: %s", error)
+    except Exception:
+        # A worker goes on with its runs, and tries this again.
+        logger.exception("No signals were removed")
+    return 0
 
 
 async def _erase_batch(environment: ExecutionEnvironment) -> int:

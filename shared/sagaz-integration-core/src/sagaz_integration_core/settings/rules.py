@@ -166,6 +166,8 @@ RULES: Mapping[str, Rule] = {
     "pool_size": _whole("connections", 1, 1_000),
     "event_attempts": _whole("attempts", 1, 1_000_000),
     "keep_sent_seconds": _seconds(0, 31_536_000),
+    "keep_signals_seconds": _seconds(0, 31_536_000),
+    "keep_unclaimed_seconds": _seconds(0, 31_536_000),
     "keep_context_seconds": Number(0, 3_153_600_000, float, "a number of seconds", optional=True),
     "dispatch": Choice(("worker", "celery")),
     "redact_keys": Patterns(),

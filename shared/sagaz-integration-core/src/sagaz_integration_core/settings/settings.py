@@ -47,6 +47,8 @@ class Settings:
         pool_size: How many PostgreSQL connections the runtime opens at most.
         event_attempts: After how many attempts an event is set aside.
         keep_sent_seconds: How long a sent event is kept, and with it the idempotency key that it was given.
+        keep_signals_seconds: How long it is known that a signal was taken, so that a repeated one changes nothing.
+        keep_unclaimed_seconds: How long a signal is kept that nobody has taken.
         keep_context_seconds: How long after its end a completed or rolled back run keeps its context and results; then
             they are erased, and its journal stays. None keeps them.
         dispatch: Who is told of a committed start: sagaz's own workers (``worker``) or Celery's (``celery``).
@@ -82,6 +84,8 @@ class Settings:
     pool_size: int = 10
     event_attempts: int = 20
     keep_sent_seconds: float = 604_800.0
+    keep_signals_seconds: float = 604_800.0
+    keep_unclaimed_seconds: float = 2_592_000.0
     keep_context_seconds: float | None = None
     dispatch: str = "worker"
     redact_keys: tuple[str, ...] = ()

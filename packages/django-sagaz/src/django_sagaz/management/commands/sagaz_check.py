@@ -8,8 +8,9 @@ from django_sagaz._execution.executions import Executions
 from django_sagaz._project.current import current_project
 from django_sagaz.checks import check_connections
 from django_sagaz.management.operator_command import ProjectCommand
+from sagaz_durable.cli.command import Values
 from sagaz_durable.cli.operator_commands import check_store
-from sagaz_durable.cli.options import COMMANDS, Values
+from sagaz_durable.cli.options import COMMANDS
 from sagaz_durable.cli.runs import Said
 
 __all__ = ["Command"]

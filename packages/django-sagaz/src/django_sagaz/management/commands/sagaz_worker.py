@@ -16,7 +16,8 @@ from django_sagaz._project.current import current_project
 from django_sagaz._project.project import Project
 from django_sagaz.management.operator_command import ProjectCommand
 from django_sagaz.management.reloading import run_with_reloader
-from sagaz_durable.cli.options import COMMANDS, Option, Values
+from sagaz_durable.cli.command import Option, Values
+from sagaz_durable.cli.options import COMMANDS
 from sagaz_durable.cli.runs import Said
 from sagaz_durable.cli.worker import logging_to_stderr
 from sagaz_durable.workers.worker import summary

@@ -12,9 +12,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
+from sagaz_durable.calls.interpreter_exit import stops_the_process
 from sagaz_durable.concurrency.cancellation import Halt, clear_own_cancellation, settle_own_cancellation
 from sagaz_durable.concurrency.time_limits import TimeIsUp, within
-from sagaz_durable.engine.interpreter_exit import stops_the_process
 from sagaz_durable.leases.lease import Lease
 from sagaz_integration_core.error_text import error_text
 from sagaz_integration_core.errors import LeaseLost, RunInterrupted, StepError

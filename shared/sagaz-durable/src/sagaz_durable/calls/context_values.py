@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from operator import itemgetter
 from typing import Any
 
-from sagaz_durable.engine.journal_entries import Entries
 from sagaz_durable.graph import Graph
 from sagaz_durable.serialization import codec
 from sagaz_durable.serialization.diagnostics import path_of
@@ -23,18 +22,17 @@ class RunValues:
     A step sees the input and the results of what it depends on, directly or not, merged in the declared order: the
     same at each of its calls, whatever happens beside it. That is what an idempotency key asks for.
 
+    Args:
+        results: What the steps that are done have returned, as JSON.
+
     Raises:
         ContextValueError: What is stored was not written by us.
     """
 
-    def __init__(self, run: ClaimedRun, graph: Graph, entries: Entries) -> None:
+    def __init__(self, run: ClaimedRun, graph: Graph, results: Mapping[str, str]) -> None:
         self._graph = graph
         self._input = {**codec.decode(run.context), "saga_id": run.saga_id}
-        self._results = {
-            step: codec.decode(entry.result)
-            for (step, phase), entry in entries.all.items()
-            if phase == "do" and entry.status == "done" and entry.result
-        }
+        self._results = {step: codec.decode(text) for step, text in results.items()}
 
     def given_to(self, step: str) -> Values:
         """Return a step's context; not to be changed, so that each call gets a copy."""

@@ -7,8 +7,8 @@ import inspect
 from dataclasses import dataclass
 from typing import Any
 
-from sagaz_durable.engine.context_values import changes
-from sagaz_durable.engine.waits import CallWaits
+from sagaz_durable.calls.context_values import changes
+from sagaz_durable.calls.waits import CallWaits
 from sagaz_durable.outbox.run_events import EventLog
 from sagaz_durable.serialization import codec
 from sagaz_integration_core.contract.events import EventWrite

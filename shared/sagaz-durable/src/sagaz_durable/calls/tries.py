@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from sagaz_durable._upstream.instances import Prepared
+from sagaz_durable.calls.interpreter_exit import caused_by_exit
+from sagaz_durable.calls.step_caller import StepCaller
+from sagaz_durable.calls.step_environment import StepEnvironment
+from sagaz_durable.calls.step_result import Tried
+from sagaz_durable.calls.waits import CallWaits, RunWaits
 from sagaz_durable.concurrency.cancellation import Halt
-from sagaz_durable.engine.environment import StepEnvironment
-from sagaz_durable.engine.interpreter_exit import caused_by_exit
-from sagaz_durable.engine.step_caller import StepCaller
-from sagaz_durable.engine.step_result import Tried
-from sagaz_durable.engine.waits import CallWaits, RunWaits
 from sagaz_durable.serialization import codec
 from sagaz_integration_core.contract.records import ClaimedRun, Phase
 from sagaz_integration_core.error_text import error_text

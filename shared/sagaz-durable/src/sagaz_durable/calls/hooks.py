@@ -8,9 +8,9 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from sagaz_durable.calls.interpreter_exit import stops_the_process
 from sagaz_durable.concurrency.cancellation import Halt, clear_own_cancellation, settle_own_cancellation
 from sagaz_durable.concurrency.time_limits import TimeIsUp, within
-from sagaz_durable.engine.interpreter_exit import stops_the_process
 from sagaz_integration_core.error_text import error_text, type_name
 
 __all__ = ["Hooks"]

@@ -1,0 +1,1 @@
+"""Calling what users write: a step or a compensation, its tries, its waits, and the hooks around it."""

@@ -1,0 +1,56 @@
+"""Signals that people send to runs, with a note in their audit."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from sagaz_durable.operations.outcomes import Outcome, missing
+from sagaz_durable.operations.removal import Remover
+from sagaz_durable.runtime.signalling import accept_signal, new_signal
+from sagaz_integration_core.error_text import storable
+from sagaz_integration_core.errors import SignalConflict, SignalRefused
+from sagaz_integration_core.settings.settings import Settings
+
+__all__ = ["Sender"]
+
+logger = logging.getLogger("sagaz_durable.audit")
+
+
+class Sender(Remover):
+    """One person, in front of one store."""
+
+    async def send_signal(
+        self,
+        settings: Settings,
+        name: str,
+        payload: Mapping[str, Any],
+        *,
+        saga_id: str | None = None,
+        key: str | None = None,
+        signal_id: str = "",
+        reason: str = "",
+        dry_run: bool = False,
+    ) -> Outcome:
+        """Send a signal to a run, with a note in its audit, or to whichever run waits under a key.
+
+        Raises:
+            InvalidInput: A name, key or id is malformed, or the payload cannot be recorded.
+            UsageError: Not exactly one of ``saga_id`` and ``key`` was given.
+        """
+        signal = new_signal(settings, name, payload, saga_id=saga_id, key=key, signal_id=signal_id)
+        run = None if saga_id is None else await self._find(saga_id)
+        if saga_id is not None and run is None:
+            return Outcome(saga_id, "signal", False, None, missing(saga_id))
+        status = None if run is None else run.status
+        if dry_run:
+            return Outcome(saga_id or "", "signal", True, status, f"Would send the signal {name!r}.")
+        [sent] = await self._store.send([replace(signal, actor=self._actor, reason=storable(reason))])
+        try:
+            is_new = accept_signal(signal, sent)
+        except (SignalConflict, SignalRefused) as error:
+            return Outcome(saga_id or "", "signal", False, status, str(error))
+        logger.warning("signal %r by %s to %s", name, self._actor, "a key" if saga_id is None else f"run {saga_id}")
+        return Outcome(saga_id or "", "signal", True, status, "Sent." if is_new else "It was sent before.")
