@@ -162,11 +162,10 @@ class RunExecution:
             await self._finish(end, "" if self.run.error else None, values, self._events.completed())
             await executor.tell_end(None)
             return _Ending(SagaRun(values, saga_id=self.run.saga_id, saga_name=self.run.saga_name, status="completed"))
-        decision = executor.course.decision or "The run was rolling back."
-        error = executor.course.error or StepError(decision)
-        await self._finish(
-            end, "; ".join([decision, *state.left]), values, self._events.failed(executor.course.message)
-        )
+        course = executor.course
+        decision = course.decision or "The run was rolling back."
+        error = course.error or StepError(decision)
+        await self._finish(end, "; ".join([decision, *state.left]), values, self._events.failed(course.message))
         await executor.tell_end(error)
         note_end(error, f"Saga {self.run.saga_name!r}, run {self.run.saga_id}, ended as {end}.")
         return _Ending(error=error)

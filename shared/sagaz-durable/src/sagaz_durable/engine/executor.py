@@ -19,6 +19,7 @@ from sagaz_durable.calls.step_result import not_awaited, recordable
 from sagaz_durable.calls.tries import NO_LIMITS, Halted, Tries
 from sagaz_durable.calls.waits import CallWaits
 from sagaz_durable.concurrency.cancellation import Halt
+from sagaz_durable.engine.course import Course
 from sagaz_durable.engine.journal_entries import Entries, Entry
 from sagaz_durable.engine.state import RunState, assess
 from sagaz_durable.leases.lease import Lease
