@@ -83,6 +83,11 @@ def test_a_loop_that_nobody_has_looked_at_for_a_while_begins_anew(watch, loop):
     assert watch.seconds == 1.0, "one that stands still is not forgotten"
 
 
+def test_of_a_loop_that_nobody_has_looked_at_nothing_is_to_be_told(watch):
+    assert (watch.seconds, watch.told, watch.given_up, str(watch.holder)) == (0, False, None, "code outside of sagas")
+    assert watch.place() == "its thread has ended"
+
+
 # What it stands still for.
 
 
@@ -204,7 +209,7 @@ def all_levels(caplog):
 
 def test_loops_with_runs_are_looked_at_and_those_without_are_forgotten(loops, make):
     busy, idle = Leases(make()), Leases()
-    loops.look(0.5, [busy, idle])
+    loops.look(0.5, [idle, busy])
     assert (busy.looks, busy.forgotten) == ([(0.5, [busy.held["run-1"]])], 0)
     assert (idle.looks, idle.forgotten) == ([], 1)
     idle.seconds = 2.0

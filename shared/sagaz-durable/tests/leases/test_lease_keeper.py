@@ -7,6 +7,7 @@ import logging
 import math
 import os
 import threading
+import time
 from concurrent.futures import Future
 
 import pytest
@@ -90,9 +91,9 @@ def connection(store) -> Connection:
 
 @pytest.fixture
 def new(connection, clock):
-    """Makes a keeper whose thread a test itself is: it is not started, and sleeps while the clock goes on."""
+    """Makes a keeper; without ``thread``, a test is its thread itself: it sleeps while the clock goes on."""
 
-    def new(*, connects=True, lease_seconds=30.0, renew_seconds=10.0):
+    def new(*, connects=True, lease_seconds=30.0, renew_seconds=10.0, thread=False):
         opened.clear()
         connect = lambda: opened.append(1) or connection  # noqa: E731
         keeper = LeaseKeeper(
@@ -102,9 +103,9 @@ def new(connection, clock):
             step_limit=lambda saga, step: 60.0,
             backoff=float,
         )
-        keeper.opened, keeper._wake = opened, Wake(clock)
-        keeper.started = []
-        keeper._start = lambda: keeper.started.append(1)
+        keeper.opened, keeper.started = opened, []
+        if not thread:
+            keeper._wake, keeper._start = Wake(clock), lambda: keeper.started.append(1)
         return keeper
 
     opened: list[int] = []
@@ -126,10 +127,11 @@ class Runtime:
 # Whose it is.
 
 
-def test_its_name_tells_machine_and_process_and_is_nobody_elses(new):
+def test_its_name_tells_machine_and_process_and_is_nobody_elses(new, monkeypatch):
+    monkeypatch.setattr(keepers.socket, "gethostname", lambda: "h" * 70)
     one, other = new(), new()
     name, pid, secret = one.owner.rsplit(":", 2)
-    assert (len(name) <= 60, pid, len(secret)) == (True, str(os.getpid()), 8)
+    assert (name, pid, len(secret)) == ("h" * 60, str(os.getpid()), 8)
     assert one.owner != other.owner
 
 
@@ -142,7 +144,7 @@ def test_it_stays_as_long_as_a_runtime_uses_it(keeper, make):
     assert keeper.acquire()
     assert keeper.acquire()
     keeper._forget(Runtime())
-    assert not keeper._closing
+    assert (keeper._closing, keeper._wake.woken) == (False, False)
     assert keeper.acquire()
     keeper._forget(Runtime())
     keeper._forget(Runtime())
@@ -169,19 +171,58 @@ def test_a_runtime_whose_loop_will_not_turn_again_holds_nothing_any_more(keeper,
     assert (keeper._runtimes, keeper._closing) == (set(), True)
 
 
-async def test_the_last_runtimes_end_waits_for_the_thread(new):
-    keeper = new()
-    del keeper._start, keeper._wake
-    keeper._wake = threading.Event()
+class Busy:
+    """Keeps the thread from its end until a test lets it go."""
+
+    def __init__(self) -> None:
+        self.entered, self.go = threading.Event(), threading.Event()
+
+    def look(self, passed, runtimes):
+        self.entered.set()
+        self.go.wait(10)
+
+
+async def test_the_last_runtimes_end_waits_for_the_thread_and_no_others_does(new):
+    keeper = new(thread=True)
+    keeper.loops = busy = Busy()
+    keeper.acquire()
     keeper.acquire()
     keeper.announce("w", "worker", lambda: ["Order"])
-    thread = keeper._thread
-    await keeper.release(Runtime())
-    thread.join(10)
+    await asyncio.to_thread(busy.entered.wait, 10)
+    async with asyncio.timeout(2):
+        await keeper.release(Runtime())
+    ending = asyncio.create_task(keeper.release(Runtime()))
+    await asyncio.wait([ending], timeout=0.05)
+    assert not ending.done()
+    busy.go.set()
+    async with asyncio.timeout(4):
+        await ending
     assert keeper._ended.done()
-    assert not thread.is_alive()
+    thread = keeper._thread
     keeper.announce("w", "worker", lambda: ["Order"])
     assert keeper._thread is thread, "none is started any more"
+
+
+async def test_a_thread_that_hangs_is_not_waited_for_without_end(new, monkeypatch):
+    monkeypatch.setattr(keepers, "_CLOSE_SECONDS", 0.05)
+    keeper = new(thread=True)
+    keeper.loops = busy = Busy()
+    keeper.acquire()
+    keeper.announce("w", "worker", lambda: ["Order"])
+    await asyncio.to_thread(busy.entered.wait, 10)
+    async with asyncio.timeout(5):
+        await keeper.release(Runtime())
+    assert not keeper._ended.done()
+    busy.go.set()
+    keeper._thread.join(10)
+
+
+def test_no_thread_is_started_when_all_runtimes_have_ended(new):
+    keeper = new(thread=True)
+    keeper.acquire()
+    keeper._forget(Runtime())
+    keeper.announce("w", "worker", lambda: ["Order"])
+    assert keeper._thread is None
 
 
 async def test_a_runtime_that_never_held_a_lease_waits_for_no_thread(keeper):
@@ -258,12 +299,12 @@ def test_the_store_has_a_third_of_a_lease_to_answer_between_one_and_five_seconds
     assert connection.limits == [limit]
 
 
-def test_what_nobody_else_can_see_is_not_renewed_by_the_thread(new, make, store, clock):
+def test_what_nobody_else_can_see_is_not_renewed_by_the_thread(new, make, store, clock, caplog):
     keeper = new(connects=False)
     keeper.hold(make())
     clock.time += 20
     keeper._renew_when_due()
-    assert store.taken() == []
+    assert (store.taken(), caplog.records) == ([], [])
     assert not keeper.renews
     with pytest.raises(StoreUnavailable, match="seen by nobody else"):
         keeper.ask(lambda store: store.heartbeat("x"))
@@ -315,6 +356,8 @@ async def test_whoever_asks_for_a_renewal_gets_one_that_is_not_due_yet(keeper, m
     waiting = [asyncio.create_task(keeper.renewed()) for _ in range(2)]
     await asyncio.sleep(0)
     assert len(keeper.started) == 3, "each wakes the thread"
+    await asyncio.sleep(0)
+    assert not any(task.done() for task in waiting)
     keeper._renew_when_due()
     await asyncio.wait_for(asyncio.gather(*waiting), 5)
     assert [asked[0] for asked in store.taken()] == ["renew"]
@@ -326,6 +369,30 @@ async def test_whoever_asks_for_a_renewal_does_not_wait_longer_than_a_margin(new
     keeper = new(lease_seconds=0.5)
     async with asyncio.timeout(5):
         await keeper.renewed()
+
+
+def test_whoever_does_not_wait_any_more_for_a_renewal_does_no_harm(keeper, make, store):
+    keeper.hold(make())
+    keeper._asked_to_renew = Future()
+    keeper._asked_to_renew.set_result(None)
+    keeper._renew_when_due()
+    assert [asked[0] for asked in store.taken()] == ["renew"]
+
+
+async def test_a_thread_that_sleeps_without_a_lease_is_woken_by_who_asks(new, make, store, monkeypatch):
+    monkeypatch.setattr(keepers, "now", time.monotonic)
+    keeper = new(thread=True, lease_seconds=0.3, renew_seconds=0.02)
+    keeper.margin = 60.0
+    keeper.acquire()
+    lease = make()
+    keeper.hold(lease)
+    keeper.drop(lease)
+    async with asyncio.timeout(10):
+        while not keeper._asleep:
+            await asyncio.sleep(0.01)
+        await keeper.renewed()
+    await keeper.release(Runtime())
+    assert keeper._ended.done()
 
 
 async def test_whoever_asks_for_a_renewal_is_answered_where_there_is_none(new, make):
@@ -496,14 +563,23 @@ def test_its_thread_disconnects_after_some_looks_without_a_lease(keeper, make, s
     lease = make()
     keeper.hold(lease)
 
+    connected = []
+
     def each(n):
         if n == 21:
             keeper.drop(lease)
-            assert keeper.is_connected
+        connected.append(keeper.is_connected)
 
     keeper.loops = Looks(keeper, 26, each)
     keeper._work()
-    assert (connection.closed, keeper._wake.waits[-2:]) == (True, [0.5, None])
+    assert connected[20:] == [True] * 5 + [False]
+    assert keeper._wake.waits[-2:] == [0.5, None]
+
+
+def test_a_thread_that_finds_no_lease_looks_a_few_times_before_it_sleeps(keeper):
+    keeper.loops = Looks(keeper, 6)
+    keeper._work()
+    assert keeper._wake.waits == [0.5] * 4 + [None] * 2
 
 
 def test_its_thread_stays_connected_while_the_process_claims_runs(keeper, store, connection):
@@ -532,9 +608,7 @@ def test_a_lease_begins_the_counting_of_looks_anew(keeper, make, store):
 
 def test_its_thread_is_one_and_lets_the_process_end(new, store, make, caplog):
     caplog.set_level(logging.DEBUG)
-    keeper = new(lease_seconds=0.3, renew_seconds=0.05)
-    del keeper._start
-    keeper._wake = threading.Event()
+    keeper = new(lease_seconds=0.3, renew_seconds=0.05, thread=True)
     keeper.acquire()
     keeper.announce("w", "worker", lambda: ["Order"])
     thread = keeper._thread

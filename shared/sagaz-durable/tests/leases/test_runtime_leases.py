@@ -135,6 +135,31 @@ async def test_a_lease_that_has_ended_is_given_up_after_the_keeper_was_asked_onc
     assert "could not be renewed in time; a worker resumes it." in str(told[0])
 
 
+@pytest.mark.parametrize(
+    ("lasts", "pause"), [(None, 5.0), (28.0, 5.0), (3.0, 3.0), (0.004, 0.01), (-60.0, 0.01)], ids=str
+)
+async def test_it_looks_twice_in_a_renewals_time_and_when_a_lease_ends(
+    leases, keeper, clock, monkeypatch, lasts, pause
+):
+    class Sleeping:
+        def __getattr__(self, name):
+            return getattr(asyncio, name)
+
+        async def sleep(self, seconds):
+            assert seconds == pytest.approx(pause)
+            raise EndOfTest
+
+    class EndOfTest(Exception):
+        pass
+
+    keeper.renew_seconds = 10.0
+    monkeypatch.setattr("sagaz_durable.leases.leases.asyncio", Sleeping())
+    if lasts is not None:
+        leases.hold(claimed(), clock.time - 28 + lasts, endless=False)
+    with pytest.raises(EndOfTest):
+        await leases.run()
+
+
 async def test_a_lease_that_the_keeper_still_renews_is_kept(leases, keeper, clock):
     lease = leases.hold(claimed(), clock.time, endless=False)
     clock.time += 28
