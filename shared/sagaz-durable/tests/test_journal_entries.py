@@ -173,6 +173,8 @@ async def test_the_end_of_a_step_goes_with_the_beginning_of_the_next_one(scene):
     await all_.entries.started("c", "do")
     assert [step.step for step in all_.store.writes[2].steps] == ["c"], "and is written once"
     assert all_.store.writes[2].events == ()
+    all_.entries.done("b", "do", None)
+    assert all_.entries.get("b", "do").compensated is False
 
 
 async def test_a_failure_is_recorded_with_its_decision_and_events_behind_what_was_held(scene):

@@ -195,6 +195,17 @@ def test_what_was_undone_before_somebody_retried_does_not_hide_what_is_done():
     assert assess(ABC, "forward", entries).begin == (("c", "do"),)
 
 
+def test_a_run_has_no_end_while_a_compensation_that_is_done_is_still_told_of():
+    entries = {**done("a"), ("a", "undo"): Noted("done")}
+    assert assess(ABC, "back", entries, {("a", "undo")}) == RunState()
+    assert assess(ABC, "back", entries).end == "rolled_back"
+
+
+def test_a_compensation_that_a_deployment_has_gained_undoes_what_was_called_without_one():
+    entries = {("a", "do"): Noted("done", compensated=False)}
+    assert assess(ABC, "back", entries).begin == (("a", "undo"),)
+
+
 def test_what_is_left_tells_why_each_compensation_has_no_good_end():
     lost = chain("a", "b", compensated=False)
     entries = {**done("a", "b"), ("a", "undo"): Noted("started"), ("b", "undo"): Noted("failed")}
@@ -211,7 +222,7 @@ def test_the_declared_order_does_not_depend_on_the_order_of_the_class():
 
 
 def test_a_circle_or_a_dependency_without_a_step_is_refused_by_name():
-    with pytest.raises(SagaDefinitionError, match="in a circle"):
+    with pytest.raises(SagaDefinitionError, match="in a circle: (a → b → a|b → a → b)"):
         graph_of("G", (StepNode("a", ("b",)), StepNode("b", ("a",))))
     with pytest.raises(SagaDefinitionError, match="Did you mean 'pay'"):
         graph_of("G", (StepNode("a", ("pya",)), StepNode("pay")))
