@@ -24,6 +24,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+sys.path.append(str(Path(__file__).resolve().parents[1] / "shared/sagaz-durable/tests"))
+
+from pg import shared_server
+
 from mutant_list import SOURCE, Mutant, mutants
 from mutant_report import Outcome, Reasons, Results, report, share_of
 from warm_tests import HUNG
@@ -117,6 +121,9 @@ def main() -> None:
     results, reasons = Results(options.results), Reasons(table.get("unnoticed", []))
     made = {name: [one for m in table["rooms"][name]["modules"] for one in mutants(ROOT, m)] for name in options.rooms}
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        if any("server" in table["rooms"][name] for name in made):
+            # One server for all runs of the tests, or each would start its own.
+            os.environ["SAGAZ_TEST_POSTGRES_URL"] = stack.enter_context(shared_server("mutants"))
         benches = [Bench(Path(folder) / str(n)) for n in range(options.jobs)]
         for bench in benches:
             stack.callback(bench.close)
