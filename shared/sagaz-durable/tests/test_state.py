@@ -222,7 +222,7 @@ def test_the_declared_order_does_not_depend_on_the_order_of_the_class():
 
 
 def test_a_circle_or_a_dependency_without_a_step_is_refused_by_name():
-    with pytest.raises(SagaDefinitionError, match="in a circle: (a → b → a|b → a → b)"):
+    with pytest.raises(SagaDefinitionError, match=r"in a circle: (a → b → a|b → a → b)"):
         graph_of("G", (StepNode("a", ("b",)), StepNode("b", ("a",))))
     with pytest.raises(SagaDefinitionError, match="Did you mean 'pay'"):
         graph_of("G", (StepNode("a", ("pya",)), StepNode("pay")))
