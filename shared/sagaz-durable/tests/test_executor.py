@@ -230,6 +230,7 @@ async def test_listeners_see_the_context_of_a_compensation(scene):
     ("values", "told"),
     [
         ({"attempt": 1}, True),
+        ({"attempt": 1, "steps": [entry("reserve", "started")]}, True),
         ({"attempt": 2}, True),  # Nobody has called a step, so nobody has told of it.
         ({"attempt": 2, "steps": [entry("reserve", "done")]}, False),
         ({"attempt": 1, "begun": ("reserve",)}, True),
@@ -363,6 +364,12 @@ async def test_a_lease_that_has_ended_stops_the_run_before_anything_is_called_or
     assert (state.end, state.begin, ledger, notes) == (None, (), [], [])
     assert isinstance(one.executor.halted, LeaseLost)
     assert "its lease ended before step 'pay' was called" in str(one.executor.halted)
+
+
+async def test_a_lease_is_good_to_its_end(scene):
+    one = scene(order([]))
+    one.lease.remaining = 0.001
+    assert (await run(one)).end == "completed"
 
 
 def waiting(ledger, entered):

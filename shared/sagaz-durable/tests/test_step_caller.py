@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import functools
+import gc
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -248,10 +249,36 @@ async def test_a_plain_step_that_takes_too_long_goes_on_in_its_thread_and_is_tol
     again = asyncio.create_task(scene.call(pays))
     other = await scene.call(pays, name="ship")
     assert other.value == {"n": 1}
+    for _ in range(5):
+        await asyncio.sleep(0)
     assert not again.done(), "the same step is not called beside itself"
     go.set()
     assert (await again).value == {"n": 1}
     assert scene.caller.in_threads == []
+
+
+async def test_its_time_is_over_as_soon_as_the_function_has_taken_longer(scene, monkeypatch):
+    go, times = threading.Event(), iter([100.0])
+    monkeypatch.setattr(step_caller, "time", SimpleNamespace(monotonic=lambda: next(times, 100.5)))
+    outcome = await scene.call(lambda ctx: go.wait(10), 0.01)
+    assert outcome.interrupted
+    go.set()
+
+
+async def test_a_call_that_came_back_in_time_is_not_told_of_later(scene):
+    await scene.call(pays_plainly, 0.01)
+    await asyncio.sleep(0.05)  # What is waited for is that nothing happens.
+    assert scene.pool.told == []
+
+
+async def test_what_comes_out_of_a_thread_that_nobody_waits_for_is_lost_in_silence(scene, caplog):
+    go = threading.Event()
+    scene.scope.fails["exit"] = RuntimeError("ours")
+    assert (await scene.call(lambda ctx: go.wait(10), 0.01)).interrupted
+    go.set()
+    await asyncio.wait([asyncio.wrap_future(scene.pool.submit(int))])
+    gc.collect()
+    assert caplog.records == []
 
 
 async def test_a_pool_that_does_not_watch_its_threads_is_no_trouble(scene):
@@ -340,3 +367,20 @@ async def test_a_step_of_a_run_that_is_stopped_is_cancelled_and_has_not_failed(s
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+async def test_a_step_that_goes_on_although_its_run_is_stopped_returns_what_it_has(scene):
+    entered = asyncio.Event()
+
+    async def goes_on(ctx):
+        entered.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            return {"n": 1}
+
+    task = asyncio.create_task(scene.call(goes_on))
+    await entered.wait()
+    scene.halt.reason = RunInterrupted("stopping")
+    task.cancel()
+    assert (await task).value == {"n": 1}
