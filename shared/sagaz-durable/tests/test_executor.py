@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import logging
 from concurrent.futures import ThreadPoolExecutor
@@ -44,13 +45,14 @@ class Journal:
 
     def __init__(self) -> None:
         self.entries, self.gate, self.writing = [], None, asyncio.Event()
-        self.events, self.decisions = [], []
+        self.events, self.decisions, self.compensated = [], [], []
 
     async def submit(self, write):
         self.writing.set()
         if self.gate is not None:
             await self.gate.wait()
         self.entries += [(step.step, step.phase, step.status) for step in write.steps]
+        self.compensated += [step.step for step in write.steps if step.status == "started" and step.compensated]
         self.events += [(event.topic, json.loads(event.payload)) for event in write.events]
         self.decisions += [(write.status, write.error)] if write.error else []
         return True
@@ -141,6 +143,7 @@ async def test_each_call_is_a_task_of_its_name_and_sees_what_it_depends_on(scene
         ("reserve", "do", "started"), ("reserve", "do", "done"), ("pay", "do", "started"), ("pay", "do", "failed"),
         ("reserve", "undo", "started"), ("reserve", "undo", "done"),
     ]  # fmt: skip
+    assert one.journal.compensated == ["reserve"], "it had one when it was called"
     assert one.journal.decisions == [("compensating", "step 'pay': ValueError: no")]
     assert (one.executor.decision, one.executor.message) == ("step 'pay': ValueError: no", "no")
     assert isinstance(one.executor.error, ValueError)
@@ -194,6 +197,12 @@ class Told(SagaListener):
     async def on_step_success(self, saga_name, step, ctx, result):
         self.notes.append(("success", step, dict(ctx)))
 
+    async def on_step_failure(self, saga_name, step, ctx, error):
+        self.notes.append(("failure", step, dict(ctx), str(error)))
+
+    async def on_compensation_complete(self, saga_name, step, ctx):
+        self.notes.append(("undone", step, dict(ctx)))
+
     async def on_compensation_start(self, saga_name, step, ctx):
         self.notes.append(("undo", step, dict(ctx)))
 
@@ -220,10 +229,10 @@ async def test_listeners_see_the_context_before_and_after_each_step(scene):
     ]  # fmt: skip
 
 
-async def test_listeners_see_the_context_of_a_compensation(scene):
-    notes = []
+async def test_listeners_see_the_context_of_a_failure_and_of_a_compensation(scene):
+    notes, whole = [], {**BASE, "reserved": 7}
     await run(scene(order([], fails="pay"), listeners=[Told(notes)]))
-    assert notes[-1] == ("undo", "reserve", {**BASE, "reserved": 7})
+    assert notes[-3:] == [("failure", "pay", whole, "no"), ("undo", "reserve", whole), ("undone", "reserve", whole)]
 
 
 @pytest.mark.parametrize(
@@ -312,6 +321,28 @@ async def test_success_is_told_with_what_was_added(scene):
 
 
 # Further tries.
+
+
+async def test_a_call_that_went_well_is_not_made_again(scene):
+    calls = []
+
+    class Retried(Saga):
+        retry_steps = True
+
+        @action("a", max_retries=3)
+        async def a(self, ctx):
+            calls.append("a")
+
+        @compensate("a")
+        async def undo(self, ctx):
+            calls.append("undo")
+
+        @action("b", depends_on=["a"])
+        async def b(self, ctx):
+            raise ValueError("no")
+
+    await run(scene(Retried))
+    assert calls == ["a", "undo"]
 
 
 async def test_further_tries_are_counted_paused_and_logged(scene, caplog):
@@ -491,6 +522,49 @@ async def test_nothing_is_journaled_of_a_step_that_ends_after_the_run_was_stoppe
     assert one.journal.entries == [("a", "do", "started")]
 
 
+async def test_a_hook_that_has_the_run_stopped_keeps_its_step_from_being_called(scene):
+    one, ledger = None, []
+
+    class Stops(Saga):
+        @action("a", on_enter=lambda ctx, step: one.executor.halt(RunInterrupted("now")))
+        async def a(self, ctx):
+            ledger.append("a")
+
+    one = scene(Stops)
+    await run(one)
+    gc.collect()
+    assert (ledger, one.journal.entries) == ([], [])
+
+
+async def test_a_step_whose_task_has_not_begun_is_not_called_when_the_run_is_stopped(scene, caplog):
+    one, ledger = None, []
+
+    class Wide(Saga):
+        @action("a")
+        async def a(self, ctx):
+            one.executor.halt(RunInterrupted("now"))
+
+        @action("b")
+        async def b(self, ctx):
+            ledger.append("b")
+
+    one = scene(Wide, begun=("a", "b"))
+    await run(one)
+    assert (ledger, caplog.records) == ([], [])
+
+
+async def test_what_stops_the_process_stops_the_run_and_goes_on(scene):
+    one = scene(order([]))
+
+    async def exits(step):
+        raise SystemExit(3)
+
+    one.executor._do = exits
+    with pytest.raises(SystemExit):
+        await one.executor._call("reserve", "do")
+    assert "this process is stopping" in str(one.executor.halted)
+
+
 async def test_a_step_that_gets_no_thread_because_the_process_exits_has_not_failed(scene):
     class Exits(Saga):
         retry_steps = True
@@ -559,3 +633,22 @@ async def test_a_compensation_that_returns_a_coroutine_or_raises_has_failed(scen
     assert state.end == "failed"
     assert state.left[0].startswith("compensation of 'a': StepError: The compensation of step 'a' returned a coroutine")
     assert state.left[1] == "compensation of 'b': OSError: away"
+
+
+async def test_an_instance_that_has_run_refers_to_itself_no_more(scene):
+    class Made(Saga):
+        def __init__(self):
+            super().__init__()
+
+        @action("a")
+        async def a(self, ctx): ...
+
+        @compensate("a")
+        async def undo(self, ctx): ...
+
+    one = scene(Made)
+    await run(one)
+    [step] = one.executor._prepared.saga._steps
+    assert step.forward_fn is not None
+    one.executor.close()
+    assert (step.forward_fn, step.compensation_fn) == (None, None)
