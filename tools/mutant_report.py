@@ -108,8 +108,8 @@ def _survivors(tried: Sequence[tuple[Mutant, Outcome]], reasons: Reasons) -> Ite
         yield from (f"## {title}", "")
         by_reason: dict[tuple[str, str], list[Mutant]] = {}
         for mutant in some:
-            why = reasons.of(mutant)
-            by_reason.setdefault((mutant.module, why["why"] if why else ""), []).append(mutant)
+            reason = reasons.of(mutant)
+            by_reason.setdefault((mutant.module, reason["why"] if reason else ""), []).append(mutant)
         for (module, why), group in by_reason.items():
             yield from (f"`{module}`: {why}".rstrip(": "), "", "```diff")
             yield from "\n\n".join(mutant.diff for mutant in group).splitlines()

@@ -277,6 +277,7 @@ async def test_what_comes_out_of_a_thread_that_nobody_waits_for_is_lost_in_silen
     assert (await scene.call(lambda ctx: go.wait(10), 0.01)).interrupted
     go.set()
     await asyncio.wait([asyncio.wrap_future(scene.pool.submit(int))])
+    scene.caller._threads.clear()
     gc.collect()
     assert caplog.records == []
 
