@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import json
+import logging
 import os
 import select
 import signal
@@ -56,6 +57,9 @@ if __name__ == "__main__":
     for name in IMPORTS:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
+    # sagaz sets logging up when nobody has; under pytest somebody has.
+    logging.root.handlers.clear()
+    logging.root.setLevel(logging.WARNING)
     for line in sys.stdin:
         arguments, seconds = json.loads(line)
         print(run(arguments, seconds), flush=True)
