@@ -418,3 +418,15 @@ async def test_living_processes_are_told_with_their_kind_and_the_sagas_that_they
 
 async def _living(store, count):
     return len(await store.workers()) == count
+
+
+async def test_only_the_last_attempts_death_is_told_to_who_claims_next(store):
+    await claimed(store, "w1", AT_ONCE)
+    (second,) = await taken(store)
+    assert second.after_death
+    await store.write([write(second, "w2", release=Release())])
+    (third,) = await taken(store, "w3")
+    assert (third.attempt, third.after_death) == (3, False)
+    await store.write([write(third, "w3", release=Release(failed=True))])
+    (fourth,) = await taken(store, "w4")
+    assert (fourth.attempt, fourth.after_death) == (4, False)
