@@ -55,10 +55,10 @@ def store() -> Store:
 def new(store, clock):
     """Makes the choice of one worker, which knows two sagas: leases last 30 seconds, and it polls every 2."""
 
-    def new(*, command=True, drain=False):
+    def new(*, command=True, drain=False, poll=2.0):
         environment = SimpleNamespace(
             store=store,
-            settings=SimpleNamespace(lease_seconds=30.0, poll_seconds=2.0),
+            settings=SimpleNamespace(lease_seconds=30.0, poll_seconds=poll),
             registry=SimpleNamespace(first_steps={"order": (), "parcel": ()}),
         )
         return Suspects(environment, command=command, drain=drain)
@@ -74,6 +74,8 @@ async def test_a_busy_worker_looks_once_in_a_lease_and_makes_room_when_one_waits
     assert store.asked == 0
     clock.time += 0.1
     assert await choice.want_room()
+    clock.time += 100
+    store.alone = set()
     assert await choice.want_room(), "until it has come first"
     assert store.asked == 1
 
@@ -90,7 +92,8 @@ async def test_a_busy_worker_that_finds_none_looks_again_a_lease_later(new, stor
 
 
 async def test_after_one_was_claimed_others_get_their_turn_for_a_lease(new, store, clock):
-    choice = new()
+    choice = new(poll=3600)
+    assert await choice.claimable()
     store.alone = {"order"}
     clock.time += 30
     assert await choice.want_room()
@@ -121,13 +124,15 @@ async def test_a_worker_that_drains_asks_each_time(new, clock):
 async def test_a_worker_inside_an_application_takes_one_when_no_worker_command_knows_it(new, store):
     store.alive = [worker("ship"), worker("order", "parcel", kind="embedded"), worker("order", kind="web")]
     assert await new(command=False).claimable() == [], "none waits"
-    store.alone = {"order"}
+    store.alone, store.asked = {"order"}, 0
     assert await new(command=False).claimable() == ["order", "parcel"]
+    assert store.asked == 1
 
 
 async def test_it_leaves_those_to_worker_commands_that_know_them(new, store):
     store.alone, store.alive = {"order"}, [worker("order", "parcel")]
     assert await new(command=False).claimable() == []
+    assert store.asked == 1
     store.alive = [worker("order"), worker("ship")]
     assert await new(command=False).claimable() == []
     store.alone = {"order", "parcel"}

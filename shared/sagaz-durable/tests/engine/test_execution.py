@@ -18,10 +18,12 @@ from sagaz_durable._upstream.instances import prepare
 from sagaz_durable.concurrency.held_writes import HeldWrites
 from sagaz_durable.engine.environment import StepEnvironment
 from sagaz_durable.engine.execution import RunExecution
+from sagaz_durable.engine.state import RunState
 from sagaz_durable.leases.lease import Lease
 from sagaz_integration_core.contract.listings import AttemptRecord
 from sagaz_integration_core.contract.records import ClaimedRun, StepRecord
 from sagaz_integration_core.errors import (
+    ContextValueError,
     LeaseLost,
     RunFailed,
     RunInterrupted,
@@ -38,6 +40,9 @@ pytestmark = pytest.mark.anyio
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
+
+
+SMALL = {"max_context_bytes": 2000}
 
 
 class Order(Saga):
@@ -244,7 +249,7 @@ async def test_an_end_whose_answer_was_lost_is_known_by_the_row(scene, status, a
 async def test_an_end_that_is_refused_of_a_run_that_is_gone_is_none(scene):
     one = scene()
     one.store.answer = refusing_ends
-    with pytest.raises(RunInterrupted):
+    with pytest.raises(RunInterrupted, match="another process's now"):
         await execute(one)
     assert one.execution.outcome is None
 
@@ -351,9 +356,9 @@ async def test_it_tells_how_the_last_attempt_ended(scene):
     one = scene(failures=3, error="older")
     at = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
     one.store.attempts = [
-        AttemptRecord("run-1", number, f"host-{number}:1", at, at, "died", None, None) for number in (1, 2)
+        AttemptRecord("run-1", number, f"host-{number}:1", at, at, "died", None, None) for number in (1, 2, 3)
     ]
-    with pytest.raises(RunFailed, match="host-2"):
+    with pytest.raises(RunFailed, match="host-3"):
         await execute(one)
 
 
@@ -390,6 +395,68 @@ async def test_a_value_that_can_never_be_stored_ends_the_run_and_names_step_and_
     )
     assert topics(one.store) == ["order.failed"]
     assert one.mirror.told[-1] == ("failed", {"n": 1})
+
+
+async def test_of_steps_that_share_a_write_only_those_that_returned_something_are_to_blame(scene):
+    class Wide(Saga):
+        @action("greet")
+        async def greet(self, ctx):
+            return {"text": "ü"}
+
+        @action("quiet")
+        async def quiet(self, ctx): ...
+
+    one = scene(saga=Wide, begun=("greet", "quiet"))
+    one.store.answer = lambda write: (
+        UnstorableValue("no such character") if any("ü" in (step.result or "") for step in write.steps) else True
+    )
+    with pytest.raises(RunFailed, match=r"step 'greet' returned, probably at text"):
+        await execute(one)
+    assert one.store.last.status == "failed"
+
+
+async def test_nothing_is_written_of_a_run_after_it_was_lost(scene):
+    class Wide(Saga):
+        @action("a quick")
+        async def quick(self, ctx): ...
+
+        @action("b loses")
+        async def loses(self, ctx):
+            one.lease.stop(LeaseLost("gone"))
+
+    one = scene(saga=Wide, begun=("a quick", "b loses"))
+    with pytest.raises(RunInterrupted, match="gone"):
+        await execute(one)
+    await asyncio.sleep(0.05)  # What is waited for is that nothing happens.
+    assert one.store.writes == []
+
+
+async def test_what_an_event_tells_is_no_longer_than_a_context_may_be(scene):
+    class Repeats(Saga):
+        @action("a")
+        async def a(self, ctx):
+            return dict(ctx)
+
+    one = scene(saga=Repeats, publishes=True, context=json.dumps({"text": "x" * 3000}), settings=SMALL)
+    with pytest.raises(ContextValueError):
+        await execute(one)
+
+
+async def test_a_state_that_means_nothing_is_no_end(scene):
+    class Lost:
+        halted, in_threads = None, ()
+
+        async def run(self):
+            return RunState()
+
+        def close(self):
+            """Nothing was opened."""
+
+    one = scene()
+    one.execution._prepared = Lost
+    with pytest.raises(RunInterrupted, match="has nothing left to call, and no end"):
+        await execute(one)
+    assert one.store.last.release.failed
 
 
 async def test_what_cannot_be_prepared_is_no_failure_of_the_saga(scene):
