@@ -18,6 +18,7 @@ from sagaz_durable._upstream.instances import prepare
 from sagaz_durable.concurrency.held_writes import HeldWrites
 from sagaz_durable.engine.environment import StepEnvironment
 from sagaz_durable.engine.execution import RunExecution
+from sagaz_durable.engine.result import SagaRun
 from sagaz_durable.engine.state import RunState
 from sagaz_durable.leases.lease import Lease
 from sagaz_integration_core.contract.listings import AttemptRecord
@@ -520,3 +521,9 @@ def test_the_end_of_an_earlier_execution_is_told_to_nobody_when_the_loop_is_clos
 
     asyncio.run(begin())
     earlier.set_result(None)
+
+
+def test_a_result_has_nothing_of_sagaz_own_and_shows_no_values():
+    result = SagaRun({"n": 1, "__sagaz": 2}, saga_id="run-1", saga_name="order", status="completed")
+    assert dict(result) == {"n": 1}
+    assert repr(result) == "<SagaRun order run-1 completed>"
