@@ -3,8 +3,8 @@
 Usage: python tools/mutants.py [--jobs 2] [--results FILE] [--report FILE] [ROOM...]
 
 The rooms, with the tests of each, and the reasons why a change may go unnoticed stand in tools/mutants.toml. Changes
-are made to copies of the tree. What has a result in FILE already is not tried again. Exits 1 when fewer than nine in
-ten of what is not equivalent were noticed.
+are made to copies of the tree. What has a result in FILE already is not tried again. The report is written when all
+rooms are tried. Exits 1 when fewer than nine in ten of what is not equivalent were noticed.
 """
 
 from __future__ import annotations
@@ -132,8 +132,11 @@ def main() -> None:
             if todo := [one for one in changes if results.of(one) is None and reasons.of(one) is None]:
                 try_room(name, table["rooms"][name], todo, benches, results)
     tried = [(one, _outcome(one, results, reasons)) for changes in made.values() for one in changes]
-    if options.report is not None:
-        options.report.write_text(report(_commit(), tried, reasons))
+    page = report(_commit(), tried, reasons)
+    if options.report is not None and made.keys() == table["rooms"].keys():
+        options.report.write_text(page)
+    else:
+        print(page)
     sys.exit(share_of(outcome for _, outcome in tried) < ENOUGH)
 
 
