@@ -129,6 +129,14 @@ async def test_a_suspicion_is_a_change_of_the_run(store):
     assert after.updated_at > before.updated_at
 
 
+async def test_after_a_decision_no_death_before_it_is_told_any_more(store):
+    run = await claimed(store, "w1", AT_ONCE)
+    [record] = await suspected(store, "w1", [run])
+    assert await store.intervene(decide(record, "compensating"))
+    again = await taken_one(store, run.saga_id)
+    assert (again.attempt, again.after_death) == (3, False)
+
+
 # Room for what is executed alone.
 
 
