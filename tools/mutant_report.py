@@ -53,14 +53,16 @@ class Results:
             print(json.dumps({"key": mutant.key, "outcome": outcome}), file=file)
 
 
-def share_of(outcomes: Iterable[Outcome]) -> float:
+def share_of(outcomes: Iterable[Outcome | None]) -> float:
     """Return how much was noticed of what is not equivalent."""
-    count = Counter(outcomes)
+    count = Counter(outcome for outcome in outcomes if outcome is not None)
     return (count["killed"] + count["hung"]) / max(1, count.total() - count["equivalent"])
 
 
-def report(commit: str, tried: Sequence[tuple[Mutant, Outcome]], reasons: Reasons) -> str:
-    """Return the page."""
+def report(commit: str, made: Sequence[tuple[Mutant, Outcome | None]], reasons: Reasons) -> str:
+    """Return the page; a module of which a change was not tried is named, and not counted."""
+    untried = dict.fromkeys(mutant.module for mutant, outcome in made if outcome is None)
+    tried = [(mutant, outcome) for mutant, outcome in made if outcome is not None and mutant.module not in untried]
     total = Counter(outcome for _, outcome in tried)
     lines = [
         "# Changes that no test notices",
@@ -68,6 +70,7 @@ def report(commit: str, tried: Sequence[tuple[Mutant, Outcome]], reasons: Reason
         f"`tox run -e mutants` on {commit}: what decides was changed in {len(tried)} places, one at a time, and",
         f"the fast tests of its room were run. They noticed {_share(total)} of what is not equivalent.",
         "The rooms, their tests and the reasons below stand in `tools/mutants.toml`.",
+        *([f"Not tried whole: {', '.join(f'`{module}`' for module in untried)}."] if untried else []),
         "",
         "| Module | Changes | Noticed | by hanging | Equivalent | Not noticed | Noticed of what could be |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",

@@ -3,8 +3,8 @@
 Usage: python tools/mutants.py [--jobs 2] [--results FILE] [--report FILE] [ROOM...]
 
 The rooms, with the tests of each, and the reasons why a change may go unnoticed stand in tools/mutants.toml. Changes
-are made to copies of the tree. What has a result in FILE already is not tried again. The report is written when all
-rooms are tried. Exits 1 when fewer than nine in ten of what is not equivalent were noticed.
+are made to copies of the tree. What has a result in FILE already is not tried again. Exits 1 when fewer than nine in
+ten of what is not equivalent were noticed.
 """
 
 from __future__ import annotations
@@ -119,33 +119,35 @@ def main() -> None:
     parser.add_argument("--report", type=Path)
     options = parser.parse_args()
     results, reasons = Results(options.results), Reasons(table.get("unnoticed", []))
-    made = {name: [one for m in table["rooms"][name]["modules"] for one in mutants(ROOT, m)] for name in options.rooms}
+    # The page is of all rooms, whichever are tried now.
+    wanted = table["rooms"] if options.report is not None else options.rooms
+    made = {name: [one for m in table["rooms"][name]["modules"] for one in mutants(ROOT, m)] for name in wanted}
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
-        if any("server" in table["rooms"][name] for name in made):
+        if any("server" in table["rooms"][name] for name in options.rooms):
             # One server for all runs of the tests, or each would start its own.
             os.environ["SAGAZ_TEST_POSTGRES_URL"] = stack.enter_context(shared_server("mutants"))
         benches = [Bench(Path(folder) / str(n)) for n in range(options.jobs)]
         for bench in benches:
             stack.callback(bench.close)
-        for name, changes in made.items():
+        for name in options.rooms:
             # Those with a reason take longest, for no test ends them early.
-            if todo := [one for one in changes if results.of(one) is None and reasons.of(one) is None]:
+            if todo := [one for one in made[name] if results.of(one) is None and reasons.of(one) is None]:
                 try_room(name, table["rooms"][name], todo, benches, results)
-    tried = [(one, _outcome(one, results, reasons)) for changes in made.values() for one in changes]
+    tried = [(one, outcome_of(one, results, reasons)) for changes in made.values() for one in changes]
     page = report(_commit(), tried, reasons)
-    if options.report is not None and made.keys() == table["rooms"].keys():
-        options.report.write_text(page)
-    else:
+    if options.report is None:
         print(page)
+    else:
+        options.report.write_text(page)
     sys.exit(share_of(outcome for _, outcome in tried) < ENOUGH)
 
 
-def _outcome(mutant: Mutant, results: Results, reasons: Reasons) -> Outcome:
+def outcome_of(mutant: Mutant, results: Results, reasons: Reasons) -> Outcome | None:
+    """Return what became of a change, or may become of it; None when it was not tried."""
     reason, outcome = reasons.of(mutant), results.of(mutant)
     if outcome in (None, "survived") and reason is not None:
         kind: Outcome = reason["kind"]
         return kind
-    assert outcome is not None
     return outcome
 
 
