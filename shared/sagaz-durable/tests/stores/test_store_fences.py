@@ -7,7 +7,7 @@ from store_builders import KNOWN, LEASE, claimed, eventually, load, new, record_
 from test_store_attempts import AT_ONCE, alone_ones, outcomes, suspected, taken, taken_one
 
 from sagaz_integration_core.contract.decisions import Intervention
-from sagaz_integration_core.contract.records import Release
+from sagaz_integration_core.contract.records import FirstStep, Release
 
 pytestmark = pytest.mark.anyio
 
@@ -39,6 +39,17 @@ async def test_a_renewal_moves_the_end_of_the_lease_and_with_it_when_others_may_
     after = await load(store, run.saga_id)
     assert after.lease_expires_at == after.available_at > before.lease_expires_at
     assert await load(store, other.saga_id) == untouched
+
+
+async def test_a_start_that_finds_its_id_taken_journals_nothing_though_others_of_its_batch_do(store):
+    first = (FirstStep("reserve", True),)
+    known = new()
+    await store.insert([known], LEASE)
+    fresh = new(owner="w1", first_steps=first)
+    answers = await store.insert([fresh, new(known.saga_id, owner="w1", first_steps=first)], LEASE)
+    assert [answer.created for answer in answers] == [True, False]
+    assert [one.step for one in await store.load_steps(fresh.saga_id)] == ["reserve"]
+    assert await store.load_steps(known.saga_id) == []
 
 
 # Decisions.
