@@ -24,6 +24,14 @@ async def test_a_step_of_which_only_the_end_is_known_has_its_place_by_that(store
     assert [one.step for one in await store.load_steps(run.saga_id)] == ["first", "end only", "last"]
 
 
+async def test_a_step_that_was_started_again_has_its_place_by_that(store):
+    run = await claimed(store)
+    for name in ("again", "once"):
+        await store.write([write(run, steps=(step(name, "started"),))])
+    await store.write([write(run, steps=(step("again", "started"),))])
+    assert [one.step for one in await store.load_steps(run.saga_id)] == ["once", "again"]
+
+
 async def test_a_foreign_row_has_what_was_saved_last_and_the_time_of_that(store):
     saga_id = new_id()
     await store.save_foreign(saga_id, "Theirs", "executing", "{}", {"correlation_id": "c-1"})
