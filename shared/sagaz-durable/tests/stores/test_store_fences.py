@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 from store_builders import KNOWN, LEASE, claimed, eventually, load, new, record_end, step, write
-from test_store_attempts import AT_ONCE, alone_ones, outcomes, suspected, taken, taken_one
+from test_store_attempts import AT_ONCE, _due, alone_ones, outcomes, suspected, taken, taken_one
 
 from sagaz_integration_core.contract.decisions import Intervention
 from sagaz_integration_core.contract.records import FirstStep, Release
@@ -50,6 +52,28 @@ async def test_a_start_that_finds_its_id_taken_journals_nothing_though_others_of
     assert [answer.created for answer in answers] == [True, False]
     assert [one.step for one in await store.load_steps(fresh.saga_id)] == ["reserve"]
     assert await store.load_steps(known.saga_id) == []
+
+
+async def test_of_named_runs_the_one_that_was_due_first_is_the_first(store):
+    hour = datetime.now(UTC) - timedelta(hours=1)
+    late, early = new(not_before=hour), new(not_before=hour - timedelta(hours=1))
+    await store.insert([late], LEASE)
+    await store.insert([early], LEASE)
+    ids = [late.saga_id, early.saga_id]
+    assert [run.saga_id for run in await store.claim("w1", 1, LEASE, KNOWN, saga_ids=ids)] == [early.saga_id]
+
+
+async def test_a_run_that_was_deleted_is_claimed_by_nobody(store):
+    saga_id = await record_end(store)
+    assert await store.delete(saga_id)
+    assert await store.claim("w1", 10, LEASE, KNOWN) == []
+    assert await store.claim("w1", 10, LEASE, KNOWN, saga_ids=[saga_id]) == []
+
+
+async def test_a_run_that_is_executed_alone_is_not_claimed_by_its_name_beside_others(store):
+    ids = [run.saga_id for run in await alone_ones(store)]
+    await eventually(lambda: _due(store, 2, "OrderSaga"))
+    assert await store.claim("w2", 100, LEASE, KNOWN, saga_ids=ids) == []
 
 
 # Decisions.
