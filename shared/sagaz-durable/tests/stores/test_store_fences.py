@@ -5,9 +5,19 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sagaz_durable.testing.store_conformance.builders import KNOWN, LEASE, claimed, eventually, load, new, record_end, step, write
 from test_store_attempts import AT_ONCE, _due, alone_ones, outcomes, suspected, taken, taken_one
 
+from sagaz_durable.testing.store_conformance.builders import (
+    KNOWN,
+    LEASE,
+    claimed,
+    eventually,
+    load,
+    new,
+    record_end,
+    step,
+    write,
+)
 from sagaz_integration_core.contract.decisions import Intervention
 from sagaz_integration_core.contract.records import FirstStep, Release
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from sagaz_durable.testing.store_conformance.builders import claimed, load, new_id, step, write
 
 pytestmark = pytest.mark.anyio
