@@ -1,22 +1,20 @@
-"""Runs come in, are claimed, renewed, written and decided about, and leave."""
+"""Runs come in, are claimed, renewed, written and decided about."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
-from file_store.outbox import add, empty_sent, forget_sent, has_unsent
+from file_store.outbox import add
 from file_store.tables import Run, Tables, now
 from sagaz_durable.stores.ended_leases import ALONE_FROM, decision, jitter, most_alone, released, verdict
 from sagaz_durable.stores.wanted_runs import Wanted
-from sagaz_integration_core.contract.decisions import AuditRecord, Erasure, Intervention
+from sagaz_integration_core.contract.decisions import AuditRecord, Intervention
 from sagaz_integration_core.contract.events import EventWrite, of_run
 from sagaz_integration_core.contract.listings import WorkerKind, WorkerRecord
 from sagaz_integration_core.contract.records import (
-    ACTIVE,
-    ERASED,
     FINISHED,
     FOREIGN,
     ClaimedRun,
@@ -29,7 +27,6 @@ from sagaz_integration_core.contract.records import (
     RunWrite,
     StepWrite,
     begun_by_claim,
-    erased_as,
 )
 
 FREE: dict[str, Any] = {"lease_owner": None, "lease_expires_at": None}
@@ -205,7 +202,9 @@ def intervene(tables: Tables, change: Intervention) -> bool:
     if change.status == "compensating":
         run.steps = {key: s for key, s in run.steps.items() if (s.phase, s.status) != ("undo", "failed")}
     _tell(tables, row, change.events)
-    _note(run, change, change.action, change.found, change.status)
+    run.audit.append(
+        AuditRecord(row.saga_id, change.action, change.actor, change.reason, change.found, change.status, moment)
+    )
     turned = {"compensating": "back", "pending": "forward"}.get(change.status, row.direction)
     run.change(
         **FREE, status=change.status, attempt=row.attempt + 1, failures=0, suspicions=0, alone=False, direction=turned,
@@ -214,10 +213,6 @@ def intervene(tables: Tables, change: Intervention) -> bool:
         available_at=None if ends else max(moment, row.lease_expires_at or moment),
     )  # fmt: skip
     return True
-
-
-def _note(run: Run, who: Intervention | Erasure, action: Any, found: RunStatus, status: RunStatus) -> None:
-    run.audit.append(AuditRecord(run.row.saga_id, action, who.actor, who.reason, found, status, now()))
 
 
 def save_foreign(
@@ -241,55 +236,3 @@ def heartbeat(
 ) -> None:
     tables.workers[worker] = WorkerRecord(worker, kind, tuple(sorted(sagas)), now() + timedelta(seconds=seconds))
     tables.workers = {one.name: one for one in tables.living()}
-
-
-def delete(tables: Tables, saga_id: str) -> bool:
-    run = tables.runs.get(saga_id)
-    if run is None or (run.row.status in ACTIVE and run.row.fingerprint != FOREIGN):
-        return False
-    del tables.runs[saga_id]
-    forget_sent(tables, saga_id)
-    return True
-
-
-def _ended(tables: Tables, before: datetime, statuses: Collection[RunStatus]) -> list[Run]:
-    ended = [
-        (row.finished_at, row.saga_id)
-        for row in tables.rows()
-        if row.status in statuses and row.finished_at is not None and row.finished_at < before
-    ]
-    return [tables.runs[saga_id] for _, saga_id in sorted(ended)]
-
-
-def prune(tables: Tables, older_than: datetime, statuses: Sequence[RunStatus], limit: int) -> int:
-    return sum(delete(tables, run.row.saga_id) for run in _ended(tables, older_than, statuses)[:limit])
-
-
-def count_prunable(tables: Tables, older_than: datetime, statuses: Sequence[RunStatus]) -> int:
-    return len(_ended(tables, older_than, statuses))
-
-
-def _erasable(tables: Tables, erasure: Erasure) -> list[Run]:
-    return [
-        run
-        for run in _ended(tables, erasure.before or datetime.max.replace(tzinfo=UTC), erasure.statuses)
-        if (erasure.saga_ids is None or run.row.saga_id in erasure.saga_ids)
-        and run.row.fingerprint != FOREIGN
-        and erased_as(run.row.fingerprint) is None
-        and not has_unsent(tables, run.row.saga_id)
-    ]
-
-
-def count_erasable(tables: Tables, erasure: Erasure) -> int:
-    return len(_erasable(tables, erasure))
-
-
-def erase(tables: Tables, erasure: Erasure, limit: int) -> int:
-    chosen = _erasable(tables, erasure)[:limit]
-    for run in chosen:
-        row = run.row
-        run.change(context="{}", fingerprint=ERASED + row.status, attempt=row.attempt + 1, updated_at=now())
-        run.steps = {key: replace(entry, result=None) for key, entry in run.steps.items()}
-        empty_sent(tables, row.saga_id)
-        _note(run, erasure, "erase", row.status, row.status)
-    return len(chosen)

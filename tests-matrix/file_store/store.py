@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO, Concatenate, ParamSpec, TypeVar
 
-from file_store import outbox, runs, tables
+from file_store import outbox, removal, runs, tables
 from file_store.tables import Tables
 from sagaz_durable.stores.base import Answer, BaseStore, does
 from sagaz_durable.stores.open_check import Opened
@@ -134,11 +134,11 @@ class FileStore(BaseStore):
     carry_out = _commits(runs.intervene)
     save_row = _commits(runs.save_foreign)
     heartbeat = _commits(runs.heartbeat)
-    delete = _commits(runs.delete)
-    prune = _commits(runs.prune)
-    count_prunable = _reads(runs.count_prunable)
-    erase = _commits(runs.erase)
-    count_erasable = _reads(runs.count_erasable)
+    delete = _commits(removal.delete)
+    prune = _commits(removal.prune)
+    count_prunable = _reads(removal.count_prunable)
+    erase = _commits(removal.erase)
+    count_erasable = _reads(removal.count_erasable)
 
     load = _reads(tables.load)
     load_steps = _reads(tables.load_steps)
