@@ -34,6 +34,7 @@ from sagaz_integration_core.errors import (
     WriteRefused,
 )
 from sagaz_integration_core.settings.settings import Settings
+from sagaz_integration_core.settings.wording import NEUTRAL
 
 pytestmark = pytest.mark.anyio
 
@@ -118,7 +119,7 @@ async def scene():
             registry=SimpleNamespace(
                 get=lambda name: SimpleNamespace(prepare=lambda listeners: prepare(saga, saga, listeners))
             ),
-            steps=StepEnvironment(pool, nullcontext, lambda n: 0.0, 10_000, None, None),
+            steps=StepEnvironment(pool, nullcontext, lambda n: 0.0, 10_000, NEUTRAL, None, None),
         )  # fmt: skip
         lease = Lease(run, 1e12, 1e12, 0.0)
         execution = RunExecution(environment, run, lease)

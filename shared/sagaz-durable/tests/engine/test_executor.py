@@ -24,6 +24,7 @@ from sagaz_durable.outbox.run_events import EventLog
 from sagaz_integration_core.context.current_step import current_step
 from sagaz_integration_core.contract.records import ClaimedRun, StepRecord
 from sagaz_integration_core.errors import LeaseLost, RunInterrupted
+from sagaz_integration_core.settings.wording import NEUTRAL
 
 pytestmark = pytest.mark.anyio
 
@@ -75,7 +76,9 @@ async def scene():
             values.pop("attempt", 1), 0, tuple(steps), **values,
         )  # fmt: skip
         pauses, journal, lease = [], Journal(), Lease()
-        environment = StepEnvironment(pool, nullcontext, lambda n: pauses.append(n) or 0.0, 10_000, "app", "state")
+        environment = StepEnvironment(
+            pool, nullcontext, lambda n: pauses.append(n) or 0.0, 10_000, NEUTRAL, "app", "state"
+        )
         held = HeldWrites(asyncio.get_running_loop())
         entries = Entries(run, "w1", lease, 0.0, journal.submit, held)
         events = EventLog("run-1", saga.__name__, None, run.attempt, enabled=publishes)

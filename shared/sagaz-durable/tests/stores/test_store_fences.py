@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from test_store_attempts import AT_ONCE, _due, alone_ones, outcomes, suspected, taken, taken_one
 
 from sagaz_durable.testing.store_conformance.builders import (
     KNOWN,
@@ -17,6 +16,15 @@ from sagaz_durable.testing.store_conformance.builders import (
     record_end,
     step,
     write,
+)
+from sagaz_durable.testing.store_conformance.dead_owners import (
+    AT_ONCE,
+    alone_ones,
+    is_due,
+    outcomes,
+    suspected,
+    taken,
+    taken_one,
 )
 from sagaz_integration_core.contract.decisions import Intervention
 from sagaz_integration_core.contract.records import FirstStep, Release
@@ -82,7 +90,7 @@ async def test_a_run_that_was_deleted_is_claimed_by_nobody(store):
 
 async def test_a_run_that_is_executed_alone_is_not_claimed_by_its_name_beside_others(store):
     ids = [run.saga_id for run in await alone_ones(store)]
-    await eventually(lambda: _due(store, 2, "OrderSaga"))
+    await eventually(lambda: is_due(store, 2, "OrderSaga"))
     assert await store.claim("w2", 100, LEASE, KNOWN, saga_ids=ids) == []
 
 
@@ -169,14 +177,14 @@ async def test_a_process_that_gave_a_run_back_and_died_with_one_is_charged_for_t
 async def test_a_suspicion_is_a_change_of_the_run(store):
     run = await claimed(store, "w1", AT_ONCE)
     before = await load(store, run.saga_id)
-    [after] = await suspected(store, "w1", [run])
+    [after] = await suspected(store, "w1", [run.saga_id])
     assert (after.version, after.suspicions) == (before.version + 1, 1)
     assert after.updated_at > before.updated_at
 
 
 async def test_after_a_decision_no_death_before_it_is_told_any_more(store):
     run = await claimed(store, "w1", AT_ONCE)
-    [record] = await suspected(store, "w1", [run])
+    [record] = await suspected(store, "w1", [run.saga_id])
     assert await store.intervene(decide(record, "compensating"))
     again = await taken_one(store, run.saga_id)
     assert (again.attempt, again.after_death) == (3, False)
