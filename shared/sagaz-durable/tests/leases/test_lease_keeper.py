@@ -12,6 +12,7 @@ from concurrent.futures import Future
 
 import pytest
 
+from sagaz_durable.concurrency import process_id
 from sagaz_durable.leases import keeper as keepers
 from sagaz_durable.leases.keeper import LeaseKeeper
 from sagaz_integration_core.contract.records import Renewal
@@ -128,7 +129,7 @@ class Runtime:
 
 
 def test_its_name_tells_machine_and_process_and_is_nobody_elses(new, monkeypatch):
-    monkeypatch.setattr(keepers.socket, "gethostname", lambda: "h" * 70)
+    monkeypatch.setattr(process_id.socket, "gethostname", lambda: "h" * 70)
     one, other = new(), new()
     name, pid, secret = one.owner.rsplit(":", 2)
     assert (name, pid, len(secret)) == ("h" * 60, str(os.getpid()), 8)

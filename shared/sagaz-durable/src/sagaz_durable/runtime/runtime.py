@@ -105,8 +105,7 @@ class SagazRuntime(Reachable):
         self.is_private = False
         """Whether nobody else can see the runs that are executed now; set by whoever lends this runtime his thread."""
         self._stack: AsyncExitStack | None = None
-        self.only_reads = False
-        self.launches = Launches()
+        self.only_reads, self.launches = False, Launches()
 
     @property
     def app(self) -> Any:
