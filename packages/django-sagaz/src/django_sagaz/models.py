@@ -15,7 +15,7 @@ class Run(models.Model):
     """One run of a saga."""
 
     class Status(models.TextChoices):
-        """sagaz's ``SagaStatus``; ``failed`` means that a person is needed."""
+        """sagaz's ``SagaStatus``; ``failed`` means that manual intervention is needed."""
 
         PENDING = "pending", _("pending")
         EXECUTING = "executing", _("executing")

@@ -151,7 +151,7 @@ def topics(store):
 # A true end.
 
 
-@pytest.mark.parametrize("before", [None, "the store was away"])
+@pytest.mark.parametrize("before", [None, "the store was unreachable"])
 async def test_a_completed_run_returns_its_context_and_forgets_an_error_of_before(scene, caplog, before):
     caplog.set_level(logging.INFO)
     one = scene(context='{"n":1}', error=before, publishes=True)

@@ -180,7 +180,7 @@ async def test_what_a_compensation_said_is_not_why_the_run_rolls_back(scene):
 
 
 async def test_an_error_of_an_earlier_attempt_is_no_decision_of_a_run_that_goes_forward(scene):
-    one = scene(order([]), error="the store was away", attempt=2)
+    one = scene(order([]), error="the store was unreachable", attempt=2)
     assert one.executor.decision is None
 
 

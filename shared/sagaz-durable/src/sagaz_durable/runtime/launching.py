@@ -98,7 +98,7 @@ async def finished_run(runtime: SagazRuntime, saga_id: str) -> SagaRun:
 
     Raises:
         RunInProgress: It has not ended.
-        RunFailed: It was rolled back, or a person is needed.
+        RunFailed: It was rolled back, or manual intervention is needed.
     """
     record = await runtime.store.load(saga_id)
     if record is None or record.status not in FINISHED:

@@ -19,7 +19,7 @@ __all__ = [
 ]  # fmt: skip
 
 RunStatus = Literal["pending", "executing", "compensating", "completed", "rolled_back", "failed"]
-"""Values of sagaz's ``SagaStatus``. ``failed`` means that a person is needed."""
+"""Values of sagaz's ``SagaStatus``. ``failed`` means that manual intervention is needed."""
 
 StepStatus = Literal["started", "done", "failed", "in_doubt"]
 """``in_doubt``: ended without telling whether its effect took place (a timeout); it is compensated like ``done``."""
