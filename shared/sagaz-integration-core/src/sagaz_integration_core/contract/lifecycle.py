@@ -29,7 +29,9 @@ class RequestContext(Protocol):
     @property
     def correlation_id(self) -> str:
         """The id that ties the request's log records, runs and events together."""
+        ...
 
     @property
     def propagate(self) -> bool:
         """Whether the id is also put into the context of the sagas that the request starts."""
+        ...
