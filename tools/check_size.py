@@ -39,4 +39,4 @@ def check(root: Path) -> list[str]:
 
 
 if __name__ == "__main__":
-    sys.exit("\n".join(check(ROOT)))
+    sys.exit("\n".join(check(ROOT)) or 0)

@@ -75,7 +75,7 @@ class Mischief:
     Attributes:
         folder: Where a note of what was done is written.
         done: How often what was done.
-        outages: When the broker was away.
+        outages: When the broker was unreachable.
     """
 
     broker: Broker

@@ -59,7 +59,7 @@ def _reason(evidence: Evidence, lines: list[Line], one: Line, again: Line) -> tu
     if any(began < again.at and last.at < ended + UNRECORDED_SECONDS for began, ended in evidence.refused):
         return "the database refused to record the end", True
     if any(down < again.at and last.at < up + UNRECORDED_SECONDS for down, up in evidence.outages):
-        return "the database was away before the end was recorded", True
+        return "the database was unreachable before the end was recorded", True
     return f"{what}: {last.event} at {last.at:.3f} in {one.pid}, again at {again.at:.3f}, died {died}", False
 
 

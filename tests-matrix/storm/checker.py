@@ -148,7 +148,7 @@ def the_last_processes_left_when_asked(evidence: Evidence) -> Iterator[str]:
 
 
 def no_process_died_of_itself(evidence: Evidence) -> Iterator[str]:
-    """Except that a program cannot start while the database is away, nor a worker of Celery's without its broker."""
+    """Except that a program cannot start without its database, nor a worker of Celery's without its broker."""
     for pid, at, code in evidence.exits:
         if not any(down - 1 < at < up + 10 for down, up in [*evidence.outages, *evidence.broker_outages]):
             yield f"process {pid} left by itself with {code}"

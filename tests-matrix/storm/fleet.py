@@ -163,7 +163,7 @@ class Fleet:
             os.kill(pid, signal.SIGCONT)
 
     def tend(self) -> None:
-        """Start again what ended by itself: by a crash in a saga, or because the database was away."""
+        """Start again what ended by itself: by a crash in a saga, or because the database was unreachable."""
         with self._lock:
             for program in self.slots:
                 code = program.exitcode

@@ -27,7 +27,7 @@ class Order:
         due: Seconds after the storm's beginning at which it is sent.
         fails: The step that raises, if one does.
         crashes: The compensations that kill their own process, each once.
-        broken: The compensation that raises at every call; a person is needed then.
+        broken: The compensation that raises at every call; manual intervention is needed then.
         insists: Whether the client sends it again, under the same key, until it is acknowledged.
         blocks: The step that blocks its event loop for ``block_seconds``, if one does.
         poisoned: Whether its first step kills its process at every call.

@@ -33,7 +33,7 @@ class Evidence:
 
     Attributes:
         deaths: When each process died by SIGKILL, its own or ours.
-        outages: When the database was away.
+        outages: When the database was unreachable.
         exits: Pid, time and exit code of processes that ended otherwise, before they were asked to.
         exit_codes: Those after SIGTERM, at the end.
         phases: When each phase ended, in seconds after the beginning.

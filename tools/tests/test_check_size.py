@@ -1,5 +1,7 @@
 """What is too large to be read is told, each with where it is; what is just small enough is not."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -53,3 +55,13 @@ def test_half_of_all_functions_have_at_most_6_lines(tmp_path: Path) -> None:
 def test_this_repository_is_checked_whole() -> None:
     files = list(check_size.ROOT.glob("shared/*/src/**/*.py"))
     assert len(files) > 100
+
+
+def test_the_check_ends_with_1_if_and_only_if_something_is_too_large(tmp_path: Path) -> None:
+    script = tmp_path / "tools/check_size.py"
+    script.parent.mkdir()
+    script.write_bytes((check_size.ROOT / "tools/check_size.py").read_bytes())
+    for lines, code in ((280, 0), (281, 1)):
+        write(tmp_path, "a.py", "x = 1\n" * lines)
+        done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=False)
+        assert (done.returncode, bool(done.stderr)) == (code, bool(code))

@@ -95,9 +95,10 @@ async def test_a_batcher_that_is_cancelled_leaves_nobody_waiting(store):
     batcher = Batcher(never)
     waiting = [batcher.submit(n) for n in range(3)]
     await asyncio.sleep(0)
-    batcher._flusher.cancel()
-    await asyncio.wait(waiting)
-    assert all(future.cancelled() for future in waiting)
+    flusher = batcher._flusher
+    flusher.cancel()
+    await asyncio.wait([*waiting, flusher])
+    assert all(future.cancelled() for future in [*waiting, flusher])
 
 
 async def test_idle_is_when_all_is_committed(store):
@@ -112,3 +113,7 @@ def test_a_write_has_the_bytes_of_its_results_errors_and_events():
     events = (EventWrite("e", "topic", "{}", '{"k": 1}'),)
     assert bytes_of(RunWrite("x", "w1", 1, steps, events, error="why")) == 4 + 2 + 2 + 8 + 3
     assert bytes_of(RunWrite("x", "w1", 1)) == 0
+
+
+def test_a_text_that_no_encoding_has_is_counted_all_the_same():
+    assert bytes_of(RunWrite("x", "w1", 1, error="\ud800é")) == 3

@@ -14,7 +14,7 @@ import pytest
 
 import sagaz_durable  # noqa: F401  sagaz's own request context is a mirror as soon as the engine is there
 from sagaz_integration_core.context import correlation as context
-from sagaz_integration_core.contract.store import RequestContext
+from sagaz_integration_core.contract.lifecycle import RequestContext
 
 
 @pytest.fixture

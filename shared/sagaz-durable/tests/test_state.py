@@ -173,6 +173,48 @@ def test_people_are_told_the_state_of_each_step_also_of_those_that_only_the_jour
     }  # fmt: skip
 
 
+def test_people_are_told_of_no_compensation_where_a_step_has_none_and_had_none_when_it_was_called():
+    bare = graph_of("Bare", (StepNode("a"), StepNode("b", ("a",)), StepNode("lost", ("b",))))
+    entries = {("a", "do"): Noted("done", compensated=False), ("lost", "do"): Noted("done", compensated=True)}
+    assert views(bare, "forward", entries) == {
+        "a": ("done", None),
+        "b": ("waiting", None),
+        "lost": ("done", "uncalled"),
+    }
+    assert views(bare, "back", entries) == {"a": ("done", None), "b": ("waiting", None), "lost": ("done", "lost")}
+
+
+def test_only_what_is_done_is_kept_by_a_pivot():
+    graph = chain("gained", "pay", pivot="pay")
+    entries = {**done("pay"), ("gained", "do"): Noted("in_doubt")}
+    assert views(graph, "back", entries)["gained"] == ("in_doubt", "uncalled")
+
+
+def test_what_was_undone_before_somebody_retried_does_not_hide_what_is_done():
+    entries = {**done("a"), ("a", "undo"): Noted("failed"), **done("b")}
+    assert assess(ABC, "forward", entries).begin == (("c", "do"),)
+
+
+def test_a_run_has_no_end_while_a_compensation_that_is_done_is_still_told_of():
+    entries = {**done("a"), ("a", "undo"): Noted("done")}
+    assert assess(ABC, "back", entries, {("a", "undo")}) == RunState()
+    assert assess(ABC, "back", entries).end == "rolled_back"
+
+
+def test_a_compensation_that_a_deployment_has_gained_undoes_what_was_called_without_one():
+    entries = {("a", "do"): Noted("done", compensated=False)}
+    assert assess(ABC, "back", entries).begin == (("a", "undo"),)
+
+
+def test_what_is_left_tells_why_each_compensation_has_no_good_end():
+    lost = chain("a", "b", compensated=False)
+    entries = {**done("a", "b"), ("a", "undo"): Noted("started"), ("b", "undo"): Noted("failed")}
+    assert assess(lost, "back", entries).left == (
+        "step 'a' is not undone: this deployment has no compensation of step 'a'; deploy it, and retry",
+        "compensation of 'b': failed",
+    )
+
+
 def test_the_declared_order_does_not_depend_on_the_order_of_the_class():
     nodes = (StepNode("z"), StepNode("m", ("z",)), StepNode("a", ("z", "m")), StepNode("b"))
     assert list(graph_of("G", nodes).nodes) == list(graph_of("G", nodes[::-1]).nodes) == ["b", "z", "m", "a"]
@@ -180,7 +222,7 @@ def test_the_declared_order_does_not_depend_on_the_order_of_the_class():
 
 
 def test_a_circle_or_a_dependency_without_a_step_is_refused_by_name():
-    with pytest.raises(SagaDefinitionError, match="in a circle"):
+    with pytest.raises(SagaDefinitionError, match=r"in a circle: (a → b → a|b → a → b)"):
         graph_of("G", (StepNode("a", ("b",)), StepNode("b", ("a",))))
     with pytest.raises(SagaDefinitionError, match="Did you mean 'pay'"):
         graph_of("G", (StepNode("a", ("pya",)), StepNode("pay")))

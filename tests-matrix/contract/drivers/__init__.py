@@ -7,6 +7,8 @@ import importlib
 __all__ = ["DRIVERS", "load"]
 
 DRIVERS = {
+    "bare-asgi": "contract.drivers.bare:BareASGIDriver",
+    "bare-wsgi": "contract.drivers.bare:BareWSGIDriver",
     "django": "contract.drivers.django:DjangoDriver",
     "django-async": "contract.drivers.django:AsyncDjangoDriver",
     "django-async-memory": "contract.drivers.django:AsyncMemoryDjangoDriver",

@@ -38,6 +38,7 @@ class FastAPIDriver(Driver):
     capabilities = frozenset(
         (
             "inline",
+            "own_store",
             "background",
             "deferred",
             "embedded_worker",

@@ -35,7 +35,7 @@ async def areadiness() -> ProbeResult:
 
 
 def liveness() -> ProbeResult:
-    """Tell whether this process does its work; if not, restarting it helps. A database that is away is no reason."""
+    """Tell whether this process does its work; if not, restarting it helps. An unreachable database is no reason."""
     try:
         return _executions().liveness()
     except SagazError as error:

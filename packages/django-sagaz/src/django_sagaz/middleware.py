@@ -11,7 +11,8 @@ from django.http.request import HttpHeaders
 from django.http.response import HttpResponseBase
 
 from django_sagaz._project.settings import given_settings, read_settings
-from sagaz_integration_core.context.correlation import Binding, BoundContext, accept, bind, bound, unbind
+from sagaz_integration_core.context.correlation import Binding, accept, bind, bound, unbind
+from sagaz_integration_core.contract.lifecycle import RequestContext
 
 __all__ = ["SagaContextMiddleware"]
 
@@ -62,7 +63,7 @@ class SagaContextMiddleware:
     def _bind(self, request: HttpRequest) -> Binding:
         return bind(accept(request.META.get(self._key)), propagate=self.propagate_to_context)
 
-    def _sent_back(self, response: HttpResponseBase, context: BoundContext) -> HttpResponseBase:
+    def _sent_back(self, response: HttpResponseBase, context: RequestContext) -> HttpResponseBase:
         response.headers[self._header] = context.correlation_id
         if isinstance(response, StreamingHttpResponse):
             # Its body is made after this has returned.
@@ -73,7 +74,7 @@ class SagaContextMiddleware:
         return response
 
 
-def _pieces(pieces: Iterable[bytes], context: BoundContext) -> Iterator[bytes]:
+def _pieces(pieces: Iterable[bytes], context: RequestContext) -> Iterator[bytes]:
     iterator, end = iter(pieces), object()
     while True:
         with bound(context.correlation_id, propagate=context.propagate):
@@ -83,7 +84,7 @@ def _pieces(pieces: Iterable[bytes], context: BoundContext) -> Iterator[bytes]:
         yield piece
 
 
-async def _pieces_async(pieces: AsyncIterable[bytes], context: BoundContext) -> AsyncIterator[bytes]:
+async def _pieces_async(pieces: AsyncIterable[bytes], context: RequestContext) -> AsyncIterator[bytes]:
     iterator, end = aiter(pieces), object()
     while True:
         with bound(context.correlation_id, propagate=context.propagate):

@@ -16,7 +16,7 @@ class Run(models.Model):
     """One run of a saga."""
 
     class Status(models.TextChoices):
-        """sagaz's ``SagaStatus``, and ``waiting``; ``failed`` means that a person is needed."""
+        """sagaz's ``SagaStatus``, and ``waiting``; ``failed`` means that manual intervention is needed."""
 
         PENDING = "pending", _("pending")
         EXECUTING = "executing", _("executing")

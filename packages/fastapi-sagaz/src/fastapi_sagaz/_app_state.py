@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from starlette.datastructures import State
@@ -51,6 +51,17 @@ class OpenApp:
         """Take `begin_soon` back, unless it has begun."""
         if self._beginning is not None:
             self._beginning.cancel()
+
+    @asynccontextmanager
+    async def working(self, state: Mapping[str, Any] | None) -> AsyncIterator[None]:
+        """Have runs executed within the block, with what a lifespan yielded; at its end they are drained."""
+        self.add_state(state)
+        self.begin_soon()
+        try:
+            yield
+        finally:
+            self.postpone()
+            await self.runtime.drain()
 
 
 @contextmanager

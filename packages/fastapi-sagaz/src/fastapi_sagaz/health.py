@@ -31,7 +31,7 @@ async def readiness(connection: HTTPConnection) -> "ProbeResult":
 
 
 def liveness(connection: HTTPConnection) -> "ProbeResult":
-    """Tell whether this process does its work; if not, restarting it helps. A store that is away is no reason.
+    """Tell whether this process does its work; if not, restarting it helps. An unreachable store is no reason.
 
     A dependency, or called with the request; as a ``def`` dependency it answers while the event loop stands still for
     as long as the server does.

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from sagaz_durable.engine.registry import SagaSpec
     from sagaz_durable.runtime.runtime import SagazRuntime
+    from sagaz_integration_core.contract.lifecycle import Lifecycle
     from sagaz_integration_core.settings.settings import Settings
 
 __all__ = ["SagazLifespan", "create_lifespan"]
@@ -83,22 +84,13 @@ class SagazLifespan:
 
         runtime = self._runtime(app)
         serves = current_visit() is None
-        await runtime.open(patient=serves)
-        try:
+        async with _opened(runtime, patient=serves):
             if serves:
                 warn_at_start(runtime)
             opened = OpenApp(runtime, self._config, worker=self._worker)
             with attached(app, opened):
-                async with self._users_own(app) as state:
-                    opened.add_state(state)
-                    opened.begin_soon()
-                    try:
-                        yield state
-                    finally:
-                        opened.postpone()
-                        await runtime.drain()
-        finally:
-            await runtime.close()
+                async with self._users_own(app) as state, opened.working(state):
+                    yield state
 
     @asynccontextmanager
     async def _join(self, app: Any, opened: OpenApp) -> AsyncIterator[State]:
@@ -109,15 +101,9 @@ class SagazLifespan:
             yield None
             return
         opened.postpone()
-        async with self._users_own(app) as state:
-            opened.add_state(state)
-            opened.begin_soon()
-            try:
-                yield state
-            finally:
-                # Steps may need what this lifespan takes down now.
-                opened.postpone()
-                await opened.runtime.drain()
+        # Drained inside: steps may need what this lifespan takes down.
+        async with self._users_own(app) as state, opened.working(state):
+            yield state
 
     def _runtime(self, app: Any) -> SagazRuntime:
         from sagaz_durable.runtime.runtime import SagazRuntime
@@ -158,6 +144,16 @@ class SagazLifespan:
                 "create_lifespan(worker=True) is on an included router, and the application's own has worker=False. "
                 "Give worker=True to the application's."
             )
+
+
+@asynccontextmanager
+async def _opened(runtime: Lifecycle, *, patient: bool) -> AsyncIterator[None]:
+    """Have a runtime open within the block."""
+    await runtime.open(patient=patient)
+    try:
+        yield
+    finally:
+        await runtime.close()
 
 
 def _resolve(config: Any) -> tuple[Settings, Any]:

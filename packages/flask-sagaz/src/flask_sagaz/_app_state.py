@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from flask import current_app, has_app_context
 
 from flask_sagaz._middleware import RequestSettings
-from flask_sagaz._server_check import check_server
 from sagaz_durable import configured_globally
 from sagaz_durable.concurrency.process_id import current_pid
 from sagaz_durable.engine.registry import SagaRegistry
@@ -22,10 +21,10 @@ from sagaz_integration_core.settings.urls import parse_storage_url
 if TYPE_CHECKING:
     from flask import Flask
 
-    from flask_sagaz._loop_thread import RuntimeThread
     from flask_sagaz._runtime import FlaskRuntime
     from flask_sagaz._settings import AppSettings
     from sagaz_durable.operations.health import ProbeResult
+    from sagaz_durable.runtime.loop_thread import RuntimeThread
     from sagaz_durable.runtime.runtime import SagazRuntime
     from sagaz_integration_core.settings.settings import Settings
 
@@ -164,11 +163,11 @@ class ProcessRuntime:
         """Return the open runtime, and open it when that is needed.
 
         Raises:
-            SettingsError: The settings contradict each other or have changed, or the server has no threads.
+            SettingsError: The settings contradict each other or have changed, or threads are greenlets.
             StoreUnavailable: The store cannot be opened.
         """
         self._state.follow(opened=self._given is not None or self._is_begun())
-        return self._given or self.begin().runtime()
+        return self._given or self.begin().opened.result()
 
     def begin(self) -> RuntimeThread:
         """Start the thread of the runtime, unless it is there, without waiting until the runtime is open."""
@@ -177,9 +176,8 @@ class ProcessRuntime:
             return thread
         with self._lock:
             if self._thread is None or self._thread.failed:
-                from flask_sagaz._loop_thread import RuntimeThread
+                from sagaz_durable.runtime.loop_thread import RuntimeThread
 
-                check_server()
                 self._thread = RuntimeThread(self._state.new_runtime())
                 self._thread.start()
             return self._thread
@@ -194,13 +192,14 @@ class ProcessRuntime:
         if thread is None or (thread.failed and time.monotonic() - thread.started_at > 1):
             thread = self.begin()
         if wait:
-            thread.wait()
+            thread.opened.exception()
 
     def liveness(self) -> ProbeResult:
         """Tell whether the runtime does its work; one that nobody has needed yet does."""
-        from sagaz_durable.operations.health import ProbeResult
+        from sagaz_durable.operations.health import ProbeResult, liveness
 
-        return ProbeResult(True) if self._thread is None else self._thread.liveness()
+        thread = self._thread
+        return ProbeResult(True) if thread is None else liveness(thread.runtime)
 
     def _stop(self) -> None:
         if self._thread is not None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from flask_sagaz._step_context import without_request
 from sagaz_durable.runtime.runtime import SagazRuntime
+from sagaz_durable.runtime.start_warnings import warn_at_start
 from sagaz_integration_core.errors import RunInterrupted
 
 if TYPE_CHECKING:
@@ -54,6 +55,11 @@ class FlaskRuntime(SagazRuntime):
         # Its teardown removes Flask-SQLAlchemy's session, and closes whatever else belongs to the context.
         context: AbstractContextManager[Any] = self.app.app_context()
         return context
+
+    async def begin(self, app_state: Any = None) -> None:
+        """Tell of settings without use, and start the embedded worker, if there is to be one."""
+        warn_at_start(self)
+        await super().begin(app_state)
 
     def on_execute(self, execution: RunExecution, task: asyncio.Task[SagaRun]) -> None:
         """Keep the application, which steps need, until the run has ended."""

@@ -8,7 +8,8 @@ from contextlib import contextmanager, nullcontext
 from flask import has_app_context
 
 from flask_sagaz._flask_g import on_g
-from sagaz_integration_core.context.correlation import BoundContext, bound
+from sagaz_integration_core.context.correlation import bound
+from sagaz_integration_core.contract.lifecycle import RequestContext
 
 __all__ = ["BoundStream"]
 
@@ -21,7 +22,7 @@ class BoundStream:
         context: The request's own.
     """
 
-    def __init__(self, pieces: Iterable[bytes], context: BoundContext) -> None:
+    def __init__(self, pieces: Iterable[bytes], context: RequestContext) -> None:
         self._pieces = pieces
         self._iterator = iter(pieces)
         self._context = context

@@ -216,7 +216,7 @@ class SagazExtension:
         return health.readiness_sync(runtime)
 
     def liveness(self) -> ProbeResult:
-        """Tell whether this process does its work; if not, restarting it helps. A store that is away is no reason."""
+        """Tell whether this process does its work; if not, restarting it helps. An unreachable store is no reason."""
         return self._state().process().liveness()
 
     def close(self) -> None:

@@ -49,7 +49,7 @@ _TASKS: dict[str, Any] = {
 }
 
 _PUBLISHING: dict[str, Any] = {
-    # Once more, for a connection that the broker has closed; one that is away must not hold up a request.
+    # Once more, for a connection that the broker has closed; one that is unreachable must not hold up a request.
     "retry": True,
     "retry_policy": {"max_retries": 1, "interval_start": 0, "interval_step": 0, "interval_max": 0},
 }
@@ -111,7 +111,7 @@ class CeleryDispatch:
         signals.worker_process_shutdown.connect(self._process_ends)
 
     def send(self, saga_ids: Sequence[str]) -> None:
-        """Tell Celery's workers of runs that are committed; a broker that is away is logged, and the sweep finds them.
+        """Tell Celery's workers of runs that are committed; an unreachable broker is logged, and the sweep finds them.
 
         Raises nothing, whatever happens: the runs exist.
         """

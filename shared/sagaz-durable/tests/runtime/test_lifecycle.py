@@ -60,6 +60,22 @@ async def test_opening_twice_is_refused(runtime):
         await runtime.open()
 
 
+async def test_what_opening_makes_is_refused_with_the_fix_before(settings, runtime):
+    unopened = SagazRuntime(settings)
+    made = vars(runtime).keys() - vars(unopened).keys()
+    assert made >= {"store", "runs", "leases", "loop"}
+    for name in (*made, "config", "broker", "worker_has_died"):
+        with pytest.raises(RuntimeNotOpen, match=r"is not open.*Use `\w+` after .*`await runtime\.open\(\)`"):
+            getattr(unopened, name)
+
+
+def test_a_name_that_no_runtime_has_is_an_ordinary_attribute_error():
+    runtime = SagazRuntime(Settings())
+    with pytest.raises(AttributeError, match="'SagazRuntime' object has no attribute 'stroe'"):
+        runtime.stroe  # noqa: B018
+    assert not hasattr(runtime, "__deepcopy__")
+
+
 async def test_nothing_is_left_open_when_opening_half_fails(tmp_path):
     class Broken(SQLiteSagaStorage):
         async def initialize(self):

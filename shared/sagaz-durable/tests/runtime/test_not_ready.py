@@ -242,10 +242,10 @@ async def test_the_heartbeat_file_says_ready_while_the_worker_works_and_is_gone_
         async with heartbeat_file.kept_alive(str(path), worker):
             assert path.read_text() == "ready\n"
             before = path.stat().st_mtime_ns
-            worker.problem = "The store is away."
+            worker.problem = "The store is unreachable."
 
             async def changed():
-                return path.read_text() == "not ready: The store is away.\n" and path.stat().st_mtime_ns > before
+                return path.read_text() == "not ready: The store is unreachable.\n" and path.stat().st_mtime_ns > before
 
             await eventually(changed)
         assert list(tmp_path.glob("beat*")) == []
@@ -265,7 +265,7 @@ async def test_check_tells_of_events_that_were_set_aside_and_of_those_that_wait_
         health = await checking.check(runtime)
         assert not health.healthy
         assert health.stats.dead_events == 1
-        assert "1 events were set aside and need a person" in health.problem
+        assert "1 events were set aside and need manual intervention" in health.problem
         assert "An event has waited" not in health.problem
         assert "set aside" not in ((await checking.check(runtime, checking.Limits(max_dead=1))).problem or "")
 

@@ -181,7 +181,7 @@ async def test_only_sent_events_are_archived(storage):
     assert await storage.archive_events(older_than_days=1) == 0
     assert await storage.archive_events(older_than_days=-1) == 1
     assert await storage.count() == 1
-    with pytest.raises(OutboxStorageError, match="need a person"):
+    with pytest.raises(OutboxStorageError, match="need manual intervention"):
         await storage.archive_events(statuses=[OutboxStatus.DEAD_LETTER])
 
 

@@ -223,7 +223,7 @@ async def test_a_broker_that_accepts_connections_and_never_answers_is_away(url, 
                 await runtime.make_worker(drain=True).run()
             told = await checking.check(runtime, checking.Limits(max_event_age=0))
             assert (await found(runtime, "e1"))["e1"].attempts == 0, "an outage charges no event"
-    assert "The broker is away (1 times in a row); events wait: no answer within 0.2 s" in caplog.text
+    assert "The broker is unreachable (1 times in a row); events wait: no answer within 0.2 s" in caplog.text
     assert "Look whether the broker answers" in told.problem
     assert "secret" not in caplog.text + told.problem
 
@@ -344,4 +344,4 @@ async def test_a_broker_that_refuses_its_configuration_is_an_error_and_no_outage
     assert record.levelname == "ERROR"
     assert "wrong username-password pair" in record.getMessage()
     assert "Check user, password, rights and options of SAGAZ_BROKER_URL" in record.getMessage()
-    assert "The broker is away" not in caplog.text
+    assert "The broker is unreachable" not in caplog.text

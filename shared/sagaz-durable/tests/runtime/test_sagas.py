@@ -8,9 +8,8 @@ import inspect
 import pytest
 
 from sagaz_durable import Saga, action, compensate
-from sagaz_durable.runtime.runtime import SagazRuntime
 from sagaz_durable.sagas import Sagas
-from sagaz_integration_core.errors import RunNotFound, RuntimeNotOpen, UsageError
+from sagaz_integration_core.errors import RunNotFound, UsageError
 from sagaz_integration_core.settings.settings import Settings
 
 pytestmark = pytest.mark.anyio
@@ -175,10 +174,3 @@ def test_both_forms_of_a_verb_take_the_same_and_are_documented():
 
 def vars_of(cls):
     return [name for name in dir(cls) if not name.startswith("_")]
-
-
-def test_what_an_opened_runtime_has_is_asked_for_by_name_before_it_is_open():
-    runtime = SagazRuntime(Settings(storage_url="memory://"))
-    for name in ("config", "broker"):
-        with pytest.raises(RuntimeNotOpen, match="is not open"):
-            getattr(runtime, name)

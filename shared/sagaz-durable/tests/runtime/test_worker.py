@@ -277,7 +277,7 @@ async def test_a_lease_is_renewed_while_its_run_goes_on(shared_settings, opened)
 
 
 async def away():
-    raise StoreUnavailable("The store is away.")
+    raise StoreUnavailable("The store is unreachable.")
 
 
 async def broken():

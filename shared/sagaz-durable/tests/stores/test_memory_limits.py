@@ -19,6 +19,7 @@ from sagaz_durable.testing.store_conformance.builders import (
     told,
     write,
 )
+from sagaz_integration_core.contract.decisions import Intervention
 from sagaz_integration_core.contract.events import EventFilter
 from sagaz_integration_core.contract.listings import RunFilter
 
@@ -93,3 +94,21 @@ async def test_records_never_change_after_they_were_handed_out(small):
     record, steps = await small.load(run.saga_id), await small.load_steps(run.saga_id)
     await small.write([write(run, steps=(step("a", "done"),), status="failed", error="later")])
     assert (record.status, record.error, steps) == ("executing", None, [])
+
+
+async def test_a_run_that_was_set_going_again_is_not_forgotten_as_one_that_has_ended(small):
+    retried = await record_end(small, "failed")
+    record = await small.load(retried)
+    assert await small.intervene(
+        Intervention(retried, record.attempt, "failed", "pending", "retry", "ann", "the provider is back")
+    )
+    for _ in range(4):
+        await record_end(small)
+    assert (await small.load(retried)).status == "pending"
+
+
+async def test_of_runs_that_are_due_at_the_same_time_the_first_one_that_came_is_the_first(small):
+    at = datetime.now(UTC) - timedelta(hours=1)
+    runs = [new(not_before=at) for _ in range(20)]
+    await small.insert(runs, LEASE)
+    assert [run.saga_id for run in await small.claim("w1", 20, LEASE, KNOWN)] == [run.saga_id for run in runs]

@@ -70,7 +70,7 @@ async def test_another_processes_lock_is_waited_for(store, others_lock):
 
 async def test_a_lock_that_stays_is_an_error_that_names_the_file_the_time_and_the_fix(store, others_lock, tmp_path):
     started_at = time.monotonic()
-    with pytest.raises(StoreUnavailable, match=r"another process .*sqlite_busy_seconds") as raised:
+    with pytest.raises(StoreUnavailable, match=r"another process .*SAGAZ_SQLITE_BUSY_SECONDS") as raised:
         await store.insert([new()], LEASE)
     assert not isinstance(raised.value, WriteLockHeld)
     assert 1.9 <= time.monotonic() - started_at < 5

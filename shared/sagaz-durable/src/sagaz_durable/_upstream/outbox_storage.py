@@ -172,7 +172,7 @@ class StoreOutboxStorage(OutboxStorage):
             OutboxStorageError: Another status than SENT was asked for.
         """
         if statuses not in (None, [OutboxStatus.SENT]):
-            raise OutboxStorageError("Only sent events are archived; those that were set aside need a person.")
+            raise OutboxStorageError("Only sent events are archived; those set aside need manual intervention.")
         before, total = datetime.now(UTC) - timedelta(days=older_than_days), 0
         while deleted := await self._store.prune_events(before, _PAGE):
             total += deleted

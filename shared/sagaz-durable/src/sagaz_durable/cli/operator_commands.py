@@ -54,18 +54,22 @@ class Scope(Protocol):
     @property
     def store(self) -> SagaStore:
         """The store, open."""
+        ...
 
     @property
     def registry(self) -> SagaRegistry:
         """The sagas that are known."""
+        ...
 
     @property
     def settings(self) -> Settings:
         """The application's."""
+        ...
 
     @property
     def publishes(self) -> bool:
         """Whether outcomes are written to the outbox."""
+        ...
 
 
 async def list_sagas_or_runs(scope: Scope, given: Values) -> Said:

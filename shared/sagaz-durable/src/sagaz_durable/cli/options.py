@@ -157,7 +157,7 @@ _TABLE = (
             Option("--older-than", f"Ended before that: {AGE}.", "AGE"),
             _statuses(
                 FINISHED,
-                "Of this status; repeatable. By default completed and rolled_back: failed ones need a person.",
+                "Of this status; repeatable. By default completed and rolled_back, not failed: look at those first.",
             ),
             _reason("Why, for the audit; with --contexts."),
             _BY,
@@ -191,7 +191,7 @@ _TABLE = (
     Command(
         "check",
         "Look at the store and at what works on it: exit with 0 when all is well, with 1 when not.\n\n"
-        "Failed runs, which need a person, are no reason to exit with 1 unless --max-failed says so.",
+        "Failed runs, which need manual intervention, are no reason to exit with 1 unless --max-failed says so.",
         functions.check_store,
         (_flag("--read-only", "Ask for no right to write."), *_LIMITS, _FORMAT),
         needs="runtime",

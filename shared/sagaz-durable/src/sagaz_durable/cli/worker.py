@@ -65,7 +65,7 @@ async def work(
     Raises:
         SettingsError: The store is this process's own memory.
         SagaNotRegistered: There is no saga that the worker could run.
-        StoreUnavailable: Tables or rights are missing; with ``drain`` also when the store is away.
+        StoreUnavailable: Tables or rights are missing; with ``drain`` also when the store is unreachable.
         WorkerUnfit: It can execute no more runs, and has given back what it had; a supervisor is to start another one.
     """
     _check(runtime)

@@ -6,14 +6,14 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from concurrent.futures import CancelledError, Future
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from sagaz_durable.concurrency.process_id import current_pid
 from sagaz_integration_core.errors import RuntimeNotOpen, UsageError
 
-__all__ = ["NOT_OPEN", "SLOW_SECONDS", "Reachable"]
+__all__ = ["SLOW_SECONDS", "Reachable"]
 
-NOT_OPEN = "The sagaz runtime is not open. It opens and closes with its application."
+_NOT_OPEN = "The sagaz runtime is not open. It opens and closes with its application."
 
 SLOW_SECONDS = 5.0
 """After how long a call that waits is looked into."""
@@ -29,10 +29,20 @@ class Reachable:
     """
 
     loop: asyncio.AbstractEventLoop
+    _made_by_opening: ClassVar[frozenset[str]] = frozenset({"loop"})
+    """The attributes that are not there before."""
 
     def __init__(self) -> None:
         self._opened_by: int | None = None
         self._draining = False
+
+    if not TYPE_CHECKING:  # For a type checker, every name would be an attribute.
+
+        def __getattr__(self, name: str) -> Any:
+            # Python asks here for what it has not found, so that what is there costs nothing.
+            if name in self._made_by_opening:
+                raise RuntimeNotOpen(f"{_NOT_OPEN} Use `{name}` after its start, or after `await runtime.open()`.")
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
 
     @property
     def is_open(self) -> bool:
@@ -46,7 +56,7 @@ class Reachable:
             RuntimeNotOpen: Saying which of the three it is.
         """
         if self._opened_by is None:
-            raise RuntimeNotOpen(NOT_OPEN)
+            raise RuntimeNotOpen(_NOT_OPEN)
         if self._opened_by != current_pid():
             raise RuntimeNotOpen(
                 f"The sagaz runtime was opened in process {self._opened_by} before a fork, and this is "

@@ -23,7 +23,7 @@ class KeeperConnection(Protocol):
         """Ask it something, on the calling thread; connects when it is first asked.
 
         Raises:
-            StoreUnavailable: It is away, or did not answer within ``seconds``.
+            StoreUnavailable: It is unreachable, or did not answer within ``seconds``.
         """
         ...
 
@@ -59,7 +59,7 @@ class KeeperStore:
         """Ask the store; on the keeper's thread.
 
         Raises:
-            StoreUnavailable: It is away, did not answer in time, or there is none.
+            StoreUnavailable: It is unreachable, did not answer in time, or there is none.
         """
         if self._connect is None:
             raise StoreUnavailable("The runs of this process are seen by nobody else.")

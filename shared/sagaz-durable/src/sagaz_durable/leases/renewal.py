@@ -18,7 +18,7 @@ def renew_all(asked: Sequence[Lease], renew: Callable[[Sequence[Lease]], None]) 
     """Renew leases in one statement; one by one if that is refused.
 
     Raises:
-        StoreUnavailable: It is away.
+        StoreUnavailable: It is unreachable.
     """
     try:
         renew(asked)

@@ -24,6 +24,7 @@ class HasRegistry(Protocol):
     @property
     def registry(self) -> SagaRegistry:
         """The sagas that are known."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

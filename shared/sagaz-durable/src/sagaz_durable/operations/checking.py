@@ -37,7 +37,7 @@ class Limits:
 
     Attributes:
         max_age: Seconds for which the oldest due run may wait, even while workers are alive.
-        max_failed: How many failed runs, which need a person, there may be; None for any number.
+        max_failed: How many failed runs, which need manual intervention, there may be; None for any number.
         max_unknown: How many due runs there may be whose saga no live worker knows.
         max_dead: How many events may have been set aside.
         max_event_age: Seconds for which an event may wait to be sent.
@@ -136,7 +136,7 @@ def _of_runs(stats: StoreStats, known: set[str], limits: Limits, wording: Wordin
         )
     if limits.max_failed is not None and (failed := stats.counts["failed"]) > limits.max_failed:
         problems.append(
-            f"{failed} runs have failed and need a person; at most {limits.max_failed} was asked for. See "
+            f"{failed} runs have failed and need manual intervention; at most {limits.max_failed} was asked for. See "
             f"{wording.command('list', '--runs --status failed')}."
         )
     return problems
@@ -158,7 +158,7 @@ def _of_events(stats: StoreStats, limits: Limits, wording: Wording) -> list[str]
     problems = []
     if stats.dead_events > limits.max_dead:
         problems.append(
-            f"{stats.dead_events} events were set aside and need a person. See "
+            f"{stats.dead_events} events were set aside and need manual intervention. See "
             f"{wording.command('events', '--status dead')}, and {wording.command('events', '--retry')}."
         )
     if (age := stats.oldest_unsent_age or 0.0) > limits.max_event_age:

@@ -71,7 +71,7 @@ def readiness_sync(runtime: SagazRuntime, *, seconds: float = ANSWER_SECONDS) ->
 def liveness(runtime: SagazRuntime) -> ProbeResult:
     """Tell whether this process does its work at all; if not, restarting it helps. Callable from any thread.
 
-    A store that is away is no reason: it is waited for.
+    An unreachable store is no reason: it is waited for.
     """
     if not runtime.is_open:
         return ProbeResult(True)

@@ -38,7 +38,7 @@ class Settlements:
         await asyncio.gather(*(self.record(EventOutcome(event.id, "pending")) for event in events))
 
     async def finish(self) -> None:
-        """Return when everything has been recorded; a store that is away is not waited for."""
+        """Return when everything has been recorded; an unreachable store is not waited for."""
         self.patient = False
         await self._batcher.idle()
         self.patient = True

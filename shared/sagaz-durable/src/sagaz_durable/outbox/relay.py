@@ -1,4 +1,4 @@
-"""Publishes the events of the outbox: at least once, in order per saga, and patiently while the broker is away."""
+"""Publishes the events of the outbox: at least once, in order per saga, patiently while the broker is unreachable."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Relay:
 
     The store gives out one event of each saga at a time. An event that fails although the broker is there is tried
     again with backoff, and after ``event_attempts`` it is set aside: its saga's later events wait until then. A
-    broker that is away charges no event. How the one is told from the other:
+    broker that is unreachable charges no event. How the one is told from the other:
 
     - The event cannot be put into the broker's protocol: its own fault.
     - The connection broke, and everything that was under way failed with it: the events are tried again one by one,
@@ -99,7 +99,7 @@ class Relay:
         return launched
 
     async def publish_all(self) -> None:
-        """Publish until nothing is due, or the broker is away; nothing to do while it is running anyway."""
+        """Publish until nothing is due, or the broker is unreachable; nothing to do while it is running anyway."""
         if self._running:
             return
         self.is_used = self._running = True
@@ -242,7 +242,7 @@ class Relay:
             return
         pause = min(_FIRST_PAUSE * 2.0 ** min(self._outages - 1, 10), _LONGEST_PAUSE) * random.uniform(0.5, 1.0)
         self._next_try = time.monotonic() + pause
-        logger.warning("The broker is away (%d times in a row); events wait: %s", self._outages, error)
+        logger.warning("The broker is unreachable (%d times in a row); events wait: %s", self._outages, error)
 
     async def _charge(self, event: OutboxRecord, failure: PublishFailed) -> None:
         attempts = event.attempts + 1

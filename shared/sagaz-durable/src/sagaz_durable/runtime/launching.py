@@ -117,7 +117,7 @@ async def finished_run(runtime: SagazRuntime, saga_id: str) -> SagaRun:
     Raises:
         RunInProgress: It has not ended.
         RunWaiting: It waits for a signal or a time.
-        RunFailed: It was rolled back, or a person is needed.
+        RunFailed: It was rolled back, or manual intervention is needed.
     """
     record = await runtime.store.load(saga_id)
     if record is not None and record.status == "waiting":

@@ -13,7 +13,7 @@ from sagaz_durable._upstream.imports import load_sagaz
 from sagaz_durable.calls.step_environment import StepEnvironment
 from sagaz_durable.concurrency.cancellation import cancel_all
 from sagaz_durable.concurrency.held_writes import HeldWrites
-from sagaz_durable.concurrency.loop_bound import NOT_OPEN, Reachable
+from sagaz_durable.concurrency.loop_bound import Reachable
 from sagaz_durable.concurrency.process_id import current_pid
 from sagaz_durable.concurrency.pulse import Pulse
 from sagaz_durable.concurrency.thread_pool import StepThreads
@@ -51,6 +51,8 @@ __all__ = ["SagazRuntime"]
 class SagazRuntime(Reachable):
     """Store, registry, leases, broker and running sagas of one application.
 
+    What ``open`` makes (``store``, ``runs``, ``leases`` …) raises `RuntimeNotOpen` before that.
+
     Args:
         settings: Validated settings; by default those of the environment.
         config: The user's own ``SagaConfig``, if there is one; its storages and broker are opened and closed too.
@@ -70,6 +72,11 @@ class SagazRuntime(Reachable):
         only_reads: Set before it is opened, by commands that write nothing: no right to write is asked for.
         pulse: When its event loop last came round.
     """
+
+    _made_by_opening = frozenset({
+        "loop", "store", "pool", "relay", "pulse", "keeper", "owner", "leases", "runs", "background",
+        "_resources", "_worker", "_opening", "_has_begun",
+    })  # fmt: skip
 
     def __init__(
         self,
@@ -99,9 +106,7 @@ class SagazRuntime(Reachable):
         self.is_private = False
         """Whether nobody else can see the runs that are executed now; set by whoever lends this runtime his thread."""
         self._stack: AsyncExitStack | None = None
-        self._resources: SagazResources | None = None
-        self.only_reads = False
-        self.launches = Launches()
+        self.only_reads, self.launches = False, Launches()
 
     @property
     def app(self) -> Any:
@@ -263,17 +268,12 @@ class SagazRuntime(Reachable):
         Raises:
             RuntimeNotOpen: It has not been opened yet.
         """
-        return self._opened_resources().config
+        return self._resources.config
 
     @property
     def broker(self) -> Any:
         """sagaz's broker, or None; once the runtime has been opened, as `config`."""
-        return self._opened_resources().broker
-
-    def _opened_resources(self) -> SagazResources:
-        if self._resources is None:
-            raise RuntimeNotOpen(NOT_OPEN)
-        return self._resources
+        return self._resources.broker
 
     @property
     def publishes(self) -> bool:

@@ -30,7 +30,7 @@ class ThreadStore:
         """Ask the store something.
 
         Raises:
-            StoreUnavailable: It is away, or did not answer within ``seconds``.
+            StoreUnavailable: It is unreachable, or did not answer within ``seconds``.
         """
         return self._loop.run_until_complete(self._within(seconds, work))
 

@@ -113,7 +113,7 @@ class Worker:
         """Work until `stop`, or with ``drain`` until nothing is due.
 
         Raises:
-            StoreUnavailable: As a command: tables or rights are missing, or with ``drain`` the store is away.
+            StoreUnavailable: As a command: tables or rights are missing, or with ``drain`` the store is unreachable.
         """
         self._announce()
         # Others get their turn, however little there is to do: a store in memory makes nobody wait.

@@ -22,7 +22,7 @@ __all__ = [
 _NAMESPACE = uuid.UUID("c1a7f0f5-2d65-5e0b-8b3a-6f1d0c9e4b21")
 
 EventStatus = Literal["pending", "sent", "dead"]
-"""``dead``: the broker refused it too often, and a person is needed; `EventStore.retry_events` makes it pending."""
+"""``dead``: the broker refused it too often; it needs manual intervention, and `EventStore.retry_events` revives it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ class EventOutcome:
     Attributes:
         status: ``pending``: it is due again after ``delay`` seconds.
         error: Why it was not sent; None leaves what is there, and being sent clears it.
-        charged: Whether this counts as an attempt: not when the broker was away.
+        charged: Whether this counts as an attempt: not when the broker was unreachable.
     """
 
     id: int

@@ -16,7 +16,7 @@ __all__ = [
 ]
 
 RunStatus = Literal["pending", "executing", "compensating", "waiting", "completed", "rolled_back", "failed"]
-"""Values of sagaz's ``SagaStatus``, and ``waiting``: for a signal or a time. ``failed`` means that a person is needed.
+"""Values of sagaz's ``SagaStatus``, and ``waiting``: for a signal or a time. ``failed`` means that manual intervention is needed.
 """
 
 StepStatus = Literal["started", "waiting", "done", "failed", "in_doubt"]

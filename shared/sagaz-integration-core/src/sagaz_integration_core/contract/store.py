@@ -1,4 +1,4 @@
-"""The contracts that a store and a plugin implement."""
+"""What an engine asks of a store."""
 
 from __future__ import annotations
 
@@ -22,33 +22,7 @@ from sagaz_integration_core.contract.records import (
 )
 from sagaz_integration_core.contract.waits import SignalStore
 
-__all__ = ["Lifecycle", "RequestContext", "SagaStore"]
-
-
-class Lifecycle(Protocol):
-    """Something that is opened once, used, and closed once."""
-
-    async def open(self) -> None:
-        """Acquire what is needed; when it raises, nothing is left open."""
-        ...
-
-    async def close(self) -> None:
-        """Give everything back; harmless when already closed."""
-        ...
-
-
-class RequestContext(Protocol):
-    """What a plugin knows of the request at hand."""
-
-    @property
-    def correlation_id(self) -> str:
-        """The id that ties the request's log records, runs and events together."""
-        ...
-
-    @property
-    def propagate(self) -> bool:
-        """Whether the id is also put into the context of the sagas that the request starts."""
-        ...
+__all__ = ["SagaStore"]
 
 
 class SagaStore(EventStore, SignalStore, Protocol):

@@ -196,3 +196,14 @@ class Attempts:
         assert (await store.stats()).live_workers == 2, "a web process takes no runs up"
         await store.heartbeat("w1", 0)
         assert [worker.name for worker in await store.workers()] == ["beat", "site"]
+
+    async def test_only_the_last_attempts_death_is_told_to_who_claims_next(self, store: SagaStore) -> None:
+        await claimed(store, "w1", AT_ONCE)
+        (second,) = await taken(store)
+        assert second.after_death
+        await store.write([write(second, "w2", release=Release())])
+        (third,) = await taken(store, "w3")
+        assert (third.attempt, third.after_death) == (3, False)
+        await store.write([write(third, "w3", release=Release(failed=True))])
+        (fourth,) = await taken(store, "w4")
+        assert (fourth.attempt, fourth.after_death) == (4, False)

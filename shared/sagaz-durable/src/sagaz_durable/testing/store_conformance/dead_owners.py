@@ -9,7 +9,7 @@ from sagaz_durable.testing.store_conformance.builders import KNOWN, LEASE, claim
 from sagaz_integration_core.contract.records import AttemptOutcome, ClaimedRun, FirstSteps, RunRecord
 from sagaz_integration_core.contract.store import SagaStore
 
-__all__ = ["AT_ONCE", "alone_ones", "is_due", "outcomes", "suspects", "taken", "taken_one"]
+__all__ = ["AT_ONCE", "alone_ones", "is_due", "outcomes", "suspected", "suspects", "taken", "taken_one"]
 
 AT_ONCE = 0.001
 """A lease whose end nobody has to wait for, and the longest time after which a suspect comes back."""
@@ -34,7 +34,7 @@ async def suspects(store: SagaStore, count: int = 2, owner: str = "w1", **write_
     """Make runs whose process died while it had several."""
     runs = [await claimed(store, owner, AT_ONCE) for _ in range(count)]
     await store.write([write(run, owner, **write_values) for run in runs])
-    return await _suspected(store, owner, [run.saga_id for run in runs])
+    return await suspected(store, owner, [run.saga_id for run in runs])
 
 
 async def alone_ones(store: SagaStore, count: int = 2) -> list[RunRecord]:
@@ -42,10 +42,10 @@ async def alone_ones(store: SagaStore, count: int = 2) -> list[RunRecord]:
     saga_ids = [run.saga_id for run in await suspects(store, count, "first")]
     for saga_id in saga_ids:
         await taken_one(store, saga_id, "second", AT_ONCE)
-    return await _suspected(store, "second", saga_ids)
+    return await suspected(store, "second", saga_ids)
 
 
-async def _suspected(store: SagaStore, owner: str, saga_ids: Sequence[str]) -> list[RunRecord]:
+async def suspected(store: SagaStore, owner: str, saga_ids: Sequence[str]) -> list[RunRecord]:
     """Have another process find that the owner of these runs is dead, by one more that the owner had."""
     bait = await claimed(store, owner, AT_ONCE, name="Bait")
 
