@@ -16,8 +16,8 @@ __all__ = [
 ]
 
 RunStatus = Literal["pending", "executing", "compensating", "waiting", "completed", "rolled_back", "failed"]
-"""Values of sagaz's ``SagaStatus``, and ``waiting``: for a signal or a time. ``failed`` means that manual intervention is needed.
-"""
+"""Values of sagaz's ``SagaStatus``, and ``waiting``: for a signal or a time. ``failed`` means that manual intervention
+is needed."""
 
 StepStatus = Literal["started", "waiting", "done", "failed", "in_doubt"]
 """``waiting``: it was left at a wait, and is called again when that ends. ``in_doubt``: ended without telling whether
