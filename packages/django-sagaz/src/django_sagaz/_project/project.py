@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from django.apps import apps
 from django.db import connections
 
-from django_sagaz._execution.lease_renewal import new_keeper
 from django_sagaz._project import dispatch
+from django_sagaz._project.lease_renewal import new_keeper
 from django_sagaz._project.settings import checked_alias
 from django_sagaz._stores.connections import in_test_case
 from django_sagaz._stores.factory import DjangoStore, open_store

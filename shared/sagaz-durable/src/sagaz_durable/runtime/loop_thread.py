@@ -15,6 +15,7 @@ from contextlib import suppress
 
 from sagaz_durable.concurrency.greenlets import refuse_greenlets
 from sagaz_durable.concurrency.process_id import current_pid
+from sagaz_durable.engine.interpreter_exit import caused_by_exit
 from sagaz_durable.runtime.runtime import SagazRuntime
 
 __all__ = ["RuntimeThread"]
@@ -86,7 +87,9 @@ class RuntimeThread:
             await self.runtime.close()
 
     def _report(self, error: BaseException) -> None:
-        if self.opened.done():
+        if self.opened.done() and caused_by_exit(error):
+            logger.debug("Python 3.12 gives asyncio no thread at exit to end its own ones with.", exc_info=error)
+        elif self.opened.done():
             logger.error("The event loop of sagaz has ended unexpectedly; its next use starts another.", exc_info=error)
         else:
             logger.warning("The sagaz runtime cannot be opened: %s", error)
