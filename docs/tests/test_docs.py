@@ -204,6 +204,7 @@ SAMPLES = [
     (FASTAPI, "mounted", "/shop/orders", {"json": ORDER}),
     (FASTAPI, "chained", "/orders", {"json": ORDER}),
     (FASTAPI, "correlated", "/orders", {"json": ORDER}),
+    ("docs/howto/waits.md", "paid_orders", "/orders", {"json": {"amount": 42}}),
     ("docs/howto/events.md", "main", "/orders", {"params": {"amount": 42}}),
 ]
 
@@ -216,6 +217,7 @@ def sample_ids(samples: list[Any]) -> list[str]:
 def test_what_is_sent_again_starts_nothing_keys_are_a_customers_own_and_what_is_wrong_is_a_4xx(
     page: str, name: str, path: str, options: dict[str, Any], folder: Path
 ) -> None:
+    write(FASTAPI, folder)
     write(page, folder)
     key = {"Idempotency-Key": "same"}
     # Twice the same, then somebody else, a key too long, none, and nobody; and then whatever clients get wrong.
@@ -320,6 +322,83 @@ def test_a_step_starts_another_saga_under_its_own_key(folder: Path) -> None:
         "from fastapi_sagaz import saga_id_of; import chained, sys; print(saga_id_of(chained.InvoiceSaga, sys.argv[1]))"
     )
     assert body["invoice_run"] in run(folder, sys.executable, "-c", key, f"{body['saga_id']}:bill")
+
+
+WAITS = "docs/howto/waits.md"
+SHOP = """
+import hashlib, hmac, json, sys, time, paid_orders
+from fastapi.testclient import TestClient
+from fastapi_sagaz import sagas_of
+ADA = {"Authorization": "Bearer ada-token", "Idempotency-Key": "k"}
+def order(amount):
+    return client.post("/orders", json={"amount": amount}, headers=ADA)
+def event(kind, saga_id, number):
+    body = json.dumps({"type": kind, "payment": f"pi_{saga_id}", "amount": 420, "id": f"evt-{number}"}).encode()
+    signature = hmac.new(paid_orders.SECRET, body, hashlib.sha256).hexdigest()
+    return [client.post("/webhooks/payments", content=body, headers={"Provider-Signature": one}).status_code
+            for one in (signature, signature, "forged")]
+def decide(saga_id, approved, token="mia-token"):
+    headers = {"Authorization": f"Bearer {token}"}
+    return client.post(f"/orders/{saga_id}/approval", params={"approved": approved}, headers=headers).status_code
+def at(saga_id, status, *calls):
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        report = client.portal.call(sagas_of(paid_orders.app).status, saga_id)
+        steps = [(step.step, step.phase) for step in report.steps if step.status == "waiting"]
+        if (report.status, *steps) == (status, *calls):
+            return
+        time.sleep(0.02)
+    raise AssertionError((report.status, steps))
+def run_now(saga_id):
+    async def bring_forward():
+        return await sagas_of(paid_orders.app).run_now(saga_id, by="ada")
+    return client.portal.call(bring_forward).done
+with TestClient(paid_orders.app) as client:
+"""
+
+
+def shop(folder: Path, code: str) -> str:
+    write(FASTAPI, folder)
+    write(WAITS, folder)
+    lines = "".join(f"    {line}\n" for line in code.strip().splitlines())
+    return run(folder, sys.executable, "-W", "ignore", "-c", SHOP + lines, SAGAZ_STORAGE_URL="sqlite:///s.db")
+
+
+def test_an_order_waits_for_its_payment_an_approval_and_a_week(folder: Path) -> None:
+    said = shop(
+        folder,
+        """
+answer = order(420)
+saga_id = answer.json()["saga_id"]
+print("WAITING", answer.status_code, answer.json()["status"], answer.headers["Location"] == f"/orders/{saga_id}")
+at(saga_id, "waiting", ("pay", "do"))
+print("EVENT", *event("paid", saga_id, 1))
+at(saga_id, "waiting", ("approve", "do"))
+decisions = ((True, "ada-token"), (True,), (True,), (False,))
+print("DECIDED", *[decide(saga_id, *one) for one in decisions])
+at(saga_id, "waiting", ("ask", "do"))
+print("AGAIN", order(420).status_code, run_now(saga_id))
+at(saga_id, "completed")
+print("ENDED", order(420).json() == {"saga_id": saga_id, "status": "completed"})
+""",
+    )
+    assert "WAITING 202 waiting True\nEVENT 200 200 401\nDECIDED 403 200 200 422\nAGAIN 202 True\nENDED True" in said
+
+
+def test_an_order_that_is_not_approved_waits_for_its_refund(folder: Path) -> None:
+    said = shop(
+        folder,
+        """
+saga_id = order(420).json()["saga_id"]
+event("paid", saga_id, 1)
+decide(saga_id, False)
+at(saga_id, "waiting", ("request", "undo"))
+event("refunded", saga_id, 2)
+at(saga_id, "rolled_back")
+print("LATE", decide(saga_id, True))
+""",
+    )
+    assert "LATE 422" in said
 
 
 def test_a_run_starts_with_a_transaction_in_postgresql(folder: Path) -> None:

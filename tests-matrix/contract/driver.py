@@ -20,6 +20,10 @@ would write it, and says how to reach it. Cases never see the framework. To writ
                                         application's own table and start the saga in the same transaction, then
                                         commit it; with ``then=rollback`` roll it back; with ``then=savepoint`` do
                                         both in a savepoint, roll that back, and commit: 202, `accepted`
+    ``POST /signals/<name>``            only with "signals": send ``body["payload"]`` to ``body["to"]``, the keywords
+                                        ``saga_id`` or ``key`` and ``signal_id``: 200, `signalled`
+    ``POST /signals/<name>?then=commit``     with "join_session": the same in a transaction, with a row of its own as in
+                                        ``/joined``, whose id is ``body["payload"]["id"]``
     ``GET /whoami``                     200, `whoami()`
     ``GET /stream``                     with "streaming": a streamed body with one piece for each of `pieces()`
     ``GET /boom``                       raise `Boom`
@@ -29,8 +33,9 @@ would write it, and says how to reach it. Cases never see the framework. To writ
     ``<saga>`` is one of ``self.spec.routes``; make one route for each where the idiom is to declare the class
     (FastAPI's dependencies), or look it up there where it is not. The body is parsed with the framework's own JSON
     parser, **without** a schema, and what it gives is passed on as it is. The headers ``Idempotency-Key`` (inline and
-    deferred) and ``Run-Id`` (inline) are passed to the plugin as ``idempotency_key=`` and ``saga_id=``. What
-    a start or a run raises is answered with `told` (error): its status code and JSON. `Boom` is not caught.
+    deferred) and ``Run-Id`` (inline) are passed to the plugin as ``idempotency_key=`` and ``saga_id=``, and
+    ``Deadline`` (deferred), a time in ISO format, as ``deadline=``. What a start, a run or a signal raises is answered
+    with `told` (error): its status code and JSON. `Boom` is not caught.
 3.  Set ``self.runtime`` (the `SagazRuntime` that the plugin keeps for this application) and ``self.app`` (what
     ``current_step().app`` is) before ``start`` returns. Look them up where the plugin keeps them; the only thing
     that a driver may do with private names.
@@ -71,7 +76,7 @@ if TYPE_CHECKING:
     from sagaz_durable.runtime.runtime import SagazRuntime
     from sagaz_integration_core.contract.store import SagaStore
 
-__all__ = ["CAPABILITIES", "Boom", "Driver", "Spec", "accepted", "pieces", "ran", "told", "whoami"]
+__all__ = ["CAPABILITIES", "Boom", "Driver", "Spec", "accepted", "pieces", "ran", "signalled", "told", "whoami"]
 
 T = TypeVar("T")
 
@@ -84,6 +89,7 @@ CAPABILITIES = {
     "websocket": "there are WebSockets, and driver.websocket",
     "disconnect": "an endpoint goes on when its client has left (Ask.leave)",
     "join_session": "a start can join a transaction of the application's own database, which is the store's",
+    "signals": "a request can send a signal to a run that waits",
     "lifespan": "a request that comes before start-up finds no open runtime, instead of opening it",
     "header_name": "the name of the correlation header can be chosen",
     "propagate": "the correlation id can be kept out of the sagas' contexts",
@@ -208,6 +214,9 @@ _CODES: tuple[tuple[type[Exception], int], ...] = (
     (errors.IdempotencyConflict, 409),
     (errors.RunInProgress, 409),
     (errors.RunFailed, 409),
+    (errors.RunWaiting, 202),
+    (errors.SignalConflict, 409),
+    (errors.SignalRefused, 409),
     (errors.StoreUnavailable, 503),
     (errors.RunInterrupted, 503),
     (errors.RuntimeNotOpen, 503),
@@ -224,6 +233,8 @@ def told(error: Exception) -> tuple[int, dict[str, Any]]:
         "message": str(error).encode("ascii", "backslashreplace").decode(),
         "notes": notes,
         "path": getattr(error, "path", ""),
+        "saga_id": getattr(error, "saga_id", None),
+        "waits_for": getattr(error, "waits_for", None),
     }
 
 
@@ -235,6 +246,11 @@ def ran(run: SagaRun) -> dict[str, Any]:
 def accepted(saga_id: str) -> dict[str, Any]:
     """A start, as JSON."""
     return {"saga_id": saga_id}
+
+
+def signalled(new: bool) -> dict[str, Any]:
+    """A signal that was sent, as JSON."""
+    return {"new": new}
 
 
 def whoami() -> dict[str, Any]:

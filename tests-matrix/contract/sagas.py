@@ -76,6 +76,7 @@ class Shop:
             "odd": _odd(self),
             "names": _odd_names(self),
             "limited": _limited(self),
+            "paid": _paid(self),
         }
 
     def calls(self, saga_id: str) -> list[str]:
@@ -203,6 +204,37 @@ def _limited(shop: Shop) -> type[Saga]:
             await shop.visit(ctx)
 
     return LimitedSaga
+
+
+def _paid(shop: Shop) -> type[Saga]:
+    class PaidSaga(Saga):
+        """Waits for what its context names: to be paid and to be packed, and to be told of the refund."""
+
+        saga_name = "paid"
+
+        @action("reserve")
+        async def reserve(self, ctx: Context) -> None:
+            shop.note(ctx)
+
+        @compensate("reserve")
+        def release(self, ctx: Context) -> None:
+            shop.note(ctx)
+            if ctx.get("refunds"):
+                current_step().signal("refunded")
+
+        @action("pay", depends_on=["reserve"])
+        async def pay(self, ctx: Context) -> Context:
+            shop.note(ctx)
+            return {"paid": dict(await current_step().signal("paid", key=ctx.get("key"), timeout=ctx.get("timeout")))}
+
+        @action("pack", depends_on=["pay"])
+        def pack(self, ctx: Context) -> None:
+            what = shop.note(ctx)
+            if "sleep" in ctx:
+                current_step().sleep(ctx["sleep"])
+            _fail(ctx, what)
+
+    return PaidSaga
 
 
 def _odd_names(shop: Shop) -> type[Saga]:

@@ -94,6 +94,11 @@ class Site:
         assert isinstance(saga_id, str)
         return saga_id
 
+    async def signal(self, name: str, payload: Any = None, then: str = "", **to: str) -> Answer:
+        """Send a signal, by ``saga_id`` or ``key``, and with ``then`` in a transaction."""
+        path = f"/signals/{name}" + (f"?then={then}" if then else "")
+        return await self.post(path, {"payload": payload or {}, "to": to})
+
     # What can be seen afterwards.
 
     async def run(self, saga_id: str) -> RunRecord:
@@ -121,6 +126,34 @@ class Site:
             return run if run.status in FINISHED else None
 
         return await until(record, f"run {saga_id} has a final status")  # type: ignore[return-value]
+
+    async def ended_in_time(self, saga_id: str) -> RunRecord:
+        """Do the same with workers until then, for a run that waits for a time."""
+
+        async def record() -> RunRecord | None:
+            if not self.worker:
+                await self.driver.work()
+            run = await self.run(saga_id)
+            return run if run.status in FINISHED else None
+
+        return await until(record, f"run {saga_id} has a final status")  # type: ignore[return-value]
+
+    async def waiting(self, saga_id: str) -> RunRecord:
+        """Run a worker, if none is inside the application, and wait until a run waits for a signal or a time."""
+        if not self.worker:
+            await self.driver.work()
+
+        async def record() -> RunRecord | None:
+            run = await self.run(saga_id)
+            return run if run.status == "waiting" else None
+
+        return await until(record, f"run {saga_id} waits")  # type: ignore[return-value]
+
+    async def started(self, **context: Any) -> str:
+        """Start a saga that waits to be paid, and wait until it does; its saga_id."""
+        saga_id = await self.start("deferred", "paid", context)
+        await self.waiting(saga_id)
+        return saga_id
 
     async def all_ended(self) -> list[RunRecord]:
         """Do the same for every run."""

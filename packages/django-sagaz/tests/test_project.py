@@ -169,6 +169,8 @@ MODELS = (
     models.Run,
     models.Step,
     models.Attempt,
+    models.Wait,
+    models.Signal,
     models.OutboxEvent,
     models.AuditEntry,
     models.WorkerProcess,
@@ -185,7 +187,7 @@ def test_the_models_say_what_the_migration_has_made(alias):
 def test_json_is_jsonb_on_postgresql(alias):
     with connections[alias].cursor() as cursor:
         cursor.execute("SELECT column_name FROM information_schema.columns WHERE data_type = 'jsonb' ORDER BY 1")
-        assert [name for (name,) in cursor.fetchall()] == ["context", "headers", "payload", "result", "sagas"]
+        assert [name for (name,) in cursor.fetchall()] == ["context", "headers", *["payload"] * 3, "result", "sagas"]
 
 
 QUIET = """

@@ -206,6 +206,37 @@ def test_a_step_and_a_consumer_start_sagas_without_a_request(tmp_path):
     assert "ORDERS ['paid', 'paid']" in said
 
 
+WAITING = """
+import hashlib, hmac, json
+from django.contrib.auth.models import User
+from django.test import Client
+from orders.models import Order
+from orders.waiting import SECRET
+client, provider = Client(), Client(enforce_csrf_checks=True)
+client.force_login(User.objects.create_user("ada"))
+def order():
+    return client.post("/waiting", headers={"Idempotency-Key": "k"})
+first = order()
+saga_id = first.json()["saga_id"]
+print("WAITING", first.status_code, first.json()["status"], client.get(first.headers["Location"]).json()["status"])
+body = json.dumps({"id": "evt-1", "order_id": Order.objects.get().pk, "amount": 42})
+signature = hmac.new(SECRET, body.encode(), hashlib.sha256).hexdigest()
+print("EVENT", *[provider.post("/webhook", body, "application/json", headers={"Provider-Signature": one}).status_code
+    for one in (signature, signature, "forged")])
+call_command("sagaz_worker", drain=True)
+print("ENDED", order().json() == {"saga_id": saga_id, "status": "completed"}, Order.objects.get().status)
+"""
+
+
+def test_a_signal_is_sent_with_the_transaction_of_the_how_to(tmp_path):
+    project(tmp_path, ["waiting"])
+    with (tmp_path / "urls.py").open("a") as file:
+        file.write('urlpatterns.append(path("webhook", import_module("orders.waiting").webhook))\n')
+    said = run(tmp_path, sys.executable, "-c", started(WAITING))
+    assert "WAITING 202 waiting waiting\nEVENT 200 200 403\n" in said
+    assert "ENDED True paid" in said
+
+
 @pytest.mark.parametrize("atomic", [False, True])
 def test_a_request_that_is_sent_again_starts_nothing_and_no_customer_uses_up_anothers_key(tmp_path, atomic):
     views = ["atomic_requests", "decorated"] if atomic else [name for name in PLAIN if name != "errors"]

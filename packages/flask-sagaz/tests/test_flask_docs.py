@@ -148,6 +148,34 @@ def test_a_run_starts_with_the_transaction_of_the_recipe(folder):
     assert "(1,)" in run(folder, "-W", "ignore", "-c", count)
 
 
+WAITING = f"""
+import hashlib, hmac, json, time, sqlite3
+from waiting import SECRET, app
+client = app.test_client()
+def order():
+    return client.post("/orders", json={{"order_id": "A1"}}, headers={ADA | {"Idempotency-Key": "k"}})
+body = json.dumps({{"id": "evt-1", "order_id": "A1", "amount": 42}}).encode()
+signature = hmac.new(SECRET, body, hashlib.sha256).hexdigest()
+first = order()
+address = "/orders/" + first.json["saga_id"]
+print("WAITING", first.status_code, first.json["status"], first.headers["Location"] == address)
+print("EVENT", *[client.post("/webhooks/payments", data=body, headers={{"Provider-Signature": one}}).status_code
+    for one in (signature, signature, "forged")])
+deadline = time.monotonic() + 20
+while (answer := order()).status_code == 202 or answer.status_code == 409:
+    assert time.monotonic() < deadline
+    time.sleep(0.02)
+print("ENDED", answer.json == {{"saga_id": first.json["saga_id"], "status": "completed"}})
+"""
+
+
+def test_a_signal_is_sent_with_the_transaction_of_the_recipe(folder):
+    said = run(folder, "-c", WAITING)
+    assert "WAITING 202 waiting True\nEVENT 200 200 401\nENDED True" in said
+    count = "import sqlite3; print(sqlite3.connect('waiting.db').execute('select * from payment_event').fetchall())"
+    assert "[('evt-1', 42)]" in run(folder, "-W", "ignore", "-c", count)
+
+
 def test_collaborators_come_out_of_the_application(folder):
     _, body, _ = call(folder, "collaborators", "POST", "/payments", query_string={"amount": 5})
     assert body["receipt"] == f"charged 5 under {body['saga_id']}:charge"

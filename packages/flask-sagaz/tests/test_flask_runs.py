@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from concurrent.futures import CancelledError
 from datetime import UTC, datetime, timedelta
@@ -15,6 +16,7 @@ from flask_sagaz import (
     RunFailed,
     RunInterrupted,
     RuntimeNotOpen,
+    RunWaiting,
     Saga,
     StepError,
     UsageError,
@@ -51,6 +53,27 @@ def test_plain_and_async_views_run_sagas_and_see_their_results(shop, record_of, 
     assert (answer.status_code, answer.json["status"]) == (200, "completed")
     assert answer.json["reservation"].startswith("R-A")
     assert record_of(shop, answer.json["saga_id"]).status == "completed"
+
+
+def test_a_run_that_waits_tells_its_caller_logs_no_error_and_goes_on(make_app, storage_url, record_of, ended, caplog):
+    class PaidSaga(Saga):
+        @action("pay")
+        def pay(self, ctx):
+            return {"paid": dict(current_step().signal("paid", key="pi_1"))}
+
+    caplog.set_level(logging.INFO)
+    app, sagaz = make_app(storage_url, sagas=[PaidSaga], worker=True)
+    with app.app_context():
+        with pytest.raises(RunWaiting, match="waits for signal 'paid'") as raised:
+            sagaz.run_sync(sagaz.create_saga(PaidSaga), {}, "mine")
+        assert (raised.value.saga_id, getattr(raised.value, "__notes__", [])) == ("mine", [])
+        record = record_of(app, "mine")
+        assert (record.status, record.lease_owner) == ("waiting", None)
+        assert [
+            one for one in caplog.records if one.exc_info or ("sagaz" in one.name and one.levelno > logging.INFO)
+        ] == []
+        assert [sagaz.send_signal("paid", {"n": 1}, key="pi_1") for _ in range(2)] == [True, False]
+        assert ended(app, "mine").status == "completed"
 
 
 def test_all_verbs_are_there_for_code_with_and_without_await(make_app, storage_url, OrderSaga, ended):

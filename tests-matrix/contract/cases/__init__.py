@@ -17,6 +17,7 @@ from contract.cases import (
     shutdown,
     transactions,
     unusable_stores,
+    waits,
     without_a_request,
 )
 
@@ -38,6 +39,7 @@ CASES = {
         idempotency,
         transactions,
         shutdown,
+        waits,
         without_a_request,
     )
 }

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from datetime import datetime
 from functools import wraps
 from typing import Any
 
@@ -15,8 +17,8 @@ from django.db import models, transaction
 from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
 from django.urls import path
 
-from contract.driver import Boom, accepted, pieces, ran, told, whoami
-from django_sagaz import async_saga_factory, atomic_saga_start, create_saga, run_saga
+from contract.driver import Boom, accepted, pieces, ran, signalled, told, whoami
+from django_sagaz import async_saga_factory, atomic_saga_start, create_saga, run_saga, send_signal
 from django_sagaz.middleware import SagaContextMiddleware
 
 if not settings.configured:
@@ -49,22 +51,26 @@ def _view(view: Any) -> Any:
     """Answer what a start or a run raises, and let out what the view itself raises."""
 
     @wraps(view)
-    def answer(request: HttpRequest, saga: str) -> JsonResponse:
+    def answer(request: HttpRequest, **named: str) -> JsonResponse:
         try:
-            body, status = view(request, settings.SHOP_SAGAS[saga])
+            body, status = view(request, _named(**named))
         except Exception as error:
             status, body = told(error)
         return JsonResponse(body, status=status)
 
     @wraps(view)
-    async def aanswer(request: HttpRequest, saga: str) -> JsonResponse:
+    async def aanswer(request: HttpRequest, **named: str) -> JsonResponse:
         try:
-            body, status = await view(request, settings.SHOP_SAGAS[saga])
+            body, status = await view(request, _named(**named))
         except Exception as error:
             status, body = told(error)
         return JsonResponse(body, status=status)
 
     return aanswer if iscoroutinefunction(view) else answer
+
+
+def _named(saga: str = "", signal: str = "") -> Any:
+    return settings.SHOP_SAGAS[saga] if saga else signal
 
 
 def _inline(request: HttpRequest, saga_class: type) -> Any:
@@ -83,18 +89,41 @@ def _ids(request: HttpRequest) -> dict[str, Any]:
 @transaction.atomic
 def _deferred(request: HttpRequest, saga_class: type) -> Any:
     key = request.headers.get("Idempotency-Key")
-    return accepted(atomic_saga_start(saga_class, json.loads(request.body), idempotency_key=key)), 202
-
-
-@transaction.atomic
-def _joined(request: HttpRequest, saga_class: type) -> Any:
-    context, then = json.loads(request.body), request.GET["then"]
-    with transaction.atomic():  # a savepoint
-        ShopOrder.objects.create(id=context["id"])
-        saga_id = atomic_saga_start(saga_class, context, connection=transaction.get_connection())
-        transaction.set_rollback(then == "savepoint")
-    transaction.set_rollback(then == "rollback")
+    deadline = request.headers.get("Deadline")
+    saga_id = atomic_saga_start(
+        saga_class,
+        json.loads(request.body),
+        idempotency_key=key,
+        deadline=datetime.fromisoformat(deadline) if deadline else None,
+    )
     return accepted(saga_id), 202
+
+
+@contextmanager
+def _in_transaction(then: str, order_id: str) -> Iterator[Any]:
+    with transaction.atomic():
+        with transaction.atomic():  # a savepoint
+            ShopOrder.objects.create(id=order_id)
+            yield transaction.get_connection()
+            transaction.set_rollback(then == "savepoint")
+        transaction.set_rollback(then == "rollback")
+
+
+def _joined(request: HttpRequest, saga_class: type) -> Any:
+    context = json.loads(request.body)
+    with _in_transaction(request.GET["then"], context["id"]) as connection:
+        saga_id = atomic_saga_start(saga_class, context, connection=connection)
+    return accepted(saga_id), 202
+
+
+def _signal(request: HttpRequest, name: str) -> Any:
+    body = json.loads(request.body)
+    if "then" not in request.GET:
+        with transaction.atomic():
+            return signalled(send_signal(name, body["payload"], **body["to"])), 200
+    with _in_transaction(request.GET["then"], body["payload"]["id"]) as connection:
+        new = send_signal(name, body["payload"], **body["to"], connection=connection)
+    return signalled(new), 200
 
 
 def _who(request: HttpRequest) -> HttpResponse:
@@ -129,6 +158,7 @@ URLS = (
     path("inline/<saga>", _view(_inline)),
     path("deferred/<saga>", _view(_deferred)),
     path("joined/<saga>", _view(_joined)),
+    path("signals/<signal>", _view(_signal)),
     path("whoami", _who),
     path("stream", _stream),
     path("boom", _boom),
@@ -137,6 +167,7 @@ ASYNC_URLS = (
     path("inline/<saga>", _view(_ainline)),
     path("deferred/<saga>", _view(sync_to_async(_deferred))),
     path("joined/<saga>", _view(sync_to_async(_joined))),
+    path("signals/<signal>", _view(sync_to_async(_signal))),
     path("whoami", _awho),
     path("stream", _astream),
     path("boom", _aboom),

@@ -47,7 +47,7 @@ class DjangoDriver(Driver):
     urls: ClassVar[Any] = URLS
     # "embedded_worker": the command's work, in another thread of this process.
     capabilities = frozenset(
-        ("inline", "deferred", "embedded_worker", "streaming", "join_session", "header_name", "propagate")
+        ("inline", "deferred", "embedded_worker", "streaming", "join_session", "header_name", "propagate", "signals")
     )
     stores: ClassVar[tuple[str, ...]] = ("sqlite", "postgres")
 
@@ -142,7 +142,7 @@ class MemoryDjangoDriver(DjangoDriver):
     """Sagas outside of the project's databases, where nothing can start together with a transaction."""
 
     name = "django-memory"
-    capabilities = DjangoDriver.capabilities - {"deferred", "join_session"}
+    capabilities = DjangoDriver.capabilities - {"deferred", "join_session", "signals"}
     stores = ("memory",)
 
 

@@ -2,17 +2,19 @@
 
 # Without `from __future__ import annotations`: FastAPI finds no names for strings in functions that make endpoints.
 
+from datetime import datetime
 from importlib.util import find_spec
 from typing import Annotated, Any
 
 from fastapi import BackgroundTasks, Depends, FastAPI, Header, Request, WebSocket
 from fastapi.responses import JSONResponse, StreamingResponse
 
-from contract.driver import Boom, Driver, accepted, pieces, ran, told, whoami
+from contract.driver import Boom, Driver, accepted, pieces, ran, signalled, told, whoami
 from contract.drivers._orders import Orders
 from fastapi_sagaz import (
     SagaContextMiddleware,
     SagaFactory,
+    Sagas,
     SagaStarter,
     create_lifespan,
     run_saga_background,
@@ -27,6 +29,7 @@ __all__ = ["FastAPIDriver"]
 saga_factory = SagaFactory()
 Start = Annotated[SagaStarter, Depends()]
 Key = Annotated[str | None, Header(alias="Idempotency-Key")]
+Deadline = Annotated[datetime | None, Header()]
 RunId = Annotated[str | None, Header(alias="Run-Id")]
 
 
@@ -48,6 +51,7 @@ class FastAPIDriver(Driver):
             "lifespan",
             "several",
             "sagas",
+            "signals",
         )
         + ("header_name", "propagate")
         + (("join_session",) if find_spec("sagaz_durable.transactions.sessions") and find_spec("sqlalchemy") else ())
@@ -62,6 +66,7 @@ class FastAPIDriver(Driver):
         app.add_middleware(SagaContextMiddleware, propagate_to_context=spec.propagate)
         for name, saga_class in spec.routes.items():
             _add_saga(app, name, saga_class, self.orders)
+        _add_signals(app, self.orders)
         _add_others(app)
         self.client = AsgiClient(app)
 
@@ -108,9 +113,9 @@ def _add_saga(app: FastAPI, name: str, saga_class: type, orders: Orders) -> None
         return JSONResponse(accepted(saga_id), 202, background=tasks)
 
     @app.post(f"/deferred/{name}")
-    async def deferred(request: Request, start: Start, key: Key = None) -> JSONResponse:
+    async def deferred(request: Request, start: Start, key: Key = None, deadline: Deadline = None) -> JSONResponse:
         try:
-            saga_id = await start(saga_class, await request.json(), idempotency_key=key)
+            saga_id = await start(saga_class, await request.json(), idempotency_key=key, deadline=deadline)
         except Exception as error:
             return _told(error)
         return JSONResponse(accepted(saga_id), 202)
@@ -125,6 +130,21 @@ def _add_saga(app: FastAPI, name: str, saga_class: type, orders: Orders) -> None
         except Exception as error:
             return _told(error)
         return JSONResponse(accepted(saga_id), 202)
+
+
+def _add_signals(app: FastAPI, orders: Orders) -> None:
+    @app.post("/signals/{name}")
+    async def signal(name: str, request: Request, sagas: Annotated[Sagas, Depends()], then: str = "") -> JSONResponse:
+        body = await request.json()
+        try:
+            if not then:
+                return JSONResponse(signalled(await sagas.send_signal(name, body["payload"], **body["to"])))
+            async with orders.transaction(then) as session:
+                await orders.add(session, body["payload"]["id"])
+                new = await sagas.send_signal(name, body["payload"], **body["to"], session=session)
+        except Exception as error:
+            return _told(error)
+        return JSONResponse(signalled(new))
 
 
 def _told(error: Exception) -> JSONResponse:

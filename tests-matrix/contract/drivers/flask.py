@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
 from importlib.util import find_spec
 from typing import Any
 
 from flask import Flask, Response, request
 
-from contract.driver import Boom, Driver, accepted, pieces, ran, told, whoami
+from contract.driver import Boom, Driver, accepted, pieces, ran, signalled, told, whoami
 from flask_sagaz import SagazExtension
 from support.answers import Answer, Ask
 from support.wsgi import WsgiClient
@@ -32,6 +35,7 @@ class FlaskDriver(Driver):
             "propagate",
             "several",
             "sagas",
+            "signals",
             "own_store",
         )
         + (("join_session",) if find_spec("flask_sqlalchemy") else ())
@@ -44,6 +48,7 @@ class FlaskDriver(Driver):
         self.sagaz = SagazExtension(app, sagas=spec.sagas, worker=spec.worker, propagate_to_context=spec.propagate)
         self.orders = Orders(app, spec.options["STORAGE_URL"])
         _add_sagas(app, self.sagaz, spec.routes, self.orders)
+        _add_signals(app, self.sagaz, self.orders)
         _add_others(app)
         self.client = WsgiClient(app)
 
@@ -104,6 +109,16 @@ class Orders:
             connection.execute(text("CREATE TABLE IF NOT EXISTS shop_order (id TEXT PRIMARY KEY)"))
         return self.db.session
 
+    @contextmanager
+    def transaction(self, then: str) -> Iterator[Any]:
+        """The session; its transaction ends as ``then`` says: commit, rollback, or a savepoint that is rolled back."""
+        session = self.session()
+        savepoint = session.begin_nested() if then == "savepoint" else None
+        yield session
+        if savepoint is not None:
+            savepoint.rollback()
+        (session.rollback if then == "rollback" else session.commit)()
+
     def add(self, id_: str) -> None:
         from sqlalchemy import text
 
@@ -155,9 +170,13 @@ def _add_sagas(app: Flask, sagaz: SagazExtension, routes: Any, orders: Orders) -
 
     @app.post("/deferred/<saga>")
     def deferred(saga: str) -> Any:
+        deadline = request.headers.get("Deadline")
         try:
             saga_id = sagaz.start(
-                routes[saga], request.get_json(), idempotency_key=request.headers.get("Idempotency-Key")
+                routes[saga],
+                request.get_json(),
+                idempotency_key=request.headers.get("Idempotency-Key"),
+                deadline=datetime.fromisoformat(deadline) if deadline else None,
             )
         except Exception as error:
             return _told(error)
@@ -165,17 +184,29 @@ def _add_sagas(app: Flask, sagaz: SagazExtension, routes: Any, orders: Orders) -
 
     @app.post("/joined/<saga>")
     def joined(saga: str) -> Any:
-        session, context, then = orders.session(), request.get_json(), request.args["then"]
-        savepoint = session.begin_nested() if then == "savepoint" else None
+        context = request.get_json()
         try:
-            orders.add(context["id"])
-            saga_id = sagaz.start(routes[saga], context, session=session)
+            with orders.transaction(request.args["then"]) as session:
+                orders.add(context["id"])
+                saga_id = sagaz.start(routes[saga], context, session=session)
         except Exception as error:
             return _told(error)
-        if savepoint is not None:
-            savepoint.rollback()
-        (session.rollback if then == "rollback" else session.commit)()
         return accepted(saga_id), 202
+
+
+def _add_signals(app: Flask, sagaz: SagazExtension, orders: Orders) -> None:
+    @app.post("/signals/<name>")
+    def signal(name: str) -> Any:
+        body = request.get_json()
+        try:
+            if "then" not in request.args:
+                return signalled(sagaz.send_signal(name, body["payload"], **body["to"]))
+            with orders.transaction(request.args["then"]) as session:
+                orders.add(body["payload"]["id"])
+                new = sagaz.send_signal(name, body["payload"], **body["to"], session=session)
+        except Exception as error:
+            return _told(error)
+        return signalled(new)
 
 
 def _told(error: Exception) -> Any:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from django_sagaz.health import areadiness, liveness, readiness
     from django_sagaz.inline import async_saga_factory, close, create_saga, run_saga
     from django_sagaz.saga import Saga
+    from django_sagaz.signalling import send_signal
     from django_sagaz.transactions import atomic_saga_start, run_deferred, saga_context
     from sagaz_durable import action, compensate
     from sagaz_durable.engine.result import SagaRun
@@ -47,6 +48,7 @@ __all__ = [
     "run_saga",
     "saga_context",
     "saga_id_of",
+    "send_signal",
 ]
 __all__ += _errors.__all__
 
@@ -72,6 +74,7 @@ _PLACES = {
     "run_saga": "django_sagaz.inline",
     "saga_context": "django_sagaz.transactions",
     "saga_id_of": "sagaz_durable.runtime.new_run",
+    "send_signal": "django_sagaz.signalling",
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial, wraps
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
@@ -24,7 +24,14 @@ from sagaz_integration_core.errors import TransactionRequired, WrongDatabase
 if TYPE_CHECKING:
     from sagaz import Saga
 
-__all__ = ["atomic_saga_start", "require_transaction", "run_deferred", "saga_context"]
+__all__ = [
+    "atomic_saga_start",
+    "dispatch_after_commit",
+    "given_alias",
+    "require_transaction",
+    "run_deferred",
+    "saga_context",
+]
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -40,6 +47,7 @@ def atomic_saga_start(
     using: str | None = None,
     idempotency_key: str | None = None,
     not_before: datetime | None = None,
+    deadline: datetime | timedelta | None = None,
 ) -> str:
     """Start a saga with the commit of the transaction that is open, and return its saga_id; a worker runs it.
 
@@ -59,18 +67,19 @@ def atomic_saga_start(
         DatabaseError: What Django raises for a conflict with another transaction; yours is to be begun anew.
     """
     project = current_project()
-    require_transaction(project, _given_alias(connection, using))
+    require_transaction(project, given_alias(connection, using))
     run = new_run.new_run(
         project.configuration,
         class_of(saga_class),
         context,
         idempotency_key=idempotency_key,
         not_before=not_before,
+        deadline=deadline,
     )
     _admit(project, run)
     inserted = project.lacks.insert(project.store, lambda: project.store.start(run))
     if project.configuration.dispatch is not None:
-        _dispatch(project, new_run.undelayed([run], [inserted]))
+        dispatch_after_commit(project, new_run.undelayed([run], [inserted]))
     return new_run.accept(run, inserted, idempotency_key)
 
 
@@ -81,7 +90,7 @@ def _admit(project: Project, run: NewRun) -> None:
         backlog.admit(new_run.due_now([run]))
 
 
-def _dispatch(project: Project, saga_ids: list[str]) -> None:
+def dispatch_after_commit(project: Project, saga_ids: list[str]) -> None:
     """Tell Celery after the commit, if that is who executes runs; a savepoint that is rolled back takes it back."""
     dispatch = project.configuration.dispatch
     if dispatch is None or not saga_ids or project.alias is None:
@@ -137,7 +146,12 @@ def saga_context(view: Any = None, *, using: str | None = None) -> Any:
     return within
 
 
-def _given_alias(connection: Any, using: str | None) -> str | None:
+def given_alias(connection: Any, using: str | None) -> str | None:
+    """Return the database alias that a caller's transaction is said to be on; None if neither argument says it.
+
+    Raises:
+        WrongDatabase: The two name different ones, or it is another thread's connection.
+    """
     if connection is None:
         return using
     alias: str = connection.alias

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from flask import Flask
@@ -164,11 +164,13 @@ class SagazExtension:
         session: Any = None,
         idempotency_key: str | None = None,
         not_before: datetime | None = None,
+        deadline: datetime | timedelta | None = None,
     ) -> str:
         """Record a run for a worker, with ``session=db.session`` in its transaction; see `Sagas.start`."""
         return self.sagas.start_sync(
-            saga_class, context, session=session, idempotency_key=idempotency_key, not_before=not_before
-        )
+            saga_class, context, session=session, idempotency_key=idempotency_key, not_before=not_before,
+            deadline=deadline,
+        )  # fmt: skip
 
     def start_many(
         self,
@@ -177,9 +179,27 @@ class SagazExtension:
         *,
         session: Any = None,
         not_before: datetime | None = None,
+        deadline: datetime | timedelta | None = None,
     ) -> list[str]:
         """Record many runs of one saga in one statement, all of them or none; see `Sagas.start_many`."""
-        return self.sagas.start_many_sync(saga_class, contexts, session=session, not_before=not_before)
+        return self.sagas.start_many_sync(
+            saga_class, contexts, session=session, not_before=not_before, deadline=deadline
+        )
+
+    def send_signal(
+        self,
+        name: str,
+        payload: Mapping[str, Any] = NOTHING,
+        *,
+        saga_id: str | None = None,
+        key: str | None = None,
+        signal_id: str = "",
+        session: Any = None,
+    ) -> bool:
+        """Send a signal, with ``session=db.session`` in its transaction; True if it is new. See `Sagas.send_signal`."""
+        return self.sagas.send_signal_sync(
+            name, payload, saga_id=saga_id, key=key, signal_id=signal_id, session=session
+        )
 
     def publish(
         self,

@@ -8,6 +8,7 @@ from django.db import connections
 
 from sagaz_integration_core.contract.records import Inserted, NewRun
 from sagaz_integration_core.contract.store import SagaStore
+from sagaz_integration_core.contract.waits import NewSignal, Sent
 
 if TYPE_CHECKING:
     from django_sagaz._stores.runners import Runner
@@ -23,6 +24,10 @@ class DjangoStore(SagaStore, Protocol):
 
         It is on the way of every request, and goes it without an event loop's detours.
         """
+        ...
+
+    def send_here(self, signal: NewSignal) -> Sent:
+        """Insert a signal on this thread's connection, here and now, in the transaction that is open there."""
         ...
 
 

@@ -11,6 +11,7 @@ from django_sagaz._stores.errors import ConnectionDied, migrate_command, transla
 from django_sagaz._stores.identity import read_store_id
 from django_sagaz._stores.listener import Listener
 from django_sagaz._stores.runners import DatabaseThread, Runner, immediately
+from sagaz_durable.stores.postgresql import signals
 from sagaz_durable.stores.postgresql.database.errors import ConnectionLost
 from sagaz_durable.stores.postgresql.database.rights import LACKING, lacking_values, what_lacks
 from sagaz_durable.stores.postgresql.database.session import OWN_SESSION, PREPARE_THRESHOLD
@@ -18,6 +19,7 @@ from sagaz_durable.stores.postgresql.database.statements import Database, Row, V
 from sagaz_durable.stores.postgresql.rows import insertion
 from sagaz_durable.stores.postgresql.store import PostgresStore
 from sagaz_integration_core.contract.records import Inserted, NewRun
+from sagaz_integration_core.contract.waits import NewSignal, Sent
 
 __all__ = ["DjangoPostgresStore"]
 
@@ -48,6 +50,13 @@ class DjangoPostgresStore(PostgresStore):
             return Inserted(run.saga_id, True, run.fingerprint)
         [inserted] = immediately(self.insert([run], 0.0))
         return inserted
+
+    def send_here(self, signal: NewSignal) -> Sent:
+        """Insert a signal on this thread's connection, here and now."""
+        if self._here.execute_here(signals.SEND, [signals.signal_values([signal])]):
+            return Sent(True, signal.fingerprint)
+        found = self._here.execute_here(signals.FIND_SENT, [[signal.id]])
+        return Sent(False, found[0][1] if found else None)
 
 
 class DjangoDatabase(Database):

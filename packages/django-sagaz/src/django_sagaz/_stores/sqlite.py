@@ -14,9 +14,10 @@ from django_sagaz._stores.errors import translated
 from django_sagaz._stores.identity import read_store_id
 from django_sagaz._stores.ready import check_file, check_tables
 from django_sagaz._stores.runners import Runner
-from sagaz_durable.stores.sqlite import leases
+from sagaz_durable.stores.sqlite import leases, signals
 from sagaz_durable.stores.sqlite.store import SQLiteStore
 from sagaz_integration_core.contract.records import Inserted, NewRun
+from sagaz_integration_core.contract.waits import NewSignal, Sent
 
 __all__ = ["DjangoSQLiteStore"]
 
@@ -33,6 +34,10 @@ class DjangoSQLiteStore(SQLiteStore):
     def start(self, run: NewRun) -> Inserted:
         """Insert a run on this thread's connection, here and now."""
         return self._here.insert_here(run)
+
+    def send_here(self, signal: NewSignal) -> Sent:
+        """Insert a signal on this thread's connection, here and now."""
+        return self._here.send_here(signal)
 
 
 class DjangoTransactions:
@@ -76,6 +81,14 @@ class DjangoTransactions:
             statements: Any = _Statements(connection)
             [inserted] = leases.insert(statements, [run], 0.0)
             return inserted
+
+    def send_here(self, signal: NewSignal) -> Sent:
+        """Insert a signal on this thread's connection, in the transaction that is open there."""
+        connection = connections[self._alias]
+        with translated(connection):
+            statements: Any = _Statements(connection)
+            [sent] = signals.send(statements, [signal])
+            return sent
 
     async def read(self, work: Callable[[Any], T]) -> T:
         """Return what a transaction returns that only reads."""

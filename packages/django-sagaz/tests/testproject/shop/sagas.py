@@ -72,3 +72,11 @@ class TravelSaga(Saga):
     @action("send-documents", depends_on=["charge-card", "check-traveller"])
     async def send(self, ctx):
         return {}
+
+
+class PaidSaga(Saga):
+    saga_name = "paid"
+
+    @action("pay")
+    def pay(self, ctx):
+        return {"paid": dict(current_step().signal("paid", key=ctx["key"]))}

@@ -28,6 +28,7 @@ from django_sagaz._stores.ready import check_rights, check_tables
 from django_sagaz._stores.runners import Runner, immediately
 from sagaz_durable.stores.base import Answer, BaseStore, does
 from sagaz_integration_core.contract.records import Inserted, NewRun
+from sagaz_integration_core.contract.waits import NewSignal, Sent
 
 __all__ = ["ORMStore"]
 
@@ -93,6 +94,13 @@ class ORMStore(BaseStore):
         """Insert a run on this thread's connection, here and now."""
         [inserted] = immediately(self.insert([run], 0.0))
         return inserted
+
+    def send_here(self, signal: NewSignal) -> Sent:
+        """Insert a signal on this thread's connection, here and now."""
+        connection = connections[self._alias]
+        with translated(connection):
+            [sent] = signals.send(connection, [signal])
+            return sent
 
     async def insert_runs(self, /, runs: Sequence[NewRun], lease_seconds: float) -> list[Inserted]:
         """Insert runs in one transaction."""

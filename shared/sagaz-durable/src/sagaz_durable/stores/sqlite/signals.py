@@ -54,8 +54,10 @@ def send(sqlite: sqlite3.Connection, signals: Sequence[NewSignal]) -> list[Sent]
         if one.id in made and one.actor is not None:
             note = {"saga_id": one.saga_id, "actor": one.actor, "reason": one.reason, "now": stamp(now())}
             sqlite.execute(_NOTE, note)
-    found = dict(sqlite.execute(_FIND, (json.dumps([one.id for one in signals]),)).fetchall())
-    return [Sent(one.id in made, found.get(one.id)) for one in signals]
+    found: dict[str, str] = {}
+    if others := [one.id for one in signals if one.id not in made]:
+        found = dict(sqlite.execute(_FIND, (json.dumps(others),)).fetchall())
+    return [Sent(one.id in made, one.fingerprint if one.id in made else found.get(one.id)) for one in signals]
 
 
 def find_signals(sqlite: sqlite3.Connection, query: SignalFilter) -> list[SignalRecord]:
