@@ -25,9 +25,9 @@ from worlds import NAME, Deployment, Process, World, task_of_process
 from sagaz_durable.engine import journal_entries as entries
 from sagaz_durable.engine.registry import SagaRegistry
 from sagaz_durable.operations.operator import Operator
+from sagaz_durable.settings.settings import Settings
 from sagaz_durable.stores.factory import create_store
 from sagaz_integration_core.contract.records import FINISHED, NewRun
-from sagaz_integration_core.settings.settings import Settings
 
 SAGA_ID = "run-1"
 WHOLE = "CI" in os.environ and sys.version_info[:2] == (3, 11)

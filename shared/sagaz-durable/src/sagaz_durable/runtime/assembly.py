@@ -11,11 +11,11 @@ from sagaz_durable.concurrency.batcher import Batcher, bytes_of
 from sagaz_durable.concurrency.thread_pool import StepThreads
 from sagaz_durable.leases.blocked_loops import StepLimit
 from sagaz_durable.leases.keeper import LeaseKeeper
+from sagaz_durable.settings.settings import Settings
 from sagaz_durable.stores.thread_store import ThreadStore
 from sagaz_integration_core.contract.records import RunWrite
 from sagaz_integration_core.contract.store import SagaStore
 from sagaz_integration_core.errors import SettingsError
-from sagaz_integration_core.settings.settings import Settings
 
 if TYPE_CHECKING:
     from sagaz_durable.outbox.relay import Relay

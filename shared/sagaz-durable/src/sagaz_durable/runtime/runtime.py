@@ -29,6 +29,7 @@ from sagaz_durable.runtime.assembly import check_dispatch, own_keeper, run_write
 from sagaz_durable.runtime.configuration import Configuration
 from sagaz_durable.runtime.draining import drain
 from sagaz_durable.runtime.embedded_worker import EmbeddedWorker
+from sagaz_durable.settings.settings import Settings
 from sagaz_durable.stores.factory import create_store
 from sagaz_durable.stores.opening import Opening
 from sagaz_durable.workers.background import BackgroundRuns
@@ -36,7 +37,6 @@ from sagaz_integration_core.context import log_fields as logs
 from sagaz_integration_core.context.current_step import followed
 from sagaz_integration_core.contract.store import SagaStore
 from sagaz_integration_core.errors import RuntimeNotOpen
-from sagaz_integration_core.settings.settings import Settings
 
 if TYPE_CHECKING:
     from sagaz_durable._upstream.resources import SagazResources
