@@ -90,7 +90,7 @@ class SagazExtension:
             )
         check_server()
         settings = AppSettings(app, self._storage_url, worker=self._worker)
-        registry = SagaRegistry(self._sagas, hint=WORDING.sagas)
+        registry = SagaRegistry(self._sagas, wording=WORDING)
         state = AppState(app, self, settings, registry, config=self._config, worker=self._worker)
         app.wsgi_app = Correlation(app.wsgi_app, state.requests, propagate=self._propagate)  # type: ignore[method-assign]
         app.app_ctx_globals_class = globals_class(app.app_ctx_globals_class)
