@@ -18,7 +18,8 @@ import pytest
 import django_sagaz
 from fastapi_sagaz import EventPublisher, SagaStarter, run_saga_background
 from flask_sagaz import SagazExtension
-from sagaz_durable.sagas import Sagas, form_of, function_form_of
+from sagaz_durable.runtime.client import form_of, function_form_of
+from sagaz_durable.sagas import Sagas
 
 TRANSACTION = ("connection", "using")
 """What Django has for ``session``: the transaction that is open, which these may name."""

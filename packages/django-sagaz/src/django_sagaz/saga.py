@@ -6,7 +6,7 @@ from typing import Any
 
 from django_sagaz.transactions import run_deferred
 from sagaz_durable import Saga as _Saga
-from sagaz_durable.sagas import form_of
+from sagaz_durable.runtime.client import form_of
 
 __all__ = ["Saga"]
 

@@ -19,7 +19,7 @@ from django_sagaz._stores.runners import immediately
 from django_sagaz.inline import class_of
 from sagaz_durable import NOTHING
 from sagaz_durable.runtime import new_run
-from sagaz_durable.sagas import form_of
+from sagaz_durable.runtime.client import form_of
 from sagaz_integration_core.contract.records import NewRun
 from sagaz_integration_core.errors import TransactionRequired, WrongDatabase
 

@@ -17,7 +17,8 @@ from flask_sagaz._server_check import check_server
 from flask_sagaz._settings import WORDING, AppSettings
 from sagaz_durable import NOTHING
 from sagaz_durable.engine.registry import SagaRegistry, listed
-from sagaz_durable.sagas import Sagas, form_of
+from sagaz_durable.runtime.client import form_of
+from sagaz_durable.sagas import Sagas
 from sagaz_integration_core.error_text import type_name
 from sagaz_integration_core.errors import RuntimeNotOpen, SagazError, SettingsError
 

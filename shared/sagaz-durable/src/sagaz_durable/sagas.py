@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING
 
 from sagaz_durable.operations.decisions import Decisions
 from sagaz_durable.runtime.inline import InlineRuns
@@ -14,10 +12,7 @@ from sagaz_durable.runtime.starting import Starts
 if TYPE_CHECKING:
     from sagaz_durable.runtime.runtime import SagazRuntime
 
-__all__ = ["Sagas", "form_of", "function_form_of"]
-
-P = ParamSpec("P")
-T = TypeVar("T")
+__all__ = ["Sagas"]
 
 
 class Sagas(Starts, InlineRuns, Publications, Decisions):
@@ -35,24 +30,3 @@ class Sagas(Starts, InlineRuns, Publications, Decisions):
     def __init__(self, runtime: SagazRuntime) -> None:
         super().__init__(runtime)
         Decisions.__init__(self, runtime)
-
-
-def form_of(verb: Callable[Concatenate[Any, P], T]) -> Callable[[Callable[..., Any]], Callable[Concatenate[Any, P], T]]:
-    """Decorate a plugin's ``def method(self, *args, **options)`` that leads to a verb: it takes and returns the same.
-
-    Its first parameter stays its own. Type checkers, editors and `inspect.signature` show the verb's, which are written
-    there alone.
-    """
-    return lambda method: _formed(method, verb, own=1)
-
-
-def function_form_of(verb: Callable[Concatenate[Any, P], T]) -> Callable[[Callable[..., Any]], Callable[P, T]]:
-    """Decorate a plugin's ``def function(*args, **options)`` that leads to a verb, as `form_of` does a method."""
-    return lambda function: _formed(function, verb, own=0)
-
-
-def _formed(function: Any, verb: Callable[..., Any], *, own: int) -> Any:
-    signature, given = inspect.signature(verb), inspect.signature(function)
-    parameters = [*list(given.parameters.values())[:own], *list(signature.parameters.values())[1:]]
-    function.__signature__ = signature.replace(parameters=parameters)
-    return function

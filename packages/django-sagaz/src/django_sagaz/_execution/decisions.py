@@ -11,7 +11,8 @@ from django_sagaz._execution.current import current_executions
 from django_sagaz._project.current import current_project
 from django_sagaz._stores.runners import immediately
 from sagaz_durable.operations.decisions import Decisions
-from sagaz_durable.sagas import Sagas, function_form_of
+from sagaz_durable.runtime.client import function_form_of
+from sagaz_durable.sagas import Sagas
 
 if TYPE_CHECKING:
     from django_sagaz._project.project import Project
