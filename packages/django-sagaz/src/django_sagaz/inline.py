@@ -58,8 +58,8 @@ def close() -> None:
 def run_saga(
     saga: Saga | type[Saga],
     context: Mapping[str, Any] = NOTHING,
-    *,
     saga_id: str | None = None,
+    *,
     idempotency_key: str | None = None,
 ) -> SagaRun:
     """Run a saga to its end, from synchronous code, and return its result.

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from sagaz_durable.operations.decisions import Decisions
 from sagaz_durable.runtime.inline import InlineRuns
 from sagaz_durable.runtime.publishing import Publications
 from sagaz_durable.runtime.starting import Starts
+
+if TYPE_CHECKING:
+    from sagaz_durable.runtime.runtime import SagazRuntime
 
 __all__ = ["Sagas"]
 
@@ -21,3 +26,7 @@ class Sagas(Starts, InlineRuns, Publications, Decisions):
     Args:
         runtime: That of the application, opened.
     """
+
+    def __init__(self, runtime: SagazRuntime) -> None:
+        super().__init__(runtime)
+        Decisions.__init__(self, runtime)
