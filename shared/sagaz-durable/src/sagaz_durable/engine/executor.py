@@ -103,7 +103,9 @@ class Executor:
             await self._tell_listeners("on_saga_start")
         try:
             while self._halt.reason is None:
-                state = self._begin_what_may()
+                state = self._assess()
+                for call in state.begin:
+                    self._begin(call)
                 if not self._running:
                     return state
                 self._waiting = asyncio.get_running_loop().create_future()
@@ -146,11 +148,8 @@ class Executor:
             for task in tasks:
                 task.cancel()
 
-    def _begin_what_may(self) -> RunState:
-        state = assess(self._prepared.graph, self._direction, self._entries.all, self._running.keys())
-        for call in state.begin:
-            self._begin(call)
-        return state
+    def _assess(self) -> RunState:
+        return assess(self._prepared.graph, self._direction, self._entries.all, self._running.keys())
 
     def _begin(self, call: Call) -> None:
         step, phase = call
@@ -164,19 +163,7 @@ class Executor:
         del self._running[call]
         if not task.cancelled() and (error := task.exception()) is not None:
             self.halt(error)
-        if not self._goes_on_here():
-            self._go_on()
-
-    def _goes_on_here(self) -> bool:
-        """Begin what follows a call that has ended, without waking `run`: that would be one more task's turn a step."""
-        if self._halt.reason is not None or self._waiting is None or self._waiting.done():
-            return False
-        try:
-            self._begin_what_may()
-        except Exception:
-            # It is raised again where somebody waits for it.
-            return False
-        return bool(self._running)
+        self._go_on()
 
     def _go_on(self) -> None:
         """Have `run` look again at what is to be done."""
