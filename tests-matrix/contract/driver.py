@@ -94,7 +94,7 @@ CAPABILITIES = {
     "header_name": "the name of the correlation header can be chosen",
     "propagate": "the correlation id can be kept out of the sagas' contexts",
     "own_store": "the plugin opens SQLite files and PostgreSQL itself, and not through the framework's connections",
-    "sagas": "code has every verb of `Sagas` without a request, and driver.verb calls one",
+    "sagas": "code has the verbs of `Sagas` without a request, and driver.verb calls one",
     "several": "one process can hold several applications with settings of their own",
 }
 

@@ -42,7 +42,9 @@ class Interference:
         """Go on until the event is set, whatever becomes of the database."""
         while not over.wait(self._dice.uniform(0.2, 1)):
             with suppress(psycopg.OperationalError):
-                self._refuse_writes(over) if self._dice.random() < 0.25 else self._lock_one(over)
+                # A short storm may throw the dice too seldom: what follows the first lock is a refusal.
+                refuses = self._dice.random() < 0.25 or (bool(self.held) and not self.refused)
+                self._refuse_writes(over) if refuses else self._lock_one(over)
         self._allow_writes()
 
     def _lock_one(self, over: threading.Event) -> None:

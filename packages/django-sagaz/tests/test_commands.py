@@ -12,6 +12,7 @@ import threading
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import transaction
+from django.db.models import Max
 from places import on, until
 from testproject.shop.models import Order
 from testproject.shop.sagas import OrderSaga
@@ -149,6 +150,9 @@ def test_a_killed_workers_run_is_resumed_by_another(home, elsewhere):
     saga_ids = start(home, 3, pause=60)
     worker = elsewhere("-m", "django", "sagaz_worker", *options)
     until(lambda: Step.objects.using(home).filter(step="ship", status="started").count() == 3)
+    # Killed between a heartbeat and the renewal that follows it, its leases would end before the heartbeat does.
+    leased = Run.objects.using(home).aggregate(until=Max("lease_expires_at"))["until"]
+    until(lambda: Run.objects.using(home).filter(lease_expires_at__gt=leased).count() == 3)
     worker.kill()
     worker.wait()
     Run.objects.using(home).update(context={"db": home, "name": "0"})

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 import psycopg
 import pytest
-from django.db import DataError, OperationalError, ProgrammingError, connections, transaction
+from django.db import DatabaseError, DataError, OperationalError, ProgrammingError, connections, transaction
 from places import on, until
+from testproject.shop.models import Order
 from testproject.shop.sagas import OrderSaga
 
-from django_sagaz import StoreUnavailable, atomic_saga_start, run_saga
+from django_sagaz import StoreUnavailable, atomic_saga_start, publish, run_saga
 from django_sagaz._execution import shared_loop as host
 from django_sagaz._project.current import current_project
 from django_sagaz._stores.errors import ConnectionDied
 from django_sagaz._stores.orm.store import ORMStore
 from django_sagaz._stores.runners import DatabaseThread, Directly, immediately
-from django_sagaz.models import Run
+from django_sagaz.models import OutboxEvent, Run
 from sagaz_integration_core.context.correlation import bound
 from sagaz_integration_core.contract.records import NewRun
 from sagaz_integration_core.errors import UnstorableValue
@@ -120,6 +122,44 @@ def test_an_inline_run_whose_start_was_cut_off_right_after_its_insert_is_execute
 
 def backend(home):
     return connections[home].connection.info.backend_pid
+
+
+@on("pg", "maria")
+@pytest.mark.parametrize(
+    "record",
+    [
+        pytest.param(lambda home: atomic_saga_start(OrderSaga, {"db": home, "name": "x"}), id="start"),
+        pytest.param(lambda home: publish("orders", {"order": 1}, using=home), id="publish"),
+    ],
+)
+def test_nothing_is_recorded_without_what_died_with_its_transaction(home, settings, monkeypatch, record):
+    settings.SAGAZ = {**settings.SAGAZ, "BROKER_URL": "memory://"}
+    connections[home].close()
+    other = connections[home].copy()
+    # The transaction has no atomic block, and nothing commits by itself.
+    monkeypatch.setitem(connections[home].settings_dict, "AUTOCOMMIT", False)
+    try:
+        Order.objects.using(home).create(name="before")
+        end_session_of(home, other)
+        with pytest.raises(StoreUnavailable):
+            record(home)
+        with suppress(DatabaseError):
+            connections[home].commit()
+    finally:
+        other.close()
+        connections[home].close()
+        monkeypatch.undo()
+    assert not Run.objects.using(home).exists()
+    assert not OutboxEvent.objects.using(home).exists()
+    assert not Order.objects.using(home).exists()
+
+
+def end_session_of(home, other):
+    with other.cursor() as cursor:
+        if other.vendor == "postgresql":
+            cursor.execute("SELECT pg_terminate_backend(%s, 5000)", [backend(home)])
+        else:
+            cursor.execute("KILL %s", [connections[home].connection.thread_id()])
 
 
 @on("maria")

@@ -93,6 +93,16 @@ def test_all_verbs_are_there_for_code_with_and_without_await(make_app, storage_u
         assert (outcome.done, "nothing to cancel" in outcome.message) == (False, True)
 
 
+def test_the_extension_asks_and_decides_by_itself(make_app, storage_url, OrderSaga):
+    app, sagaz = make_app(storage_url, sagas=[OrderSaga])
+    with app.app_context():
+        saga_id = sagaz.start(OrderSaga, {"order_id": "A1"}, not_before=datetime.now(UTC) + timedelta(days=1))
+        assert current_sagaz.status(saga_id).status == "pending"
+        assert [decide(saga_id, by="ann").done for decide in (sagaz.retry, sagaz.cancel)] == [False, True]
+        assert not sagaz.resolve(saga_id, "completed", by="ann", reason="by hand").done
+        assert [(note.action, note.actor) for note in sagaz.status(saga_id).audit] == [("cancel", "ann")]
+
+
 def test_a_failed_saga_is_compensated_and_raises_the_steps_own_exception(make_app, storage_url, OrderSaga, calls):
     app, sagaz = make_app(storage_url)
     with app.app_context():

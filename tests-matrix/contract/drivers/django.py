@@ -15,17 +15,31 @@ from contextlib import suppress
 from types import ModuleType
 from typing import Any, ClassVar
 
+from asgiref.sync import ThreadSensitiveContext, sync_to_async
 from django.apps import apps
 from django.core.asgi import get_asgi_application
 from django.core.management import call_command
 from django.core.wsgi import get_wsgi_application
-from django.db import connection, connections
+from django.db import connection, connections, transaction
 from django.test.utils import override_settings
 from sagaz import Saga
 
 from contract.driver import Driver
 from contract.drivers._django_shop import ASYNC_URLS, URLS, PrivateMiddleware, ShopConfig, ShopOrder
-from django_sagaz import create_saga
+from django_sagaz import (
+    acancel,
+    aresolve,
+    aretry,
+    astatus,
+    atomic_saga_start,
+    atomic_saga_start_many,
+    cancel,
+    create_saga,
+    resolve,
+    retry,
+    run_saga,
+    status,
+)
 from django_sagaz._execution.worker import work
 from django_sagaz.middleware import SagaContextMiddleware
 from support.answers import Answer, Ask
@@ -47,7 +61,17 @@ class DjangoDriver(Driver):
     urls: ClassVar[Any] = URLS
     # "embedded_worker": the command's work, in another thread of this process.
     capabilities = frozenset(
-        ("inline", "deferred", "embedded_worker", "streaming", "join_session", "header_name", "propagate", "signals")
+        (
+            "inline",
+            "deferred",
+            "embedded_worker",
+            "streaming",
+            "join_session",
+            "header_name",
+            "propagate",
+            "sagas",
+            "signals",
+        )
     )
     stores: ClassVar[tuple[str, ...]] = ("sqlite", "postgres")
 
@@ -121,6 +145,9 @@ class DjangoDriver(Driver):
     async def own_rows(self) -> list[str]:
         return await _in_thread(lambda: list(ShopOrder.objects.values_list("id", flat=True)))
 
+    async def verb(self, name: str, *args: Any, **options: Any) -> Any:
+        return await _in_thread(lambda: VERBS[name](*args, **options))
+
     async def work(self) -> None:
         await _in_thread(lambda: call_command("sagaz_worker", drain=True, stdout=io.StringIO()))
 
@@ -137,12 +164,26 @@ class AsyncDjangoDriver(DjangoDriver):
     def serve(self) -> Any:
         return AsgiClient(get_asgi_application())
 
+    async def verb(self, name: str, *args: Any, **options: Any) -> Any:
+        if name not in ASYNC_VERBS:
+            return await super().verb(name, *args, **options)
+
+        async def call() -> Any:
+            async with ThreadSensitiveContext():
+                try:
+                    return await ASYNC_VERBS[name](*args, **options)
+                finally:
+                    await sync_to_async(connections.close_all)()
+
+        # Connections belong to the context, and the next site has other databases.
+        return await asyncio.create_task(call())
+
 
 class MemoryDjangoDriver(DjangoDriver):
     """Sagas outside of the project's databases, where nothing can start together with a transaction."""
 
     name = "django-memory"
-    capabilities = DjangoDriver.capabilities - {"deferred", "join_session", "signals"}
+    capabilities = DjangoDriver.capabilities - {"deferred", "join_session", "sagas", "signals"}
     stores = ("memory",)
 
 
@@ -150,6 +191,28 @@ class AsyncMemoryDjangoDriver(MemoryDjangoDriver, AsyncDjangoDriver):
     """Both."""
 
     name = "django-async-memory"
+
+
+def _in_transaction(start: Callable[..., Any]) -> Callable[..., Any]:
+    def call(*args: Any, **options: Any) -> Any:
+        with transaction.atomic():
+            return start(*args, **options)
+
+    return call
+
+
+VERBS: dict[str, Callable[..., Any]] = {
+    "start": _in_transaction(atomic_saga_start),
+    "start_many": _in_transaction(atomic_saga_start_many),
+    "run": run_saga,
+    "status": status,
+    "retry": retry,
+    "cancel": cancel,
+    "resolve": resolve,
+}
+"""What Django has for the verbs of `Sagas`; `run_background` it has not."""
+
+ASYNC_VERBS = {"status": astatus, "retry": aretry, "cancel": acancel, "resolve": aresolve}
 
 
 def _databases(sagaz: dict[str, Any]) -> dict[str, Any]:

@@ -14,12 +14,24 @@ from sagaz_integration_core.context.current_step import CurrentStep, current_ste
 from sagaz_integration_core.errors import *  # noqa: F403 - whatever it raises is public here, too
 
 if TYPE_CHECKING:
+    from django_sagaz._execution.decisions import (
+        acancel,
+        aresolve,
+        aretry,
+        arun_now,
+        astatus,
+        cancel,
+        resolve,
+        retry,
+        run_now,
+        status,
+    )
     from django_sagaz.events import publish
     from django_sagaz.health import areadiness, liveness, readiness
     from django_sagaz.inline import async_saga_factory, close, create_saga, run_saga
     from django_sagaz.saga import Saga
     from django_sagaz.signalling import send_signal
-    from django_sagaz.transactions import atomic_saga_start, run_deferred, saga_context
+    from django_sagaz.transactions import atomic_saga_start, atomic_saga_start_many, run_deferred, saga_context
     from sagaz_durable import action, compensate
     from sagaz_durable.engine.result import SagaRun
     from sagaz_durable.operations.health import ProbeResult
@@ -31,10 +43,17 @@ __all__ = [
     "ProbeResult",
     "Saga",
     "SagaRun",
+    "acancel",
     "action",
     "areadiness",
+    "aresolve",
+    "aretry",
+    "arun_now",
+    "astatus",
     "async_saga_factory",
     "atomic_saga_start",
+    "atomic_saga_start_many",
+    "cancel",
     "close",
     "compensate",
     "create_saga",
@@ -44,11 +63,15 @@ __all__ = [
     "publish",
     "read_json",
     "readiness",
+    "resolve",
+    "retry",
     "run_deferred",
+    "run_now",
     "run_saga",
     "saga_context",
     "saga_id_of",
     "send_signal",
+    "status",
 ]
 __all__ += _errors.__all__
 
@@ -60,21 +83,32 @@ _PLACES = {
     "ProbeResult": "sagaz_durable.operations.health",
     "Saga": "django_sagaz.saga",
     "SagaRun": "sagaz_durable.engine.result",
+    "acancel": "django_sagaz._execution.decisions",
     "action": "sagaz_durable",
     "areadiness": "django_sagaz.health",
+    "aresolve": "django_sagaz._execution.decisions",
+    "aretry": "django_sagaz._execution.decisions",
+    "arun_now": "django_sagaz._execution.decisions",
+    "astatus": "django_sagaz._execution.decisions",
     "async_saga_factory": "django_sagaz.inline",
     "atomic_saga_start": "django_sagaz.transactions",
+    "atomic_saga_start_many": "django_sagaz.transactions",
+    "cancel": "django_sagaz._execution.decisions",
     "close": "django_sagaz.inline",
     "compensate": "sagaz_durable",
     "create_saga": "django_sagaz.inline",
     "liveness": "django_sagaz.health",
     "publish": "django_sagaz.events",
     "readiness": "django_sagaz.health",
+    "resolve": "django_sagaz._execution.decisions",
+    "retry": "django_sagaz._execution.decisions",
     "run_deferred": "django_sagaz.transactions",
+    "run_now": "django_sagaz._execution.decisions",
     "run_saga": "django_sagaz.inline",
     "saga_context": "django_sagaz.transactions",
     "saga_id_of": "sagaz_durable.runtime.new_run",
     "send_signal": "django_sagaz.signalling",
+    "status": "django_sagaz._execution.decisions",
 }
 
 

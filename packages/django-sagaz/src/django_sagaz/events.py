@@ -7,7 +7,7 @@ from typing import Any
 
 from django_sagaz._project.current import current_project
 from django_sagaz._stores.runners import immediately
-from django_sagaz.transactions import require_transaction
+from django_sagaz.transactions import given_alias, require_transaction
 from sagaz_durable.runtime.publishing import checked_event
 
 __all__ = ["publish"]
@@ -18,6 +18,7 @@ def publish(
     payload: Mapping[str, Any],
     *,
     using: str | None = None,
+    connection: Any = None,
     key: str | None = None,
     headers: Mapping[str, str] | None = None,
     idempotency_key: str | None = None,
@@ -32,6 +33,7 @@ def publish(
 
     Args:
         using: The database alias of the transaction; by default the one that sagas are kept in.
+        connection: Or the connection of the transaction, as ``transaction.get_connection()`` returns it.
 
     Raises:
         TransactionRequired: No transaction is open.
@@ -39,7 +41,7 @@ def publish(
         StoreNotReady: The database lacks tables or rights, which the message names.
     """
     project = current_project()
-    require_transaction(project, using, "event")
+    require_transaction(project, given_alias(connection, using), "event")
     event = checked_event(
         project.configuration, topic, payload, key=key, headers=headers, idempotency_key=idempotency_key
     )

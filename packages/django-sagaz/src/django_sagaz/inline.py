@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Coroutine, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack, cast
 
 from asgiref.sync import markcoroutinefunction
 
@@ -16,7 +17,7 @@ from django_sagaz._stores.connections import refuse_transaction
 from sagaz_durable import NOTHING
 from sagaz_durable.engine.result import SagaRun
 from sagaz_durable.runtime.bound_saga import refuse_without_loop
-from sagaz_durable.runtime.inline import InlineRuns
+from sagaz_durable.runtime.inline import InlineRuns, RunOptions
 from sagaz_integration_core.errors import StoreNotReady, UsageError
 
 if TYPE_CHECKING:
@@ -58,9 +59,10 @@ def close() -> None:
 def run_saga(
     saga: Saga | type[Saga],
     context: Mapping[str, Any] = NOTHING,
-    *,
     saga_id: str | None = None,
+    *,
     idempotency_key: str | None = None,
+    deadline: datetime | timedelta | None = None,
 ) -> SagaRun:
     """Run a saga to its end, from synchronous code, and return its result.
 
@@ -79,7 +81,9 @@ def run_saga(
     refuse_transaction(current_project().alias)
 
     async def work(runtime: SagazRuntime) -> SagaRun:
-        return await _run_inline(runtime, saga_class, context, saga_id, idempotency_key)
+        return await _run_inline(
+            runtime, saga_class, context, saga_id, idempotency_key=idempotency_key, deadline=deadline
+        )
 
     return current_executions().run(work)
 
@@ -98,6 +102,8 @@ class _Run:
         saga_id: str | None = None,
         *,
         idempotency_key: str | None = None,
+        deadline: datetime | timedelta | None = None,
+        wait: float = 0.0,
     ) -> Coroutine[Any, Any, SagaRun]:
         """Execute the saga durably, on a fresh instance, and return its result; to be awaited.
 
@@ -108,7 +114,8 @@ class _Run:
             refuse_without_loop("In a synchronous view: run_saga(saga, context)")
 
         async def work(runtime: SagazRuntime) -> SagaRun:
-            return await _run_inline(runtime, self._saga_class, initial_context, saga_id, idempotency_key)
+            options: RunOptions = {"idempotency_key": idempotency_key, "deadline": deadline, "wait": wait}
+            return await _run_inline(runtime, self._saga_class, initial_context, saga_id, **options)
 
         return current_executions().arun(work)
 
@@ -118,14 +125,14 @@ async def _run_inline(
     saga_class: type[Saga],
     context: Mapping[str, Any],
     saga_id: str | None,
-    idempotency_key: str | None,
+    **options: Unpack[RunOptions],
 ) -> SagaRun:
     lacks = current_project().lacks
     # Not in a TestCase, where queries are counted.
     if not runtime.is_private:
         await lacks.check(runtime.store)
     try:
-        return await InlineRuns(runtime).run(saga_class, context, saga_id, idempotency_key=idempotency_key)
+        return await InlineRuns(runtime).run(saga_class, context, saga_id, **options)
     except StoreNotReady:
         await lacks.ask(runtime.store)
         raise

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from django_sagaz.transactions import run_deferred
-from sagaz_durable import NOTHING
 from sagaz_durable import Saga as _Saga
+from sagaz_durable.runtime.client import form_of
 
 __all__ = ["Saga"]
 
@@ -15,6 +14,7 @@ __all__ = ["Saga"]
 class Saga(_Saga):
     """sagaz's ``Saga``, which can also be started with the transaction that is open."""
 
-    def run_deferred(self, context: Mapping[str, Any] = NOTHING, *, idempotency_key: str | None = None) -> str:
+    @form_of(run_deferred)
+    def run_deferred(self, *args: Any, **options: Any) -> str:
         """Start this saga at the commit, for a worker to run; see `django_sagaz.atomic_saga_start`."""
-        return run_deferred(self, context, idempotency_key=idempotency_key)
+        return run_deferred(self, *args, **options)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from datetime import datetime, timedelta
 from functools import partial, wraps
@@ -15,9 +15,11 @@ from django_sagaz._execution.ask_store import ask
 from django_sagaz._project.current import current_project
 from django_sagaz._project.project import Project
 from django_sagaz._stores.connections import in_transaction
+from django_sagaz._stores.runners import immediately
 from django_sagaz.inline import class_of
 from sagaz_durable import NOTHING
 from sagaz_durable.runtime import new_run
+from sagaz_durable.runtime.client import form_of
 from sagaz_integration_core.contract.records import NewRun
 from sagaz_integration_core.errors import TransactionRequired, WrongDatabase
 
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "atomic_saga_start",
+    "atomic_saga_start_many",
     "dispatch_after_commit",
     "given_alias",
     "require_transaction",
@@ -76,18 +79,46 @@ def atomic_saga_start(
         not_before=not_before,
         deadline=deadline,
     )
-    _admit(project, run)
+    _admit(project, [run])
     inserted = project.lacks.insert(project.store, lambda: project.store.start(run))
     if project.configuration.dispatch is not None:
         dispatch_after_commit(project, new_run.undelayed([run], [inserted]))
     return new_run.accept(run, inserted, idempotency_key)
 
 
-def _admit(project: Project, run: NewRun) -> None:
+def atomic_saga_start_many(
+    saga_class: type[Saga],
+    contexts: Iterable[Mapping[str, Any]],
+    *,
+    connection: Any = None,
+    using: str | None = None,
+    not_before: datetime | None = None,
+    deadline: datetime | timedelta | None = None,
+) -> list[str]:
+    """Start many runs of one saga with the commit of the transaction that is open; return their saga_ids in order.
+
+    Arguments and errors are those of `atomic_saga_start`; see `sagaz_durable.sagas.Sagas.start_many`.
+    """
+    project = current_project()
+    require_transaction(project, given_alias(connection, using))
+    of = class_of(saga_class)
+    runs = [
+        new_run.new_run(project.configuration, of, context, not_before=not_before, deadline=deadline)
+        for context in contexts
+    ]
+    if runs:
+        _admit(project, runs)
+        lease = project.settings.lease_seconds
+        inserted = project.lacks.insert(project.store, lambda: immediately(project.store.insert(runs, lease)))
+        dispatch_after_commit(project, new_run.undelayed(runs, inserted))
+    return [run.saga_id for run in runs]
+
+
+def _admit(project: Project, runs: Sequence[NewRun]) -> None:
     if (backlog := project.configuration.backlog) is not None:
         if backlog.is_stale():
             backlog.learn(ask(project, lambda store: store.stats()))
-        backlog.admit(new_run.due_now([run]))
+        backlog.admit(new_run.due_now(runs))
 
 
 def dispatch_after_commit(project: Project, saga_ids: list[str]) -> None:
@@ -100,11 +131,12 @@ def dispatch_after_commit(project: Project, saga_ids: list[str]) -> None:
         transaction.on_commit(partial(dispatch, saga_ids), using=project.alias, robust=True)
 
 
-def run_deferred(saga: Saga | type[Saga], context: Mapping[str, Any] = NOTHING, **options: Any) -> str:
+@form_of(atomic_saga_start)
+def run_deferred(saga: Saga | type[Saga], *args: Any, **options: Any) -> str:
     """Do as `atomic_saga_start`, with a saga's instance or class; within `saga_context`, in its transaction."""
     if not {"connection", "using"} & options.keys():
         options["using"] = _captured.get()
-    return atomic_saga_start(class_of(saga), context, **options)
+    return atomic_saga_start(class_of(saga), *args, **options)
 
 
 @overload

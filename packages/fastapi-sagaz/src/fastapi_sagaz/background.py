@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from fastapi_sagaz._background_runs import Parked, parked_of
+from sagaz_durable import NOTHING
 
 if TYPE_CHECKING:
     from sagaz import Saga
@@ -17,7 +18,7 @@ __all__ = ["run_saga_background"]
 async def run_saga_background(
     background_tasks: BackgroundTasks,
     saga: Saga,
-    context: Mapping[str, Any],
+    context: Mapping[str, Any] = NOTHING,
     *,
     idempotency_key: str | None = None,
 ) -> str:

@@ -110,14 +110,8 @@ class SagazLifespan:
 
         settings, config = _resolve(self._config)
         visit = current_visit()
-        runtime = SagazRuntime(
-            settings,
-            config=config,
-            sagas=self._sagas,
-            app=app,
-            worker=self._worker and visit is None,
-            hint=WORDING.sagas,
-        )
+        worker = self._worker and visit is None
+        runtime = SagazRuntime(settings, config=config, sagas=self._sagas, app=app, worker=worker)
         for saga in sagas_in_routes(app.routes):
             runtime.registry.add(saga)
         if visit is not None:

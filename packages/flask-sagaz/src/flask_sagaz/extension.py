@@ -18,6 +18,8 @@ from flask_sagaz._server_check import check_server
 from flask_sagaz._settings import WORDING, AppSettings
 from sagaz_durable import NOTHING
 from sagaz_durable.engine.registry import SagaRegistry, listed
+from sagaz_durable.runtime.client import form_of
+from sagaz_durable.sagas import Sagas
 from sagaz_integration_core.error_text import type_name
 from sagaz_integration_core.errors import RuntimeNotOpen, SagazError, SettingsError
 
@@ -29,7 +31,6 @@ if TYPE_CHECKING:
     from sagaz_durable.operations.health import ProbeResult
     from sagaz_durable.runtime.bound_saga import Binding
     from sagaz_durable.runtime.runtime import SagazRuntime
-    from sagaz_durable.sagas import Sagas
 
     S = TypeVar("S", bound=Saga)
 
@@ -90,7 +91,7 @@ class SagazExtension:
             )
         check_server()
         settings = AppSettings(app, self._storage_url, worker=self._worker)
-        registry = SagaRegistry(self._sagas, hint=WORDING.sagas)
+        registry = SagaRegistry(self._sagas, wording=WORDING)
         state = AppState(app, self, settings, registry, config=self._config, worker=self._worker)
         app.wsgi_app = Correlation(app.wsgi_app, state.requests, propagate=self._propagate)  # type: ignore[method-assign]
         app.app_ctx_globals_class = globals_class(app.app_ctx_globals_class)
@@ -119,10 +120,8 @@ class SagazExtension:
     def sagas(self) -> Sagas:
         """Everything that can be done with the application's sagas, with ``await`` or by its ``…_sync`` forms.
 
-        Besides what stands below: ``sagas.status_sync(…)``, ``retry_sync``, ``cancel_sync`` and ``resolve_sync``.
+        The methods below that have a verb's name are its ``…_sync`` form, which the extension itself has for short.
         """
-        from sagaz_durable.sagas import Sagas
-
         return Sagas(self._runtime())
 
     def run_sync(
@@ -132,6 +131,7 @@ class SagazExtension:
         saga_id: str | None = None,
         *,
         idempotency_key: str | None = None,
+        deadline: datetime | timedelta | None = None,
     ) -> SagaRun:
         """Execute a saga from `create_saga`, wait for its end and return its result; see `Sagas.run`.
 
@@ -140,81 +140,67 @@ class SagazExtension:
         bound, own = _binding(saga), OwnTransaction(saga)
         try:
             return bound.runtime.call(
-                lambda: bound.execute(context, saga_id, idempotency_key=idempotency_key), slow=own.suspect
+                lambda: bound.execute(context, saga_id, idempotency_key=idempotency_key, deadline=deadline),
+                slow=own.suspect,
             )
         except Exception as error:
             own.explain(error)
             raise
 
-    def run_background(self, saga: Saga, context: Mapping[str, Any], *, idempotency_key: str | None = None) -> str:
+    def run_background(
+        self, saga: Saga, context: Mapping[str, Any] = NOTHING, *, idempotency_key: str | None = None
+    ) -> str:
         """Record a run of a saga from `create_saga`, have this process execute it, and return its saga_id.
 
         It is not affected by what becomes of the request; see `Sagas.run_background`.
         """
-        from sagaz_durable.sagas import Sagas
-
         bound = _binding(saga)
         return Sagas(bound.runtime).run_background_sync(bound.saga_class, context, idempotency_key=idempotency_key)
 
-    def start(
-        self,
-        saga_class: type[Saga],
-        context: Mapping[str, Any],
-        *,
-        session: Any = None,
-        idempotency_key: str | None = None,
-        not_before: datetime | None = None,
-        deadline: datetime | timedelta | None = None,
-    ) -> str:
+    @form_of(Sagas.start_sync)
+    def start(self, *args: Any, **options: Any) -> Any:
         """Record a run for a worker, with ``session=db.session`` in its transaction; see `Sagas.start`."""
-        return self.sagas.start_sync(
-            saga_class, context, session=session, idempotency_key=idempotency_key, not_before=not_before,
-            deadline=deadline,
-        )  # fmt: skip
+        return self.sagas.start_sync(*args, **options)
 
-    def start_many(
-        self,
-        saga_class: type[Saga],
-        contexts: Iterable[Mapping[str, Any]],
-        *,
-        session: Any = None,
-        not_before: datetime | None = None,
-        deadline: datetime | timedelta | None = None,
-    ) -> list[str]:
+    @form_of(Sagas.start_many_sync)
+    def start_many(self, *args: Any, **options: Any) -> Any:
         """Record many runs of one saga in one statement, all of them or none; see `Sagas.start_many`."""
-        return self.sagas.start_many_sync(
-            saga_class, contexts, session=session, not_before=not_before, deadline=deadline
-        )
+        return self.sagas.start_many_sync(*args, **options)
 
-    def send_signal(
-        self,
-        name: str,
-        payload: Mapping[str, Any] = NOTHING,
-        *,
-        saga_id: str | None = None,
-        key: str | None = None,
-        signal_id: str = "",
-        session: Any = None,
-    ) -> bool:
+    @form_of(Sagas.send_signal_sync)
+    def send_signal(self, *args: Any, **options: Any) -> Any:
         """Send a signal, with ``session=db.session`` in its transaction; True if it is new. See `Sagas.send_signal`."""
-        return self.sagas.send_signal_sync(
-            name, payload, saga_id=saga_id, key=key, signal_id=signal_id, session=session
-        )
+        return self.sagas.send_signal_sync(*args, **options)
 
-    def publish(
-        self,
-        topic: str,
-        payload: Mapping[str, Any],
-        *,
-        session: Any = None,
-        key: str | None = None,
-        headers: Mapping[str, str] | None = None,
-        idempotency_key: str | None = None,
-    ) -> str:
+    @form_of(Sagas.run_now_sync)
+    def run_now(self, *args: Any, **options: Any) -> Any:
+        """Bring forward what is delayed or asleep; see `Sagas.run_now`."""
+        return self.sagas.run_now_sync(*args, **options)
+
+    @form_of(Sagas.publish_sync)
+    def publish(self, *args: Any, **options: Any) -> Any:
         """Record an event for the broker, with ``session=db.session`` in its transaction; see `Sagas.publish`."""
-        return self.sagas.publish_sync(
-            topic, payload, session=session, key=key, headers=headers, idempotency_key=idempotency_key
-        )
+        return self.sagas.publish_sync(*args, **options)
+
+    @form_of(Sagas.status_sync)
+    def status(self, *args: Any, **options: Any) -> Any:
+        """Return all that is known of a run; see `Sagas.status`."""
+        return self.sagas.status_sync(*args, **options)
+
+    @form_of(Sagas.retry_sync)
+    def retry(self, *args: Any, **options: Any) -> Any:
+        """Have a failed run go on where it stopped, or have its compensation tried again; see `Sagas.retry`."""
+        return self.sagas.retry_sync(*args, **options)
+
+    @form_of(Sagas.cancel_sync)
+    def cancel(self, *args: Any, **options: Any) -> Any:
+        """Have a run compensate what it has done, instead of going on; see `Sagas.cancel`."""
+        return self.sagas.cancel_sync(*args, **options)
+
+    @form_of(Sagas.resolve_sync)
+    def resolve(self, *args: Any, **options: Any) -> Any:
+        """Note that a person has settled a failed run outside; see `Sagas.resolve`."""
+        return self.sagas.resolve_sync(*args, **options)
 
     def load_saga_state(self, saga_id: str) -> dict[str, Any] | None:
         """Return a run's status, context, steps and error, as ``config.storage`` has them; None when there is none."""

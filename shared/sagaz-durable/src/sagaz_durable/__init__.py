@@ -36,6 +36,7 @@ def __getattr__(name: str) -> Any:
 if TYPE_CHECKING:
     # What type checkers take sagaz's objects for: sagaz has no py.typed, and a bound saga's run returns a SagaRun.
     from collections.abc import Callable
+    from datetime import datetime, timedelta
     from typing import TypeVar
 
     import sagaz
@@ -54,6 +55,8 @@ if TYPE_CHECKING:
             saga_id: str | None = None,
             *,
             idempotency_key: str | None = None,
+            deadline: datetime | timedelta | None = None,
+            wait: float = 0.0,
         ) -> SagaRun:
             """Execute the saga; durably if it is a bound one."""
             ...

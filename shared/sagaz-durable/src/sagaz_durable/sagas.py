@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from sagaz_durable.operations.decisions import Decisions
 from sagaz_durable.runtime.inline import InlineRuns
 from sagaz_durable.runtime.publishing import Publications
 from sagaz_durable.runtime.signalling import Signals
 from sagaz_durable.runtime.starting import Starts
+
+if TYPE_CHECKING:
+    from sagaz_durable.runtime.runtime import SagazRuntime
 
 __all__ = ["Sagas"]
 
@@ -22,3 +27,7 @@ class Sagas(Starts, InlineRuns, Signals, Publications, Decisions):
     Args:
         runtime: That of the application, opened.
     """
+
+    def __init__(self, runtime: SagazRuntime) -> None:
+        super().__init__(runtime)
+        Decisions.__init__(self, runtime)

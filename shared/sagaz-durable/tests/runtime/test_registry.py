@@ -12,6 +12,9 @@ from sagaz.core.triggers import trigger
 
 from sagaz_durable._upstream.definitions import describe
 from sagaz_durable.engine.registry import SagaRegistry
+from sagaz_durable.runtime.configuration import Configuration
+from sagaz_durable.settings.settings import Settings
+from sagaz_durable.settings.wording import Wording
 from sagaz_integration_core.errors import SagaDefinitionError, SagaNotRegistered
 
 
@@ -121,13 +124,19 @@ def test_a_factory_that_makes_something_else_is_refused():
 
 
 def test_an_unknown_name_tells_the_known_ones_and_where_to_add_one():
-    registry = SagaRegistry([saga(a=action("a")(work()))], hint='SAGAZ["SAGAS"]')
+    registry = SagaRegistry([saga(a=action("a")(work()))], wording=Wording(sagas='SAGAZ["SAGAS"]'))
     with pytest.raises(SagaNotRegistered) as caught:
         registry.get("Shpo")
     message = str(caught.value)
     assert "Did you mean 'Shop'?" in message
     assert "Registered: Shop." in message
     assert 'SAGAZ["SAGAS"]' in message
+
+
+def test_an_application_says_where_to_add_a_saga_as_its_settings_do():
+    configuration = Configuration(Settings(wording=Wording(sagas="create_lifespan(sagas=[…])")))
+    with pytest.raises(SagaNotRegistered, match=r"Add its class to create_lifespan\(sagas=\[…\]\)\."):
+        configuration.registry.get("Shop")
 
 
 def test_steps_are_described_dependencies_first():

@@ -82,6 +82,10 @@ class Executions:
             return self.run(work)
         return self._host.call(work, interruptible=True)
 
+    def shared_runtime(self) -> SagazRuntime:
+        """Return the runtime of the loop that all share, which is opened for that if need be."""
+        return self._host.runtime()
+
     def _take(self) -> _OnCallersThread:
         with self._lock:
             place = self._idle.pop() if self._idle else _OnCallersThread(self._project)

@@ -38,8 +38,12 @@ class Host:
 
     def call(self, work: Work[T], *, interruptible: bool = False) -> T:
         """Do asynchronous work, and wait for it on this thread; see `SagazRuntime.call`."""
-        runtime = self._start().result()
+        runtime = self.runtime()
         return runtime.call(lambda: work(runtime), interruptible=interruptible)
+
+    def runtime(self) -> SagazRuntime:
+        """Return the runtime, opened."""
+        return self._start().result()
 
     async def reach(self, work: Work[T]) -> T:
         """Do asynchronous work for a coroutine on another loop; it goes on when that is cancelled."""
@@ -53,7 +57,7 @@ class Host:
 
     def readiness(self) -> ProbeResult:
         """Tell whether the runtime, which is opened for that if need be, can start runs."""
-        return readiness_sync(self._start().result())
+        return readiness_sync(self.runtime())
 
     def unfit(self) -> list[str]:
         """Return what keeps the runtime from executing runs; one that nobody has needed yet is kept by nothing."""

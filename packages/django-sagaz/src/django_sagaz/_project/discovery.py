@@ -17,7 +17,7 @@ __all__ = ["discover"]
 
 def discover() -> SagaRegistry:
     """Return a registry of every saga that a ``sagas`` module defines; what it merely imports belongs to another."""
-    registry = SagaRegistry(hint=WORDING.sagas)
+    registry = SagaRegistry(wording=WORDING)
     autodiscover_modules("sagas")
     for module in _modules():
         for value in list(vars(module).values()):

@@ -125,7 +125,8 @@ def _unavailable(connection: Any, error: Exception) -> StoreUnavailable:
     if (failure := _forbidden(connection, error)) is not None:
         return failure
     text = _says(connection, error)
-    if connection.in_atomic_block or connection.connection is None:
+    if connection.connection is None or connection.in_atomic_block or not connection.get_autocommit():
+        # In a transaction nothing is done again, on a connection that does not know what died with it.
         return StoreUnavailable(text)
     if _code(error) == _READ_ONLY:
         # The next connection may lead to the new primary.

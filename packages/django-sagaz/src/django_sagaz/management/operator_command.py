@@ -48,7 +48,7 @@ def operate(project: Project, work: Callable[[Operator, SagaStore], Coroutine[An
 
 @dataclass(frozen=True, slots=True)
 class _Scope:
-    """A project and its open store; see `operator_commands.Scope`."""
+    """A project and its open store; see `sagaz_durable.operations.scope`."""
 
     store: SagaStore
     registry: SagaRegistry

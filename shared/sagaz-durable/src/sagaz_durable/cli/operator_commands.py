@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal
 
 from sagaz_durable.cli.events import EventsRequest, answer
 from sagaz_durable.cli.runs import (
@@ -25,13 +25,10 @@ from sagaz_integration_core.contract.listings import RunFilter
 from sagaz_integration_core.contract.records import RunStatus
 
 if TYPE_CHECKING:
-    from sagaz_durable.engine.registry import SagaRegistry
+    from sagaz_durable.operations.scope import Scope
     from sagaz_durable.runtime.runtime import SagazRuntime
-    from sagaz_durable.settings.settings import Settings
-    from sagaz_integration_core.contract.store import SagaStore
 
 __all__ = [
-    "Scope",
     "cancel",
     "check_store",
     "events",
@@ -46,30 +43,6 @@ __all__ = [
 ]
 
 Values = Mapping[str, Any]
-
-
-class Scope(Protocol):
-    """What a command is about: an open runtime, or what stands for one."""
-
-    @property
-    def store(self) -> SagaStore:
-        """The store, open."""
-        ...
-
-    @property
-    def registry(self) -> SagaRegistry:
-        """The sagas that are known."""
-        ...
-
-    @property
-    def settings(self) -> Settings:
-        """The application's."""
-        ...
-
-    @property
-    def publishes(self) -> bool:
-        """Whether outcomes are written to the outbox."""
-        ...
 
 
 async def list_sagas_or_runs(scope: Scope, given: Values) -> Said:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from sagaz_durable.settings.wording import NEUTRAL, Wording
 from sagaz_integration_core.contract.records import FirstStep
 from sagaz_integration_core.error_text import value_text
 from sagaz_integration_core.errors import SagaDefinitionError, SagaNotRegistered
@@ -67,16 +68,19 @@ class Registration:
 class SagaRegistry:
     """The sagas that one application can start and its workers can run.
 
+    Args:
+        wording: How the framework's users spell where sagas are registered, for error messages.
+
     Attributes:
         first_steps: By the names of all sagas, the steps with which their runs begin, as far as the class alone tells
             them: a factory may return an instance of a subclass, and ``add_step`` adds what the class does not know of.
     """
 
-    def __init__(self, sagas: Iterable[SagaSpec] = (), *, hint: str = "sagas=[…]") -> None:
+    def __init__(self, sagas: Iterable[SagaSpec] = (), *, wording: Wording = NEUTRAL) -> None:
         self._by_name: dict[str, Registration] = {}
         self._by_class: dict[type[Any], Registration] = {}
         self.first_steps: dict[str, Sequence[FirstStep]] = {}
-        self._hint = hint
+        self._add_to = wording.sagas
         self._lock = threading.Lock()
         for spec in listed(sagas):
             self.add(spec)
@@ -147,7 +151,7 @@ class SagaRegistry:
         close = difflib.get_close_matches(name, self._by_name, n=1)
         guess = f" Did you mean {close[0]!r}?" if close else ""
         known = ", ".join(sorted(self._by_name)) or "none"
-        return f"No saga named {name!r} is registered.{guess} Registered: {known}. Add its class to {self._hint}."
+        return f"No saga named {name!r} is registered.{guess} Registered: {known}. Add its class to {self._add_to}."
 
     def __contains__(self, name: str) -> bool:
         return name in self._by_name

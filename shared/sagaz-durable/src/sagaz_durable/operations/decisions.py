@@ -7,21 +7,28 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, TypeVar
 
-from sagaz_durable.runtime.client import RuntimeClient
 from sagaz_integration_core.error_text import value_text
 from sagaz_integration_core.errors import UsageError
 
 if TYPE_CHECKING:
     from sagaz_durable.operations.operator import Operator, Settlement
     from sagaz_durable.operations.outcomes import Outcome, RunReport
+    from sagaz_durable.operations.scope import ReachableScope
 
 __all__ = ["Decisions"]
 
 T = TypeVar("T")
 
 
-class Decisions(RuntimeClient):
-    """Asks about single runs, and decides about them as the operators' commands do, with the same audit."""
+class Decisions:
+    """Asks about single runs, and decides about them as the operators' commands do, with the same audit.
+
+    Args:
+        scope: The application's open runtime; Django's plugin needs none.
+    """
+
+    def __init__(self, scope: ReachableScope) -> None:
+        self._scope = scope
 
     async def status(self, saga_id: str) -> RunReport:
         """Return all that is known of a run; ``report.status`` is its status, ``report.run`` its row.
@@ -80,42 +87,42 @@ class Decisions(RuntimeClient):
 
     def run_now_sync(self, saga_id: str, *, by: str, reason: str = "", dry_run: bool = False) -> Outcome:
         """Do as `run_now`, in synchronous code."""
-        return self._runtime.call(lambda: self.run_now(saga_id, by=by, reason=reason, dry_run=dry_run))
+        return self._scope.call(lambda: self.run_now(saga_id, by=by, reason=reason, dry_run=dry_run))
 
     def status_sync(self, saga_id: str) -> RunReport:
         """Do as `status`, in synchronous code."""
-        return self._runtime.call(lambda: self.status(saga_id))
+        return self._scope.call(lambda: self.status(saga_id))
 
     def retry_sync(self, saga_id: str, *, by: str, reason: str = "", dry_run: bool = False) -> Outcome:
         """Do as `retry`, in synchronous code."""
-        return self._runtime.call(lambda: self.retry(saga_id, by=by, reason=reason, dry_run=dry_run))
+        return self._scope.call(lambda: self.retry(saga_id, by=by, reason=reason, dry_run=dry_run))
 
     def cancel_sync(self, saga_id: str, *, by: str, reason: str = "", dry_run: bool = False) -> Outcome:
         """Do as `cancel`, in synchronous code."""
-        return self._runtime.call(lambda: self.cancel(saga_id, by=by, reason=reason, dry_run=dry_run))
+        return self._scope.call(lambda: self.cancel(saga_id, by=by, reason=reason, dry_run=dry_run))
 
     def resolve_sync(
         self, saga_id: str, settled: Settlement, *, by: str, reason: str, dry_run: bool = False
     ) -> Outcome:
         """Do as `resolve`, in synchronous code."""
-        return self._runtime.call(lambda: self.resolve(saga_id, settled, by=by, reason=reason, dry_run=dry_run))
+        return self._scope.call(lambda: self.resolve(saga_id, settled, by=by, reason=reason, dry_run=dry_run))
 
     async def _decide(self, actor: str, work: Callable[[Operator], Awaitable[T]]) -> T:
         from sagaz_durable.operations.operator import Operator
 
-        runtime = self._runtime
+        scope = self._scope
 
         async def decide() -> T:
             operator = Operator(
-                runtime.store,
-                runtime.registry,
+                scope.store,
+                scope.registry,
                 actor=actor,
-                publishes=runtime.publishes,
-                wording=runtime.settings.wording,
+                publishes=scope.publishes,
+                wording=scope.settings.wording,
             )
             return await work(operator)
 
-        return await runtime.reach(decide)
+        return await scope.reach(decide)
 
 
 def _named(by: object) -> str:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
 from sagaz_durable import NOTHING
 from sagaz_durable.engine.result import SagaRun
-from sagaz_durable.runtime.inline import InlineRuns
+from sagaz_durable.runtime.inline import InlineRuns, RunOptions
 from sagaz_durable.runtime.launching import launch_in_background
 from sagaz_integration_core.errors import RuntimeNotOpen, UsageError
 
@@ -43,6 +44,8 @@ class Binding:
         saga_id: str | None = None,
         *,
         idempotency_key: str | None = None,
+        deadline: datetime | timedelta | None = None,
+        wait: float = 0.0,
     ) -> Coroutine[Any, Any, SagaRun]:
         """Execute the saga durably, on a fresh instance, and return its result; to be awaited.
 
@@ -50,21 +53,16 @@ class Binding:
             UsageError: No event loop is running, so that nobody can await it.
         """
         refuse_without_loop(self._instead)
-        return self.execute(initial_context, saga_id, idempotency_key=idempotency_key)
+        return self.execute(initial_context, saga_id, idempotency_key=idempotency_key, deadline=deadline, wait=wait)
 
     async def execute(
-        self,
-        initial_context: Mapping[str, Any] = NOTHING,
-        saga_id: str | None = None,
-        *,
-        idempotency_key: str | None = None,
+        self, initial_context: Mapping[str, Any], saga_id: str | None, **options: Unpack[RunOptions]
     ) -> SagaRun:
         """Do so, wherever the coroutine is made; see `Sagas.run`.
 
         The caller's event loop need not be the runtime's.
         """
-        sagas = InlineRuns(self.runtime)
-        return await sagas.run(self.saga_class, initial_context, saga_id, idempotency_key=idempotency_key)
+        return await InlineRuns(self.runtime).run(self.saga_class, initial_context, saga_id, **options)
 
     async def launch_in_background(
         self, initial_context: Mapping[str, Any], idempotency_key: str | None

@@ -22,7 +22,6 @@ class Configuration:
         settings: Validated settings; by default those of the environment.
         config: The user's own ``SagaConfig``, if there is one.
         sagas: Saga classes, or (class, factory) pairs; or a registry of them.
-        hint: Where the framework's users register sagas, for error messages.
         dispatch: See `SagazRuntime`.
 
     Attributes:
@@ -38,14 +37,14 @@ class Configuration:
         *,
         config: Any = None,
         sagas: Iterable[SagaSpec] | SagaRegistry = (),
-        hint: str = "sagas=[…]",
         dispatch: Callable[[Sequence[str]], None] | None = None,
     ) -> None:
         settings = settings if settings is not None else Settings.from_env()
         self.config = config
         self.settings = settings if config is None else _with_store_of(config, settings)
-        self.registry = sagas if isinstance(sagas, SagaRegistry) else SagaRegistry(sagas, hint=hint)
-        self.backlog = None if self.settings.max_due is None else Backlog(self.settings.max_due, self.settings.wording)
+        wording = self.settings.wording
+        self.registry = sagas if isinstance(sagas, SagaRegistry) else SagaRegistry(sagas, wording=wording)
+        self.backlog = None if self.settings.max_due is None else Backlog(self.settings.max_due, wording)
         self.dispatch = dispatch if self.settings.dispatch == "celery" else None
 
     @property

@@ -7,7 +7,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from sagaz_durable import NOTHING
 from sagaz_durable.runtime.client import RuntimeClient
@@ -17,7 +17,15 @@ if TYPE_CHECKING:
 
     from sagaz_durable.engine.result import SagaRun
 
-__all__ = ["InlineRuns"]
+__all__ = ["InlineRuns", "RunOptions"]
+
+
+class RunOptions(TypedDict, total=False):
+    """What `InlineRuns.run` may be given by name."""
+
+    idempotency_key: str | None
+    deadline: datetime | timedelta | None
+    wait: float
 
 
 _WAITING_THREADS = threading.BoundedSemaphore(10)

@@ -58,7 +58,6 @@ class SagazRuntime(Reachable):
         app: What `current_step` hands to steps as ``app``; a weak reference to it stays weak.
         worker: Run a worker inside this process. On memory there always is one.
         step_scope: Entered around every call of a step, in the thread that makes it.
-        hint: Where the framework's users register sagas, for error messages.
         open_store: Makes the store; by default it is chosen by the storage URL.
         step_pool: Makes that in which plain steps are called; the runtime shuts it down.
         keeper: Returns the process's `LeaseKeeper`, acquired; several runtimes may share it. By default this one has
@@ -85,14 +84,13 @@ class SagazRuntime(Reachable):
         app: Any = None,
         worker: bool = False,
         step_scope: Callable[[], AbstractContextManager[Any]] = nullcontext,
-        hint: str = "sagas=[…]",
         open_store: Callable[[Settings], SagaStore] = create_store,
         step_pool: Callable[[Settings], Executor] | None = None,
         keeper: Callable[[], LeaseKeeper] | None = None,
         dispatch: Callable[[Sequence[str]], None] | None = None,
     ) -> None:
         super().__init__()
-        self.configuration = Configuration(settings, config=config, sagas=sagas, hint=hint, dispatch=dispatch)
+        self.configuration = Configuration(settings, config=config, sagas=sagas, dispatch=dispatch)
         self.settings, self.registry = self.configuration.settings, self.configuration.registry
         self.app_given = app
         self.app_state: Any = None

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from sagaz_durable import NOTHING
 from sagaz_durable.runtime.client import RuntimeClient
 from sagaz_integration_core.error_text import error_text
 from sagaz_integration_core.errors import ContextValueError, UnstorableValue
@@ -29,7 +30,7 @@ class Starts(RuntimeClient):
     async def start(
         self,
         saga_class: type[Saga],
-        context: Mapping[str, Any],
+        context: Mapping[str, Any] = NOTHING,
         *,
         session: Any = None,
         idempotency_key: str | None = None,
@@ -68,7 +69,7 @@ class Starts(RuntimeClient):
     def start_sync(
         self,
         saga_class: type[Saga],
-        context: Mapping[str, Any],
+        context: Mapping[str, Any] = NOTHING,
         *,
         session: Any = None,
         idempotency_key: str | None = None,

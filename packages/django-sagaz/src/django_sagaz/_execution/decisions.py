@@ -1,0 +1,106 @@
+"""Asking and deciding about single runs, from synchronous and asynchronous code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from asgiref.sync import sync_to_async
+
+from django_sagaz._execution.current import current_executions
+from django_sagaz._project.current import current_project
+from django_sagaz._stores.runners import immediately
+from sagaz_durable.operations.decisions import Decisions
+from sagaz_durable.runtime.client import function_form_of
+from sagaz_durable.sagas import Sagas
+
+if TYPE_CHECKING:
+    from django_sagaz._project.project import Project
+
+__all__ = ["acancel", "aresolve", "aretry", "arun_now", "astatus", "cancel", "resolve", "retry", "run_now", "status"]
+
+T = TypeVar("T")
+
+
+@function_form_of(Sagas.status_sync)
+def status(*args: Any, **options: Any) -> Any:
+    """Return all that is known of a run; see `sagaz_durable.sagas.Sagas.status`."""
+    return _decisions().status_sync(*args, **options)
+
+
+@function_form_of(Sagas.retry_sync)
+def retry(*args: Any, **options: Any) -> Any:
+    """Have a failed run go on where it stopped, or have its compensation tried again.
+
+    In a transaction that is open, the decision takes effect with its commit. See `sagaz_durable.sagas.Sagas.retry`.
+    """
+    return _decisions().retry_sync(*args, **options)
+
+
+@function_form_of(Sagas.cancel_sync)
+def cancel(*args: Any, **options: Any) -> Any:
+    """Have a run compensate what it has done; see `retry`, and `sagaz_durable.sagas.Sagas.cancel`."""
+    return _decisions().cancel_sync(*args, **options)
+
+
+@function_form_of(Sagas.resolve_sync)
+def resolve(*args: Any, **options: Any) -> Any:
+    """Note that a person has settled a failed run outside; see `retry`, and `sagaz_durable.sagas.Sagas.resolve`."""
+    return _decisions().resolve_sync(*args, **options)
+
+
+@function_form_of(Sagas.run_now_sync)
+def run_now(*args: Any, **options: Any) -> Any:
+    """Have a run go on now that is delayed or sleeps; see `retry`, and `sagaz_durable.sagas.Sagas.run_now`."""
+    return _decisions().run_now_sync(*args, **options)
+
+
+@function_form_of(Sagas.status)
+async def astatus(*args: Any, **options: Any) -> Any:
+    """Do as `status`, in asynchronous code."""
+    return await sync_to_async(status)(*args, **options)
+
+
+@function_form_of(Sagas.retry)
+async def aretry(*args: Any, **options: Any) -> Any:
+    """Do as `retry`, in asynchronous code."""
+    return await sync_to_async(retry)(*args, **options)
+
+
+@function_form_of(Sagas.cancel)
+async def acancel(*args: Any, **options: Any) -> Any:
+    """Do as `cancel`, in asynchronous code."""
+    return await sync_to_async(cancel)(*args, **options)
+
+
+@function_form_of(Sagas.resolve)
+async def aresolve(*args: Any, **options: Any) -> Any:
+    """Do as `resolve`, in asynchronous code."""
+    return await sync_to_async(resolve)(*args, **options)
+
+
+@function_form_of(Sagas.run_now)
+async def arun_now(*args: Any, **options: Any) -> Any:
+    """Do as `run_now`, in asynchronous code."""
+    return await sync_to_async(run_now)(*args, **options)
+
+
+def _decisions() -> Decisions:
+    project = current_project()
+    return Decisions(current_executions().shared_runtime() if project.alias is None else _ThisThread(project))
+
+
+class _ThisThread:
+    """A project's sagas on this thread's own connection, for which no runtime has to be opened."""
+
+    def __init__(self, project: Project) -> None:
+        self.store = project.store
+        self.registry = project.registry
+        self.settings = project.settings
+        self.publishes = project.configuration.publishes
+
+    async def reach(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        return await work()
+
+    def call(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        return immediately(work())
