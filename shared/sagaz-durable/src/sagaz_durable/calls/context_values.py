@@ -73,7 +73,10 @@ def changes(before: Mapping[str, Any], after: Mapping[str, Any], returned: Mappi
         # By dict's own hand: what a subclass makes of its items is not called.
         now.update(dict.items(returned))  # type: ignore[arg-type]
     absent = object()
-    result = {key: value for key, value in now.items() if not _same(before.get(key, absent), value)}
+    result = {
+        key: value for key, value in now.items()
+        if (old := before.get(key, absent)) is not value and not _same(old, value)
+    }  # fmt: skip
     codec.check_reserved(result)
     return result
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import logging
 from collections.abc import Coroutine
 from concurrent.futures import Future
 from typing import Any
@@ -19,6 +18,7 @@ from sagaz_durable.calls.step_result import not_awaited, recordable
 from sagaz_durable.calls.tries import NO_LIMITS, Halted, Tries
 from sagaz_durable.calls.waits import CallWaits
 from sagaz_durable.concurrency.cancellation import Halt
+from sagaz_durable.engine.call_tasks import CallTasks
 from sagaz_durable.engine.course import Course
 from sagaz_durable.engine.journal_entries import Entries, Entry
 from sagaz_durable.engine.state import RunState, assess
@@ -26,16 +26,10 @@ from sagaz_durable.leases.lease import Lease
 from sagaz_durable.outbox.run_events import EventLog
 from sagaz_durable.serialization import codec
 from sagaz_integration_core.contract.records import ClaimedRun, Phase
-from sagaz_integration_core.contract.statuses import Call
 from sagaz_integration_core.error_text import error_text
 from sagaz_integration_core.errors import LeaseLost, RunInterrupted
 
 __all__ = ["Executor"]
-
-logger = logging.getLogger(__name__)
-
-_AGAIN_SECONDS = 5.0
-"""After which time a call that was cancelled, and goes on, is cancelled once more."""
 
 
 class Executor:
@@ -66,8 +60,7 @@ class Executor:
         self._caller = StepCaller(environment.pool, environment.scope, lease, self._halt)
         self._tries = Tries(run, prepared, environment, self._caller, entries.waits, self._halt)
         self.course = Course(run, prepared.graph, entries)
-        self._running: dict[Call, asyncio.Task[None]] = {}
-        self._waiting: asyncio.Future[None] | None = None
+        self._tasks = CallTasks(run.saga_id, self._follow)
 
     @property
     def halted(self) -> BaseException | None:
@@ -89,19 +82,17 @@ class Executor:
         # Once: what may have told of the start is whoever called the first step.
         if self._run.attempt == 1 or not self._run.steps:
             await self._tell_listeners("on_saga_start")
-        timer = self.course.deadline.tell(self._go_on)
+        timer = self.course.deadline.tell(self._tasks.go_on)
         try:
             while self._halt.reason is None:
                 state = self._assess()
                 if state.end is None and self.course.is_overdue and (decision := self.course.turn()) is not None:
                     await self._entries.decided(decision)
                     continue
-                for call in state.begin:
-                    self._begin(call)
-                if not self._running:
+                self._begin(state)
+                if not self._tasks.calls:
                     return state
-                self._waiting = asyncio.get_running_loop().create_future()
-                await self._waiting
+                await self._tasks.wait()
         finally:
             if timer is not None:
                 timer.cancel()
@@ -123,53 +114,46 @@ class Executor:
         """Stop where it is: running async steps are cancelled, nothing is compensated, nothing more is begun."""
         if self._halt.reason is None:
             self._halt.reason = reason
-        for task in self._running.values():
-            task.cancel()
-        self._go_on()
+        self._tasks.cancel()
+        self._tasks.go_on()
 
     def close(self) -> None:
         """Let go of the instance, which refers to itself."""
         self._prepared.release()
 
     async def _stop_calls(self) -> None:
-        while self._running:
-            tasks = list(self._running.values())
+        if self._tasks.calls:
             if self._halt.reason is None:
                 # Whoever executes the run was cancelled.
                 self.halt(RunInterrupted("the task that executes it was cancelled."))
-            # Its `finally` may take its time; only a cancellation that was lost is repeated.
-            await asyncio.wait(tasks, timeout=_AGAIN_SECONDS)
-            for task in tasks:
-                task.cancel()
+            await self._tasks.end()
 
     def _assess(self) -> RunState:
         entries, waits = self._entries.all, self._entries.waits
         if not waits.any:
-            return assess(self._prepared.graph, self.course.direction, entries, self._running.keys())
+            return assess(self._prepared.graph, self.course.direction, entries, self._tasks.calls)
         waiting = {
             call for call, entry in entries.items()
-            if entry.status == "waiting" and call not in self._running and not waits.is_over(call, entry.attempt)
+            if entry.status == "waiting" and call not in self._tasks.calls and not waits.is_over(call, entry.attempt)
         }  # fmt: skip
-        return assess(self._prepared.graph, self.course.direction, entries, self._running.keys(), waiting)
+        return assess(self._prepared.graph, self.course.direction, entries, self._tasks.calls, waiting)
 
-    def _begin(self, call: Call) -> None:
-        step, phase = call
-        name = f"sagaz:{self._run.saga_id}:{step}" + (":undo" if phase == "undo" else "")
-        task = asyncio.get_running_loop().create_task(self._call(step, phase), name=name)
-        self._running[call] = task
-        task.add_done_callback(lambda task: self._ended(call, task))
+    def _begin(self, state: RunState) -> None:
+        for call in state.begin:
+            self._tasks.begin(call, self._call(*call))
 
-    def _ended(self, call: Call, task: asyncio.Task[None]) -> None:
-        # Not in the task: one that is cancelled before it begins never enters its own code.
-        del self._running[call]
-        if not task.cancelled() and (error := task.exception()) is not None:
+    def _follow(self, error: BaseException | None) -> bool:
+        """Begin what follows a call that has ended, without waking `run`: that would be one more task's turn a step."""
+        if error is not None:
             self.halt(error)
-        self._go_on()
-
-    def _go_on(self) -> None:
-        """Have `run` look again at what is to be done."""
-        if self._waiting is not None and not self._waiting.done():
-            self._waiting.set_result(None)
+        if self._halt.reason is not None or not self._tasks.is_awaited or self.course.is_overdue:
+            return False
+        try:
+            self._begin(self._assess())
+        except Exception:
+            # It is raised again where somebody waits for it.
+            return False
+        return bool(self._tasks.calls)
 
     async def _call(self, step: str, phase: Phase) -> None:
         try:

@@ -1,0 +1,78 @@
+"""The tasks in which the calls of one run are under way."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, KeysView
+from typing import Any
+
+from sagaz_integration_core.contract.statuses import Call
+
+__all__ = ["CallTasks"]
+
+_AGAIN_SECONDS = 5.0
+"""After which time a call that was cancelled, and goes on, is cancelled once more."""
+
+
+class CallTasks:
+    """One task for each call of a step or a compensation.
+
+    Args:
+        saga_id: For the names of the tasks.
+        follow: Told when a call has ended, with what it raised; returns whether whoever waits here need not know.
+    """
+
+    def __init__(self, saga_id: str, follow: Callable[[BaseException | None], bool]) -> None:
+        self._saga_id = saga_id
+        self._follow = follow
+        self._tasks: dict[Call, asyncio.Task[None]] = {}
+        self._waiting: asyncio.Future[None] | None = None
+
+    @property
+    def calls(self) -> KeysView[Call]:
+        """What is under way."""
+        return self._tasks.keys()
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether somebody is in `wait`, and was not told yet."""
+        return self._waiting is not None and not self._waiting.done()
+
+    def begin(self, call: Call, work: Coroutine[Any, Any, None]) -> None:
+        """Do the work of a call in a task of its own."""
+        step, phase = call
+        name = f"sagaz:{self._saga_id}:{step}" + (":undo" if phase == "undo" else "")
+        task = self._tasks[call] = asyncio.get_running_loop().create_task(work, name=name)
+        task.add_done_callback(lambda task: self._ended(call, task))
+
+    def _ended(self, call: Call, task: asyncio.Task[None]) -> None:
+        # Not in the task: one that is cancelled before it begins never enters its own code.
+        del self._tasks[call]
+        if not self._follow(None if task.cancelled() else task.exception()):
+            self.go_on()
+
+    async def wait(self) -> None:
+        """Return when a call has ended that nobody has followed, or at `go_on`."""
+        self._waiting = asyncio.get_running_loop().create_future()
+        await self._waiting
+
+    def go_on(self) -> None:
+        """Have whoever waits look again at what is to be done."""
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(None)
+
+    def cancel(self) -> None:
+        """Cancel all of them once."""
+        for task in self._tasks.values():
+            task.cancel()
+
+    async def end(self) -> None:
+        """Return when all that were cancelled have ended.
+
+        What a call does at its end may take its time; only a cancellation that was lost is repeated.
+        """
+        while self._tasks:
+            tasks = list(self._tasks.values())
+            await asyncio.wait(tasks, timeout=_AGAIN_SECONDS)
+            for task in tasks:
+                task.cancel()
