@@ -16,7 +16,7 @@ from sagaz.core.listeners import SagaListener
 
 from sagaz_durable._upstream.instances import prepare
 from sagaz_durable.concurrency.held_writes import HeldWrites
-from sagaz_durable.engine import executor as executors
+from sagaz_durable.engine import call_tasks
 from sagaz_durable.engine.environment import StepEnvironment
 from sagaz_durable.engine.executor import Executor
 from sagaz_durable.engine.journal_entries import Entries
@@ -463,7 +463,7 @@ async def test_whoever_executes_a_run_and_is_cancelled_stops_it_and_waits_for_it
 
 
 async def test_a_step_that_does_not_heed_its_cancellation_is_cancelled_again(scene, monkeypatch):
-    monkeypatch.setattr(executors, "_AGAIN_SECONDS", 0.01)
+    monkeypatch.setattr(call_tasks, "_AGAIN_SECONDS", 0.01)
     entered, cancelled = asyncio.Event(), []
 
     class Stubborn(Saga):
