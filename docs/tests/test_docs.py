@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 import fastapi_sagaz
-from sagaz_integration_core.settings.settings import Settings
+from sagaz_durable.settings.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 _PLACES = ("*.md", "docs/**/*.md", "packages/fastapi-sagaz/README.md", "shared/*/README.md", "examples/**/*.md")

@@ -13,7 +13,7 @@ PROGRAM = """
 import asyncio, httpx
 from sagaz_asgi import SagazASGI
 from sagaz_durable import Saga, action
-from sagaz_integration_core.settings.settings import Settings
+from sagaz_durable.settings.settings import Settings
 
 class GreetingSaga(Saga):
     @action("greet")

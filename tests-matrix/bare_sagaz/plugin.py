@@ -10,10 +10,10 @@ from typing import Any
 
 from sagaz_durable.runtime.runtime import SagazRuntime
 from sagaz_durable.sagas import Sagas
+from sagaz_durable.settings.settings import Settings, environment, mapping
 from sagaz_integration_core.context.correlation import accept, bound
 from sagaz_integration_core.contract.lifecycle import Lifecycle, RequestContext
 from sagaz_integration_core.errors import RuntimeNotOpen
-from sagaz_integration_core.settings.settings import Settings, environment, mapping
 
 __all__ = ["SagazASGI", "SagazWSGI"]
 

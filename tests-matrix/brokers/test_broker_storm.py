@@ -15,10 +15,10 @@ import pytest
 
 from brokers.arrivals import contradictions, figures
 from brokers.consumers import Broker, Message
+from sagaz_durable.settings.settings import Settings
 from sagaz_durable.stores.factory import create_store
 from sagaz_integration_core.contract.events import EventFilter, NewEvent, OutboxRecord
 from sagaz_integration_core.contract.store import SagaStore
-from sagaz_integration_core.settings.settings import Settings
 from storm.fleet import Framework
 from storm.plan import Plan
 from storm.report import judge

@@ -11,8 +11,8 @@ import pytest
 
 from sagaz_durable.runtime.runtime import SagazRuntime
 from sagaz_durable.sagas import Sagas
+from sagaz_durable.settings.settings import Settings
 from sagaz_integration_core.contract.events import EventFilter, NewEvent, OutboxRecord
-from sagaz_integration_core.settings.settings import Settings
 from support.waiting import until
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(120)]

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from sagaz_durable.settings.settings import Settings
 from sagaz_durable.stores.factory import create_store
 from sagaz_integration_core.contract.records import FINISHED, NewRun, RunRecord
 from sagaz_integration_core.contract.store import SagaStore
-from sagaz_integration_core.settings.settings import Settings
 from support import ledger
 from support.programs import Program, environment
 from support.waiting import until, until_true

@@ -25,11 +25,11 @@ from django_sagaz._project.wording import WORDING as DJANGO
 from fastapi_sagaz._wording import WORDING as FASTAPI
 from flask_sagaz._settings import WORDING as FLASK
 from sagaz_durable.cli.options import COMMANDS
+from sagaz_durable.settings.rules import RULES
+from sagaz_durable.settings.settings import Settings, environment, prefixed
+from sagaz_durable.settings.wording import NEUTRAL, Wording
 from sagaz_durable.stores.factory import create_store
 from sagaz_integration_core.errors import SagazError, SettingsError, StoreNotMigrated, StoreUnavailable
-from sagaz_integration_core.settings.rules import RULES
-from sagaz_integration_core.settings.settings import Settings, environment, prefixed
-from sagaz_integration_core.settings.wording import NEUTRAL, Wording
 
 ROOT = Path(__file__).parents[2]
 WORDINGS = {"django": DJANGO, "fastapi": FASTAPI, "flask": FLASK}

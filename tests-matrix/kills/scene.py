@@ -12,10 +12,10 @@ from typing import Any
 
 import httpx
 
+from sagaz_durable.settings.settings import Settings
 from sagaz_durable.stores.factory import create_store
 from sagaz_integration_core.contract.listings import RunFilter
 from sagaz_integration_core.contract.records import FINISHED, RunRecord
-from sagaz_integration_core.settings.settings import Settings
 from support import ledger
 from support.programs import Program, environment, free_port, script
 from support.waiting import until, until_true

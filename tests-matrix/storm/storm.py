@@ -12,10 +12,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sagaz_durable.settings.settings import Settings
 from sagaz_durable.stores.factory import create_store
 from sagaz_integration_core.contract.listings import RunFilter
 from sagaz_integration_core.contract.records import ACTIVE, RunRecord
-from sagaz_integration_core.settings.settings import Settings
 from storm.clients import Clients, Sent
 from storm.fleet import Fleet, Framework
 from storm.plan import Plan

@@ -15,7 +15,7 @@ from benchmarks.harness.model import Figures, Measure, Place
 from sagaz_durable import Saga, action
 from sagaz_durable.runtime.runtime import SagazRuntime
 from sagaz_durable.sagas import Sagas
-from sagaz_integration_core.settings.settings import Settings
+from sagaz_durable.settings.settings import Settings
 
 
 @contextmanager

@@ -13,8 +13,8 @@ from benchmarks.contenders.worker._engine import QUIET, empty
 from benchmarks.harness.model import Figures, Measure, Place
 from benchmarks.harness.processes import running
 from benchmarks.ledger import Ledger
+from sagaz_durable.settings.settings import Settings
 from sagaz_durable.stores.factory import migrate
-from sagaz_integration_core.settings.settings import Settings
 
 _WARM_UP = 1000
 """Runs that are executed before those that count."""

@@ -14,7 +14,7 @@ from benchmarks.harness.model import Measure, Place
 from benchmarks.sagas import NoopSaga, WaitingSaga
 from sagaz_durable.runtime.runtime import SagazRuntime
 from sagaz_durable.sagas import Sagas
-from sagaz_integration_core.settings.settings import Settings
+from sagaz_durable.settings.settings import Settings
 
 __all__ = ["QUIET", "check_journal", "empty", "fleet_of", "until_waiting"]
 

@@ -30,9 +30,9 @@ from django_sagaz import (
     run_saga,
 )
 from django_sagaz.models import Run
+from sagaz_durable.settings.settings import Settings
 from sagaz_durable.stores.factory import migrate
 from sagaz_integration_core.contract.schema import TABLES, WRITING, grants
-from sagaz_integration_core.settings.settings import Settings
 
 
 class Paid(Saga):

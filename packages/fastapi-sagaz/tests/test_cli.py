@@ -9,9 +9,9 @@ import sys
 
 import pytest
 
+from sagaz_durable.settings.settings import Settings
 from sagaz_durable.stores.factory import create_store
 from sagaz_integration_core.contract.events import NewEvent
-from sagaz_integration_core.settings.settings import Settings
 
 
 def start_later(shop, *orders):

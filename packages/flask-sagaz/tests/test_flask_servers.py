@@ -14,9 +14,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from sagaz_durable.settings.settings import Settings
 from sagaz_durable.stores.factory import create_store
 from sagaz_integration_core.contract.listings import RunFilter
-from sagaz_integration_core.settings.settings import Settings
 from support.programs import Program, environment, free_port
 
 HERE = Path(__file__).parent

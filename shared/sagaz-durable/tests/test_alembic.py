@@ -9,9 +9,9 @@ from alembic.migration import MigrationContext
 from pg import at
 
 from sagaz_durable.alembic import exclude_sagaz_tables
+from sagaz_durable.settings.settings import Settings
 from sagaz_durable.stores.factory import create_store
 from sagaz_integration_core.contract.schema import TABLES
-from sagaz_integration_core.settings.settings import Settings
 
 
 @pytest.fixture

@@ -16,11 +16,11 @@ from sagaz_durable.operations import catalogue as commands
 from sagaz_durable.operations import checking
 from sagaz_durable.runtime.runtime import SagazRuntime
 from sagaz_durable.sagas import Sagas
+from sagaz_durable.settings.settings import Settings
+from sagaz_durable.settings.wording import Wording
 from sagaz_durable.stores.sqlite.store import SQLiteStore
 from sagaz_integration_core.contract.listings import StoreStats
 from sagaz_integration_core.errors import SagaNotRegistered, SettingsError, StoreUnavailable
-from sagaz_integration_core.settings.settings import Settings
-from sagaz_integration_core.settings.wording import Wording
 
 
 class OrderSaga(Saga):

@@ -7,9 +7,9 @@ import pytest
 import sqlalchemy.exc
 
 from sagaz_durable.runtime.runtime import SagazRuntime
+from sagaz_durable.settings.settings import Settings
 from sagaz_integration_core.error_text import without_rows
 from sagaz_integration_core.errors import StoreUnavailable
-from sagaz_integration_core.settings.settings import Settings
 
 SECRET = "Zq7Kx9Vw"
 

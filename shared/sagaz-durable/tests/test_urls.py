@@ -10,11 +10,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sagaz_durable._upstream.brokers import make_broker
+from sagaz_durable.redaction import redact
+from sagaz_durable.settings.settings import Settings
+from sagaz_durable.settings.urls import parse_broker_url, parse_storage_url
 from sagaz_durable.stores.postgresql.database.address import read_address
 from sagaz_integration_core.errors import SettingsError
-from sagaz_integration_core.redaction import redact
-from sagaz_integration_core.settings.settings import Settings
-from sagaz_integration_core.settings.urls import parse_broker_url, parse_storage_url
 
 quickly = settings(deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
 

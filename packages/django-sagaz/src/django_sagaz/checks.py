@@ -17,7 +17,7 @@ from django_sagaz._project import dispatch
 from sagaz_integration_core.errors import SagazError
 
 if TYPE_CHECKING:
-    from sagaz_integration_core.settings.settings import Settings
+    from sagaz_durable.settings.settings import Settings
 
 __all__ = ["register_all"]
 

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from sagaz_durable.engine.result import SagaRun
     from sagaz_durable.operations.health import ProbeResult
     from sagaz_durable.runtime.new_run import saga_id_of
+    from sagaz_durable.settings.settings import Settings
     from sagaz_integration_core.context.current_step import CurrentStep, current_step
-    from sagaz_integration_core.settings.settings import Settings
 
 __all__ = [
     "CurrentStep",
@@ -58,7 +58,7 @@ _LATER = {
     "ProbeResult": "sagaz_durable.operations.health",
     "Saga": "sagaz_durable",
     "SagaRun": "sagaz_durable.engine.result",
-    "Settings": "sagaz_integration_core.settings.settings",
+    "Settings": "sagaz_durable.settings.settings",
     "action": "sagaz_durable",
     "compensate": "sagaz_durable",
     "current_step": "sagaz_integration_core.context.current_step",

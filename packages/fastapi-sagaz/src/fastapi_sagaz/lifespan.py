@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from sagaz_durable.engine.registry import SagaSpec
     from sagaz_durable.runtime.runtime import SagazRuntime
+    from sagaz_durable.settings.settings import Settings
     from sagaz_integration_core.contract.lifecycle import Lifecycle
-    from sagaz_integration_core.settings.settings import Settings
 
 __all__ = ["SagazLifespan", "create_lifespan"]
 
@@ -157,7 +157,7 @@ async def _opened(runtime: Lifecycle, *, patient: bool) -> AsyncIterator[None]:
 
 
 def _resolve(config: Any) -> tuple[Settings, Any]:
-    from sagaz_integration_core.settings.settings import Settings, environment, mapping
+    from sagaz_durable.settings.settings import Settings, environment, mapping
 
     if config is None:
         return Settings.from_env(wording=WORDING), configured_globally()

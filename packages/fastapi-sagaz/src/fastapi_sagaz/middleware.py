@@ -75,7 +75,7 @@ class SagaContextMiddleware:
 
 
 def _checked(header_name: str) -> bytes:
-    from sagaz_integration_core.settings.settings import Settings
+    from sagaz_durable.settings.settings import Settings
 
     return _lower(Settings(header_name=header_name).header_name)
 

@@ -8,10 +8,10 @@ import sagaz_durable
 from flask_sagaz.extension import SagazExtension, current_sagaz
 from sagaz_durable.alembic import exclude_sagaz_tables
 from sagaz_durable.serialization.json_body import read_json
+from sagaz_durable.settings.settings import Settings
 from sagaz_integration_core import errors as _errors
 from sagaz_integration_core.context.current_step import CurrentStep, current_step
 from sagaz_integration_core.errors import *  # noqa: F403 - whatever it raises is public here, too
-from sagaz_integration_core.settings.settings import Settings
 
 if TYPE_CHECKING:
     from sagaz_durable import Saga, action, compensate

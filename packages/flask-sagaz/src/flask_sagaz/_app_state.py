@@ -15,8 +15,8 @@ from flask_sagaz._middleware import RequestSettings
 from sagaz_durable import configured_globally
 from sagaz_durable.concurrency.process_id import current_pid
 from sagaz_durable.engine.registry import SagaRegistry
+from sagaz_durable.settings.urls import parse_storage_url
 from sagaz_integration_core.errors import RuntimeNotOpen, SettingsError
-from sagaz_integration_core.settings.urls import parse_storage_url
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from sagaz_durable.operations.health import ProbeResult
     from sagaz_durable.runtime.loop_thread import RuntimeThread
     from sagaz_durable.runtime.runtime import SagazRuntime
-    from sagaz_integration_core.settings.settings import Settings
+    from sagaz_durable.settings.settings import Settings
 
 __all__ = ["KEY", "AppState", "current_state"]
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from sagaz_durable.engine.execution import RunExecution
     from sagaz_durable.engine.registry import SagaRegistry
     from sagaz_durable.engine.result import SagaRun
-    from sagaz_integration_core.settings.settings import Settings
+    from sagaz_durable.settings.settings import Settings
 
 __all__ = ["FlaskRuntime"]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import weakref
 from typing import TYPE_CHECKING
 
+from sagaz_durable.settings.rules import RULES
+from sagaz_durable.settings.settings import Settings, arguments, environment, prefixed
+from sagaz_durable.settings.wording import Wording
 from sagaz_integration_core.errors import RuntimeNotOpen, SettingsError
-from sagaz_integration_core.settings.rules import RULES
-from sagaz_integration_core.settings.settings import Settings, arguments, environment, prefixed
-from sagaz_integration_core.settings.wording import Wording
 
 if TYPE_CHECKING:
     from flask import Flask

@@ -21,6 +21,8 @@ from sagaz_durable.engine.execution import RunExecution
 from sagaz_durable.engine.result import SagaRun
 from sagaz_durable.engine.state import RunState
 from sagaz_durable.leases.lease import Lease
+from sagaz_durable.settings.settings import Settings
+from sagaz_durable.settings.wording import NEUTRAL
 from sagaz_integration_core.contract.listings import AttemptRecord
 from sagaz_integration_core.contract.records import ClaimedRun, StepRecord
 from sagaz_integration_core.errors import (
@@ -33,8 +35,6 @@ from sagaz_integration_core.errors import (
     UnstorableValue,
     WriteRefused,
 )
-from sagaz_integration_core.settings.settings import Settings
-from sagaz_integration_core.settings.wording import NEUTRAL
 
 pytestmark = pytest.mark.anyio
 

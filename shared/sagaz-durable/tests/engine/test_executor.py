@@ -21,10 +21,10 @@ from sagaz_durable.engine.environment import StepEnvironment
 from sagaz_durable.engine.executor import Executor
 from sagaz_durable.engine.journal_entries import Entries
 from sagaz_durable.outbox.run_events import EventLog
+from sagaz_durable.settings.wording import NEUTRAL
 from sagaz_integration_core.context.current_step import current_step
 from sagaz_integration_core.contract.records import ClaimedRun, StepRecord
 from sagaz_integration_core.errors import LeaseLost, RunInterrupted
-from sagaz_integration_core.settings.wording import NEUTRAL
 
 pytestmark = pytest.mark.anyio
 

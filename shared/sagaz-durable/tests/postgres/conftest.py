@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from sagaz_durable.settings.settings import Settings
 from sagaz_durable.stores.factory import create_store
 from sagaz_durable.stores.postgresql.store import PostgresStore
-from sagaz_integration_core.settings.settings import Settings
 
 
 @pytest.fixture

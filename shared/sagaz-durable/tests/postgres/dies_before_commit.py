@@ -8,12 +8,12 @@ from types import SimpleNamespace
 
 from transactions import SQLITE, transaction
 
+from sagaz_durable.settings.settings import Settings
 from sagaz_durable.stores.factory import create_store
 from sagaz_durable.stores.sqlite.database.thread import ConnectionThread
 from sagaz_durable.stores.sqlite.joining import joining
 from sagaz_durable.stores.sqlite.store import SQLiteStore
 from sagaz_integration_core.contract.records import NewRun
-from sagaz_integration_core.settings.settings import Settings
 
 
 async def main(kind: str, url: str) -> None:

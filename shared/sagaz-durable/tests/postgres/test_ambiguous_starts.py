@@ -11,9 +11,9 @@ from sagaz import Saga, action
 from sagaz_durable.runtime.bound_saga import bind
 from sagaz_durable.runtime.runtime import SagazRuntime
 from sagaz_durable.sagas import Sagas
+from sagaz_durable.settings.settings import Settings
 from sagaz_durable.stores.postgresql.database.errors import ConnectionLost
 from sagaz_integration_core.errors import IdempotencyConflict, RunInProgress
-from sagaz_integration_core.settings.settings import Settings
 
 pytestmark = pytest.mark.anyio
 

@@ -14,6 +14,7 @@ import pytest
 from pg import at
 from pooler import pooled
 
+from sagaz_durable.settings.settings import Settings
 from sagaz_durable.stores.factory import create_store, migrate
 from sagaz_durable.stores.postgresql.database.address import read_address
 from sagaz_durable.stores.postgresql.database.connection import connect
@@ -23,7 +24,6 @@ from sagaz_integration_core.contract.listings import RunFilter
 from sagaz_integration_core.contract.records import NewRun, RunWrite, StepWrite
 from sagaz_integration_core.contract.schema import TABLES, WRITING, grants
 from sagaz_integration_core.errors import StoreNotMigrated, StoreRightsMissing, UnstorableValue
-from sagaz_integration_core.settings.settings import Settings
 
 pytestmark = pytest.mark.anyio
 

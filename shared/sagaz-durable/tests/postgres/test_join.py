@@ -19,6 +19,7 @@ import psycopg
 import pytest
 from transactions import KINDS, POSTGRES, SQLITE, counted, transaction
 
+from sagaz_durable.settings.settings import Settings
 from sagaz_durable.stores.factory import create_store
 from sagaz_durable.stores.postgresql.store import PostgresStore
 from sagaz_durable.stores.sqlite.database.thread import ConnectionThread
@@ -29,7 +30,6 @@ from sagaz_integration_core.contract.events import EventFilter, NewEvent
 from sagaz_integration_core.contract.listings import RunFilter
 from sagaz_integration_core.contract.records import Inserted, NewRun
 from sagaz_integration_core.errors import TransactionRequired
-from sagaz_integration_core.settings.settings import Settings
 
 pytestmark = pytest.mark.anyio
 

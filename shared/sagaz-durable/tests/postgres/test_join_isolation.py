@@ -10,10 +10,10 @@ from transactions import POSTGRES, Async, transaction
 
 from sagaz_durable.runtime.runtime import SagazRuntime
 from sagaz_durable.sagas import Sagas
+from sagaz_durable.settings.settings import Settings
 from sagaz_durable.stores.factory import migrate
 from sagaz_integration_core.contract.listings import RunFilter
 from sagaz_integration_core.errors import SagazError
-from sagaz_integration_core.settings.settings import Settings
 
 pytestmark = pytest.mark.anyio
 

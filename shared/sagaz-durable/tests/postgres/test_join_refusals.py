@@ -14,6 +14,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 from sqlalchemy.pool import NullPool
 from transactions import POSTGRES, transaction
 
+from sagaz_durable.settings.settings import Settings
 from sagaz_durable.stores.factory import create_store, migrate
 from sagaz_durable.stores.memory.store import MemoryStore
 from sagaz_durable.stores.sqlite.database.thread import ConnectionThread
@@ -22,7 +23,6 @@ from sagaz_durable.stores.sqlite.store import SQLiteStore
 from sagaz_durable.transactions.sessions import UnsupportedSession, join, join_sync
 from sagaz_integration_core.contract.records import NewRun
 from sagaz_integration_core.errors import SagazError, StoreUnavailable, WrongDatabase
-from sagaz_integration_core.settings.settings import Settings
 
 pytestmark = pytest.mark.anyio
 

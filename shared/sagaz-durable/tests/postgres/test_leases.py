@@ -10,6 +10,7 @@ import psycopg
 import pytest
 
 from sagaz_durable.serialization import codec
+from sagaz_durable.settings.settings import Settings
 from sagaz_durable.stores.factory import create_store
 from sagaz_durable.stores.postgresql import erasure as erasing
 from sagaz_durable.stores.postgresql.claims import _CLAIM, _statement
@@ -19,7 +20,6 @@ from sagaz_integration_core.contract.decisions import Erasure, Intervention
 from sagaz_integration_core.contract.listings import RunFilter
 from sagaz_integration_core.contract.records import NewRun, Release, Renewal, RunWrite, StepWrite
 from sagaz_integration_core.errors import StoreUnavailable
-from sagaz_integration_core.settings.settings import Settings
 
 pytestmark = pytest.mark.anyio
 

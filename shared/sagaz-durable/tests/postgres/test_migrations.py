@@ -12,6 +12,7 @@ import psycopg
 import pytest
 from pg import at
 
+from sagaz_durable.settings.settings import Settings
 from sagaz_durable.stores.factory import create_store, migrate
 from sagaz_durable.stores.postgresql.store import PostgresStore
 from sagaz_integration_core.contract.events import EventWrite
@@ -19,7 +20,6 @@ from sagaz_integration_core.contract.listings import RunFilter
 from sagaz_integration_core.contract.records import NewRun, RunWrite, StepWrite
 from sagaz_integration_core.contract.schema import TABLES
 from sagaz_integration_core.errors import SettingsError, StoreNotMigrated, StoreUnavailable
-from sagaz_integration_core.settings.settings import Settings
 
 pytestmark = pytest.mark.anyio
 
@@ -27,7 +27,7 @@ KNOWN = {"OrderSaga": ()}
 
 MIGRATE = """
 import asyncio, sys
-from sagaz_integration_core.settings.settings import Settings
+from sagaz_durable.settings.settings import Settings
 from sagaz_durable.stores.factory import create_store, migrate
 async def main(url, schema):
     print(await migrate(Settings(storage_url=url, schema=schema)))

@@ -14,6 +14,7 @@ import psycopg
 import pytest
 from pg import Server, session_name
 
+from sagaz_durable.settings.settings import Settings
 from sagaz_durable.stores.factory import create_store
 from sagaz_durable.stores.postgresql import journal
 from sagaz_durable.stores.postgresql.database import pool as connections
@@ -22,7 +23,6 @@ from sagaz_durable.stores.postgresql.store import PostgresStore
 from sagaz_integration_core.contract.listings import RunFilter
 from sagaz_integration_core.contract.records import NewRun, Release, RunWrite, StepWrite
 from sagaz_integration_core.errors import StoreUnavailable
-from sagaz_integration_core.settings.settings import Settings
 
 pytestmark = pytest.mark.anyio
 

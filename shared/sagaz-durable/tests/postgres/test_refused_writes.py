@@ -11,8 +11,8 @@ from sagaz import Saga, action, compensate
 
 from sagaz_durable.runtime.runtime import SagazRuntime
 from sagaz_durable.sagas import Sagas
+from sagaz_durable.settings.settings import Settings
 from sagaz_integration_core.contract.records import FINISHED
-from sagaz_integration_core.settings.settings import Settings
 
 TRIGGER = """
     CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'not today'; END $$;

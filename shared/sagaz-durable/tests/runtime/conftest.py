@@ -10,8 +10,8 @@ from contextlib import asynccontextmanager
 import pytest
 
 from sagaz_durable.runtime.runtime import SagazRuntime
+from sagaz_durable.settings.settings import Settings
 from sagaz_integration_core.contract.records import FINISHED
-from sagaz_integration_core.settings.settings import Settings
 
 
 @pytest.fixture

@@ -22,10 +22,10 @@ from sagaz_durable import celery as ours
 from sagaz_durable.celery import CeleryDispatch
 from sagaz_durable.runtime.runtime import SagazRuntime
 from sagaz_durable.sagas import Sagas
+from sagaz_durable.settings.settings import Settings
 from sagaz_integration_core.context.correlation import bound
 from sagaz_integration_core.context.current_step import current_step
 from sagaz_integration_core.errors import SettingsError
-from sagaz_integration_core.settings.settings import Settings
 
 
 @pytest.fixture

@@ -34,7 +34,7 @@ class NoThread(Saga):
 
 
 async def test_a_step_that_gets_no_thread_at_exit_has_not_failed(tmp_path, opened):
-    from sagaz_integration_core.settings.settings import Settings
+    from sagaz_durable.settings.settings import Settings
 
     async with opened(Settings(storage_url=f"sqlite:///{tmp_path / 'sagaz.db'}")) as runtime:
         with pytest.raises(RunInterrupted, match="this process is exiting"):

@@ -14,10 +14,10 @@ from sagaz import Saga, action, compensate
 
 from sagaz_durable.runtime.bound_saga import bind
 from sagaz_durable.runtime.runtime import SagazRuntime
+from sagaz_durable.settings.settings import Settings
 from sagaz_durable.stores.factory import create_store
 from sagaz_integration_core.context.current_step import current_step
 from sagaz_integration_core.contract.listings import RunFilter
-from sagaz_integration_core.settings.settings import Settings
 
 STEPS = ("reserve", "charge", "pack", "ship")
 

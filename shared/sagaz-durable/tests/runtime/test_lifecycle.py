@@ -18,6 +18,8 @@ from sagaz.core.storage.manager import StorageManager
 
 from sagaz_durable.runtime.bound_saga import bind
 from sagaz_durable.runtime.runtime import SagazRuntime
+from sagaz_durable.settings.settings import Settings
+from sagaz_durable.settings.wording import Wording
 from sagaz_integration_core.contract.listings import RunFilter
 from sagaz_integration_core.errors import (
     ContextValueError,
@@ -26,8 +28,6 @@ from sagaz_integration_core.errors import (
     SettingsError,
     StoreUnavailable,
 )
-from sagaz_integration_core.settings.settings import Settings
-from sagaz_integration_core.settings.wording import Wording
 
 
 class Order(Saga):

@@ -14,8 +14,8 @@ from sagaz import Saga, action
 from sagaz_durable.runtime.bound_saga import bind
 from sagaz_durable.runtime.loop_thread import RuntimeThread
 from sagaz_durable.runtime.runtime import SagazRuntime
+from sagaz_durable.settings.settings import Settings
 from sagaz_integration_core.errors import RuntimeNotOpen, SettingsError, StoreUnavailable
-from sagaz_integration_core.settings.settings import Settings
 
 
 class Order(Saga):
@@ -134,7 +134,7 @@ from functools import partial
 from sagaz_durable.runtime.loop_thread import RuntimeThread  # Before whatever else has an exit function.
 from sagaz_durable.runtime.bound_saga import bind
 from sagaz_durable.runtime.runtime import SagazRuntime
-from sagaz_integration_core.settings.settings import Settings
+from sagaz_durable.settings.settings import Settings
 from sagaz import Saga, action
 
 def say(text):

@@ -19,6 +19,7 @@ from sagaz_durable.operations.health import liveness, readiness, readiness_sync
 from sagaz_durable.runtime.bound_saga import bind
 from sagaz_durable.runtime.runtime import SagazRuntime
 from sagaz_durable.sagas import Sagas
+from sagaz_durable.settings.settings import Settings
 from sagaz_durable.stores.factory import migrate
 from sagaz_durable.workers import heartbeat_file
 from sagaz_integration_core.contract.events import EventFilter, EventOutcome, NewEvent
@@ -30,7 +31,6 @@ from sagaz_integration_core.errors import (
     StoreRightsMissing,
     StoreUnavailable,
 )
-from sagaz_integration_core.settings.settings import Settings
 
 
 class Order(Saga):

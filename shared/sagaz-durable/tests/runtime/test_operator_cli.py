@@ -14,7 +14,7 @@ from sagaz import Saga, action, compensate
 from sagaz_durable.cli.click_commands import click_commands
 from sagaz_durable.cli.runs import person, read_age
 from sagaz_durable.sagas import Sagas
-from sagaz_integration_core.settings.wording import NEUTRAL
+from sagaz_durable.settings.wording import NEUTRAL
 
 
 class BrokenSaga(Saga):

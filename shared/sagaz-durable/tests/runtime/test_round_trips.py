@@ -116,7 +116,7 @@ async def test_a_thousand_starts_are_one_round_trip(runtime, sent):
 
 
 async def test_a_start_in_a_callers_transaction_is_one_statement(opened, postgres_url, sent):
-    from sagaz_integration_core.settings.settings import Settings
+    from sagaz_durable.settings.settings import Settings
 
     async with (
         opened(Settings(storage_url=postgres_url, migrate=True), sagas=[ThreeSteps]) as runtime,

@@ -9,8 +9,8 @@ import pytest
 
 from sagaz_durable import Saga, action, compensate
 from sagaz_durable.sagas import Sagas
+from sagaz_durable.settings.settings import Settings
 from sagaz_integration_core.errors import RunNotFound, UsageError
-from sagaz_integration_core.settings.settings import Settings
 
 pytestmark = pytest.mark.anyio
 

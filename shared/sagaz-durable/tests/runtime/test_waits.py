@@ -363,7 +363,7 @@ async def test_nothing_can_wait_in_a_hook(working, ended):
 
 
 async def test_a_signal_in_a_transaction_is_there_if_it_commits(opened, postgres_url, ended):
-    from sagaz_integration_core.settings.settings import Settings
+    from sagaz_durable.settings.settings import Settings
 
     settings = Settings(storage_url=postgres_url, migrate=True, poll_seconds=0.05)
     async with opened(settings, sagas=[Order]) as runtime:

@@ -17,9 +17,9 @@ from sagaz import Saga, action, compensate
 
 from sagaz_durable.cli import worker as working
 from sagaz_durable.runtime.runtime import SagazRuntime
+from sagaz_durable.settings.settings import Settings
 from sagaz_integration_core.context.current_step import current_step
 from sagaz_integration_core.errors import SagazError
-from sagaz_integration_core.settings.settings import Settings
 
 LEDGER = Path()
 

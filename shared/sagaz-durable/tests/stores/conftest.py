@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from sagaz_durable.settings.settings import Settings
 from sagaz_durable.stores.factory import create_store
 from sagaz_durable.stores.memory.store import MemoryStore
 from sagaz_durable.stores.sqlite.database.thread import ConnectionThread
 from sagaz_durable.stores.sqlite.store import SQLiteStore
 from sagaz_integration_core.contract.store import SagaStore
-from sagaz_integration_core.settings.settings import Settings
 
 
 @asynccontextmanager

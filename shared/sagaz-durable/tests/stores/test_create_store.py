@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import pytest
 
+from sagaz_durable.settings.settings import Settings
 from sagaz_durable.stores.factory import create_store
 from sagaz_durable.stores.memory.store import MemoryStore
 from sagaz_durable.stores.sqlite.store import SQLiteStore
 from sagaz_integration_core.errors import SettingsError
-from sagaz_integration_core.settings.settings import Settings
 
 
 def settings(url, **values):

@@ -12,8 +12,8 @@ from random_sagas import Notes, StepPlan, build, plan_by_levels, plan_freely
 from sagaz_durable.graph import StepNode, graph_of
 from sagaz_durable.runtime.runtime import SagazRuntime
 from sagaz_durable.sagas import Sagas
+from sagaz_durable.settings.settings import Settings
 from sagaz_integration_core.contract.listings import RunFilter
-from sagaz_integration_core.settings.settings import Settings
 
 COUNT = 2_000 if "CI" in os.environ else 300
 SEED = int(os.environ.get("SAGAZ_TEST_SEED", "20261126"))

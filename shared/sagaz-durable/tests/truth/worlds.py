@@ -19,11 +19,11 @@ from sagaz import Saga, action, compensate
 
 from sagaz_durable.concurrency.cancellation import cancel_all
 from sagaz_durable.runtime.runtime import SagazRuntime
+from sagaz_durable.settings.settings import Settings
 from sagaz_integration_core.context.current_step import current_step
 from sagaz_integration_core.contract.records import ClaimedRun, NewRun
 from sagaz_integration_core.contract.waits import NewSignal
 from sagaz_integration_core.errors import SignalTimeout, StoreUnavailable, WriteRefused
-from sagaz_integration_core.settings.settings import Settings
 
 __all__ = ["Call", "Deployment", "FaultyStore", "Process", "World", "task_of_process"]
 

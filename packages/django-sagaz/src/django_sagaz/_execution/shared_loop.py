@@ -18,7 +18,7 @@ from django_sagaz._stores.runners import DatabaseThread
 from sagaz_durable.operations.health import ProbeResult, liveness, readiness_sync
 from sagaz_durable.runtime.loop_thread import RuntimeThread
 from sagaz_durable.runtime.runtime import SagazRuntime
-from sagaz_integration_core.settings.settings import Settings
+from sagaz_durable.settings.settings import Settings
 
 __all__ = ["Host", "threaded_runtime"]
 

@@ -14,8 +14,8 @@ from sagaz_durable.leases.keeper import LeaseKeeper
 
 if TYPE_CHECKING:
     from sagaz_durable.engine.registry import SagaRegistry
+    from sagaz_durable.settings.settings import Settings
     from sagaz_integration_core.contract.store import SagaStore
-    from sagaz_integration_core.settings.settings import Settings
 
 __all__ = ["new_keeper"]
 

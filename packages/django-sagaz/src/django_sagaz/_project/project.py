@@ -20,12 +20,12 @@ from django_sagaz._stores.factory import DjangoStore, open_store
 from django_sagaz._stores.lacks import Lacks
 from django_sagaz._stores.runners import Directly
 from sagaz_durable.engine.registry import SagaRegistry
+from sagaz_durable.redaction import redact
 from sagaz_durable.runtime.configuration import Configuration
 from sagaz_durable.runtime.runtime import SagazRuntime
+from sagaz_durable.settings.settings import Settings
 from sagaz_durable.stores.factory import create_store
 from sagaz_integration_core.errors import SettingsError, WrongDatabase
-from sagaz_integration_core.redaction import redact
-from sagaz_integration_core.settings.settings import Settings
 
 if TYPE_CHECKING:
     from django_sagaz._stores.runners import Runner

@@ -9,8 +9,8 @@ from django.conf import settings as django_settings
 from django.db import DEFAULT_DB_ALIAS, connections
 
 from django_sagaz._project.wording import WORDING
+from sagaz_durable.settings.settings import Settings
 from sagaz_integration_core.errors import SettingsError
-from sagaz_integration_core.settings.settings import Settings
 
 __all__ = ["checked_alias", "given_settings", "read_settings"]
 

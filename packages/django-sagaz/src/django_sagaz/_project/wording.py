@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sagaz_integration_core.settings.wording import Wording
+from sagaz_durable.settings.wording import Wording
 
 __all__ = ["WORDING"]
 

@@ -22,8 +22,8 @@ from django_sagaz.admin.page import shown_value
 from django_sagaz.admin.search import found_events
 from django_sagaz.admin.values import LOADED, json_size, json_text, time_text, visible
 from django_sagaz.models import OutboxEvent, Run
+from sagaz_durable.redaction import secret_keys
 from sagaz_integration_core.errors import SagazError
-from sagaz_integration_core.redaction import secret_keys
 
 __all__ = ["OutboxEventAdmin"]
 

@@ -14,9 +14,9 @@ from django_sagaz._project.project import Project
 from django_sagaz.admin.diagram import drawn_steps, lay_out
 from django_sagaz.admin.values import LOADED, json_size, json_text, shown_json, time_text, visible
 from django_sagaz.models import Attempt, AuditEntry, OutboxEvent, Step
+from sagaz_durable.redaction import secret_keys
 from sagaz_integration_core.contract.records import erased_as
 from sagaz_integration_core.errors import SagaNotRegistered
-from sagaz_integration_core.redaction import secret_keys
 
 __all__ = ["run_page", "shown_value"]
 

@@ -13,9 +13,9 @@ from django.utils.formats import date_format
 from django.utils.timezone import is_aware, localtime
 from django.utils.translation import gettext as _
 
+from sagaz_durable.redaction import masked
 from sagaz_integration_core.error_text import json_text as as_json
 from sagaz_integration_core.error_text import visible as one_line
-from sagaz_integration_core.redaction import masked
 
 __all__ = ["LOADED", "json_size", "json_text", "shown_json", "time_text", "visible"]
 

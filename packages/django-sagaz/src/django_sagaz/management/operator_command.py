@@ -21,10 +21,10 @@ from sagaz_durable.cli.command import Command, Option, Values, spelled
 from sagaz_durable.cli.runs import Said
 from sagaz_durable.engine.registry import SagaRegistry
 from sagaz_durable.operations.operator import Operator
+from sagaz_durable.settings.settings import Settings
 from sagaz_integration_core.contract.store import SagaStore
 from sagaz_integration_core.error_text import visible_lines
 from sagaz_integration_core.errors import SagazError
-from sagaz_integration_core.settings.settings import Settings
 
 __all__ = ["OperatorCommand", "ProjectCommand", "operate"]
 

@@ -8,9 +8,9 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
+from sagaz_durable.settings.urls import BrokerURL, parse_broker_url
+from sagaz_durable.settings.wording import NEUTRAL, Wording
 from sagaz_integration_core.errors import SettingsError
-from sagaz_integration_core.settings.urls import BrokerURL, parse_broker_url
-from sagaz_integration_core.settings.wording import NEUTRAL, Wording
 
 __all__ = ["connect", "disconnect", "make_broker"]
 

@@ -11,9 +11,9 @@ from sagaz.core.storage.interfaces.outbox import OutboxStorage, OutboxStorageErr
 
 from sagaz_durable._upstream.broker_messages import from_event, to_event
 from sagaz_durable.serialization import codec
+from sagaz_durable.settings.wording import NEUTRAL, Wording
 from sagaz_integration_core.contract.events import EventFilter, EventOutcome, EventStore, OutboxRecord
 from sagaz_integration_core.error_text import storable
-from sagaz_integration_core.settings.wording import NEUTRAL, Wording
 
 __all__ = ["StoreOutboxStorage"]
 

@@ -12,11 +12,11 @@ from sagaz_durable._upstream.imports import load_sagaz
 from sagaz_durable._upstream.mirror import Mirror
 from sagaz_durable._upstream.outbox_storage import StoreOutboxStorage
 from sagaz_durable._upstream.saga_storage import StoreSagaStorage
+from sagaz_durable.settings.settings import Settings
+from sagaz_durable.settings.wording import Wording
 from sagaz_integration_core.contract.store import SagaStore
 from sagaz_integration_core.error_text import error_text
 from sagaz_integration_core.errors import SettingsError, StoreUnavailable
-from sagaz_integration_core.settings.settings import Settings
-from sagaz_integration_core.settings.wording import Wording
 
 __all__ = ["SagazResources", "configured_globally", "settings_for"]
 

@@ -11,10 +11,10 @@ from sagaz.core.types import SagaStatus, SagaStepStatus
 from sagaz_durable.serialization import codec
 from sagaz_durable.serialization.client_ids import findable
 from sagaz_durable.serialization.context_values import values_of
+from sagaz_durable.settings.wording import NEUTRAL, Wording
 from sagaz_integration_core.contract.listings import RunFilter
 from sagaz_integration_core.contract.records import FINISHED, FOREIGN, RunRecord, RunStatus, StepRecord
 from sagaz_integration_core.contract.store import SagaStore
-from sagaz_integration_core.settings.wording import NEUTRAL, Wording
 
 __all__ = ["StoreSagaStorage"]
 

@@ -8,10 +8,10 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
+from sagaz_durable.settings.wording import Wording
 from sagaz_integration_core.context.current_step import CurrentStep, Waits, current
 from sagaz_integration_core.context.log_fields import log_fields
 from sagaz_integration_core.contract.records import ClaimedRun, Phase
-from sagaz_integration_core.settings.wording import Wording
 
 __all__ = ["StepEnvironment"]
 

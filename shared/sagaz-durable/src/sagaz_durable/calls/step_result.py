@@ -11,10 +11,10 @@ from sagaz_durable.calls.context_values import changes
 from sagaz_durable.calls.waits import CallWaits
 from sagaz_durable.outbox.run_events import EventLog
 from sagaz_durable.serialization import codec
+from sagaz_durable.settings.wording import Wording
 from sagaz_integration_core.contract.events import EventWrite
 from sagaz_integration_core.error_text import type_name
 from sagaz_integration_core.errors import ContextValueError, StepError
-from sagaz_integration_core.settings.wording import Wording
 
 __all__ = ["Recordable", "Tried", "not_awaited", "recordable"]
 

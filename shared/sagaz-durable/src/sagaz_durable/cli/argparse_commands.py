@@ -8,8 +8,8 @@ from typing import Any
 
 from sagaz_durable.cli.command import Option, Values, spelled
 from sagaz_durable.cli.numbers import command_number
+from sagaz_durable.settings.wording import Wording
 from sagaz_integration_core.error_text import value_text
-from sagaz_integration_core.settings.wording import Wording
 
 __all__ = ["add_options", "given_values"]
 

@@ -13,9 +13,9 @@ from sagaz_durable.cli.command import Command, Option, Values, spelled
 from sagaz_durable.cli.numbers import command_number
 from sagaz_durable.cli.options import COMMANDS
 from sagaz_durable.cli.runs import Said
+from sagaz_durable.settings.wording import Wording
 from sagaz_integration_core.error_text import value_text, visible_lines
 from sagaz_integration_core.errors import SagazError
-from sagaz_integration_core.settings.wording import Wording
 
 if TYPE_CHECKING:
     from sagaz_durable.runtime.runtime import SagazRuntime

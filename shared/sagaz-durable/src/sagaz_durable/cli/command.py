@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from sagaz_durable.cli.runs import Said
-from sagaz_integration_core.settings.wording import Wording
+from sagaz_durable.settings.wording import Wording
 
 __all__ = ["Command", "Need", "Option", "Values", "spelled"]
 

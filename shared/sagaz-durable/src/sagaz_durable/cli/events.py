@@ -11,11 +11,11 @@ from typing import Any
 
 from sagaz_durable.cli.render_runs import time_text
 from sagaz_durable.cli.runs import Format, Said
+from sagaz_durable.redaction import masked, secret_keys
 from sagaz_durable.serialization.client_ids import findable
 from sagaz_integration_core.contract.events import EventFilter, EventStatus, EventStore, OutboxRecord
 from sagaz_integration_core.error_text import json_text, visible
 from sagaz_integration_core.errors import SettingsError
-from sagaz_integration_core.redaction import masked, secret_keys
 
 __all__ = ["EventsRequest", "answer"]
 

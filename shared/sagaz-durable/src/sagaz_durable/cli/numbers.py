@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sagaz_integration_core.settings.rules import RULES, Number, Rule
+from sagaz_durable.settings.rules import RULES, Number, Rule
 
 __all__ = ["command_number"]
 

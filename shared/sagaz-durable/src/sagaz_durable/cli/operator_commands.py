@@ -27,8 +27,8 @@ from sagaz_integration_core.contract.records import RunStatus
 if TYPE_CHECKING:
     from sagaz_durable.engine.registry import SagaRegistry
     from sagaz_durable.runtime.runtime import SagazRuntime
+    from sagaz_durable.settings.settings import Settings
     from sagaz_integration_core.contract.store import SagaStore
-    from sagaz_integration_core.settings.settings import Settings
 
 __all__ = [
     "Scope",

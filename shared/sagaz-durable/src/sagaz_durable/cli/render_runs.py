@@ -11,13 +11,13 @@ from typing import Any
 from sagaz_durable.calls.waits import waits_for
 from sagaz_durable.engine.state import StepView
 from sagaz_durable.operations.outcomes import Outcome, RunReport
+from sagaz_durable.redaction import looks_secret, masked_json
 from sagaz_durable.serialization.attempt_text import attempt_text
 from sagaz_integration_core.contract.decisions import AuditRecord
 from sagaz_integration_core.contract.listings import AttemptRecord
 from sagaz_integration_core.contract.records import RunRecord, StepRecord
 from sagaz_integration_core.contract.waits import WaitRecord
 from sagaz_integration_core.error_text import json_text, visible
-from sagaz_integration_core.redaction import looks_secret, masked_json
 
 __all__ = ["outcomes_json", "outcomes_text", "report_json", "report_text", "runs_json", "runs_text", "time_text"]
 

@@ -22,13 +22,13 @@ from sagaz_durable.cli.render_runs import (
 )
 from sagaz_durable.operations.operator import Operator, Settlement
 from sagaz_durable.operations.outcomes import Outcome
+from sagaz_durable.redaction import secret_keys
 from sagaz_durable.serialization.client_ids import findable
 from sagaz_integration_core.contract.listings import RunFilter
 from sagaz_integration_core.contract.records import RunRecord, RunStatus
 from sagaz_integration_core.contract.store import SagaStore
 from sagaz_integration_core.error_text import value_text
 from sagaz_integration_core.errors import SettingsError
-from sagaz_integration_core.redaction import secret_keys
 
 __all__ = [
     "AGE",

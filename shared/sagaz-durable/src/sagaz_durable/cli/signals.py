@@ -11,11 +11,11 @@ from typing import Any
 from sagaz_durable.cli.render_runs import outcomes_json, outcomes_text, time_text
 from sagaz_durable.cli.runs import Said
 from sagaz_durable.operations.operator import Operator
+from sagaz_durable.settings.settings import Settings
 from sagaz_integration_core.contract.store import SagaStore
 from sagaz_integration_core.contract.waits import SignalFilter, SignalRecord
 from sagaz_integration_core.error_text import json_text, value_text, visible
 from sagaz_integration_core.errors import SettingsError
-from sagaz_integration_core.settings.settings import Settings
 
 __all__ = ["list_signals", "send_signal"]
 

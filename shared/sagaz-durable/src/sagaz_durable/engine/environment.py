@@ -11,9 +11,9 @@ from sagaz_durable.calls.step_environment import StepEnvironment
 from sagaz_durable.concurrency.held_writes import HeldWrites
 from sagaz_durable.engine.registry import SagaRegistry
 from sagaz_durable.leases.leases import Leases
+from sagaz_durable.settings.settings import Settings
 from sagaz_integration_core.contract.records import RunWrite
 from sagaz_integration_core.contract.store import SagaStore
-from sagaz_integration_core.settings.settings import Settings
 
 __all__ = ["ExecutionEnvironment"]
 

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
+from sagaz_durable.redaction import redact
+from sagaz_durable.settings.wording import Wording
 from sagaz_integration_core.contract.listings import StoreStats
 from sagaz_integration_core.error_text import visible
 from sagaz_integration_core.errors import StoreNotMigrated, StoreNotReady, StoreUnavailable
-from sagaz_integration_core.redaction import redact
-from sagaz_integration_core.settings.wording import Wording
 
 if TYPE_CHECKING:
     from sagaz_durable.runtime.runtime import SagazRuntime

@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 
 from sagaz_durable.serialization.client_ids import findable
+from sagaz_durable.settings.wording import Wording
 from sagaz_durable.workers.erasing import BATCH
 from sagaz_integration_core.contract.decisions import Erasure
 from sagaz_integration_core.contract.events import EventFilter
 from sagaz_integration_core.contract.records import FINISHED, FOREIGN, RunRecord
 from sagaz_integration_core.contract.store import SagaStore
-from sagaz_integration_core.settings.wording import Wording
 
 __all__ = ["erase", "erase_old", "refusal"]
 

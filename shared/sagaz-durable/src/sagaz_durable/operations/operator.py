@@ -14,12 +14,12 @@ from sagaz_durable.operations.outcomes import Outcome, RunReport, missing
 from sagaz_durable.operations.removal import TRIES
 from sagaz_durable.operations.sending import Sender
 from sagaz_durable.outbox.run_events import EventLog
+from sagaz_durable.settings.wording import NEUTRAL, Wording
 from sagaz_integration_core.contract.decisions import Action, Intervention
 from sagaz_integration_core.contract.records import FOREIGN, Phase, RunRecord, RunStatus, StepRecord, erased_as
 from sagaz_integration_core.contract.store import SagaStore
 from sagaz_integration_core.error_text import storable
 from sagaz_integration_core.errors import RunNotFound, SagaNotRegistered
-from sagaz_integration_core.settings.wording import NEUTRAL, Wording
 
 __all__ = ["Operator", "Settlement"]
 

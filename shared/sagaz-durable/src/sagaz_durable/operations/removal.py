@@ -9,11 +9,11 @@ from datetime import datetime
 from sagaz_durable.operations import erasure as erasing
 from sagaz_durable.operations.outcomes import Outcome, missing
 from sagaz_durable.serialization.client_ids import findable
+from sagaz_durable.settings.wording import Wording
 from sagaz_integration_core.contract.decisions import Erasure
 from sagaz_integration_core.contract.records import RunRecord, RunStatus, erased_as
 from sagaz_integration_core.contract.store import SagaStore
 from sagaz_integration_core.error_text import storable, visible
-from sagaz_integration_core.settings.wording import Wording
 
 __all__ = ["TRIES", "Remover"]
 

@@ -10,9 +10,9 @@ from typing import Any
 from sagaz_durable.operations.outcomes import Outcome, missing
 from sagaz_durable.operations.removal import Remover
 from sagaz_durable.runtime.signalling import accept_signal, new_signal
+from sagaz_durable.settings.settings import Settings
 from sagaz_integration_core.error_text import storable
 from sagaz_integration_core.errors import SignalConflict, SignalRefused
-from sagaz_integration_core.settings.settings import Settings
 
 __all__ = ["Sender"]
 

@@ -8,11 +8,11 @@ from typing import Any
 
 from sagaz_durable._upstream.broker_messages import OWN_HEADERS, headers_json
 from sagaz_durable.serialization import codec
+from sagaz_durable.settings.wording import NEUTRAL, Wording
 from sagaz_integration_core.context.correlation import current
 from sagaz_integration_core.context.identifiers import random_uuid
 from sagaz_integration_core.contract.events import NewEvent
 from sagaz_integration_core.errors import InvalidInput, SettingsError
-from sagaz_integration_core.settings.wording import NEUTRAL, Wording
 
 __all__ = ["new_event"]
 

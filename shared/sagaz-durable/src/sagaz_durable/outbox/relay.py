@@ -11,9 +11,9 @@ from datetime import UTC, datetime, timedelta
 from sagaz_durable._upstream.broker_connection import BrokerAway, BrokerLine, BrokerRefused, PublishFailed
 from sagaz_durable.concurrency.cancellation import cancel_all
 from sagaz_durable.outbox.outcome_recorder import Settlements
+from sagaz_durable.settings.settings import Settings
 from sagaz_integration_core.contract.events import EventOutcome, EventStore, OutboxRecord
 from sagaz_integration_core.errors import StoreUnavailable
-from sagaz_integration_core.settings.settings import Settings
 
 __all__ = ["Relay"]
 

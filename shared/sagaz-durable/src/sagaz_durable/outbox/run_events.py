@@ -7,9 +7,9 @@ import uuid
 from typing import Any
 
 from sagaz_durable.serialization import codec
+from sagaz_durable.settings.wording import NEUTRAL, Wording
 from sagaz_integration_core.contract.events import EventWrite
 from sagaz_integration_core.error_text import message_text, type_name
-from sagaz_integration_core.settings.wording import NEUTRAL, Wording
 
 __all__ = ["EventLog"]
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 
+from sagaz_durable.settings.wording import NEUTRAL, Wording
 from sagaz_integration_core.contract.listings import StoreStats
 from sagaz_integration_core.errors import Overloaded
-from sagaz_integration_core.settings.wording import NEUTRAL, Wording
 
 __all__ = ["Backlog"]
 

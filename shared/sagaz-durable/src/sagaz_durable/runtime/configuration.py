@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sagaz_durable.engine.registry import SagaRegistry
 from sagaz_durable.runtime.backpressure import Backlog
-from sagaz_integration_core.settings.settings import Settings
+from sagaz_durable.settings.settings import Settings
 
 if TYPE_CHECKING:
     from sagaz_durable.engine.registry import SagaSpec

@@ -14,7 +14,7 @@ from sagaz_integration_core.contract.waits import NewSignal, Sent
 from sagaz_integration_core.errors import InvalidInput, SignalConflict, SignalRefused, UsageError
 
 if TYPE_CHECKING:
-    from sagaz_integration_core.settings.settings import Settings
+    from sagaz_durable.settings.settings import Settings
 
 __all__ = ["Signals", "accept_signal", "new_signal"]
 

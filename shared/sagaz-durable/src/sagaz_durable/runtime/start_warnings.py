@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from sagaz_durable.runtime.runtime import SagazRuntime
-    from sagaz_integration_core.settings.settings import Settings
+    from sagaz_durable.settings.settings import Settings
 
 __all__ = ["unbuilt", "warn_at_start"]
 

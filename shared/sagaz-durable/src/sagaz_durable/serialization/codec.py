@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from sagaz_durable.serialization.diagnostics import Refused, advice, path_of
+from sagaz_durable.settings.wording import NEUTRAL, Wording
 from sagaz_integration_core.error_text import type_name
 from sagaz_integration_core.errors import ContextValueError
-from sagaz_integration_core.settings.wording import NEUTRAL, Wording
 
 __all__ = [
     "MAX_DEPTH",

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sagaz_durable.settings.urls import parse_storage_url
 from sagaz_integration_core.errors import SettingsError
-from sagaz_integration_core.settings.urls import parse_storage_url
 
 if TYPE_CHECKING:
+    from sagaz_durable.settings.settings import Settings
     from sagaz_integration_core.contract.store import SagaStore
-    from sagaz_integration_core.settings.settings import Settings
 
 __all__ = ["create_store", "migrate"]
 

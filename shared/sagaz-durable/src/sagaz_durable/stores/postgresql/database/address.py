@@ -11,9 +11,9 @@ from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.pq import Conninfo, PGconn
 
+from sagaz_durable.redaction import redact
+from sagaz_durable.settings.wording import NEUTRAL, Wording
 from sagaz_integration_core.errors import SettingsError
-from sagaz_integration_core.redaction import redact
-from sagaz_integration_core.settings.wording import NEUTRAL, Wording
 
 __all__ = ["Address", "read_address"]
 

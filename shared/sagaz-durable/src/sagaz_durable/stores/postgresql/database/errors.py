@@ -7,6 +7,7 @@ import re
 import psycopg
 from psycopg import errors as pg
 
+from sagaz_durable.settings.wording import Wording
 from sagaz_durable.stores.postgresql.database.address import Address
 from sagaz_integration_core.contract.schema import TABLES, WRITING
 from sagaz_integration_core.error_text import visible
@@ -18,7 +19,6 @@ from sagaz_integration_core.errors import (
     UnstorableValue,
     WriteRefused,
 )
-from sagaz_integration_core.settings.wording import Wording
 
 __all__ = [
     "ConnectionLost",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 
+from sagaz_durable.settings.wording import Wording
 from sagaz_integration_core.errors import (
     SagazError,
     StoreUnavailable,
@@ -11,7 +12,6 @@ from sagaz_integration_core.errors import (
     WriteLockHeld,
     WriteRefused,
 )
-from sagaz_integration_core.settings.wording import Wording
 
 __all__ = ["is_busy", "locked", "self_locked", "translated", "unavailable"]
 

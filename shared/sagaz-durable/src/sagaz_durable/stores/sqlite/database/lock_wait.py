@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 
+from sagaz_durable.settings.wording import Wording
 from sagaz_durable.stores.sqlite.database.errors import locked, self_locked
 from sagaz_durable.stores.sqlite.database.locks import own_process_writes
-from sagaz_integration_core.settings.wording import Wording
 
 __all__ = ["LockWait"]
 

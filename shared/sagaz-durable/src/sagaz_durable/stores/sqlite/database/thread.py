@@ -10,13 +10,13 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
+from sagaz_durable.settings.wording import NEUTRAL, Wording
 from sagaz_durable.stores.open_check import Opened
 from sagaz_durable.stores.sqlite.database import forks
 from sagaz_durable.stores.sqlite.database.connection import Connection, Work, check_writable
 from sagaz_durable.stores.sqlite.database.errors import is_busy
 from sagaz_durable.stores.sqlite.database.lock_wait import LockWait
 from sagaz_durable.stores.sqlite.database.schema import read_store_id
-from sagaz_integration_core.settings.wording import NEUTRAL, Wording
 
 __all__ = ["ConnectionThread"]
 

@@ -7,9 +7,9 @@ import os
 
 import pytest
 
+from sagaz_durable.settings.rules import RULES
+from sagaz_durable.settings.settings import Settings, arguments, environment, prefixed
 from sagaz_integration_core.errors import SettingsError
-from sagaz_integration_core.settings.rules import RULES
-from sagaz_integration_core.settings.settings import Settings, arguments, environment, prefixed
 
 SECRET = "hunter2"
 

@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from sagaz_durable.settings.urls import read_broker_url, read_storage_url, refused_url
+from sagaz_durable.settings.wording import Wording
 from sagaz_integration_core.error_text import visible
-from sagaz_integration_core.settings.urls import read_broker_url, read_storage_url, refused_url
-from sagaz_integration_core.settings.wording import Wording
 
 __all__ = ["RULES", "Rule", "contradictions", "problem"]
 

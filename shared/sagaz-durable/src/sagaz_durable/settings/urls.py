@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import unquote
 
+from sagaz_durable.redaction import redact, scheme_of
 from sagaz_integration_core.errors import SettingsError
-from sagaz_integration_core.redaction import redact, scheme_of
 
 __all__ = [
     "BrokerURL",

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any
 
-from sagaz_integration_core.settings.rules import RULES
+from sagaz_durable.settings.rules import RULES
 
 __all__ = ["Given", "Source", "arguments", "environment", "mapping", "prefixed"]
 

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from sagaz_durable.settings.settings import Settings, prefixed
+from sagaz_durable.settings.wording import NEUTRAL, Wording
 from sagaz_integration_core.errors import SettingsError
-from sagaz_integration_core.settings.settings import Settings, prefixed
-from sagaz_integration_core.settings.wording import NEUTRAL, Wording
 
 OWN = Wording(
     settings="queue.{name}", commands="`queue {name}{options}`", distribution="queue-sagaz", migrate="`queue upgrade`"

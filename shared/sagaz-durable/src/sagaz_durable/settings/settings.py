@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Self
 
+from sagaz_durable.redaction import redact
+from sagaz_durable.settings.rules import RULES, contradictions, problem
+from sagaz_durable.settings.sources import Given, Source, arguments, environment, mapping, prefixed
+from sagaz_durable.settings.wording import NEUTRAL, Wording
 from sagaz_integration_core.errors import SettingsError
-from sagaz_integration_core.redaction import redact
-from sagaz_integration_core.settings.rules import RULES, contradictions, problem
-from sagaz_integration_core.settings.sources import Given, Source, arguments, environment, mapping, prefixed
-from sagaz_integration_core.settings.wording import NEUTRAL, Wording
 
 __all__ = ["Settings", "arguments", "environment", "mapping", "prefixed"]
 

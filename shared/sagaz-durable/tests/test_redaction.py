@@ -6,9 +6,9 @@ import json
 
 import pytest
 
+from sagaz_durable.redaction import looks_secret, masked, masked_json, secret_keys
+from sagaz_durable.settings.settings import Settings
 from sagaz_integration_core.errors import SettingsError
-from sagaz_integration_core.redaction import looks_secret, masked, masked_json, secret_keys
-from sagaz_integration_core.settings.settings import Settings
 
 
 def test_the_usual_secrets_are_masked_at_any_depth():
