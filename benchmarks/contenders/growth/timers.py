@@ -25,8 +25,10 @@ def contender(place: Place) -> AbstractContextManager[Measure]:
     @contextmanager
     def waking() -> Iterator[None]:
         with psycopg.connect(place.postgres, autocommit=True) as connection:
-            values = {"saga": "SleepingSaga", "runs": timers, "name": "", "every": True, "seconds": 1}
+            values = {"saga": "SleepingSaga", "runs": timers, "name": "", "every": True, "seconds": 3}
             connection.execute(WAITING, values)
+            # They were parked long ago: the planner knows of them.
+            connection.execute("VACUUM ANALYZE")
             deadline = time.monotonic() + 30
             while _asleep(connection) == timers:
                 if time.monotonic() > deadline:
