@@ -29,6 +29,7 @@ class PlannedError(Exception):
 async def do(ctx: Context) -> Context:
     step = current_step().step
     async with _noted():
+        await _wait(ctx)
         if ctx.get("poisoned"):
             _crash()
         await asyncio.sleep(ctx["pause"])
@@ -44,6 +45,7 @@ async def undo(ctx: Context) -> None:
     # A call in doubt has left no result; any other one is there, also in another process.
     assert ctx.get(step, "done") == "done"
     async with _noted():
+        await _wait(ctx)
         if step in ctx["crashes"]:
             _crash_once()
         await asyncio.sleep(ctx["pause"])
@@ -51,14 +53,30 @@ async def undo(ctx: Context) -> None:
             raise PlannedError(f"undo {step}")
 
 
+async def _wait(ctx: Context) -> None:
+    """Wait for the next signal of the order, if this call is to, and note which one it was given."""
+    step = current_step()
+    if f"{step.step} {step.phase}" in ctx.get("waits", ()):
+        given = await step.signal("go", key=f"order-{ctx['number']}")
+        ledger.append(LEDGER, f"took {given['id']}")
+
+
 class _noted:
-    """Notes the beginning and the end of a call, and whether it failed or was given up."""
+    """Notes the beginning and the end of a call, and whether it failed, was given up, or was left at a wait."""
 
     async def __aenter__(self) -> None:
         ledger.append(LEDGER, "begin")
 
     async def __aexit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
-        ledger.append(LEDGER, "end" if kind is None else "failed" if issubclass(kind, Exception) else "cancelled")
+        ledger.append(LEDGER, _event(kind))
+
+
+def _event(kind: type[BaseException] | None) -> str:
+    if kind is None:
+        return "end"
+    if issubclass(kind, asyncio.CancelledError):
+        return "cancelled"
+    return "failed" if issubclass(kind, Exception) else "left"
 
 
 def _crash_once() -> None:

@@ -24,6 +24,8 @@ MANAGE = [sys.executable, "-m", "django"]
 ENV = {"DJANGO_SETTINGS_MODULE": "storm.django_site.settings"}
 
 SMALL = Plan(workers=1, webs=1, sagas=60, seconds=12, kill_every=(0.4, 1.4), rough=True).from_env()
+WAITING = Plan(workers=1, webs=1, sagas=60, seconds=12, kill_every=(0.4, 1.4), waits=True).from_env()
+WAITING_MORE = Plan(workers=3, webs=2, sagas=160, seconds=15, waits=True).from_env()
 LARGE = Plan(workers=4, webs=2, sagas=500, seconds=30, restarts=2, rough=True).from_env()
 
 
@@ -57,4 +59,16 @@ async def test_four_workers_and_two_servers_on_postgresql_that_crashes_too(serve
     assert len(evidence.outages) == LARGE.restarts
     assert evidence.locks
     assert evidence.refused
+    judge(evidence, tmp_path)
+
+
+@pytest.mark.timeout(WAITING.limit)
+async def test_steps_and_compensations_that_wait_on_sqlite(tmp_path) -> None:
+    evidence = await rage(WAITING, framework(), tmp_path, f"sqlite:///{tmp_path / 'db.sqlite3'}")
+    judge(evidence, tmp_path)
+
+
+@pytest.mark.timeout(WAITING_MORE.limit)
+async def test_steps_and_compensations_that_wait_on_postgresql(server, tmp_path) -> None:
+    evidence = await rage(WAITING_MORE, framework(), tmp_path, server.url)
     judge(evidence, tmp_path)

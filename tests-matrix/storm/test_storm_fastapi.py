@@ -24,6 +24,8 @@ READY = ("Application startup complete", "Working on")
 COMMAND = script("fastapi-sagaz", "fastapi_sagaz.cli:main")
 
 SMALL = Plan(workers=1, webs=1, sagas=60, seconds=12, kill_every=(0.4, 1.4), rough=True).from_env()
+WAITING = Plan(workers=1, webs=1, sagas=60, seconds=12, kill_every=(0.4, 1.4), waits=True).from_env()
+WAITING_MORE = Plan(workers=3, webs=2, sagas=160, seconds=15, waits=True).from_env()
 LARGE = Plan(workers=4, webs=2, sagas=600, seconds=30, restarts=2, rough=True).from_env()
 
 
@@ -54,4 +56,23 @@ async def test_four_workers_and_two_servers_on_postgresql_that_crashes_too(serve
     assert len(evidence.outages) == LARGE.restarts
     assert evidence.locks
     assert evidence.refused
+    judge(evidence, tmp_path)
+
+
+@pytest.mark.timeout(WAITING.limit)
+async def test_steps_and_compensations_that_wait_on_sqlite(tmp_path) -> None:
+    evidence = await rage(
+        WAITING, Framework(serve, [*COMMAND, "worker", APP], READY), tmp_path, f"sqlite:///{tmp_path / 'sagaz.db'}"
+    )
+    judge(evidence, tmp_path)
+
+
+@pytest.mark.timeout(WAITING_MORE.limit)
+async def test_steps_and_compensations_that_wait_on_postgresql(server, tmp_path) -> None:
+    evidence = await rage(
+        WAITING_MORE,
+        Framework(serve, [*COMMAND, "worker", APP], READY, [*COMMAND, "migrate", APP]),
+        tmp_path,
+        server.url,
+    )
     judge(evidence, tmp_path)
