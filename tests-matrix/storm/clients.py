@@ -87,6 +87,14 @@ class Clients:
                 for number in range(signalled.signal.senders):
                     senders.submit(self._signal, signalled, number).add_done_callback(lambda done: done.result())
 
+    def signal_now(self, signals: Sequence[Signal]) -> None:
+        """Send these signals, each from all of its senders, and return when all are acknowledged."""
+        made = [Signalled(signal) for signal in signals]
+        with ThreadPoolExecutor(16, thread_name_prefix="sender") as senders:
+            for one in made:
+                for number in range(one.signal.senders):
+                    senders.submit(self._signal, one, number).add_done_callback(lambda done: done.result())
+
     def _signal(self, signalled: Signalled, number: int) -> None:
         """Send a signal until it is acknowledged."""
         signal = signalled.signal

@@ -15,7 +15,7 @@ from sagaz_integration_core.context.current_step import current_step
 from storm.plan import STEPS
 from support import ledger
 
-__all__ = ["KNOWN", "OtherSaga", "PlannedError", "StormSaga", "saga_of"]
+__all__ = ["KNOWN", "NEXT_STEPS", "OtherSaga", "PlannedError", "StormSaga", "saga_of"]
 
 Context = dict[str, Any]
 
@@ -95,9 +95,13 @@ def _crash() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _methods() -> dict[str, Any]:
+NEXT_STEPS = ("reserve", "charge", "ship", "label")
+"""The steps of the next version: one is gone, and one is new."""
+
+
+def _methods(steps: tuple[str, ...]) -> dict[str, Any]:
     methods: dict[str, Any] = {}
-    for index, name in enumerate(STEPS):
+    for index, name in enumerate(steps):
 
         async def forward(self: Saga, ctx: Context) -> Context:
             return await do(ctx)
@@ -105,13 +109,14 @@ def _methods() -> dict[str, Any]:
         async def backward(self: Saga, ctx: Context) -> None:
             await undo(ctx)
 
-        methods[f"do_{name}"] = action(name, depends_on=list(STEPS[max(0, index - 1) : index]))(forward)
+        methods[f"do_{name}"] = action(name, depends_on=list(steps[max(0, index - 1) : index]))(forward)
         methods[f"undo_{name}"] = compensate(name)(backward)
     return methods
 
 
 def _saga(class_name: str, saga_name: str) -> type[Saga]:
-    return type(class_name, (Saga,), {"saga_name": saga_name, "__doc__": "Four steps in a row.", **_methods()})
+    steps = NEXT_STEPS if os.environ.get("STORM_VERSION") == "next" else STEPS
+    return type(class_name, (Saga,), {"saga_name": saga_name, "__doc__": "Four steps in a row.", **_methods(steps)})
 
 
 StormSaga = _saga("StormSaga", "storm")

@@ -14,6 +14,7 @@ from sagaz import Saga, action, compensate
 
 from sagaz_durable.concurrency import held_writes
 from sagaz_durable.sagas import Sagas
+from sagaz_integration_core.context.current_step import current_step
 
 
 class ThreeSteps(Saga):
@@ -38,6 +39,13 @@ class ThreeSteps(Saga):
         if ctx.get("fails"):
             raise ValueError("no parcel")
         return {"parcel": 3}
+
+
+class ThreeStepsThatWait(ThreeSteps):
+    @action("charge", depends_on=["reserve"])
+    async def charge(self, ctx):
+        await (current_step().signal("paid", key="pi_1") if ctx["signal"] else current_step().sleep(0.01))
+        return {"charge": 2}
 
 
 class Sent:
@@ -93,7 +101,7 @@ def sent(monkeypatch):
 
 @pytest.fixture
 async def runtime(shared_settings, sent, opened):
-    async with opened(shared_settings, sagas=[ThreeSteps]) as runtime:
+    async with opened(shared_settings, sagas=[ThreeSteps, ThreeStepsThatWait]) as runtime:
         sent.about_runs()
         yield runtime
 
@@ -167,4 +175,27 @@ async def statements_of_fifty_runs(runtime, sent):
     async with asyncio.timeout(20):
         await worker.run()
     assert worker.ended == {"completed": 50}
+    return len([text for text in sent.about_runs() if "sagaz_step" in text])
+
+
+async def test_a_wait_is_one_more_write_and_what_it_waited_for_one_more_claim(runtime, sent):
+    whole = await statements_of_a_drain(runtime, sent, ThreeSteps, {})
+    before = await statements_of_a_drain(runtime, sent, ThreeStepsThatWait, {"signal": True})
+    await Sagas(runtime).send_signal("paid", key="pi_1")
+    assert len(sent.about_runs()) == 1
+    after = await statements_of_a_drain(runtime, sent)
+    # Claims, writes, and on PostgreSQL the journals of runs that were claimed before, and the claim that finds nothing.
+    claim, postgres = 1, runtime.store.kind == "postgres"
+    nothing, journal = postgres, postgres
+    assert whole == claim + 3 + nothing
+    assert before == claim + 1 + 1 + nothing
+    assert after == claim + journal + 2 + nothing
+
+
+async def statements_of_a_drain(runtime, sent, saga_class=None, context=None):
+    if saga_class is not None:
+        await Sagas(runtime).start(saga_class, context)
+    sent.about_runs()
+    async with asyncio.timeout(20):
+        await runtime.make_worker(drain=True).run()
     return len([text for text in sent.about_runs() if "sagaz_step" in text])
