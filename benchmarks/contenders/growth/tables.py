@@ -36,9 +36,7 @@ def contender(place: Place) -> Iterator[Measure]:
     with psycopg.connect(place.postgres, autocommit=True) as connection:
         if finished:
             connection.execute(FINISHED, [finished])
-            connection.execute("VACUUM ANALYZE")
-            # What the filling has left to be written is not to be written while somebody measures.
-            connection.execute("CHECKPOINT")
+            _settle(connection)
 
         def measure(size: int) -> Figures:
             # The rows of the last turn are finished runs of the next one, where there are to be some.
@@ -55,6 +53,7 @@ def contender(place: Place) -> Iterator[Measure]:
             if waiting:
                 for_days = {"saga": "NoopSaga", "runs": waiting, "name": "paid", "every": False, "seconds": 3 * 86_400}
                 connection.execute(WAITING, for_days)
+                _settle(connection)
             environment = {**QUIET, "SAGAZ_STORAGE_URL": place.postgres, **ledger.environment}
             counted = range(_WARM_UP, _WARM_UP + size)
             locking = _oldest_locked(place) if place.options.get("locked") else nullcontext()
@@ -64,6 +63,12 @@ def contender(place: Place) -> Iterator[Measure]:
             return {"throughput": size / took}
 
         yield measure
+
+
+def _settle(connection: psycopg.Connection) -> None:
+    """Have done what the filling has left to do, so that it is not done while somebody measures."""
+    connection.execute("VACUUM ANALYZE")
+    connection.execute("CHECKPOINT")
 
 
 @contextmanager
