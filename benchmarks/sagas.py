@@ -1,4 +1,4 @@
-"""The saga that all workers run: three steps in a row, two of which can be undone, and none does anything."""
+"""The sagas that workers run: three steps in a row, two of which can be undone, and none does anything but wait."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from typing import Any
 
 from benchmarks.ledger import began, ended
 from sagaz_durable import Saga, action, compensate
+from sagaz_integration_core.context.current_step import current_step
 
-__all__ = ["NoopSaga", "QuietSaga"]
+__all__ = ["NoopSaga", "QuietSaga", "SleepingSaga", "WaitingSaga"]
 
 
 class NoopSaga(Saga):
@@ -64,3 +65,29 @@ class QuietSaga(Saga):
     async def ship(self, ctx: dict[str, Any]) -> dict[str, Any]:
         """Do nothing."""
         return {"parcel": 3}
+
+
+class WaitingSaga(NoopSaga):
+    """Waits in its second step for a signal, and tells the ledger when that is there."""
+
+    @action("reserve")
+    async def reserve(self, ctx: dict[str, Any]) -> dict[str, Any]:
+        """Do nothing."""
+        return {"reservation": 1}
+
+    @action("charge", depends_on=["reserve"])
+    async def charge(self, ctx: dict[str, Any]) -> dict[str, Any]:
+        """Wait, and note the beginning."""
+        await current_step().signal("paid", key=str(ctx["n"]))
+        began(ctx["n"])
+        return {"charge": 2}
+
+
+class SleepingSaga(QuietSaga):
+    """Sleeps in its second step."""
+
+    @action("charge", depends_on=["reserve"])
+    async def charge(self, ctx: dict[str, Any]) -> dict[str, Any]:
+        """Sleep."""
+        await current_step().sleep(60)
+        return {"charge": 2}

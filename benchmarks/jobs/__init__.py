@@ -10,6 +10,7 @@ __all__ = ["JOBS"]
 JOBS = (
     WORKER_THROUGHPUT,
     latency.JOB,
+    latency.SIGNALS,
     start.DJANGO_POSTGRES,
     start.DJANGO_SQLITE,
     start.SQLALCHEMY_POSTGRES,
@@ -20,6 +21,7 @@ JOBS = (
     growth.TABLES,
     growth.MEMORY,
     growth.STEPS,
+    growth.TIMERS,
     imports.WIRING,
     imports.STARTUP,
 )

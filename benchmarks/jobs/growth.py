@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from benchmarks.harness.model import POSTGRES, Contender, Job, Metric, Target
 
-__all__ = ["MEMORY", "STEPS", "TABLES"]
+__all__ = ["MEMORY", "STEPS", "TABLES", "TIMERS"]
 
 _EMPTY = "empty tables"
 _FULL = "1,000,000 finished and 100,000 pending"
 _UNKNOWN = "100,000 due of an unknown saga"
 _LOCKED = "a locked row"
+_WAITING = "100,000 waiting"
+_QUIET = "nothing else"
+_TIMERS = "10,000 timers due at once"
 
 TABLES = Job(
     name="growth-tables",
@@ -18,14 +21,16 @@ TABLES = Job(
     what=(
         "One `fastapi-sagaz worker` of concurrency 50, on tables that hold only what it is to execute, and on tables "
         "that hold a million runs that have finished, with the journals of their three steps, and a hundred thousand "
-        "that are due; a hundred thousand that are due of a saga which this worker does not know; or one due run more, "
-        "whose row another transaction has locked. (A quick run has a twentieth of the rows.)"
+        "that are due; a hundred thousand that are due of a saga which this worker does not know; one due run more, "
+        "whose row another transaction has locked; or a hundred thousand that wait for signals, half of them until a "
+        "time. (A quick run has a twentieth of the rows.)"
     ),
     contenders=(
         Contender(_EMPTY, "growth.tables", needs=POSTGRES),
         Contender(_FULL, "growth.tables", needs=POSTGRES, options={"finished": 1_000_000, "pending": 100_000}),
         Contender(_UNKNOWN, "growth.tables", needs=POSTGRES, options={"unknown": 100_000}),
         Contender(_LOCKED, "growth.tables", needs=POSTGRES, options={"locked": True}),
+        Contender(_WAITING, "growth.tables", needs=POSTGRES, options={"waiting": 100_000}),
     ),
     metrics=(Metric("throughput", "runs/s", "more"),),
     targets=(
@@ -47,6 +52,13 @@ TABLES = Job(
             "growth.locked",
             "with a locked row to empty ones",
             (_LOCKED, "throughput"),
+            (_EMPTY, "throughput"),
+            at_least=0.95,
+        ),
+        Target(
+            "growth.waiting",
+            "with runs that wait to empty ones",
+            (_WAITING, "throughput"),
             (_EMPTY, "throughput"),
             at_least=0.95,
         ),
@@ -110,4 +122,24 @@ STEPS = Job(
     size=(2, 1),
     rounds=(3, 1),
     baseline="125 steps",
+)
+
+TIMERS = Job(
+    name="timers",
+    number="6d",
+    title="From the commit to the first step, while timers wake up",
+    what=(
+        "New runs, each started in a transaction of its own, on one warm `fastapi-sagaz worker` of concurrency 50 that "
+        "has nothing else to do; and on one that has ten thousand runs of another saga, which have slept until the "
+        "same moment and have two steps to go. From the moment at which the commit was answered to the first step's."
+    ),
+    contenders=tuple(
+        Contender(name, "growth.timers", needs=POSTGRES, options={"latency": True, "pause": 0.02, "timers": timers})
+        for name, timers in ((_QUIET, 0), (_TIMERS, 10_000))
+    ),
+    metrics=(Metric("p50", "ms", "less", 2), Metric("p99", "ms", "less", 2)),
+    targets=(Target("timers.p99", f"p99 beside {_TIMERS} to {_QUIET}", (_TIMERS, "p99"), (_QUIET, "p99"), at_most=3),),
+    size=(150, 60),
+    rounds=(5, 2),
+    baseline=_QUIET,
 )

@@ -1,10 +1,10 @@
-"""How soon after a commit a worker calls the first step."""
+"""How soon after a commit a worker calls the first step, or the one that waited."""
 
 from __future__ import annotations
 
 from benchmarks.harness.model import POSTGRES, Contender, Job, Metric, Target
 
-__all__ = ["JOB"]
+__all__ = ["JOB", "SIGNALS"]
 
 _LATENCY = {"latency": True}
 
@@ -79,6 +79,32 @@ JOB = Job(
     ),
     metrics=(Metric("p50", "ms", "less", 2), Metric("p99", "ms", "less", 2)),
     targets=_targets(),
+    size=(150, 40),
+    rounds=(4, 2),
+    baseline="floor",
+)
+
+_SIGNALS = {**_LATENCY, "signals": True}
+
+SIGNALS = Job(
+    name="signals",
+    number="2b",
+    title="From the commit of a signal to the step that waits for it",
+    what=(
+        "Twenty signals a second, by business key, each in a transaction of its own, to runs that wait, while one warm "
+        "worker has nothing to do. From the moment at which the commit was answered to that at which the step has the "
+        "signal. The floor is that of job 2: a start, and its first step."
+    ),
+    contenders=(
+        Contender("floor", "worker.floor", "wait for a signal, journal, lease", POSTGRES, _LATENCY),
+        Contender("fastapi-sagaz", "worker.fastapi", needs=POSTGRES, options=_SIGNALS),
+        Contender("django-sagaz", "worker.django", needs=POSTGRES, options=_SIGNALS),
+    ),
+    metrics=(Metric("p50", "ms", "less", 2), Metric("p99", "ms", "less", 2)),
+    targets=tuple(
+        Target(f"signals.{name}", f"{name} to floor, p50", (name, "p50"), ("floor", "p50"), at_most=2)
+        for name in ("fastapi-sagaz", "django-sagaz")
+    ),
     size=(150, 40),
     rounds=(4, 2),
     baseline="floor",

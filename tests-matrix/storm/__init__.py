@@ -9,6 +9,8 @@ What happens follows from a seed (`storm.plan`); when exactly a kill lands does 
                                                       is recorded under the header Idempotency-Key (inline: has
                                                       ended, however it ended, or goes on elsewhere); else 5xx
 
+    POST /signal  (key, signal_id, payload)            2xx and {"new": …} once the signal "go" is recorded; else 5xx
+
 and ``storm/test_storm_fastapi.py`` shows the rest. Parameters, all optional, from the environment:
 
     SAGAZ_TEST_STORM_SEED       what is planned (default 1)

@@ -9,7 +9,7 @@ from itertools import pairwise
 from storm.storm import Evidence
 from support.ledger import Line
 
-__all__ = ["UNRECORDED_SECONDS", "repetitions", "visits"]
+__all__ = ["UNRECORDED_SECONDS", "deaths_met", "repetitions", "visits"]
 
 UNRECORDED_SECONDS = 2.0
 """How long the end of a step may stay unrecorded while the database is up: a shared commit on a busy machine."""
@@ -46,9 +46,11 @@ def _reason(evidence: Evidence, lines: list[Line], one: Line, again: Line) -> tu
         return f"{what}: called twice in one attempt", False
     if last.event == "cancelled":
         return "its process gave it up", True
+    if last.event == "left" and _was_given_a_signal(lines, again):
+        return "it waited", True
     died = evidence.deaths.get(one.pid)
     if died is not None and died < again.at:
-        if last.event in ("begin", "suicide"):
+        if last.event in ("begin", "suicide") or last.event.startswith("took "):
             return "its process was killed inside it", True
         if died - last.at <= UNRECORDED_SECONDS + evidence.plan.block_seconds:
             return "its process was killed before the end was recorded", True
@@ -63,7 +65,34 @@ def _reason(evidence: Evidence, lines: list[Line], one: Line, again: Line) -> tu
     return f"{what}: {last.event} at {last.at:.3f} in {one.pid}, again at {again.at:.3f}, died {died}", False
 
 
+def _was_given_a_signal(lines: list[Line], again: Line) -> bool:
+    """Whether a call that was made again, after a wait, was given what it waited for, or its process died before."""
+    own = [line for line in lines if line[1:6] == again[1:6]]
+    return own[-1] == again or own[1].event.startswith("took ")
+
+
 def reasons(evidence: Evidence, by_saga: dict[str, list[Line]]) -> tuple[Counter[str], list[str]]:
     """Count the allowed reasons, and list everything else."""
     found = [reason for lines in by_saga.values() for reason in repetitions(evidence, lines)]
     return Counter(why for why, allowed in found if allowed), [why for why, allowed in found if not allowed]
+
+
+def deaths_met(evidence: Evidence, by_saga: dict[str, list[Line]]) -> Counter[str]:
+    """Count the waits, and the signals on their way to their wait, during which a process died."""
+    found: Counter[str] = Counter()
+    sent = {one.signal.signal_id: one.new[0] for one in evidence.signalled if one.new}
+    for lines in by_saga.values():
+        left: dict[tuple[str, str], float] = {}
+        for line in lines:
+            signal_id = line.event.removeprefix("took ")
+            if line.event == "left":
+                left[line.call] = line.at
+            elif signal_id != line.event and _somebody_died(evidence, left.get(line.call), line.at):
+                found["waiting compensations" if line.phase == "undo" else "waiting steps"] += 1
+            if signal_id in sent and _somebody_died(evidence, sent[signal_id], line.at):
+                found["signals that were sent"] += 1
+    return found
+
+
+def _somebody_died(evidence: Evidence, since: float | None, until: float) -> bool:
+    return since is not None and any(since < at < until for at in evidence.deaths.values())

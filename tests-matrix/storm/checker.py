@@ -9,7 +9,7 @@ from itertools import pairwise
 from math import ceil
 
 from sagaz_integration_core.contract.records import FINISHED, RunRecord
-from storm.attribution import reasons, visits
+from storm.attribution import deaths_met, reasons, visits
 from storm.plan import STEPS, Order
 from storm.storm import Evidence
 from support.ledger import Line
@@ -89,7 +89,7 @@ def _was_stopped(evidence: Evidence, visit: list[Line], at: float) -> bool:
 
 
 def _left_at(evidence: Evidence, visit: list[Line]) -> float | None:
-    if visit[-1].event in ("begin", "suicide"):
+    if visit[-1].event in ("begin", "suicide") or visit[-1].event.startswith("took "):
         return evidence.deaths.get(visit[-1].pid)
     return visit[-1].at
 
@@ -141,6 +141,36 @@ def _untrue(order: Order, lines: list[Line]) -> Iterator[str]:
         yield f"its steps were called in the order {first}"
 
 
+def _taken(lines: list[Line]) -> dict[str, set[tuple[str, str]]]:
+    """Return which calls of a run took which signal."""
+    found: dict[str, set[tuple[str, str]]] = defaultdict(set)
+    for line in lines:
+        if line.event.startswith("took "):
+            found[line.event.removeprefix("took ")].add(line.call)
+    return found
+
+
+def every_signal_had_one_effect(evidence: Evidence) -> Iterator[str]:
+    """Each wait took a signal of its own order's, each signal went to one call, and whoever repeated it was told so."""
+    lines = by_saga(evidence)
+    for run in evidence.runs:
+        order, taken = order_of(evidence, run), _taken(lines[run.saga_id])
+        waits = set() if order.poisoned else {tuple(call.split()) for call in order.waits}
+        for signal_id, calls in taken.items():
+            if len(calls) > 1 or not signal_id.startswith(f"{order.number}-"):
+                yield f"{order.key} ({run.saga_id}): signal {signal_id} was taken by {sorted(calls)}"
+        took = {call for calls in taken.values() for call in calls}
+        if took != waits or len(taken) != len(waits):
+            yield f"{order.key} ({run.saga_id}): {sorted(waits)} were to take a signal each, and took {dict(taken)}"
+    for one in evidence.signalled:
+        if len(one.new) > 1 or not (one.new or one.unanswered):
+            yield f"signal {one.signal.signal_id} was a new one for {len(one.new)} of {one.signal.senders} senders"
+    started = {order_of(evidence, run).key for run in evidence.runs}
+    for signal in evidence.untaken:
+        if signal.key in started:
+            yield f"signal {signal.signal_id} to {signal.key} was never taken"
+
+
 def the_last_processes_left_when_asked(evidence: Evidence) -> Iterator[str]:
     for code in evidence.exit_codes:
         if code not in (0, -15):
@@ -165,15 +195,25 @@ def enough_was_killed(evidence: Evidence) -> Iterator[str]:
         yield f"{intended.total()} kills were intended, and {resumed} runs went on in another process"
 
 
+def deaths_met_waits(evidence: Evidence) -> Iterator[str]:
+    """Nothing is proved of waits by a storm in which nobody died during them."""
+    met = deaths_met(evidence, by_saga(evidence))
+    for what in ("waiting steps", "waiting compensations", "signals that were sent"):
+        if evidence.plan.waits and not met[what]:
+            yield f"nobody died in time for {what}"
+
+
 CHECKS: tuple[Callable[[Evidence], Iterator[str]], ...] = (
     acknowledged_starts_have_ended,
     no_run_was_invented,
     no_two_processes_were_inside_one_run,
     repeated_calls_were_in_doubt,
     final_statuses_are_truthful,
+    every_signal_had_one_effect,
     the_last_processes_left_when_asked,
     no_process_died_of_itself,
     enough_was_killed,
+    deaths_met_waits,
 )
 
 

@@ -1,4 +1,4 @@
-"""The clients of a storm: they send every order when it is due, and note what they were answered."""
+"""The clients of a storm: they send every order and signal when it is due, and note what they were answered."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from pathlib import Path
 
 import httpx
 
-from storm.plan import Order
+from storm.plan import Order, Signal
 
-__all__ = ["Clients", "Sent"]
+__all__ = ["Clients", "Sent", "Signalled"]
 
 _TIMEOUT = 15.0
 _PAUSE = 0.1
@@ -43,11 +43,28 @@ class Sent:
         return bool(self.saga_ids)
 
 
-class Clients:
-    """Sends orders to any of the servers."""
+@dataclass
+class Signalled:
+    """What became of a signal, as those know who have sent it.
 
-    def __init__(self, orders: Sequence[Order], ports: Sequence[int]) -> None:
+    Attributes:
+        new: The times at which a sender was told that it is a new one.
+        repeated: How many were told that it is not.
+        unanswered: How many requests got no answer: theirs may have been the first.
+    """
+
+    signal: Signal
+    new: list[float] = field(default_factory=list)
+    repeated: int = 0
+    unanswered: int = 0
+
+
+class Clients:
+    """Sends orders and signals to any of the servers."""
+
+    def __init__(self, orders: Sequence[Order], ports: Sequence[int], signals: Sequence[Signal] = ()) -> None:
         self.sent = [Sent(order) for order in orders]
+        self.signalled = [Signalled(signal) for signal in signals]
         self._http = [
             httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=_TIMEOUT, trust_env=False) for port in ports
         ]
@@ -60,6 +77,47 @@ class Clients:
                 if self._stop.wait(max(0.0, began + sent.order.due - time.monotonic())):
                     return
                 clients.submit(self._send, sent).add_done_callback(lambda done: done.result())
+
+    def signal_all(self, began: float) -> None:
+        """Send every signal when it is due after ``began``, from all of its senders at once."""
+        with ThreadPoolExecutor(64, thread_name_prefix="sender") as senders:
+            for signalled in self.signalled:
+                if self._stop.wait(max(0.0, began + signalled.signal.due - time.monotonic())):
+                    return
+                for number in range(signalled.signal.senders):
+                    senders.submit(self._signal, signalled, number).add_done_callback(lambda done: done.result())
+
+    def signal_now(self, signals: Sequence[Signal]) -> None:
+        """Send these signals, each from all of its senders, and return when all are acknowledged."""
+        made = [Signalled(signal) for signal in signals]
+        with ThreadPoolExecutor(16, thread_name_prefix="sender") as senders:
+            for one in made:
+                for number in range(one.signal.senders):
+                    senders.submit(self._signal, one, number).add_done_callback(lambda done: done.result())
+
+    def _signal(self, signalled: Signalled, number: int) -> None:
+        """Send a signal until it is acknowledged."""
+        signal = signalled.signal
+        body = {"key": signal.key, "signal_id": signal.signal_id, "payload": {"id": signal.signal_id}}
+        while not self._stop.is_set():
+            number += 1
+            try:
+                answer = self._http[number % len(self._http)].post("/signal", json=body)
+            except _UNSENT:
+                self._stop.wait(_PAUSE)
+                continue
+            except httpx.TransportError:
+                signalled.unanswered += 1
+                continue
+            if not answer.is_success:
+                signalled.unanswered += 1
+                self._stop.wait(_PAUSE)
+            elif answer.json()["new"]:
+                signalled.new.append(time.monotonic())
+                return
+            else:
+                signalled.repeated += 1
+                return
 
     def stop(self) -> None:
         """Send nothing more."""
@@ -101,4 +159,4 @@ class Clients:
 
     def save(self, path: Path) -> None:
         """Write what the clients know."""
-        path.write_text("".join(json.dumps(asdict(sent)) + "\n" for sent in self.sent))
+        path.write_text("".join(json.dumps(asdict(sent)) + "\n" for sent in (*self.sent, *self.signalled)))

@@ -8,13 +8,16 @@ from uuid import uuid4
 
 from fastapi import BackgroundTasks, Depends, FastAPI, Header, Request
 from fastapi.responses import JSONResponse
+from pydantic import BaseModel
 from sagaz import Saga
 
 from fastapi_sagaz import (
     RunInterrupted,
     RuntimeNotOpen,
+    RunWaiting,
     SagaContextMiddleware,
     SagaFactory,
+    Sagas,
     SagaStarter,
     StoreUnavailable,
     create_lifespan,
@@ -35,6 +38,12 @@ async def unavailable(request: Request, error: Exception) -> JSONResponse:
     return JSONResponse({"error": str(error)}, 503)
 
 
+class Given(BaseModel):
+    key: str
+    signal_id: str
+    payload: dict[str, str]
+
+
 @app.get("/up")
 async def up() -> None: ...
 
@@ -42,8 +51,8 @@ async def up() -> None: ...
 @app.post("/inline")
 async def inline(context: dict[str, Any], saga: Bound) -> dict[str, str]:
     saga_id = str(uuid4())
-    # Ended as planned, or going on elsewhere: it is recorded in either case.
-    with suppress(PlannedError, RunInterrupted):
+    # Ended as planned, waiting, or going on elsewhere: it is recorded in each case.
+    with suppress(PlannedError, RunInterrupted, RunWaiting):
         await saga.run(context, saga_id=saga_id)
     return {"saga_id": saga_id}
 
@@ -56,3 +65,8 @@ async def background(context: dict[str, Any], saga: Bound, tasks: BackgroundTask
 @app.post("/deferred", status_code=202)
 async def deferred(context: dict[str, Any], start: Annotated[SagaStarter, Depends()], key: Key) -> dict[str, str]:
     return {"saga_id": await start(saga_of(context), context, idempotency_key=key)}
+
+
+@app.post("/signal")
+async def signal(given: Given, sagas: Annotated[Sagas, Depends()]) -> dict[str, bool]:
+    return {"new": await sagas.send_signal("go", given.payload, key=given.key, signal_id=given.signal_id)}

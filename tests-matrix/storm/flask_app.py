@@ -8,7 +8,7 @@ from uuid import uuid4
 
 from flask import Flask, request
 
-from flask_sagaz import RunInterrupted, RuntimeNotOpen, SagazExtension, StoreUnavailable
+from flask_sagaz import RunInterrupted, RuntimeNotOpen, RunWaiting, SagazExtension, StoreUnavailable
 from storm.sagas import KNOWN, PlannedError, StormSaga, saga_of
 
 app = Flask("storm")
@@ -29,7 +29,8 @@ def up() -> str:
 @app.post("/inline")
 def inline() -> Any:
     saga_id = str(uuid4())
-    with suppress(PlannedError, RunInterrupted):  # It ended as planned, or goes on elsewhere: recorded in either case.
+    # It ended as planned, waits, or goes on elsewhere: recorded in each case.
+    with suppress(PlannedError, RunInterrupted, RunWaiting):
         sagaz.run_sync(sagaz.create_saga(StormSaga), request.get_json(), saga_id=saga_id)
     return {"saga_id": saga_id}
 
@@ -44,6 +45,12 @@ def background() -> Any:
 def deferred() -> Any:
     context = request.get_json()
     return {"saga_id": sagaz.start(saga_of(context), context, idempotency_key=_key())}, 202
+
+
+@app.post("/signal")
+def signal() -> Any:
+    given = request.get_json()
+    return {"new": sagaz.send_signal("go", given["payload"], key=given["key"], signal_id=given["signal_id"])}
 
 
 def _key() -> str:

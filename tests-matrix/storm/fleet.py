@@ -81,7 +81,8 @@ class Fleet:
 
     def __post_init__(self) -> None:
         ledger = str(self.folder / "ledger")
-        self._env = environment(**_PACE, **self.framework.env, SAGAZ_STORAGE_URL=self.storage_url, STORM_LEDGER=ledger)
+        pace = {**_PACE, **self.framework.env}
+        self._env = environment(**pace, SAGAZ_STORAGE_URL=self.storage_url, STORM_LEDGER=ledger)
         if self.plan.rough:
             self._env["SAGAZ_MAX_FAILURES"] = "4"
         self._lock = threading.Lock()
@@ -96,6 +97,11 @@ class Fleet:
 
     def _program(self, command: list[str], name: str, ready: str = "") -> Program:
         return Program(command, self.folder / f"{name}.log", self._env, ready)
+
+    @property
+    def workers(self) -> list[Program]:
+        """The workers."""
+        return self.slots[: self.plan.workers]
 
     def start(self) -> None:
         """Start everything, and return when every server answers."""

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
-__all__ = ["STEPS", "Order", "Plan"]
+__all__ = ["STEPS", "Order", "Plan", "Signal"]
 
 STEPS = ("reserve", "charge", "pack", "ship")
 
@@ -17,6 +17,25 @@ _BLOCKS = (1.0, 4.0)
 """Seconds for which a step blocks its event loop."""
 
 _KINDS = ("deferred", "deferred", "deferred", "background", "inline")
+
+
+_CROWD = 50
+"""How many send the same signal at once, of some."""
+
+
+@dataclass(frozen=True)
+class Signal:
+    """One signal that clients send, each of them until it is acknowledged.
+
+    Attributes:
+        key: Of the order that it is for, under which whatever waits of that order waits.
+        due: Seconds after the storm's beginning at which all of its senders send it.
+    """
+
+    signal_id: str
+    key: str
+    due: float
+    senders: int
 
 
 @dataclass(frozen=True)
@@ -32,6 +51,7 @@ class Order:
         blocks: The step that blocks its event loop for ``block_seconds``, if one does.
         poisoned: Whether its first step kills its process at every call.
         other: Whether it is of the saga that some workers do not know.
+        waits: The calls that wait for a signal, as ``charge do`` or ``reserve undo``.
     """
 
     number: int
@@ -45,6 +65,7 @@ class Order:
     block_seconds: float = 0.0
     poisoned: bool = False
     other: bool = False
+    waits: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:
@@ -56,7 +77,7 @@ class Order:
         return {
             "number": self.number, "fails": self.fails, "crashes": list(self.crashes), "broken": self.broken,
             "pause": pause, "blocks": self.blocks, "block_seconds": self.block_seconds, "poisoned": self.poisoned,
-            "other": self.other,
+            "other": self.other, "waits": list(self.waits),
         }  # fmt: skip
 
     @property
@@ -78,6 +99,7 @@ class Plan:
         kill_every: The shortest and the longest pause between kills.
         rough: Whether processes are stopped and go on, steps block their event loops, one order kills whoever executes
             it, and the first of several workers knows half of the sagas.
+        waits: Whether steps and compensations wait for signals, some of which come early and some from many at once.
     """
 
     workers: int
@@ -87,6 +109,7 @@ class Plan:
     restarts: int = 0
     kill_every: tuple[float, float] = (0.4, 0.95)
     rough: bool = False
+    waits: bool = False
     seed: int = 1
 
     def from_env(self) -> Self:
@@ -113,7 +136,30 @@ class Plan:
         """Return all orders, in the order in which they are sent."""
         dice = random.Random(f"orders {self.seed}")
         orders = [self._order(number, dice) for number in range(self.sagas)]
+        orders = self._with_waits(orders) if self.waits else orders
         return self._roughened(orders) if self.rough else orders
+
+    def _with_waits(self, orders: list[Order]) -> list[Order]:
+        dice = random.Random(f"waits {self.seed}")
+        waiting = []
+        for order in orders:
+            done = STEPS[: STEPS.index(order.fails)] if order.fails else ()
+            calls = [f"{step} do" for step in (*done, order.fails)] if order.fails else [f"{step} do" for step in STEPS]
+            calls += [f"{step} undo" for step in reversed(done)]
+            waiting.append(replace(order, waits=tuple(call for call in calls if dice.random() < 0.4)))
+        return waiting
+
+    def signals(self) -> list[Signal]:
+        """Return the signals for all that waits, in the order in which they are sent: one for each wait."""
+        dice = random.Random(f"signals {self.seed}")
+        found = []
+        for order in self.orders():
+            at = order.due - 0.5
+            for n, _ in enumerate(order.waits):
+                at += dice.uniform(0, 2)
+                senders = _CROWD if dice.random() < 0.05 else dice.choice((1, 2))
+                found.append(Signal(f"{order.number}-{n}", order.key, min(at, self.seconds), senders))
+        return sorted(found, key=lambda signal: signal.due)
 
     def _roughened(self, orders: list[Order]) -> list[Order]:
         dice = random.Random(f"rough orders {self.seed}")

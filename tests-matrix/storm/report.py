@@ -8,7 +8,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from storm.attribution import reasons, visits
+from storm.attribution import deaths_met, reasons, visits
 from storm.checker import by_saga, contradictions
 from storm.storm import Evidence
 
@@ -38,6 +38,10 @@ def summary(evidence: Evidence) -> dict[str, Any]:
         "struck": dict(evidence.struck),
         "intended": dict(plan.intended()),
         "crashes inside compensations": sum(line.event == "suicide" for line in evidence.lines),
+        "signals": len(evidence.signalled),
+        "signals repeated": sum(one.repeated for one in evidence.signalled),
+        "signals without a run": len(evidence.untaken),
+        "deaths during": dict(deaths_met(evidence, lines)),
         "processes stopped": len(evidence.stops),
         "rows locked by others": len(evidence.locks),
         "writes refused for": [round(ended - began, 2) for began, ended in evidence.refused],

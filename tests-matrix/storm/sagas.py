@@ -15,7 +15,7 @@ from sagaz_integration_core.context.current_step import current_step
 from storm.plan import STEPS
 from support import ledger
 
-__all__ = ["KNOWN", "OtherSaga", "PlannedError", "StormSaga", "saga_of"]
+__all__ = ["KNOWN", "NEXT_STEPS", "OtherSaga", "PlannedError", "StormSaga", "saga_of"]
 
 Context = dict[str, Any]
 
@@ -29,6 +29,7 @@ class PlannedError(Exception):
 async def do(ctx: Context) -> Context:
     step = current_step().step
     async with _noted():
+        await _wait(ctx)
         if ctx.get("poisoned"):
             _crash()
         await asyncio.sleep(ctx["pause"])
@@ -44,6 +45,7 @@ async def undo(ctx: Context) -> None:
     # A call in doubt has left no result; any other one is there, also in another process.
     assert ctx.get(step, "done") == "done"
     async with _noted():
+        await _wait(ctx)
         if step in ctx["crashes"]:
             _crash_once()
         await asyncio.sleep(ctx["pause"])
@@ -51,14 +53,30 @@ async def undo(ctx: Context) -> None:
             raise PlannedError(f"undo {step}")
 
 
+async def _wait(ctx: Context) -> None:
+    """Wait for the next signal of the order, if this call is to, and note which one it was given."""
+    step = current_step()
+    if f"{step.step} {step.phase}" in ctx.get("waits", ()):
+        given = await step.signal("go", key=f"order-{ctx['number']}")
+        ledger.append(LEDGER, f"took {given['id']}")
+
+
 class _noted:
-    """Notes the beginning and the end of a call, and whether it failed or was given up."""
+    """Notes the beginning and the end of a call, and whether it failed, was given up, or was left at a wait."""
 
     async def __aenter__(self) -> None:
         ledger.append(LEDGER, "begin")
 
     async def __aexit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
-        ledger.append(LEDGER, "end" if kind is None else "failed" if issubclass(kind, Exception) else "cancelled")
+        ledger.append(LEDGER, _event(kind))
+
+
+def _event(kind: type[BaseException] | None) -> str:
+    if kind is None:
+        return "end"
+    if issubclass(kind, asyncio.CancelledError):
+        return "cancelled"
+    return "failed" if issubclass(kind, Exception) else "left"
 
 
 def _crash_once() -> None:
@@ -77,9 +95,13 @@ def _crash() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _methods() -> dict[str, Any]:
+NEXT_STEPS = ("reserve", "charge", "ship", "label")
+"""The steps of the next version: one is gone, and one is new."""
+
+
+def _methods(steps: tuple[str, ...]) -> dict[str, Any]:
     methods: dict[str, Any] = {}
-    for index, name in enumerate(STEPS):
+    for index, name in enumerate(steps):
 
         async def forward(self: Saga, ctx: Context) -> Context:
             return await do(ctx)
@@ -87,13 +109,14 @@ def _methods() -> dict[str, Any]:
         async def backward(self: Saga, ctx: Context) -> None:
             await undo(ctx)
 
-        methods[f"do_{name}"] = action(name, depends_on=list(STEPS[max(0, index - 1) : index]))(forward)
+        methods[f"do_{name}"] = action(name, depends_on=list(steps[max(0, index - 1) : index]))(forward)
         methods[f"undo_{name}"] = compensate(name)(backward)
     return methods
 
 
 def _saga(class_name: str, saga_name: str) -> type[Saga]:
-    return type(class_name, (Saga,), {"saga_name": saga_name, "__doc__": "Four steps in a row.", **_methods()})
+    steps = NEXT_STEPS if os.environ.get("STORM_VERSION") == "next" else STEPS
+    return type(class_name, (Saga,), {"saga_name": saga_name, "__doc__": "Four steps in a row.", **_methods(steps)})
 
 
 StormSaga = _saga("StormSaga", "storm")

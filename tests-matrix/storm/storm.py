@@ -16,7 +16,8 @@ from sagaz_durable.settings.settings import Settings
 from sagaz_durable.stores.factory import create_store
 from sagaz_integration_core.contract.listings import RunFilter
 from sagaz_integration_core.contract.records import ACTIVE, RunRecord
-from storm.clients import Clients, Sent
+from sagaz_integration_core.contract.waits import SignalFilter, SignalRecord
+from storm.clients import Clients, Sent, Signalled
 from storm.fleet import Fleet, Framework
 from storm.plan import Plan
 from support import ledger
@@ -40,6 +41,8 @@ class Evidence:
         stops: Pid and times of each process that was stopped, and went on.
         locks: Which rows were locked by somebody else, and when, if anybody did.
         refused: When the database refused what was written to the journal, if it did.
+        signalled: What became of the signals, as their senders know.
+        untaken: The signals that nobody has taken.
         broker_outages: When Celery's broker was away, if there is one: its workers may end of that.
     """
 
@@ -53,6 +56,8 @@ class Evidence:
     exit_codes: list[int]
     kills: int
     phases: dict[str, float]
+    signalled: list[Signalled] = field(default_factory=list)
+    untaken: list[SignalRecord] = field(default_factory=list)
     broker_outages: list[tuple[float, float]] = field(default_factory=list)
     struck: Counter[str] = field(default_factory=Counter)
     stops: list[tuple[int, float, float]] = field(default_factory=list)
@@ -77,7 +82,7 @@ async def rage(
     """
     phases: dict[str, float] = {}
     fleet = Fleet(plan, framework, folder, storage_url)
-    clients = Clients(plan.orders(), fleet.ports)
+    clients = Clients(plan.orders(), fleet.ports, plan.signals() if plan.waits else ())
     try:
         fleet.start()
         began = time.monotonic()
@@ -86,7 +91,7 @@ async def rage(
         )
         phases["every client was answered"] = time.monotonic() - began
         clients.save(folder / "requests.jsonl")
-        runs = await _calm(fleet, storage_url)
+        runs, untaken = await _calm(fleet, storage_url)
         phases["every run had ended"] = time.monotonic() - began
         exit_codes = fleet.leave()
         phases["every process had left"] = time.monotonic() - began
@@ -94,7 +99,7 @@ async def rage(
         deaths = {line.pid: line.at for line in lines if line.event == "suicide"} | dict(fleet.kills)
         return Evidence(
             plan, clients.sent, runs, lines, deaths, outages, fleet.exits, exit_codes, len(fleet.kills),
-            phases, struck=fleet.struck, stops=fleet.stops,
+            phases, struck=fleet.struck, stops=fleet.stops, signalled=clients.signalled, untaken=untaken,
         )  # fmt: skip
     finally:
         clients.stop()
@@ -118,6 +123,7 @@ def _storm(
     with (
         _beside(lambda: _tend(fleet, answered), answered),
         _beside(lambda: clients.send_all(began), None),
+        _beside(lambda: clients.signal_all(began), None),
         _beside(lambda: mischief(over), over),
         _beside(lambda: _kill(plan, fleet, over), over),
         _beside(lambda: _stop(plan, fleet, over), over),
@@ -180,8 +186,8 @@ def _restart(
         outages.append((down, time.monotonic()))
 
 
-async def _calm(fleet: Fleet, storage_url: str) -> list[RunRecord]:
-    """Wait without kills until no run is active, and return all runs."""
+async def _calm(fleet: Fleet, storage_url: str) -> tuple[list[RunRecord], list[SignalRecord]]:
+    """Wait without kills until no run is active, and return all runs, and all signals that nobody has taken."""
     store = create_store(Settings(storage_url=storage_url))
     await store.open()
 
@@ -194,7 +200,7 @@ async def _calm(fleet: Fleet, storage_url: str) -> list[RunRecord]:
         runs: list[RunRecord] = []
         while page := await store.find(RunFilter(limit=500, before=_position(runs))):
             runs.extend(page)
-        return runs
+        return runs, await store.find_signals(SignalFilter(limit=1_000))
     finally:
         await store.close()
 

@@ -10,9 +10,10 @@ from datetime import UTC, datetime
 import pytest
 
 from sagaz_integration_core.contract.records import RunRecord
+from sagaz_integration_core.contract.waits import SignalRecord
 from storm.checker import contradictions
-from storm.clients import Sent
-from storm.plan import STEPS, Order, Plan
+from storm.clients import Sent, Signalled
+from storm.plan import STEPS, Order, Plan, Signal
 from storm.report import summary
 from storm.storm import Evidence
 from support.ledger import Line
@@ -39,7 +40,7 @@ def calls(*events: str, pid: int = 1, attempt: int = 1, start: float = 0.0) -> l
     for text in events:
         step, phase, event = text.split()
         for one in ("begin", event) if event != "begin" else ("begin",):
-            lines.append(Line(one, "s", step, phase, attempt, pid, at, "key"))
+            lines.append(Line(one.replace(":", " "), "s", step, phase, attempt, pid, at, "key"))
             at += 0.1
     return lines
 
@@ -96,7 +97,49 @@ def test_a_call_whose_end_was_not_recorded_yet_may_be_repeated() -> None:
     assert found(evidence(lines, refused=[(0.0, 0.5)])) == []
 
 
+WAITS = replace(order(), waits=("charge do", "ship do"))
+
+
+def waited(*, first: str = "0-0", second: str = "0-1", spurious: bool = False) -> list[Line]:
+    """Two steps that wait, and the signals that they took."""
+    lines = calls("reserve do end", "charge do left")
+    if spurious:
+        lines += calls("charge do left", attempt=2, start=lines[-1].at + 0.1)
+    lines += calls(f"charge do took:{first}", attempt=3, start=lines[-1].at + 0.1)[:2]
+    lines += calls("charge do end", "pack do end", "ship do left", attempt=3, start=lines[-1].at + 0.1)[1:]
+    lines += calls(f"ship do took:{second}", attempt=4, start=lines[-1].at + 0.1)
+    return lines + calls("ship do end", attempt=4, start=lines[-1].at + 0.1)[1:]
+
+
+def signalled(new: int = 1, unanswered: int = 0) -> list[Signalled]:
+    return [Signalled(Signal("0-0", "order-0", 0.0, 2), [0.0] * new, 2 - new, unanswered)]
+
+
+def untaken(key: str) -> list[SignalRecord]:
+    return [SignalRecord("id", "go", None, key, "0-1", None, "f", NOW, None, None)]
+
+
+def test_storms_in_which_steps_wait_pass() -> None:
+    assert found(evidence(waited(), WAITS, signalled=signalled())) == []
+    assert found(evidence(waited(), WAITS, signalled=signalled(new=0, unanswered=1), untaken=untaken("order-1"))) == []
+    assert found(evidence(waited(spurious=True), WAITS, deaths={1: 0.35})) == []
+
+
 CASES = {
+    "a signal that two steps took": (evidence(waited(second="0-0"), WAITS), ["every_signal_had_one_effect"]),
+    "another run's signal": (evidence(waited(second="1-1"), WAITS), ["every_signal_had_one_effect"]),
+    "a step that went on without its signal": (evidence(WHOLE, WAITS), ["every_signal_had_one_effect"]),
+    "a signal that was new for two of its senders": (
+        evidence(waited(), WAITS, signalled=signalled(new=2)), ["every_signal_had_one_effect"],
+    ),
+    "a signal that was new for nobody": (
+        evidence(waited(), WAITS, signalled=signalled(new=0)), ["every_signal_had_one_effect"],
+    ),
+    "a lost signal": (evidence(waited(), WAITS, untaken=untaken("order-0")), ["every_signal_had_one_effect"]),
+    "a wake-up for nothing": (evidence(waited(spurious=True), WAITS), ["repeated_calls_were_in_doubt"]),
+    "a storm in which nobody died while anybody waited": (
+        evidence(waited(), WAITS, plan=replace(PLAN, waits=True)), ["deaths_met_waits"],
+    ),
     "a lost run": (evidence(WHOLE, runs=[]), ["acknowledged_starts_have_ended", "no_run_was_invented"]),
     "a run that never ends": (
         evidence(WHOLE, status="executing"), ["acknowledged_starts_have_ended", "final_statuses_are_truthful"],

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from storm.deployment import deploy, untrue
 from storm.fleet import Framework
 from storm.interference import Interference
 from storm.plan import Plan
@@ -23,6 +24,8 @@ READY = ("Listening at", "Working on")
 FLASK = [sys.executable, "-m", "flask", "--app", "storm.flask_app", "sagaz"]
 
 SMALL = Plan(workers=1, webs=1, sagas=60, seconds=12, kill_every=(0.4, 1.4), rough=True).from_env()
+WAITING = Plan(workers=1, webs=1, sagas=50, seconds=10, kill_every=(0.4, 1.4), waits=True).from_env()
+WAITING_MORE = Plan(workers=3, webs=2, sagas=120, seconds=12, waits=True).from_env()
 LARGE = Plan(workers=4, webs=2, sagas=500, seconds=30, restarts=2, rough=True).from_env()
 
 
@@ -55,3 +58,27 @@ async def test_four_workers_and_two_servers_on_postgresql_that_crashes_too(serve
     assert evidence.locks
     assert evidence.refused
     judge(evidence, tmp_path)
+
+
+@pytest.mark.timeout(WAITING.limit)
+async def test_steps_and_compensations_that_wait_on_sqlite(tmp_path) -> None:
+    evidence = await rage(
+        WAITING, Framework(serve, [*FLASK, "worker"], READY, forks=True), tmp_path, f"sqlite:///{tmp_path / 'sagaz.db'}"
+    )
+    judge(evidence, tmp_path)
+
+
+@pytest.mark.timeout(WAITING_MORE.limit)
+async def test_steps_and_compensations_that_wait_on_postgresql(server, tmp_path) -> None:
+    evidence = await rage(
+        WAITING_MORE, Framework(serve, [*FLASK, "worker"], READY, [*FLASK, "migrate"], forks=True), tmp_path, server.url
+    )
+    judge(evidence, tmp_path)
+
+
+@pytest.mark.timeout(120)
+async def test_runs_that_wait_while_another_version_is_deployed(server, tmp_path) -> None:
+    deployed = await deploy(
+        Framework(serve, [*FLASK, "worker"], READY, [*FLASK, "migrate"], forks=True), tmp_path, server.url
+    )
+    assert list(untrue(deployed)) == []

@@ -8,6 +8,7 @@ from contextlib import contextmanager, nullcontext
 
 import psycopg
 
+from benchmarks.contenders.growth._rows import FINISHED, PENDING, WAITING
 from benchmarks.contenders.worker._engine import QUIET, empty
 from benchmarks.harness.model import Figures, Measure, Place
 from benchmarks.harness.processes import running
@@ -18,30 +19,6 @@ from sagaz_durable.stores.factory import migrate
 _WARM_UP = 1000
 """Runs that are executed before those that count."""
 
-# Finished over the last two months; each with the journal of its three steps.
-_FINISHED = """
-WITH run AS (
-    INSERT INTO sagaz_run (saga_id, saga_name, status, context, attempt, failures, created_at, updated_at, finished_at,
-        fingerprint)
-    SELECT gen_random_uuid()::text, 'NoopSaga', 'completed', '{"n": 0, "customer": "someone"}', 1, 0, moment, moment,
-        moment, repeat('0', 64)
-    FROM (SELECT now() - n * interval '5 seconds' AS moment FROM generate_series(1, %s) AS n) AS moments
-    RETURNING saga_id, finished_at
-)
-INSERT INTO sagaz_step (saga_id, step, phase, status, result, attempt, started_at, finished_at)
-SELECT saga_id, step, 'do', 'done', '{"result": 1}', 1, finished_at, finished_at
-FROM run CROSS JOIN unnest(ARRAY['reserve', 'charge', 'ship']) AS step
-"""
-_PENDING = """
-INSERT INTO sagaz_run (saga_id, saga_name, status, context, attempt, failures, available_at, created_at, updated_at,
-    fingerprint)
-SELECT gen_random_uuid()::text, %(saga)s, 'pending', jsonb_build_object('n', n), 0, 0, moment, moment, moment,
-    repeat('0', 64)
-FROM (SELECT n, now() - interval '1 hour' + n * interval '1 ms' AS moment
-    FROM generate_series(%(first)s::integer, %(last)s::integer - 1) AS n) AS moments
-"""
-
-
 _LOCKED = "SELECT FROM sagaz_run WHERE saga_name = 'NoopSaga' ORDER BY available_at LIMIT 1 FOR UPDATE"
 
 
@@ -49,18 +26,17 @@ _LOCKED = "SELECT FROM sagaz_run WHERE saga_name = 'NoopSaga' ORDER BY available
 def contender(place: Place) -> Iterator[Measure]:
     """Measure throughput, always of the oldest of what is pending."""
     _make_tables(place)
-    finished, pending, unknown = (
-        place.options.get(name, 0) // (20 if place.quick else 1) for name in ("finished", "pending", "unknown")
+    finished, pending, unknown, waiting = (
+        place.options.get(name, 0) // (20 if place.quick else 1)
+        for name in ("finished", "pending", "unknown", "waiting")
     )
     ledger = Ledger(place.folder / "ledger")
     command = [sys.executable, "-c", "from fastapi_sagaz.cli import main; main()", "worker"]
     command += ["benchmarks.programs.fastapi_app:app", "--concurrency", "50"]
     with psycopg.connect(place.postgres, autocommit=True) as connection:
         if finished:
-            connection.execute(_FINISHED, [finished])
-            connection.execute("VACUUM ANALYZE")
-            # What the filling has left to be written is not to be written while somebody measures.
-            connection.execute("CHECKPOINT")
+            connection.execute(FINISHED, [finished])
+            _settle(connection)
 
         def measure(size: int) -> Figures:
             # The rows of the last turn are finished runs of the next one, where there are to be some.
@@ -70,10 +46,14 @@ def contender(place: Place) -> Iterator[Measure]:
                 empty(place.postgres)
             slots = max(pending, _WARM_UP + size + 100)
             ledger.clear(slots)
-            connection.execute(_PENDING, {"saga": "NoopSaga", "first": 0, "last": slots})
+            connection.execute(PENDING, {"saga": "NoopSaga", "first": 0, "last": slots})
             if unknown:
                 # As old as those that are executed, so that a claim which looked at all of them would meet them first.
-                connection.execute(_PENDING, {"saga": "ElsewhereSaga", "first": -unknown, "last": 0})
+                connection.execute(PENDING, {"saga": "ElsewhereSaga", "first": -unknown, "last": 0})
+            if waiting:
+                for_days = {"saga": "NoopSaga", "runs": waiting, "name": "paid", "every": False, "seconds": 3 * 86_400}
+                connection.execute(WAITING, for_days)
+                _settle(connection)
             environment = {**QUIET, "SAGAZ_STORAGE_URL": place.postgres, **ledger.environment}
             counted = range(_WARM_UP, _WARM_UP + size)
             locking = _oldest_locked(place) if place.options.get("locked") else nullcontext()
@@ -83,6 +63,12 @@ def contender(place: Place) -> Iterator[Measure]:
             return {"throughput": size / took}
 
         yield measure
+
+
+def _settle(connection: psycopg.Connection) -> None:
+    """Have done what the filling has left to do, so that it is not done while somebody measures."""
+    connection.execute("VACUUM ANALYZE")
+    connection.execute("CHECKPOINT")
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import random
 import statistics
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from benchmarks.harness.model import Figures, Measure, Place
@@ -32,6 +33,8 @@ class Fleet:
         enqueue: Has these runs executed; they shall become visible at once, as one commit.
         check: Raises if what was promised to be stored of so many runs was not.
         reset: Forgets what was executed.
+        prepare: What these runs need before they can be enqueued.
+        beside: Within this, the runs that are measured are enqueued.
         warm_up: How many runs are executed before each measurement, at a time.
     """
 
@@ -40,6 +43,8 @@ class Fleet:
     environment: Mapping[str, str]
     check: Callable[[int], None]
     reset: Callable[[], None]
+    prepare: Callable[[Iterable[int]], None] = lambda runs: None
+    beside: Callable[[], AbstractContextManager[object]] = contextlib.nullcontext
     warm_up: int = 100
     processes: int = 1
 
@@ -60,7 +65,9 @@ def measure(place: Place, fleet: Fleet) -> Measure:
     def latency(size: int) -> Figures:
         with _working(place, fleet, ledger, size):
             backlog = range(_WARM_UP, _WARM_UP + size)
-            waited = [_commit(fleet, run) for run in backlog]
+            fleet.prepare(backlog)
+            with fleet.beside():
+                waited = [_commit(fleet, run, place.options.get("pause", _PAUSE)) for run in backlog]
             ledger.wait(backlog, 60)
         milliseconds = sorted((ledger.begin(run) - at) * 1e3 for run, at in zip(backlog, waited, strict=True))
         return {"p50": statistics.median(milliseconds), "p99": milliseconds[int(0.99 * (size - 1))]}
@@ -68,10 +75,10 @@ def measure(place: Place, fleet: Fleet) -> Measure:
     return latency if place.options.get("latency") else throughput
 
 
-def _commit(fleet: Fleet, run: int) -> float:
+def _commit(fleet: Fleet, run: int, pause: float) -> float:
     """Have one run executed, after a pause; returns when its commit was answered."""
-    # Not every 50 ms sharp, lest all of them meet the same moment of somebody's polling.
-    time.sleep(_PAUSE * random.uniform(0.8, 1.2))
+    # Not every so many ms sharp, lest all of them meet the same moment of somebody's polling.
+    time.sleep(pause * random.uniform(0.8, 1.2))
     fleet.enqueue([run])
     return time.monotonic()
 
@@ -104,6 +111,7 @@ def _warm_up(fleet: Fleet, ledger: Ledger) -> int:
     """Have every worker execute something: then all of them are there, and know their statements."""
     for first in range(0, _WARM_UP, fleet.warm_up):
         some = range(first, first + fleet.warm_up)
+        fleet.prepare(some)
         fleet.enqueue(some)
         ledger.wait(some, 60)
         # What the last of them have to store yet is not to be a part of what is measured.

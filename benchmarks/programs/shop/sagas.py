@@ -11,3 +11,7 @@ class NoopSaga(sagas.NoopSaga):
 
 class QuietSaga(sagas.QuietSaga):
     """The one that tells nobody."""
+
+
+class WaitingSaga(sagas.WaitingSaga):
+    """The one that waits for a signal."""

@@ -107,6 +107,20 @@ def test_a_signal_is_one_insert(home, waiting):
     assert len(statements) == (4 if home == "maria" else 1)
 
 
+@on("default", "pg")
+def test_an_inline_run_that_comes_to_a_wait_is_its_start_and_one_write(home):
+    def run(key):
+        with pytest.raises(RunWaiting):
+            run_saga(PaidSaga, {"key": key})
+
+    # The first one of a process asks the database for what it lacks.
+    run("first")
+    with CaptureQueriesContext(connections[home]) as queries:
+        run("second")
+    written = [query["sql"] for query in queries if "sagaz_" in query["sql"]]
+    assert len([sql for sql in written if "sagaz_step" in sql]) == 2
+
+
 @EVERYWHERE
 def test_the_same_signal_is_ignored_and_another_payload_refused(home):
     for inside in (True, False):

@@ -11,7 +11,15 @@ from django.db import DatabaseError, InterfaceError, transaction
 from django.http import HttpRequest, JsonResponse
 from django.urls import path
 
-from django_sagaz import RunInterrupted, StoreUnavailable, atomic_saga_start, create_saga, run_saga
+from django_sagaz import (
+    RunInterrupted,
+    RunWaiting,
+    StoreUnavailable,
+    atomic_saga_start,
+    create_saga,
+    run_saga,
+    send_signal,
+)
 from storm.django_site.sagas import REGISTERED, Registered
 from storm.sagas import PlannedError, saga_of
 
@@ -36,7 +44,8 @@ def up(request: HttpRequest) -> JsonResponse:
 @unavailable
 def inline(request: HttpRequest) -> JsonResponse:
     saga_id = str(uuid4())
-    with suppress(PlannedError, RunInterrupted):  # It ended as planned, or goes on elsewhere: recorded in either case.
+    # It ended as planned, waits, or goes on elsewhere: recorded in each case.
+    with suppress(PlannedError, RunInterrupted, RunWaiting):
         run_saga(create_saga(Registered), _body(request), saga_id=saga_id)
     return JsonResponse({"saga_id": saga_id})
 
@@ -50,8 +59,22 @@ def deferred(request: HttpRequest) -> JsonResponse:
     return JsonResponse({"saga_id": saga_id}, status=202)
 
 
+@unavailable
+def signal(request: HttpRequest) -> JsonResponse:
+    given = _body(request)
+    with transaction.atomic():
+        new = send_signal("go", given["payload"], key=given["key"], signal_id=given["signal_id"])
+    return JsonResponse({"new": new})
+
+
 def _body(request: HttpRequest) -> Any:
     return json.loads(request.body)
 
 
-urlpatterns = [path("up", up), path("inline", inline), path("background", deferred), path("deferred", deferred)]
+urlpatterns = [
+    path("up", up),
+    path("inline", inline),
+    path("background", deferred),
+    path("deferred", deferred),
+    path("signal", signal),
+]

@@ -1,4 +1,4 @@
-"""A process that starts a run in a transaction, says so, and waits to be killed."""
+"""A process that starts a run and sends a signal in a transaction, says so, and waits to be killed."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from sagaz_durable.stores.sqlite.database.thread import ConnectionThread
 from sagaz_durable.stores.sqlite.joining import joining
 from sagaz_durable.stores.sqlite.store import SQLiteStore
 from sagaz_integration_core.contract.records import NewRun
+from sagaz_integration_core.contract.waits import NewSignal
 
 
 async def main(kind: str, url: str) -> None:
@@ -28,6 +29,7 @@ async def main(kind: str, url: str) -> None:
     async with transaction(kind, url) as tx:
         await tx.order("book")
         await tx.start(place, NewRun("doomed", "OrderSaga", "{}", "f1"))
+        await tx.signal(place, NewSignal("doomed", "paid", None, "pi_1", "", "{}", "f1"))
         sys.stdout.write("started\n")
         sys.stdout.flush()
         await asyncio.to_thread(sys.stdin.read)

@@ -29,6 +29,7 @@ from sagaz_durable.transactions.statements import Joining
 from sagaz_integration_core.contract.events import EventFilter, NewEvent
 from sagaz_integration_core.contract.listings import RunFilter
 from sagaz_integration_core.contract.records import Inserted, NewRun
+from sagaz_integration_core.contract.waits import NewSignal, Sent, SignalFilter
 from sagaz_integration_core.errors import TransactionRequired
 
 pytestmark = pytest.mark.anyio
@@ -46,6 +47,9 @@ class Place:
 
     async def runs(self) -> set[str]:
         return {run.saga_id for run in await self.store.find(RunFilter(limit=2000))}
+
+    async def signals(self) -> list[str]:
+        return [signal.id for signal in await self.store.find_signals(SignalFilter())]
 
     async def orders(self) -> list[str]:
         if self.joining.database == "sqlite":
@@ -154,6 +158,43 @@ async def test_a_savepoint_takes_its_events_with_it(kind, place):
     assert [event.event_id for event in await place.store.find_events(EventFilter())] == ["outer"]
 
 
+def signal(signal_id: str, payload: str = "{}") -> NewSignal:
+    return NewSignal(f"id-{signal_id}", "paid", None, "pi_1", signal_id, payload, "f1")
+
+
+async def test_a_signal_is_committed_with_the_rows_of_its_transaction(kind, place):
+    sent = signal("a", '{"name": "Zo\u00eb \\"x\\" \\\\ 50% $1 :a ?"}')
+    async with transaction(kind, place.url) as tx:
+        await tx.order("book")
+        assert await tx.signal(place, sent) == [Sent(True, "f1")]
+        assert await place.signals() == []
+        await tx.commit()
+    [kept] = await place.store.find_signals(SignalFilter())
+    assert (await place.orders(), json.loads(kept.payload)) == (["book"], json.loads(sent.payload))
+    async with transaction(kind, place.url) as tx:
+        assert await tx.signal(place, sent) == [Sent(False, "f1")]
+        await tx.commit()
+
+
+async def test_a_rollback_leaves_no_signal(kind, place):
+    async with transaction(kind, place.url) as tx:
+        await tx.order("book")
+        await tx.signal(place, signal("a"))
+        await tx.rollback()
+    assert (await place.orders(), await place.signals()) == ([], [])
+
+
+async def test_a_savepoint_takes_its_signals_with_it(kind, place):
+    async with transaction(kind, place.url) as tx:
+        await tx.order("kept")
+        await tx.signal(place, signal("outer"))
+        await tx.savepoint()
+        await tx.signal(place, signal("inner"))
+        await tx.rollback_to_savepoint()
+        await tx.commit()
+    assert (await place.orders(), await place.signals()) == (["kept"], ["id-outer"])
+
+
 async def test_a_process_that_dies_before_the_commit_leaves_nothing(kind, place):
     here = Path(__file__).parent
     command = [sys.executable, here / "dies_before_commit.py", kind, place.url]
@@ -164,7 +205,7 @@ async def test_a_process_that_dies_before_the_commit_leaves_nothing(kind, place)
     finally:
         child.kill()
         await asyncio.to_thread(child.communicate)
-    assert (await place.orders(), await place.runs()) == ([], set())
+    assert (await place.orders(), await place.runs(), await place.signals()) == ([], set(), [])
 
 
 async def test_a_start_adds_one_statement_to_the_transaction(kind, place, tmp_path):

@@ -97,7 +97,7 @@ async def test_a_claim_locks_no_more_than_it_takes(store, settings):
     await store.insert([NewRun(f"{name}{n}", name, "{}", "f1") for n in range(4) for name in sagas], 30)
     async with await psycopg.AsyncConnection.connect(settings.storage_url) as holding:
         claims = Wanted(sagas, None, alone=False)
-        values = {"owner": "w1", "limit": 5, "seconds": 30, "names": list(sagas), "first_steps": "{}"}
+        values = {"owner": "w1", "limit": 5, "half": 2, "seconds": 30, "names": list(sagas), "first_steps": "{}"}
         await holding.execute(store.database.text(_statement(_CLAIM, claims)).encode(), values)
         assert len(await asyncio.wait_for(store.claim("w2", 100, 30, sagas), 5)) == 7
 
@@ -106,7 +106,7 @@ async def test_runs_that_are_due_of_other_sagas_cost_a_claim_nothing(store, sett
     await store.insert([NewRun(f"u{n}", "Unknown", "{}", "f1") for n in range(5_000)], 30)
     await store.insert([new() for _ in range(10)], 30)
     claims = Wanted(KNOWN, None, alone=False)
-    values = {"owner": "w1", "limit": 10, "seconds": 30, "names": list(KNOWN), "first_steps": "{}"}
+    values = {"owner": "w1", "limit": 10, "half": 5, "seconds": 30, "names": list(KNOWN), "first_steps": "{}"}
     # As our own sessions plan it.
     async with store.database._pool.connection() as connection, connection.transaction(force_rollback=True):
         explain = f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {store.database.text(_statement(_CLAIM, claims))}"

@@ -14,6 +14,7 @@ from sagaz import Saga, action, compensate
 
 from sagaz_durable.concurrency import held_writes
 from sagaz_durable.sagas import Sagas
+from sagaz_integration_core.context.current_step import current_step
 
 
 class ThreeSteps(Saga):
@@ -38,6 +39,13 @@ class ThreeSteps(Saga):
         if ctx.get("fails"):
             raise ValueError("no parcel")
         return {"parcel": 3}
+
+
+class ThreeStepsThatWait(ThreeSteps):
+    @action("charge", depends_on=["reserve"])
+    async def charge(self, ctx):
+        await (current_step().signal("paid", key="pi_1") if ctx["signal"] else current_step().sleep(0.01))
+        return {"charge": 2}
 
 
 class Sent:
@@ -93,7 +101,7 @@ def sent(monkeypatch):
 
 @pytest.fixture
 async def runtime(shared_settings, sent, opened):
-    async with opened(shared_settings, sagas=[ThreeSteps]) as runtime:
+    async with opened(shared_settings, sagas=[ThreeSteps, ThreeStepsThatWait]) as runtime:
         sent.about_runs()
         yield runtime
 
@@ -168,3 +176,27 @@ async def statements_of_fifty_runs(runtime, sent):
         await worker.run()
     assert worker.ended == {"completed": 50}
     return len([text for text in sent.about_runs() if "sagaz_step" in text])
+
+
+@pytest.mark.parametrize("signal", [True, False])
+async def test_a_wait_is_a_claim_with_its_journal_and_two_writes(runtime, sent, signal):
+    saga_id = await Sagas(runtime).start(ThreeSteps, {})
+    whole = await statements_until(runtime, sent, saga_id, "completed")
+    saga_id = await Sagas(runtime).start(ThreeStepsThatWait, {"signal": signal})
+    count = 0
+    if signal:
+        count = await statements_until(runtime, sent, saga_id, "waiting")
+        await Sagas(runtime).send_signal("paid", key="pi_1")
+        assert len(sent.about_runs()) == 1
+    count += await statements_until(runtime, sent, saga_id, "completed")
+    # The write that parks; the read of the journal, which on SQLite costs no commit; and that the call begins again.
+    assert count == whole + 1 + (runtime.store.kind == "postgres") + 1
+
+
+async def statements_until(runtime, sent, saga_id, status):
+    """Work until a run has this status; return what that took besides claims, some of which find nothing."""
+    sent.about_runs()
+    async with asyncio.timeout(20):
+        while (await runtime.store.load(saga_id)).status != status:
+            await runtime.make_worker(drain=True).run()
+    return len([text for text in sent.about_runs() if "sagaz_step" in text and "leased_at = " not in text])

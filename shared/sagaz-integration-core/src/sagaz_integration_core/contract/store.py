@@ -85,7 +85,9 @@ class SagaStore(EventStore, SignalStore, Protocol):
     ) -> list[ClaimedRun]:
         """Lease up to ``limit`` runs of these ``sagas`` that are due or whose lease has ended.
 
-        Of a saga the oldest come first, and first comes the saga whose oldest run has waited longest.
+        Of a saga the oldest come first, and first comes the saga whose oldest run has waited longest. Where the oldest
+        is a ``waiting`` one whose time has come, thousands may be: such runs get at most half of the places (but one at
+        least), others half, and what these leave stays free. A run that was sent a signal is not overtaken for ever.
 
         A ``waiting`` run is also due when an untaken signal is there for one of its open waits. In the transaction of
         the claim, waits of a claimed run that are over get their outcome: of each name, the first one gets the oldest

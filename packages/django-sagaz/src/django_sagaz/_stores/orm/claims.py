@@ -13,7 +13,7 @@ from django_sagaz._stores.orm.runs import begin, steps_of, unlocked
 from django_sagaz._stores.orm.waits import rouse, settle
 from django_sagaz.models import Attempt, Run, WorkerProcess
 from sagaz_durable.stores.ended_leases import ALONE_FROM, Verdict, executed_as, jitter, most_alone, verdict
-from sagaz_durable.stores.wanted_runs import Wanted
+from sagaz_durable.stores.wanted_runs import Wanted, beside_woken, half_of
 from sagaz_integration_core.contract.records import ClaimedRun, FirstSteps, StepRecord, begun_by_claim
 from sagaz_integration_core.contract.waits import WaitRecord
 
@@ -28,9 +28,9 @@ def claim(connection: Any, owner: str, limit: int, lease_seconds: float, wanted:
     if wanted.alone:
         limit = min(limit, _room(connection, wanted.sagas, moment))
     rouse(connection, wanted.sagas, moment)
-    due = _due(connection, wanted, limit, moment)
+    due = _next(connection, wanted, limit, moment)
     while _suspected(connection, due, moment, lease_seconds):
-        due = _due(connection, wanted, limit, moment)
+        due = _next(connection, wanted, limit, moment)
     verdicts: dict[str, Verdict] = {
         run.lease_owner: _verdict(connection, run.lease_owner, moment) for run in due if run.lease_owner
     }
@@ -88,6 +88,20 @@ def _due(connection: Any, wanted: Wanted, limit: int, moment: Moment) -> list[An
         if len(found) >= limit:
             break
     return sorted(found, key=lambda run: run.available_at)
+
+
+def _next(connection: Any, wanted: Wanted, limit: int, moment: Moment) -> list[Any]:
+    oldest = _due(connection, wanted, limit, moment)
+    if wanted.saga_ids is not None or not oldest or oldest[0].status != "waiting":
+        return oldest
+    half, runs = half_of(limit), Run.objects.using(connection.alias).filter(alone=wanted.alone)
+    newest: list[tuple[Any, str, str]] = []
+    for name in wanted.sagas:
+        due = runs.filter(saga_name=name, available_at__lte=moment.now).order_by("-available_at")
+        newest += due.values_list("available_at", "pk", "status")[: 2 * limit]
+    chosen = [pk for _, pk, status in sorted(newest, reverse=True) if status != "waiting"][:half]
+    young = runs.filter(pk__in=chosen, available_at__lte=moment.now).exclude(status="waiting")
+    return beside_woken(oldest, list(unlocked(connection, _complete(young))) if chosen else [], limit, half)
 
 
 def _complete(runs: QuerySet[Run]) -> QuerySet[Any]:

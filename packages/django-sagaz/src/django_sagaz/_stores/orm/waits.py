@@ -93,7 +93,9 @@ def rouse(connection: Any, names: Collection[str], moment: Moment) -> None:
     for name, saga_id, key in signals:
         addressed |= Q(name=name, saga_id=saga_id) if key is None else Q(name=name, key=key)
     saga_ids = set(Wait.objects.using(using).filter(addressed, outcome=None).values_list("saga_id", flat=True))
-    runs = Run.objects.using(using).filter(pk__in=saga_ids, status="waiting", saga_name__in=list(names))
+    # One that is due already keeps its place among the others.
+    asleep = Q(available_at=None) | Q(available_at__gt=moment.now)
+    runs = Run.objects.using(using).filter(asleep, pk__in=saga_ids, status="waiting", saga_name__in=list(names))
     found = [run.pk for run in unlocked(connection, runs.only("pk"))]
     Run.objects.using(using).filter(pk__in=found, status="waiting").update(available_at=moment.now)
 

@@ -9,6 +9,7 @@ from sagaz_durable.stores.ended_leases import Verdict, jitter, most_alone, verdi
 from sagaz_durable.stores.memory import mutations as changes
 from sagaz_durable.stores.memory.runs import Runs
 from sagaz_durable.stores.memory.waits import Waits
+from sagaz_durable.stores.wanted_runs import half_of
 from sagaz_integration_core.contract.listings import WorkerRecord
 from sagaz_integration_core.contract.records import AttemptOutcome, ClaimedRun, FirstSteps, RunRecord, begun_by_claim
 
@@ -43,8 +44,18 @@ class Claim:
         """Lease due runs to ``owner``, the oldest first."""
         if alone:
             limit = min(limit, self._room())
+        oldest = self._next(saga_ids, alone=alone)
+        woken = oldest is not None and oldest.status == "waiting" and saga_ids is None
+        # Thousands may wake up at the same moment: they have half of the claim, and the rest is for others.
+        places = half_of(limit) if woken else limit
         taken: list[ClaimedRun] = []
-        while len(taken) < limit and (row := self._next(saga_ids, alone=alone)) is not None:
+        while len(taken) < limit:
+            row = self._next(saga_ids, alone=alone, woken=places > 0)
+            if row is None and not taken:
+                row = self._next(saga_ids, alone=alone)
+            if row is None:
+                break
+            places -= row.status == "waiting"
             ended = self._settle(row)
             if ended != "suspects":
                 taken.append(self._lease(row, owner, ended))
@@ -63,9 +74,10 @@ class Claim:
     def _is_leased(self, row: RunRecord) -> bool:
         return row.lease_expires_at is not None and row.lease_expires_at > self._moment
 
-    def _next(self, saga_ids: Sequence[str] | None, *, alone: bool) -> RunRecord | None:
+    def _next(self, saga_ids: Sequence[str] | None, *, alone: bool, woken: bool = True) -> RunRecord | None:
         if saga_ids is None:
-            return self._runs.next_due(self._moment, self._sagas, alone=alone)
+            waiting = (False, True) if woken else (False,)
+            return self._runs.next_due(self._moment, self._sagas, alone=alone, waiting=waiting)
         return self._runs.due_of(saga_ids, self._moment, self._sagas, alone=alone)
 
     def _settle(self, row: RunRecord) -> Verdict | None:

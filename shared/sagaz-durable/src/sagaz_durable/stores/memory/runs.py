@@ -26,9 +26,9 @@ class Runs:
         self._journals: dict[str, Journal] = {}
         self._audits: dict[str, list[AuditRecord]] = {}
         self._attempts: dict[str, list[AttemptRecord]] = {}
-        # By saga and whether they are executed alone. Whoever becomes due at another time is queued again; an entry
-        # that tells of a former time is skipped.
-        self._queues: dict[tuple[str, bool], list[Due]] = defaultdict(list)
+        # By saga, whether they are executed alone, and whether they wait. Whoever becomes due at another time is queued
+        # again; an entry that tells of a former time is skipped.
+        self._queues: dict[tuple[str, bool, bool], list[Due]] = defaultdict(list)
         self._queued = 0
         self._finished: dict[str, None] = {}
 
@@ -38,7 +38,7 @@ class Runs:
         self.rows[row.saga_id] = row
         if row.available_at is not None and (old is None or _place(old) != _place(row)):
             self._queued += 1
-            heappush(self._queues[row.saga_name, row.alone], (row.available_at, self._queued, row.saga_id))
+            heappush(self._queues[row.saga_name, *_place(row)[1:]], (row.available_at, self._queued, row.saga_id))
         if row.status in FINISHED:
             self._finished[row.saga_id] = None
         else:
@@ -99,9 +99,16 @@ class Runs:
             for record in records
         )
 
-    def next_due(self, moment: datetime, names: Collection[str], *, alone: bool) -> RunRecord | None:
-        """Return the oldest due run of these sagas; whoever takes it has to `put` it with another time."""
-        heads = [head for name in names if (head := self._head((name, alone))) is not None and head[0] <= moment]
+    def next_due(
+        self, moment: datetime, names: Collection[str], *, alone: bool, waiting: Collection[bool] = (False, True)
+    ) -> RunRecord | None:
+        """Return the oldest due run of these sagas; whoever takes it has to `put` it with another time.
+
+        Args:
+            waiting: Of those that have not waited, of those that have, or of both.
+        """
+        places = [(name, alone, waits) for name in names for waits in waiting]
+        heads = [head for place in places if (head := self._head(place)) is not None and head[0] <= moment]
         return self.rows[min(heads)[2]] if heads else None
 
     def due_of(
@@ -112,12 +119,12 @@ class Runs:
         due = [row for row in chosen if _is_due(row, moment) and row.saga_name in names and row.alone == alone]
         return min(due, key=_available_at, default=None)
 
-    def _head(self, place: tuple[str, bool]) -> Due | None:
+    def _head(self, place: tuple[str, bool, bool]) -> Due | None:
         queue = self._queues.get(place)
         while queue:
             available_at, _, saga_id = queue[0]
             row = self.rows.get(saga_id)
-            if row is not None and _place(row) == (available_at, place[1]):
+            if row is not None and _place(row) == (available_at, *place[1:]):
                 return queue[0]
             heappop(queue)
         return None
@@ -155,8 +162,8 @@ def _is_due(row: RunRecord, moment: datetime) -> bool:
     return row.available_at is not None and row.available_at <= moment
 
 
-def _place(row: RunRecord) -> tuple[datetime | None, bool]:
-    return row.available_at, row.alone
+def _place(row: RunRecord) -> tuple[datetime | None, bool, bool]:
+    return row.available_at, row.alone, row.status == "waiting"
 
 
 def _available_at(row: RunRecord) -> datetime:

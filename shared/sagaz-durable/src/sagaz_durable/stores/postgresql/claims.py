@@ -12,7 +12,7 @@ from sagaz_durable.stores.postgresql.database.statements import Database, Row
 from sagaz_durable.stores.postgresql.rows import claimed_run, step_record
 from sagaz_durable.stores.postgresql.sql import STEPS_AND_WAITS_OF, STEPS_OF, UNDER_WAY
 from sagaz_durable.stores.postgresql.waits import END_WAITS, SIGNALLED, wait_record
-from sagaz_durable.stores.wanted_runs import Wanted
+from sagaz_durable.stores.wanted_runs import Wanted, half_of
 from sagaz_integration_core.contract.records import ClaimedRun, StepRecord
 from sagaz_integration_core.contract.waits import WaitRecord
 
@@ -20,36 +20,56 @@ __all__ = ["any_alone", "claim"]
 
 _DUE = "saga_id, available_at, attempt, lease_owner, leased_at, lease_expires_at"
 
+# Runs that wait are many and cost nothing: one for which a signal is there is found by that. These have up to half of a
+# claim, before all that is due, and what is left of it after that. (IS TRUE keeps the planner from looking for them by
+# their status.)
+_SIGNALLED = f"""
+    SELECT {_DUE} FROM {{schema}}.sagaz_run
+    WHERE saga_id = ANY(ARRAY({SIGNALLED})) AND (status = 'waiting') IS TRUE AND saga_name = ANY(%(names)s::text[])
+        AND {{alone}} AND (available_at IS NULL OR available_at > statement_timestamp())
+"""  # noqa: S608
+
 # By the index of each known saga: other sagas' runs cost nothing, however many are due. First comes the saga whose
 # oldest run has waited longest, and LATERAL goes on to the next one only while there is room: what is locked is taken,
-# so that claims at the same time find all the rest.
+# so that claims at the same time find all the rest. Where the oldest have slept, there may be thousands that wake up at
+# the same moment: half of the claim is for the youngest of those that have not, and is left free if there are none, so
+# that a worker has places left for them.
 _OLDEST = f"""
-    SELECT run.* FROM (
-        SELECT known.name FROM unnest(%(names)s::text[]) AS known (name) CROSS JOIN LATERAL (
-            SELECT available_at FROM {{schema}}.sagaz_run
+    WITH head AS MATERIALIZED (
+        SELECT known.name, oldest.* FROM unnest(%(names)s::text[]) AS known (name) CROSS JOIN LATERAL (
+            SELECT available_at, status FROM {{schema}}.sagaz_run
             WHERE saga_name = known.name AND {{alone}} AND available_at <= statement_timestamp()
             ORDER BY available_at LIMIT 1
         ) AS oldest
-        ORDER BY oldest.available_at
-    ) AS waiting CROSS JOIN LATERAL (
+    ), signalled AS MATERIALIZED (
+        {_SIGNALLED} LIMIT %(half)s FOR NO KEY UPDATE SKIP LOCKED
+    ), young AS MATERIALIZED (
+        SELECT {_DUE} FROM {{schema}}.sagaz_run
+        WHERE (SELECT bool_or(status = 'waiting') FROM head) AND saga_id = ANY(ARRAY(
+            SELECT newest.saga_id FROM head CROSS JOIN LATERAL (
+                SELECT saga_id, status, available_at FROM {{schema}}.sagaz_run
+                WHERE saga_name = head.name AND {{alone}} AND available_at <= statement_timestamp()
+                ORDER BY available_at DESC LIMIT 2 * %(limit)s
+            ) AS newest
+            WHERE newest.status <> 'waiting' ORDER BY newest.available_at DESC LIMIT %(half)s
+        )) AND status <> 'waiting' AND available_at <= statement_timestamp()
+        FOR NO KEY UPDATE SKIP LOCKED
+    )
+    SELECT * FROM signalled UNION ALL SELECT * FROM young UNION ALL
+    SELECT run.* FROM (SELECT name FROM head ORDER BY available_at) AS waiting CROSS JOIN LATERAL (
         SELECT {_DUE} FROM {{schema}}.sagaz_run
         WHERE saga_name = waiting.name AND {{alone}} AND available_at <= statement_timestamp()
+            AND saga_id <> ALL(ARRAY(SELECT saga_id FROM young))
         ORDER BY available_at LIMIT %(limit)s
         FOR NO KEY UPDATE SKIP LOCKED
-    ) AS run
-    LIMIT %(limit)s
-"""  # noqa: S608
-_OLDEST = f"""
-    SELECT * FROM ({_OLDEST}) AS oldest
-    UNION ALL
+    ) AS run UNION ALL
     SELECT * FROM (
-        SELECT {_DUE} FROM {{schema}}.sagaz_run
-        WHERE saga_id = ANY(ARRAY({SIGNALLED})) AND status = 'waiting' AND saga_name = ANY(%(names)s::text[])
-            AND {{alone}} AND (available_at IS NULL OR available_at > statement_timestamp())
-        LIMIT %(limit)s
-        FOR NO KEY UPDATE SKIP LOCKED
-    ) AS signalled
-    LIMIT %(limit)s
+        {_SIGNALLED} AND saga_id <> ALL(ARRAY(SELECT saga_id FROM signalled))
+            AND (SELECT count(*) = %(half)s FROM signalled)
+        LIMIT %(limit)s FOR NO KEY UPDATE SKIP LOCKED
+    ) AS others
+    LIMIT CASE WHEN (SELECT bool_or(status = 'waiting') FROM head)
+        THEN least(%(limit)s, greatest(%(half)s, 1) + (SELECT count(*) FROM young)) ELSE %(limit)s END
 """  # noqa: S608
 _NAMED = f"""
     SELECT {_DUE} FROM {{schema}}.sagaz_run
@@ -189,9 +209,11 @@ _STATEMENTS = {
 
 async def claim(db: Database, owner: str, limit: int, lease_seconds: float, wanted: Wanted) -> list[ClaimedRun]:
     """Lease due runs to ``owner``, the oldest first."""
+    limit = min(limit, 1) if wanted.alone else limit
     values: dict[str, Any] = {
         "owner": owner,
-        "limit": min(limit, 1) if wanted.alone else limit,
+        "limit": limit,
+        "half": half_of(limit),
         "seconds": lease_seconds,
         "names": list(wanted.sagas),
         "first_steps": json.dumps(wanted.sagas, ensure_ascii=False),
@@ -218,7 +240,8 @@ async def _claim(db: Database, wanted: Wanted, values: dict[str, Any]) -> list[R
     claimed, more = _split(await db.execute(_statement(_CLAIM, wanted), values))
     limit = values["limit"]
     while more and len(claimed) < limit:
-        values = {**values, "limit": limit - len(claimed)}
+        rest = limit - len(claimed)
+        values = {**values, "limit": rest, "half": half_of(rest)}
         found, more = _split(await db.execute(_statement(_SETTLE, wanted), values))
         claimed += found
     return claimed

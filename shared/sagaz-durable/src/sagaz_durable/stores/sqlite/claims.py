@@ -15,7 +15,7 @@ from sagaz_durable.stores.sqlite.leases import steps_of
 from sagaz_durable.stores.sqlite.rows import after, begun_rows, now, stamp, when
 from sagaz_durable.stores.sqlite.sql import CLAIM, UPSERT_STEP
 from sagaz_durable.stores.sqlite.waits import any_signalled, rouse, settle
-from sagaz_durable.stores.wanted_runs import Wanted
+from sagaz_durable.stores.wanted_runs import Wanted, beside_woken, half_of
 from sagaz_integration_core.contract.records import ClaimedRun, FirstSteps, begun_by_claim
 
 __all__ = ["any_alone", "any_due", "claim"]
@@ -26,6 +26,13 @@ _OLDEST = """
     WHERE run.rowid IN (
         SELECT rowid FROM sagaz_run WHERE saga_name = known.value AND alone = ? AND available_at <= ?
         ORDER BY available_at, rowid LIMIT ?)
+"""
+_YOUNG = """
+    FROM json_each(?) AS known CROSS JOIN sagaz_run AS run
+    WHERE run.rowid IN (
+        SELECT rowid FROM sagaz_run WHERE saga_name = known.value AND alone = ? AND available_at <= ?
+        ORDER BY available_at DESC, rowid DESC LIMIT ?) AND run.status <> 'waiting'
+    ORDER BY run.available_at DESC, run.rowid DESC LIMIT ?
 """
 _NAMED = """
     FROM sagaz_run AS run
@@ -80,9 +87,9 @@ def claim(sqlite: sqlite3.Connection, owner: str, limit: int, lease_seconds: flo
     if wanted.alone:
         limit = min(limit, _room(sqlite, wanted, stamped))
     rouse(sqlite, _names(wanted), moment)
-    rows = _due(sqlite, _RUN, wanted, limit, stamped)
+    rows = _next(sqlite, wanted, limit, stamped)
     while _suspected(sqlite, rows, moment, lease_seconds):
-        rows = _due(sqlite, _RUN, wanted, limit, stamped)
+        rows = _next(sqlite, wanted, limit, stamped)
     runs = [_claimed(sqlite, row, stamped, wanted.sagas) for row in rows]
     expires = after(moment, lease_seconds)
     sqlite.executemany(CLAIM, [_lease(run, owner, expires, stamped) for run in runs])
@@ -114,6 +121,16 @@ def _due(sqlite: sqlite3.Connection, columns: str, wanted: Wanted, limit: int, s
         rest, values = _NAMED, (_names(wanted), wanted.alone, stamped, json.dumps(list(wanted.saga_ids)), limit)
     statement = f"SELECT {columns} {rest} ORDER BY run.available_at, run.rowid LIMIT ?"
     return sqlite.execute(statement, values).fetchall()
+
+
+def _next(sqlite: sqlite3.Connection, wanted: Wanted, limit: int, stamped: str) -> list[tuple[Any, ...]]:
+    oldest = _due(sqlite, _RUN, wanted, limit, stamped)
+    if wanted.saga_ids is not None or not oldest or oldest[0][2] != "waiting":
+        return oldest
+    half = half_of(limit)
+    values = (_names(wanted), wanted.alone, stamped, 2 * limit, half)
+    young = sqlite.execute(f"SELECT {_RUN} {_YOUNG}", values).fetchall()
+    return beside_woken(oldest, young, limit, half)
 
 
 def _suspected(

@@ -47,7 +47,8 @@ _SIGNALLED = """
     WHERE run.status = 'waiting' AND run.saga_name IN (SELECT value FROM json_each(:names))
 """
 _ROUSE = f"""
-    UPDATE sagaz_run SET available_at = :now WHERE saga_id IN (SELECT run.saga_id {_SIGNALLED})
+    UPDATE sagaz_run SET available_at = :now WHERE saga_id IN (
+        SELECT run.saga_id {_SIGNALLED} AND (run.available_at IS NULL OR run.available_at > :now))
 """  # noqa: S608
 _ROUSE_LOST = """
     UPDATE sagaz_run SET available_at = ? WHERE status = 'waiting' AND saga_name = ? AND saga_id IN (

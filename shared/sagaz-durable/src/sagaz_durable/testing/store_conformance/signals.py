@@ -154,3 +154,15 @@ class Signals:
         assert await store.claim("w1", 10, LEASE, KNOWN, saga_ids=[other.saga_id]) == []
         [again] = await store.claim("w1", 10, LEASE, KNOWN, saga_ids=[run.saga_id])
         assert again.waits[0].outcome == "signal"
+
+    async def test_a_run_that_was_sent_a_signal_has_its_turn_among_ever_more_that_are_due(
+        self, store: SagaStore
+    ) -> None:
+        run = await parked(store, wait())
+        await store.insert([new() for _ in range(10)], LEASE)
+        await store.send([signal(saga_id=run.saga_id)])
+        taken: list[str] = []
+        for _ in range(5):
+            await store.insert([new() for _ in range(4)], LEASE)
+            taken += [one.saga_id for one in await store.claim("w1", 4, LEASE, KNOWN)]
+        assert (len(taken), run.saga_id in taken) == (20, True)
