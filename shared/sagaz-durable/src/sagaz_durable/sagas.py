@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from sagaz_durable.operations.approvals import Approvals
 from sagaz_durable.operations.decisions import Decisions
 from sagaz_durable.runtime.inline import InlineRuns
 from sagaz_durable.runtime.publishing import Publications
-from sagaz_durable.runtime.signalling import Signals
 from sagaz_durable.runtime.starting import Starts
 
 __all__ = ["Sagas"]
 
 
-class Sagas(Starts, InlineRuns, Signals, Publications, Decisions):
+class Sagas(Starts, InlineRuns, Approvals, Publications, Decisions):
     """What can be done with the sagas of one application, for as long as its runtime is open.
 
     Each verb has two forms: ``await sagas.start(…)`` in asynchronous code, on any event loop, and
