@@ -18,20 +18,23 @@ if TYPE_CHECKING:
     from django_sagaz.health import areadiness, liveness, readiness
     from django_sagaz.inline import async_saga_factory, close, create_saga, run_saga
     from django_sagaz.saga import Saga
-    from django_sagaz.signalling import send_signal
+    from django_sagaz.signalling import approval_token, decide_approval, read_approval, send_signal
     from django_sagaz.transactions import atomic_saga_start, run_deferred, saga_context
     from sagaz_durable import action, compensate
     from sagaz_durable.engine.result import SagaRun
+    from sagaz_durable.operations.approvals import Approval
     from sagaz_durable.operations.health import ProbeResult
     from sagaz_durable.runtime.new_run import saga_id_of
 
 __all__ = [
+    "Approval",
     "AtomicBlockError",
     "CurrentStep",
     "ProbeResult",
     "Saga",
     "SagaRun",
     "action",
+    "approval_token",
     "areadiness",
     "async_saga_factory",
     "atomic_saga_start",
@@ -39,9 +42,11 @@ __all__ = [
     "compensate",
     "create_saga",
     "current_step",
+    "decide_approval",
     "exclude_sagaz_tables",
     "liveness",
     "publish",
+    "read_approval",
     "read_json",
     "readiness",
     "run_deferred",
@@ -57,18 +62,22 @@ sagaz_durable.guard_import()
 
 # Django imports this package before its applications are ready, and a project that only lists it need not load sagaz.
 _PLACES = {
+    "Approval": "sagaz_durable.operations.approvals",
     "ProbeResult": "sagaz_durable.operations.health",
     "Saga": "django_sagaz.saga",
     "SagaRun": "sagaz_durable.engine.result",
     "action": "sagaz_durable",
+    "approval_token": "django_sagaz.signalling",
     "areadiness": "django_sagaz.health",
     "async_saga_factory": "django_sagaz.inline",
     "atomic_saga_start": "django_sagaz.transactions",
     "close": "django_sagaz.inline",
     "compensate": "sagaz_durable",
     "create_saga": "django_sagaz.inline",
+    "decide_approval": "django_sagaz.signalling",
     "liveness": "django_sagaz.health",
     "publish": "django_sagaz.events",
+    "read_approval": "django_sagaz.signalling",
     "readiness": "django_sagaz.health",
     "run_deferred": "django_sagaz.transactions",
     "run_saga": "django_sagaz.inline",

@@ -119,9 +119,10 @@ class SagazExtension:
     def sagas(self) -> Sagas:
         """Everything that can be done with the application's sagas, with ``await`` or by its ``…_sync`` forms.
 
-        Besides what stands below: ``sagas.status_sync(…)``, ``retry_sync``, ``cancel_sync`` and ``resolve_sync``.
+        Besides what stands below: ``sagas.status_sync(…)``, ``retry_sync``, ``cancel_sync`` and ``resolve_sync``, and
+        ``approval_token``, ``read_approval`` and ``decide_approval_sync``.
         """
-        from sagaz_durable.sagas import Sagas
+        from flask_sagaz._approvals import Sagas
 
         return Sagas(self._runtime())
 

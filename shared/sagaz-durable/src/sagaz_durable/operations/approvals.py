@@ -33,7 +33,7 @@ from sagaz_integration_core.errors import (
 if TYPE_CHECKING:
     from sagaz_durable.settings.settings import Settings
 
-__all__ = ["WEEK", "Approval", "Approvals", "accept_decision", "decision", "new_token", "read_token"]
+__all__ = ["WEEK", "Approval", "Approvals", "accept_decision", "chosen_signer", "decision", "new_token", "read_token"]
 
 WEEK = timedelta(days=7)
 
@@ -61,19 +61,8 @@ class Approvals(Signals):
     """Lets people decide who have no account with the operators' commands: by a link, in a page of the application."""
 
     def signer(self) -> Signer:
-        """Return what signs tokens: by default the setting ``signing_keys``, else the framework's own secret.
-
-        Raises:
-            SettingsError: There are no keys.
-        """
-        settings = self._runtime.settings
-        if not settings.signing_keys:
-            raise SettingsError(
-                f"{settings.wording.setting('signing_keys')} is not set, and tokens for approvals are signed with it. "
-                "Give it a random key of at least 32 bytes, the same in every process and after a restart; make one "
-                "with python -c 'import secrets; print(secrets.token_urlsafe(32))'"
-            )
-        return KeySigner(settings.signing_keys, "sagaz approval")
+        """Return what signs tokens; a framework that has a secret of its own has another one, see `chosen_signer`."""
+        return chosen_signer(self._runtime.settings, None)
 
     def approval_token(
         self,
@@ -146,6 +135,23 @@ class Approvals(Signals):
     def _decision(self, token: str, payload: Mapping[str, Any], by: str, reason: str) -> NewSignal:
         self._runtime.check_open()
         return decision(self._runtime.settings, self.read_approval(token), payload, by=by, reason=reason)
+
+
+def chosen_signer(settings: Settings, own: Signer | None) -> Signer:
+    """Return what signs tokens: the setting ``signing_keys`` if it is given, else the framework's own.
+
+    Raises:
+        SettingsError: There is neither.
+    """
+    if settings.signing_keys:
+        return KeySigner(settings.signing_keys, "sagaz approval")
+    if own is None:
+        raise SettingsError(
+            f"{settings.wording.setting('signing_keys')} is not set, and tokens for approvals are signed with it. Give "
+            "it a random key of at least 32 bytes, the same in every process and after a restart; make one with "
+            "python -c 'import secrets; print(secrets.token_urlsafe(32))'"
+        )
+    return own
 
 
 def new_token(
