@@ -29,6 +29,7 @@ from sagaz_durable.transactions.statements import Joining
 from sagaz_integration_core.contract.events import EventFilter, NewEvent
 from sagaz_integration_core.contract.listings import RunFilter
 from sagaz_integration_core.contract.records import Inserted, NewRun
+from sagaz_integration_core.contract.waits import NewSignal
 from sagaz_integration_core.errors import TransactionRequired
 
 pytestmark = pytest.mark.anyio
@@ -152,6 +153,24 @@ async def test_a_savepoint_takes_its_events_with_it(kind, place):
         await tx.rollback_to_savepoint()
         await tx.commit()
     assert [event.event_id for event in await place.store.find_events(EventFilter())] == ["outer"]
+
+
+async def test_a_persons_signal_is_noted_in_the_audit_with_the_transaction_once(kind, place):
+    run = new()
+    await place.store.insert([run], 30)
+    signal = NewSignal("s1", "approval", run.saga_id, None, "", '{"a": "Zo\u00eb 50% $1 :a ?"}', "f", "mia", "50% $1 ?")
+    plain = NewSignal("s2", "paid", run.saga_id, None, "", "{}", "f")
+    async with transaction(kind, place.url) as tx:
+        assert [one.created for one in await tx.send(place, signal, plain)] == [True, True]
+        await tx.rollback()
+    assert await place.store.load_audit(run.saga_id) == []
+    async with transaction(kind, place.url) as tx:
+        assert [one.created for one in await tx.send(place, signal, plain)] == [True, True]
+        assert [one.created for one in await tx.send(place, signal)] == [False]
+        await tx.commit()
+    [note] = await place.store.load_audit(run.saga_id)
+    assert (note.action, note.actor, note.reason, note.found) == ("signal", "mia", "50% $1 ?", "pending")
+    assert await place.store.count_untaken() == 2
 
 
 async def test_a_process_that_dies_before_the_commit_leaves_nothing(kind, place):

@@ -16,7 +16,14 @@ from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 from sqlalchemy.pool import NullPool
 
-from sagaz_durable.transactions.sessions import join, join_events, join_events_sync, join_sync
+from sagaz_durable.transactions.sessions import (
+    join,
+    join_events,
+    join_events_sync,
+    join_signals,
+    join_signals_sync,
+    join_sync,
+)
 
 __all__ = ["ASYNC_SA", "KINDS", "POSTGRES", "SA", "SQLITE", "counted", "transaction"]
 
@@ -53,6 +60,9 @@ class Sync:
     async def publish(self, store: Any, *events: Any) -> Any:
         return join_events_sync(self.session, store, events)
 
+    async def send(self, store: Any, *signals: Any) -> Any:
+        return join_signals_sync(self.session, store, signals)
+
     async def savepoint(self) -> None:
         self._savepoint = self.session.execute("SAVEPOINT s") if _raw(self.session) else self.session.begin_nested()
 
@@ -78,6 +88,9 @@ class Async(Sync):
 
     async def publish(self, store: Any, *events: Any) -> Any:
         return await join_events(self.session, store, events)
+
+    async def send(self, store: Any, *signals: Any) -> Any:
+        return await join_signals(self.session, store, signals)
 
     async def savepoint(self) -> None:
         if _raw(self.session):
