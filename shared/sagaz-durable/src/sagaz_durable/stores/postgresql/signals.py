@@ -10,7 +10,17 @@ from datetime import UTC, datetime
 from sagaz_durable.stores.postgresql.database.statements import Database, Row
 from sagaz_integration_core.contract.waits import NewSignal, Sent, SignalFilter, SignalRecord
 
-__all__ = ["FIND_SENT", "NOTE", "SEND", "count_untaken", "find_signals", "prune_signals", "send", "signal_values"]
+__all__ = [
+    "FIND_SENT",
+    "NOTE",
+    "SEND",
+    "count_untaken",
+    "find_signals",
+    "prune_signals",
+    "send",
+    "sending",
+    "signal_values",
+]
 
 # It touches no row of a run: whoever parks that run, and whoever claims it, looks for its signals.
 SEND = """
@@ -73,11 +83,16 @@ def signal_values(signals: Sequence[NewSignal]) -> str:
     return json.dumps([asdict(signal) for signal in signals], ensure_ascii=False)
 
 
-async def send(db: Database, signals: Sequence[NewSignal]) -> list[Sent]:
-    """Insert signals; an answer for each."""
+def sending(signals: Sequence[NewSignal]) -> tuple[str, list[str]]:
+    """Return the statement that inserts signals, with notes if persons have sent some, and its values."""
     values = signal_values(signals)
     noted = any(signal.actor is not None for signal in signals)
-    rows = await (db.fetch(_SEND_NOTED, [values, values]) if noted else db.fetch(SEND, [values]))
+    return (_SEND_NOTED, [values, values]) if noted else (SEND, [values])
+
+
+async def send(db: Database, signals: Sequence[NewSignal]) -> list[Sent]:
+    """Insert signals; an answer for each."""
+    rows = await db.fetch(*sending(signals))
     made = {row[0] for row in rows}
     found: dict[str, str] = {}
     if others := [signal.id for signal in signals if signal.id not in made]:
