@@ -8,6 +8,7 @@ from typing import Any
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.http import HttpRequest, JsonResponse
+from django.shortcuts import get_object_or_404
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_GET, require_http_methods
@@ -39,7 +40,7 @@ def list_approvals(request: HttpRequest) -> JsonResponse:
 def approve(request: HttpRequest, token: str) -> JsonResponse:
     """Show the order, however many programs follow the link; only a POST decides, with the transaction."""
     manager, saga_id = manager_of(request), read_approval(token).saga_id
-    run = Run.objects.get(pk=saga_id)
+    run = get_object_or_404(Run, pk=saga_id)
     if request.method == "GET":
         return JsonResponse(shown(run))
     approved, reason = read_decision(request)
