@@ -205,6 +205,7 @@ SAMPLES = [
     (FASTAPI, "chained", "/orders", {"json": ORDER}),
     (FASTAPI, "correlated", "/orders", {"json": ORDER}),
     ("docs/howto/waits.md", "paid_orders", "/orders", {"json": {"amount": 42}}),
+    ("docs/howto/approvals.md", "fastapi_approvals", "/orders", {"json": {"amount": 42}}),
     ("docs/howto/events.md", "main", "/orders", {"params": {"amount": 42}}),
 ]
 
@@ -399,6 +400,76 @@ print("LATE", decide(saga_id, True))
 """,
     )
     assert "LATE 422" in said
+
+
+APPROVALS = """
+import time, fastapi_approvals
+from fastapi.testclient import TestClient
+from fastapi_sagaz import sagas_of
+ADA = {"Authorization": "Bearer ada-token"}
+MIA, MAX = ("mia", "mias-password"), ("max", "no manager")
+links = []
+fastapi_approvals.mail = links.append
+def order(key, amount=420):
+    return client.post("/orders", json={"amount": amount}, headers=ADA | {"Idempotency-Key": key})
+def ask(method, token, auth=MIA, site="same-origin", **data):
+    headers, address = {"Sec-Fetch-Site": site}, f"/approvals/{token}"
+    return client.request(method, address, auth=auth, headers=headers, data=data or None)
+def decide(token, decision, **options):
+    return ask("POST", token, decision=decision, **options).status_code
+def at(saga_id, status):
+    deadline = time.monotonic() + 20
+    while (report := client.portal.call(sagas_of(fastapi_approvals.app).status, saga_id)).status != status:
+        assert time.monotonic() < deadline, report.status
+        time.sleep(0.02)
+    return report
+def waiting(key):
+    saga_id = order(key).json()["saga_id"]
+    return saga_id, links[-1].rpartition("/")[2]
+with TestClient(fastapi_approvals.app) as client:
+    sagas = sagas_of(fastapi_approvals.app)
+    print("SMALL", order("small", 42).json()["status"], links)
+    saga_id, token = waiting("k")
+    print("GET", ask("GET", token, auth=None).status_code, ask("GET", token, MAX).status_code)
+    shown = [ask("GET", token) for _ in range(3)]
+    print("SHOWN", *[one.status_code for one in shown], "An order of 420, by ada." in shown[0].text)
+    print("HEADERS", shown[0].headers["Cache-Control"], shown[0].headers["Referrer-Policy"])
+    print("STILL", order("k").status_code, at(saga_id, "waiting").audit, len(links))
+    print("FOREIGN", decide(token, "approve", site="cross-site"), decide(token, "approve", auth=MAX))
+    print("WRONG", decide(token + "x", "approve"), decide(token, "perhaps"))
+    print("DECIDED", decide(token, "approve", reason="known"), decide(token, "approve"), decide(token, "refuse"))
+    report = at(saga_id, "completed")
+    print("AUDIT", *[(note.actor, note.reason) for note in report.audit], order("k").json()["status"])
+    saga_id, token = waiting("refused")
+    decide(token, "refuse")
+    at(saga_id, "rolled_back")
+    saga_id, token = waiting("ended")
+    client.portal.call(lambda: sagas.cancel(saga_id, by="ada"))
+    at(saga_id, "rolled_back")
+    print("LATE", decide(token, "approve"), ask("GET", token).status_code)
+    over = sagas.signer().sign(["approval", saga_id, None, "", 1.0])
+    print("EXPIRED", ask("GET", over).status_code, decide(over, "approve"), "1970-01-01" in ask("GET", over).text)
+"""
+
+
+def test_a_manager_approves_by_a_link_that_others_may_follow(folder: Path) -> None:
+    write(FASTAPI, folder)
+    write("docs/howto/approvals.md", folder)
+    settings = {"SAGAZ_STORAGE_URL": "sqlite:///s.db", "SAGAZ_SIGNING_KEYS": "k" * 32}
+    said = run(folder, sys.executable, "-W", "ignore", "-c", APPROVALS, **settings)
+    assert [line for line in said.splitlines() if line.split(" ")[0].isupper()] == [
+        "SMALL completed []",
+        "GET 401 401",
+        "SHOWN 200 200 200 True",
+        "HEADERS no-store no-referrer",
+        "STILL 202 () 1",
+        "FOREIGN 403 401",
+        "WRONG 404 422",
+        "DECIDED 200 200 409",
+        "AUDIT ('mia', 'known') completed",
+        "LATE 410 200",
+        "EXPIRED 410 410 True",
+    ]
 
 
 def test_a_run_starts_with_a_transaction_in_postgresql(folder: Path) -> None:

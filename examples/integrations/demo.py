@@ -35,6 +35,9 @@ SECONDS = 30.0
 ADA = {"Authorization": "Bearer ada-token"}
 """The customer who orders everything."""
 
+MIA = {"Authorization": "Bearer mia-token"}
+"""The manager who approves large orders."""
+
 TUNED = {"SAGAZ_LEASE_SECONDS": "3", "SAGAZ_RENEW_SECONDS": "0.5", "SAGAZ_POLL_SECONDS": "0.1"}
 """A dead process's runs are taken over when their leases end: after 30 s by default, which is long to watch."""
 
@@ -52,6 +55,7 @@ class App:
         prepare: A command to run once, before it is served.
         work: The command of a worker beside the server; without, the server works too.
         refused: The path of an endpoint that starts a saga and then rolls its transaction back.
+        approvals: The path at which a manager finds the large orders, which wait for an approval.
     """
 
     name: str
@@ -61,6 +65,7 @@ class App:
     prepare: list[str] | None = None
     work: list[str] | None = None
     refused: str | None = None
+    approvals: str | None = None
 
 
 def fastapi() -> App:
@@ -106,6 +111,7 @@ def django() -> App:
         prepare=[*manage, "migrate", "--verbosity", "0"],
         work=[*manage, "sagaz_worker"],
         refused="/orders/refused",
+        approvals="/approvals",
     )
 
 
@@ -158,6 +164,11 @@ def doomed_orders() -> list[Order]:
         Order("B3", "deferred", killed_in="ship", calls={"reserve": 1, "charge": 1, "ship": 2}),
         Order("B4", "background", "rolled_back", 99_000, killed_in="release", calls={**DECLINED, "release": 2}),
     ]
+
+
+def waiting_orders(app: App) -> list[Order]:
+    """Orders that wait for a manager while everything is killed: no process has them."""
+    return [] if app.approvals is None else [Order("B5", "inline", amount=7_000)]
 
 
 # The driver.
@@ -290,10 +301,13 @@ def tell(app: App, shop: Shop) -> None:
     print(f"Running: {shop.processes}.")
     calm = calm_orders()
     play_calm(shop, calm)
-    doomed = doomed_orders()
+    doomed, waiting = doomed_orders(), waiting_orders(app)
     with ThreadPoolExecutor() as customers:
         try:
             unanswered = send_doomed(shop, doomed, customers)
+            for order in waiting:
+                body = received(shop.send(order), order, 202)
+                expect(body["status"] == "waiting", f"order {order.name}: {body}")
         finally:
             shop.kill()
         print(f"\nSIGKILL in the middle of {len(doomed)} sagas: {shop.processes}.")
@@ -304,10 +318,12 @@ def tell(app: App, shop: Shop) -> None:
         held.unlink()
     shop.start()
     print(f"\nStarted again: {shop.processes}. Nobody sends anything again.")
-    took = wait_for("all orders have ended", lambda: all(map(shop.ended, doomed)))
+    for order in waiting:
+        approve(shop, order)
+    took = wait_for("all orders have ended", lambda: all(map(shop.ended, [*doomed, *waiting])))
     print(f"All orders have ended {took:.1f} s later (the dead process's leases had to run out first).")
     say("What happened to each order")
-    for order in [*calm, *doomed]:
+    for order in [*calm, *doomed, *waiting]:
         account(shop, order)
     shop.stop()
 
@@ -344,6 +360,18 @@ def received(answer: httpx.Response, order: Order, status: int) -> dict[str, Any
     body: dict[str, Any] = answer.json()
     order.saga_id = body["saga_id"] if "saga_id" in body else body["detail"]["saga_id"]
     return body
+
+
+def approve(shop: Shop, order: Order) -> None:
+    """Follow the manager's link, as mail scanners do, and then decide: twice the same, and once otherwise."""
+    listed = shop.http.get(f"{shop.app.approvals}", headers=MIA).json()["approvals"]
+    [link] = [one["link"] for one in listed if one["order_id"] == order.name]
+    followed = [shop.http.get(link, headers=MIA).status_code for _ in range(3)]
+    expect(followed == [200] * 3 and shop.read(order)["status"] == "waiting", f"order {order.name} did not wait")
+    decisions = [shop.http.post(link, json={"approved": one}, headers=MIA).status_code for one in (True, True, False)]
+    expect(decisions == [200, 200, 409], f"order {order.name}: deciding gave {decisions}")
+    print(f"  {order.name}  waited for its approval. Following the link decided nothing; then Mia approved, twice.")
+    print("      To refuse it after that was answered with HTTP 409.")
 
 
 Answers = list[tuple[Order, Future[httpx.Response]]]

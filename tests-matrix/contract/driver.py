@@ -21,7 +21,8 @@ would write it, and says how to reach it. Cases never see the framework. To writ
                                         commit it; with ``then=rollback`` roll it back; with ``then=savepoint`` do
                                         both in a savepoint, roll that back, and commit: 202, `accepted`
     ``POST /signals/<name>``            only with "signals": send ``body["payload"]`` to ``body["to"]``, the keywords
-                                        ``saga_id`` or ``key`` and ``signal_id``: 200, `signalled`
+                                        ``saga_id`` or ``key`` and ``signal_id``: 200, `signalled`. If there is a
+                                        ``body["by"]``, make a token for an approval of it, and decide by that
     ``POST /signals/<name>?then=commit``     with "join_session": the same in a transaction, with a row of its own as in
                                         ``/joined``, whose id is ``body["payload"]["id"]``
     ``GET /whoami``                     200, `whoami()`
@@ -216,6 +217,7 @@ _CODES: tuple[tuple[type[Exception], int], ...] = (
     (errors.RunFailed, 409),
     (errors.RunWaiting, 202),
     (errors.SignalConflict, 409),
+    (errors.ApprovalDecided, 409),
     (errors.SignalRefused, 409),
     (errors.StoreUnavailable, 503),
     (errors.RunInterrupted, 503),

@@ -96,8 +96,14 @@ class Site:
 
     async def signal(self, name: str, payload: Any = None, then: str = "", **to: str) -> Answer:
         """Send a signal, by ``saga_id`` or ``key``, and with ``then`` in a transaction."""
-        path = f"/signals/{name}" + (f"?then={then}" if then else "")
-        return await self.post(path, {"payload": payload or {}, "to": to})
+        return await self._send(name, {"payload": payload or {}, "to": to}, then)
+
+    async def decide(self, by: str, payload: Any, then: str = "", **to: str) -> Answer:
+        """Decide about the signal ``paid`` by the token of an approval."""
+        return await self._send("paid", {"payload": payload, "to": to, "by": by}, then)
+
+    async def _send(self, name: str, body: Any, then: str) -> Answer:
+        return await self.post(f"/signals/{name}" + (f"?then={then}" if then else ""), body)
 
     # What can be seen afterwards.
 

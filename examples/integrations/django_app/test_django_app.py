@@ -116,18 +116,20 @@ def shop(tmp_path: Path) -> Iterator[Shop]:
 
 
 def blanked(text: str) -> str:
-    """Replace saga ids, those of the README included, which are cut short."""
-    return re.sub(r"[0-9a-f]{8}-(…|[0-9a-f-]{27})", "<id>", text).strip()
+    """Replace saga ids and tokens, those of the README included, which are cut short."""
+    text = re.sub(r"[0-9a-f]{8}-(…|[0-9a-f-]{27})", "<id>", text).strip()
+    return re.sub(r"/approvals/[\w:-]+…?", "/approvals/<token>", text)
 
 
 def saga_ids(text: str) -> list[str]:
-    return re.findall(r'"saga_id": "([0-9a-f-]{8,36}…?)"', text)
+    """Return what the commands that follow repeat: saga ids, and the tokens of approvals."""
+    return re.findall(r'(?:"saga_id": "|/approvals/)([\w:-]+…?)"', text)
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
 @pytest.mark.skipif(sys.platform == "win32", reason="the README's quotes are a POSIX shell's")
 def test_every_command_of_the_readme_gives_the_answer_that_the_readme_shows(every_server: Shop) -> None:
-    assert len(TRANSCRIPT) == 10
+    assert len(TRANSCRIPT) == 19
     ids: dict[str, str] = {}
     with running(["manage.py", "sagaz_worker"], every_server.env):
         for command, expected in TRANSCRIPT:
@@ -183,6 +185,33 @@ def test_a_malformed_order_is_refused_before_any_saga(shop: Shop, path: str) -> 
     for body in ({"order_id": "../etc", "amount": 1}, {"order_id": "T4", "amount": True}, ["T4", 1], "T4"):
         assert shop.post(path, body).status_code == 422
     assert orders(shop) == "[]"
+
+
+MIA = {"Authorization": "Bearer mia-token"}
+
+
+def test_a_refused_order_is_undone_and_links_that_are_wrong_decide_nothing(shop: Shop) -> None:
+    def ask(method: str, path: str, body: object = None, who: dict[str, str] = MIA) -> int:
+        url = f"{shop.url}{path}"
+        return httpx.request(method, url, json=body, headers=who, trust_env=False, timeout=30).status_code
+
+    answer = shop.post("/orders", {"order_id": "T5", "amount": 5_001})
+    saga_id = answer.json()["saga_id"]
+    assert (answer.status_code, answer.headers["Location"]) == (202, f"/orders/{saga_id}")
+    assert [ask("GET", "/approvals", who=ADA), ask("GET", "/approvals", who={})] == [403, 401]
+    [waiting] = httpx.get(f"{shop.url}/approvals", headers=MIA, trust_env=False).json()["approvals"]
+    assert [ask("GET", waiting["link"]) for _ in range(3)] == [200] * 3
+    assert [ask("POST", waiting["link"], {"approved": True}, who) for who in (ADA, {})] == [403, 401]
+    for body in ({"approved": 1}, {}, [], {"approved": True, "reason": 7}, None):
+        assert ask("POST", waiting["link"], body) == 422
+    for wrong in ("x", "a:b:c", "%00", "%F0%28", waiting["link"][:-1].rpartition("/")[2]):
+        assert [ask(method, f"/approvals/{wrong}", {"approved": True}) for method in ("GET", "POST")] == [404, 404]
+    assert shop.get(f"/orders/{saga_id}").json()["status"] == "waiting"
+    assert [ask("POST", waiting["link"], {"approved": one}) for one in (False, False, True)] == [200, 200, 409]
+    shop.manage("sagaz_worker", "--drain")
+    assert shop.get(f"/orders/{saga_id}").json()["status"] == "rolled_back"
+    assert [service for service, _ in shop.ledger()] == ["reserve", "charge", "refund", "release"]
+    assert orders(shop) == "[('T5', 'cancelled')]"
 
 
 def test_the_settings_are_fit_for_deployment(tmp_path: Path) -> None:

@@ -237,6 +237,86 @@ def test_a_signal_is_sent_with_the_transaction_of_the_how_to(tmp_path):
     assert "ENDED True paid" in said
 
 
+APPROVALS = """
+from django.contrib.auth.models import Permission, User
+from django.core import signing
+from django.test import Client
+from django_sagaz.models import AuditEntry, Run
+from orders import django_approvals
+from orders.models import Order
+links = []
+django_approvals.mail = links.append
+customer, manager, strict, nobody = Client(), Client(), Client(enforce_csrf_checks=True), Client()
+customer.force_login(User.objects.create_user("ada"))
+mia = User.objects.create_user("mia")
+mia.user_permissions.add(Permission.objects.get(codename="change_order"))
+for client in (manager, strict):
+    client.force_login(mia)
+def order(key):
+    saga_id = customer.post("/django_approvals", headers={"Idempotency-Key": key}).json()["saga_id"]
+    call_command("sagaz_worker", drain=True)
+    return Run.objects.get(pk=saga_id), links[-1].removeprefix("https://shop.example")
+def post(client, address, decision, **more):
+    return client.post(address, {"decision": decision, **more}).status_code
+def audit(run):
+    return [(note.action, note.actor, note.reason) for note in AuditEntry.objects.filter(saga_id=run.pk)]
+run, address = order("k")
+print("GET", nobody.get(address).status_code, customer.get(address).status_code)
+shown = [manager.get(address) for _ in range(3)]
+print("SHOWN", *[one.status_code for one in shown], b"of 420" in shown[0].content)
+print("HEADERS", "no-store" in shown[0]["Cache-Control"], shown[0]["Referrer-Policy"])
+print("STILL", run.status, audit(run))
+print("WRONG", post(customer, address, "approved"), post(strict, address, "approved"), post(manager, address, "maybe"),
+    post(manager, address + "x", "approved"), audit(run))
+strict.get(address)
+given = {"decision": "approved", "reason": "known", "csrfmiddlewaretoken": strict.cookies["csrftoken"].value}
+first = strict.post(address, given).status_code
+print("DECIDED", first, *[post(manager, address, one) for one in ("approved", "refused")])
+call_command("sagaz_worker", drain=True)
+run.refresh_from_db()
+print("AUDIT", run.status, *audit(run), Order.objects.get().status)
+other, address = order("ended")
+call_command("sagaz_cancel", other.pk, by="ada")
+call_command("sagaz_worker", drain=True)
+over = "/approvals/" + signing.dumps(["approval", other.pk, None, "", 1.0], salt="django_sagaz.approvals")
+late = Order.objects.order_by("pk").last()
+print("LATE", post(manager, address, "approved"), manager.get(address).status_code, late.status)
+expired = manager.get(over)
+print("EXPIRED", expired.status_code, post(manager, over, "approved"), b"1970-01-01" in expired.content)
+"""
+
+
+def test_a_manager_approves_by_a_link_that_others_may_follow(tmp_path):
+    page = PACKAGE.parents[1] / "docs/howto/approvals.md"
+    for _, text in BLOCK.findall(page.read_text()):
+        if named := re.match(r"(?:# |<!-- )([\w/]+\.(?:py|html))", text):
+            file = tmp_path / "orders" / named[1]
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text)
+    project(tmp_path, ["django_approvals"])
+    with (tmp_path / "urls.py").open("a") as file:
+        file.write("from orders import django_approvals\n")
+        [route] = re.findall(r"^path\(.approvals/.*$", page.read_text(), re.MULTILINE)
+        file.write(f"urlpatterns.append({route})\n")
+    with (tmp_path / "settings.py").open("a") as file:
+        backend = "django.template.backends.django.DjangoTemplates"
+        file.write(f"TEMPLATES = [{{'BACKEND': {backend!r}, 'APP_DIRS': True}}]\n")
+        more = ["django.middleware.security.SecurityMiddleware", "django.middleware.csrf.CsrfViewMiddleware"]
+        file.write(f"MIDDLEWARE += {more}\n")
+    said = run(tmp_path, sys.executable, "-c", started(APPROVALS))
+    assert [line for line in said.splitlines() if line.split(" ")[0].isupper()] == [
+        "GET 302 403",
+        "SHOWN 200 200 200 True",
+        "HEADERS True same-origin",
+        "STILL waiting []",
+        "WRONG 403 403 200 404 []",
+        "DECIDED 200 200 409",
+        "AUDIT completed ('signal', 'mia', 'known') approved",
+        "LATE 410 200 placed",
+        "EXPIRED 410 410 True",
+    ]
+
+
 @pytest.mark.parametrize("atomic", [False, True])
 def test_a_request_that_is_sent_again_starts_nothing_and_no_customer_uses_up_anothers_key(tmp_path, atomic):
     views = ["atomic_requests", "decorated"] if atomic else [name for name in PLAIN if name != "errors"]

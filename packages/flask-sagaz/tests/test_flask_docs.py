@@ -37,8 +37,9 @@ ORDER = {"order_id": "A1", "amount": 42}
 @pytest.fixture
 def folder(tmp_path):
     """Has the how-to's programs."""
-    for text, name in BLOCK.findall((ROOT / HOWTO).read_text()):
-        (tmp_path / name).write_text(text)
+    for page in (HOWTO, "docs/howto/approvals.md"):
+        for text, name in BLOCK.findall((ROOT / page).read_text()):
+            (tmp_path / name).write_text(text)
     (tmp_path / "call.py").write_text(CALL)
     return tmp_path
 
@@ -174,6 +175,69 @@ def test_a_signal_is_sent_with_the_transaction_of_the_recipe(folder):
     assert "WAITING 202 waiting True\nEVENT 200 200 401\nENDED True" in said
     count = "import sqlite3; print(sqlite3.connect('waiting.db').execute('select * from payment_event').fetchall())"
     assert "[('evt-1', 42)]" in run(folder, "-W", "ignore", "-c", count)
+
+
+APPROVALS = f"""
+import time, flask_approvals
+from flask_approvals import Order, app, db, sagaz
+links = []
+flask_approvals.mail = links.append
+customer, manager, other = (app.test_client() for _ in range(3))
+for client, user in ((manager, "mia"), (other, "max")):
+    with client.session_transaction() as session:
+        session["user"] = user
+def until(condition):
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+def status(saga_id):
+    with app.app_context():
+        return sagaz.sagas.status_sync(saga_id)
+def order(key):
+    headers = {ADA} | {{"Idempotency-Key": key}}
+    saga_id = customer.post("/orders", json={{"amount": 420}}, headers=headers).json["saga_id"]
+    until(lambda: status(saga_id).status == "waiting")
+    return saga_id, links[-1].removeprefix("https://shop.example")
+def post(client, address, decision, **more):
+    return client.post(address, data={{"decision": decision, **more}}).status_code
+saga_id, address = order("k")
+print("GET", customer.get(address).status_code, other.get(address).status_code)
+shown = [manager.get(address) for _ in range(3)]
+print("SHOWN", *[one.status_code for one in shown], "An order of 420, by ada." in shown[0].text)
+print("HEADERS", shown[0].headers["Cache-Control"], shown[0].headers["Referrer-Policy"])
+print("STILL", status(saga_id).status, status(saga_id).audit)
+print("WRONG", post(customer, address, "approve"), post(other, address, "approve"), post(manager, address, "maybe"),
+    post(manager, address + "x", "approve"))
+print("DECIDED", *[post(manager, address, one, reason="known") for one in ("approve", "approve", "refuse")])
+until(lambda: status(saga_id).status == "completed")
+with app.app_context():
+    notes, by = status(saga_id).audit, db.session.get(Order, saga_id).approved_by
+    print("AUDIT", *[(note.actor, note.reason) for note in notes], by)
+    other_id, address = order("ended")
+    sagaz.sagas.cancel_sync(other_id, by="ada")
+    until(lambda: status(other_id).status == "rolled_back")
+    over = "/approvals/" + sagaz.sagas.signer().sign(["approval", other_id, None, "", 1.0])
+    expired = manager.get(over)
+    late = post(manager, address, "approve")
+    print("LATE", late, manager.get(address).status_code, db.session.get(Order, other_id).approved_by)
+    print("EXPIRED", expired.status_code, post(manager, over, "approve"), "1970-01-01" in expired.text)
+"""
+
+
+def test_a_manager_approves_by_a_link_that_others_may_follow(folder):
+    said = run(folder, "-c", APPROVALS)
+    assert [line for line in said.splitlines() if line.split(" ")[0].isupper()] == [
+        "GET 403 403",
+        "SHOWN 200 200 200 True",
+        "HEADERS no-store no-referrer",
+        "STILL waiting ()",
+        "WRONG 403 403 400 404",
+        "DECIDED 200 200 409",
+        "AUDIT ('mia', 'known') mia",
+        "LATE 410 200 None",
+        "EXPIRED 410 410 True",
+    ]
 
 
 def test_collaborators_come_out_of_the_application(folder):

@@ -255,3 +255,30 @@ def test_no_password_is_in_the_repr():
     assert "storage_url='postgresql://***@db/x?…'" in repr(settings)
     assert "broker_url='redis://***@cache/0'" in repr(settings)
     assert "explicit" not in repr(settings)
+
+
+LONG = SECRET * 5
+
+
+@pytest.mark.parametrize(
+    "given",
+    [SECRET, f"{LONG},{SECRET}", f"{LONG},", [LONG, SECRET], [LONG, 7], {LONG: 1}, 7, "\ud800" * 3],
+    ids=["short", "second", "empty", "list", "number", "dict", "int", "surrogate"],
+)
+def test_signing_keys_are_32_bytes_long_and_no_error_shows_them(given):
+    said = refusal(Settings.from_mapping, {"SIGNING_KEYS": given})
+    assert said.startswith('SAGAZ["SIGNING_KEYS"]: expected keys of at least 32 bytes')
+    assert "secrets.token_urlsafe(32)" in said
+    with pytest.raises(SettingsError) as caught:
+        Settings(signing_keys=given)
+    assert SECRET not in str(caught.value)
+
+
+def test_signing_keys_are_several_and_blanks_around_them_do_not_count():
+    given = {"SAGAZ_SIGNING_KEYS": f" {LONG} , {LONG}2\n"}
+    assert (
+        Settings.from_env(given).signing_keys
+        == (LONG, f"{LONG}2")
+        == Settings(signing_keys=[LONG, f"{LONG}2"]).signing_keys
+    )
+    assert Settings.from_env({"SAGAZ_SIGNING_KEYS": ""}).signing_keys == ()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contract.case import cases_of
 from contract.cases import (
+    approvals,
     background,
     bad_input,
     bad_sagas,
@@ -40,6 +41,7 @@ CASES = {
         transactions,
         shutdown,
         waits,
+        approvals,
         without_a_request,
     )
 }

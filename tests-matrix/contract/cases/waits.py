@@ -9,7 +9,7 @@ from contract.case import DURABLE, case, variants
 from contract.site import Site
 
 
-async def _paid(site: Site, saga_id: str) -> object:
+async def paid(site: Site, saga_id: str) -> object:
     [result] = [entry.result for entry in await site.steps(saga_id) if (entry.step, entry.phase) == ("pay", "do")]
     return json.loads(result or "{}")["paid"]
 
@@ -20,7 +20,7 @@ async def a_signal_has_the_run_go_on_with_what_it_brings(site: Site) -> None:
     answer = await site.signal("paid", {"amount": 7}, saga_id=saga_id)
     assert (answer.status, answer.json()) == (200, {"new": True})
     assert (await site.ended(saga_id)).status == "completed"
-    assert await _paid(site, saga_id) == {"amount": 7}
+    assert await paid(site, saga_id) == {"amount": 7}
     assert site.shop.calls(saga_id) == ["reserve", "pay", "pay", "pack"]
 
 
@@ -55,7 +55,7 @@ async def a_signal_that_comes_early_is_kept(site: Site) -> None:
     assert (await site.signal("paid", {"early": True}, key="pi_1")).json() == {"new": True}
     saga_id = await site.start("deferred", "paid", {"key": "pi_1"})
     assert (await site.ended(saga_id)).status == "completed"
-    assert await _paid(site, saga_id) == {"early": True}
+    assert await paid(site, saga_id) == {"early": True}
 
 
 @case("signals", "deferred")
@@ -76,7 +76,7 @@ async def another_payload_is_refused_and_another_signal_id_is_another_signal(sit
     assert (await site.signal("paid", {"n": 2}, key="pi_1", signal_id="b")).json() == {"new": True}
     saga_id = await site.start("deferred", "paid", {"key": "pi_1"})
     await site.ended(saga_id)
-    assert await _paid(site, saga_id) == {"n": 1}
+    assert await paid(site, saga_id) == {"n": 1}
 
 
 @case("signals", "deferred")

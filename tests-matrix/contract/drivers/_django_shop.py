@@ -18,11 +18,19 @@ from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpRe
 from django.urls import path
 
 from contract.driver import Boom, accepted, pieces, ran, signalled, told, whoami
-from django_sagaz import async_saga_factory, atomic_saga_start, create_saga, run_saga, send_signal
+from django_sagaz import (
+    approval_token,
+    async_saga_factory,
+    atomic_saga_start,
+    create_saga,
+    decide_approval,
+    run_saga,
+    send_signal,
+)
 from django_sagaz.middleware import SagaContextMiddleware
 
 if not settings.configured:
-    settings.configure(ALLOWED_HOSTS=["testserver"], LOGGING_CONFIG=None, USE_TZ=True)
+    settings.configure(ALLOWED_HOSTS=["testserver"], LOGGING_CONFIG=None, SECRET_KEY="the shop's", USE_TZ=True)
     django.setup()
 
 __all__ = ["ASYNC_URLS", "URLS", "PrivateMiddleware", "ShopConfig", "ShopOrder"]
@@ -120,10 +128,17 @@ def _signal(request: HttpRequest, name: str) -> Any:
     body = json.loads(request.body)
     if "then" not in request.GET:
         with transaction.atomic():
-            return signalled(send_signal(name, body["payload"], **body["to"])), 200
+            return signalled(_sent(name, body)), 200
     with _in_transaction(request.GET["then"], body["payload"]["id"]) as connection:
-        new = send_signal(name, body["payload"], **body["to"], connection=connection)
+        new = _sent(name, body, connection)
     return signalled(new), 200
+
+
+def _sent(name: str, body: Any, connection: Any = None) -> bool:
+    if "by" not in body:
+        return send_signal(name, body["payload"], **body["to"], connection=connection)
+    token = approval_token(name, **body["to"])
+    return decide_approval(token, body["payload"], by=body["by"], reason="asked", connection=connection)
 
 
 def _who(request: HttpRequest) -> HttpResponse:

@@ -61,7 +61,8 @@ class FastAPIDriver(Driver):
         """Make the application, without entering its lifespan: a request now comes too early."""
         spec = self.spec
         self.orders = Orders(spec.options["STORAGE_URL"])
-        lifespan = create_lifespan(spec.options, sagas=spec.sagas, worker=spec.worker, lifespan=self.orders.lifespan)
+        options = {"SIGNING_KEYS": "k" * 32, **spec.options}
+        lifespan = create_lifespan(options, sagas=spec.sagas, worker=spec.worker, lifespan=self.orders.lifespan)
         self.app = app = FastAPI(lifespan=lifespan)
         app.add_middleware(SagaContextMiddleware, propagate_to_context=spec.propagate)
         for name, saga_class in spec.routes.items():
@@ -138,13 +139,20 @@ def _add_signals(app: FastAPI, orders: Orders) -> None:
         body = await request.json()
         try:
             if not then:
-                return JSONResponse(signalled(await sagas.send_signal(name, body["payload"], **body["to"])))
+                return JSONResponse(signalled(await _sent(sagas, name, body)))
             async with orders.transaction(then) as session:
                 await orders.add(session, body["payload"]["id"])
-                new = await sagas.send_signal(name, body["payload"], **body["to"], session=session)
+                new = await _sent(sagas, name, body, session)
         except Exception as error:
             return _told(error)
         return JSONResponse(signalled(new))
+
+
+async def _sent(sagas: Sagas, name: str, body: Any, session: Any = None) -> bool:
+    if "by" not in body:
+        return await sagas.send_signal(name, body["payload"], **body["to"], session=session)
+    token = sagas.approval_token(name, **body["to"])
+    return await sagas.decide_approval(token, body["payload"], by=body["by"], reason="asked", session=session)
 
 
 def _told(error: Exception) -> JSONResponse:

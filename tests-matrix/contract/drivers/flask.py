@@ -44,6 +44,7 @@ class FlaskDriver(Driver):
     def build(self) -> None:
         spec = self.spec
         self.app = app = Flask("shop")
+        app.secret_key = "the shop's"
         app.config.update({f"SAGAZ_{name}": value for name, value in spec.options.items()})
         self.sagaz = SagazExtension(app, sagas=spec.sagas, worker=spec.worker, propagate_to_context=spec.propagate)
         self.orders = Orders(app, spec.options["STORAGE_URL"])
@@ -200,13 +201,20 @@ def _add_signals(app: Flask, sagaz: SagazExtension, orders: Orders) -> None:
         body = request.get_json()
         try:
             if "then" not in request.args:
-                return signalled(sagaz.send_signal(name, body["payload"], **body["to"]))
+                return signalled(_sent(sagaz, name, body))
             with orders.transaction(request.args["then"]) as session:
                 orders.add(body["payload"]["id"])
-                new = sagaz.send_signal(name, body["payload"], **body["to"], session=session)
+                new = _sent(sagaz, name, body, session)
         except Exception as error:
             return _told(error)
         return signalled(new)
+
+
+def _sent(sagaz: SagazExtension, name: str, body: Any, session: Any = None) -> bool:
+    if "by" not in body:
+        return sagaz.send_signal(name, body["payload"], **body["to"], session=session)
+    token = sagaz.sagas.approval_token(name, **body["to"])
+    return sagaz.sagas.decide_approval_sync(token, body["payload"], by=body["by"], reason="asked", session=session)
 
 
 def _told(error: Exception) -> Any:

@@ -12,8 +12,10 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 
 # DJANGO_DEBUG=1 is for your own machine: without it, every request over plain HTTP is redirected to HTTPS.
 DEBUG = os.environ.get("DJANGO_DEBUG") == "1"
-# Nothing here is signed. What is has to be readable for the next process too: set the variable then.
-SECRET_KEY = os.environ.get("DJANGO_SECRET_KEY") or get_random_secret_key()
+# Sagas: it signs the tokens of approvals, which every process has to read. Set the variable in production.
+SECRET_KEY = os.environ.get("DJANGO_SECRET_KEY") or (
+    "django-insecure-and-for-your-own-machine-only" if DEBUG else get_random_secret_key()
+)
 ALLOWED_HOSTS = os.environ.get("DJANGO_ALLOWED_HOSTS", "localhost,127.0.0.1").split(",")
 
 SECURE_SSL_REDIRECT = not DEBUG

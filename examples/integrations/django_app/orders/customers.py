@@ -1,4 +1,4 @@
-"""Who orders. A real shop has sessions or an identity provider; here a bearer token stands for a customer."""
+"""Who orders, and who approves. A real shop has an identity provider; here a bearer token stands for a person."""
 
 from __future__ import annotations
 
@@ -6,8 +6,13 @@ import hmac
 import json
 import os
 
-TOKENS: dict[str, str] = json.loads(os.environ.get("SHOP_TOKENS", '{"ada-token": "ada", "bob-token": "bob"}'))
+TOKENS: dict[str, str] = json.loads(
+    os.environ.get("SHOP_TOKENS", '{"ada-token": "ada", "bob-token": "bob", "mia-token": "mia"}')
+)
 """The customers by their tokens."""
+
+MANAGERS = frozenset(os.environ.get("SHOP_MANAGERS", "mia").split(","))
+"""Those who may approve orders."""
 
 
 def customer_of(authorization: str | None) -> str | None:

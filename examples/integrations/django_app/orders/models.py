@@ -16,6 +16,7 @@ class Order(models.Model):
     amount = models.PositiveIntegerField()
     status = models.CharField(max_length=10, choices=Status.choices, default=Status.PLACED)
     parcel = models.CharField(max_length=100, blank=True)
+    approved_by = models.CharField(max_length=40, blank=True)
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["customer", "number"], name="one_order_of_a_number")]

@@ -1,7 +1,11 @@
-"""The order saga: reserve the stock, charge the card, ship the parcel; and each step's way back."""
+"""The order saga: reserve the stock, charge the card, ship the parcel; and each step's way back.
+
+An order above an amount waits in between, for a manager's approval.
+"""
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 from django.db.models import QuerySet
@@ -11,6 +15,13 @@ from orders import services
 from orders.models import Order
 
 Context = dict[str, Any]
+
+SHIPPED_AT_ONCE = 5_000
+"""Larger orders need a manager's approval."""
+
+
+class NotApprovedError(Exception):
+    """A manager has refused the order."""
 
 
 def order_of(ctx: Context) -> QuerySet[Order]:
@@ -47,7 +58,15 @@ class OrderSaga(Saga):
     async def refund(self, ctx: Context) -> None:
         await services.call("refund", ctx["order_id"], current_step().idempotency_key)
 
-    @action("ship", depends_on=["charge"])
+    @action("approve", depends_on=["charge"])
+    async def approve(self, ctx: Context) -> None:
+        """Wait for a manager, who has three days; no process waits meanwhile, and this is called again then."""
+        if ctx["amount"] > SHIPPED_AT_ONCE:
+            decision = await current_step().signal("approval", timeout=timedelta(days=3))
+            if not decision["approved"]:
+                raise NotApprovedError("The order was not approved.")
+
+    @action("ship", depends_on=["approve"])
     async def ship(self, ctx: Context) -> Context:
         shipped = await services.call("ship", ctx["order_id"], current_step().idempotency_key)
         return {"parcel": shipped["reference"]}

@@ -1,8 +1,8 @@
-"""The addresses of orders."""
+"""The addresses of orders and of approvals."""
 
 from django.urls import path
 
-from orders import views
+from orders import approvals, views
 
 urlpatterns = [
     path("orders", views.create_order),
@@ -11,4 +11,6 @@ urlpatterns = [
     path("orders/decorated", views.create_order_decorated),
     path("orders/refused", views.create_order_and_fail),
     path("orders/<saga_id>", views.read_order),
+    path("approvals", approvals.list_approvals),
+    path("approvals/<token>", approvals.approve),
 ]

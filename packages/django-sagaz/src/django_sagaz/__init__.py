@@ -30,14 +30,16 @@ if TYPE_CHECKING:
     from django_sagaz.health import areadiness, liveness, readiness
     from django_sagaz.inline import async_saga_factory, close, create_saga, run_saga
     from django_sagaz.saga import Saga
-    from django_sagaz.signalling import send_signal
+    from django_sagaz.signalling import approval_token, decide_approval, read_approval, send_signal
     from django_sagaz.transactions import atomic_saga_start, atomic_saga_start_many, run_deferred, saga_context
     from sagaz_durable import action, compensate
     from sagaz_durable.engine.result import SagaRun
+    from sagaz_durable.operations.approvals import Approval
     from sagaz_durable.operations.health import ProbeResult
     from sagaz_durable.runtime.new_run import saga_id_of
 
 __all__ = [
+    "Approval",
     "AtomicBlockError",
     "CurrentStep",
     "ProbeResult",
@@ -45,6 +47,7 @@ __all__ = [
     "SagaRun",
     "acancel",
     "action",
+    "approval_token",
     "areadiness",
     "aresolve",
     "aretry",
@@ -58,9 +61,11 @@ __all__ = [
     "compensate",
     "create_saga",
     "current_step",
+    "decide_approval",
     "exclude_sagaz_tables",
     "liveness",
     "publish",
+    "read_approval",
     "read_json",
     "readiness",
     "resolve",
@@ -80,11 +85,13 @@ sagaz_durable.guard_import()
 
 # Django imports this package before its applications are ready, and a project that only lists it need not load sagaz.
 _PLACES = {
+    "Approval": "sagaz_durable.operations.approvals",
     "ProbeResult": "sagaz_durable.operations.health",
     "Saga": "django_sagaz.saga",
     "SagaRun": "sagaz_durable.engine.result",
     "acancel": "django_sagaz._execution.decisions",
     "action": "sagaz_durable",
+    "approval_token": "django_sagaz.signalling",
     "areadiness": "django_sagaz.health",
     "aresolve": "django_sagaz._execution.decisions",
     "aretry": "django_sagaz._execution.decisions",
@@ -97,8 +104,10 @@ _PLACES = {
     "close": "django_sagaz.inline",
     "compensate": "sagaz_durable",
     "create_saga": "django_sagaz.inline",
+    "decide_approval": "django_sagaz.signalling",
     "liveness": "django_sagaz.health",
     "publish": "django_sagaz.events",
+    "read_approval": "django_sagaz.signalling",
     "readiness": "django_sagaz.health",
     "resolve": "django_sagaz._execution.decisions",
     "retry": "django_sagaz._execution.decisions",

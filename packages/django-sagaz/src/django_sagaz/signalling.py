@@ -1,16 +1,35 @@
-"""Sending a signal as part of the caller's own database transaction."""
+"""Sending a signal as part of the caller's own database transaction, perhaps because a person has approved."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from django.core import signing
 
 from django_sagaz._project.current import current_project
 from django_sagaz.transactions import dispatch_after_commit, given_alias, require_transaction
 from sagaz_durable import NOTHING
+from sagaz_durable.operations.approvals import (
+    WEEK,
+    Approval,
+    accept_decision,
+    chosen_signer,
+    decision,
+    new_token,
+    read_token,
+)
 from sagaz_durable.runtime.signalling import accept_signal, new_signal
 
-__all__ = ["send_signal"]
+if TYPE_CHECKING:
+    from django_sagaz._project.project import Project
+    from sagaz_durable.signing import Signer
+    from sagaz_integration_core.contract.waits import NewSignal, Sent
+
+__all__ = ["approval_token", "decide_approval", "read_approval", "send_signal"]
+
+_SALT = "django_sagaz.approvals"
 
 
 def send_signal(
@@ -44,8 +63,91 @@ def send_signal(
     project = current_project()
     require_transaction(project, given_alias(connection, using), "signal")
     signal = new_signal(project.settings, name, payload, saga_id=saga_id, key=key, signal_id=signal_id)
+    return accept_signal(signal, _insert(project, signal))
+
+
+def approval_token(
+    name: str,
+    *,
+    saga_id: str | None = None,
+    key: str | None = None,
+    signal_id: str = "",
+    expires: timedelta = WEEK,
+) -> str:
+    """Return a token for `decide_approval`, to be put into a link; whoever has it can read what it names.
+
+    It is signed with ``SECRET_KEY``, and those of ``SECRET_KEY_FALLBACKS`` verify, too; or with the setting
+    ``SIGNING_KEYS``, if that is given. Arguments and errors are those of `sagaz_durable.sagas.Sagas.approval_token`.
+    """
+    project = current_project()
+    return new_token(
+        _signer(project), project.settings, name, saga_id=saga_id, key=key, signal_id=signal_id, expires=expires
+    )
+
+
+def read_approval(token: str) -> Approval:
+    """Return what a token may decide about, to be shown to whoever is asked; the database is not asked.
+
+    Raises:
+        ApprovalInvalid: It was changed, was signed for something else, or its key is gone.
+        ApprovalExpired: Its time is over.
+    """
+    return read_token(_signer(current_project()), token)
+
+
+def decide_approval(
+    token: str,
+    payload: Mapping[str, Any],
+    *,
+    by: str,
+    reason: str = "",
+    using: str | None = None,
+    connection: Any = None,
+) -> bool:
+    """Send the signal that a token names with the transaction that is open, and return whether it is new.
+
+    It is False if the same was decided before. Who decided and why are kept in the audit of the run.
+
+    Args:
+        token: From `approval_token`; it comes by POST, since programs that scan mails follow links.
+        payload: The decision, as the step gets it.
+        by: Who decides, as ``request.user.get_username()``; it must not be empty.
+        reason: Why, for the audit.
+        using, connection: As for `send_signal`.
+
+    Raises:
+        ApprovalInvalid, ApprovalExpired: As for `read_approval`.
+        ApprovalDecided: It was decided before, and otherwise.
+        ApprovalEnded: The run has ended.
+        TransactionRequired, WrongDatabase, StoreNotReady, DatabaseError: As for `send_signal`.
+        UsageError: ``by`` names nobody.
+    """
+    project = current_project()
+    require_transaction(project, given_alias(connection, using), "decision")
+    signal = decision(project.settings, read_token(_signer(project), token), payload, by=by, reason=reason)
+    return accept_decision(signal, _insert(project, signal))
+
+
+def _insert(project: Project, signal: NewSignal) -> Sent:
+    """Insert a signal that was checked, on the connection of the transaction that is open."""
     sent = project.lacks.insert(project.store, lambda: project.store.send_here(signal))
-    accepted = accept_signal(signal, sent)
-    if accepted and saga_id is not None:
-        dispatch_after_commit(project, [saga_id])
-    return accepted
+    if sent.created and signal.saga_id is not None:
+        dispatch_after_commit(project, [signal.saga_id])
+    return sent
+
+
+def _signer(project: Project) -> Signer:
+    return chosen_signer(project.settings, _DjangoSigner())
+
+
+class _DjangoSigner:
+    """Signs with the project's ``SECRET_KEY``."""
+
+    def sign(self, values: Sequence[Any]) -> str:
+        return signing.dumps(list(values), salt=_SALT)
+
+    def unsign(self, token: str) -> Any:
+        try:
+            return signing.loads(token, salt=_SALT)
+        except signing.BadSignature:
+            return None

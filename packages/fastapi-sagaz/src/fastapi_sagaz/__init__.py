@@ -19,12 +19,14 @@ from sagaz_integration_core.errors import *  # noqa: F403 - whatever it raises i
 if TYPE_CHECKING:
     from sagaz_durable import Saga, action, compensate
     from sagaz_durable.engine.result import SagaRun
+    from sagaz_durable.operations.approvals import Approval
     from sagaz_durable.operations.health import ProbeResult
     from sagaz_durable.runtime.new_run import saga_id_of
     from sagaz_durable.settings.settings import Settings
     from sagaz_integration_core.context.current_step import CurrentStep, current_step
 
 __all__ = [
+    "Approval",
     "CurrentStep",
     "EventPublisher",
     "ProbeResult",
@@ -54,6 +56,7 @@ guard_import()
 
 # sagaz itself takes a third of a second to import; whoever only wires an application does not pay for it.
 _LATER = {
+    "Approval": "sagaz_durable.operations.approvals",
     "CurrentStep": "sagaz_integration_core.context.current_step",
     "ProbeResult": "sagaz_durable.operations.health",
     "Saga": "sagaz_durable",

@@ -16,10 +16,12 @@ from sagaz_integration_core.errors import *  # noqa: F403 - whatever it raises i
 if TYPE_CHECKING:
     from sagaz_durable import Saga, action, compensate
     from sagaz_durable.engine.result import SagaRun
+    from sagaz_durable.operations.approvals import Approval
     from sagaz_durable.operations.health import ProbeResult
     from sagaz_durable.runtime.new_run import saga_id_of
 
 __all__ = [
+    "Approval",
     "CurrentStep",
     "ProbeResult",
     "Saga",
@@ -43,6 +45,10 @@ sagaz_durable.guard_import()
 def __getattr__(name: str) -> Any:
     if name in ("Saga", "action", "compensate"):
         return getattr(sagaz_durable, name)
+    if name == "Approval":
+        from sagaz_durable.operations.approvals import Approval
+
+        return Approval
     if name == "ProbeResult":
         from sagaz_durable.operations.health import ProbeResult
 

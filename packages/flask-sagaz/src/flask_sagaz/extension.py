@@ -121,7 +121,10 @@ class SagazExtension:
         """Everything that can be done with the application's sagas, with ``await`` or by its ``…_sync`` forms.
 
         The methods below that have a verb's name are its ``…_sync`` form, which the extension itself has for short.
+        Besides them: ``approval_token``, ``read_approval`` and ``decide_approval_sync``.
         """
+        from flask_sagaz._approvals import Sagas
+
         return Sagas(self._runtime())
 
     def run_sync(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sagaz_durable.operations.approvals import Approvals
 from sagaz_durable.operations.decisions import Decisions
 from sagaz_durable.runtime.inline import InlineRuns
 from sagaz_durable.runtime.publishing import Publications
-from sagaz_durable.runtime.signalling import Signals
 from sagaz_durable.runtime.starting import Starts
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["Sagas"]
 
 
-class Sagas(Starts, InlineRuns, Signals, Publications, Decisions):
+class Sagas(Starts, InlineRuns, Approvals, Publications, Decisions):
     """What can be done with the sagas of one application, for as long as its runtime is open.
 
     Each verb has two forms: ``await sagas.start(…)`` in asynchronous code, on any event loop, and

@@ -195,6 +195,24 @@ async def test_a_savepoint_takes_its_signals_with_it(kind, place):
     assert (await place.orders(), await place.signals()) == (["kept"], ["id-outer"])
 
 
+async def test_a_persons_signal_is_noted_in_the_audit_with_the_transaction_once(kind, place):
+    run = new()
+    await place.store.insert([run], 30)
+    asked = NewSignal("s1", "approval", run.saga_id, None, "", '{"a": "Zo\u00eb 50% $1 :a ?"}', "f", "mia", "50% $1 ?")
+    plain = NewSignal("s2", "paid", run.saga_id, None, "", "{}", "f")
+    async with transaction(kind, place.url) as tx:
+        assert [one.created for one in await tx.signal(place, asked, plain)] == [True, True]
+        await tx.rollback()
+    assert await place.store.load_audit(run.saga_id) == []
+    async with transaction(kind, place.url) as tx:
+        assert [one.created for one in await tx.signal(place, asked, plain)] == [True, True]
+        assert [one.created for one in await tx.signal(place, asked)] == [False]
+        await tx.commit()
+    [note] = await place.store.load_audit(run.saga_id)
+    assert (note.action, note.actor, note.reason, note.found) == ("signal", "mia", "50% $1 ?", "pending")
+    assert await place.store.count_untaken() == 2
+
+
 async def test_a_process_that_dies_before_the_commit_leaves_nothing(kind, place):
     here = Path(__file__).parent
     command = [sys.executable, here / "dies_before_commit.py", kind, place.url]

@@ -223,6 +223,15 @@ async def test_a_compensation_may_wait_too(working, ended, calls):
     assert calls == ["refund", "refund", "bank"]
 
 
+@pytest.mark.parametrize(("saga", "step"), [(Order, "executing"), (Refunding, "compensating")])
+async def test_a_run_that_waits_is_looked_up_through_sagazs_storage_interface(working, saga, step):
+    saga_id = await Sagas(working).start(saga, {"n": 1})
+    await waiting(working, saga_id)
+    state = await working.config.storage.load_saga_state(saga_id)
+    assert (state["status"], state["context"]["n"]) == ("waiting", 1)
+    assert step in [one["status"] for one in state["steps"]]
+
+
 async def test_branches_go_on_while_another_one_waits(working, ended, calls):
     saga_id = await Sagas(working).start(Parallel, {})
     await waiting(working, saga_id)

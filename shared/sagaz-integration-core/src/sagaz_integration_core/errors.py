@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 __all__ = [
-    "AlreadyAwaited", "ContextValueError", "DeadlinePassed", "IdempotencyConflict", "InvalidInput", "LeaseLost",
-    "Overloaded", "RunErased", "RunFailed", "RunInProgress", "RunInterrupted", "RunNotFound", "RunWaiting",
-    "RuntimeNotOpen", "SagaDefinitionError", "SagaNotRegistered", "SagazError", "SettingsError", "SignalConflict",
-    "SignalRefused", "SignalTimeout", "StepError", "StoreNotMigrated", "StoreNotReady", "StoreRightsMissing",
-    "StoreUnavailable", "TransactionRequired", "UnstorableValue", "UsageError", "WorkerUnfit", "WriteLockHeld",
-    "WriteRefused", "WrongDatabase",
+    "AlreadyAwaited", "ApprovalDecided", "ApprovalEnded", "ApprovalError", "ApprovalExpired", "ApprovalInvalid",
+    "ContextValueError", "DeadlinePassed", "IdempotencyConflict", "InvalidInput", "LeaseLost", "Overloaded",
+    "RunErased", "RunFailed", "RunInProgress", "RunInterrupted", "RunNotFound", "RunWaiting", "RuntimeNotOpen",
+    "SagaDefinitionError", "SagaNotRegistered", "SagazError", "SettingsError", "SignalConflict", "SignalRefused",
+    "SignalTimeout", "StepError", "StoreNotMigrated", "StoreNotReady", "StoreRightsMissing", "StoreUnavailable",
+    "TransactionRequired", "UnstorableValue", "UsageError", "WorkerUnfit", "WriteLockHeld", "WriteRefused",
+    "WrongDatabase",
 ]  # fmt: skip
 
 
@@ -183,6 +184,26 @@ class SignalConflict(InvalidInput):
 
 class SignalRefused(SagazError):
     """The run that a signal is addressed to has ended; nothing was recorded."""
+
+
+class ApprovalError(InvalidInput):
+    """A token for an approval decides nothing, or no more; nothing was recorded."""
+
+
+class ApprovalInvalid(ApprovalError):
+    """What was sent is no token for an approval that this application has signed."""
+
+
+class ApprovalExpired(ApprovalError):
+    """The token's time is over."""
+
+
+class ApprovalDecided(ApprovalError):
+    """It was decided before, and otherwise; deciding the same once more is no error."""
+
+
+class ApprovalEnded(ApprovalError):
+    """The run that waited for the approval has ended without it."""
 
 
 class StepError(SagazError):

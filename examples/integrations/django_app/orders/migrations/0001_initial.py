@@ -25,6 +25,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("parcel", models.CharField(blank=True, max_length=100)),
+                ("approved_by", models.CharField(blank=True, max_length=40)),
             ],
             options={
                 "constraints": [

@@ -53,7 +53,7 @@ class DjangoPostgresStore(PostgresStore):
 
     def send_here(self, signal: NewSignal) -> Sent:
         """Insert a signal on this thread's connection, here and now."""
-        if self._here.execute_here(signals.SEND, [signals.signal_values([signal])]):
+        if self._here.execute_here(*signals.sending([signal])):
             return Sent(True, signal.fingerprint)
         found = self._here.execute_here(signals.FIND_SENT, [[signal.id]])
         return Sent(False, found[0][1] if found else None)

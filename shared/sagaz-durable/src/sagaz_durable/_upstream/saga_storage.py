@@ -18,12 +18,15 @@ from sagaz_integration_core.contract.store import SagaStore
 
 __all__ = ["StoreSagaStorage"]
 
+# sagaz has no word for a step that waits; the run's own status tells.
 _STEP_STATUS = {
     ("do", "started"): SagaStepStatus.EXECUTING,
+    ("do", "waiting"): SagaStepStatus.EXECUTING,
     ("do", "done"): SagaStepStatus.COMPLETED,
     ("do", "failed"): SagaStepStatus.FAILED,
     ("do", "in_doubt"): SagaStepStatus.FAILED,
     ("undo", "started"): SagaStepStatus.COMPENSATING,
+    ("undo", "waiting"): SagaStepStatus.COMPENSATING,
     ("undo", "done"): SagaStepStatus.COMPENSATED,
     ("undo", "failed"): SagaStepStatus.FAILED,
 }

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from sagaz_durable.operations.outcomes import Outcome, RunReport
     from sagaz_durable.operations.scope import ReachableScope
 
-__all__ = ["Decisions"]
+__all__ = ["Decisions", "named"]
 
 T = TypeVar("T")
 
@@ -55,7 +55,7 @@ class Decisions:
             StoreUnavailable: The store cannot be asked.
             UsageError: ``by`` names nobody.
         """
-        return await self._decide(_named(by), lambda one: one.retry(saga_id, reason=reason, dry_run=dry_run))
+        return await self._decide(named(by), lambda one: one.retry(saga_id, reason=reason, dry_run=dry_run))
 
     async def cancel(self, saga_id: str, *, by: str, reason: str = "", dry_run: bool = False) -> Outcome:
         """Have a run compensate what it has done, instead of going on; a completed pivot refuses it.
@@ -63,7 +63,7 @@ class Decisions:
         A run that is being executed stops within the renewal of its lease, and is compensated when the lease would
         have ended. Arguments, outcome and errors are those of `retry`.
         """
-        return await self._decide(_named(by), lambda one: one.cancel(saga_id, reason=reason, dry_run=dry_run))
+        return await self._decide(named(by), lambda one: one.cancel(saga_id, reason=reason, dry_run=dry_run))
 
     async def resolve(
         self, saga_id: str, settled: Settlement, *, by: str, reason: str, dry_run: bool = False
@@ -76,14 +76,14 @@ class Decisions:
             settled: ``completed`` or ``rolled_back``, whichever the person has seen to.
             reason: What was done; it is kept, and an empty one is refused.
         """
-        return await self._decide(_named(by), lambda one: one.resolve(saga_id, settled, reason=reason, dry_run=dry_run))
+        return await self._decide(named(by), lambda one: one.resolve(saga_id, settled, reason=reason, dry_run=dry_run))
 
     async def run_now(self, saga_id: str, *, by: str, reason: str = "", dry_run: bool = False) -> Outcome:
         """Have a run go on now that is delayed, or that sleeps; a signal that it waits for is to be sent instead.
 
         Arguments, outcome and errors are those of `retry`.
         """
-        return await self._decide(_named(by), lambda one: one.run_now(saga_id, reason=reason, dry_run=dry_run))
+        return await self._decide(named(by), lambda one: one.run_now(saga_id, reason=reason, dry_run=dry_run))
 
     def run_now_sync(self, saga_id: str, *, by: str, reason: str = "", dry_run: bool = False) -> Outcome:
         """Do as `run_now`, in synchronous code."""
@@ -125,7 +125,12 @@ class Decisions:
         return await scope.reach(decide)
 
 
-def _named(by: object) -> str:
+def named(by: object) -> str:
+    """Return who decides.
+
+    Raises:
+        UsageError: It names nobody.
+    """
     if isinstance(by, str) and by.strip():
         return by
     raise UsageError(

@@ -15,9 +15,10 @@ from sagaz_integration_core.contract.waits import NewSignal, Sent
 from sagaz_integration_core.errors import InvalidInput, SignalConflict, SignalRefused, UsageError
 
 if TYPE_CHECKING:
+    from sagaz_durable.runtime.runtime import SagazRuntime
     from sagaz_durable.settings.settings import Settings
 
-__all__ = ["Signals", "accept_signal", "new_signal"]
+__all__ = ["Signals", "accept_signal", "check_address", "insert_signal", "insert_signal_sync", "new_signal"]
 
 _NAMESPACE = uuid.UUID("0d9f6d6f-5f0c-5d0c-8a94-0a3c1b5f3c77")
 
@@ -56,15 +57,8 @@ class Signals(RuntimeClient):
             TransactionRequired, WrongDatabase: The session cannot carry the signal.
             UsageError: Not exactly one of ``saga_id`` and ``key`` was given.
         """
-        runtime = self._runtime
         signal = self._signal(name, payload, saga_id, key, signal_id)
-        if session is None:
-            [sent] = await runtime.reach(lambda: runtime.store.send([signal]))
-        else:
-            from sagaz_durable.transactions.sessions import join_signals
-
-            [sent] = await join_signals(session, runtime.store, [signal])
-        return accept_signal(signal, sent)
+        return accept_signal(signal, await insert_signal(self._runtime, signal, session))
 
     def send_signal_sync(
         self,
@@ -77,26 +71,41 @@ class Signals(RuntimeClient):
         session: Any = None,
     ) -> bool:
         """Do as `send_signal`, in synchronous code and with a synchronous session."""
-        runtime = self._runtime
         signal = self._signal(name, payload, saga_id, key, signal_id)
-        if session is None:
-            [sent] = runtime.call(lambda: runtime.store.send([signal]))
-        else:
-            from sagaz_durable.transactions.sessions import join_signals_sync
-
-            [sent] = join_signals_sync(session, runtime.store, [signal])
-        accepted = accept_signal(signal, sent)
-        if accepted and saga_id is not None and (dispatch := runtime.configuration.dispatch) is not None:
-            from sagaz_durable.transactions.commit_hooks import after_commit
-
-            after_commit(session, partial(dispatch, [saga_id]))
-        return accepted
+        return accept_signal(signal, insert_signal_sync(self._runtime, signal, session))
 
     def _signal(
         self, name: str, payload: Mapping[str, Any], saga_id: str | None, key: str | None, signal_id: str
     ) -> NewSignal:
         self._runtime.check_open()
         return new_signal(self._runtime.settings, name, payload, saga_id=saga_id, key=key, signal_id=signal_id)
+
+
+async def insert_signal(runtime: SagazRuntime, signal: NewSignal, session: Any) -> Sent:
+    """Insert a signal that was checked, as part of the session's transaction if one is given."""
+    if session is None:
+        [sent] = await runtime.reach(lambda: runtime.store.send([signal]))
+    else:
+        from sagaz_durable.transactions.sessions import join_signals
+
+        [sent] = await join_signals(session, runtime.store, [signal])
+    return sent
+
+
+def insert_signal_sync(runtime: SagazRuntime, signal: NewSignal, session: Any) -> Sent:
+    """Do as `insert_signal`, in synchronous code and with a synchronous session."""
+    if session is None:
+        [sent] = runtime.call(lambda: runtime.store.send([signal]))
+    else:
+        from sagaz_durable.transactions.sessions import join_signals_sync
+
+        [sent] = join_signals_sync(session, runtime.store, [signal])
+    saga_id, dispatch = signal.saga_id, runtime.configuration.dispatch
+    if sent.created and saga_id is not None and dispatch is not None:
+        from sagaz_durable.transactions.commit_hooks import after_commit
+
+        after_commit(session, partial(dispatch, [saga_id]))
+    return sent
 
 
 def new_signal(
@@ -114,14 +123,7 @@ def new_signal(
         InvalidInput: It cannot be kept as it is.
         UsageError: Not exactly one of saga_id and key was given.
     """
-    check_identifier("a signal's name", name)
-    if (saga_id is None) == (key is None):
-        raise UsageError("Give exactly one of saga_id and key: the run, or what it waits for the signal under.")
-    check_identifier("saga_id" if key is None else "key", saga_id if key is None else key)
-    if signal_id:
-        check_identifier("signal_id", signal_id)
-    elif not isinstance(signal_id, str):
-        raise InvalidInput(f"signal_id must be a string, not {type(signal_id).__name__}.")
+    check_address(name, saga_id, key, signal_id)
     from sagaz_durable.serialization import codec
 
     limit, wording = settings.max_context_bytes, settings.wording
@@ -131,6 +133,23 @@ def new_signal(
     return NewSignal(
         str(uuid.uuid5(_NAMESPACE, made_of)), name, saga_id, key, signal_id, text, codec.fingerprint(f"{name}\0{text}")
     )
+
+
+def check_address(name: str, saga_id: str | None, key: str | None, signal_id: str) -> None:
+    """Check what a signal is called, and whom it is for.
+
+    Raises:
+        InvalidInput: A name, key or id is malformed.
+        UsageError: Not exactly one of saga_id and key was given.
+    """
+    check_identifier("a signal's name", name)
+    if (saga_id is None) == (key is None):
+        raise UsageError("Give exactly one of saga_id and key: the run, or what it waits for the signal under.")
+    check_identifier("saga_id" if key is None else "key", saga_id if key is None else key)
+    if signal_id:
+        check_identifier("signal_id", signal_id)
+    elif not isinstance(signal_id, str):
+        raise InvalidInput(f"signal_id must be a string, not {type(signal_id).__name__}.")
 
 
 def accept_signal(signal: NewSignal, sent: Sent) -> bool:

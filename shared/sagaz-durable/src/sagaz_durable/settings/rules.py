@@ -11,11 +11,17 @@ from sagaz_durable.settings.urls import read_broker_url, read_storage_url, refus
 from sagaz_durable.settings.wording import Wording
 from sagaz_integration_core.error_text import visible
 
-__all__ = ["RULES", "Rule", "contradictions", "problem"]
+__all__ = ["RULES", "SECRETS", "Rule", "contradictions", "problem"]
 
 _WORDS = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
 
 _MAX_PATTERN = 200
+
+_LEAST_KEY = 32
+"""Bytes: as many as an HMAC with SHA-256 has; a shorter key is weaker than what it signs with."""
+
+SECRETS = frozenset(("signing_keys",))
+"""The settings of which nothing is ever shown."""
 
 _MISSING = "None was given; leave it out for the default"
 
@@ -120,6 +126,29 @@ class Patterns:
         return f"expected patterns for keys of 1 to {_MAX_PATTERN} characters, e.g. ['customer_*', '!token_count']"
 
 
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """Secret keys: the first signs, and all verify, so that one can be replaced."""
+
+    def read(self, raw: object) -> tuple[str, ...]:
+        """Accept a list or a tuple of strings, or a string with commas between them."""
+        given = raw.split(",") if isinstance(raw, str) else raw
+        if not isinstance(given, list | tuple) or not all(isinstance(item, str) for item in given):
+            raise ValueError(self._expected())
+        keys = tuple(item.strip() for item in given if isinstance(item, str))
+        if not raw:
+            return ()
+        if any(len(key.encode(errors="surrogatepass")) < _LEAST_KEY for key in keys):
+            raise ValueError(self._expected())
+        return keys
+
+    def _expected(self) -> str:
+        return (
+            f"expected keys of at least {_LEAST_KEY} bytes, with commas between them; make one with "
+            "python -c 'import secrets; print(secrets.token_urlsafe(32))'"
+        )
+
+
 def _header_name(text: str) -> None:
     if re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}", text) is None:
         raise ValueError("expected an HTTP header's name (letters, digits and -), e.g. X-Correlation-ID")
@@ -171,15 +200,16 @@ RULES: Mapping[str, Rule] = {
     "keep_context_seconds": Number(0, 3_153_600_000, float, "a number of seconds", optional=True),
     "dispatch": Choice(("worker", "celery")),
     "redact_keys": Patterns(),
+    "signing_keys": Keys(),
 }
 
 
-def problem(label: str, raw: object, reason: object) -> str:
+def problem(name: str, label: str, raw: object, reason: object) -> str:
     """One line about a wrong value: its name as the user wrote it, what may be shown of the value, and what is right.
 
-    Of what is, or could be, an address that is only its scheme: see `urls.refused_url`.
+    Of what is, or could be, an address that is only its scheme: see `urls.refused_url`. Of `SECRETS` it is nothing.
     """
-    return f"{visible(label)}{_shown(label, raw)}: {reason}"
+    return f"{visible(label)}{'' if name in SECRETS else _shown(label, raw)}: {reason}"
 
 
 def contradictions(values: Mapping[str, Any], labels: Mapping[str, str], wording: Wording) -> list[str]:

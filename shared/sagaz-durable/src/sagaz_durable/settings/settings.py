@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Self
 
-from sagaz_durable.redaction import redact
-from sagaz_durable.settings.rules import RULES, contradictions, problem
+from sagaz_durable.redaction import MASK, redact
+from sagaz_durable.settings.rules import RULES, SECRETS, contradictions, problem
 from sagaz_durable.settings.sources import Given, Source, arguments, environment, mapping, prefixed
 from sagaz_durable.settings.wording import NEUTRAL, Wording
 from sagaz_integration_core.errors import SettingsError
@@ -54,6 +54,8 @@ class Settings:
         dispatch: Who is told of a committed start: sagaz's own workers (``worker``) or Celery's (``celery``).
         redact_keys: Which keys of contexts, results and events, besides the usual ones, hold what is not to be shown;
             see `redaction.secret_keys`.
+        signing_keys: What tokens for approvals are signed with where the framework has no secret of its own; the first
+            signs, and all verify.
         explicit: Which of these were given rather than left to their defaults.
         wording: How messages spell these settings, and commands and extras.
     """
@@ -89,6 +91,7 @@ class Settings:
     keep_context_seconds: float | None = None
     dispatch: str = "worker"
     redact_keys: tuple[str, ...] = ()
+    signing_keys: tuple[str, ...] = ()
     explicit: frozenset[str] = field(default=frozenset(), compare=False)
     wording: Wording = field(default=NEUTRAL, compare=False)
 
@@ -156,7 +159,7 @@ def _read(given: Mapping[str, Given], problems: list[str], wording: Wording) -> 
         try:
             values[name] = RULES[name].read(entry.value)
         except ValueError as error:
-            wrong.append((name, problem(entry.label, entry.value, error)))
+            wrong.append((name, problem(name, entry.label, entry.value, error)))
     defaults = {entry.name: entry.default for entry in fields(Settings) if entry.name not in dict(wrong)}
     labels = {name: entry.label for name, entry in given.items()}
     found = [*problems, *(line for _, line in wrong), *contradictions({**defaults, **values}, labels, wording)]
@@ -166,4 +169,6 @@ def _read(given: Mapping[str, Given], problems: list[str], wording: Wording) -> 
 
 
 def _safe(name: str, value: object) -> object:
+    if name in SECRETS:
+        return MASK if value else value
     return redact(value) if name.endswith("_url") and value is not None else value

@@ -57,6 +57,7 @@ class Joining:
         find: Returns saga_id and fingerprint of those that are there.
         publish: Inserts events, skips those that are there, and returns the event_ids of the others.
         send: Inserts signals, skips those that are there or whose run has ended, and returns the ids of the others.
+        note: Notes signals that persons have sent in the audit of their runs.
         find_signals: Returns id and fingerprint of those that are there.
     """
 
@@ -69,6 +70,7 @@ class Joining:
     find: Callable[[Sequence[str]], Statement]
     publish: Callable[[Sequence[NewEvent]], Statement]
     send: Callable[[Sequence[NewSignal]], Statement]
+    note: Callable[[Sequence[NewSignal]], Statement]
     find_signals: Callable[[Sequence[str]], Statement]
     known: KnownDatabases = field(default_factory=KnownDatabases)
 
@@ -139,6 +141,8 @@ def signalling(
     """
     yield from _check(joining, caller, "signal")
     made = {row[0] for row in (yield joining.send(signals))}
+    if noted := [signal for signal in signals if signal.id in made and signal.actor is not None]:
+        yield joining.note(noted)
     found = {}
     # Mostly empty: one statement has done it.
     if others := [signal.id for signal in signals if signal.id not in made]:

@@ -84,7 +84,8 @@ class NewSignal:
         id: Made of name, address and ``signal_id``, so that a repeated one is recognised.
         payload: As JSON.
         fingerprint: Of the payload.
-        actor, reason: Of a person who sends it to a run, for the run's audit; no note is made without an actor.
+        actor, reason: Of a person who sends it, for the audit of the run that it is for, or that waits under its key;
+            no note is made without an actor.
     """
 
     id: str
@@ -145,7 +146,8 @@ class SignalStore(Protocol):
         """Insert signals in one transaction, an answer for each, and wake workers.
 
         No row of a run is touched: the claim finds the waiting runs for which a signal is there. One whose id is there
-        is left as it is; one to a run that has ended is not inserted. A person's is noted in the audit of its run.
+        is left as it is; one to a run that has ended is not inserted. A person's is noted in the audit of its run, or
+        of the one that waits under its key.
         """
         ...
 

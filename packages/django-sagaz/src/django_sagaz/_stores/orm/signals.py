@@ -10,7 +10,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import Q
 
 from django_sagaz._stores.orm.rows import Moment, as_text, json_text, signal_record, stored
-from django_sagaz.models import AuditEntry, Run, Signal
+from django_sagaz.models import AuditEntry, Run, Signal, Wait
 from sagaz_integration_core.contract.records import FINISHED
 from sagaz_integration_core.contract.waits import NewSignal, Sent, SignalFilter, SignalRecord
 
@@ -51,9 +51,12 @@ def _send(connection: Any, signal: NewSignal, moment: Moment) -> Sent:
 
 
 def _note(connection: Any, signal: NewSignal, moment: Moment) -> None:
-    run = Run.objects.using(connection.alias).filter(pk=signal.saga_id).only("status").first()
+    using = connection.alias
+    waits = Wait.objects.using(using).filter(name=signal.name, key=signal.key).values("saga_id")
+    of_whom = {"pk__in": waits} if signal.saga_id is None else {"pk": signal.saga_id}
+    run = Run.objects.using(using).filter(**of_whom).only("status").first()
     if run is not None:
-        AuditEntry.objects.using(connection.alias).create(
+        AuditEntry.objects.using(using).create(
             saga_id=run.pk, action="signal", actor=signal.actor, reason=signal.reason, found=run.status,
             status=run.status, at=moment.now,
         )  # fmt: skip

@@ -82,10 +82,11 @@ class Rows:
         row = self.runs.rows.get(signal.saga_id or "")
         if row is not None and row.status in FINISHED:
             return Sent(False)
+        row = self.runs.rows.get(self.waits.add(signal, moment) or "")
         if row is not None and signal.actor is not None:
             note = AuditRecord(row.saga_id, "signal", signal.actor, signal.reason, row.status, row.status, moment)
             self.runs.note(note)
-        self._rouse(self.runs.rows.get(self.waits.add(signal, moment) or ""), moment)
+        self._rouse(row, moment)
         return Sent(True, signal.fingerprint)
 
     def _rouse(self, row: RunRecord | None, moment: datetime) -> None:

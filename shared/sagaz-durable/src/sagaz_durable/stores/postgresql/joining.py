@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from sagaz_durable.stores.postgresql.database.statements import Database
 from sagaz_durable.stores.postgresql.outbox import INSERT_EVENTS, event_values
 from sagaz_durable.stores.postgresql.rows import insertion
-from sagaz_durable.stores.postgresql.signals import FIND_SENT, SEND, signal_values
+from sagaz_durable.stores.postgresql.signals import FIND_SENT, NOTE, SEND, signal_values
 from sagaz_durable.stores.postgresql.sql import FIND_FINGERPRINTS
 from sagaz_durable.transactions.statements import Joining, Statement
 from sagaz_integration_core.contract.events import NewEvent
@@ -41,5 +41,6 @@ def joining(db: Database, shown: str, store_id: str) -> Joining:
         find=find,
         publish=publish,
         send=lambda signals: Statement(db.text(SEND), (signal_values(signals),)),
+        note=lambda signals: Statement(db.text(NOTE), (signal_values(signals),)),
         find_signals=lambda ids: Statement(db.text(FIND_SENT), (list(ids),)),
     )

@@ -10,7 +10,17 @@ from datetime import UTC, datetime
 from sagaz_durable.stores.postgresql.database.statements import Database, Row
 from sagaz_integration_core.contract.waits import NewSignal, Sent, SignalFilter, SignalRecord
 
-__all__ = ["FIND_SENT", "SEND", "count_untaken", "find_signals", "prune_signals", "send", "signal_values"]
+__all__ = [
+    "FIND_SENT",
+    "NOTE",
+    "SEND",
+    "count_untaken",
+    "find_signals",
+    "prune_signals",
+    "send",
+    "sending",
+    "signal_values",
+]
 
 # It touches no row of a run: whoever parks that run, and whoever claims it, looks for its signals.
 SEND = """
@@ -25,14 +35,20 @@ ON CONFLICT (id) DO NOTHING
 RETURNING id, {wake}
 """
 
+_NOTE = """
+INSERT INTO {schema}.sagaz_audit (saga_id, action, actor, reason, found, status, at)
+SELECT run.saga_id, 'signal', given.actor, given.reason, run.status, run.status, statement_timestamp()
+FROM json_to_recordset(%s::text::json) AS given (id text, name text, saga_id text, key text, actor text, reason text)
+JOIN {schema}.sagaz_run AS run ON run.saga_id = COALESCE(given.saga_id,
+    (SELECT wait.saga_id FROM {schema}.sagaz_wait AS wait WHERE wait.name = given.name AND wait.key = given.key))
+WHERE given.actor IS NOT NULL
+"""
+NOTE = f"{_NOTE} RETURNING saga_id"
+
 _SEND_NOTED = (
     f"""
 WITH sent AS ({SEND.replace("{wake}", "saga_id")}), noted AS (
-    INSERT INTO {{schema}}.sagaz_audit (saga_id, action, actor, reason, found, status, at)
-    SELECT run.saga_id, 'signal', given.actor, given.reason, run.status, run.status, statement_timestamp()
-    FROM json_to_recordset(%s::text::json) AS given (id text, actor text, reason text)
-    JOIN sent ON sent.id = given.id JOIN {{schema}}.sagaz_run AS run ON run.saga_id = sent.saga_id
-    WHERE given.actor IS NOT NULL
+    {_NOTE} AND EXISTS (SELECT FROM sent WHERE sent.id = given.id)
 )
 """  # noqa: S608
     "SELECT id, {wake} FROM sent"
@@ -63,15 +79,20 @@ SELECT count(*) FROM gone
 
 
 def signal_values(signals: Sequence[NewSignal]) -> str:
-    """Return the value of `SEND`."""
+    """Return the value of `SEND` and of `NOTE`."""
     return json.dumps([asdict(signal) for signal in signals], ensure_ascii=False)
+
+
+def sending(signals: Sequence[NewSignal]) -> tuple[str, list[str]]:
+    """Return the statement that inserts signals, with notes if persons have sent some, and its values."""
+    values = signal_values(signals)
+    noted = any(signal.actor is not None for signal in signals)
+    return (_SEND_NOTED, [values, values]) if noted else (SEND, [values])
 
 
 async def send(db: Database, signals: Sequence[NewSignal]) -> list[Sent]:
     """Insert signals; an answer for each."""
-    values = signal_values(signals)
-    noted = any(signal.actor is not None for signal in signals)
-    rows = await (db.fetch(_SEND_NOTED, [values, values]) if noted else db.fetch(SEND, [values]))
+    rows = await db.fetch(*sending(signals))
     made = {row[0] for row in rows}
     found: dict[str, str] = {}
     if others := [signal.id for signal in signals if signal.id not in made]:

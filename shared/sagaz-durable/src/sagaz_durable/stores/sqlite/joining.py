@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 
 from sagaz_durable.stores.sqlite.rows import deadline_of, now, stamp
-from sagaz_durable.stores.sqlite.signals import SEND, signal_values
+from sagaz_durable.stores.sqlite.signals import NOTE, SEND, note_values, signal_values
 from sagaz_durable.transactions.statements import Joining, Statement
 from sagaz_integration_core.contract.events import NewEvent
 from sagaz_integration_core.contract.records import NewRun
@@ -58,6 +58,7 @@ def joining(path: str, store_id: str) -> Joining:
         find=lambda saga_ids: Statement(_FIND, (json.dumps(list(saga_ids)),)),
         publish=_publish,
         send=lambda signals: Statement(SEND, signal_values(signals)),
+        note=lambda signals: Statement(NOTE, note_values(signals)),
         find_signals=lambda ids: Statement(_FIND_SIGNALS, (json.dumps(list(ids)),)),
     )
 

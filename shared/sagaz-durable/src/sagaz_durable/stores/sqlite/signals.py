@@ -11,7 +11,7 @@ from typing import Any
 from sagaz_durable.stores.sqlite.rows import now, stamp, when
 from sagaz_integration_core.contract.waits import NewSignal, Sent, SignalFilter, SignalRecord
 
-__all__ = ["SEND", "count_untaken", "find_signals", "prune_signals", "send", "signal_values"]
+__all__ = ["NOTE", "SEND", "count_untaken", "find_signals", "note_values", "prune_signals", "send", "signal_values"]
 
 # Begins with INSERT, for by that word sqlite3 knows that a transaction is to begin. ``WHERE true`` keeps SQLite from
 # taking ON CONFLICT for a join.
@@ -24,10 +24,13 @@ FROM json_each(%s) WHERE NOT EXISTS (
         AND status IN ('completed', 'rolled_back', 'failed'))
 ON CONFLICT (id) DO NOTHING
 RETURNING id"""
-_NOTE = """
-    INSERT INTO sagaz_audit (saga_id, action, actor, reason, found, status, at)
-    SELECT saga_id, 'signal', :actor, :reason, status, status, :now FROM sagaz_run WHERE saga_id = :saga_id
-"""
+NOTE = """INSERT INTO sagaz_audit (saga_id, action, actor, reason, found, status, at)
+SELECT run.saga_id, 'signal', json_extract(given.value, '$[3]'), json_extract(given.value, '$[4]'),
+    run.status, run.status, json_extract(given.value, '$[5]')
+FROM json_each(%s) AS given JOIN sagaz_run AS run ON run.saga_id = COALESCE(json_extract(given.value, '$[1]'), (
+    SELECT wait.saga_id FROM sagaz_wait AS wait
+    WHERE wait.name = json_extract(given.value, '$[0]') AND wait.key = json_extract(given.value, '$[2]')))
+RETURNING saga_id"""
 _FIND = "SELECT id, fingerprint FROM sagaz_signal WHERE id IN (SELECT value FROM json_each(?))"
 _COLUMNS = "id, name, saga_id, key, signal_id, payload, fingerprint, created_at, taken_at, taken_by"
 _PRUNE = """
@@ -47,13 +50,17 @@ def signal_values(signals: Sequence[NewSignal]) -> tuple[str]:
     return (json.dumps(rows),)
 
 
+def note_values(signals: Sequence[NewSignal]) -> tuple[str]:
+    """Return the parameter of `NOTE`: signals that persons have sent."""
+    stamped = stamp(now())
+    return (json.dumps([(one.name, one.saga_id, one.key, one.actor, one.reason, stamped) for one in signals]),)
+
+
 def send(sqlite: sqlite3.Connection, signals: Sequence[NewSignal]) -> list[Sent]:
     """Insert signals; an answer for each."""
     made = {row[0] for row in sqlite.execute(SEND.replace("%s", "?"), signal_values(signals)).fetchall()}
-    for one in signals:
-        if one.id in made and one.actor is not None:
-            note = {"saga_id": one.saga_id, "actor": one.actor, "reason": one.reason, "now": stamp(now())}
-            sqlite.execute(_NOTE, note)
+    if noted := [one for one in signals if one.id in made and one.actor is not None]:
+        sqlite.execute(NOTE.replace("%s", "?"), note_values(noted)).fetchall()
     found: dict[str, str] = {}
     if others := [one.id for one in signals if one.id not in made]:
         found = dict(sqlite.execute(_FIND, (json.dumps(others),)).fetchall())

@@ -142,6 +142,12 @@ class Signals:
         assert (note.action, note.actor, note.reason, note.found) == ("signal", "anna", "called the bank", "waiting")
         assert len(await claim_all(store)) == 1
 
+    async def test_a_persons_signal_to_a_key_is_noted_in_the_audit_of_whoever_waits(self, store: SagaStore) -> None:
+        run, _ = await parked(store, wait(key="pi_1")), await parked(store, wait(key="pi_2"))
+        await store.send([replace(signal(key="pi_1"), actor="anna", reason="-"), replace(signal(key="x"), actor="bob")])
+        [note] = await store.load_audit(run.saga_id)
+        assert (note.action, note.actor, note.found) == ("signal", "anna", "waiting")
+
     async def test_untaken_signals_and_runs_past_their_deadline_are_counted(self, store: SagaStore) -> None:
         await store.insert([replace(new(), deadline=LONG_AGO), replace(new(), deadline=1000.0)], LEASE)
         await store.send([signal(key="k")])
