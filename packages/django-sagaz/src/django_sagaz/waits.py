@@ -70,12 +70,15 @@ class Signal(models.Model):
 
     class Meta:
         db_table = "sagaz_signal"
+        verbose_name = _("signal")
+        verbose_name_plural = _("signals")
         default_permissions = ("view",)
         indexes = [
             models.Index(fields=["taken_at", "seen_at"], name="sagaz_signal_fresh"),
             models.Index(fields=["saga_id", "name"], name="sagaz_signal_run"),
             models.Index(fields=["key", "name"], name="sagaz_signal_key"),
-            models.Index(fields=["created_at", "id"], name="sagaz_signal_created"),
+            models.Index(fields=["taken_at", "created_at", "id"], name="sagaz_signal_created"),
+            models.Index(fields=["taken_by"], name="sagaz_signal_taken"),
         ]
 
     def __str__(self) -> str:

@@ -41,13 +41,16 @@ class Migration(migrations.Migration):
                 ("seen_at", models.DateTimeField(blank=True, null=True)),
             ],
             options={
+                "verbose_name": "signal",
+                "verbose_name_plural": "signals",
                 "db_table": "sagaz_signal",
                 "default_permissions": ("view",),
                 "indexes": [
                     models.Index(fields=["taken_at", "seen_at"], name="sagaz_signal_fresh"),
                     models.Index(fields=["saga_id", "name"], name="sagaz_signal_run"),
                     models.Index(fields=["key", "name"], name="sagaz_signal_key"),
-                    models.Index(fields=["created_at", "id"], name="sagaz_signal_created"),
+                    models.Index(fields=["taken_at", "created_at", "id"], name="sagaz_signal_created"),
+                    models.Index(fields=["taken_by"], name="sagaz_signal_taken"),
                 ],
             },
         ),

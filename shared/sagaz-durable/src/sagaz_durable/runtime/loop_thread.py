@@ -13,9 +13,9 @@ import time
 from concurrent.futures import Future
 from contextlib import suppress
 
+from sagaz_durable.calls.interpreter_exit import caused_by_exit
 from sagaz_durable.concurrency.greenlets import refuse_greenlets
 from sagaz_durable.concurrency.process_id import current_pid
-from sagaz_durable.engine.calls.interpreter_exit import caused_by_exit
 from sagaz_durable.runtime.runtime import SagazRuntime
 
 __all__ = ["RuntimeThread"]
