@@ -138,9 +138,16 @@ def _read_object(text: str) -> dict[str, Any]:
     except (ValueError, RecursionError):
         raise forms.ValidationError(gettext("This JSON has numbers too long, or goes too deep, to be read.")) from None
     if not isinstance(value, dict):
-        text = gettext('A JSON object is expected, as {"approved": true}; this is a %(type)s.')
-        raise forms.ValidationError(text % {"type": type(value).__name__})
+        text = gettext('A JSON object is expected, as {"approved": true}; this is %(type)s.')
+        raise forms.ValidationError(text % {"type": _type_of(value)})
     return value
+
+
+def _type_of(value: Any) -> str:
+    if value is None:
+        return "null"
+    types = {bool: gettext("a boolean"), list: gettext("an array"), str: gettext("a string")}
+    return types.get(type(value), gettext("a number"))
 
 
 class Sending(Decisions):
