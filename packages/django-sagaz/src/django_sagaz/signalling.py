@@ -43,7 +43,7 @@ def send_signal(
     """
     project = current_project()
     require_transaction(project, given_alias(connection, using), "signal")
-    signal = new_signal(project.configuration, name, payload, saga_id=saga_id, key=key, signal_id=signal_id)
+    signal = new_signal(project.settings, name, payload, saga_id=saga_id, key=key, signal_id=signal_id)
     sent = project.lacks.insert(project.store, lambda: project.store.send_here(signal))
     accepted = accept_signal(signal, sent)
     if accepted and saga_id is not None:

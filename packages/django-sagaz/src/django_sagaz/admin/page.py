@@ -106,7 +106,8 @@ def _step(entry: Any, is_secret: Callable[[str], bool]) -> dict[str, Any]:
         "label": entry.get_status_display(),
         "attempt": str(entry.attempt),
         "started": time_text(entry.started_at),
-        "took": _took(entry.started_at, entry.finished_at),
+        # What waits was called and left, and is not over.
+        "took": "" if entry.status == "waiting" else _took(entry.started_at, entry.finished_at),
         "error": visible(entry.error) if entry.error else "",
         "result": shown_value(entry.result_text, entry.result_size, is_secret),
     }

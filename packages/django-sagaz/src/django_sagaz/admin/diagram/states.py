@@ -140,7 +140,7 @@ def _undo_label(state: UndoState | None, entry: Any) -> str:
         "failed": _("compensation failed"),
         "in_doubt": _("compensation in doubt"),
     }
-    return f"{labels[state]}{_took(entry) if entry is not None else ''}"
+    return f"{labels[state]}{_took(entry) if entry is not None and state != 'waiting' else ''}"
 
 
 def _took(entry: Any) -> str:
