@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from sagaz_durable.engine import journal_entries
+from sagaz_durable.engine import journal_writer
 from sagaz_durable.engine.journal_entries import Entries, Entry
 from sagaz_integration_core.contract.events import EventWrite
 from sagaz_integration_core.contract.records import ClaimedRun, Release, RunWrite, StepRecord, StepWrite
@@ -84,8 +84,8 @@ class Store:
 @pytest.fixture
 def time(monkeypatch) -> Time:
     time = Time()
-    monkeypatch.setattr(journal_entries, "time", time)
-    monkeypatch.setattr(journal_entries, "asyncio", time)
+    monkeypatch.setattr(journal_writer, "time", time)
+    monkeypatch.setattr(journal_writer, "asyncio", time)
     return time
 
 

@@ -7,24 +7,22 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from sagaz_durable.testing.store_conformance.builders import (
+    AT_ONCE,
     KNOWN,
     LEASE,
+    alone_ones,
     claimed,
     eventually,
+    is_due,
     load,
     new,
+    outcomes,
     record_end,
     step,
-    write,
-)
-from sagaz_durable.testing.store_conformance.dead_owners import (
-    AT_ONCE,
-    alone_ones,
-    is_due,
-    outcomes,
     suspected,
     taken,
     taken_one,
+    write,
 )
 from sagaz_integration_core.contract.decisions import Intervention
 from sagaz_integration_core.contract.records import FirstStep, Release

@@ -22,7 +22,7 @@ from random_sagas import StepPlan
 from rows import MemoryRows, PostgresRows, SQLiteRows
 from worlds import NAME, Deployment, Process, World, task_of_process
 
-from sagaz_durable.engine import journal_entries as entries
+from sagaz_durable.engine import journal_writer
 from sagaz_durable.engine.registry import SagaRegistry
 from sagaz_durable.operations.operator import Operator
 from sagaz_durable.settings.settings import Settings
@@ -249,7 +249,7 @@ def _postgres(url: str) -> Any:
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("kind", ["memory", "sqlite", "postgres"])
 def test_after_any_history_the_end_of_a_run_is_true(kind, tmp_path, request, monkeypatch):
-    monkeypatch.setattr(entries, "_RETRY_SECONDS", (0.001,))
+    monkeypatch.setattr(journal_writer, "_RETRY_SECONDS", (0.001,))
     make = _memory
     if kind == "sqlite":
         make = _sqlite(tmp_path)

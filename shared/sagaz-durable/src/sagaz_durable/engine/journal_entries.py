@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
-from itertools import chain, repeat
 from typing import Any, NamedTuple
 
 from sagaz_durable.calls.waits import RunWaits
 from sagaz_durable.concurrency.held_writes import HeldWrites
-from sagaz_durable.engine.plain_errors import with_plain_errors
+from sagaz_durable.engine.journal_writer import JournalWriter, Submit
 from sagaz_durable.leases.lease import Lease
 from sagaz_integration_core.contract.events import EventWrite
 from sagaz_integration_core.contract.records import (
@@ -26,16 +23,8 @@ from sagaz_integration_core.contract.records import (
 )
 from sagaz_integration_core.contract.statuses import Call
 from sagaz_integration_core.contract.waits import WaitWrite
-from sagaz_integration_core.error_text import error_text
-from sagaz_integration_core.errors import LeaseLost, StoreUnavailable, UnstorableValue
 
 __all__ = ["Entries", "Entry"]
-
-logger = logging.getLogger(__name__)
-
-_RETRY_SECONDS = (0.1, 0.2, 0.5, 1.0)
-
-Submit = Callable[[RunWrite], Awaitable[bool | None]]
 
 
 class Entry(NamedTuple):
@@ -57,21 +46,15 @@ class Entry(NamedTuple):
 class Entries:
     """Reads and writes the entries of one claimed run.
 
-    Every write is fenced by the lease's owner and attempt. A write that the store refuses, or cannot take now, is
-    tried again: the writes are idempotent under their fence, so an unknown outcome does no harm. The call that it
-    tells of is not repeated.
+    Every write is fenced by the lease's owner and attempt.
 
     Attributes:
-        unstorable: The write that this database can never store; what it would have recorded is lost.
-        progressed: Whether the end of a call, or a new wait, has been recorded in this attempt.
         waits: What the run's calls wait for.
 
     Args:
         run: The run as it was claimed.
         lease: Of the run; stopped when an entry that nobody waits for could not be written.
-        patience: Seconds for which a write that is refused, by a store that answers, is tried again.
-        submit: Commits a write together with those of other runs; False when it was fenced out, None when somebody
-            else has locked the run's row.
+        patience: See `JournalWriter`, as for submit.
         held: Has the end of a step written that no further write takes along.
     """
 
@@ -82,8 +65,7 @@ class Entries:
         self._attempt = run.attempt
         self._new_write = partial(RunWrite, run.saga_id, owner, run.attempt)
         self._lease = lease
-        self._patience = patience
-        self._submit = submit
+        self._writer = JournalWriter(lease, patience, submit)
         self._held = held
         self._entries: dict[tuple[str, Phase], Entry] = {
             (entry.step, entry.phase): Entry(entry.status, entry.result, entry.error, entry.attempt, entry.compensated)
@@ -98,8 +80,16 @@ class Entries:
         self._stops_waiting = False
         self.waits = RunWaits(run)
         self._flushing: asyncio.Task[None] | None = None
-        self.unstorable: RunWrite | None = None
-        self.progressed = False
+
+    @property
+    def unstorable(self) -> RunWrite | None:
+        """The write that this database can never store; what it would have recorded is lost."""
+        return self._writer.unstorable
+
+    @property
+    def progressed(self) -> bool:
+        """Whether the end of a call, or a new wait, has been recorded in this attempt."""
+        return self._writer.progressed
 
     @property
     def all(self) -> Mapping[tuple[str, Phase], Entry]:
@@ -217,7 +207,7 @@ class Entries:
         # by the next attempt if this process died in between.
         self._held_steps.extend(steps)
         self._held_events.extend(events)
-        await self._write(self._taken(status=status, error=error, release=release))
+        await self._writer.write(self._taken(status=status, error=error, release=release))
 
     def _taken(self, **values: Any) -> RunWrite:
         steps, self._held_steps = tuple(self._held_steps), []
@@ -230,37 +220,6 @@ class Entries:
             write.waits = tuple(wait for wait in waits if (wait.step, wait.phase) not in write.left_waits)
         return write
 
-    async def _write(self, write: RunWrite) -> None:
-        refused_since: float | None = None
-        for pause in chain(_RETRY_SECONDS, repeat(_RETRY_SECONDS[-1])):
-            try:
-                accepted = await self._submit(write)
-            except UnstorableValue:
-                if (plain := with_plain_errors(write)) == write:
-                    self.unstorable = write
-                    raise
-                write = plain
-                continue
-            except Exception as error:
-                if not isinstance(error, StoreUnavailable):
-                    refused_since = refused_since or time.monotonic()
-                    if time.monotonic() + pause > refused_since + self._patience:
-                        raise
-                    logger.warning(
-                        "Run %s: its journal was refused, trying again: %s", write.saga_id, error_text(error)
-                    )
-                if self._lease.remaining < pause:
-                    raise
-            else:
-                if accepted:
-                    self.progressed = self.progressed or write.progress
-                    return
-                if accepted is False:
-                    raise LeaseLost(f"Run {write.saga_id} (attempt {write.attempt}) is another process's now.")
-                if self._lease.remaining < pause:
-                    raise LeaseLost(f"Run {write.saga_id}: its row was locked by another transaction for too long.")
-            await asyncio.sleep(pause)
-
     def flush(self) -> None:
         """Write what is held now, in a task of its own; `_commit` waits for that."""
         if self._flushing is not None:
@@ -271,7 +230,7 @@ class Entries:
 
     async def _flush(self, write: RunWrite) -> None:
         try:
-            await self._write(write)
+            await self._writer.write(write)
         except Exception as error:
             # What is lost is the end of a step, so nothing that follows it may be called, and no end be told.
             self._lease.stop(error)

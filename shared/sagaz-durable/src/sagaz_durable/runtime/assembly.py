@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Executor
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sagaz_durable.concurrency.batcher import Batcher, bytes_of
+from sagaz_durable.concurrency.cancellation import cancel_all
+from sagaz_durable.concurrency.pulse import Pulse
 from sagaz_durable.concurrency.thread_pool import StepThreads
 from sagaz_durable.leases.blocked_loops import StepLimit
 from sagaz_durable.leases.keeper import LeaseKeeper
+from sagaz_durable.leases.leases import Leases
+from sagaz_durable.leases.loop_watch import LoopWatch
 from sagaz_durable.settings.settings import Settings
 from sagaz_durable.stores.thread_store import ThreadStore
 from sagaz_integration_core.contract.records import RunWrite
@@ -20,7 +26,7 @@ from sagaz_integration_core.errors import SettingsError
 if TYPE_CHECKING:
     from sagaz_durable.outbox.relay import Relay
 
-__all__ = ["check_dispatch", "own_keeper", "run_writer", "step_threads"]
+__all__ = ["check_dispatch", "keep_leases", "own_keeper", "run_writer", "step_threads"]
 
 
 def step_threads(settings: Settings) -> Executor:
@@ -42,6 +48,20 @@ def own_keeper(
     )
     keeper.acquire()
     return keeper
+
+
+def keep_leases(stack: AsyncExitStack, keeper: LeaseKeeper, store: SagaStore, pool: Executor, pulse: Pulse) -> Leases:
+    """Return the leases of one runtime, which are kept on the running event loop until the stack is left."""
+    loop = asyncio.get_running_loop()
+    leases = Leases(keeper, store, loop, LoopWatch(loop, getattr(pool, "standing", None)))
+    keeper.add(leases)
+    stack.push_async_callback(keeper.release, leases)
+    keeping = [
+        loop.create_task(leases.run(), name="sagaz-leases"),
+        loop.create_task(pulse.beat(), name="sagaz-pulse"),
+    ]
+    stack.push_async_callback(cancel_all, keeping)
+    return leases
 
 
 def run_writer(store: SagaStore, relay: Relay | None) -> Callable[[RunWrite], Awaitable[bool | None]]:

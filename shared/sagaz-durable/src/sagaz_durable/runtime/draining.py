@@ -11,8 +11,8 @@ from sagaz_integration_core.errors import RunInterrupted
 if TYPE_CHECKING:
     from sagaz_durable.engine.running import Runs
     from sagaz_durable.outbox.relay import Relay
-    from sagaz_durable.runtime.embedded_worker import EmbeddedWorker
     from sagaz_durable.workers.background import BackgroundRuns
+    from sagaz_durable.workers.embedded_worker import EmbeddedWorker
 
 __all__ = ["drain"]
 

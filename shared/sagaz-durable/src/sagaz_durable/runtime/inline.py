@@ -60,19 +60,10 @@ class InlineRuns(RuntimeClient):
             SagaDefinitionError: The class cannot be run as written.
             StoreUnavailable: Nothing was recorded.
         """
-        from sagaz_durable.runtime.launching import run_here
+        from sagaz_durable.runtime.launching import Launching, run_here
 
-        return await self._runtime.reach(
-            lambda: run_here(
-                self._runtime,
-                saga_class,
-                context,
-                wait,
-                saga_id=saga_id,
-                idempotency_key=idempotency_key,
-                deadline=deadline,
-            )
-        )
+        options = Launching(saga_id=saga_id, idempotency_key=idempotency_key, deadline=deadline)
+        return await self._runtime.reach(lambda: run_here(self._runtime, saga_class, context, wait, **options))
 
     async def wait(self, saga_id: str, seconds: float) -> SagaRun:
         """Return the result of a run that ends within this time, whatever process executes it.

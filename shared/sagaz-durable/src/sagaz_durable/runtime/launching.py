@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from sagaz_durable.runtime.runtime import SagazRuntime
 
-__all__ = ["finished_run", "launch", "launch_in_background", "result_within", "run_here"]
+__all__ = ["Launching", "finished_run", "launch", "launch_in_background", "result_within", "run_here"]
 
 
 class Launching(TypedDict, total=False):

@@ -22,17 +22,15 @@ from sagaz_durable.engine.launches import Launches
 from sagaz_durable.engine.registry import SagaRegistry
 from sagaz_durable.engine.running import Runs
 from sagaz_durable.leases.keeper import LeaseKeeper
-from sagaz_durable.leases.leases import Leases
-from sagaz_durable.leases.loop_watch import LoopWatch
 from sagaz_durable.outbox.relay import Relay
-from sagaz_durable.runtime.assembly import check_dispatch, own_keeper, run_writer, step_threads
+from sagaz_durable.runtime.assembly import check_dispatch, keep_leases, own_keeper, run_writer, step_threads
 from sagaz_durable.runtime.configuration import Configuration
 from sagaz_durable.runtime.draining import drain
-from sagaz_durable.runtime.embedded_worker import EmbeddedWorker
 from sagaz_durable.settings.settings import Settings
 from sagaz_durable.stores.factory import create_store
 from sagaz_durable.stores.opening import Opening
 from sagaz_durable.workers.background import BackgroundRuns
+from sagaz_durable.workers.embedded_worker import EmbeddedWorker
 from sagaz_integration_core.context import log_fields as logs
 from sagaz_integration_core.context.current_step import followed
 from sagaz_integration_core.contract.store import SagaStore
@@ -153,7 +151,9 @@ class SagazRuntime(Reachable):
         await resources.open(stack)
         self.relay = Relay(self.store, settings, resources.line) if resources.line is not None else None
         self.pulse = Pulse()
-        self._keep_leases(stack)
+        self.keeper = self._keeper()
+        self.owner = self.keeper.owner
+        self.leases = keep_leases(stack, self.keeper, self.store, self.pool, self.pulse)
         self.runs = Runs(self._environment(resources), self.loop, lambda: self.is_private, self.on_execute)
         self.background = BackgroundRuns(self.runs, settings.background_runs)
 
@@ -167,20 +167,6 @@ class SagazRuntime(Reachable):
             settings, self.store, self.registry, self.leases, resources.mirror, resources.listeners, steps,
             run_writer(self.store, self.relay), HeldWrites(self.loop), self.publishes,
         )  # fmt: skip
-
-    def _keep_leases(self, stack: AsyncExitStack) -> None:
-        self.keeper = self._keeper()
-        self.owner = self.keeper.owner
-        self.leases = Leases(
-            self.keeper, self.store, self.loop, LoopWatch(self.loop, getattr(self.pool, "standing", None))
-        )
-        self.keeper.add(self.leases)
-        stack.push_async_callback(self.keeper.release, self.leases)
-        keeping = [
-            self.loop.create_task(self.leases.run(), name="sagaz-leases"),
-            self.loop.create_task(self.pulse.beat(), name="sagaz-pulse"),
-        ]
-        stack.push_async_callback(cancel_all, keeping)
 
     def _own_keeper(self) -> LeaseKeeper:
         return own_keeper(self.settings, self.store, self._open_store, self.registry.step_limit)

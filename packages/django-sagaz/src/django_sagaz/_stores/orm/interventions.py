@@ -36,6 +36,33 @@ def intervene(connection: Any, change: Intervention) -> bool:
     run = _locked(connection, found)
     if run is None:
         return False
+    # The condition again: without row locks somebody else may have been faster.
+    if not found.update(**_changes(change, run, moment)):
+        return False
+    if run.lease_owner is not None:
+        end_attempt(connection, run, run.lease_owner, "decided", moment.now, decision(change))
+    if change.status == "compensating":
+        Step.objects.using(using).filter(saga_id=change.saga_id, phase="undo", status="failed").delete()
+    if change.status == "waiting":
+        end_timers(connection, change.saga_id, moment)
+    elif change.status == "compensating":
+        forget_waits(connection, [change.saga_id], phase="do")
+    elif change.status in FINISHED:
+        forget_waits(connection, [change.saga_id])
+    orm_outbox.insert_of_run(connection, change.saga_id, change.events)
+    AuditEntry.objects.using(using).create(
+        saga_id=change.saga_id,
+        action=change.action,
+        actor=change.actor,
+        reason=change.reason,
+        found=change.found,
+        status=change.status,
+        at=moment.now,
+    )
+    return True
+
+
+def _changes(change: Intervention, run: Run, moment: Moment) -> dict[str, Any]:
     ends = change.status in FINISHED
     due = moment.now if run.lease_expires_at is None else max(moment.now, run.lease_expires_at)
     changes: dict[str, Any] = {
@@ -57,30 +84,7 @@ def intervene(connection: Any, change: Intervention) -> bool:
         changes["error"] = change.error
     if change.status in _DIRECTIONS:
         changes["direction"] = _DIRECTIONS[change.status]
-    # The condition again: without row locks somebody else may have been faster.
-    if not found.update(**changes):
-        return False
-    if run.lease_owner is not None:
-        end_attempt(connection, run, run.lease_owner, "decided", moment.now, decision(change))
-    if change.status == "compensating":
-        Step.objects.using(using).filter(saga_id=change.saga_id, phase="undo", status="failed").delete()
-    if change.status == "waiting":
-        end_timers(connection, change.saga_id, moment)
-    elif change.status == "compensating":
-        forget_waits(connection, [change.saga_id], phase="do")
-    elif ends:
-        forget_waits(connection, [change.saga_id])
-    orm_outbox.insert_of_run(connection, change.saga_id, change.events)
-    AuditEntry.objects.using(using).create(
-        saga_id=change.saga_id,
-        action=change.action,
-        actor=change.actor,
-        reason=change.reason,
-        found=change.found,
-        status=change.status,
-        at=moment.now,
-    )
-    return True
+    return changes
 
 
 def _locked(connection: Any, found: Any) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
 from sagaz_durable.stores.postgresql.database.statements import Database
@@ -12,7 +12,7 @@ from sagaz_durable.stores.postgresql.waits import SEE
 from sagaz_integration_core.contract.listings import WorkerKind, WorkerRecord
 from sagaz_integration_core.contract.records import FINISHED, FOREIGN, RunStatus
 
-__all__ = ["count_prunable", "delete", "heartbeat", "live_workers", "prune", "save_foreign"]
+__all__ = ["count_prunable", "delete", "heartbeat", "live_workers", "prune", "rouse_lost", "save_foreign"]
 
 _HEARTBEAT = """
 WITH forgotten AS (
@@ -35,6 +35,17 @@ WITH forgotten AS (
 ), looked_at AS ({see})
 SELECT name FROM own
 """.replace("{see}", SEE)
+
+_ROUSE_LOST = """
+UPDATE {schema}.sagaz_run SET available_at = statement_timestamp() WHERE saga_id = ANY(ARRAY(
+    SELECT run.saga_id FROM json_each(%s::text::json) AS known
+    JOIN {schema}.sagaz_run AS run ON run.saga_name = known.key AND run.status = 'waiting'
+    WHERE EXISTS (
+        SELECT FROM {schema}.sagaz_wait AS wait WHERE wait.saga_id = run.saga_id AND wait.outcome IS NULL
+            AND wait.step <> ALL(ARRAY(SELECT json_array_elements_text(known.value))))
+    FOR NO KEY UPDATE OF run SKIP LOCKED))
+RETURNING saga_id, {wake}
+"""
 
 _LIVE = """
 SELECT name, kind, ARRAY(SELECT jsonb_array_elements_text(sagas)), alive_until
@@ -97,6 +108,12 @@ async def heartbeat(
 async def live_workers(db: Database) -> list[WorkerRecord]:
     """Return the processes that are alive."""
     return [worker_record(row) for row in await db.fetch(_LIVE)]
+
+
+async def rouse_lost(db: Database, steps: Mapping[str, Collection[str]]) -> int:
+    """Make the runs of these sagas due that wait in a step which theirs has not; what is locked is left."""
+    given = json.dumps({name: list(known) for name, known in steps.items()}, ensure_ascii=False)
+    return len(await db.fetch(_ROUSE_LOST, [given]))
 
 
 async def save_foreign(

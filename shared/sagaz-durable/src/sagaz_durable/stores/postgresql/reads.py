@@ -8,10 +8,12 @@ from typing import Any
 from sagaz_durable.stores.postgresql.database.statements import Database
 from sagaz_durable.stores.postgresql.rows import attempt_record, run_record, step_record
 from sagaz_durable.stores.postgresql.sql import RUN_COLUMNS, STEPS_OF
+from sagaz_durable.stores.postgresql.waits import wait_record
 from sagaz_integration_core.contract.listings import AttemptRecord, RunFilter, StoreStats
 from sagaz_integration_core.contract.records import ACTIVE, FINISHED, RunRecord, RunStatus, StepRecord
+from sagaz_integration_core.contract.waits import WaitRecord
 
-__all__ = ["find", "load", "load_attempts", "load_steps", "stats", "statuses"]
+__all__ = ["find", "load", "load_attempts", "load_steps", "load_waits", "stats", "statuses"]
 
 _STATUSES: tuple[RunStatus, ...] = (*ACTIVE, *FINISHED)
 
@@ -59,6 +61,11 @@ SELECT saga_id, attempt, owner, began_at, ended_at, outcome, detail, under_way
 FROM {schema}.sagaz_attempt WHERE saga_id = %s ORDER BY attempt
 """
 
+_WAITS = """
+SELECT saga_id, step, phase, name, n, key, until, created_at, outcome, attempt, payload::text
+FROM {schema}.sagaz_wait WHERE saga_id = %s ORDER BY created_at, n
+"""
+
 
 async def load(db: Database, saga_id: str) -> RunRecord | None:
     """Return one run."""
@@ -74,6 +81,11 @@ async def load_steps(db: Database, saga_id: str) -> list[StepRecord]:
 async def load_attempts(db: Database, saga_id: str) -> list[AttemptRecord]:
     """Return how a run's earlier attempts ended, the oldest first."""
     return [attempt_record(row) for row in await db.fetch(_ATTEMPTS, [saga_id])]
+
+
+async def load_waits(db: Database, saga_id: str) -> list[WaitRecord]:
+    """Return the waits of a run, in the order in which they were registered."""
+    return [wait_record(row) for row in await db.fetch(_WAITS, [saga_id])]
 
 
 async def find(db: Database, query: RunFilter) -> list[RunRecord]:

@@ -15,7 +15,6 @@ from sagaz_durable.stores.postgresql import (
     outbox,
     reads,
     signals,
-    waits,
 )
 from sagaz_durable.stores.postgresql import maintenance as upkeep
 from sagaz_durable.stores.postgresql.database.notifications import Notifications
@@ -126,8 +125,8 @@ class PostgresStore(BaseStore):
     count_erasable = _does(erasure.count_erasable)
 
     add_signals = _does(signals.send)
-    load_waits = _does(waits.load_waits)
-    rouse_lost = _does(waits.rouse_lost)
+    load_waits = _does(reads.load_waits)
+    rouse_lost = _does(upkeep.rouse_lost)
     find_signals = _does(signals.find_signals)
     count_untaken = _does(signals.count_untaken)
     prune_signals = _does(signals.prune_signals)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sagaz_durable.stores.postgresql.database.statements import Database, Row
 from sagaz_integration_core.contract.records import RunWrite
 from sagaz_integration_core.contract.waits import WaitRecord, WaitWrite
 
@@ -17,8 +15,6 @@ __all__ = [
     "RECORD_WAITS",
     "SEE",
     "SIGNALLED",
-    "load_waits",
-    "rouse_lost",
     "wait_record",
     "wait_rows",
 ]
@@ -144,27 +140,6 @@ END_WAITS = """
 )"""
 """Gives the waits of claimed runs that are over their outcome."""
 
-_ROUSE_LOST = """
-UPDATE {schema}.sagaz_run SET available_at = statement_timestamp() WHERE saga_id = ANY(ARRAY(
-    SELECT run.saga_id FROM json_each(%s::text::json) AS known
-    JOIN {schema}.sagaz_run AS run ON run.saga_name = known.key AND run.status = 'waiting'
-    WHERE EXISTS (
-        SELECT FROM {schema}.sagaz_wait AS wait WHERE wait.saga_id = run.saga_id AND wait.outcome IS NULL
-            AND wait.step <> ALL(ARRAY(SELECT json_array_elements_text(known.value))))
-    FOR NO KEY UPDATE OF run SKIP LOCKED))
-RETURNING saga_id, {wake}
-"""
-_WAITS = """
-SELECT saga_id, step, phase, name, n, key, until, created_at, outcome, attempt, payload::text
-FROM {schema}.sagaz_wait WHERE saga_id = %s ORDER BY created_at, n
-"""
-
-
-async def rouse_lost(db: Database, steps: Mapping[str, Collection[str]]) -> int:
-    """Make the runs of these sagas due that wait in a step which theirs has not; what is locked is left."""
-    given = json.dumps({name: list(known) for name, known in steps.items()}, ensure_ascii=False)
-    return len(await db.fetch(_ROUSE_LOST, [given]))
-
 
 def wait_rows(write: RunWrite) -> list[dict[str, Any]]:
     """Return what `RECORD_WAITS` expects of a write's waits."""
@@ -189,9 +164,3 @@ def wait_record(row: Sequence[Any]) -> WaitRecord:
     until: datetime | None = row[6]
     values = [*row[:6], None if until is None else until.astimezone(UTC), row[7].astimezone(UTC), *row[8:]]
     return WaitRecord(*values)
-
-
-async def load_waits(db: Database, saga_id: str) -> list[WaitRecord]:
-    """Return the waits of a run, in the order in which they were registered."""
-    rows: list[Row] = await db.fetch(_WAITS, [saga_id])
-    return [wait_record(row) for row in rows]

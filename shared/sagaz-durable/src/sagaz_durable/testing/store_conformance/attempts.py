@@ -7,7 +7,9 @@ from datetime import UTC, datetime
 import pytest
 
 from sagaz_durable.testing.store_conformance.builders import (
+    AT_ONCE,
     LEASE,
+    alone_ones,
     claim_all,
     claimed,
     eventually,
@@ -15,9 +17,9 @@ from sagaz_durable.testing.store_conformance.builders import (
     new,
     record_end,
     step,
+    taken,
     write,
 )
-from sagaz_durable.testing.store_conformance.dead_owners import AT_ONCE, alone_ones, taken
 from sagaz_integration_core.contract.decisions import Intervention
 from sagaz_integration_core.contract.listings import AttemptRecord
 from sagaz_integration_core.contract.records import ClaimedRun, FirstStep, Release, RunStatus

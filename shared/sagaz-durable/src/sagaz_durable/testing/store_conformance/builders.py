@@ -1,17 +1,18 @@
-"""Short words for the records that the cases pass around."""
+"""Short words for the records that the cases pass around, and for the runs that they are about."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 from uuid import NAMESPACE_OID, uuid4, uuid5
 
 from sagaz_integration_core.contract.events import EventOutcome, EventWrite, NewEvent, OutboxRecord
 from sagaz_integration_core.contract.records import (
+    AttemptOutcome,
     ClaimedRun,
     FirstSteps,
     NewRun,
@@ -28,17 +29,21 @@ from sagaz_integration_core.contract.waits import NewSignal, WaitRecord, WaitWri
 T = TypeVar("T")
 
 __all__ = [
+    "AT_ONCE",
     "KNOWN",
     "LEASE",
     "LONG_AGO",
     "SHORT",
     "SOON",
+    "alone_ones",
     "claim_all",
     "claimed",
     "eventually",
+    "is_due",
     "load",
     "new",
     "new_id",
+    "outcomes",
     "own",
     "park",
     "parked",
@@ -46,6 +51,10 @@ __all__ = [
     "settle",
     "signal",
     "step",
+    "suspected",
+    "suspects",
+    "taken",
+    "taken_one",
     "told",
     "wait",
     "waits_of",
@@ -167,3 +176,62 @@ async def park(store: SagaStore, run: ClaimedRun, *waits: WaitWrite, owner: str 
 async def waits_of(store: SagaStore, run: ClaimedRun) -> dict[tuple[str, str, int], WaitRecord]:
     """Return what a run waits for, by step, name and number."""
     return {(one.step, one.name, one.n): one for one in await store.load_waits(run.saga_id)}
+
+
+# Runs whose owner died.
+
+AT_ONCE = 0.001
+"""A lease whose end nobody has to wait for, and the longest time after which a suspect comes back."""
+
+
+async def taken(
+    store: SagaStore, owner: str = "w2", lease: float = LEASE, sagas: FirstSteps = KNOWN, **values: Any
+) -> list[ClaimedRun]:
+    """Claim until something is due."""
+    return await eventually(lambda: store.claim(owner, 100, lease, sagas, **values))
+
+
+async def taken_one(
+    store: SagaStore, saga_id: str, owner: str = "w2", lease: float = LEASE, **values: Any
+) -> ClaimedRun:
+    """Claim one run as soon as it is due."""
+    (run,) = await taken(store, owner, lease, saga_ids=[saga_id], **values)
+    return run
+
+
+async def suspects(store: SagaStore, count: int = 2, owner: str = "w1", **write_values: Any) -> list[RunRecord]:
+    """Make runs whose process died while it had several."""
+    runs = [await claimed(store, owner, AT_ONCE) for _ in range(count)]
+    await store.write([write(run, owner, **write_values) for run in runs])
+    return await suspected(store, owner, [run.saga_id for run in runs])
+
+
+async def alone_ones(store: SagaStore, count: int = 2) -> list[RunRecord]:
+    """Make runs that two deaths have made suspects of."""
+    saga_ids = [run.saga_id for run in await suspects(store, count, "first")]
+    for saga_id in saga_ids:
+        await taken_one(store, saga_id, "second", AT_ONCE)
+    return await suspected(store, "second", saga_ids)
+
+
+async def suspected(store: SagaStore, owner: str, saga_ids: Sequence[str]) -> list[RunRecord]:
+    """Have another process find that the owner of these runs is dead, by one more that the owner had."""
+    bait = await claimed(store, owner, AT_ONCE, name="Bait")
+
+    async def ended() -> list[RunRecord]:
+        await store.claim("finder", 1, AT_ONCE, {"Bait": ()}, saga_ids=[bait.saga_id])
+        records = [await load(store, saga_id) for saga_id in saga_ids]
+        return records if all(record.lease_owner is None for record in records) else []
+
+    return await eventually(ended)
+
+
+async def outcomes(store: SagaStore, saga_id: str) -> list[tuple[int, str, AttemptOutcome]]:
+    """Return how the attempts of a run ended, and whose they were."""
+    return [(attempt.attempt, attempt.owner, attempt.outcome) for attempt in await store.load_attempts(saga_id)]
+
+
+async def is_due(store: SagaStore, count: int, name: str | None = None) -> bool:
+    """Whether so many runs are due, of all sagas or of one."""
+    stats = await store.stats()
+    return (stats.due if name is None else stats.due_by_saga.get(name)) == count

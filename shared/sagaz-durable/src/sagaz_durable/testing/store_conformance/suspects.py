@@ -7,24 +7,22 @@ from datetime import UTC, datetime
 import pytest
 
 from sagaz_durable.testing.store_conformance.builders import (
+    AT_ONCE,
     KNOWN,
     LEASE,
     SHORT,
+    alone_ones,
     claimed,
     eventually,
+    is_due,
     load,
     new,
-    step,
-    write,
-)
-from sagaz_durable.testing.store_conformance.dead_owners import (
-    AT_ONCE,
-    alone_ones,
-    is_due,
     outcomes,
+    step,
     suspects,
     taken,
     taken_one,
+    write,
 )
 from sagaz_integration_core.contract.records import ClaimedRun, Phase, Release
 from sagaz_integration_core.contract.store import SagaStore

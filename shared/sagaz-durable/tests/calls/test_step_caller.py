@@ -13,9 +13,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from sagaz_durable.calls import step_caller
+from sagaz_durable.calls.step_caller import StepCaller, as_exception
 from sagaz_durable.concurrency.cancellation import Halt
-from sagaz_durable.engine import step_caller
-from sagaz_durable.engine.step_caller import StepCaller, as_exception
 from sagaz_integration_core.errors import LeaseLost, RunInterrupted, StepError
 
 pytestmark = pytest.mark.anyio
