@@ -120,16 +120,19 @@ def test_the_page_of_a_run_has_its_signals_and_those_that_its_keys_have_brought(
     make("waiting")
     wait(key="pi_2")
     signal("approval", signal_id="second")
-    signal(key="pi_1", taken_by="run-0000", taken_at=NOW + timedelta(hours=1))
+    taken = {"taken_by": "run-0000", "taken_at": NOW + timedelta(hours=1), "taken_step": "pay"}
+    signal(key="pi_1", taken_phase="do", **taken)
     signal(key="pi_2")
+    signal("refunded", taken_phase="undo", **taken)
     signal("other", key="pi_2")
     signal(saga_id="run-0001")
     signal(key="pi_3", taken_by="run-0001", taken_at=NOW)
-    payload = 'Payload { "amount": 3 }'
+    payload, at = 'Payload { "amount": 3 }', "2026-03-01 07:00:00"
     assert section(page_of(viewer), "Signals") == [
-        ["paid", "key pi_2", "", "not taken", "2026-03-01 06:02:00", "", payload],
-        ["paid", "key pi_1", "", "taken", "2026-03-01 06:01:00", "2026-03-01 07:00:00", ""],
-        ["approval", "this run", "second", "not taken", "2026-03-01 06:00:00", "", payload],
+        ["refunded", "this run", "", "taken", "2026-03-01 06:03:00", at, "compensation of pay", ""],
+        ["paid", "key pi_2", "", "not taken", "2026-03-01 06:02:00", "", "", payload],
+        ["paid", "key pi_1", "", "taken", "2026-03-01 06:01:00", at, "pay", ""],
+        ["approval", "this run", "second", "not taken", "2026-03-01 06:00:00", "", "", payload],
     ]
 
 
@@ -263,8 +266,8 @@ def test_a_signal_that_an_operator_sends_has_the_run_go_on(operator, home, alias
     call_command("sagaz_worker", drain=True)
     assert Run.objects.using(alias).get().status == "completed"
     assert Step.objects.using(alias).get().result == {"paid": {"amount": 7}}
-    [[name, to, *_]] = section(page_of(operator, saga_id), "Signals")
-    assert (name, to) == ("paid", "this run")
+    [[name, to, _, state, _, _, taker, payload]] = section(page_of(operator, saga_id), "Signals")
+    assert (name, to, state, taker, payload) == ("paid", "this run", "taken", "pay", "")
 
 
 @everywhere

@@ -16,7 +16,7 @@ from django_sagaz.admin.filters import SignalFilter
 from django_sagaz.admin.readonly import ReadOnlyAdmin
 from django_sagaz.admin.search import found_signals
 from django_sagaz.admin.values import LOADED, json_size, json_text, shown_value, time_text, visible
-from django_sagaz.admin.waiting import signal_state
+from django_sagaz.admin.waiting import signal_state, taker
 from django_sagaz.models import Run, Signal
 from sagaz_durable.redaction import secret_keys
 
@@ -119,5 +119,6 @@ def _facts(signal: Signal) -> list[tuple[str, str]]:
         (gettext("Sent"), time_text(signal.created_at, zone=True)),
         (gettext("Taken"), time_text(signal.taken_at, zone=True)),
         (gettext("Taken by run"), visible(signal.taken_by or "")),
+        (gettext("Taken by step"), taker(signal)),
     ]
     return [fact for fact in facts if fact[1]]

@@ -12,7 +12,7 @@ from django_sagaz._project.project import Project
 from django_sagaz.admin.values import LOADED, json_size, json_text, shown_value, time_text, visible
 from django_sagaz.models import Signal, Wait
 
-__all__ = ["awaited_texts", "load_waits", "sent_signals", "signal_state", "sleeps", "wait_rows"]
+__all__ = ["awaited_texts", "load_waits", "sent_signals", "signal_state", "sleeps", "taker", "wait_rows"]
 
 _SIGNALS = 100
 """How many signals a page shows; `sagaz_list --signals` lists all that nobody has taken."""
@@ -95,10 +95,19 @@ def _signal(signal: Any, is_secret: Callable[[str], bool]) -> dict[str, Any]:
         "signal_id": visible(signal.signal_id),
         "sent": time_text(signal.created_at),
         "taken": time_text(signal.taken_at),
+        "taker": taker(signal),
         "state": "untaken" if signal.taken_at is None else "taken",
         "label": signal_state(signal),
         "payload": shown_value(signal.payload_text, signal.payload_size, is_secret),
     }
+
+
+def taker(signal: Signal) -> str:
+    """Return the step that has taken a signal, or whose compensation has."""
+    if signal.taken_step is None:
+        return ""
+    step = visible(signal.taken_step)
+    return step if signal.taken_phase == "do" else _("compensation of %(step)s") % {"step": step}
 
 
 def signal_state(signal: Signal) -> str:

@@ -38,6 +38,13 @@ class Migration(migrations.Migration):
                 ("created_at", models.DateTimeField()),
                 ("taken_at", models.DateTimeField(blank=True, null=True)),
                 ("taken_by", django_sagaz.fields.ExactCharField(blank=True, max_length=255, null=True)),
+                ("taken_step", django_sagaz.fields.ExactCharField(blank=True, max_length=200, null=True)),
+                (
+                    "taken_phase",
+                    django_sagaz.fields.ExactCharField(
+                        blank=True, choices=[("do", "step"), ("undo", "compensation")], max_length=4, null=True
+                    ),
+                ),
                 ("seen_at", models.DateTimeField(blank=True, null=True)),
             ],
             options={
