@@ -11,7 +11,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connections, transaction
 from places import on, until
-from testproject.shop.sagas import OrderSaga
+from testproject.shop.sagas import OrderSaga, PaidSaga
 
 from django_sagaz import RunErased, atomic_saga_start, publish
 from django_sagaz.models import AuditEntry, OutboxEvent, Run, Step
@@ -56,6 +56,40 @@ def test_a_failed_compensation_is_tried_again(home):
     said("sagaz_worker", "--drain")
     assert status(home, saga_id) == "rolled_back"
     assert "retry by ann: failed -> compensating (truck is back)" in said("sagaz_show", saga_id)
+
+
+@on("default", "pg", "maria")
+def test_operators_see_what_runs_wait_for_and_signal_them(home):
+    with transaction.atomic(home):
+        saga_id = atomic_saga_start(PaidSaga, {"key": "pi_1", "rest": True})
+    said("sagaz_worker", "--drain")
+    assert f"waiting       {saga_id}  paid: pay waits for signal 'paid'\n" in said("sagaz_list", "--runs")
+    assert "  pay waits for signal 'paid', key pi_1, since " in said("sagaz_show", saga_id)
+    assert "1 waiting" in said("sagaz_check")
+    words = (
+        "sagaz_signal",
+        "paid",
+        "--run",
+        saga_id,
+        "--payload",
+        '{"amount": 7}',
+        "--by",
+        "ann",
+        "--reason",
+        "called",
+    )
+    assert "Sent." in said(*words)
+    [signal] = json.loads(said("sagaz_list", "--signals", "--format", "json"))
+    assert (signal["saga_id"], "payload" in signal) == (saga_id, False)
+    said("sagaz_worker", "--drain")
+    [listed] = json.loads(said("sagaz_list", "--runs", "--format", "json"))
+    assert [(wait["name"], wait["until"] is None) for wait in listed["waits"]] == [("", False)]
+    assert said("sagaz_run_now", saga_id) == f"ok       {saga_id}  Its sleep is over now.\n"
+    said("sagaz_worker", "--drain")
+    report = json.loads(said("sagaz_show", saga_id, "--context", "--format", "json"))
+    assert (report["status"], report["steps"][0]["result"]) == ("completed", {"paid": {"amount": 7}})
+    note = report["audit"][0]
+    assert (note["action"], note["actor"], note["reason"]) == ("signal", "ann", "called")
 
 
 @on("default", "pg", "maria")

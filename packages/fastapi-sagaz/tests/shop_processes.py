@@ -16,6 +16,7 @@ __all__ = ["Process", "Shop"]
 SHOP = """
 import os, time
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Annotated
 from fastapi import BackgroundTasks, Depends, FastAPI, HTTPException
 from fastapi_sagaz import (
@@ -51,6 +52,9 @@ class OrderSaga(Saga):
 
     @action("ship", depends_on=["charge"])
     async def ship(self, ctx):
+        if ctx.get("wait"):
+            await current_step().signal("paid", key=f"order-{ctx['order']}")
+            await current_step().sleep(timedelta(days=7))
         note(f"ship {ctx['order']}")
         return {}
 

@@ -262,6 +262,29 @@ def test_operators_cancel_show_and_prune_runs(shop):
     assert (prune.wait(), "Deleted 1 runs" in prune.said) == (0, True)
 
 
+def test_operators_see_what_runs_wait_for_and_signal_them(shop):
+    def said(word, *words):
+        command = shop.command(word, "main:app", *words)
+        assert command.wait() == 0
+        return command.said
+
+    [saga_id] = start_later(shop, {"order": 1, "wait": True})
+    said("worker", "--drain")
+    assert f"waiting       {saga_id}  OrderSaga: ship waits for signal 'paid'\n" in said("list", "--runs")
+    assert "  ship waits for signal 'paid', key order-1, since " in said("show", saga_id)
+    assert "1 waiting" in said("check")
+    assert "Sent." in said("signal", "paid", "--run", saga_id, "--by", "ann", "--reason", "called")
+    [signal] = json.loads(said("list", "--signals", "--format", "json"))
+    assert (signal["saga_id"], "payload" in signal) == (saga_id, False)
+    said("worker", "--drain")
+    [listed] = json.loads(said("list", "--runs", "--format", "json"))
+    assert [(wait["name"], wait["until"] is None) for wait in listed["waits"]] == [("", False)]
+    assert f"ok       {saga_id}  Its sleep is over now.\n" in said("run-now", saga_id)
+    said("worker", "--drain")
+    report = json.loads(said("show", saga_id, "--format", "json"))
+    assert (report["status"], report["audit"][0]["reason"]) == ("completed", "called")
+
+
 def test_events_are_listed_and_those_that_were_set_aside_are_retried(shop):
     listed = shop.command("events", "main:app", "--format", "json")
     assert (listed.wait(), json.loads(listed.said)) == (0, [])

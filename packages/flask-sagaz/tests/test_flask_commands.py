@@ -7,13 +7,14 @@ import os
 import signal
 import sys
 import threading
+from datetime import timedelta
 from pathlib import Path
 
 import click
 import pytest
 from flask import Flask
 
-from flask_sagaz import Saga, SagazExtension, action, current_sagaz
+from flask_sagaz import Saga, SagazExtension, action, current_sagaz, current_step
 from sagaz_integration_core.contract.events import EventOutcome
 from support.programs import Program, environment
 
@@ -179,7 +180,20 @@ def test_an_application_installs_no_signal_handlers(make_app, OrderSaga):
 def test_every_application_has_the_commands():
     app = Flask("shop")
     SagazExtension(app)
-    words = {"worker", "list", "show", "retry", "cancel", "resolve", "prune", "check", "migrate", "events"}
+    words = {
+        "worker",
+        "list",
+        "show",
+        "retry",
+        "cancel",
+        "resolve",
+        "prune",
+        "check",
+        "migrate",
+        "events",
+        "signal",
+        "run-now",
+    }
     group = app.cli.commands["sagaz"]
     assert words <= set(group.list_commands(click.Context(group)))
 
@@ -210,6 +224,33 @@ def test_operators_cancel_show_and_prune_runs(make_app, run, tmp_path, OrderSaga
     assert f"ok       {saga_id}  Erased context" in erased.output
     assert json.loads(run(app, "show", saga_id, "--context", "--format", "json").output)["context"] == {}
     assert "Deleted 1 runs" in run(app, "prune", "--older-than", "0s").output
+
+
+def test_operators_see_what_runs_wait_for_and_signal_them(make_app, run, tmp_path):
+    class Paid(Saga):
+        saga_name = "paid"
+
+        @action("pay")
+        def pay(self, ctx):
+            current_step().signal("paid", key="pi_1")
+            current_step().sleep(timedelta(days=7))
+
+    app, sagaz = make_app(f"sqlite:///{tmp_path / 'sagaz.db'}", sagas=[Paid])
+    with app.app_context():
+        saga_id = sagaz.start(Paid, {}, deadline=timedelta(days=30))
+    run(app, "worker", "--drain")
+    assert f"waiting       {saga_id}  paid: pay waits for signal 'paid'\n" in run(app, "list", "--runs").output
+    assert "  pay waits for signal 'paid', key pi_1, since " in run(app, "show", saga_id).output
+    assert "1 waiting" in run(app, "check").output
+    words = ("signal", "paid", "--key", "pi_1", "--payload", '{"amount": 7}')
+    assert "Sent." in run(app, *words).output
+    assert json.loads(run(app, "list", "--signals", "--format", "json").output)[0]["key"] == "pi_1"
+    run(app, "worker", "--drain")
+    [listed] = json.loads(run(app, "list", "--runs", "--format", "json").output)
+    assert [(wait["name"], wait["until"] is None) for wait in listed["waits"]] == [("", False)]
+    assert run(app, "run-now", saga_id).output == f"ok       {saga_id}  Its sleep is over now.\n"
+    run(app, "worker", "--drain")
+    assert json.loads(run(app, "show", saga_id, "--format", "json").output)["status"] == "completed"
 
 
 def test_events_are_listed_and_those_that_were_set_aside_are_retried(make_app, run, tmp_path):

@@ -65,11 +65,15 @@ class Signal(models.Model):
     created_at = models.DateTimeField()
     taken_at = models.DateTimeField(null=True, blank=True)
     taken_by = ExactCharField(max_length=255, null=True, blank=True)
+    taken_step = ExactCharField(max_length=200, null=True, blank=True)
+    taken_phase = ExactCharField(max_length=4, choices=Phase.choices, null=True, blank=True)
     # When it was first looked at while nobody waited for it.
     seen_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         db_table = "sagaz_signal"
+        verbose_name = _("signal")
+        verbose_name_plural = _("signals")
         default_permissions = ("view",)
         indexes = [
             models.Index(fields=["taken_at", "seen_at"], name="sagaz_signal_fresh"),

@@ -7,6 +7,7 @@ from places import place
 
 RUNS = "/admin/django_sagaz/run/"
 EVENTS = "/admin/django_sagaz/outboxevent/"
+SIGNALS = "/admin/django_sagaz/signal/"
 
 
 def kept_in(*aliases):
@@ -18,6 +19,19 @@ def decide(client, action, *saga_ids, follow=True, **given):
     """Decide about runs as the page that asks does."""
     data = {"_selected_action": saga_ids, "decided": "yes", "reason": "", **given}
     return client.post(f"{RUNS}decide/{action}/", data, follow=follow)
+
+
+def send(client, saga_id, *, follow=True, **given):
+    """Send a signal as the page that asks does."""
+    data = {
+        "_selected_action": saga_id,
+        "decided": "yes",
+        "name": "paid",
+        "payload": "{}",
+        "reason": "by phone",
+        **given,
+    }
+    return client.post(f"{RUNS}signal/", data, follow=follow)
 
 
 def said(answer):

@@ -83,3 +83,46 @@ def event(home):
         return OutboxEvent.objects.using(home).create(**values)
 
     return event
+
+
+@pytest.fixture
+def wait(home):
+    """Return a function that makes a wait, for a signal unless it has no name."""
+    from django_sagaz.models import Wait
+
+    def wait(step="pay", name="paid", **given):
+        number = Wait.objects.using(home).count()
+        values = {
+            "saga_id": "run-0000",
+            "step": step,
+            "phase": "do",
+            "name": name,
+            "n": 0,
+            "created_at": NOW + timedelta(seconds=number),
+            **given,
+        }
+        return Wait.objects.using(home).create(**values)
+
+    return wait
+
+
+@pytest.fixture
+def signal(home):
+    """Return a function that makes a signal, to a run unless it has a key, a minute younger than the one before."""
+    from django_sagaz.models import Signal
+
+    def signal(name="paid", *, key=None, **given):
+        number = Signal.objects.using(home).count()
+        values = {
+            "id": f"signal-{number:04}",
+            "name": name,
+            "saga_id": "run-0000" if key is None else None,
+            "key": key,
+            "payload": None if given.get("taken_at") else {"amount": 3},
+            "fingerprint": "f",
+            "created_at": NOW + timedelta(minutes=number),
+            **given,
+        }
+        return Signal.objects.using(home).create(**values)
+
+    return signal

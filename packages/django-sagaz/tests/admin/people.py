@@ -7,12 +7,15 @@ from django.contrib.auth.management import create_permissions
 from django.contrib.auth.models import Permission, User
 from django.test import Client
 
+_SEES = ["view_run", "view_signal", "view_outboxevent"]
+_DECIDES = ["retry_run", "cancel_run", "resolve_run", "signal_run", "run_now_run", "retry_outboxevent"]
+
 PERMISSIONS = {
     "nobody": [],
-    "viewer": ["view_run", "view_outboxevent"],
-    "operator": ["view_run", "view_outboxevent", "retry_run", "cancel_run", "resolve_run", "retry_outboxevent"],
+    "viewer": _SEES,
+    "operator": [*_SEES, *_DECIDES],
     "retrier": ["view_run", "retry_run"],
-    "blind": ["retry_run", "cancel_run", "resolve_run", "retry_outboxevent"],
+    "blind": _DECIDES,
 }
 
 

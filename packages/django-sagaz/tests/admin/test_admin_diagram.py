@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import itertools
 import re
-from types import SimpleNamespace
+from pathlib import Path
+from types import MappingProxyType, SimpleNamespace
 from xml.etree import ElementTree
 
 import pytest
 from django.template.loader import render_to_string
 
+import django_sagaz
 from django_sagaz.admin.diagram import drawn_steps, lay_out
 from sagaz_durable.graph import StepNode
 
@@ -24,8 +26,8 @@ def entry(step, phase, status):
     return SimpleNamespace(step=step, phase=phase, status=status, compensated=True, started_at=None, finished_at=None)
 
 
-def drawn(declared, journal=()):
-    states = drawn_steps(declared, journal, direction="forward", active=True)
+def drawn(declared, journal=(), awaited=MappingProxyType({})):
+    states = drawn_steps(declared, journal, direction="forward", active=True, awaited=awaited)
     context = {"diagram": lay_out(states).drawn, "states": states, "registered": declared is not None, "title": "s"}
     html = render_to_string("admin/django_sagaz/run/diagram.html", context)
     return ElementTree.fromstring(re.search(r"<svg.*</svg>", html, re.DOTALL)[0])
@@ -109,11 +111,37 @@ def test_each_state_is_told_in_words_for_those_who_see_no_colours():
     assert "b: in doubt; compensated." in told
     assert "c: failed; compensation not called." in told
     assert "d: started;" in told
-    assert "e: waiting;" in told
+    assert "e: not called yet;" in told
     shown = {text.text.strip() for text in svg.iter(f"{SVG}text")}
-    assert {"✓ done", "? in doubt", "✕ failed", "▸ started", "○ waiting", "↩ compensated"} <= shown
+    assert {"✓ done", "? in doubt", "✕ failed", "▸ started", "○ not called yet", "↩ compensated"} <= shown
     assert svg.get("role") == "img"
     assert svg.find(f"{SVG}title").text == "The steps of saga s"
+
+
+def test_a_step_that_waits_is_drawn_as_such_and_says_what_for():
+    journal = [entry("a", "do", "done"), entry("b", "do", "waiting"), entry("a", "undo", "waiting")]
+    awaited = {("b", "do"): "signal paid until Monday", ("a", "undo"): "a time"}
+    svg = drawn(saga(a=[], b=["a"], c=["b"]), journal, awaited)
+    told = svg.find(f"{SVG}desc").text
+    assert "a: done; compensation is waiting: a time." in told
+    assert "b: waiting: signal paid until Monday;" in told
+    assert "c: not called yet;" in told
+    shown = {text.text.strip() for text in svg.iter(f"{SVG}text")}
+    assert {"◷ waiting", "↩ compensation is waiting"} <= shown
+    groups = [group for group in svg.iter(f"{SVG}g") if "sagaz-is-waiting" in group.get("class").split()]
+    assert [group.get("class").split()[0] for group in groups] == ["sagaz-undo", "sagaz-step"]
+    assert "b: waiting: signal paid until Monday" in groups[1].find(f"{SVG}title").text
+
+
+def test_the_legend_has_each_state_that_a_step_is_drawn_in():
+    states = drawn_steps(saga(a=[]), (), direction="forward", active=True)
+    html = render_to_string("admin/django_sagaz/run/diagram.html", {"diagram": lay_out(states).drawn, "states": states})
+    legend = re.search(r"<ul class=.sagaz-legend.*?</ul>", html, re.DOTALL)[0]
+    for state in ("uncalled", "started", "waiting", "done", "indoubt", "failed"):
+        assert f"sagaz-key sagaz-is-{state}" in legend
+    css = (Path(django_sagaz.__file__).parent / "static/django_sagaz/admin.css").read_text()
+    assert ".sagaz-is-waiting > .sagaz-box" in css
+    assert css.count("--sagaz-waiting-bg:") == css.count("--sagaz-done-bg:") == 3
 
 
 def test_without_the_saga_the_order_of_the_starts_is_shown_as_such():

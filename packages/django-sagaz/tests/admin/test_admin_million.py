@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 
 import pytest
-from admin_places import EVENTS, RUNS, kept_in
+from admin_places import EVENTS, RUNS, SIGNALS, kept_in
 from django.db import connections
 from django.test.utils import CaptureQueriesContext
 
 from django_sagaz.admin.changelist import SCANNED
 
-RUNS_THERE, EVENTS_THERE = 1_000_000, 200_000
+RUNS_THERE, EVENTS_THERE, SIGNALS_THERE = 1_000_000, 200_000, 200_000
 
 # Every 500th failed, the newest and the oldest did not; four in a million are of a rare saga, and ten events are dead.
+# Ten signals were not taken.
 FILL = {
     "sagaz_run": f"""
         INSERT INTO sagaz_run (saga_id, saga_name, status, context, correlation_id, attempt, failures, created_at,
@@ -28,6 +29,15 @@ FILL = {
         SELECT 'event-' || n, md5(n::text), 'saga.order', '{{"amount": 1}}', '{{}}',
                CASE WHEN n % 20000 = 9 THEN 'dead' ELSE 'sent' END, 0, timestamptz '2026-01-01Z'
         FROM generate_series(1, {EVENTS_THERE}) AS n""",
+    "sagaz_signal": f"""
+        INSERT INTO sagaz_signal (id, name, saga_id, key, signal_id, payload, fingerprint, created_at, taken_at,
+                                  taken_by)
+        SELECT 'signal-' || n, 'paid', CASE WHEN n % 2 = 0 THEN md5(n::text) END,
+               CASE WHEN n % 2 = 1 THEN 'pi_' || n END, '', CASE WHEN taken IS NULL THEN '{{"amount": 1}}'::jsonb END,
+               'f', t, taken, CASE WHEN taken IS NOT NULL THEN md5(n::text) END
+        FROM generate_series(1, {SIGNALS_THERE}) AS n,
+             LATERAL (SELECT timestamptz '2026-01-01Z' + n * interval '1 second' AS t) AS at,
+             LATERAL (SELECT CASE WHEN n % 20000 <> 9 THEN t + interval '1 hour' END AS taken) AS by""",
 }
 
 MIDDLE = 'p=older["2026-01-06T00:00:00%2B00:00","f"]'
@@ -58,6 +68,11 @@ READ = {
     f"{EVENTS}?status=sent": A_PAGE,
     f"{EVENTS}?status=pending": A_PAGE + 2 * SCANNED,
     f"{EVENTS}?q=event-77": A_PAGE,
+    SIGNALS: A_PAGE,
+    f"{SIGNALS}?state=taken": A_PAGE,
+    f"{SIGNALS}?q=pi_777": A_PAGE,
+    f"{SIGNALS}?q=c4ca4238a0b923820dcc509a6f75849b": A_PAGE,
+    f"{SIGNALS}signal-9/change/": 50,
 }
 """How many rows a page may read."""
 

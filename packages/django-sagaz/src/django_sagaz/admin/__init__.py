@@ -1,4 +1,4 @@
-"""The admin's pages for runs and events; loaded by ``django.contrib.admin`` alone, which is optional."""
+"""The admin's pages for runs, signals and events; loaded by ``django.contrib.admin`` alone, which is optional."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from django.contrib import admin
 
 from django_sagaz.admin.events import OutboxEventAdmin
 from django_sagaz.admin.runs import RunAdmin
-from django_sagaz.models import OutboxEvent, Run
+from django_sagaz.admin.signals import SignalAdmin
+from django_sagaz.models import OutboxEvent, Run, Signal
 
-__all__ = ["OutboxEventAdmin", "RunAdmin"]
+__all__ = ["OutboxEventAdmin", "RunAdmin", "SignalAdmin"]
 
 admin.site.register(Run, RunAdmin)
 admin.site.register(OutboxEvent, OutboxEventAdmin)
+admin.site.register(Signal, SignalAdmin)

@@ -58,7 +58,8 @@ class KeysetChangeList(ChangeList):
     @property
     def _keyset(self) -> tuple[str, ...]:
         admin: Any = self.model_admin
-        return tuple(admin.keyset)
+        of_filters = (getattr(spec, "keyset", None) for spec in self.filter_specs)
+        return next((keyset for keyset in of_filters if keyset), tuple(admin.keyset))
 
     @property
     def _keys(self) -> tuple[str, ...]:

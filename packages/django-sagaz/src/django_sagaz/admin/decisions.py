@@ -1,4 +1,4 @@
-"""Retry, cancel and resolve: each behind a permission of its own, a page that asks, and a POST."""
+"""Retry, cancel, run now and resolve: each behind a permission of its own, a page that asks, and a POST."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed
+from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
@@ -24,7 +25,7 @@ from sagaz_durable.operations.outcomes import Outcome
 from sagaz_integration_core.contract.records import FOREIGN, RunStatus, erased_as
 from sagaz_integration_core.errors import SagazError
 
-__all__ = ["Decisions"]
+__all__ = ["Decisions", "preview_row"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,12 @@ ACTIONS: Mapping[str, Action] = {
     "cancel": Action(
         _("Cancel"),
         _("A run compensates what it has done, and does not go on. One that is being executed stops within its lease."),
-        ("pending", "executing", "failed"),
+        ("pending", "executing", "waiting", "failed"),
+    ),
+    "run-now": Action(
+        _("Run now"),
+        _("A run goes on now that was started for later, or that sleeps. A signal is not brought forward: it is sent."),
+        ("pending", "waiting"),
     ),
     "resolve": Action(
         _("Resolve"),
@@ -104,6 +110,11 @@ class Decisions(AskingAdmin):
         """Ask whether to cancel."""
         return self.decide_view(request, "cancel")
 
+    @admin.action(description=_("Run selected runs now"), permissions=["run_now"])
+    def run_now(self, request: HttpRequest, queryset: Any) -> HttpResponse:
+        """Ask whether to bring forward."""
+        return self.decide_view(request, "run-now")
+
     @admin.action(description=_("Resolve selected runs"), permissions=["resolve"])
     def resolve(self, request: HttpRequest, queryset: Any) -> HttpResponse:
         """Ask whether to resolve."""
@@ -111,32 +122,42 @@ class Decisions(AskingAdmin):
 
     def has_retry_permission(self, request: Any) -> bool:
         """Whether this user may retry runs."""
-        return self._may(request, "retry")
+        return self.may(request, "retry")
 
     def has_cancel_permission(self, request: Any) -> bool:
         """Whether this user may cancel runs."""
-        return self._may(request, "cancel")
+        return self.may(request, "cancel")
+
+    def has_run_now_permission(self, request: Any) -> bool:
+        """Whether this user may bring runs forward."""
+        return self.may(request, "run-now")
 
     def has_resolve_permission(self, request: Any) -> bool:
         """Whether this user may resolve runs."""
-        return self._may(request, "resolve")
+        return self.may(request, "resolve")
 
-    def _may(self, request: Any, action: str) -> bool:
-        return self.has_view_permission(request) and request.user.has_perm(f"django_sagaz.{action}_run")
+    def may(self, request: Any, action: str) -> bool:
+        """Whether this user may do this with runs."""
+        permission = f"django_sagaz.{action.replace('-', '_')}_run"
+        return self.has_view_permission(request) and bool(request.user.has_perm(permission))
 
-    def buttons(self, request: HttpRequest, run: Run) -> list[dict[str, Any]]:
-        """Return the decisions that this user may take about a run in its status."""
+    def buttons(self, request: HttpRequest, run: Run, *, sleeps: bool) -> list[dict[str, Any]]:
+        """Return the decisions that this user may take about a run in its status.
+
+        Args:
+            sleeps: Whether a step or a compensation of it waits for a time, and not for a signal.
+        """
         return [
             {"verb": action.verb, "url": self.address("decide", name), "name": name}
             for name, action in ACTIONS.items()
-            if action.suits(run) and self._may(request, name)
+            if action.suits(run) and _is_of_use(name, run, sleeps) and self.may(request, name)
         ]
 
     def decide_view(self, request: HttpRequest, action: str) -> HttpResponse:
         """Ask, and then do it."""
         if action not in ACTIONS:
             raise Http404
-        if not self._may(request, action):
+        if not self.may(request, action):
             raise PermissionDenied
         if request.method != "POST":
             return HttpResponseNotAllowed(["POST"])
@@ -157,6 +178,8 @@ class Decisions(AskingAdmin):
             self.message_user(request, visible(error), messages.ERROR)
             return self.leave(request)
         runs = self.get_queryset(request).in_bulk(saga_ids)
+        # As what it is resolved, is not said yet.
+        unsaid = gettext("It is settled as you say below.") if action == "resolve" else None
         title = ngettext("%(verb)s %(count)s run?", "%(verb)s %(count)s runs?", len(saga_ids))
         return self.ask_page(
             request,
@@ -165,7 +188,7 @@ class Decisions(AskingAdmin):
             explanation=ACTIONS[action].explanation,
             address=self.address("decide", action),
             columns=(gettext("Saga id"), gettext("Saga")),
-            rows=[_row(runs.get(preview.saga_id), preview) for preview in previews],
+            rows=[preview_row(runs.get(preview.saga_id), preview, unsaid) for preview in previews],
             form=form,
         )
 
@@ -177,29 +200,38 @@ class Decisions(AskingAdmin):
                 # The others would hardly fare better, and each would take its time to find out.
                 self.message_user(request, visible(error), messages.ERROR)
                 return
-            if outcome.done:
-                self._log(request, outcome, given["reason"])
-            level = messages.SUCCESS if outcome.done else messages.WARNING
-            self.message_user(request, f"{visible(saga_id)}: {visible(outcome.message)}", level)
+            self.tell(request, outcome, ACTIONS[action].verb, given["reason"])
 
-    def _log(self, request: HttpRequest, outcome: Outcome, reason: str) -> None:
-        run = self.get_queryset(request).filter(pk=outcome.saga_id).first()
-        if run is None:
-            return
-        text = f"{ACTIONS[outcome.action].verb}: {outcome.message}"
-        self.log_change(request, run, f"{text} ({visible(reason)})" if reason else text)
+    def tell(self, request: HttpRequest, outcome: Outcome, done: str | Promise, reason: str) -> None:
+        """Tell what became of a decision; what took effect is kept in the admin's log, too."""
+        run = self.get_queryset(request).filter(pk=outcome.saga_id).first() if outcome.done else None
+        if run is not None:
+            text = f"{done}: {visible(outcome.message)}"
+            self.log_change(request, run, f"{text} ({visible(reason)})" if reason else text)
+        level = messages.SUCCESS if outcome.done else messages.WARNING
+        self.message_user(request, f"{visible(outcome.saga_id)}: {visible(outcome.message)}", level)
 
 
-def _row(run: Any, preview: Outcome) -> dict[str, Any]:
-    # As what it is resolved, is not said yet.
-    unsaid = preview.done and preview.action == "resolve"
+def _is_of_use(action: str, run: Run, sleeps: bool) -> bool:
+    if action == "run-now":
+        is_delayed = run.status == "pending" and run.available_at is not None and run.available_at > timezone.now()
+        return sleeps or is_delayed
+    return not (action == "cancel" and run.status == "waiting" and run.direction == "back")
+
+
+def preview_row(run: Any, preview: Outcome, unsaid: str | None = None) -> dict[str, Any]:
+    """Return what the page that asks shows of a run.
+
+    Args:
+        unsaid: What becomes of it, where that depends on what is still to be said.
+    """
     return {
         "row": run,
         "key": preview.saga_id,
         "shown": visible(preview.saga_id),
         "name": "" if run is None else visible(run.saga_name),
         "done": preview.done,
-        "message": gettext("It is settled as you say below.") if unsaid else visible(preview.message),
+        "message": unsaid if unsaid and preview.done else visible(preview.message),
     }
 
 
@@ -212,7 +244,7 @@ def _decide(
         if action == "resolve":
             settled = cast(Settlement, given.get("settled", "completed"))
             return operator.resolve(saga_id, settled, reason=reason, dry_run=dry_run)
-        decide = operator.retry if action == "retry" else operator.cancel
+        decide = {"retry": operator.retry, "cancel": operator.cancel, "run-now": operator.run_now}[action]
         return decide(saga_id, reason=reason, dry_run=dry_run)
 
     return operate(current_project(), work, request.user.get_username())

@@ -18,9 +18,8 @@ from django_sagaz._execution.ask_store import ask
 from django_sagaz._project.current import current_project
 from django_sagaz.admin.confirmation import AskingAdmin, chosen, problem_with
 from django_sagaz.admin.filters import EventStatusFilter
-from django_sagaz.admin.page import shown_value
 from django_sagaz.admin.search import found_events
-from django_sagaz.admin.values import LOADED, json_size, json_text, time_text, visible
+from django_sagaz.admin.values import LOADED, json_size, json_text, shown_value, time_text, visible
 from django_sagaz.models import OutboxEvent, Run
 from sagaz_durable.redaction import secret_keys
 from sagaz_integration_core.errors import SagazError

@@ -8,6 +8,7 @@ from typing import Any
 
 from django.contrib.admin import SimpleListFilter
 from django.contrib.admin.options import IncorrectLookupParameters
+from django.contrib.admin.views.main import SEARCH_VAR
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 from django.utils.functional import Promise
@@ -16,7 +17,7 @@ from django.utils.translation import gettext_lazy as _
 from django_sagaz._project.current import current_project
 from django_sagaz.models import OutboxEvent, Run
 
-__all__ = ["EventStatusFilter", "SagaFilter", "ScannedFilter", "StartedFilter", "StatusFilter"]
+__all__ = ["EventStatusFilter", "SagaFilter", "ScannedFilter", "SignalFilter", "StartedFilter", "StatusFilter"]
 
 Lookups = Any
 """Values and what they are called: strings, or translations that wait for the reader's language."""
@@ -128,6 +129,42 @@ class EventStatusFilter(ScannedFilter):
     def condition(self) -> Q | None:
         """Return what the newest events are looked through for: the index has those that are pending by their time."""
         return Q(status="pending") if self.value() == "pending" else None
+
+
+class SignalFilter(SimpleListFilter):
+    """By whether somebody has taken them; those that nobody has are shown first, and a search looks at all."""
+
+    title = _("status")  # type: ignore[assignment,unused-ignore]
+    parameter_name = "state"
+
+    def lookups(self, request: Any, model_admin: Any) -> Lookups:
+        """Return the states besides the first."""
+        self._searches = bool(request.GET.get(SEARCH_VAR, "").strip())
+        return [("taken", _("Taken"))]
+
+    def choices(self, changelist: Any) -> Any:
+        """Return the links: in place of all, those that nobody has taken."""
+        first, *others = super().choices(changelist)
+        yield {**first, "display": _("All that were found") if self._searches else _("Not taken")}
+        yield from others
+
+    @property
+    def keyset(self) -> tuple[str, ...] | None:
+        """What to order by, for the sake of the index: what was taken, by when it was."""
+        return ("taken_at", "created_at", "id") if self.value() is not None else None
+
+    @property
+    def leading(self) -> tuple[str, ...]:
+        """What to order by first, for the sake of the index: for those that nobody has taken it is NULL."""
+        return () if self.value() is not None or self._searches else ("taken_at",)
+
+    def queryset(self, request: Any, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Return the signals of this state."""
+        value = self.value()
+        if value is not None:
+            _one_of(("taken",), value)
+            return queryset.filter(taken_at__isnull=False)
+        return queryset if self._searches else queryset.filter(taken_at=None)
 
 
 _SETTLED = ("sent", "dead")

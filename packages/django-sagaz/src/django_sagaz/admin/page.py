@@ -8,29 +8,32 @@ from typing import Any
 
 from django.db.models import Count
 from django.db.models.functions import Coalesce
+from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from django_sagaz._project.project import Project
 from django_sagaz.admin.diagram import drawn_steps, lay_out
-from django_sagaz.admin.values import LOADED, json_size, json_text, shown_json, time_text, visible
-from django_sagaz.models import Attempt, AuditEntry, OutboxEvent, Step
+from django_sagaz.admin.values import LOADED, json_size, json_text, shown_value, time_text, visible
+from django_sagaz.admin.waiting import awaited_texts, sent_signals, wait_rows
+from django_sagaz.models import Attempt, AuditEntry, OutboxEvent, Step, Wait
 from sagaz_durable.redaction import secret_keys
 from sagaz_integration_core.contract.records import erased_as
 from sagaz_integration_core.errors import SagaNotRegistered
 
-__all__ = ["run_page", "shown_value"]
+__all__ = ["run_page"]
 
 _RESULT = 2_000_000
 _LINES = 100
 """How many events, decisions and attempts a page shows; the commands show all."""
 
 
-def run_page(project: Project, run: Any, *, events: bool) -> dict[str, Any]:
+def run_page(project: Project, run: Any, waits: Sequence[Wait], *, events: bool, signals: bool) -> dict[str, Any]:
     """Return what is known of a run, for its template.
 
     Args:
         run: With its ``context_size``, and its ``context_text`` unless that is too long.
-        events: Whether this user may see events.
+        waits: What it waits for; see `load_waits`.
+        events, signals: Whether this user may see them.
     """
     is_secret = secret_keys(project.settings.redact_keys)
     journal = _journal(project, run)
@@ -39,21 +42,14 @@ def run_page(project: Project, run: Any, *, events: bool) -> dict[str, Any]:
         "facts": _facts(run),
         "error": visible(run.error) if run.error else "",
         "steps": [_step(entry, is_secret) for entry in journal],
-        **_diagram(project, run, journal),
+        **_diagram(project, run, journal, waits),
+        "waits": wait_rows(waits),
+        "signals": sent_signals(project, run.pk, waits, is_secret) if signals else None,
         "context_shown": shown_value(run.context_text, run.context_size, is_secret),
         "attempts": _attempts(project, run),
         "audit": _audit(project, run),
         "events": _events(project, run) if events else None,
     }
-
-
-def shown_value(text: str | None, size: int | None, is_secret: Callable[[str], bool]) -> str:
-    """Return a `JSONField` as it is shown, or why it is not; nothing if it is NULL."""
-    if size is None:
-        return ""
-    if text is None:
-        return _("%(count)s characters are too many to be shown here.") % {"count": f"{size:,}"}
-    return shown_json(text, is_secret)
 
 
 def _facts(run: Any) -> list[tuple[str, str]]:
@@ -73,10 +69,19 @@ def _facts(run: Any) -> list[tuple[str, str]]:
         (_("Failures"), str(run.failures)),
         (_("Executed alone"), _("after %(count)s deaths in company") % {"count": run.suspicions} if run.alone else ""),
         (_("Due"), time_text(run.available_at, zone=True)),
+        (_("Deadline"), _deadline(run)),
         (_("Erased"), _("what it was given and has returned") if erased_as(run.fingerprint) else ""),
         (_("Executed"), lease),
     ]
     return [fact for fact in facts if fact[1]]
+
+
+def _deadline(run: Any) -> str:
+    if run.deadline is None:
+        return ""
+    passed = run.finished_at is None and run.deadline < timezone.now()
+    shown = time_text(run.deadline, zone=True)
+    return _("%(time)s, which has passed") % {"time": shown} if passed else shown
 
 
 def _took(start: datetime | None, end: datetime | None) -> str:
@@ -101,20 +106,23 @@ def _step(entry: Any, is_secret: Callable[[str], bool]) -> dict[str, Any]:
         "label": entry.get_status_display(),
         "attempt": str(entry.attempt),
         "started": time_text(entry.started_at),
-        "took": _took(entry.started_at, entry.finished_at),
+        # What waits was called and left, and is not over.
+        "took": "" if entry.status == "waiting" else _took(entry.started_at, entry.finished_at),
         "error": visible(entry.error) if entry.error else "",
         "result": shown_value(entry.result_text, entry.result_size, is_secret),
     }
 
 
-def _diagram(project: Project, run: Any, journal: Sequence[Any]) -> dict[str, Any]:
+def _diagram(project: Project, run: Any, journal: Sequence[Any], waits: Sequence[Wait]) -> dict[str, Any]:
     from sagaz_durable.definitions import describe
 
     try:
         declared = describe(project.registry.get(run.saga_name).saga_class)
     except SagaNotRegistered:
         declared = None
-    states = drawn_steps(declared, journal, direction=run.direction, active=run.status in ("pending", "executing"))
+    active = run.status in ("pending", "executing") or (run.status == "waiting" and run.direction == "forward")
+    awaited = awaited_texts(waits)
+    states = drawn_steps(declared, journal, direction=run.direction, active=active, awaited=awaited)
     return {
         "diagram": lay_out(states).drawn if states else None,
         "states": states,

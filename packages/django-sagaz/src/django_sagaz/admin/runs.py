@@ -13,12 +13,13 @@ from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
 from django_sagaz._project.current import current_project
-from django_sagaz.admin.decisions import Decisions
 from django_sagaz.admin.filters import SagaFilter, StartedFilter, StatusFilter
 from django_sagaz.admin.page import run_page
 from django_sagaz.admin.readonly import ReadOnlyAdmin
 from django_sagaz.admin.search import FOUND, found_runs
+from django_sagaz.admin.sending import Sending
 from django_sagaz.admin.values import LOADED, json_size, json_text, time_text, visible
+from django_sagaz.admin.waiting import load_waits, sleeps
 from django_sagaz.models import Run
 
 __all__ = ["RunAdmin"]
@@ -26,8 +27,8 @@ __all__ = ["RunAdmin"]
 _ERROR = 120
 
 
-class RunAdmin(Decisions, ReadOnlyAdmin):
-    """Shows runs to those who may view them, and lets those who may retry, cancel and resolve them."""
+class RunAdmin(Sending, ReadOnlyAdmin):
+    """Shows runs to those who may view them, and lets those who may decide about them and send them signals."""
 
     keyset = ("created_at", "saga_id")
     list_display = ("status_shown", "saga_shown", "id_shown", "created", "finished", "attempt", "failures", "why")
@@ -36,7 +37,7 @@ class RunAdmin(Decisions, ReadOnlyAdmin):
     # Not looked at: it makes the search box appear.
     search_fields = ("saga_id",)
     search_help_text = _("The beginning of a saga id, or a whole correlation id or saga's name.")
-    actions = ("retry", "cancel", "resolve")
+    actions = ("retry", "cancel", "run_now", "resolve")
     fields = ()
     change_form_template = "admin/django_sagaz/run/page.html"
 
@@ -95,15 +96,20 @@ class RunAdmin(Decisions, ReadOnlyAdmin):
         return runs.annotate(context_text=json_text("context", LOADED))
 
     def get_urls(self) -> list[URLPattern]:
-        """Return the addresses, with that of the decisions first: what follows them takes any."""
-        view = self.admin_site.admin_view(self.decide_view)
-        return [path("decide/<str:action>/", view, name="django_sagaz_run_decide"), *super().get_urls()]
+        """Return the addresses, with those of decisions and signals first: what follows them takes any."""
+        decide, signal = map(self.admin_site.admin_view, (self.decide_view, self.signal_view))
+        return [
+            path("decide/<str:action>/", decide, name="django_sagaz_run_decide"),
+            path("signal/", signal, name="django_sagaz_run_signal"),
+            *super().get_urls(),
+        ]
 
     def render_change_form(self, request: Any, context: Any, *args: Any, **given: Any) -> Any:
         """Show the page of a run."""
         obj, project = given["obj"], current_project()
-        events = request.user.has_perm("django_sagaz.view_outboxevent")
-        context |= run_page(project, obj, events=events)
+        events, signals = (request.user.has_perm(f"django_sagaz.view_{what}") for what in ("outboxevent", "signal"))
+        waits = load_waits(project, obj.pk)
+        context |= run_page(project, obj, waits, events=events, signals=signals)
         context |= {"title": visible(obj.saga_name), "subtitle": visible(obj.saga_id)}
-        context["buttons"] = self.buttons(request, obj)
+        context["buttons"] = self.buttons(request, obj, sleeps=sleeps(waits))
         return super().render_change_form(request, context, *args, **given)

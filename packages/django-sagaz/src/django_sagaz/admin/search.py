@@ -1,4 +1,4 @@
-"""Searching runs by what an index knows."""
+"""Searching runs, events and signals by what an index knows."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from django.db.models import QuerySet
 
 from django_sagaz.admin.changelist import SCANNED
 
-__all__ = ["FOUND", "found_events", "found_runs"]
+__all__ = ["FOUND", "found_events", "found_runs", "found_signals"]
 
 FOUND = 500
 """How many rows a search finds at most."""
@@ -38,6 +38,13 @@ def found_events(events: QuerySet[Any], term: str) -> list[int]:
     """Return the ids of events whose event_id begins so, or that tell of the run with this saga_id."""
     found = set(_beginning(events, "event_id", term))
     found |= set(events.filter(saga_id=term).values_list("pk", flat=True)[:FOUND])
+    return list(found)[:FOUND]
+
+
+def found_signals(signals: QuerySet[Any], term: str) -> list[str]:
+    """Return the ids of signals to saga_ids or keys that begin so, and of those that the run of a saga_id has taken."""
+    found = set(_beginning(signals, "saga_id", term)) | set(_beginning(signals, "key", term))
+    found |= set(signals.filter(taken_by=term).values_list("pk", flat=True)[:FOUND])
     return list(found)[:FOUND]
 
 

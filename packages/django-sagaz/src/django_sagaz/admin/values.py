@@ -17,7 +17,7 @@ from sagaz_durable.redaction import masked
 from sagaz_integration_core.error_text import json_text as as_json
 from sagaz_integration_core.error_text import visible as one_line
 
-__all__ = ["LOADED", "json_size", "json_text", "shown_json", "time_text", "visible"]
+__all__ = ["LOADED", "json_size", "json_text", "shown_json", "shown_value", "time_text", "visible"]
 
 LOADED = 4_000_000
 """How many characters of JSON are read for one page, at most."""
@@ -51,6 +51,15 @@ def json_text(field: str, at_most: int) -> Expression:
     """Return a `JSONField` as text, or NULL when it has more characters."""
     text = Cast(field, TextField())
     return Case(When(**{f"{field}_size__lte": at_most}, then=text), default=None, output_field=TextField())
+
+
+def shown_value(text: str | None, size: int | None, is_secret: Callable[[str], bool]) -> str:
+    """Return a `JSONField` as it is shown, or why it is not; nothing if it is NULL."""
+    if size is None:
+        return ""
+    if text is None:
+        return _("%(count)s characters are too many to be shown here.") % {"count": f"{size:,}"}
+    return shown_json(text, is_secret)
 
 
 def shown_json(text: str, is_secret: Callable[[str], bool]) -> str:

@@ -38,9 +38,18 @@ class Migration(migrations.Migration):
                 ("created_at", models.DateTimeField()),
                 ("taken_at", models.DateTimeField(blank=True, null=True)),
                 ("taken_by", django_sagaz.fields.ExactCharField(blank=True, max_length=255, null=True)),
+                ("taken_step", django_sagaz.fields.ExactCharField(blank=True, max_length=200, null=True)),
+                (
+                    "taken_phase",
+                    django_sagaz.fields.ExactCharField(
+                        blank=True, choices=[("do", "step"), ("undo", "compensation")], max_length=4, null=True
+                    ),
+                ),
                 ("seen_at", models.DateTimeField(blank=True, null=True)),
             ],
             options={
+                "verbose_name": "signal",
+                "verbose_name_plural": "signals",
                 "db_table": "sagaz_signal",
                 "default_permissions": ("view",),
                 "indexes": [

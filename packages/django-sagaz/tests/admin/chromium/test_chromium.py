@@ -7,7 +7,7 @@ import shutil
 from datetime import UTC, datetime
 
 import pytest
-from admin_places import EVENTS, RUNS
+from admin_places import EVENTS, RUNS, SIGNALS
 
 pytestmark = [
     pytest.mark.skipif("SAGAZ_TEST_CHROMIUM" not in os.environ, reason="a browser: tox run -e chromium"),
@@ -24,8 +24,8 @@ TEXTS = ", ".join(
     (
         ".sagaz-status", ".sagaz-name", ".sagaz-state", ".sagaz-pivot", ".sagaz-facts dt", ".sagaz-facts dd",
         ".sagaz-page pre", ".sagaz-page td", ".sagaz-page th", ".sagaz-note", ".sagaz-legend li", ".sagaz-button",
-        ".sagaz-quiet", ".sagaz-refused", ".sagaz-field label", ".sagaz-field legend", ".sagaz-pages a",
-        ".sagaz-pages span",
+        ".sagaz-quiet", ".sagaz-refused", ".sagaz-field label", ".sagaz-field legend", ".sagaz-field .help",
+        ".sagaz-pages a", ".sagaz-pages span",
     )
 )  # fmt: skip
 """Everything that these pages add to the admin's own."""
@@ -150,3 +150,30 @@ def test_a_retry_is_clicked_through_to_its_outcome(browser, seen, travels):
     assert browser.driver.current_url.endswith("?status=failed")
     seen(f"{RUNS}{travels[0].pk}/change/", "run-retried")
     assert "The hotel has rooms again." in browser.one(".sagaz-text").text
+
+
+def test_a_signal_is_clicked_through_to_a_run_that_waits(browser, seen, make, wait, signal):
+    run = make("waiting", saga_name="travel", steps=[("check-traveller", "do", "done", {}),
+               ("book-flight", "do", "waiting", {}), ("check-traveller", "undo", "waiting", {})])  # fmt: skip
+    wait("book-flight", "approval", key="pi_1", until=datetime(2036, 3, 1, tzinfo=UTC))
+    wait("check-traveller", "", phase="undo")
+    early = signal(key="pi_2").pk
+    texts = seen(f"{RUNS}{run.pk}/change/", "run-waiting")
+    assert any("waiting" in text["text"] for text in texts if text["class"] == "sagaz-state")
+    browser.one("button[value=signal]").click()
+    name = browser.until("input[name=name]")
+    assert name.get_attribute("value") == "approval"
+    browser.one("textarea[name=payload]").clear()
+    browser.one("textarea[name=payload]").send_keys("[")
+    browser.one("textarea[name=reason]").send_keys("By phone.")
+    browser.one(".submit-row input[type=submit]").click()
+    assert "This is no JSON" in browser.until(".errorlist").text
+    seen(None, "ask-signal")
+    browser.one("textarea[name=payload]").clear()
+    browser.one("textarea[name=payload]").send_keys('{"approved": true}')
+    browser.one(".submit-row input[type=submit]").click()
+    assert "Sent." in browser.until(".messagelist li").text
+    seen(None, "run-signalled")
+    assert "By phone." in browser.one(".sagaz-text").text
+    seen(SIGNALS, "signals")
+    seen(f"{SIGNALS}{early}/change/", "signal-early")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 
 from django_sagaz import Saga, action, compensate, current_step
 from testproject.shop.models import Order
@@ -79,4 +80,7 @@ class PaidSaga(Saga):
 
     @action("pay")
     def pay(self, ctx):
-        return {"paid": dict(current_step().signal("paid", key=ctx["key"]))}
+        paid = dict(current_step().signal("paid", key=ctx["key"]))
+        if ctx.get("rest"):
+            current_step().sleep(timedelta(days=7))
+        return {"paid": paid}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -22,6 +22,8 @@ from sagaz_integration_core.error_text import json_text, visible
 __all__ = ["outcomes_json", "outcomes_text", "report_json", "report_text", "runs_json", "runs_text", "time_text"]
 
 IsSecret = Callable[[str], bool]
+Waits = Mapping[str, Sequence[WaitRecord]]
+"""What runs wait for, by their saga_ids."""
 
 
 def time_text(moment: datetime | None) -> str:
@@ -29,19 +31,21 @@ def time_text(moment: datetime | None) -> str:
     return "never" if moment is None else f"{moment:%Y-%m-%d %H:%M:%S}"
 
 
-def runs_text(runs: Sequence[RunRecord]) -> str:
-    """Render a list of runs, a line each."""
-    return "\n".join(visible(_line(run)) for run in runs) or "No runs."
+def runs_text(runs: Sequence[RunRecord], waits: Waits) -> str:
+    """Render a list of runs, a line each, with what they wait for."""
+    return "\n".join(visible(_line(run, waits.get(run.saga_id, ()))) for run in runs) or "No runs."
 
 
-def runs_json(runs: Sequence[RunRecord]) -> str:
+def runs_json(runs: Sequence[RunRecord], waits: Waits) -> str:
     """Render a list of runs for programs, without their contexts, which may be anybody's secret."""
-    return _json([_row(run, "context") for run in runs])
+    return _json([{**_row(run, "context"), "waits": _waits_json(waits.get(run.saga_id, ()))} for run in runs])
 
 
-def _line(run: RunRecord) -> str:
+def _line(run: RunRecord, waits: Sequence[WaitRecord]) -> str:
     line = f"{time_text(run.created_at)}  {run.status:<12}  {run.saga_id}  {run.saga_name}"
-    return f"{line}: {run.error}" if run.error else line
+    told = [run.error or "", *(f"{_where(wait)} waits for {waits_for(wait)}" for wait in waits)]
+    told = [text for text in told if text]
+    return f"{line}: {'; '.join(told)}" if told else line
 
 
 def report_text(report: RunReport, *, values: bool, is_secret: IsSecret = looks_secret) -> str:
@@ -112,13 +116,22 @@ _ENDED = {"signal": "has got", "timeout": "did not get in time", "refused": "may
 
 
 def _wait(wait: WaitRecord) -> str:
-    where = wait.step if wait.phase == "do" else f"compensation of {wait.step}"
     verb = "waits for" if wait.outcome is None else _ENDED[wait.outcome] if wait.name else "has waited for"
-    return f"  {where} {verb} {waits_for(wait)}" + (f", key {wait.key}" if wait.key else "")
+    line = f"  {_where(wait)} {verb} {waits_for(wait)}" + (f", key {wait.key}" if wait.key else "")
+    return f"{line}, since {time_text(wait.created_at)}" if wait.outcome is None else line
+
+
+def _where(wait: WaitRecord) -> str:
+    return wait.step if wait.phase == "do" else f"compensation of {wait.step}"
+
+
+def _waits_json(waits: Sequence[WaitRecord]) -> list[dict[str, Any]]:
+    return [_row(wait, "saga_id", "payload") for wait in waits]
 
 
 def _took(step: StepRecord) -> str:
-    if step.started_at is None or step.finished_at is None:
+    # What waits was called and left, and is not over.
+    if step.started_at is None or step.finished_at is None or step.status == "waiting":
         return ""
     return f", {(step.finished_at - step.started_at).total_seconds():.3f} s"
 
@@ -137,7 +150,7 @@ def report_json(report: RunReport, *, values: bool, is_secret: IsSecret = looks_
             "steps": [_row(step, "saga_id", *hidden, is_secret=is_secret) for step in report.steps],
             "state": {name: asdict(view) for name, view in report.views.items()},
             "attempts": [_row(attempt, "saga_id") for attempt in report.attempts],
-            "waits": [_row(wait, "saga_id", "payload") for wait in report.waits],
+            "waits": _waits_json(report.waits),
             "audit": [_row(note, "saga_id") for note in report.audit],
         }
     )

@@ -27,6 +27,7 @@ from sagaz_durable.serialization.client_ids import findable
 from sagaz_integration_core.contract.listings import RunFilter
 from sagaz_integration_core.contract.records import RunRecord, RunStatus
 from sagaz_integration_core.contract.store import SagaStore
+from sagaz_integration_core.contract.waits import WaitRecord
 from sagaz_integration_core.error_text import value_text
 from sagaz_integration_core.errors import SettingsError
 
@@ -129,9 +130,14 @@ def read_age(text: str) -> timedelta:
 
 
 async def list_runs(store: SagaStore, query: RunFilter, output: Format) -> Said:
-    """List runs, newest first."""
+    """List runs, newest first, with what those that wait are waiting for."""
     runs = await store.find(query) if findable(query.saga_name, query.correlation_id) else []
-    return Said(runs_json(runs) if output == "json" else runs_text(runs))
+    waits = {run.saga_id: await _open_waits(store, run) for run in runs if run.status == "waiting"}
+    return Said(runs_json(runs, waits) if output == "json" else runs_text(runs, waits))
+
+
+async def _open_waits(store: SagaStore, run: RunRecord) -> list[WaitRecord]:
+    return [wait for wait in await store.load_waits(run.saga_id) if wait.outcome is None]
 
 
 async def show_run(

@@ -11,6 +11,8 @@ from sagaz_durable.operations.outcomes import Outcome, missing
 from sagaz_durable.operations.removal import Remover
 from sagaz_durable.runtime.signalling import accept_signal, new_signal
 from sagaz_durable.settings.settings import Settings
+from sagaz_integration_core.contract.records import FINISHED, FOREIGN, RunStatus
+from sagaz_integration_core.contract.waits import NewSignal
 from sagaz_integration_core.error_text import storable
 from sagaz_integration_core.errors import SignalConflict, SignalRefused
 
@@ -45,12 +47,26 @@ class Sender(Remover):
         if saga_id is not None and run is None:
             return Outcome(saga_id, "signal", False, None, missing(saga_id))
         status = None if run is None else run.status
+        if run is not None and run.fingerprint == FOREIGN:
+            message = f"Run {saga_id} belongs to sagaz's own engine, which this is not."
+            return Outcome(run.saga_id, "signal", False, status, message)
         if dry_run:
-            return Outcome(saga_id or "", "signal", True, status, f"Would send the signal {name!r}.")
-        [sent] = await self._store.send([replace(signal, actor=self._actor, reason=storable(reason))])
+            return _would_send(signal, status)
+        reason = storable(reason)
+        [sent] = await self._store.send([replace(signal, actor=self._actor, reason=reason)])
         try:
             is_new = accept_signal(signal, sent)
         except (SignalConflict, SignalRefused) as error:
             return Outcome(saga_id or "", "signal", False, status, str(error))
-        logger.warning("signal %r by %s to %s", name, self._actor, "a key" if saga_id is None else f"run {saga_id}")
+        logger.warning(
+            "signal %r by %s to %s%s", name, self._actor, "a key" if saga_id is None else f"run {saga_id}",
+            f" ({reason})" if reason else "",
+        )  # fmt: skip
         return Outcome(saga_id or "", "signal", True, status, "Sent." if is_new else "It was sent before.")
+
+
+def _would_send(signal: NewSignal, status: RunStatus | None) -> Outcome:
+    if status in FINISHED:
+        message = f"Run {signal.saga_id} has ended; signal {signal.name!r} would never be taken."
+        return Outcome(signal.saga_id or "", "signal", False, status, message)
+    return Outcome(signal.saga_id or "", "signal", True, status, f"Would send the signal {signal.name!r}.")

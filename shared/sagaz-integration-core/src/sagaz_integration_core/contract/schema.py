@@ -73,6 +73,8 @@ TABLES: dict[str, tuple[str, ...]] = {
         "created_at",
         "taken_at",
         "taken_by",
+        "taken_step",
+        "taken_phase",
         "seen_at",
     ),
     "sagaz_attempt": (

@@ -114,7 +114,11 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class SignalRecord:
-    """One row of ``sagaz_signal``; datetimes are aware, in UTC. A taken one has given its payload away."""
+    """One row of ``sagaz_signal``; datetimes are aware, in UTC. A taken one has given its payload away.
+
+    Attributes:
+        taken_by: The saga_id of the run that has taken it, in ``taken_step`` or, by ``taken_phase``, its compensation.
+    """
 
     id: str
     name: str
@@ -126,6 +130,8 @@ class SignalRecord:
     created_at: datetime
     taken_at: datetime | None
     taken_by: str | None
+    taken_step: str | None = None
+    taken_phase: Phase | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -150,7 +150,8 @@ def _take(connection: Any, wait: Wait, moment: Moment) -> str | None:
     for its_id, payload in untaken.values_list("pk", as_text("payload")):
         # The condition again: without row locks somebody else may have been faster.
         mine = signals.filter(pk=its_id, taken_at=None)
-        if mine.update(taken_at=moment.now, taken_by=wait.saga_id, payload=None):
+        by = {"taken_by": wait.saga_id, "taken_step": wait.step, "taken_phase": wait.phase}
+        if mine.update(taken_at=moment.now, payload=None, **by):
             return str(payload)
     return None
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from django.utils.translation import gettext as _
@@ -27,6 +28,7 @@ class DrawnStep:
         state: How far it is.
         undo: How far its compensation is; None if the step has none.
         label, undo_label: The same in words.
+        awaited, undo_awaited: What they wait for, in words.
         declared: Whether the saga, as it is now, has this step.
     """
 
@@ -38,6 +40,18 @@ class DrawnStep:
     undo_label: str
     pivot: bool = False
     declared: bool = True
+    awaited: str = ""
+    undo_awaited: str = ""
+
+    @property
+    def told(self) -> str:
+        """How far the step is, with what it waits for."""
+        return _told(self.label, self.awaited)
+
+    @property
+    def undo_told(self) -> str:
+        """How far its compensation is, with what that waits for."""
+        return _told(self.undo_label, self.undo_awaited)
 
     @property
     def shown(self) -> str:
@@ -51,7 +65,12 @@ class DrawnStep:
 
 
 def drawn_steps(
-    declared: Sequence[StepNode] | None, journal: Iterable[Any], *, direction: Direction, active: bool
+    declared: Sequence[StepNode] | None,
+    journal: Iterable[Any],
+    *,
+    direction: Direction,
+    active: bool,
+    awaited: Mapping[tuple[str, str], str] = MappingProxyType({}),
 ) -> list[DrawnStep]:
     """Return the steps of a run, those before which others wait first.
 
@@ -60,6 +79,7 @@ def drawn_steps(
         journal: The run's `Step` rows, in the order of their starts.
         direction: Whether the run goes forward or rolls back.
         active: Whether what was not called yet may be called later.
+        awaited: What calls wait for, in words, by step and phase.
     """
     entries = {(entry.step, entry.phase): entry for entry in journal}
     nodes = {node.name: node for node in declared or ()}
@@ -81,9 +101,15 @@ def drawn_steps(
                 _undo_label(view.undo, undo),
                 pivot=node is not None and node.pivot,
                 declared=node is not None or declared is None,
+                awaited=awaited.get((name, "do"), ""),
+                undo_awaited=awaited.get((name, "undo"), ""),
             )
         )
     return steps
+
+
+def _told(label: str, awaited: str) -> str:
+    return f"{label}: {awaited}" if awaited else label
 
 
 def _label(state: StepState, entry: Any, active: bool) -> str:
@@ -114,7 +140,7 @@ def _undo_label(state: UndoState | None, entry: Any) -> str:
         "failed": _("compensation failed"),
         "in_doubt": _("compensation in doubt"),
     }
-    return f"{labels[state]}{_took(entry) if entry is not None else ''}"
+    return f"{labels[state]}{_took(entry) if entry is not None and state != 'waiting' else ''}"
 
 
 def _took(entry: Any) -> str:

@@ -97,7 +97,7 @@ class Waits:
             signal = None if wait.name in served else self._signal_of(wait)
             if signal is not None:
                 served.add(wait.name)
-                self._take(signal, saga_id, moment)
+                self._take(signal, wait, moment)
                 self._end(place, replace(wait, outcome="signal", attempt=attempt, payload=signal.payload))
             elif wait.until is not None and wait.until <= moment:
                 self._end(place, replace(wait, outcome="timeout", attempt=attempt))
@@ -150,9 +150,11 @@ class Waits:
             return None
         return next((signal for signal in self._untaken.values() if _is_for(signal, wait)), None)
 
-    def _take(self, signal: SignalRecord, saga_id: str, moment: datetime) -> None:
+    def _take(self, signal: SignalRecord, wait: WaitRecord, moment: datetime) -> None:
         del self._untaken[signal.id]
-        self._taken[signal.id] = replace(signal, payload=None, taken_at=moment, taken_by=saga_id)
+        self._taken[signal.id] = replace(
+            signal, payload=None, taken_at=moment, taken_by=wait.saga_id, taken_step=wait.step, taken_phase=wait.phase
+        )
         while len(self._taken) > self._keep_taken:
             del self._taken[next(iter(self._taken))]
 

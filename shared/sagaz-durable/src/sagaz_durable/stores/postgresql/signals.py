@@ -57,7 +57,8 @@ WITH sent AS ({SEND.replace("{wake}", "saga_id")}), noted AS (
 FIND_SENT = "SELECT id, fingerprint FROM {schema}.sagaz_signal WHERE id = ANY(%s::text[])"
 
 _FIND = """
-SELECT id, name, saga_id, key, signal_id, payload::text, fingerprint, created_at, taken_at, taken_by
+SELECT id, name, saga_id, key, signal_id, payload::text, fingerprint, created_at, taken_at, taken_by,
+    taken_step, taken_phase
 FROM {schema}.sagaz_signal
 WHERE (%(state)s::text IS NULL OR (taken_at IS NULL) = (%(state)s::text = 'untaken'))
     AND (%(name)s::text IS NULL OR name = %(name)s::text)
@@ -131,5 +132,5 @@ async def prune_signals(db: Database, taken_before: datetime, untaken_before: da
 def _record(row: Row) -> SignalRecord:
     taken_at: datetime | None = row[8]
     taken = None if taken_at is None else taken_at.astimezone(UTC)
-    values = [*row[:7], row[7].astimezone(UTC), taken, row[9]]
+    values = [*row[:7], row[7].astimezone(UTC), taken, *row[9:]]
     return SignalRecord(*values)

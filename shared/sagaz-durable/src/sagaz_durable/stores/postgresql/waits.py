@@ -122,7 +122,7 @@ END_WAITS = """
     ) AS signal
 ), taken_signal AS (
     UPDATE {schema}.sagaz_signal AS signal SET taken_at = statement_timestamp(), taken_by = offered.saga_id,
-        payload = NULL
+        taken_step = offered.step, taken_phase = offered.phase, payload = NULL
     FROM offered WHERE signal.id = offered.id
 ), ending AS MATERIALIZED (
     SELECT saga_id, step, phase, name, n, ended_by, 'signal' AS outcome, payload FROM offered

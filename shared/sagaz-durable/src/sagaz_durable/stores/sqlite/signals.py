@@ -32,7 +32,9 @@ FROM json_each(%s) AS given JOIN sagaz_run AS run ON run.saga_id = COALESCE(json
     WHERE wait.name = json_extract(given.value, '$[0]') AND wait.key = json_extract(given.value, '$[2]')))
 RETURNING saga_id"""
 _FIND = "SELECT id, fingerprint FROM sagaz_signal WHERE id IN (SELECT value FROM json_each(?))"
-_COLUMNS = "id, name, saga_id, key, signal_id, payload, fingerprint, created_at, taken_at, taken_by"
+_COLUMNS = (
+    "id, name, saga_id, key, signal_id, payload, fingerprint, created_at, taken_at, taken_by, taken_step, taken_phase"
+)
 _PRUNE = """
     DELETE FROM sagaz_signal WHERE id IN (
         SELECT id FROM sagaz_signal WHERE taken_at < ? OR (taken_at IS NULL AND created_at < ?)
@@ -98,5 +100,5 @@ def prune_signals(sqlite: sqlite3.Connection, taken_before: datetime, untaken_be
 
 
 def _record(row: tuple[Any, ...]) -> SignalRecord:
-    values = [*row[:7], when(row[7]), when(row[8]), row[9]]
+    values = [*row[:7], when(row[7]), when(row[8]), *row[9:]]
     return SignalRecord(*values)

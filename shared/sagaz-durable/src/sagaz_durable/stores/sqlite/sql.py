@@ -168,6 +168,8 @@ CREATE = (
         created_at TEXT NOT NULL,
         taken_at TEXT,
         taken_by TEXT,
+        taken_step TEXT,
+        taken_phase TEXT,
         seen_at TEXT
     )
     """,

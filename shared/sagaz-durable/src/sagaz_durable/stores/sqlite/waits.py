@@ -64,7 +64,9 @@ _OLDEST_SIGNAL = """
     WHERE name = :name AND taken_at IS NULL AND (saga_id = :saga_id OR key = :key)
     ORDER BY created_at, rowid LIMIT 1
 """
-_TAKE = "UPDATE sagaz_signal SET taken_at = ?, taken_by = ?, payload = NULL WHERE id = ?"
+_TAKE = """
+    UPDATE sagaz_signal SET taken_at = ?, taken_by = ?, taken_step = ?, taken_phase = ?, payload = NULL WHERE id = ?
+"""
 _PARK = """
     UPDATE sagaz_run SET status = 'waiting', available_at = CASE
         WHEN EXISTS (SELECT 1 FROM sagaz_wait AS wait WHERE wait.saga_id = sagaz_run.saga_id
@@ -178,7 +180,7 @@ def _take(sqlite: sqlite3.Connection, wait: WaitRecord, stamped: str) -> str | N
     found = sqlite.execute(_OLDEST_SIGNAL, address).fetchone()
     if found is None:
         return None
-    sqlite.execute(_TAKE, (stamped, wait.saga_id, found[0]))
+    sqlite.execute(_TAKE, (stamped, wait.saga_id, wait.step, wait.phase, found[0]))
     return str(found[1])
 
 

@@ -36,6 +36,14 @@ class Signals:
         assert await store.count_untaken() == 0
         [kept] = await store.find_signals(SignalFilter(state="taken"))
         assert (kept.taken_by, kept.payload) == (run.saga_id, None)
+        assert (kept.taken_step, kept.taken_phase) == (taken.step, taken.phase)
+
+    async def test_a_signal_that_a_compensation_takes_is_known_as_such(self, store: SagaStore) -> None:
+        run = await parked(store, wait(phase="undo", key="pi_1"))
+        await store.send([signal(key="pi_1")])
+        await claim_all(store)
+        [kept] = await store.find_signals(SignalFilter(state="taken"))
+        assert (kept.taken_by, kept.taken_phase) == (run.saga_id, "undo")
 
     async def test_a_signal_to_a_key_makes_the_run_due_that_waits_for_it(self, store: SagaStore) -> None:
         run, _ = await parked(store, wait(key="pi_1")), await parked(store, wait(key="pi_2"))

@@ -174,6 +174,8 @@ _CREATE = (
         created_at timestamptz NOT NULL,
         taken_at timestamptz,
         taken_by text COLLATE "C",
+        taken_step text COLLATE "C",
+        taken_phase text COLLATE "C",
         seen_at timestamptz
     ) WITH ({_QUEUE})
     """,
