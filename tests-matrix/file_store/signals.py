@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from file_store.tables import Tables, now
+from file_store.tables import Run, Tables, now
 from file_store.waits import due_at
 from sagaz_integration_core.contract.decisions import AuditRecord
 from sagaz_integration_core.contract.records import ERASED, FINISHED
@@ -28,6 +28,7 @@ def _send(tables: Tables, new: NewSignal, moment: datetime) -> Sent:
     run = tables.runs.get(new.saga_id or "")
     if run is not None and run.row.status in FINISHED:
         return Sent(False)
+    run = run or _awaiting(tables, new)
     if run is not None and new.actor is not None:
         status = run.row.status
         run.audit.append(AuditRecord(run.row.saga_id, "signal", new.actor, new.reason, status, status, moment))
@@ -35,6 +36,13 @@ def _send(tables: Tables, new: NewSignal, moment: datetime) -> Sent:
         new.id, new.name, new.saga_id, new.key, new.signal_id, new.payload, new.fingerprint, moment, None, None
     )
     return Sent(True, new.fingerprint)
+
+
+def _awaiting(tables: Tables, new: NewSignal) -> Run | None:
+    """Return the run that waits under the signal's key."""
+    place = (new.name, new.key)
+    runs = tables.runs.values()
+    return next((run for run in runs if new.key and any((one.name, one.key) == place for one in run.waits)), None)
 
 
 def find(tables: Tables, query: SignalFilter) -> list[SignalRecord]:

@@ -160,10 +160,10 @@ async def test_verbs_work_on_another_event_loop_than_the_runtimes(runtime):
 
 
 def test_both_forms_of_a_verb_take_the_same_and_are_documented():
-    verbs = [name for name in vars_of(Sagas) if not name.endswith("_sync")]
-    assert set(verbs) == {
+    verbs = {name for name in vars_of(Sagas) if not name.endswith("_sync")} - set(ASKS_NOBODY)
+    assert verbs == {
         "start", "start_many", "run", "run_background", "wait", "send_signal", "publish", "status", "retry", "cancel",
-        "resolve", "run_now",
+        "resolve", "run_now", "decide_approval",
     }  # fmt: skip
     for name in verbs:
         one, other = getattr(Sagas, name), getattr(Sagas, f"{name}_sync")
@@ -175,6 +175,17 @@ def test_both_forms_of_a_verb_take_the_same_and_are_documented():
         assert (inspect.iscoroutinefunction(one), inspect.iscoroutinefunction(other)) == (True, False)
         assert one.__doc__
         assert f"Do as `{name}`" in other.__doc__
+
+
+ASKS_NOBODY = ("approval_token", "read_approval", "signer")
+"""What needs one form only: it waits for nothing."""
+
+
+@pytest.mark.parametrize("name", ASKS_NOBODY)
+def test_what_waits_for_nothing_has_one_form_and_is_documented(name):
+    assert not inspect.iscoroutinefunction(getattr(Sagas, name))
+    assert not hasattr(Sagas, f"{name}_sync")
+    assert getattr(Sagas, name).__doc__
 
 
 def vars_of(cls):
