@@ -97,6 +97,8 @@ async def test_a_runtime_that_is_not_open_is_opened_for_the_check_and_closed(set
         "runs       0 pending, 0 executing, 0 compensating, 0 waiting, 0 completed, 0 rolled_back, 0 failed\n"
         "due        0\n"
         "workers    0 alive\n"
+        "signals    0 not taken\n"
+        "deadlines  0 passed\n"
         "events     0 set aside\n"
         "problem    none"
     )

@@ -67,9 +67,10 @@ async def scene():
     lease = SimpleNamespace(remaining=1.0, saga_id="run-1")
     caller = StepCaller(pool, scope, lease, halt)
 
-    async def call(function, timeout=10.0, name="pay", context=None):
+    async def call(function, timeout=10.0, name="pay", context=None, ends=None):
+        given = {} if context is None else context
         async with asyncio.timeout(20):
-            return await caller.call(name, function, {} if context is None else context, timeout)
+            return await caller.call(name, function, given, timeout, timeout if ends is None else ends)
 
     yield SimpleNamespace(pool=pool, scope=scope, halt=halt, lease=lease, caller=caller, call=call)
     pool.shutdown(cancel_futures=True)
@@ -232,6 +233,16 @@ async def test_an_async_step_that_takes_too_long_is_stopped_on_its_way(scene):
     assert outcome.interrupted
 
 
+async def test_what_is_to_end_earlier_stops_an_async_step_and_no_plain_one(scene):
+    async def stands(ctx):
+        await asyncio.Event().wait()
+
+    assert (await scene.call(stands, ends=0.01)).interrupted
+    entered = threading.Event()
+    outcome = await scene.call(lambda ctx: entered.wait(0.05), ends=0.01)
+    assert (outcome.value, outcome.interrupted) == (False, False)
+
+
 async def test_a_time_limit_of_the_steps_own_is_no_limit_of_ours(scene):
     async def impatient(ctx):
         raise TimeoutError("mine")
@@ -286,7 +297,7 @@ async def test_a_pool_that_does_not_watch_its_threads_is_no_trouble(scene):
     go = threading.Event()
     with ThreadPoolExecutor(1) as pool:
         caller = StepCaller(pool, scene.scope, scene.lease, scene.halt)
-        assert (await caller.call("pay", lambda ctx: go.wait(10), {}, 0.01)).interrupted
+        assert (await caller.call("pay", lambda ctx: go.wait(10), {}, 0.01, 0.01)).interrupted
         go.set()
 
 

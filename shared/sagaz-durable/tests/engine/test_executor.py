@@ -148,8 +148,8 @@ async def test_each_call_is_a_task_of_its_name_and_sees_what_it_depends_on(scene
     ]  # fmt: skip
     assert one.journal.compensated == ["reserve"], "it had one when it was called"
     assert one.journal.decisions == [("compensating", "step 'pay': ValueError: no")]
-    assert (one.executor.decision, one.executor.message) == ("step 'pay': ValueError: no", "no")
-    assert isinstance(one.executor.error, ValueError)
+    assert (one.executor.course.decision, one.executor.course.message) == ("step 'pay': ValueError: no", "no")
+    assert isinstance(one.executor.course.error, ValueError)
     assert one.executor.values == {"given": 1, "saga_id": "run-1", "reserved": 7}
 
 
@@ -165,8 +165,8 @@ async def test_a_run_that_rolled_back_before_goes_on_so_and_keeps_its_decision_a
     ledger = []
     steps = [entry("reserve", "done", result='{"reserved":7}'), entry("pay", "failed", error="ValueError: no money")]
     one = scene(order(ledger), steps=steps, direction="back", attempt=2, error="step 'pay': ValueError: no money")
-    assert one.executor.decision == "step 'pay': ValueError: no money"
-    assert one.executor.message == "no money"
+    assert one.executor.course.decision == "step 'pay': ValueError: no money"
+    assert one.executor.course.message == "no money"
     assert (await run(one)).end == "rolled_back"
     assert ledger[1:] == [("reserve", "undo", 0, "sagaz:run-1:reserve:undo")]
 
@@ -174,14 +174,14 @@ async def test_a_run_that_rolled_back_before_goes_on_so_and_keeps_its_decision_a
 async def test_what_a_compensation_said_is_not_why_the_run_rolls_back(scene):
     steps = [entry("reserve", "done"), entry("reserve", "failed", "undo", error="OSError: away")]
     one = scene(order([]), steps=steps, direction="back", attempt=2, error="cancelled by ann")
-    assert one.executor.message == "cancelled by ann"
+    assert one.executor.course.message == "cancelled by ann"
     silent = scene(order([]), direction="back", attempt=2)
-    assert (silent.executor.decision, silent.executor.message) == (None, "")
+    assert (silent.executor.course.decision, silent.executor.course.message) == (None, "")
 
 
 async def test_an_error_of_an_earlier_attempt_is_no_decision_of_a_run_that_goes_forward(scene):
     one = scene(order([]), error="the store was unreachable", attempt=2)
-    assert one.executor.decision is None
+    assert one.executor.course.decision is None
 
 
 # Once per call.
@@ -505,10 +505,10 @@ async def test_a_journal_that_cannot_be_written_halts_the_run_and_no_step_has_fa
     async def refuse(write):
         raise error
 
-    one.entries._submit = refuse
+    one.entries._writer._submit = refuse
     state = await one.executor.run()
     assert (state.end, ledger, one.executor.halted) == (None, [], error)
-    assert one.executor.error is None
+    assert one.executor.course.error is None
 
 
 async def test_nothing_is_journaled_of_a_step_that_ends_after_the_run_was_stopped(scene):

@@ -11,7 +11,8 @@ import pytest
 from sagaz import Saga, action
 
 from sagaz_durable.sagas import Sagas
-from sagaz_integration_core.errors import RunErased
+from sagaz_integration_core.context.current_step import current_step
+from sagaz_integration_core.errors import RunErased, SignalRefused
 
 pytestmark = pytest.mark.anyio
 
@@ -77,3 +78,27 @@ async def test_a_repeated_key_is_told_the_erased_run_and_calls_nothing(settings,
     assert (caught.value.saga_id, caught.value.status, CALLS) == (run.saga_id, "completed", [])
     copy = pickle.loads(pickle.dumps(caught.value))
     assert (str(copy), copy.saga_id, copy.status) == (str(caught.value), run.saga_id, "completed")
+
+
+class PaidSaga(Saga):
+    saga_name = "paid"
+
+    @action("wait")
+    async def wait(self, ctx):
+        return await current_step().signal("paid", key=ctx["key"])
+
+
+async def test_a_redelivered_signal_of_an_erased_run_is_recognised_and_reaches_no_other_run(shared_settings, opened):
+    kept = replace(shared_settings, keep_context_seconds=0)
+    async with opened(kept, sagas=[PaidSaga]) as runtime:
+        sagas = Sagas(runtime)
+        first = await sagas.start(PaidSaga, {"key": "pi_1"})
+        assert await sagas.send_signal("paid", {"card": "4111"}, key="pi_1")
+        await runtime.make_worker(drain=True).run()
+        await erased(runtime, first)
+        second = await sagas.start(PaidSaga, {"key": "pi_1"})
+        assert not await sagas.send_signal("paid", {"card": "4111"}, key="pi_1")
+        await runtime.make_worker(drain=True).run()
+        assert (await sagas.status(second)).status == "waiting"
+        with pytest.raises(SignalRefused):
+            await sagas.send_signal("paid", {"card": "4111"}, saga_id=first)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import secrets
 import time
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
@@ -274,6 +276,17 @@ async def test_check_tells_of_events_that_were_set_aside_and_of_those_that_wait_
             return health.problem if "to be sent" in (health.problem or "") else None
 
         assert "to be sent; at most 0.01 s is right" in await eventually(waited)
+
+
+async def test_check_counts_signals_that_nobody_took_and_runs_past_their_deadline(settings, opened):
+    async with opened(settings, sagas=[Order], worker=False) as runtime:
+        for n in range(2):
+            await Sagas(runtime).send_signal("paid", {"n": n}, key=f"pi_{n}")
+        await Sagas(runtime).start(Order, {}, deadline=datetime.now(UTC) - timedelta(hours=1))
+        health = await checking.check(runtime)
+        assert "signals    2 not taken\ndeadlines  1 passed\n" in checking.health_text(health)
+        found = json.loads(checking.health_json(health))["stats"]
+        assert (found["untaken_signals"], found["overdue"]) == (2, 1)
 
 
 async def test_check_tells_of_a_memory_store_that_nobody_chose():

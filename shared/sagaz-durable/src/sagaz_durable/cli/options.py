@@ -153,7 +153,7 @@ _TABLE = (
         functions.prune,
         (
             _SAGA_IDS,
-            _flag("--contexts", "Erase contexts, results and payloads of sent events; keep journals."),
+            _flag("--contexts", "Erase contexts, results and payloads of sent events and of signals; keep journals."),
             Option("--older-than", f"Ended before that: {AGE}.", "AGE"),
             _statuses(
                 FINISHED,

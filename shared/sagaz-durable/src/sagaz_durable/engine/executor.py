@@ -38,9 +38,6 @@ _AGAIN_SECONDS = 5.0
 """After which time a call that was cancelled, and goes on, is cancelled once more."""
 
 
-_OVERDUE = "The run's deadline has passed."
-
-
 class Executor:
     """Calls the steps of one run until an end is true, or until it is halted.
 

@@ -45,8 +45,8 @@ class Remover:
     async def erase(self, saga_id: str, *, reason: str = "", dry_run: bool = False) -> Outcome:
         """Erase what an ended run was given and has returned; its row and journal stay, and its key is not free.
 
-        It erases the context, the results of the steps, the payloads of sent events, and the digest by which a
-        repeated start is compared.
+        It erases the context, the results of the steps, the payloads of sent events and of signals, and the digests by
+        which a repeated start or signal is compared.
         """
         run: RunRecord | None = None
         for _ in range(TRIES):
@@ -57,7 +57,7 @@ class Remover:
                 return Outcome(saga_id, "erase", True, run.status, "It was erased before.")
             if why := await erasing.refusal(self._store, run, self._wording):
                 return Outcome(saga_id, "erase", False, run.status, why)
-            erased = "context, results and the payloads of its events"
+            erased = "context, results and the payloads of its events and signals"
             if dry_run:
                 return Outcome(saga_id, "erase", True, run.status, f"Would erase {erased}.")
             if await erasing.erase(self._store, saga_id, self._actor, storable(reason)):

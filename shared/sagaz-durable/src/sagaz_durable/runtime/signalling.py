@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sagaz_durable import NOTHING
 from sagaz_durable.runtime.client import RuntimeClient
 from sagaz_durable.serialization.client_ids import check_identifier
+from sagaz_integration_core.contract.records import ERASED
 from sagaz_integration_core.contract.waits import NewSignal, Sent
 from sagaz_integration_core.errors import InvalidInput, SignalConflict, SignalRefused, UsageError
 
@@ -141,7 +142,8 @@ def accept_signal(signal: NewSignal, sent: Sent) -> bool:
     """
     if sent.fingerprint is None:
         raise SignalRefused(f"Run {signal.saga_id} has ended; signal {signal.name!r} would never be taken.")
-    if not sent.created and sent.fingerprint != signal.fingerprint:
+    # Of a run that was erased it is not known any more what its signals brought.
+    if not sent.created and sent.fingerprint not in (signal.fingerprint, ERASED):
         to = f"run {signal.saga_id}" if signal.key is None else "this key"
         with_id = f" with the signal_id {signal.signal_id!r}" if signal.signal_id else ""
         raise SignalConflict(

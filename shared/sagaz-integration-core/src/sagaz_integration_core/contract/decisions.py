@@ -43,9 +43,10 @@ class Erasure:
     """Which ended runs lose what their steps were given and returned, on whose word, and why.
 
     A chosen run gets an empty context, no results, a fingerprint that begins with `ERASED`, attempt + 1 (which fences
-    out a decision that was taken before), and its sent events lose payload and headers. Its row, status, error,
-    journal, attempts and audit stay, and the audit gets a note. Left alone are runs that have not ended, that were
-    erased before, that belong to sagaz's own engine, or that have events which were not sent.
+    out a decision that was taken before), and its sent events lose payload and headers. So do its waits; the signals
+    that it took get `ERASED` as their fingerprint, and those to it that it did not take are deleted. Its row, status,
+    error, journal, attempts and audit stay, and the audit gets a note. Left alone are runs that have not ended,
+    that were erased before, that belong to sagaz's own engine, or that have events which were not sent.
 
     Attributes:
         saga_ids: Only these runs; None for all.

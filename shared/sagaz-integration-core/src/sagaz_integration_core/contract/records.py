@@ -48,7 +48,7 @@ FOREIGN = "foreign"
 
 
 ERASED = "erased:"
-"""How the fingerprint of an erased run begins; the status that the run had then follows.
+"""How the fingerprint of an erased run begins; the status that the run had then follows. All of one of its signals.
 
 The digest of what was erased would tell it to whoever tries all values that it may have had.
 """

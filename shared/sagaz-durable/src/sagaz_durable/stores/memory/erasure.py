@@ -35,6 +35,7 @@ def erase(rows: Rows, erasure: Erasure, limit: int) -> int:
         )
         runs.forget_results(saga_id)
         rows.outbox.empty_sent(saga_id)
+        rows.waits.erase(saga_id)
         runs.note(AuditRecord(saga_id, "erase", erasure.actor, erasure.reason, row.status, row.status, moment))
     return len(chosen)
 

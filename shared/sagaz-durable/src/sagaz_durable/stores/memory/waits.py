@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from sagaz_durable.stores.refused_waits import refusal
+from sagaz_integration_core.contract.records import ERASED
 from sagaz_integration_core.contract.statuses import Call, Phase
 from sagaz_integration_core.contract.waits import NewSignal, SignalFilter, SignalRecord, WaitRecord, WaitWrite
 
@@ -69,6 +70,15 @@ class Waits:
                 self._free(wait)
         if kept:
             self._waits[saga_id] = kept
+
+    def erase(self, saga_id: str) -> None:
+        """Forget what the signals of a run that has ended brought, and those to it that it did not take."""
+        if (waits := self._waits.get(saga_id)) is not None:
+            self._waits[saga_id] = [replace(wait, payload=None) for wait in waits]
+        self._untaken = {its_id: one for its_id, one in self._untaken.items() if one.saga_id != saga_id}
+        for its_id, one in self._taken.items():
+            if one.taken_by == saga_id:
+                self._taken[its_id] = replace(one, fingerprint=ERASED)
 
     def due_at(self, saga_id: str, attempt: int, moment: datetime) -> datetime | None:
         """Return when a run that waits after this attempt is due; None for not before a signal comes."""

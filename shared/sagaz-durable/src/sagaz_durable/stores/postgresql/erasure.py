@@ -28,6 +28,13 @@ WITH chosen AS MATERIALIZED (
 ), events AS (
     UPDATE {schema}.sagaz_outbox SET payload = jsonb_build_object(), headers = jsonb_build_object()
     WHERE saga_id = ANY((SELECT ids FROM chosen)::text[]) AND status = 'sent'
+), waits AS (
+    UPDATE {schema}.sagaz_wait SET payload = NULL WHERE saga_id = ANY((SELECT ids FROM chosen)::text[])
+), untaken AS (
+    DELETE FROM {schema}.sagaz_signal WHERE saga_id = ANY((SELECT ids FROM chosen)::text[]) AND taken_at IS NULL
+), taken AS (
+    UPDATE {schema}.sagaz_signal SET fingerprint = 'erased:'
+    WHERE taken_by = ANY((SELECT ids FROM chosen)::text[]) AND taken_at IS NOT NULL
 ), runs AS (
     UPDATE {schema}.sagaz_run SET context = jsonb_build_object(), fingerprint = 'erased:' || status,
         attempt = attempt + 1, version = version + 1, updated_at = statement_timestamp()

@@ -22,6 +22,9 @@ _MEANT = """
 _STATEMENTS = (
     "UPDATE sagaz_step SET result = NULL WHERE saga_id = :saga_id",
     "UPDATE sagaz_outbox SET payload = '{}', headers = '{}' WHERE saga_id = :saga_id AND status = 'sent'",
+    "UPDATE sagaz_wait SET payload = NULL WHERE saga_id = :saga_id",
+    "DELETE FROM sagaz_signal WHERE saga_id = :saga_id AND taken_at IS NULL",
+    "UPDATE sagaz_signal SET fingerprint = 'erased:' WHERE taken_by = :saga_id AND taken_at IS NOT NULL",
     """
     INSERT INTO sagaz_audit (saga_id, action, actor, reason, found, status, at)
     SELECT saga_id, 'erase', :actor, :reason, status, status, :now FROM sagaz_run WHERE saga_id = :saga_id

@@ -177,6 +177,7 @@ CREATE = (
     "CREATE INDEX IF NOT EXISTS sagaz_signal_run ON sagaz_signal (saga_id, name)",
     "CREATE INDEX IF NOT EXISTS sagaz_signal_key ON sagaz_signal (key, name)",
     "CREATE INDEX IF NOT EXISTS sagaz_signal_created ON sagaz_signal (created_at, id)",
+    "CREATE INDEX IF NOT EXISTS sagaz_signal_taken_by ON sagaz_signal (taken_by) WHERE taken_at IS NOT NULL",
     "CREATE TABLE IF NOT EXISTS sagaz_meta (key TEXT NOT NULL PRIMARY KEY, value TEXT NOT NULL)",
 )
 

@@ -10,19 +10,24 @@ import pytest
 from sagaz_durable.testing.store_conformance.builders import (
     KNOWN,
     LEASE,
+    claim_all,
     claimed,
     load,
     new,
+    parked,
     record_end,
     settle,
+    signal,
     step,
     told,
+    wait,
     write,
 )
 from sagaz_integration_core.contract.decisions import Erasure, Intervention
 from sagaz_integration_core.contract.events import EventFilter
-from sagaz_integration_core.contract.records import RunStatus, erased_as
+from sagaz_integration_core.contract.records import ERASED, RunStatus, erased_as
 from sagaz_integration_core.contract.store import SagaStore
+from sagaz_integration_core.contract.waits import Sent, SignalFilter
 
 
 def of(*saga_ids: str, **values: Any) -> Erasure:
@@ -64,6 +69,25 @@ class Erasures:
         assert (note.action, note.actor, note.reason, note.found, note.status) == (
             "erase", "ann", "ticket 7", status, status,
         )  # fmt: skip
+
+    async def test_the_signals_of_an_erased_run_bring_nothing_any_more_and_those_it_took_are_still_recognised(
+        self, store: SagaStore
+    ) -> None:
+        run, other = await parked(store, wait(key="pi_1")), await parked(store, wait(key="pi_2"))
+        to_run, to_other = signal("late", saga_id=run.saga_id), signal("late", saga_id=other.saga_id)
+        await store.send([signal(key="pi_1"), signal(key="pi_2"), to_run, to_other, signal("early", key="pi_1")])
+        for taken in await claim_all(store):
+            assert await store.write([write(taken, status="failed", error="no van")]) == [True]
+        assert await store.erase(of(run.saga_id), 10) == 1
+        assert [one.payload for one in await store.load_waits(run.saga_id)] == [None]
+        assert [one.payload for one in await store.load_waits(other.saga_id)] == ['{"n": 1}']
+        assert await store.send([signal(key="pi_1"), signal(key="pi_2"), to_run, to_other]) == [
+            Sent(False, ERASED), Sent(False, "f"), Sent(False, None), Sent(False, "f"),
+        ]  # fmt: skip
+        left = await store.find_signals(SignalFilter())
+        assert {(one.name, one.saga_id, one.key) for one in left} == {
+            ("late", other.saga_id, None), ("early", None, "pi_1"),
+        }  # fmt: skip
 
     async def test_a_run_is_erased_once(self, store: SagaStore) -> None:
         saga_id = await ended(store)

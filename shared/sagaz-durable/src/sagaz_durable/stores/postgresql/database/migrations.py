@@ -184,6 +184,7 @@ _CREATE = (
     "CREATE INDEX sagaz_signal_key ON {schema}.sagaz_signal (key, name) WHERE taken_at IS NULL",
     "CREATE INDEX sagaz_signal_created ON {schema}.sagaz_signal (created_at, id)",
     "CREATE INDEX sagaz_signal_taken ON {schema}.sagaz_signal (taken_at) WHERE taken_at IS NOT NULL",
+    "CREATE INDEX sagaz_signal_taken_by ON {schema}.sagaz_signal (taken_by) WHERE taken_at IS NOT NULL",
     "CREATE INDEX sagaz_audit_saga ON {schema}.sagaz_audit (saga_id, id)",
     "CREATE INDEX sagaz_outbox_due ON {schema}.sagaz_outbox (available_at, id) WHERE status = 'pending'",
     "CREATE INDEX sagaz_outbox_saga ON {schema}.sagaz_outbox (saga_id, status, id)",
