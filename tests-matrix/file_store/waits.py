@@ -73,7 +73,8 @@ def settle(tables: Tables, run: Run, moment: datetime) -> tuple[WaitRecord, ...]
         if wait.name not in served and (signal := _signal(tables, wait)) is not None:
             served.add(wait.name)
             payload = signal.payload
-            tables.signals[signal.id] = replace(signal, payload=None, taken_at=moment, taken_by=run.row.saga_id)
+            taken = replace(signal, taken_by=run.row.saga_id, taken_step=wait.step, taken_phase=wait.phase)
+            tables.signals[signal.id] = replace(taken, payload=None, taken_at=moment)
             run.waits[place] = replace(wait, key=None, outcome="signal", attempt=attempt, payload=payload)
         elif wait.until is not None and wait.until <= moment:
             run.waits[place] = replace(wait, key=None, outcome="timeout", attempt=attempt)

@@ -97,10 +97,10 @@ class RunAdmin(Sending, ReadOnlyAdmin):
 
     def get_urls(self) -> list[URLPattern]:
         """Return the addresses, with those of decisions and signals first: what follows them takes any."""
-        decide, signal = map(self.admin_site.admin_view, (self.decide_view, self.signal_view))
+        view = self.admin_site.admin_view
         return [
-            path("decide/<str:action>/", decide, name="django_sagaz_run_decide"),
-            path("signal/", signal, name="django_sagaz_run_signal"),
+            path("decide/<str:action>/", view(self.decide_view), name="django_sagaz_run_decide"),
+            path("signal/", view(self.signal_view), name="django_sagaz_run_signal"),
             *super().get_urls(),
         ]
 

@@ -66,9 +66,11 @@ class SignalForm(forms.Form):
         help_text=_("Tells apart several signals of one name, as the delivery id of a webhook does. May be left out."),
     )
     reason = forms.CharField(
-        label=_("Reason"), max_length=2_000, help_text=_("It is kept in the audit of the run, with your name."),
+        label=_("Reason"),
+        max_length=2_000,
+        help_text=_("It is kept in the audit of the run, with your name."),
         widget=forms.Textarea(attrs={"rows": 3, "cols": 60}),
-    )  # fmt: skip
+    )
 
     def __init__(self, settings: Settings, waits: Sequence[Wait], data: Any = None) -> None:
         super().__init__(data, label_suffix="")

@@ -29,7 +29,7 @@ def sleeps(waits: Sequence[Wait]) -> bool:
     return any(not wait.name and wait.outcome is None for wait in waits)
 
 
-def wait_rows(waits: Sequence[Wait]) -> list[dict[str, Any]]:
+def wait_rows(waits: Sequence[Any]) -> list[dict[str, Any]]:
     """Return waits for the template."""
     return [
         {

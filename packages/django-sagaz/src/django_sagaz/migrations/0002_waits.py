@@ -56,7 +56,7 @@ class Migration(migrations.Migration):
                     models.Index(fields=["taken_at", "seen_at"], name="sagaz_signal_fresh"),
                     models.Index(fields=["saga_id", "name"], name="sagaz_signal_run"),
                     models.Index(fields=["key", "name"], name="sagaz_signal_key"),
-                    models.Index(fields=["created_at", "id"], name="sagaz_signal_created"),
+                    models.Index(fields=["taken_at", "created_at", "id"], name="sagaz_signal_created"),
                     models.Index(fields=["taken_by"], name="sagaz_signal_taken_by"),
                 ],
             },

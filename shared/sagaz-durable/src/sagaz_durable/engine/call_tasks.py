@@ -24,7 +24,7 @@ class CallTasks:
 
     def __init__(self, saga_id: str, follow: Callable[[BaseException | None], bool]) -> None:
         self._saga_id = saga_id
-        self._follow = follow
+        self._follow: Callable[[BaseException | None], bool] | None = follow
         self._tasks: dict[Call, asyncio.Task[None]] = {}
         self._waiting: asyncio.Future[None] | None = None
 
@@ -48,7 +48,8 @@ class CallTasks:
     def _ended(self, call: Call, task: asyncio.Task[None]) -> None:
         # Not in the task: one that is cancelled before it begins never enters its own code.
         del self._tasks[call]
-        if not self._follow(None if task.cancelled() else task.exception()):
+        error = None if task.cancelled() else task.exception()
+        if self._follow is None or not self._follow(error):
             self.go_on()
 
     async def wait(self) -> None:
@@ -76,3 +77,7 @@ class CallTasks:
             await asyncio.wait(tasks, timeout=_AGAIN_SECONDS)
             for task in tasks:
                 task.cancel()
+
+    def close(self) -> None:
+        """Let go of whoever follows, who refers to this."""
+        self._follow = None

@@ -118,7 +118,8 @@ class Executor:
         self._tasks.go_on()
 
     def close(self) -> None:
-        """Let go of the instance, which refers to itself."""
+        """Let go of what refers to itself."""
+        self._tasks.close()
         self._prepared.release()
 
     async def _stop_calls(self) -> None:
