@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterable
+from datetime import datetime
 from importlib.util import find_spec
 from typing import Any
 from urllib.parse import parse_qs
@@ -105,6 +106,10 @@ async def _send(send: Any, status: int, body: Any) -> None:
     await send({"type": "http.response.body", "body": json.dumps(body).encode()})
 
 
+def _deadline(header: str | None) -> dict[str, Any]:
+    return {"deadline": datetime.fromisoformat(header)} if header else {}
+
+
 async def _answer_start(
     kind: str, saga: type, scope: dict[str, Any], receive: Any, send: Any, then: str, orders: Orders
 ) -> None:
@@ -122,7 +127,8 @@ async def _answer_start(
                 status, answer = 202, accepted(await sagas.start(saga, context, session=session))
         else:
             start = sagas.run_background if kind == "background" else sagas.start
-            status, answer = 202, accepted(await start(saga, context, idempotency_key=key))
+            later = _deadline(given.get("deadline"))
+            status, answer = 202, accepted(await start(saga, context, idempotency_key=key, **later))
     except Exception as error:
         status, answer = told(error)
     if then == "raise":
@@ -187,6 +193,7 @@ def _started(kind: str, saga: type, environ: dict[str, Any]) -> tuple[int, Any]:
         if kind == "inline":
             return 200, ran(sagas.run_sync(saga, context, environ.get("HTTP_RUN_ID"), idempotency_key=key))
         start = sagas.run_background_sync if kind == "background" else sagas.start_sync
-        return 202, accepted(start(saga, context, idempotency_key=key))
+        later = _deadline(environ.get("HTTP_DEADLINE"))
+        return 202, accepted(start(saga, context, idempotency_key=key, **later))
     except Exception as error:
         return told(error)

@@ -76,7 +76,7 @@ class TravelSaga(Saga):
 
 
 class PaidSaga(Saga):
-    saga_name = "paid"
+    saga_name = "payment_awaited"
 
     @action("pay")
     def pay(self, ctx):
