@@ -438,7 +438,7 @@ def as_shown(default: object) -> str:
         return "none"
     if isinstance(default, bool):
         return str(default).lower()
-    return f"{default:g}" if isinstance(default, float) else str(default)
+    return f"{default:.15g}" if isinstance(default, float) else str(default)
 
 
 def test_the_reference_has_every_public_name() -> None:

@@ -69,9 +69,9 @@ def test_every_command_is_found_under_the_name_that_it_is_spelled_with(name):
     from fastapi_sagaz.cli import main
     from flask_sagaz.cli import sagaz_group
 
-    [found] = re.findall(r"^`fastapi-sagaz (\w+) MODULE:APP --drain`$", FASTAPI.command(name, "--drain"))
+    [found] = re.findall(r"^`fastapi-sagaz ([\w-]+) MODULE:APP --drain`$", FASTAPI.command(name, "--drain"))
     assert found in main.commands
-    [found] = re.findall(r"^`flask sagaz (\w+) --drain`$", FLASK.command(name, "--drain"))
+    [found] = re.findall(r"^`flask sagaz ([\w-]+) --drain`$", FLASK.command(name, "--drain"))
     assert found in sagaz_group.list_commands(click.Context(sagaz_group))
     [found] = re.findall(r"^`python manage.py (\w+)", DJANGO.command(name, "--drain"))
     package = "django" if found == "migrate" else "django_sagaz"

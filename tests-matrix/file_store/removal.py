@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
+from file_store import signals
 from file_store.outbox import empty_sent, forget_sent, has_unsent
 from file_store.tables import Run, Tables, now
 from sagaz_integration_core.contract.decisions import AuditRecord, Erasure
@@ -59,7 +60,9 @@ def erase(tables: Tables, erasure: Erasure, limit: int) -> int:
         row = run.row
         run.change(context="{}", fingerprint=ERASED + row.status, attempt=row.attempt + 1, updated_at=now())
         run.steps = {key: replace(entry, result=None) for key, entry in run.steps.items()}
+        run.waits = [replace(wait, payload=None) for wait in run.waits]
         empty_sent(tables, row.saga_id)
+        signals.erase(tables, row.saga_id)
         run.audit.append(
             AuditRecord(row.saga_id, "erase", erasure.actor, erasure.reason, row.status, row.status, now())
         )

@@ -7,9 +7,10 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from file_store import waits
 from file_store.outbox import add
 from file_store.tables import Run, Tables, now
-from sagaz_durable.stores.ended_leases import ALONE_FROM, decision, jitter, most_alone, released, verdict
+from sagaz_durable.stores.ended_leases import ALONE_FROM, decision, executed_as, jitter, most_alone, released, verdict
 from sagaz_durable.stores.wanted_runs import Wanted
 from sagaz_integration_core.contract.decisions import AuditRecord, Intervention
 from sagaz_integration_core.contract.events import EventWrite, of_run
@@ -50,6 +51,7 @@ def _row(new: NewRun, moment: datetime, lease_seconds: float) -> RunRecord:
         new.saga_id, new.saga_name, "executing" if leased else "pending", new.context, None, new.correlation_id,
         int(leased), 0, new.owner, expires, expires or new.not_before or moment, moment, moment, None, new.fingerprint,
         leased_at=moment if leased else None,
+        deadline=moment + timedelta(seconds=new.deadline) if isinstance(new.deadline, float) else new.deadline,
     )  # fmt: skip
 
 
@@ -67,7 +69,7 @@ def claim(tables: Tables, owner: str, limit: int, lease_seconds: float, wanted: 
             break
         # A run's neighbour may have made it a suspect meanwhile.
         if run.row.available_at <= moment and (ended := _settle(tables, run, moment, lease_seconds)) != "suspects":
-            taken.append(_lease(run, owner, moment, lease_seconds, wanted, charged=ended == "charged"))
+            taken.append(_lease(tables, run, owner, moment, lease_seconds, wanted, charged=ended == "charged"))
     return taken
 
 
@@ -123,21 +125,23 @@ def _waiting(row: RunRecord) -> RunStatus:
 
 
 def _lease(
-    run: Run, owner: str, moment: datetime, lease_seconds: float, wanted: Wanted, *, charged: bool
+    tables: Tables, run: Run, owner: str, moment: datetime, lease_seconds: float, wanted: Wanted, *, charged: bool
 ) -> ClaimedRun:
     expires, old = moment + timedelta(seconds=lease_seconds), run.row
     after_death = any(a.attempt == old.attempt and a.outcome in ("died", "lost") for a in run.attempts)
     run.change(
-        status="executing" if old.status == "pending" else old.status, attempt=old.attempt + 1,
+        status=executed_as(old.status, old.direction), attempt=old.attempt + 1,
         failures=old.failures + charged, lease_owner=owner, lease_expires_at=expires, available_at=expires,
         updated_at=moment, leased_at=moment,
     )  # fmt: skip
     row, journal = run.row, tuple(run.steps.values())
     begun = begun_by_claim(row.saga_name, row.attempt, wanted.sagas)
     _begin(run, begun, moment)
+    left = None if row.deadline is None else (row.deadline - moment).total_seconds()
     return ClaimedRun(
         row.saga_id, row.saga_name, row.status, row.context, row.error, row.correlation_id, row.attempt, row.failures,
         journal, tuple(step.name for step in begun), row.direction, row.version, row.suspicions, row.alone, after_death,
+        waits.settle(tables, run, moment), left,
     )  # fmt: skip
 
 
@@ -167,18 +171,22 @@ def _write(tables: Tables, write: RunWrite, moment: datetime) -> bool:
     for step in write.steps:
         run.enter(step, moment)
     _tell(tables, run.row, write.events)
+    waits.record(tables, run, write, moment)
     error = run.row.error if write.error is None else write.error
     if write.status == "failed":
         run.end_attempt("failed", error, moment)
     run.change(error=error, updated_at=moment)
-    if any(step.status == "done" for step in write.steps):
+    if write.progress:
         run.row = replace(run.row, failures=0, suspicions=0, alone=False)
     if write.status is not None:
         back = "back" if write.status == "compensating" else run.row.direction
         run.row = replace(run.row, status=write.status, direction=back)
     if write.status in FINISHED:
         run.row = replace(run.row, **FREE, available_at=None, finished_at=moment)
-    elif (release := write.release) is not None:
+    elif (release := write.release) is not None and release.waits:
+        ends = (waits.due_at(tables, run, moment), run.row.deadline if release.by_deadline else None)
+        run.row = replace(run.row, **FREE, status="waiting", available_at=waits.earliest(ends))
+    elif release is not None:
         run.end_attempt(released(release), release.detail, moment)
         again, failures = moment + timedelta(seconds=release.delay), run.row.failures + release.failed
         run.row = replace(run.row, **FREE, status=_waiting(run.row), available_at=again, failures=failures)
@@ -201,6 +209,7 @@ def intervene(tables: Tables, change: Intervention) -> bool:
         run.end_attempt("decided", decision(change), moment)
     if change.status == "compensating":
         run.steps = {key: s for key, s in run.steps.items() if (s.phase, s.status) != ("undo", "failed")}
+    waits.decide(run, change.status, ends=ends, moment=moment)
     _tell(tables, row, change.events)
     run.audit.append(
         AuditRecord(row.saga_id, change.action, change.actor, change.reason, change.found, change.status, moment)
@@ -209,7 +218,7 @@ def intervene(tables: Tables, change: Intervention) -> bool:
     run.change(
         **FREE, status=change.status, attempt=row.attempt + 1, failures=0, suspicions=0, alone=False, direction=turned,
         error=row.error if change.error is None else change.error, updated_at=moment,
-        finished_at=moment if ends else None,
+        finished_at=moment if ends else None, deadline=None if change.action == "retry" else row.deadline,
         available_at=None if ends else max(moment, row.lease_expires_at or moment),
     )  # fmt: skip
     return True

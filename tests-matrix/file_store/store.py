@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO, Concatenate, ParamSpec, TypeVar
 
-from file_store import outbox, removal, runs, tables
+from file_store import outbox, removal, runs, signals, tables, waits
 from file_store.tables import Tables
 from sagaz_durable.stores.base import Answer, BaseStore, does
 from sagaz_durable.stores.open_check import Opened
@@ -147,6 +147,13 @@ class FileStore(BaseStore):
     find = _reads(tables.find)
     stats = _reads(tables.stats)
     workers = _reads(tables.workers)
+
+    add_signals = _commits(signals.send)
+    find_signals = _reads(signals.find)
+    count_untaken = _reads(signals.count_untaken)
+    prune_signals = _commits(signals.prune)
+    load_waits = _reads(waits.load)
+    rouse_lost = _commits(waits.rouse_lost)
 
     add_events = _commits(outbox.insert)
     due_events = _commits(outbox.due)

@@ -21,6 +21,7 @@ from sagaz_integration_core.contract.records import (
     StepRecord,
     StepWrite,
 )
+from sagaz_integration_core.contract.waits import SignalRecord, WaitRecord
 
 __all__ = ["Run", "Tables", "find", "load", "load_attempts", "load_audit", "load_steps", "now", "stats", "workers"]
 
@@ -38,6 +39,7 @@ class Run:
     steps: dict[tuple[str, str], StepRecord] = field(default_factory=dict)
     attempts: list[AttemptRecord] = field(default_factory=list)
     audit: list[AuditRecord] = field(default_factory=list)
+    waits: list[WaitRecord] = field(default_factory=list)
 
     def change(self, **values: object) -> None:
         """Replace values of the row; unlike a renewal, this is a new version of it."""
@@ -79,6 +81,7 @@ class Tables:
     events: dict[int, OutboxRecord] = field(default_factory=dict)
     last_event: int = 0
     workers: dict[str, WorkerRecord] = field(default_factory=dict)
+    signals: dict[str, SignalRecord] = field(default_factory=dict)
 
     def rows(self) -> Iterator[RunRecord]:
         """Yield the rows of all runs, in the order in which they were inserted."""
@@ -141,6 +144,8 @@ def stats(tables: Tables) -> StoreStats:
         sum(event.status == "dead" for event in events),
         _age(moment, (event.created_at for event in events if event.status == "pending")),
         dict(Counter(row.saga_name for row in due)),
+        sum(signal.taken_at is None for signal in tables.signals.values()),
+        sum(row.deadline is not None and row.deadline < moment and not row.finished_at for row in tables.rows()),
     )
 
 

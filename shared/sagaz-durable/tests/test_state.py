@@ -178,10 +178,10 @@ def test_people_are_told_of_no_compensation_where_a_step_has_none_and_had_none_w
     entries = {("a", "do"): Noted("done", compensated=False), ("lost", "do"): Noted("done", compensated=True)}
     assert views(bare, "forward", entries) == {
         "a": ("done", None),
-        "b": ("waiting", None),
+        "b": ("uncalled", None),
         "lost": ("done", "uncalled"),
     }
-    assert views(bare, "back", entries) == {"a": ("done", None), "b": ("waiting", None), "lost": ("done", "lost")}
+    assert views(bare, "back", entries) == {"a": ("done", None), "b": ("uncalled", None), "lost": ("done", "lost")}
 
 
 def test_only_what_is_done_is_kept_by_a_pivot():

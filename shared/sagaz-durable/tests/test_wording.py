@@ -31,6 +31,11 @@ def test_a_plugin_gives_its_words_to_the_settings_that_it_reads():
     assert replace(settings, max_due=6).wording is OWN
 
 
+def test_the_words_of_a_commands_name_are_joined_as_the_framework_joins_them():
+    assert NEUTRAL.command("run-now") == "the command run-now"
+    assert replace(OWN, between="_").command("run-now") == "`queue run_now`"
+
+
 def test_two_frameworks_in_one_process_keep_their_words_and_equal_settings_are_equal():
     ours, others = Settings.load(wording=OWN), Settings.load()
     assert (ours.wording, others.wording) == (OWN, NEUTRAL)

@@ -9,6 +9,7 @@ __all__ = ["WORDING"]
 WORDING = Wording(
     settings='SAGAZ["{name}"]',
     commands="`python manage.py sagaz_{name}{options}`",
+    between="_",
     distribution="django-sagaz",
     migrate="`python manage.py migrate`",
     sagas="a sagas.py module of an installed app",

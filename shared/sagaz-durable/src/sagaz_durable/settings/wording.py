@@ -14,6 +14,7 @@ class Wording:
     Attributes:
         settings: A setting, around its ``{name}`` in upper case.
         commands: A command, around its ``{name}`` and the ``{options}`` behind it, each with a blank before it.
+        between: What stands between the words of a command's name.
         distribution: What is installed, whose extras bring drivers.
         migrate: The command that creates the tables, where the framework has one of its own: it knows nothing of
             tables that are kept elsewhere.
@@ -24,6 +25,7 @@ class Wording:
 
     settings: str = "SAGAZ_{name}"
     commands: str = "the command {name}{options}"
+    between: str = "-"
     distribution: str = "sagaz-durable"
     migrate: str | None = None
     sagas: str = "sagas=[…]"
@@ -38,7 +40,7 @@ class Wording:
         """Spell a command, as in ``command("events", "--retry")``."""
         if name == "migrate" and self.migrate is not None:
             return self.migrate
-        return self.commands.format(name=name, options=f" {options}" if options else "")
+        return self.commands.format(name=name.replace("-", self.between), options=f" {options}" if options else "")
 
     def install(self, extra: str) -> str:
         """Spell the command that installs what an extra brings, e.g. ``postgres``."""

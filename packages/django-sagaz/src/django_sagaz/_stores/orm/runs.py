@@ -6,6 +6,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
+from datetime import datetime
 from typing import Any
 
 from django.db import IntegrityError, transaction
@@ -113,7 +114,7 @@ def _new(run: NewRun, moment: Moment, lease_seconds: float) -> Run:
 def _deadline(run: NewRun, moment: Moment) -> Any:
     if run.deadline is None:
         return None
-    return moment.after(run.deadline) if isinstance(run.deadline, float) else stored(run.deadline)
+    return stored(run.deadline) if isinstance(run.deadline, datetime) else moment.after(run.deadline)
 
 
 def begin(connection: Any, runs: Iterable[tuple[str, Sequence[FirstStep]]], moment: Moment) -> None:

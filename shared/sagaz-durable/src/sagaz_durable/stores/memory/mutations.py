@@ -68,8 +68,14 @@ def inserted(run: NewRun, moment: datetime, lease_seconds: float) -> RunRecord:
         finished_at=None,
         fingerprint=run.fingerprint,
         leased_at=moment if leased else None,
-        deadline=moment + timedelta(seconds=run.deadline) if isinstance(run.deadline, float) else run.deadline,
+        deadline=_deadline(run, moment),
     )
+
+
+def _deadline(run: NewRun, moment: datetime) -> datetime | None:
+    if run.deadline is None or isinstance(run.deadline, datetime):
+        return run.deadline
+    return moment + timedelta(seconds=run.deadline)
 
 
 def leased(row: RunRecord, owner: str, moment: datetime, lease_seconds: float, *, charged: bool) -> RunRecord:

@@ -69,9 +69,9 @@ def _new_run_rows(runs: Sequence[NewRun], lease_seconds: float) -> list[dict[str
 
 
 def _deadline(run: NewRun) -> dict[str, Any]:
-    if isinstance(run.deadline, float):
-        return {"deadline_seconds": run.deadline}
-    return {"deadline": _time(run.deadline)}
+    if run.deadline is None or isinstance(run.deadline, datetime):
+        return {"deadline": _time(run.deadline)}
+    return {"deadline_seconds": run.deadline}
 
 
 def claimed_run(

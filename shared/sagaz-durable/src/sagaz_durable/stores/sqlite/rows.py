@@ -79,7 +79,7 @@ def deadline_of(run: NewRun, moment: datetime) -> str | None:
     """Return the text of a new run's deadline."""
     if run.deadline is None:
         return None
-    return after(moment, run.deadline) if isinstance(run.deadline, float) else stamp(run.deadline)
+    return stamp(run.deadline) if isinstance(run.deadline, datetime) else after(moment, run.deadline)
 
 
 def begun_rows(saga_id: str, steps: Iterable[FirstStep], now: str) -> list[Row]:

@@ -1,0 +1,100 @@
+"""What runs wait for: registered by their writes, and ended by their claims."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from file_store.tables import Run, Tables, now
+from sagaz_durable.stores.refused_waits import refusal
+from sagaz_integration_core.contract.records import RunWrite
+from sagaz_integration_core.contract.waits import SignalRecord, WaitRecord, WaitWrite
+
+
+def load(tables: Tables, saga_id: str) -> list[WaitRecord]:
+    return list(tables.runs[saga_id].waits) if saga_id in tables.runs else []
+
+
+def record(tables: Tables, run: Run, write: RunWrite, moment: datetime) -> None:
+    """Record what a write tells of waits."""
+    left = set(write.left_waits)
+    run.waits = [
+        wait
+        for wait in run.waits
+        if (wait.step, wait.phase) not in left and not (write.stops_waiting and wait.outcome is None)
+    ]
+    for wait in write.waits:
+        if _place(wait) not in map(_place, run.waits):
+            run.waits.append(_registered(tables, run, wait, moment))
+
+
+def _place(wait: WaitRecord | WaitWrite) -> tuple[str, str, str, int]:
+    return wait.step, wait.phase, wait.name, wait.n
+
+
+def _registered(tables: Tables, run: Run, wait: WaitWrite, moment: datetime) -> WaitRecord:
+    until = wait.until if wait.seconds is None else moment + timedelta(seconds=wait.seconds)
+    new = WaitRecord(run.row.saga_id, wait.step, wait.phase, wait.name, wait.n, wait.key, until, moment)
+    if wait.key is not None:
+        for other in (known for one in tables.runs.values() for known in one.waits):
+            if (other.name, other.key) == (wait.name, wait.key):
+                payload = refusal(other.saga_id)
+                return replace(new, key=None, outcome="refused", attempt=run.row.attempt + 1, payload=payload)
+    return new
+
+
+def due_at(tables: Tables, run: Run, moment: datetime) -> datetime | None:
+    """Return when a run that waits is due; None for not before a signal comes."""
+    open_ = [wait for wait in run.waits if wait.outcome is None]
+    if any((wait.attempt or 0) > run.row.attempt for wait in run.waits) or any(_signal(tables, w) for w in open_):
+        return moment
+    return earliest(wait.until for wait in open_)
+
+
+def earliest(times: Iterable[datetime | None]) -> datetime | None:
+    return min((time for time in times if time is not None), default=None)
+
+
+def _signal(tables: Tables, wait: WaitRecord) -> SignalRecord | None:
+    for signal in tables.signals.values():
+        to = signal.saga_id == wait.saga_id if signal.key is None else signal.key == wait.key
+        if wait.name and to and signal.name == wait.name and signal.taken_at is None:
+            return signal
+    return None
+
+
+def settle(tables: Tables, run: Run, moment: datetime) -> tuple[WaitRecord, ...]:
+    """Give the waits of a run that has just been claimed, and that are over, their outcome; return all of them."""
+    served, attempt = set[str](), run.row.attempt
+    for place, wait in enumerate(run.waits):
+        if wait.outcome is not None:
+            continue
+        if wait.name not in served and (signal := _signal(tables, wait)) is not None:
+            served.add(wait.name)
+            payload = signal.payload
+            tables.signals[signal.id] = replace(signal, payload=None, taken_at=moment, taken_by=run.row.saga_id)
+            run.waits[place] = replace(wait, key=None, outcome="signal", attempt=attempt, payload=payload)
+        elif wait.until is not None and wait.until <= moment:
+            run.waits[place] = replace(wait, key=None, outcome="timeout", attempt=attempt)
+    return tuple(run.waits)
+
+
+def decide(run: Run, status: str, *, ends: bool, moment: datetime) -> None:
+    """End the waits that a person's decision ends."""
+    if status == "waiting":
+        run.waits = [w if w.outcome or w.name else replace(w, until=moment) for w in run.waits]
+    elif status == "compensating" or ends:
+        run.waits = [wait for wait in run.waits if wait.phase == "undo" and not ends]
+
+
+def rouse_lost(tables: Tables, steps: Mapping[str, Collection[str]]) -> int:
+    lost = [
+        run
+        for run in tables.runs.values()
+        if run.row.status == "waiting"
+        and any(w.outcome is None and w.step not in steps.get(run.row.saga_name, (w.step,)) for w in run.waits)
+    ]
+    for run in lost:
+        run.row = replace(run.row, available_at=now())
+    return len(lost)
