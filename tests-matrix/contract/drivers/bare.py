@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterable
+from datetime import datetime
 from importlib.util import find_spec
 from typing import Any
 from urllib.parse import parse_qs
@@ -120,9 +121,11 @@ async def _answer_start(
             async with orders.transaction(then) as session:
                 await orders.add(session, context["id"])
                 status, answer = 202, accepted(await sagas.start(saga, context, session=session))
+        elif kind == "background":
+            status, answer = 202, accepted(await sagas.run_background(saga, context, idempotency_key=key))
         else:
-            start = sagas.run_background if kind == "background" else sagas.start
-            status, answer = 202, accepted(await start(saga, context, idempotency_key=key))
+            deadline = _deadline(given.get("deadline"))
+            status, answer = 202, accepted(await sagas.start(saga, context, idempotency_key=key, deadline=deadline))
     except Exception as error:
         status, answer = told(error)
     if then == "raise":
@@ -186,7 +189,13 @@ def _started(kind: str, saga: type, environ: dict[str, Any]) -> tuple[int, Any]:
         context = json.loads(environ["wsgi.input"].read())
         if kind == "inline":
             return 200, ran(sagas.run_sync(saga, context, environ.get("HTTP_RUN_ID"), idempotency_key=key))
-        start = sagas.run_background_sync if kind == "background" else sagas.start_sync
-        return 202, accepted(start(saga, context, idempotency_key=key))
+        if kind == "background":
+            return 202, accepted(sagas.run_background_sync(saga, context, idempotency_key=key))
+        deadline = _deadline(environ.get("HTTP_DEADLINE"))
+        return 202, accepted(sagas.start_sync(saga, context, idempotency_key=key, deadline=deadline))
     except Exception as error:
         return told(error)
+
+
+def _deadline(given: str | None) -> datetime | None:
+    return None if given is None else datetime.fromisoformat(given)
