@@ -50,7 +50,8 @@ def helps() -> dict[str, dict[str, str]]:
     done = subprocess.run(command, env={**os.environ, "COLUMNS": "5000"}, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     return {
-        "django": json.loads(done.stdout),
+        # Modules of Python's, as Django's commands are, have no dashes in their names.
+        "django": {name.replace("_", "-"): text for name, text in json.loads(done.stdout).items()},
         "fastapi": dict(click_helps(main)),
         "flask": dict(click_helps(sagaz_group)),
     }

@@ -106,6 +106,10 @@ async def _send(send: Any, status: int, body: Any) -> None:
     await send({"type": "http.response.body", "body": json.dumps(body).encode()})
 
 
+def _deadline(header: str | None) -> dict[str, Any]:
+    return {"deadline": datetime.fromisoformat(header)} if header else {}
+
+
 async def _answer_start(
     kind: str, saga: type, scope: dict[str, Any], receive: Any, send: Any, then: str, orders: Orders
 ) -> None:
@@ -121,11 +125,10 @@ async def _answer_start(
             async with orders.transaction(then) as session:
                 await orders.add(session, context["id"])
                 status, answer = 202, accepted(await sagas.start(saga, context, session=session))
-        elif kind == "background":
-            status, answer = 202, accepted(await sagas.run_background(saga, context, idempotency_key=key))
         else:
-            deadline = _deadline(given.get("deadline"))
-            status, answer = 202, accepted(await sagas.start(saga, context, idempotency_key=key, deadline=deadline))
+            start = sagas.run_background if kind == "background" else sagas.start
+            later = _deadline(given.get("deadline"))
+            status, answer = 202, accepted(await start(saga, context, idempotency_key=key, **later))
     except Exception as error:
         status, answer = told(error)
     if then == "raise":
@@ -189,13 +192,8 @@ def _started(kind: str, saga: type, environ: dict[str, Any]) -> tuple[int, Any]:
         context = json.loads(environ["wsgi.input"].read())
         if kind == "inline":
             return 200, ran(sagas.run_sync(saga, context, environ.get("HTTP_RUN_ID"), idempotency_key=key))
-        if kind == "background":
-            return 202, accepted(sagas.run_background_sync(saga, context, idempotency_key=key))
-        deadline = _deadline(environ.get("HTTP_DEADLINE"))
-        return 202, accepted(sagas.start_sync(saga, context, idempotency_key=key, deadline=deadline))
+        start = sagas.run_background_sync if kind == "background" else sagas.start_sync
+        later = _deadline(environ.get("HTTP_DEADLINE"))
+        return 202, accepted(start(saga, context, idempotency_key=key, **later))
     except Exception as error:
         return told(error)
-
-
-def _deadline(given: str | None) -> datetime | None:
-    return None if given is None else datetime.fromisoformat(given)

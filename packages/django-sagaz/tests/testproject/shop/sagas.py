@@ -75,7 +75,7 @@ class TravelSaga(Saga):
 
 
 class PaidSaga(Saga):
-    saga_name = "paid"
+    saga_name = "payment_awaited"
 
     @action("pay")
     def pay(self, ctx):
