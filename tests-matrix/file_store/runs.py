@@ -11,7 +11,7 @@ from file_store import waits
 from file_store.outbox import add
 from file_store.tables import Run, Tables, now
 from sagaz_durable.stores.ended_leases import ALONE_FROM, decision, executed_as, jitter, most_alone, released, verdict
-from sagaz_durable.stores.wanted_runs import Wanted
+from sagaz_durable.stores.wanted_runs import Wanted, beside_woken, half_of
 from sagaz_integration_core.contract.decisions import AuditRecord, Intervention
 from sagaz_integration_core.contract.events import EventWrite, of_run
 from sagaz_integration_core.contract.listings import WorkerKind, WorkerRecord
@@ -64,13 +64,22 @@ def claim(tables: Tables, owner: str, limit: int, lease_seconds: float, wanted: 
     moment, taken = now(), list[ClaimedRun]()
     if wanted.alone:
         limit = min(limit, _room(tables, wanted, moment))
-    for run in sorted(_due(tables, wanted, moment), key=lambda run: run.row.available_at or moment):
+    for run in _in_turn(sorted(_due(tables, wanted, moment), key=lambda run: run.row.available_at or moment), limit):
         if len(taken) == limit:
             break
         # A run's neighbour may have made it a suspect meanwhile.
         if run.row.available_at <= moment and (ended := _settle(tables, run, moment, lease_seconds)) != "suspects":
             taken.append(_lease(tables, run, owner, moment, lease_seconds, wanted, charged=ended == "charged"))
     return taken
+
+
+def _in_turn(oldest: list[Run], limit: int) -> list[Run]:
+    """Where the oldest run has waited, thousands may wake up at once: they get half of the places."""
+    if not oldest or oldest[0].row.status != "waiting":
+        return oldest
+    half = half_of(limit)
+    others = [run for run in oldest if run.row.status != "waiting"]
+    return beside_woken(oldest, others[: min(half, limit)], limit, half)
 
 
 def _due(tables: Tables, wanted: Wanted, moment: datetime) -> list[Run]:

@@ -78,8 +78,10 @@ def reasons(evidence: Evidence, by_saga: dict[str, list[Line]]) -> tuple[Counter
 
 
 def deaths_met(evidence: Evidence, by_saga: dict[str, list[Line]]) -> Counter[str]:
-    """Count the waits, and the signals on their way to their wait, during which a process died."""
+    """Count the waits, and the signals on their way to their wait, during which a process died that executes runs."""
     found: Counter[str] = Counter()
+    executors = {line.pid for line in evidence.lines}
+    deaths = sorted(at for pid, at in evidence.deaths.items() if pid in executors)
     sent = {one.signal.signal_id: one.new[0] for one in evidence.signalled if one.new}
     for lines in by_saga.values():
         left: dict[tuple[str, str], float] = {}
@@ -87,12 +89,12 @@ def deaths_met(evidence: Evidence, by_saga: dict[str, list[Line]]) -> Counter[st
             signal_id = line.event.removeprefix("took ")
             if line.event == "left":
                 left[line.call] = line.at
-            elif signal_id != line.event and _somebody_died(evidence, left.get(line.call), line.at):
+            elif signal_id != line.event and _between(left.get(line.call), deaths, line.at):
                 found["waiting compensations" if line.phase == "undo" else "waiting steps"] += 1
-            if signal_id in sent and _somebody_died(evidence, sent[signal_id], line.at):
+            if signal_id in sent and _between(sent[signal_id], deaths, line.at):
                 found["signals that were sent"] += 1
     return found
 
 
-def _somebody_died(evidence: Evidence, since: float | None, until: float) -> bool:
-    return since is not None and any(since < at < until for at in evidence.deaths.values())
+def _between(since: float | None, deaths: list[float], until: float) -> bool:
+    return since is not None and any(since < at < until for at in deaths)
