@@ -60,4 +60,5 @@ class AppSigner:
                 "with python -c 'import secrets; print(secrets.token_urlsafe(32))'"
             )
         how = {"key_derivation": "hmac", "digest_method": hashlib.sha256}
-        return URLSafeTimedSerializer([*former, secret], salt="flask_sagaz approval", signer_kwargs=how)
+        secrets: Any = [*former, secret]  # Of texts and bytes: itsdangerous takes both.
+        return URLSafeTimedSerializer(secrets, salt="flask_sagaz approval", signer_kwargs=how)
