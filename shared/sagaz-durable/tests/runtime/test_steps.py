@@ -358,6 +358,35 @@ async def test_a_plain_step_that_raises_stop_iteration_fails_instead_of_hanging(
         await bind(runtime, Odd).run({})
 
 
+async def test_a_run_whose_insertion_is_answered_after_a_shutdown_is_given_back_uncalled(
+    shared_settings, opened, ledger, monkeypatch
+):
+    class Noting(Saga):
+        @action("one")
+        def one(self, ctx):
+            ledger.append(ctx["n"])
+
+    async with opened(shared_settings) as runtime:
+        inserted, answered = asyncio.Event(), asyncio.Event()
+        insert = runtime.store.insert
+
+        async def slow(*args):
+            answer = await insert(*args)
+            inserted.set()
+            await answered.wait()
+            return answer
+
+        monkeypatch.setattr(runtime.store, "insert", slow)
+        run = asyncio.create_task(bind(runtime, Noting).run({"n": 1}))
+        await inserted.wait()
+        await runtime.drain()
+        answered.set()
+        with pytest.raises(RunInterrupted):
+            await run
+        [record] = await runtime.store.find(RunFilter())
+    assert (record.status, ledger) == ("pending", [])
+
+
 async def test_a_plain_step_that_still_waits_for_a_thread_is_not_called_after_its_run_was_stopped(
     settings, opened, ledger
 ):

@@ -49,6 +49,7 @@ class Runs:
         self._on_execute = on_execute
         self._active: dict[asyncio.Task[SagaRun], RunExecution] = {}
         self._parked: set[RunExecution] = set()
+        self._halted: RunInterrupted | None = None
         self.ends = RunEnds(environment.store)
 
     @property
@@ -91,6 +92,9 @@ class Runs:
         """Hold a run that this process has leased, without executing it yet."""
         lease = self.environment.leases.hold(run, taken_at, endless=not self.leases_end)
         execution = RunExecution(self.environment, run, lease)
+        if self._halted is not None:
+            # It was on its way to here, from its insertion or from a claim, when all others were stopped.
+            execution.halt(self._halted)
         self._parked.add(execution)
         return execution
 
@@ -124,7 +128,8 @@ class Runs:
             await asyncio.wait(self._active, timeout=seconds)
 
     def halt(self, reason: RunInterrupted) -> None:
-        """Stop all; those that are parked are executed, to give their leases back."""
+        """Stop all, and what comes later; those that are parked are executed, to give their leases back."""
+        self._halted = reason
         self.ends.stop()
         parked = list(self._parked)
         for execution in [*self._active.values(), *parked]:
