@@ -25,7 +25,7 @@ THRESHOLDS = {
     "max_age": "A due run that waits for more SECONDS is a problem.",
     "max_failed": "More failed runs than N are a problem; by default none is.",
     "max_unknown": "More due runs than N whose saga no live worker knows are a problem; by default one is.",
-    "max_lost_waits": "More runs than N that wait in a step which their saga has no more are a problem; by default one is.",
+    "max_lost_waits": "More runs than N that wait in a step which is gone are a problem; by default one is.",
     "max_dead": "More events than N that were set aside are a problem; by default one is.",
     "max_event_age": "An event that waits to be sent for more SECONDS is a problem; by default 300.",
 }

@@ -58,7 +58,7 @@ UPDATE {{schema}}.sagaz_run SET available_at = statement_timestamp() WHERE saga_
 RETURNING saga_id, {{wake}}
 """  # noqa: S608
 
-_COUNT_LOST = f"SELECT run.saga_name, wait.step, count(DISTINCT run.saga_id) {_LOST} GROUP BY 1, 2"  # noqa: S608
+_COUNT_LOST = f"SELECT run.saga_name, wait.step, count(DISTINCT run.saga_id) {_LOST} GROUP BY 1, 2"
 
 _LIVE = """
 SELECT name, kind, ARRAY(SELECT jsonb_array_elements_text(sagas)), alive_until

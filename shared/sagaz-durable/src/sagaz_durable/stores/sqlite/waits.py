@@ -55,7 +55,7 @@ _LOST = """
     WHERE run.status = 'waiting' AND run.saga_name = ? AND wait.step NOT IN (SELECT value FROM json_each(?))
 """
 _ROUSE_LOST = f"UPDATE sagaz_run SET available_at = ? WHERE saga_id IN (SELECT run.saga_id {_LOST})"  # noqa: S608
-_COUNT_LOST = f"SELECT wait.step, count(DISTINCT run.saga_id) {_LOST} GROUP BY wait.step"  # noqa: S608
+_COUNT_LOST = f"SELECT wait.step, count(DISTINCT run.saga_id) {_LOST} GROUP BY wait.step"
 _SEE = """
     UPDATE sagaz_signal SET seen_at = :now WHERE taken_at IS NULL AND seen_at IS NULL AND NOT EXISTS (
         SELECT 1 FROM sagaz_wait AS wait WHERE wait.name = sagaz_signal.name AND wait.outcome IS NULL
