@@ -25,7 +25,7 @@ THRESHOLDS = {
     "max_age": "A due run that waits for more SECONDS is a problem.",
     "max_failed": "More failed runs than N are a problem; by default none is.",
     "max_unknown": "More due runs than N whose saga no live worker knows are a problem; by default one is.",
-    "max_lost_waits": "More runs than N that wait in a step which is gone are a problem; by default one is.",
+    "max_lost_waits": "More waits than N of steps that are gone are a problem; by default one is.",
     "max_dead": "More events than N that were set aside are a problem; by default one is.",
     "max_event_age": "An event that waits to be sent for more SECONDS is a problem; by default 300.",
 }
@@ -40,7 +40,7 @@ class Limits:
         max_age: Seconds for which the oldest due run may wait, even while workers are alive.
         max_failed: How many failed runs, which need manual intervention, there may be; None for any number.
         max_unknown: How many due runs there may be whose saga no live worker knows.
-        max_lost_waits: How many runs may wait in a step that this deployment's class has not.
+        max_lost_waits: How many waits there may be of steps that this deployment's class has not.
         max_dead: How many events may have been set aside.
         max_event_age: Seconds for which an event may wait to be sent.
     """

@@ -205,10 +205,11 @@ class Waits:
 
     async def test_only_open_waits_of_runs_that_wait_are_counted_as_lost(self, store: SagaStore) -> None:
         run = await parked(store, wait(step="gone"))
-        await store.send([signal(saga_id=run.saga_id)])
-        [again] = await claim_all(store)
+        busy = await parked(store, wait(step="gone"), wait("open", step="gone"))
+        await store.send([signal(saga_id=run.saga_id), signal(saga_id=busy.saga_id)])
+        again = {one.saga_id: one for one in await claim_all(store)}
         assert await store.count_lost({"OrderSaga": ["a"]}) == {}
-        await park(store, again, wait(step="a"))
+        await park(store, again[run.saga_id], wait(step="a"))
         assert await store.count_lost({"OrderSaga": ["a"]}) == {}
 
     async def test_the_waits_of_several_runs_come_at_once(self, store: SagaStore) -> None:
