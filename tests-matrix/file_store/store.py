@@ -154,6 +154,7 @@ class FileStore(BaseStore):
     prune_signals = _commits(signals.prune)
     load_waits = _reads(waits.load)
     rouse_lost = _commits(waits.rouse_lost)
+    count_lost = _reads(waits.count_lost)
 
     add_events = _commits(outbox.insert)
     due_events = _commits(outbox.due)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -12,8 +13,8 @@ from sagaz_integration_core.contract.records import RunWrite
 from sagaz_integration_core.contract.waits import SignalRecord, WaitRecord, WaitWrite
 
 
-def load(tables: Tables, saga_id: str) -> list[WaitRecord]:
-    return list(tables.runs[saga_id].waits) if saga_id in tables.runs else []
+def load(tables: Tables, *saga_ids: str) -> list[WaitRecord]:
+    return [wait for saga_id in saga_ids if saga_id in tables.runs for wait in tables.runs[saga_id].waits]
 
 
 def record(tables: Tables, run: Run, write: RunWrite, moment: datetime) -> None:
@@ -90,12 +91,18 @@ def decide(run: Run, status: str, *, ends: bool, moment: datetime) -> None:
 
 
 def rouse_lost(tables: Tables, steps: Mapping[str, Collection[str]]) -> int:
-    lost = [
-        run
-        for run in tables.runs.values()
-        if run.row.status == "waiting"
-        and any(w.outcome is None and w.step not in steps.get(run.row.saga_name, (w.step,)) for w in run.waits)
-    ]
+    lost = [run for run in tables.runs.values() if _lost(run, steps)]
     for run in lost:
         run.row = replace(run.row, available_at=now())
     return len(lost)
+
+
+def count_lost(tables: Tables, steps: Mapping[str, Collection[str]]) -> dict[tuple[str, str], int]:
+    return dict(Counter((run.row.saga_name, step) for run in tables.runs.values() for step in _lost(run, steps)))
+
+
+def _lost(run: Run, steps: Mapping[str, Collection[str]]) -> set[str]:
+    """Return the steps in which a run waits, and which its saga has not."""
+    if run.row.status != "waiting" or (known := steps.get(run.row.saga_name)) is None:
+        return set()
+    return {wait.step for wait in run.waits if wait.outcome is None and wait.step not in known}

@@ -14,7 +14,7 @@ from places import on, until
 from testproject.shop.sagas import OrderSaga, PaidSaga
 
 from django_sagaz import RunErased, atomic_saga_start, publish
-from django_sagaz.models import AuditEntry, OutboxEvent, Run, Step
+from django_sagaz.models import AuditEntry, OutboxEvent, Run, Step, Wait
 
 
 def said(*arguments, **options):
@@ -66,6 +66,14 @@ def test_operators_see_what_runs_wait_for_and_signal_them(home):
     assert f"waiting       {saga_id}  paid: pay waits for signal 'paid'\n" in said("sagaz_list", "--runs")
     assert "  pay waits for signal 'paid', key pi_1, since " in said("sagaz_show", saga_id)
     assert "1 waiting" in said("sagaz_check")
+    waits = Wait.objects.using(home).filter(saga_id=saga_id)
+    waits.update(step="gone")
+    assert "1 waiting" in said("sagaz_check", "--max-lost-waits", "1")
+    lost = io.StringIO()
+    with pytest.raises(SystemExit, match="1"):
+        call_command("sagaz_check", stdout=lost)
+    assert "1 in 'gone' of 'paid'" in lost.getvalue()
+    waits.update(step="pay")
     words = (
         "sagaz_signal",
         "paid",

@@ -273,6 +273,11 @@ def test_operators_see_what_runs_wait_for_and_signal_them(shop):
     assert f"waiting       {saga_id}  OrderSaga: ship waits for signal 'paid'\n" in said("list", "--runs")
     assert "  ship waits for signal 'paid', key order-1, since " in said("show", saga_id)
     assert "1 waiting" in said("check")
+    renamed = (shop.folder / "main.py").read_text().replace('@action("ship"', '@action("deliver"')
+    (shop.folder / "renamed.py").write_text(renamed)
+    lost = shop.command("check", "renamed:app")
+    assert (lost.wait(), "1 in 'ship' of 'OrderSaga'" in lost.said) == (1, True)
+    assert shop.command("check", "renamed:app", "--max-lost-waits", "1").wait() == 0
     assert "Sent." in said("signal", "paid", "--run", saga_id, "--by", "ann", "--reason", "called")
     [signal] = json.loads(said("list", "--signals", "--format", "json"))
     assert (signal["saga_id"], "payload" in signal) == (saga_id, False)

@@ -235,6 +235,13 @@ def test_operators_see_what_runs_wait_for_and_signal_them(make_app, run, tmp_pat
             current_step().signal("paid", key="pi_1")
             current_step().sleep(timedelta(days=7))
 
+    class Renamed(Saga):
+        saga_name = "paid"
+
+        @action("payment")
+        def pay(self, ctx):
+            pass
+
     app, sagaz = make_app(f"sqlite:///{tmp_path / 'sagaz.db'}", sagas=[Paid])
     with app.app_context():
         saga_id = sagaz.start(Paid, {}, deadline=timedelta(days=30))
@@ -242,6 +249,9 @@ def test_operators_see_what_runs_wait_for_and_signal_them(make_app, run, tmp_pat
     assert f"waiting       {saga_id}  paid: pay waits for signal 'paid'\n" in run(app, "list", "--runs").output
     assert "  pay waits for signal 'paid', key pi_1, since " in run(app, "show", saga_id).output
     assert "1 waiting" in run(app, "check").output
+    renamed, _ = make_app(f"sqlite:///{tmp_path / 'sagaz.db'}", sagas=[Renamed])
+    assert "1 in 'pay' of 'paid'" in run(renamed, "check").output
+    assert run(renamed, "check", "--max-lost-waits", "1").exit_code == 0
     words = ("signal", "paid", "--key", "pi_1", "--payload", '{"amount": 7}')
     assert "Sent." in run(app, *words).output
     assert json.loads(run(app, "list", "--signals", "--format", "json").output)[0]["key"] == "pi_1"

@@ -234,6 +234,8 @@ async def test_round_trips_are_counted(store, monkeypatch):
     assert await cost(store.renew("w1", [(run.saga_id, 1) for run in runs], 30)) == 1
     assert await cost(store.claim("w1", 100, 30, KNOWN)) == 1
     assert await cost(store.stats()) == 1
+    assert await cost(store.load_waits(*(run.saga_id for run in runs))) == 1
+    assert await cost(store.count_lost({f"Saga{n}": ["pay"] for n in range(9)})) == 1
 
 
 async def test_rows_of_sagaz_with_a_status_that_ours_have_not_are_listed(store):

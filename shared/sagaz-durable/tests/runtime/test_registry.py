@@ -162,9 +162,12 @@ def test_the_steps_with_which_runs_begin_are_known_of_classes_that_make_their_ow
     assert {name: sorted(steps) for name, steps in registry.first_steps.items()} == {
         "Shop": [("a", True), ("b", False)], "Made": [("pay", False)], "Adding": [],
     }  # fmt: skip
+    known = {name: sorted(steps) for name, steps in registry.known_steps().items()}
+    assert known == {"Shop": ["a", "b", "c"], "Made": ["pay"]}
     # Its instances may be of a subclass, with other steps.
     registry.add((made, lambda: made()))
     assert registry.first_steps["Made"] == ()
+    assert sorted(registry.known_steps()) == ["Shop"]
 
 
 def test_a_trigger_gets_one_warning_that_what_it_starts_is_not_durable(caplog):

@@ -127,6 +127,29 @@ def test_list_tells_what_runs_wait_for_and_until_when(command, start, until):
     assert [datetime.fromisoformat(wait["until"]) for wait in run["waits"]] == [LATER]
 
 
+def test_list_asks_once_for_what_all_of_its_runs_wait_for(command, start, until, monkeypatch):
+    assert command("list", "--runs").output == "No runs.\n"
+    saga_ids = [start(key=f"pi_{n}") for n in range(3)]
+    for saga_id in saga_ids:
+        until(saga_id, step="pay")
+    store, asked = command.runtime.store, []
+    load_waits = store.load_waits
+
+    async def counting(*saga_ids):
+        asked.append(saga_ids)
+        return await load_waits(*saga_ids)
+
+    monkeypatch.setattr(store, "load_waits", counting)
+    assert command("list", "--runs").output.count("pay waits for signal 'paid'") == 3
+    assert [sorted(one) for one in asked] == [sorted(saga_ids)]
+    assert {run["saga_id"]: run["waits"][0]["key"] for run in as_json(command, "list", "--runs")} == {
+        saga_id: f"pi_{n}" for n, saga_id in enumerate(saga_ids)
+    }
+    asked.clear()
+    command("list", "--runs", "--status", "completed")
+    assert asked == []
+
+
 def test_list_tells_of_no_waits_where_there_are_none(command, start, until):
     saga_id = start(key="pi_1")
     until(saga_id, step="pay")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -11,6 +12,7 @@ import psycopg
 import pytest
 from sagaz import Saga, action, compensate
 
+from sagaz_durable.operations.checking import Limits, check, health_json, health_text
 from sagaz_durable.runtime.launching import finished_run
 from sagaz_durable.sagas import Sagas
 from sagaz_integration_core.context.current_step import current_step
@@ -547,7 +549,19 @@ async def test_a_run_that_waits_can_be_cancelled_and_takes_no_signal_any_more(wo
         await Sagas(working).send_signal("paid", saga_id=saga_id)
 
 
-async def test_a_run_that_waits_in_a_step_which_a_deployment_has_lost_ends(opened, shared_settings, ended):
+class Renamed(Saga):
+    """What a deployment made of `Order`."""
+
+    saga_name = "order"
+
+    @action("pay")
+    async def pay(self, ctx):
+        return None
+
+
+@pytest.fixture
+async def left_waiting(opened, shared_settings):
+    """A run of `Order` that waits in ``charge``, and that nobody executes."""
     async with opened(shared_settings, sagas=[Order]) as before:
         saga_id = await Sagas(before).start(Order, {})
         worker = before.make_worker()
@@ -555,14 +569,38 @@ async def test_a_run_that_waits_in_a_step_which_a_deployment_has_lost_ends(opene
         await waiting(before, saga_id)
         worker.stop()
         await worker.stopped()
+    return saga_id
 
-    class Renamed(Saga):
-        saga_name = "order"
 
-        @action("pay")
-        async def pay(self, ctx):
-            return None
+async def test_check_tells_of_runs_that_wait_in_a_step_which_a_deployment_has_lost(
+    opened, shared_settings, left_waiting
+):
+    async with opened(shared_settings, sagas=[Order]) as before:
+        assert (await check(before)).lost_waits == {}
+    async with opened(shared_settings, sagas=[Renamed]) as after:
+        health = await check(after)
+        assert "Runs wait in a step that their saga has not in this deployment: 1 in 'charge' of 'order'. Deploy" in (
+            health.problem or ""
+        )
+        assert f"problem    {health.problem}" in health_text(health)
+        found = json.loads(health_json(health))
+        assert (found["healthy"], found["lost_waits"]) == (False, {"order": {"charge": 1}})
+        allowed = await check(after, Limits(max_lost_waits=1))
+        assert (allowed.problem, allowed.lost_waits) == (None, {"order": {"charge": 1}})
 
+
+async def test_check_tells_of_no_lost_waits_where_the_class_does_not_tell_its_steps(
+    opened, shared_settings, left_waiting
+):
+    async with opened(shared_settings, sagas=[(Renamed, lambda: Renamed())]) as after:
+        health = await check(after)
+        assert (health.problem, health.lost_waits) == (None, {})
+
+
+async def test_a_run_that_waits_in_a_step_which_a_deployment_has_lost_ends(
+    opened, shared_settings, left_waiting, ended
+):
+    saga_id = left_waiting
     settings = replace(shared_settings, max_failures=2)
     async with opened(settings, sagas=[Renamed]) as after:
         worker = after.make_worker()

@@ -132,12 +132,16 @@ def read_age(text: str) -> timedelta:
 async def list_runs(store: SagaStore, query: RunFilter, output: Format) -> Said:
     """List runs, newest first, with what those that wait are waiting for."""
     runs = await store.find(query) if findable(query.saga_name, query.correlation_id) else []
-    waits = {run.saga_id: await _open_waits(store, run) for run in runs if run.status == "waiting"}
+    waits = await _open_waits(store, [run.saga_id for run in runs if run.status == "waiting"])
     return Said(runs_json(runs, waits) if output == "json" else runs_text(runs, waits))
 
 
-async def _open_waits(store: SagaStore, run: RunRecord) -> list[WaitRecord]:
-    return [wait for wait in await store.load_waits(run.saga_id) if wait.outcome is None]
+async def _open_waits(store: SagaStore, saga_ids: Sequence[str]) -> dict[str, list[WaitRecord]]:
+    found: dict[str, list[WaitRecord]] = {}
+    for wait in await store.load_waits(*saga_ids) if saga_ids else ():
+        if wait.outcome is None:
+            found.setdefault(wait.saga_id, []).append(wait)
+    return found
 
 
 async def show_run(

@@ -147,6 +147,10 @@ class SagaRegistry:
         registration = self._by_name.get(saga_name)
         return DEFAULT_LIMIT if registration is None else step_limits(registration.saga_class).get(step, DEFAULT_LIMIT)
 
+    def known_steps(self) -> dict[str, list[str]]:
+        """Return the steps of each saga whose class tells all of them; see `first_steps`."""
+        return {entry.name: list(entry.graph.nodes) for entry in self if self.first_steps.get(entry.name)}
+
     def _unknown(self, name: str) -> str:
         close = difflib.get_close_matches(name, self._by_name, n=1)
         guess = f" Did you mean {close[0]!r}?" if close else ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
 from sagaz_durable.redaction import redact
@@ -25,6 +25,7 @@ THRESHOLDS = {
     "max_age": "A due run that waits for more SECONDS is a problem.",
     "max_failed": "More failed runs than N are a problem; by default none is.",
     "max_unknown": "More due runs than N whose saga no live worker knows are a problem; by default one is.",
+    "max_lost_waits": "More waits than N of steps that are gone are a problem; by default one is.",
     "max_dead": "More events than N that were set aside are a problem; by default one is.",
     "max_event_age": "An event that waits to be sent for more SECONDS is a problem; by default 300.",
 }
@@ -39,6 +40,7 @@ class Limits:
         max_age: Seconds for which the oldest due run may wait, even while workers are alive.
         max_failed: How many failed runs, which need manual intervention, there may be; None for any number.
         max_unknown: How many due runs there may be whose saga no live worker knows.
+        max_lost_waits: How many waits there may be of steps that this deployment's class has not.
         max_dead: How many events may have been set aside.
         max_event_age: Seconds for which an event may wait to be sent.
     """
@@ -46,6 +48,7 @@ class Limits:
     max_age: float | None = None
     max_failed: int | None = None
     max_unknown: int = 0
+    max_lost_waits: int = 0
     max_dead: int = 0
     max_event_age: float = 300.0
 
@@ -59,6 +62,7 @@ class Health:
         reachable: Whether it answered.
         migrated: Whether its tables are those that this release needs.
         stats: The figures, if it answered.
+        lost_waits: How many runs wait in a step or compensation that this deployment's class has not, by saga and step.
         problem: What a person has to look at; None when all is well.
     """
 
@@ -67,6 +71,7 @@ class Health:
     migrated: bool
     stats: StoreStats | None
     problem: str | None
+    lost_waits: dict[str, dict[str, int]] = field(default_factory=dict)
 
     @property
     def healthy(self) -> bool:
@@ -91,6 +96,7 @@ async def check(
         await runtime.store.check_ready(only_reads=only_reads)
         stats = await runtime.store.stats()
         known = {saga for worker in await runtime.store.workers() if worker.kind != "web" for saga in worker.sagas}
+        lost = await _lost_waits(runtime)
     except StoreNotReady as error:
         return Health(_address(runtime), True, not isinstance(error, StoreNotMigrated), None, str(error))
     except StoreUnavailable as error:
@@ -103,9 +109,18 @@ async def check(
         *problems,
         *_of_settings(runtime),
         *_of_runs(stats, known, limits, wording),
+        *_of_lost_waits(lost, limits),
         *_of_events(stats, limits, wording),
     ]
-    return Health(_address(runtime), True, True, stats, " ".join(found) or None)
+    return Health(_address(runtime), True, True, stats, " ".join(found) or None, lost)
+
+
+async def _lost_waits(runtime: SagazRuntime) -> dict[str, dict[str, int]]:
+    steps = runtime.registry.known_steps()
+    found: dict[str, dict[str, int]] = {}
+    for (saga, step), count in sorted((await runtime.store.count_lost(steps)).items() if steps else ()):
+        found.setdefault(saga, {})[step] = count
+    return found
 
 
 def _address(runtime: SagazRuntime) -> str:
@@ -151,6 +166,17 @@ def _of_unknown_sagas(stats: StoreStats, known: set[str], limits: Limits) -> lis
     return [
         f"No live worker knows the saga of runs that are due: {names}. Start a worker of the service, or the release, "
         "that has it; until then they stay as they are."
+    ]
+
+
+def _of_lost_waits(lost: dict[str, dict[str, int]], limits: Limits) -> list[str]:
+    places = [(count, step, saga) for saga, steps in lost.items() for step, count in steps.items()]
+    if sum(count for count, _, _ in places) <= limits.max_lost_waits:
+        return []
+    names = ", ".join(f"{count} in {step!r} of {saga!r}" for count, step, saga in places)
+    return [
+        f"Runs wait in a step that their saga has not in this deployment: {names}. Deploy a version that has it; a "
+        "worker that starts without it makes them due, and they end as failed."
     ]
 
 

@@ -15,9 +15,7 @@ logger = logging.getLogger(__name__)
 
 async def rouse_lost_waits(environment: ExecutionEnvironment) -> None:
     """Make such runs due, so that they end as their journal tells."""
-    registry = environment.registry
-    # A saga whose class does not tell all of its steps has none here.
-    known = {entry.name: list(entry.graph.nodes) for entry in registry if registry.first_steps.get(entry.name)}
+    known = environment.registry.known_steps()
     try:
         count = await environment.store.rouse_lost(known) if known else 0
     except SagazError as error:

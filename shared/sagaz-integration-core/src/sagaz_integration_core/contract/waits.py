@@ -157,12 +157,19 @@ class SignalStore(Protocol):
         """
         ...
 
-    async def load_waits(self, saga_id: str) -> list[WaitRecord]:
-        """Return what a run waits for, or has waited for within the calls that are under way, the oldest first."""
+    async def load_waits(self, *saga_ids: str) -> list[WaitRecord]:
+        """Return what these runs wait for, or have waited for within the calls that are under way.
+
+        However many runs they are, it is one question; the waits of each run come the oldest first.
+        """
         ...
 
     async def rouse_lost(self, steps: Mapping[str, Collection[str]]) -> int:
         """Make the waiting runs of these sagas due that wait in a step which theirs has not; return how many."""
+        ...
+
+    async def count_lost(self, steps: Mapping[str, Collection[str]]) -> dict[tuple[str, str], int]:
+        """Return how many runs `rouse_lost` would make due, by their saga and the step or compensation that waits."""
         ...
 
     async def find_signals(self, query: SignalFilter) -> list[SignalRecord]:

@@ -138,6 +138,7 @@ class ORMStore(BaseStore):
     add_signals = _does(signals.send)
     load_waits = _does(waits.load_waits)
     rouse_lost = _does(waits.rouse_lost)
+    count_lost = _does(waits.count_lost)
     find_signals = _does(signals.find_signals)
     count_untaken = _does(signals.count_untaken)
     prune_signals = _does(signals.prune_signals)

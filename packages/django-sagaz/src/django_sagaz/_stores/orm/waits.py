@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import IntegrityError, transaction
-from django.db.models import Exists, Min, OuterRef, Q
+from django.db.models import Count, Exists, Min, OuterRef, Q
 
 from django_sagaz._stores.orm.rows import Moment, as_text, json_text, stored, wait_record
 from django_sagaz._stores.orm.runs import unlocked
@@ -18,6 +18,7 @@ from sagaz_integration_core.contract.records import RunWrite
 from sagaz_integration_core.contract.waits import WaitRecord, WaitWrite
 
 __all__ = [
+    "count_lost",
     "end_timers",
     "forget_waits",
     "load_waits",
@@ -105,10 +106,25 @@ def rouse_lost(connection: Any, steps: Mapping[str, Collection[str]]) -> int:
     using = connection.alias
     found: list[str] = []
     for name, known in steps.items():
-        lost = Wait.objects.using(using).filter(saga_id=OuterRef("saga_id"), outcome=None).exclude(step__in=list(known))
+        lost = _lost(connection, known).filter(saga_id=OuterRef("saga_id"))
         runs = Run.objects.using(using).filter(Exists(lost), status="waiting", saga_name=name)
         found += [run.pk for run in unlocked(connection, runs.only("pk"))]
     return Run.objects.using(using).filter(pk__in=found, status="waiting").update(available_at=Moment(connection).now)
+
+
+def count_lost(connection: Any, steps: Mapping[str, Collection[str]]) -> dict[tuple[str, str], int]:
+    """Return how many runs of these sagas wait in a step which theirs has not, by saga and step."""
+    found: dict[tuple[str, str], int] = {}
+    for name, known in steps.items():
+        runs = Run.objects.using(connection.alias).filter(pk=OuterRef("saga_id"), status="waiting", saga_name=name)
+        lost = _lost(connection, known).filter(Exists(runs)).values_list("step").order_by()
+        found |= {(name, step): count for step, count in lost.annotate(runs=Count("saga_id", distinct=True))}
+    return found
+
+
+def _lost(connection: Any, known: Collection[str]) -> Any:
+    """Return the open waits of all other steps."""
+    return Wait.objects.using(connection.alias).filter(outcome=None).exclude(step__in=list(known))
 
 
 def see(connection: Any, moment: Moment) -> None:
@@ -162,9 +178,9 @@ def _end(connection: Any, wait: Wait, attempt: int, outcome: str, payload: str |
     ).update(outcome=outcome, attempt=attempt, payload=json_text(payload), key=None)
 
 
-def load_waits(connection: Any, saga_id: str) -> list[WaitRecord]:
-    """Return the waits of a run, in the order in which they were registered."""
-    return _waits_of(connection, [saga_id])[saga_id]
+def load_waits(connection: Any, *saga_ids: str) -> list[WaitRecord]:
+    """Return the waits of these runs, each one's in the order in which they were registered."""
+    return [wait for waits in _waits_of(connection, saga_ids).values() for wait in waits]
 
 
 def _waits_of(connection: Any, saga_ids: Iterable[str]) -> dict[str, list[WaitRecord]]:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
 from sagaz_durable.stores.memory.rows import Rows
+from sagaz_integration_core.contract.records import RunRecord
 from sagaz_integration_core.contract.waits import NewSignal, Sent, SignalFilter, SignalRecord, WaitRecord
 
-__all__ = ["count_untaken", "find_signals", "load_waits", "prune_signals", "rouse_lost", "send"]
+__all__ = ["count_lost", "count_untaken", "find_signals", "load_waits", "prune_signals", "rouse_lost", "send"]
 
 
 def send(rows: Rows, signals: Sequence[NewSignal]) -> list[Sent]:
@@ -18,26 +20,32 @@ def send(rows: Rows, signals: Sequence[NewSignal]) -> list[Sent]:
     return [rows.send(signal, moment) for signal in signals]
 
 
-def load_waits(rows: Rows, saga_id: str) -> list[WaitRecord]:
-    """Return the waits of a run."""
-    return list(rows.waits.of_run(saga_id))
+def load_waits(rows: Rows, *saga_ids: str) -> list[WaitRecord]:
+    """Return the waits of these runs."""
+    return [wait for saga_id in saga_ids for wait in rows.waits.of_run(saga_id)]
 
 
 def rouse_lost(rows: Rows, steps: Mapping[str, Collection[str]]) -> int:
     """Make the runs of these sagas due that wait in a step which theirs has not."""
     moment = datetime.now(UTC)
-    lost = [
-        row
-        for row in rows.runs.rows.values()
-        if row.status == "waiting"
-        and row.saga_name in steps
-        and any(
-            wait.outcome is None and wait.step not in steps[row.saga_name] for wait in rows.waits.of_run(row.saga_id)
-        )
-    ]
-    for row in lost:
+    lost = {row.saga_id: row for row, _ in _lost(rows, steps)}
+    for row in lost.values():
         rows.runs.put(replace(row, available_at=moment))
     return len(lost)
+
+
+def count_lost(rows: Rows, steps: Mapping[str, Collection[str]]) -> dict[tuple[str, str], int]:
+    """Return how many runs of these sagas wait in a step which theirs has not, by saga and step."""
+    calls = {(row.saga_id, row.saga_name, wait.step) for row, wait in _lost(rows, steps)}
+    return dict(Counter((saga, step) for _, saga, step in calls))
+
+
+def _lost(rows: Rows, steps: Mapping[str, Collection[str]]) -> Iterator[tuple[RunRecord, WaitRecord]]:
+    for row in rows.runs.rows.values():
+        if row.status == "waiting" and (known := steps.get(row.saga_name)) is not None:
+            for wait in rows.waits.of_run(row.saga_id):
+                if wait.outcome is None and wait.step not in known:
+                    yield row, wait
 
 
 def find_signals(rows: Rows, query: SignalFilter) -> list[SignalRecord]:

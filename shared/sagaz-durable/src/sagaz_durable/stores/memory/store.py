@@ -98,6 +98,7 @@ class MemoryStore(BaseStore):
     add_signals = _does(signals.send)
     load_waits = _does(signals.load_waits)
     rouse_lost = _does(signals.rouse_lost)
+    count_lost = _does(signals.count_lost)
     find_signals = _does(signals.find_signals)
     count_untaken = _does(signals.count_untaken)
     prune_signals = _does(signals.prune_signals)

@@ -12,7 +12,16 @@ from sagaz_durable.stores.postgresql.waits import SEE
 from sagaz_integration_core.contract.listings import WorkerKind, WorkerRecord
 from sagaz_integration_core.contract.records import FINISHED, FOREIGN, RunStatus
 
-__all__ = ["count_prunable", "delete", "heartbeat", "live_workers", "prune", "rouse_lost", "save_foreign"]
+__all__ = [
+    "count_lost",
+    "count_prunable",
+    "delete",
+    "heartbeat",
+    "live_workers",
+    "prune",
+    "rouse_lost",
+    "save_foreign",
+]
 
 _HEARTBEAT = """
 WITH forgotten AS (
@@ -36,16 +45,20 @@ WITH forgotten AS (
 SELECT name FROM own
 """.replace("{see}", SEE)
 
-_ROUSE_LOST = """
-UPDATE {schema}.sagaz_run SET available_at = statement_timestamp() WHERE saga_id = ANY(ARRAY(
-    SELECT run.saga_id FROM json_each(%s::text::json) AS known
+_LOST = """
+    FROM json_each(%s::text::json) AS known
     JOIN {schema}.sagaz_run AS run ON run.saga_name = known.key AND run.status = 'waiting'
-    WHERE EXISTS (
-        SELECT FROM {schema}.sagaz_wait AS wait WHERE wait.saga_id = run.saga_id AND wait.outcome IS NULL
-            AND wait.step <> ALL(ARRAY(SELECT json_array_elements_text(known.value))))
-    FOR NO KEY UPDATE OF run SKIP LOCKED))
-RETURNING saga_id, {wake}
+    JOIN {schema}.sagaz_wait AS wait ON wait.saga_id = run.saga_id AND wait.outcome IS NULL
+        AND wait.step <> ALL(ARRAY(SELECT json_array_elements_text(known.value)))
 """
+
+_ROUSE_LOST = f"""
+UPDATE {{schema}}.sagaz_run SET available_at = statement_timestamp() WHERE saga_id = ANY(ARRAY(
+    SELECT run.saga_id {_LOST} FOR NO KEY UPDATE OF run SKIP LOCKED))
+RETURNING saga_id, {{wake}}
+"""  # noqa: S608
+
+_COUNT_LOST = f"SELECT run.saga_name, wait.step, count(DISTINCT run.saga_id) {_LOST} GROUP BY 1, 2"
 
 _LIVE = """
 SELECT name, kind, ARRAY(SELECT jsonb_array_elements_text(sagas)), alive_until
@@ -112,8 +125,16 @@ async def live_workers(db: Database) -> list[WorkerRecord]:
 
 async def rouse_lost(db: Database, steps: Mapping[str, Collection[str]]) -> int:
     """Make the runs of these sagas due that wait in a step which theirs has not; what is locked is left."""
-    given = json.dumps({name: list(known) for name, known in steps.items()}, ensure_ascii=False)
-    return len(await db.fetch(_ROUSE_LOST, [given]))
+    return len(await db.fetch(_ROUSE_LOST, [_as_json(steps)]))
+
+
+async def count_lost(db: Database, steps: Mapping[str, Collection[str]]) -> dict[tuple[str, str], int]:
+    """Return how many runs of these sagas wait in a step which theirs has not, by saga and step."""
+    return {(saga, step): count for saga, step, count in await db.fetch(_COUNT_LOST, [_as_json(steps)])}
+
+
+def _as_json(steps: Mapping[str, Collection[str]]) -> str:
+    return json.dumps({name: list(known) for name, known in steps.items()}, ensure_ascii=False)
 
 
 async def save_foreign(

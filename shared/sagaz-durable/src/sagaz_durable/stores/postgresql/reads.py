@@ -63,7 +63,7 @@ FROM {schema}.sagaz_attempt WHERE saga_id = %s ORDER BY attempt
 
 _WAITS = """
 SELECT saga_id, step, phase, name, n, key, until, created_at, outcome, attempt, payload::text
-FROM {schema}.sagaz_wait WHERE saga_id = %s ORDER BY created_at, n
+FROM {schema}.sagaz_wait WHERE saga_id = ANY(%s::text[]) ORDER BY created_at, n
 """
 
 
@@ -83,9 +83,9 @@ async def load_attempts(db: Database, saga_id: str) -> list[AttemptRecord]:
     return [attempt_record(row) for row in await db.fetch(_ATTEMPTS, [saga_id])]
 
 
-async def load_waits(db: Database, saga_id: str) -> list[WaitRecord]:
-    """Return the waits of a run, in the order in which they were registered."""
-    return [wait_record(row) for row in await db.fetch(_WAITS, [saga_id])]
+async def load_waits(db: Database, *saga_ids: str) -> list[WaitRecord]:
+    """Return the waits of these runs, in the order in which they were registered."""
+    return [wait_record(row) for row in await db.fetch(_WAITS, [list(saga_ids)])]
 
 
 async def find(db: Database, query: RunFilter) -> list[RunRecord]:

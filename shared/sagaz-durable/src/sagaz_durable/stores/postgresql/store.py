@@ -127,6 +127,7 @@ class PostgresStore(BaseStore):
     add_signals = _does(signals.send)
     load_waits = _does(reads.load_waits)
     rouse_lost = _does(upkeep.rouse_lost)
+    count_lost = _does(upkeep.count_lost)
     find_signals = _does(signals.find_signals)
     count_untaken = _does(signals.count_untaken)
     prune_signals = _does(signals.prune_signals)

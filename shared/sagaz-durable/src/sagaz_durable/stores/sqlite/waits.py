@@ -15,7 +15,7 @@ from sagaz_durable.stores.sqlite.rows import after, now, stamp, when
 from sagaz_integration_core.contract.records import ClaimedRun, RunWrite
 from sagaz_integration_core.contract.waits import WaitRecord, WaitWrite
 
-__all__ = ["any_signalled", "end_timers", "load_waits", "record_waits", "rouse", "rouse_lost", "settle"]
+__all__ = ["any_signalled", "count_lost", "end_timers", "load_waits", "record_waits", "rouse", "rouse_lost", "settle"]
 
 FRESH = timedelta(minutes=1)
 """For how long after it was first seen a signal that nobody waits for is looked at by claims: whoever begins to wait
@@ -50,10 +50,12 @@ _ROUSE = f"""
     UPDATE sagaz_run SET available_at = :now WHERE saga_id IN (
         SELECT run.saga_id {_SIGNALLED} AND (run.available_at IS NULL OR run.available_at > :now))
 """  # noqa: S608
-_ROUSE_LOST = """
-    UPDATE sagaz_run SET available_at = ? WHERE status = 'waiting' AND saga_name = ? AND saga_id IN (
-        SELECT saga_id FROM sagaz_wait WHERE outcome IS NULL AND step NOT IN (SELECT value FROM json_each(?)))
+_LOST = """
+    FROM sagaz_run AS run CROSS JOIN sagaz_wait AS wait ON wait.saga_id = run.saga_id AND wait.outcome IS NULL
+    WHERE run.status = 'waiting' AND run.saga_name = ? AND wait.step NOT IN (SELECT value FROM json_each(?))
 """
+_ROUSE_LOST = f"UPDATE sagaz_run SET available_at = ? WHERE saga_id IN (SELECT run.saga_id {_LOST})"  # noqa: S608
+_COUNT_LOST = f"SELECT wait.step, count(DISTINCT run.saga_id) {_LOST} GROUP BY wait.step"
 _SEE = """
     UPDATE sagaz_signal SET seen_at = :now WHERE taken_at IS NULL AND seen_at IS NULL AND NOT EXISTS (
         SELECT 1 FROM sagaz_wait AS wait WHERE wait.name = sagaz_signal.name AND wait.outcome IS NULL
@@ -107,9 +109,9 @@ def _register(sqlite: sqlite3.Connection, write: RunWrite, wait: WaitWrite, stam
         sqlite.execute(_REGISTER, (*place, *refused))
 
 
-def load_waits(sqlite: sqlite3.Connection, saga_id: str) -> list[WaitRecord]:
-    """Return the waits of a run, in the order in which they were registered."""
-    return [wait for wait, _ in _waits_of(sqlite, [saga_id])[saga_id]]
+def load_waits(sqlite: sqlite3.Connection, *saga_ids: str) -> list[WaitRecord]:
+    """Return the waits of these runs, each one's in the order in which they were registered."""
+    return [wait for waits in _waits_of(sqlite, saga_ids).values() for wait, _ in waits]
 
 
 def _waits_of(sqlite: sqlite3.Connection, saga_ids: Iterable[str]) -> dict[str, list[tuple[WaitRecord, int]]]:
@@ -144,6 +146,12 @@ def rouse_lost(sqlite: sqlite3.Connection, steps: Mapping[str, Collection[str]])
     moment = stamp(now())
     rows = ((moment, name, json.dumps(list(known))) for name, known in steps.items())
     return sum(sqlite.execute(_ROUSE_LOST, row).rowcount for row in rows)
+
+
+def count_lost(sqlite: sqlite3.Connection, steps: Mapping[str, Collection[str]]) -> dict[tuple[str, str], int]:
+    """Return how many runs of these sagas wait in a step which theirs has not, by saga and step."""
+    rows = ((name, json.dumps(list(known))) for name, known in steps.items())
+    return {(row[0], step): count for row in rows for step, count in sqlite.execute(_COUNT_LOST, row)}
 
 
 def settle(sqlite: sqlite3.Connection, runs: Sequence[ClaimedRun], stamped: str) -> dict[str, tuple[WaitRecord, ...]]:

@@ -191,6 +191,36 @@ class Waits:
         assert [run.saga_id for run in await claim_all(store)] == [lost.saga_id]
         assert (await load(store, kept.saga_id)).available_at is None
 
+    async def test_runs_that_wait_in_a_step_that_is_gone_are_counted(self, store: SagaStore) -> None:
+        run = await parked(store, wait(step="gone"), wait("", step="gone", until=SOON), wait(step="lost", phase="undo"))
+        await parked(store, wait(step="gone"), wait(step="a"))
+        for name in ("A", "OtherSaga"):
+            await parked(store, wait(step="gone"), name=name)
+        steps = {"OrderSaga": ["a", "b"], "A": ["a", "b"]}
+        found = {("OrderSaga", "gone"): 2, ("OrderSaga", "lost"): 1, ("A", "gone"): 1}
+        assert await store.count_lost(steps) == found
+        assert await store.count_lost({"OrderSaga": ["a", "gone", "lost"]}) == {}
+        assert (await load(store, run.saga_id)).available_at is not None, "it is due when its time is over, as before"
+        assert await claim_all(store) == []
+
+    async def test_only_open_waits_of_runs_that_wait_are_counted_as_lost(self, store: SagaStore) -> None:
+        run = await parked(store, wait(step="gone"))
+        busy = await parked(store, wait(step="gone"), wait("open", step="gone"))
+        await store.send([signal(saga_id=run.saga_id), signal(saga_id=busy.saga_id)])
+        again = {one.saga_id: one for one in await claim_all(store)}
+        assert await store.count_lost({"OrderSaga": ["a"]}) == {}
+        await park(store, again[run.saga_id], wait(step="a"))
+        assert await store.count_lost({"OrderSaga": ["a"]}) == {}
+
+    async def test_the_waits_of_several_runs_come_at_once(self, store: SagaStore) -> None:
+        first, second = await parked(store, wait(), wait("x")), await parked(store, wait("", seconds=1000))
+        await parked(store, wait())
+        found = await store.load_waits(second.saga_id, first.saga_id, "nowhere")
+        assert [one.name for one in found if one.saga_id == first.saga_id] == ["paid", "x"]
+        assert [one.name for one in found if one.saga_id == second.saga_id] == [""]
+        assert len(found) == 3
+        assert await store.load_waits() == []
+
     async def test_runs_that_wake_up_take_half_of_a_claim_and_leave_the_rest_to_others(self, store: SagaStore) -> None:
         slept = {(await parked(store, wait("", until=LONG_AGO))).saga_id for _ in range(9)}
         await store.insert([new() for _ in range(9)], LEASE)
