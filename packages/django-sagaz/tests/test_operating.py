@@ -63,7 +63,7 @@ def test_operators_see_what_runs_wait_for_and_signal_them(home):
     with transaction.atomic(home):
         saga_id = atomic_saga_start(PaidSaga, {"key": "pi_1", "rest": True})
     said("sagaz_worker", "--drain")
-    assert f"waiting       {saga_id}  paid: pay waits for signal 'paid'\n" in said("sagaz_list", "--runs")
+    assert f"waiting       {saga_id}  payment_awaited: pay waits for signal 'paid'\n" in said("sagaz_list", "--runs")
     assert "  pay waits for signal 'paid', key pi_1, since " in said("sagaz_show", saga_id)
     assert "1 waiting" in said("sagaz_check")
     waits = Wait.objects.using(home).filter(saga_id=saga_id)
@@ -72,7 +72,7 @@ def test_operators_see_what_runs_wait_for_and_signal_them(home):
     lost = io.StringIO()
     with pytest.raises(SystemExit, match="1"):
         call_command("sagaz_check", stdout=lost)
-    assert "1 in 'gone' of 'paid'" in lost.getvalue()
+    assert "1 in 'gone' of 'payment_awaited'" in lost.getvalue()
     waits.update(step="pay")
     words = (
         "sagaz_signal",
