@@ -143,14 +143,15 @@ def _lease(
         failures=old.failures + charged, lease_owner=owner, lease_expires_at=expires, available_at=expires,
         updated_at=moment, leased_at=moment,
     )  # fmt: skip
-    row, journal = run.row, tuple(run.steps.values())
+    row, its_waits = run.row, waits.settle(tables, run, moment)
+    journal = tuple(run.steps.values())
     begun = begun_by_claim(row.saga_name, row.attempt, wanted.sagas)
     _begin(run, begun, moment)
     left = None if row.deadline is None else (row.deadline - moment).total_seconds()
     return ClaimedRun(
         row.saga_id, row.saga_name, row.status, row.context, row.error, row.correlation_id, row.attempt, row.failures,
         journal, tuple(step.name for step in begun), row.direction, row.version, row.suspicions, row.alone, after_death,
-        waits.settle(tables, run, moment), left,
+        its_waits, left,
     )  # fmt: skip
 
 

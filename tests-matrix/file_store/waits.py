@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from file_store.tables import Run, Tables, now
 from sagaz_durable.stores.refused_waits import refusal
-from sagaz_integration_core.contract.records import RunWrite
+from sagaz_integration_core.contract.records import RunWrite, StepWrite, resumed_by_claim
 from sagaz_integration_core.contract.waits import SignalRecord, WaitRecord, WaitWrite
 
 
@@ -66,7 +66,10 @@ def _signal(tables: Tables, wait: WaitRecord) -> SignalRecord | None:
 
 
 def settle(tables: Tables, run: Run, moment: datetime) -> tuple[WaitRecord, ...]:
-    """Give the waits of a run that has just been claimed, and that are over, their outcome; return all of them."""
+    """Give the waits of a run that has just been claimed, and that are over, their outcome; return all of them.
+
+    Their calls go on.
+    """
     served, attempt = set[str](), run.row.attempt
     for place, wait in enumerate(run.waits):
         if wait.outcome is not None:
@@ -79,6 +82,9 @@ def settle(tables: Tables, run: Run, moment: datetime) -> tuple[WaitRecord, ...]
             run.waits[place] = replace(wait, key=None, outcome="signal", attempt=attempt, payload=payload)
         elif wait.until is not None and wait.until <= moment:
             run.waits[place] = replace(wait, key=None, outcome="timeout", attempt=attempt)
+    for call in resumed_by_claim(run.waits, attempt, run.row.direction):
+        if (entry := run.steps.get(call)) is not None and entry.status == "waiting":
+            run.enter(StepWrite(*call, "started", compensated=entry.compensated), moment)
     return tuple(run.waits)
 
 

@@ -8,6 +8,8 @@ import json
 import logging
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
+from dataclasses import replace
+from datetime import UTC, datetime
 from types import SimpleNamespace
 
 import pytest
@@ -24,9 +26,12 @@ from sagaz_durable.outbox.run_events import EventLog
 from sagaz_durable.settings.wording import NEUTRAL
 from sagaz_integration_core.context.current_step import current_step
 from sagaz_integration_core.contract.records import ClaimedRun, StepRecord
+from sagaz_integration_core.contract.waits import WaitRecord
 from sagaz_integration_core.errors import LeaseLost, RunInterrupted
 
 pytestmark = pytest.mark.anyio
+
+LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -404,6 +409,67 @@ async def test_a_lease_is_good_to_its_end(scene):
     one = scene(order([]))
     one.lease.remaining = 0.001
     assert (await run(one)).end == "completed"
+
+
+def resumed(step, phase="do"):
+    """Return the entry and the wait of a call that the claim of the second attempt has journaled as going on."""
+    wait = WaitRecord("run-1", step, phase, "", 0, None, LONG_AGO, LONG_AGO, "timeout", 2)
+    return {"attempt": 2, "steps": [entry(step, "started", phase, attempt=2)], "waits": (wait,)}
+
+
+def sleeping(ledger, *, fails=False):
+    class Sleeping(Saga):
+        @action("a")
+        async def a(self, ctx):
+            await current_step().sleep(9)
+            ledger.append("slept")
+            if fails:
+                raise ValueError("no")
+
+        @compensate("a")
+        async def undo(self, ctx):
+            ledger.append("undo")
+
+    return Sleeping
+
+
+async def test_a_call_that_goes_on_after_its_wait_is_not_journaled_once_more_and_no_hook_is_told(scene):
+    ledger = []
+    told = SimpleNamespace(on_step_enter=lambda *given: ledger.append("entered"))
+    one = scene(sleeping(ledger), listeners=[told], **resumed("a"))
+    assert (await run(one)).end == "completed"
+    assert (ledger, one.journal.entries) == (["slept"], [("a", "do", "done")])
+
+
+async def test_a_call_that_goes_on_and_fails_is_in_doubt_for_what_stands_before_its_wait(scene):
+    ledger = []
+    one = scene(sleeping(ledger, fails=True), **resumed("a"))
+    assert (await run(one)).end == "rolled_back"
+    assert ledger == ["slept", "undo"]
+    assert one.journal.entries[0] == ("a", "do", "in_doubt")
+
+
+async def test_a_call_that_goes_on_is_journaled_again_if_its_compensation_is_new(scene):
+    given = resumed("a")
+    given["steps"] = [replace(given["steps"][0], compensated=False)]
+    one = scene(sleeping([]), **given)
+    assert (await run(one)).end == "completed"
+    assert (one.journal.entries[0], one.journal.compensated) == (("a", "do", "started"), ["a"])
+
+
+async def test_a_call_whose_wait_ends_after_the_deadline_is_not_called_but_compensated(scene):
+    ledger = []
+    one = scene(sleeping(ledger), deadline_in=-1.0, **resumed("a"))
+    assert (await run(one)).end == "rolled_back"
+    assert (ledger, one.journal.entries[0]) == (["undo"], ("a", "do", "in_doubt"))
+    assert one.entries.all["a", "do"].error.startswith("The run's deadline has passed.")
+
+
+async def test_a_call_whose_wait_ends_is_not_called_in_a_run_that_rolls_back(scene):
+    ledger = []
+    one = scene(sleeping(ledger), direction="back", **resumed("a"))
+    assert (await run(one)).end == "rolled_back"
+    assert ledger == ["undo"]
 
 
 def waiting(ledger, entered):

@@ -19,6 +19,7 @@ from sagaz_durable.stores.wanted_runs import Wanted
 from sagaz_integration_core.contract.decisions import Erasure, Intervention
 from sagaz_integration_core.contract.listings import RunFilter
 from sagaz_integration_core.contract.records import NewRun, Release, Renewal, RunWrite, StepWrite
+from sagaz_integration_core.contract.waits import WaitWrite
 from sagaz_integration_core.errors import StoreUnavailable
 
 pytestmark = pytest.mark.anyio
@@ -75,6 +76,18 @@ async def test_a_claim_passes_a_row_by_that_is_being_written(store, settings):
         select = f"SELECT 1 FROM {settings.schema}.sagaz_run WHERE saga_id = 'x' FOR NO KEY UPDATE"
         await writing.execute(select.encode())
         assert [run.saga_id for run in await asyncio.wait_for(store.claim("w1", 10, 30, KNOWN), 5)] == ["y"]
+
+
+async def test_a_claim_does_not_wait_for_the_journal_of_a_run_that_goes_on(store, settings):
+    """Then the call itself journals that it begins again."""
+    await store.insert([new("x", owner="w1")], 30)
+    left, wait = StepWrite("pay", "do", "waiting"), WaitWrite("pay", "do", "", 0, seconds=0)
+    assert await store.write([RunWrite("x", "w1", 1, (left,), waits=(wait,), release=Release(waits=True))]) == [True]
+    async with await psycopg.AsyncConnection.connect(settings.storage_url) as holding:
+        await holding.execute(f"SELECT 1 FROM {settings.schema}.sagaz_step FOR UPDATE".encode())
+        [run] = await asyncio.wait_for(store.claim("w1", 10, 30, KNOWN), 5)
+    assert [(entry.status, entry.attempt) for entry in run.steps] == [("waiting", 1)]
+    assert [wait.outcome for wait in run.waits] == ["timeout"]
 
 
 async def test_a_decision_waits_a_second_for_a_locked_row_and_then_says_so(store, settings):

@@ -33,6 +33,7 @@ class Entry(NamedTuple):
     Attributes:
         attempt: In which it began last.
         begun: Whether the claim of this attempt has journaled it as ``started``, so that it was not called yet.
+        resumed: The same of a call that was left at a wait: what stands before that was called by earlier attempts.
     """
 
     status: StepStatus
@@ -41,6 +42,7 @@ class Entry(NamedTuple):
     attempt: int
     compensated: bool
     begun: bool = False
+    resumed: bool = False
 
 
 class Entries:
@@ -68,7 +70,15 @@ class Entries:
         self._writer = JournalWriter(lease, patience, submit)
         self._held = held
         self._entries: dict[tuple[str, Phase], Entry] = {
-            (entry.step, entry.phase): Entry(entry.status, entry.result, entry.error, entry.attempt, entry.compensated)
+            (entry.step, entry.phase): Entry(
+                entry.status,
+                entry.result,
+                entry.error,
+                entry.attempt,
+                entry.compensated,
+                # Nobody but the claim has written in this attempt.
+                resumed=entry.status == "started" and entry.attempt == run.attempt,
+            )
             for entry in run.steps
         }
         for step in run.begun:
@@ -114,6 +124,8 @@ class Entries:
         old = self._entries.get((step, phase))
         if old is not None and old.begun:
             self._entries[step, phase] = old._replace(begun=False, compensated=compensated)
+        elif old is not None and old.resumed and old.compensated == compensated:
+            self._entries[step, phase] = old._replace(resumed=False)
         else:
             await self._commit(self._note(step, phase, "started", compensated=compensated))
 
@@ -136,6 +148,8 @@ class Entries:
         # Their claim has journaled them as started, and they were not called.
         uncalled = [step for (step, _), entry in self._entries.items() if entry.begun]
         steps = [self._note(step, "do", "failed", None, "It was not called.") for step in uncalled]
+        left = [step for (step, phase), entry in self._entries.items() if phase == "do" and entry.resumed]
+        steps += [self._note(step, "do", "in_doubt", None, decision) for step in left]
         await self._commit(*steps, status="compensating", error=decision)
 
     async def failed(

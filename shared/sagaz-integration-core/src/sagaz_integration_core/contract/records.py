@@ -5,7 +5,7 @@ Their ``repr`` has no contexts, results and fingerprints: logs and error reports
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple, TypeAlias
@@ -26,7 +26,7 @@ from sagaz_integration_core.contract.waits import WaitRecord, WaitWrite
 __all__ = [
     "ACTIVE", "ERASED", "FINISHED", "FOREIGN", "AttemptOutcome", "ClaimedRun", "Direction", "FirstStep", "FirstSteps",
     "Inserted", "NewRun", "Phase", "Release", "Renewal", "RunRecord", "RunStatus", "RunWrite", "StepRecord",
-    "StepStatus", "StepWrite", "begun_by_claim", "erased_as",
+    "StepStatus", "StepWrite", "begun_by_claim", "erased_as", "resumed_by_claim",
 ]  # fmt: skip
 
 
@@ -181,7 +181,8 @@ class StepRecord:
 class ClaimedRun:
     """A run that this process now holds under a lease, with its journal so far (in the order of its steps' start).
 
-    ``begun`` are the steps that were journaled as ``started`` in this attempt, together with the lease.
+    ``begun`` are the steps that were journaled as ``started`` in this attempt, together with the lease. An entry in
+    ``steps`` that is ``started`` in this attempt is of a call that goes on after a wait, and that was not called yet.
     ``after_death`` tells that the attempt before this one gave no end of its own: its lease ended. ``alone`` runs are
     executed with nothing beside them. ``waits`` are those that its calls have registered, in that order; the claim has
     given an outcome to those that are over, and has taken their signals: at most one of a name at a time.
@@ -210,6 +211,15 @@ class ClaimedRun:
 def begun_by_claim(saga_name: str, attempt: int, first_steps: FirstSteps) -> tuple[FirstStep, ...]:
     """Return the steps that are journaled together with the claim that made this attempt: those of a first one."""
     return tuple(first_steps.get(saga_name, ())) if attempt == 1 else ()
+
+
+def resumed_by_claim(waits: Iterable[WaitRecord], attempt: int, direction: Direction) -> set[Call]:
+    """Return the calls that go on with this attempt: a wait of theirs ended with its claim, and they are still wanted.
+
+    A store journals those of them that are ``waiting`` as ``started`` together with the claim.
+    """
+    phase = "do" if direction == "forward" else "undo"
+    return {(wait.step, wait.phase) for wait in waits if wait.attempt == attempt and wait.phase == phase}
 
 
 @dataclass(frozen=True, slots=True)

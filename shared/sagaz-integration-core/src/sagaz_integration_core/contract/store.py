@@ -96,7 +96,8 @@ class SagaStore(EventStore, SignalStore, Protocol):
         A claimed run gets attempt + 1, this owner and a new lease; ``pending`` becomes ``executing``, and ``waiting``
         becomes ``executing`` or ``compensating``, by its direction. No two claims
         return the same run at once, and what another transaction has locked is left out. For a run that is claimed for
-        the first time, the first steps of its saga are journaled as ``started`` in the same transaction.
+        the first time, the first steps of its saga are journaled as ``started`` in the same transaction; so are, for
+        any other, the ``waiting`` calls that go on because of it (`resumed_by_claim`).
 
         A lease that ended without a release is settled first. While its owner's heartbeat lives, it was lost, and the
         run is not charged. A dead owner that had this run alone charges it: failures + 1. One that had several makes

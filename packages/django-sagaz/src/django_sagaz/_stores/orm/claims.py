@@ -36,8 +36,8 @@ def claim(connection: Any, owner: str, limit: int, lease_seconds: float, wanted:
     }
     runs = [run for run in due if _take(connection, run, owner, moment, lease_seconds, verdicts.get(run.lease_owner))]
     dead = _after_death(connection, runs)
-    journals = steps_of(connection, [run.saga_id for run in runs if run.attempt])
     waits = settle(connection, runs, moment)
+    journals = steps_of(connection, [run.saga_id for run in runs if run.attempt])
     claimed = [
         _claimed(
             run,

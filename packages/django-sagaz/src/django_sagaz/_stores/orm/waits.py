@@ -12,9 +12,9 @@ from django.db.models import Count, Exists, Min, OuterRef, Q
 
 from django_sagaz._stores.orm.rows import Moment, as_text, json_text, stored, wait_record
 from django_sagaz._stores.orm.runs import unlocked
-from django_sagaz.models import Run, Signal, Wait
+from django_sagaz.models import Run, Signal, Step, Wait
 from sagaz_durable.stores.refused_waits import refusal
-from sagaz_integration_core.contract.records import RunWrite
+from sagaz_integration_core.contract.records import RunWrite, resumed_by_claim
 from sagaz_integration_core.contract.waits import WaitRecord, WaitWrite
 
 __all__ = [
@@ -139,7 +139,11 @@ def see(connection: Any, moment: Moment) -> None:
 
 
 def settle(connection: Any, runs: Sequence[Any], moment: Moment) -> dict[str, list[WaitRecord]]:
-    """Give the waits of runs that are claimed that are over their outcome; return all that these runs have."""
+    """Give the waits of runs that are claimed that are over their outcome, and have their calls go on.
+
+    Returns:
+        All waits that these runs have.
+    """
     attempts = {run.pk: run.attempt + 1 for run in runs if run.attempt}
     if not attempts:
         return {}
@@ -152,7 +156,14 @@ def settle(connection: Any, runs: Sequence[Any], moment: Moment) -> dict[str, li
             _end(connection, wait, attempts[wait.saga_id], "signal", signal)
         elif wait.until is not None and wait.until <= moment.now:
             _end(connection, wait, attempts[wait.saga_id], "timeout", None)
-    return _waits_of(connection, list(attempts))
+    waits = _waits_of(connection, list(attempts))
+    for run in runs:
+        for step, phase in resumed_by_claim(waits.get(run.pk, ()), run.attempt + 1, run.direction):
+            entry = Step.objects.using(connection.alias).filter(saga_id=run.pk, step=step, phase=phase)
+            entry.filter(status="waiting").update(
+                status="started", attempt=run.attempt + 1, started_at=moment.now, finished_at=None
+            )
+    return waits
 
 
 _ORDER = ("created_at", "n")

@@ -11,7 +11,16 @@ from sagaz_durable.stores.memory.runs import Runs
 from sagaz_durable.stores.memory.waits import Waits
 from sagaz_durable.stores.wanted_runs import half_of
 from sagaz_integration_core.contract.listings import WorkerRecord
-from sagaz_integration_core.contract.records import AttemptOutcome, ClaimedRun, FirstSteps, RunRecord, begun_by_claim
+from sagaz_integration_core.contract.records import (
+    AttemptOutcome,
+    ClaimedRun,
+    FirstSteps,
+    RunRecord,
+    StepWrite,
+    begun_by_claim,
+    resumed_by_claim,
+)
+from sagaz_integration_core.contract.waits import WaitRecord
 
 __all__ = ["Claim"]
 
@@ -107,8 +116,16 @@ class Claim:
         last = self._runs.attempts(row.saga_id)[-1:]
         after_death = any(one.attempt == row.attempt and one.outcome in ("died", "lost") for one in last)
         waits = self._waits.settle(row.saga_id, leased.attempt, self._moment)
+        self._resume(leased, waits)
         claimed = changes.claimed(leased, self._runs.journal(row.saga_id), begun, waits, after_death=after_death)
         self._runs.put(leased)
         for step in begun:
             self._runs.enter(changes.begun(leased, step))
         return claimed
+
+    def _resume(self, leased: RunRecord, waits: Sequence[WaitRecord]) -> None:
+        for step, phase in resumed_by_claim(waits, leased.attempt, leased.direction):
+            old = self._runs.entry(leased.saga_id, step, phase)
+            if old is not None and old.status == "waiting":
+                again = StepWrite(step, phase, "started", compensated=old.compensated)
+                self._runs.enter(changes.entered(old, leased.saga_id, leased.attempt, again, self._moment))

@@ -137,8 +137,29 @@ END_WAITS = """
         payload = ending.payload, key = NULL
     FROM ending WHERE wait.saga_id = ending.saga_id AND wait.step = ending.step AND wait.phase = ending.phase
         AND wait.name = ending.name AND wait.n = ending.n
+), over AS MATERIALIZED (
+    SELECT saga_id, step, phase FROM ending
+    UNION
+    SELECT wait.saga_id, wait.step, wait.phase
+    FROM claimed JOIN {schema}.sagaz_wait AS wait ON wait.saga_id = claimed.saga_id
+    WHERE claimed.attempt > 1 AND wait.attempt = claimed.attempt
+), left_there AS MATERIALIZED (
+    SELECT over.saga_id, over.step, over.phase, claimed.attempt
+    FROM over JOIN claimed ON claimed.saga_id = over.saga_id CROSS JOIN LATERAL (
+        SELECT FROM {schema}.sagaz_step AS entry
+        WHERE entry.saga_id = over.saga_id AND entry.step = over.step AND entry.phase = over.phase
+            AND entry.status = 'waiting'
+        FOR NO KEY UPDATE SKIP LOCKED
+    ) AS entry
+    WHERE over.phase = CASE claimed.direction WHEN 'forward' THEN 'do' ELSE 'undo' END
+), resumed AS (
+    UPDATE {schema}.sagaz_step AS entry SET status = 'started', attempt = left_there.attempt,
+        started_at = statement_timestamp(), finished_at = NULL
+    FROM left_there WHERE entry.saga_id = left_there.saga_id AND entry.step = left_there.step
+        AND entry.phase = left_there.phase
 )"""
-"""Gives the waits of claimed runs that are over their outcome."""
+"""Gives the waits of claimed runs that are over their outcome, and journals that their calls go on; what another
+transaction has locked of the journal is left to the call."""
 
 
 def wait_rows(write: RunWrite) -> list[dict[str, Any]]:

@@ -206,10 +206,10 @@ def _with_history(sqlite: sqlite3.Connection, runs: list[ClaimedRun], stamped: s
     again = [run for run in runs if run.attempt > 1]
     if not again:
         return runs
+    waits = settle(sqlite, again, stamped)
     journals = steps_of(sqlite, [run.saga_id for run in again])
     former = json.dumps([(run.saga_id, run.attempt - 1) for run in again])
     ended = {row[0] for row in sqlite.execute(_AFTER_DEATH, (former,))}
-    waits = settle(sqlite, again, stamped)
     return [
         replace(
             run, steps=tuple(journals[run.saga_id]), after_death=run.saga_id in ended, waits=waits.get(run.saga_id, ())

@@ -12,7 +12,7 @@ from typing import Any
 
 from sagaz_durable.stores.refused_waits import refusal
 from sagaz_durable.stores.sqlite.rows import after, now, stamp, when
-from sagaz_integration_core.contract.records import ClaimedRun, RunWrite
+from sagaz_integration_core.contract.records import ClaimedRun, RunWrite, resumed_by_claim
 from sagaz_integration_core.contract.waits import WaitRecord, WaitWrite
 
 __all__ = ["any_signalled", "count_lost", "end_timers", "load_waits", "record_waits", "rouse", "rouse_lost", "settle"]
@@ -30,6 +30,10 @@ _LEAVE = "DELETE FROM sagaz_wait WHERE saga_id = ? AND step = ? AND phase = ?"
 _STOP_WAITING = "DELETE FROM sagaz_wait WHERE saga_id = ? AND outcome IS NULL"
 _HAS_KEY = "SELECT saga_id, step, phase, n FROM sagaz_wait WHERE name = ? AND key = ?"
 _END = "UPDATE sagaz_wait SET outcome = ?, attempt = ?, payload = ?, key = NULL WHERE rowid = ?"
+_RESUME = """
+    UPDATE sagaz_step SET status = 'started', attempt = ?, started_at = ?, finished_at = NULL
+    WHERE saga_id = ? AND step = ? AND phase = ? AND status = 'waiting'
+"""
 _END_TIMERS = "UPDATE sagaz_wait SET until = ? WHERE saga_id = ? AND outcome IS NULL AND name = ''"
 _WAITS = f"""
     SELECT {_COLUMNS}, rowid FROM sagaz_wait WHERE saga_id IN (SELECT value FROM json_each(?))
@@ -155,13 +159,21 @@ def count_lost(sqlite: sqlite3.Connection, steps: Mapping[str, Collection[str]])
 
 
 def settle(sqlite: sqlite3.Connection, runs: Sequence[ClaimedRun], stamped: str) -> dict[str, tuple[WaitRecord, ...]]:
-    """Give the waits of claimed runs that are over their outcome; return all that these runs have."""
+    """Give the waits of claimed runs that are over their outcome, and have their calls go on.
+
+    Returns:
+        All waits that these runs have.
+    """
     waits = _waits_of(sqlite, [run.saga_id for run in runs])
-    return {
+    settled = {
         run.saga_id: tuple(_settled(sqlite, run.attempt, waits[run.saga_id], stamped))
         for run in runs
         if run.saga_id in waits
     }
+    for run in runs:
+        for call in resumed_by_claim(settled.get(run.saga_id, ()), run.attempt, run.direction):
+            sqlite.execute(_RESUME, (run.attempt, stamped, run.saga_id, *call))
+    return settled
 
 
 def _settled(

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from sagaz_durable.testing.store_conformance.builders import (
+    AT_ONCE,
     KNOWN,
     LEASE,
     LONG_AGO,
@@ -20,6 +21,7 @@ from sagaz_durable.testing.store_conformance.builders import (
     parked,
     signal,
     step,
+    taken_one,
     wait,
     waits_of,
     write,
@@ -27,6 +29,7 @@ from sagaz_durable.testing.store_conformance.builders import (
 from sagaz_integration_core.contract.decisions import Intervention
 from sagaz_integration_core.contract.records import ClaimedRun, Release, RunStatus
 from sagaz_integration_core.contract.store import SagaStore
+from sagaz_integration_core.contract.waits import WaitWrite
 
 
 async def due_at(store: SagaStore, run: ClaimedRun, moment: datetime) -> None:
@@ -105,6 +108,51 @@ class Waits:
         await store.send([signal(saga_id=run.saga_id)])
         [again] = await claim_all(store, "w2")
         assert (again.after_death, again.waits[0].outcome, again.waits[0].attempt) == (True, "signal", 2)
+
+    async def test_a_claim_journals_that_the_call_whose_wait_it_ends_goes_on(self, store: SagaStore) -> None:
+        run = await claimed(store)
+        await store.write([write(run, steps=(step("a", "started", compensated=True), step("b", "started")))])
+        await park(store, run, wait(), wait("", until=SOON), wait("late", step="b"))
+        await store.send([signal(saga_id=run.saga_id)])
+        [again] = await claim_all(store)
+        assert [(e.step, e.status, e.attempt, e.compensated) for e in again.steps] == [
+            ("b", "waiting", 1, False),
+            ("a", "started", 2, True),
+        ]
+        assert [entry.finished_at is None for entry in again.steps] == [False, True]
+        assert await store.load_steps(run.saga_id) == list(again.steps)
+
+    @pytest.mark.parametrize("over", [wait(until=LONG_AGO), wait("", seconds=0), wait(key="pi_1")])
+    async def test_a_call_goes_on_by_its_time_and_if_it_is_refused_too(self, store: SagaStore, over: WaitWrite) -> None:
+        await parked(store, wait(key="pi_1"))
+        await parked(store, over, wait("other"))
+        [again] = await claim_all(store)
+        assert [(entry.step, entry.status, entry.attempt) for entry in again.steps] == [("a", "started", 2)]
+
+    async def test_only_what_the_run_still_wants_goes_on(self, store: SagaStore) -> None:
+        run = await claimed(store)
+        await store.write([write(run, status="compensating")])
+        await park(store, run, wait(until=LONG_AGO), wait("", phase="undo", until=LONG_AGO))
+        [again] = await claim_all(store)
+        assert {(entry.phase, entry.status, entry.attempt) for entry in again.steps} == {
+            ("do", "waiting", 1),
+            ("undo", "started", 2),
+        }
+
+    async def test_a_call_that_was_not_left_at_its_wait_is_journaled_as_it_was(self, store: SagaStore) -> None:
+        run = await claimed(store, lease=0.0)
+        await store.write([write(run, steps=(step("a", "started"),), waits=(wait(until=LONG_AGO),))])
+        [again] = await claim_all(store, "w2")
+        assert [(entry.status, entry.attempt) for entry in again.steps] == [("started", 1)]
+        assert again.waits[0].outcome == "timeout"
+
+    async def test_a_call_that_goes_on_is_under_way_when_its_process_dies(self, store: SagaStore) -> None:
+        run = await parked(store, wait(until=LONG_AGO))
+        await claim_all(store, lease=AT_ONCE)
+        again = await taken_one(store, run.saga_id)
+        [died] = await store.load_attempts(run.saga_id)
+        assert (died.attempt, died.outcome, died.under_way) == (2, "died", "a")
+        assert [(entry.status, entry.attempt) for entry in again.steps] == [("started", 2)]
 
     async def test_a_write_that_is_fenced_out_registers_no_wait(self, store: SagaStore) -> None:
         run = await claimed(store)
