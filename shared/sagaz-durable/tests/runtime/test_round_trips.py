@@ -180,18 +180,27 @@ async def statements_of_fifty_runs(runtime, sent):
 
 @pytest.mark.parametrize("signal", [True, False])
 async def test_a_wait_is_a_claim_with_its_journal_and_one_write(runtime, sent, signal):
+    # On a machine that is busy with others' work, a run may need one more.
+    whole = min([await statements_of_one(runtime, sent) for _ in range(3)])
+    count = min([await statements_of_one_that_waits(runtime, sent, signal, str(n)) for n in range(3)])
+    # The write that parks, and the read of the journal, which on SQLite costs no commit: that the call goes on is
+    # journaled by the claim.
+    assert count == whole + 1 + (runtime.store.kind == "postgres")
+
+
+async def statements_of_one(runtime, sent):
     saga_id = await Sagas(runtime).start(ThreeSteps, {})
-    whole = await statements_until(runtime, sent, saga_id, "completed")
+    return await statements_until(runtime, sent, saga_id, "completed")
+
+
+async def statements_of_one_that_waits(runtime, sent, signal, signal_id):
     saga_id = await Sagas(runtime).start(ThreeStepsThatWait, {"signal": signal})
     count = 0
     if signal:
         count = await statements_until(runtime, sent, saga_id, "waiting")
-        await Sagas(runtime).send_signal("paid", key="pi_1")
+        await Sagas(runtime).send_signal("paid", key="pi_1", signal_id=signal_id)
         assert len(sent.about_runs()) == 1
-    count += await statements_until(runtime, sent, saga_id, "completed")
-    # The write that parks, and the read of the journal, which on SQLite costs no commit: that the call goes on is
-    # journaled by the claim.
-    assert count == whole + 1 + (runtime.store.kind == "postgres")
+    return count + await statements_until(runtime, sent, saga_id, "completed")
 
 
 async def statements_until(runtime, sent, saga_id, status):

@@ -12,13 +12,16 @@ from typing import Any
 from sagaz_durable.testing.store_conformance.builders import (
     KNOWN,
     LEASE,
+    LONG_AGO,
     SHORT,
     claim_all,
     claimed,
     eventually,
     load,
     new,
+    parked,
     step,
+    wait,
     write,
 )
 from sagaz_integration_core.contract.records import FirstStep, FirstSteps, Release, RunWrite, StepRecord
@@ -49,6 +52,25 @@ class Claims:
         assert (record.status, record.attempt, record.lease_owner) == ("executing", 1, "w1")
         assert record.lease_expires_at is not None
         assert record.available_at == record.lease_expires_at
+
+    async def test_runs_that_wake_up_take_half_of_a_claim_and_leave_the_rest_to_others(self, store: SagaStore) -> None:
+        slept = {(await parked(store, wait("", until=LONG_AGO))).saga_id for _ in range(9)}
+        await store.insert([new() for _ in range(9)], LEASE)
+        taken = [run.saga_id for run in await store.claim("w1", 6, LEASE, KNOWN)]
+        assert (len(taken), len(slept.intersection(taken))) == (6, 3)
+
+    async def test_where_all_wake_up_at_once_a_claim_leaves_places_for_what_comes_later(self, store: SagaStore) -> None:
+        for _ in range(9):
+            await parked(store, wait("", until=LONG_AGO))
+        assert [len(await store.claim("w1", limit, LEASE, KNOWN)) for limit in (6, 8, 2, 1)] == [3, 4, 1, 1]
+        assert await claim_all(store) == []
+
+    async def test_where_there_is_one_place_those_that_wake_up_and_others_take_turns(self, store: SagaStore) -> None:
+        for _ in range(30):
+            await parked(store, wait("", until=LONG_AGO))
+        await store.insert([new() for _ in range(30)], LEASE)
+        taken = [run for _ in range(30) for run in await store.claim("w1", 1, LEASE, KNOWN)]
+        assert (len(taken), {run.attempt for run in taken}) == (30, {1, 2})
 
     async def test_the_oldest_due_run_comes_first(self, store: SagaStore) -> None:
         start = datetime.now(UTC) - timedelta(hours=1)

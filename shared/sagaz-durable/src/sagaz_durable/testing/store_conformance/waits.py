@@ -9,7 +9,6 @@ import pytest
 
 from sagaz_durable.testing.store_conformance.builders import (
     AT_ONCE,
-    KNOWN,
     LEASE,
     LONG_AGO,
     SOON,
@@ -268,22 +267,3 @@ class Waits:
         assert [one.name for one in found if one.saga_id == second.saga_id] == [""]
         assert len(found) == 3
         assert await store.load_waits() == []
-
-    async def test_runs_that_wake_up_take_half_of_a_claim_and_leave_the_rest_to_others(self, store: SagaStore) -> None:
-        slept = {(await parked(store, wait("", until=LONG_AGO))).saga_id for _ in range(9)}
-        await store.insert([new() for _ in range(9)], LEASE)
-        taken = [run.saga_id for run in await store.claim("w1", 6, LEASE, KNOWN)]
-        assert (len(taken), len(slept.intersection(taken))) == (6, 3)
-
-    async def test_where_all_wake_up_at_once_a_claim_leaves_places_for_what_comes_later(self, store: SagaStore) -> None:
-        for _ in range(9):
-            await parked(store, wait("", until=LONG_AGO))
-        assert [len(await store.claim("w1", limit, LEASE, KNOWN)) for limit in (6, 8, 2, 1)] == [3, 4, 1, 1]
-        assert await claim_all(store) == []
-
-    async def test_where_there_is_one_place_those_that_wake_up_and_others_take_turns(self, store: SagaStore) -> None:
-        for _ in range(30):
-            await parked(store, wait("", until=LONG_AGO))
-        await store.insert([new() for _ in range(30)], LEASE)
-        taken = [run for _ in range(30) for run in await store.claim("w1", 1, LEASE, KNOWN)]
-        assert (len(taken), {run.attempt for run in taken}) == (30, {1, 2})
