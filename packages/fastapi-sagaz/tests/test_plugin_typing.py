@@ -7,6 +7,7 @@ import sys
 import pytest
 
 GOOD = """
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
@@ -27,7 +28,19 @@ class OrderSaga(Saga):
 
     @compensate("reserve")
     def release(self, ctx: dict[str, Any]) -> None:
-        print(ctx)
+        current_step().sleep(60)
+        confirmed: dict[str, Any] = current_step().signal("released")
+        print(ctx, confirmed["by"], current_step().signal("seen")["by"])
+
+    @action("pay", depends_on=["reserve"])
+    async def pay(self, ctx: dict[str, Any]) -> dict[str, Any]:
+        step = current_step()
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(step.signal("paid"))
+        one, other = await asyncio.gather(step.signal("a"), step.signal("b"))
+        await step.sleep(60)
+        payload: dict[str, Any] = await asyncio.wait_for(step.signal("c"), 3)
+        return {"paid": task.result()["amount"], "rest": [one["n"], other["n"], payload]}
 
 
 @asynccontextmanager

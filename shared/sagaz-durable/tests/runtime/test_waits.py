@@ -422,8 +422,12 @@ async def test_what_cannot_be_a_signal_is_refused_at_the_edge(runtime, error, va
         (lambda: current_step().sleep("1"), UsageError),
         (lambda: current_step().sleep_until(datetime(2030, 1, 1)), UsageError),
         (lambda: current_step().signal("a", timeout=True), UsageError),
-        (lambda: current_step().signal(""), InvalidInput),
-        (lambda: current_step().signal("a", key=""), InvalidInput),
+        (lambda: current_step().sleep(10**5000), UsageError),
+        (lambda: current_step().sleep(float("nan")), UsageError),
+        (lambda: current_step().signal("a", timeout=-(10**400)), UsageError),
+        (lambda: current_step().signal(""), UsageError),
+        (lambda: current_step().signal("a", key=""), UsageError),
+        (lambda: current_step().signal("a", key=7), UsageError),
     ],
 )
 async def test_a_wait_that_cannot_be_is_the_steps_failure(runtime, wait, error):

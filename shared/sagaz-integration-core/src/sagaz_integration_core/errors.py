@@ -175,7 +175,7 @@ class SignalTimeout(SagazError):
 
 
 class AlreadyAwaited(SagazError):
-    """Another run waits for a signal of this name and key: two cannot, for only one could get it."""
+    """Another wait is for a signal of this name and key: two cannot be, for only one could get it."""
 
 
 class SignalConflict(InvalidInput):

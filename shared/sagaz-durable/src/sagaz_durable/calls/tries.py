@@ -18,11 +18,15 @@ from sagaz_durable.concurrency.cancellation import Halt
 from sagaz_durable.serialization import codec
 from sagaz_integration_core.contract.records import ClaimedRun, Phase
 from sagaz_integration_core.error_text import error_text
-from sagaz_integration_core.errors import RunInterrupted
+from sagaz_integration_core.errors import RunInProgress, RunInterrupted, RunWaiting
 
 __all__ = ["NO_LIMITS", "Halted", "Limits", "Tries"]
 
 logger = logging.getLogger(__name__)
+
+
+# What leaves open whether a step has had its effect; after all but the first, the run that it executed goes on.
+_IN_DOUBT = (TimeoutError, RunWaiting, RunInProgress, RunInterrupted)
 
 
 class Halted(Exception):
@@ -98,8 +102,10 @@ class Tries:
             # Each try gets a fresh copy, with which it may do as it likes.
             context = codec.copy_value(given)
             waits.open = True
-            outcome = await self._caller.call(step, function, context, timeout, limits.shorten(timeout))
-            waits.open = False
+            try:
+                outcome = await self._caller.call(step, function, context, timeout, limits.shorten(timeout))
+            finally:
+                await waits.close()
             if self._halt.reason is not None:
                 raise Halted
             error = outcome.error
@@ -107,9 +113,9 @@ class Tries:
                 return Tried(None, None, context, False, waits)
             if error is not None and caused_by_exit(error):
                 raise RunInterrupted("this process is exiting, and steps get no threads any more.")
-            doubtful = doubtful or outcome.interrupted or isinstance(error, TimeoutError)
-            if waits.left:
-                return Tried(None, waits.swallowed(), context, True)
+            doubtful = doubtful or outcome.interrupted or isinstance(error, _IN_DOUBT)
+            if (mistake := waits.mistake(error)) is not None:
+                return Tried(None, mistake, context, True)
             if error is None or retry >= retries or limits.over():
                 return Tried(outcome.value, error, context, doubtful)
             retry += 1

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Generator, Iterable
+import inspect
+from collections.abc import Coroutine, Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
 from sagaz_durable.serialization import codec
 from sagaz_durable.serialization.client_ids import check_identifier
-from sagaz_integration_core.context.current_step import SignalPayload
 from sagaz_integration_core.contract.records import ClaimedRun
 from sagaz_integration_core.contract.statuses import Call
 from sagaz_integration_core.contract.waits import WaitRecord, WaitWrite
-from sagaz_integration_core.errors import AlreadyAwaited, SignalTimeout, StepError, UsageError
+from sagaz_integration_core.error_text import error_text
+from sagaz_integration_core.errors import AlreadyAwaited, InvalidInput, SignalTimeout, StepError, UsageError
 
 __all__ = ["CallWaits", "RunWaits", "waits_for"]
 
@@ -82,95 +83,141 @@ class RunWaits:
 class CallWaits:
     """The waits of one call, counted from its beginning.
 
+    Where an event loop runs, a wait is a coroutine. Which of the call's waits it is, is settled when it is made: so
+    several may be awaited in whatever order, each in a task of its own.
+
     Attributes:
-        left: Whether a wait was met that is not over; the call is to be left there.
+        left: Whether the call was left at a wait that is not over.
         new: The waits that this call is the first to meet.
         open: Whether the call is under way: before it and after it, in hooks, nothing can wait.
     """
 
-    __slots__ = ("_call", "_last", "_met", "_records", "left", "new", "open")
+    __slots__ = ("_call", "_coroutines", "_last", "_met", "_records", "_unawaited", "left", "new", "open")
 
     def __init__(self, call: Call, records: dict[tuple[Call, str, int], WaitRecord | WaitWrite]) -> None:
         self._call = call
         self._records = records
         self._met: dict[str, int] = {}
+        self._coroutines: list[tuple[str, Coroutine[Any, Any, Any]]] = []
+        self._unawaited: list[str] = []
         self._last = ""
         self.left = False
         self.open = False
         self.new: list[WaitWrite] = []
 
-    def signal(self, name: str, key: str | None, timeout: timedelta | float | None) -> SignalPayload:
+    def signal(self, name: str, key: str | None, timeout: timedelta | float | None) -> Any:
         """Return what a signal has brought, or leave the call."""
-        check_identifier("a signal's name", name)
+        _check("a signal's name", name)
         if key is not None:
-            check_identifier("a signal's key", key)
+            _check("a signal's key", key)
         seconds = None if timeout is None else _seconds("timeout", timeout)
-        return self._answer(WaitWrite(*self._call, name, self._next(name), key, seconds))
+        return self._met_by(WaitWrite(*self._call, name, self._next(name), key, seconds))
 
-    def sleep(self, duration: timedelta | float | None, until: datetime | None) -> SignalPayload:
+    def sleep(self, duration: timedelta | float | None, until: datetime | None) -> Any:
         """Return once the time has come, or leave the call."""
         seconds = None if duration is None else _seconds("sleep", duration)
         if until is not None and (not isinstance(until, datetime) or until.tzinfo is None):
             raise UsageError(f"sleep_until was given {until!r}; expected an aware datetime, as datetime.now(UTC).")
-        return self._answer(WaitWrite(*self._call, "", self._next(""), None, seconds, until))
+        return self._met_by(WaitWrite(*self._call, "", self._next(""), None, seconds, until))
 
-    def swallowed(self) -> StepError:
-        """Return the error of a call that met a wait and went on all the same."""
+    async def close(self) -> None:
+        """End the call."""
+        self.open = False
+        self._unawaited = [
+            what for what, coroutine in self._coroutines
+            if inspect.getcoroutinestate(coroutine) == inspect.CORO_CREATED
+        ]  # fmt: skip
+        made, self._coroutines = self._coroutines, []
+        if self._unawaited:
+            await _dispose(coroutine for _, coroutine in made)
+
+    def mistake(self, error: Exception | None) -> StepError | None:
+        """Return what a call that has ended did wrong about its waits, if anything.
+
+        Args:
+            error: What it raised, None if it returned.
+        """
+        if self.left:
+            return None if error is not None else self._swallowed()
+        # A wait that is left over because the step failed in between is no mistake; these two are how a step fails that
+        # takes one for its payload.
+        if self._unawaited and (error is None or isinstance(error, TypeError | AttributeError)):
+            return self._not_awaited(self._unawaited[0], error)
+        return None
+
+    def _swallowed(self) -> StepError:
         return StepError(
             f"Step {self._call[0]!r} went on after its wait for {self._last}, and returned. Waiting leaves a step by "
             "an exception that is no Exception: it must not be caught (a bare `except:`, `except BaseException`), and "
-            "in an `async def` step the wait must be awaited, and alone: nothing can be waited for beside it."
+            "in an `async def` step a task that waits must be awaited."
         )
+
+    def _not_awaited(self, what: str, error: Exception | None) -> StepError:
+        raised = f", and raised {error_text(error)}" if error is not None else ""
+        failure = StepError(
+            f"Step {self._call[0]!r} did not await its wait for {what}{raised}. Where an event loop runs, as in an "
+            "`async def` step, write `await current_step().signal(…)`, `await current_step().sleep(…)`."
+        )
+        failure.__cause__ = error
+        return failure
 
     def _next(self, name: str) -> int:
         count = self._met.get(name, 0)
         self._met[name] = count + 1
         return count
 
-    def _answer(self, asked: WaitWrite) -> SignalPayload:
+    def _met_by(self, asked: WaitWrite) -> Any:
         if not self.open:
             raise UsageError(
                 f"Nothing can wait here: step {self._call[0]!r} itself is not being called, as in a hook, which is "
                 "told once. Wait in the step."
             )
-        key = (self._call, asked.name, asked.n)
-        known = self._records.get(key)
-        if isinstance(known, WaitRecord) and known.outcome is not None:
-            return _result(known)
-        self._last = waits_for(known or asked)
+        known = self._records.get((self._call, asked.name, asked.n))
         if known is None:
+            # Not only when it is awaited: of several that are awaited together, the first one leaves the call.
             self.new.append(asked)
+        if not _on_event_loop():
+            return self._answer(known or asked)
+        coroutine = self._answer_to_await(known or asked)
+        self._coroutines.append((waits_for(known or asked), coroutine))
+        return coroutine
+
+    async def _answer_to_await(self, wait: WaitRecord | WaitWrite) -> dict[str, Any] | None:
+        if not self.open:
+            # A task that begins after the step's end.
+            raise asyncio.CancelledError
+        return self._answer(wait)
+
+    def _answer(self, wait: WaitRecord | WaitWrite) -> dict[str, Any] | None:
+        if isinstance(wait, WaitRecord) and wait.outcome is not None:
+            return _result(wait)
         self.left = True
-        if _on_event_loop():
-            # Not before it is awaited: several that are awaited together are all registered.
-            return _Left(self._last)
+        self._last = waits_for(wait)
         raise _left_at(self._last)
 
 
-class _Left(SignalPayload):
-    """What a wait of an ``async def`` step returns that is not over."""
-
-    def __init__(self, waited_for: str) -> None:
-        super().__init__()
-        self._waited_for = waited_for
-
-    def __await__(self) -> Generator[Any, None, SignalPayload]:
-        raise _left_at(self._waited_for)
-        yield
+async def _dispose(coroutines: Iterable[Coroutine[Any, Any, Any]]) -> None:
+    """Close what nobody has awaited, once tasks that were made of it have had their turn to end quietly."""
+    try:
+        await asyncio.sleep(0)
+    finally:
+        for coroutine in coroutines:
+            coroutine.close()
 
 
 def _left_at(waited_for: str) -> CallLeft:
     return CallLeft(f"The step waits for {waited_for}, and is called again then.")
 
 
-def _result(wait: WaitRecord) -> SignalPayload:
-    payload = codec.decode(wait.payload) if wait.payload else {}
+def _result(wait: WaitRecord) -> dict[str, Any] | None:
+    payload: dict[str, Any] = codec.decode(wait.payload) if wait.payload else {}
     if wait.outcome == "refused":
-        other = payload.get("saga_id") or "another one"
-        raise AlreadyAwaited(f"Signal {wait.name!r} with this key is awaited already, by run {other}; one can get it.")
+        other = payload.get("saga_id")
+        who = "another wait of this same run" if other == wait.saga_id else f"run {other or 'another one'}"
+        raise AlreadyAwaited(f"Signal {wait.name!r} with this key is awaited already, by {who}; one can get it.")
     if wait.outcome == "timeout" and wait.name:
         raise SignalTimeout(f"Signal {wait.name!r} did not come in time.")
-    return SignalPayload(payload)
+    return payload if wait.name else None
 
 
 def waits_for(wait: WaitRecord | WaitWrite) -> str:
@@ -183,13 +230,23 @@ def waits_for(wait: WaitRecord | WaitWrite) -> str:
     return what
 
 
+def _check(what: str, given: object) -> None:
+    try:
+        check_identifier(what, given)
+    except InvalidInput as error:
+        # Who wrote the step gave it, not a client.
+        raise UsageError(str(error)) from None
+
+
 def _seconds(what: str, given: timedelta | float) -> float:
     if isinstance(given, bool) or not isinstance(given, timedelta | int | float):
         raise UsageError(f"{what} was given a {type(given).__name__}; expected {_EXAMPLE}.")
-    seconds = given.total_seconds() if isinstance(given, timedelta) else float(given)
+    seconds = given.total_seconds() if isinstance(given, timedelta) else given
     if not 0 <= seconds <= _LONGEST.total_seconds():
-        raise UsageError(f"{what} was given {given!r}; expected 0 to {_LONGEST.days} days, as {_EXAMPLE}.")
-    return seconds
+        # An int may be longer than a float, or a line, can be.
+        told = "an int" if isinstance(given, int) and abs(given) >= 10**15 else repr(given)
+        raise UsageError(f"{what} was given {told}; expected 0 to {_LONGEST.days} days, as {_EXAMPLE}.")
+    return float(seconds)
 
 
 def _on_event_loop() -> bool:

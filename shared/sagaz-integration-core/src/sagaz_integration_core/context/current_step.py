@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Generator
+from collections.abc import Coroutine
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -14,25 +14,28 @@ from sagaz_integration_core.errors import UsageError
 if TYPE_CHECKING:
     from sagaz_integration_core.contract.statuses import Phase
 
-__all__ = ["CurrentStep", "SignalPayload", "Waits", "current_step", "followed"]
+    # For type checkers, which cannot tell whether an event loop runs: each is what it is in both kinds of steps.
+    class SignalWait(dict[str, Any], Coroutine[Any, Any, dict[str, Any]]):
+        """A signal's payload in a ``def`` step, a coroutine that returns it in an ``async def`` one."""
+
+    class TimeWait(Coroutine[Any, Any, None]):
+        """None in a ``def`` step, a coroutine in an ``async def`` one."""
 
 
-class SignalPayload(dict[str, Any]):
-    """What a signal has brought; ``await`` on it returns it, so that async and plain steps ask for it alike."""
-
-    def __await__(self) -> Generator[Any, None, SignalPayload]:
-        return self
-        yield
+__all__ = ["CurrentStep", "Waits", "current_step", "followed"]
 
 
 class Waits(Protocol):
-    """What the executing engine does about the waits of one call."""
+    """What the executing engine does about the waits of one call.
 
-    def signal(self, name: str, key: str | None, timeout: timedelta | float | None) -> SignalPayload:
+    Where an event loop runs, each returns a coroutine that does what is said below.
+    """
+
+    def signal(self, name: str, key: str | None, timeout: timedelta | float | None) -> SignalWait:
         """Return what a signal has brought, or leave the call."""
         ...
 
-    def sleep(self, duration: timedelta | float | None, until: datetime | None) -> SignalPayload:
+    def sleep(self, duration: timedelta | float | None, until: datetime | None) -> TimeWait:
         """Return once the time has come, or leave the call."""
         ...
 
@@ -62,8 +65,10 @@ class CurrentStep:
     state: Any = None
     waits: Waits | None = field(default=None, repr=False)
 
-    def signal(self, name: str, *, key: str | None = None, timeout: timedelta | float | None = None) -> SignalPayload:
+    def signal(self, name: str, *, key: str | None = None, timeout: timedelta | float | None = None) -> SignalWait:
         """Wait for a signal, and return its payload: ``await`` it in an ``async def`` step, not in a ``def`` one.
+
+        Where an event loop runs, a coroutine is returned, of which a task can be made; elsewhere the payload, a dict.
 
         Unless it is there, the call is left by an exception that is no `Exception`, and the run holds no process,
         thread, connection or lease while it waits. When the signal comes, the step is called again from its beginning,
@@ -71,17 +76,17 @@ class CurrentStep:
 
         Args:
             name: Of the signal; whoever sends one addresses it by this name and the saga_id.
-            key: Another address, which whoever sends it knows, as a payment's id; at most one run waits for it at once.
+            key: Another address, which whoever sends it knows, as a payment's id; at most one wait is for it at once.
             timeout: How long to wait from the first call on, in seconds or as a timedelta; None for ever.
 
         Raises:
             SignalTimeout: It did not come in time.
-            AlreadyAwaited: Another run waits for this name and key.
+            AlreadyAwaited: Another run, or another wait of this one, waits for this name and key.
             UsageError: Nothing can wait here, or an argument cannot be used.
         """
         return self._waits().signal(name, key, timeout)
 
-    def sleep(self, duration: timedelta | float) -> SignalPayload:
+    def sleep(self, duration: timedelta | float) -> TimeWait:
         """Wait for a time, in seconds or as a timedelta, from the first call on; ``await`` it in an ``async def`` step.
 
         The call is left meanwhile, as by `signal`.
@@ -91,7 +96,7 @@ class CurrentStep:
         """
         return self._waits().sleep(duration, None)
 
-    def sleep_until(self, moment: datetime) -> SignalPayload:
+    def sleep_until(self, moment: datetime) -> TimeWait:
         """Wait until an aware datetime, by the database's clock; ``await`` it in an ``async def`` step.
 
         The call is left meanwhile, as by `signal`.
