@@ -181,5 +181,8 @@ class SignalStore(Protocol):
         ...
 
     async def prune_signals(self, taken_before: datetime, untaken_before: datetime, limit: int) -> int:
-        """Delete at most ``limit`` signals that were taken, or were sent and not taken, before; return how many."""
+        """Delete at most ``limit`` signals that were taken, or were sent and not taken, before; return how many.
+
+        One to the saga_id of a run that has not ended, or to a key under which one waits, stays however old it is.
+        """
         ...

@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from sagaz_durable.stores.memory.rows import Rows
-from sagaz_integration_core.contract.records import RunRecord
+from sagaz_integration_core.contract.records import FINISHED, RunRecord
 from sagaz_integration_core.contract.waits import NewSignal, Sent, SignalFilter, SignalRecord, WaitRecord
 
 __all__ = ["count_lost", "count_untaken", "find_signals", "load_waits", "prune_signals", "rouse_lost", "send"]
@@ -60,4 +60,5 @@ def count_untaken(rows: Rows) -> int:
 
 def prune_signals(rows: Rows, taken_before: datetime, untaken_before: datetime, limit: int) -> int:
     """Delete old signals; return how many."""
-    return rows.waits.prune(taken_before, untaken_before, limit)
+    live = {row.saga_id for row in rows.runs.rows.values() if row.status not in FINISHED}
+    return rows.waits.prune(taken_before, untaken_before, limit, live)
