@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -183,6 +184,31 @@ class Signals:
         await store.send([signal(key="k")])
         stats = await store.stats()
         assert (stats.untaken_signals, stats.overdue) == (1, 1)
+
+    async def test_a_run_whose_signal_no_claim_has_found_is_known_to_be_due(self, store: SagaStore) -> None:
+        due: list[tuple[int, dict[str, int]]] = []
+
+        async def look() -> None:
+            stats, signalled = await store.stats(), await store.count_signalled()
+            assert all(0 <= age < 60 for _, age in signalled.values())
+            counts = Counter(stats.due_by_saga) + Counter({saga: count for saga, (count, _) in signalled.items()})
+            due.append((counts.total(), dict(counts)))
+
+        run, busy = await parked(store, wait(), wait(n=1), wait("b", key="pi_1")), await claimed(store)
+        other = await parked(store, wait(key="pi_2", until=SOON), name="A")
+        await parked(store, wait(key="pi_3"))
+        await store.send([signal("shipped", saga_id=run.saga_id), signal(saga_id=busy.saga_id), signal(key="nobody")])
+        await look()
+        await store.send([signal("b", key="pi_1"), *(signal(saga_id=run.saga_id, signal_id=str(n)) for n in range(2))])
+        await look()
+        await store.heartbeat("w1", LEASE)
+        await store.send([signal(key="pi_2")])
+        await look()
+        assert await store.claim("w2", 10, LEASE, {"B": ()}) == []
+        await look()
+        assert {one.saga_id for one in await claim_all(store)} == {run.saga_id, other.saga_id}
+        await look()
+        assert due == [(0, {}), (1, {"OrderSaga": 1}), *[(2, {"OrderSaga": 1, "A": 1})] * 2, (0, {})]
 
     async def test_a_claim_by_saga_id_finds_a_run_that_was_sent_a_signal(self, store: SagaStore) -> None:
         run, other = await parked(store, wait()), await parked(store, wait())
