@@ -9,6 +9,7 @@ from typing import Any
 
 from sagaz_durable.serialization import codec
 from sagaz_durable.serialization.client_ids import check_identifier
+from sagaz_durable.serialization.moments import read_moment, read_seconds
 from sagaz_integration_core.context.current_step import SignalPayload
 from sagaz_integration_core.contract.records import ClaimedRun
 from sagaz_integration_core.contract.statuses import Call
@@ -16,9 +17,6 @@ from sagaz_integration_core.contract.waits import WaitRecord, WaitWrite
 from sagaz_integration_core.errors import AlreadyAwaited, SignalTimeout, StepError, UsageError
 
 __all__ = ["CallWaits", "RunWaits", "waits_for"]
-
-_LONGEST = timedelta(days=3653)
-_EXAMPLE = "timedelta(hours=2), or seconds"
 
 
 class CallLeft(BaseException):
@@ -104,15 +102,17 @@ class CallWaits:
         check_identifier("a signal's name", name)
         if key is not None:
             check_identifier("a signal's key", key)
-        seconds = None if timeout is None else _seconds("timeout", timeout)
+        seconds = None if timeout is None else read_seconds("timeout", timeout)
         return self._answer(WaitWrite(*self._call, name, self._next(name), key, seconds))
 
     def sleep(self, duration: timedelta | float | None, until: datetime | None) -> SignalPayload:
         """Return once the time has come, or leave the call."""
-        seconds = None if duration is None else _seconds("sleep", duration)
-        if until is not None and (not isinstance(until, datetime) or until.tzinfo is None):
-            raise UsageError(f"sleep_until was given {until!r}; expected an aware datetime, as datetime.now(UTC).")
-        return self._answer(WaitWrite(*self._call, "", self._next(""), None, seconds, until))
+        if until is not None:
+            asked = WaitWrite(*self._call, "", self._next(""), until=read_moment("sleep_until", until))
+        else:
+            what = "sleep_until or sleep" if duration is None else "sleep"
+            asked = WaitWrite(*self._call, "", self._next(""), seconds=read_seconds(what, duration))
+        return self._answer(asked)
 
     def swallowed(self) -> StepError:
         """Return the error of a call that met a wait and went on all the same."""
@@ -181,15 +181,6 @@ def waits_for(wait: WaitRecord | WaitWrite) -> str:
     if isinstance(wait, WaitWrite) and wait.seconds is not None:
         return f"{what}, for {wait.seconds:g} s"
     return what
-
-
-def _seconds(what: str, given: timedelta | float) -> float:
-    if isinstance(given, bool) or not isinstance(given, timedelta | int | float):
-        raise UsageError(f"{what} was given a {type(given).__name__}; expected {_EXAMPLE}.")
-    seconds = given.total_seconds() if isinstance(given, timedelta) else float(given)
-    if not 0 <= seconds <= _LONGEST.total_seconds():
-        raise UsageError(f"{what} was given {given!r}; expected 0 to {_LONGEST.days} days, as {_EXAMPLE}.")
-    return seconds
 
 
 def _on_event_loop() -> bool:
