@@ -68,11 +68,22 @@ def prune(tables: Tables, taken_before: datetime, untaken_before: datetime, limi
     old = [
         signal.id
         for signal in tables.signals.values()
-        if (signal.created_at < untaken_before if signal.taken_at is None else signal.taken_at < taken_before)
+        if (
+            signal.created_at < untaken_before and not _is_wanted(tables, signal)
+            if signal.taken_at is None
+            else signal.taken_at < taken_before
+        )
     ][:limit]
     for one in old:
         del tables.signals[one]
     return len(old)
+
+
+def _is_wanted(tables: Tables, signal: SignalRecord) -> bool:
+    """Whether a run that has not ended, or one that waits under the signal's key, may yet take it."""
+    run = tables.runs.get(signal.saga_id or "")
+    awaited = ((wait.name, wait.key) for one in tables.runs.values() for wait in one.waits if wait.key is not None)
+    return (run is not None and run.row.status not in FINISHED) or (signal.name, signal.key) in awaited
 
 
 def erase(tables: Tables, saga_id: str) -> None:

@@ -155,6 +155,7 @@ class FileStore(BaseStore):
     load_waits = _reads(waits.load)
     rouse_lost = _commits(waits.rouse_lost)
     count_lost = _reads(waits.count_lost)
+    count_signalled = _reads(waits.count_signalled)
 
     add_events = _commits(outbox.insert)
     due_events = _commits(outbox.due)

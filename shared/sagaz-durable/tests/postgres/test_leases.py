@@ -249,6 +249,7 @@ async def test_round_trips_are_counted(store, monkeypatch):
     assert await cost(store.stats()) == 1
     assert await cost(store.load_waits(*(run.saga_id for run in runs))) == 1
     assert await cost(store.count_lost({f"Saga{n}": ["pay"] for n in range(9)})) == 1
+    assert await cost(store.count_signalled()) == 1
 
 
 async def test_rows_of_sagaz_with_a_status_that_ours_have_not_are_listed(store):

@@ -23,6 +23,7 @@ from sagaz_durable.runtime.runtime import SagazRuntime
 from sagaz_durable.sagas import Sagas
 from sagaz_durable.settings.settings import Settings
 from sagaz_durable.stores.factory import migrate
+from sagaz_durable.testing.store_conformance.builders import parked, wait
 from sagaz_durable.workers import heartbeat_file
 from sagaz_integration_core.contract.events import EventFilter, EventOutcome, NewEvent
 from sagaz_integration_core.contract.schema import grants
@@ -287,6 +288,39 @@ async def test_check_counts_signals_that_nobody_took_and_runs_past_their_deadlin
         assert "signals    2 not taken\ndeadlines  1 passed\n" in checking.health_text(health)
         found = json.loads(checking.health_json(health))["stats"]
         assert (found["untaken_signals"], found["overdue"]) == (2, 1)
+
+
+async def test_check_counts_a_run_whose_signal_has_come_as_due_since_then(settings, opened):
+    async with opened(settings, sagas=[Order], worker=False) as runtime:
+        store = runtime.store
+        run = await parked(store, wait("paid", "charge"), name="order")
+        await parked(store, wait("paid", "charge"), name="order")
+        assert (await checking.check(runtime)).stats.due == 0
+        await Sagas(runtime).send_signal("paid", {}, saga_id=run.saga_id)
+
+        async def asked():
+            health = await checking.check(runtime, checking.Limits(max_age=0))
+            return health if health.problem else None
+
+        health = await eventually(asked)
+        assert (health.stats.due, health.stats.due_by_saga) == (1, {"order": 1})
+        assert 0 < health.stats.oldest_due_age < 60
+        assert "1 runs are due, the oldest for" in health.problem
+        await store.heartbeat("other", 30, "worker", ["another"])
+        assert (
+            "No live worker knows the saga of runs that are due: 1 of 'order'."
+            in (await checking.check(runtime)).problem
+        )
+
+
+async def test_check_tells_that_no_worker_is_alive_for_a_run_whose_signal_has_come(settings, opened, monkeypatch):
+    monkeypatch.setattr(checking, "_PATIENCE", 0.0)
+    async with opened(settings, sagas=[Order], worker=False) as runtime:
+        run = await parked(runtime.store, wait("paid", "charge"), name="order")
+        await Sagas(runtime).send_signal("paid", {}, saga_id=run.saga_id)
+        problem = (await checking.check(runtime)).problem
+        assert "1 runs are due" in problem
+        assert "no worker is alive" in problem
 
 
 async def test_check_tells_of_a_memory_store_that_nobody_chose():

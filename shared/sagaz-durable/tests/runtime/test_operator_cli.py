@@ -182,6 +182,21 @@ def test_prune_deletes_failed_runs_only_when_asked_for(command, fail):
     assert command("list", "--runs").output == "No runs.\n"
 
 
+def test_prune_deletes_signals_sent_in_vain_and_tells_how_many(command, caplog):
+    from datetime import UTC, datetime, timedelta
+
+    sagas, later = Sagas(command.runtime), datetime.now(UTC) + timedelta(hours=1)
+    saga_id = command.runner.run(sagas.start(BrokenSaga, {}, not_before=later))
+    command.runner.run(sagas.send_signal("paid", {}, saga_id=saga_id))
+    for key in ("pi_1", "pi_2"):
+        command.runner.run(sagas.send_signal("paid", {}, key=key))
+    said = command("prune", "--older-than", "0s", "--by", "ann")
+    assert "Deleted 0 runs" in said.output
+    assert "and 2 signals that were taken, or sent in vain, before that." in said.output
+    assert "prune by ann: 2 signals that were taken, or sent in vain, before" in caplog.text
+    assert command.runner.run(command.runtime.store.count_untaken()) == 1
+
+
 def test_prune_contexts_erases_what_a_run_was_given_and_returned_and_says_who_did_it(command, fail):
     saga_id = fail()
     assert "Would erase context" in command("prune", "--contexts", saga_id, "--dry-run").output

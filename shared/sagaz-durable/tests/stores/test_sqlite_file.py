@@ -125,6 +125,19 @@ async def test_a_claim_and_the_relay_use_their_indexes(sqlite_store, tmp_path):
     assert "TEMP B-TREE" not in prune
 
 
+async def test_runs_that_were_sent_signals_are_found_without_looking_at_all_that_wait(sqlite_store, tmp_path):
+    from sagaz_durable.stores.sqlite import waits
+
+    values = {"now": "2026", "lately": "2026", "names": '["A"]'}
+    with contextlib.closing(sqlite3.connect(tmp_path / "sagaz.db")) as sqlite:
+        for statement in (f"SELECT 1 {waits._SIGNALLED}", waits._ROUSE, waits._COUNT_SIGNALLED):
+            plan = [row[3] for row in sqlite.execute(f"EXPLAIN QUERY PLAN {statement}", values)]
+            [by_run, by_key] = [line for line in plan if " wait " in line]
+            assert "(saga_id=?" in by_run
+            assert "(name=? AND key=?)" in by_key
+            assert any("run USING INDEX" in line and "(saga_id=?)" in line for line in plan)
+
+
 async def test_other_tables_in_the_file_are_left_alone(tmp_path):
     path = tmp_path / "app.db"
     query(path, "CREATE TABLE sagas (id INTEGER)")

@@ -10,6 +10,7 @@ from typing import Any
 
 from sagaz_durable.serialization import codec
 from sagaz_durable.serialization.client_ids import check_identifier
+from sagaz_durable.serialization.moments import read_moment, read_seconds
 from sagaz_integration_core.contract.records import ClaimedRun
 from sagaz_integration_core.contract.statuses import Call
 from sagaz_integration_core.contract.waits import WaitRecord, WaitWrite
@@ -17,9 +18,6 @@ from sagaz_integration_core.error_text import error_text
 from sagaz_integration_core.errors import AlreadyAwaited, InvalidInput, SignalTimeout, StepError, UsageError
 
 __all__ = ["CallWaits", "RunWaits", "waits_for"]
-
-_LONGEST = timedelta(days=3653)
-_EXAMPLE = "timedelta(hours=2), or seconds"
 
 
 class CallLeft(BaseException):
@@ -110,15 +108,17 @@ class CallWaits:
         _check("a signal's name", name)
         if key is not None:
             _check("a signal's key", key)
-        seconds = None if timeout is None else _seconds("timeout", timeout)
+        seconds = None if timeout is None else read_seconds("timeout", timeout)
         return self._met_by(WaitWrite(*self._call, name, self._next(name), key, seconds))
 
     def sleep(self, duration: timedelta | float | None, until: datetime | None) -> Any:
         """Return once the time has come, or leave the call."""
-        seconds = None if duration is None else _seconds("sleep", duration)
-        if until is not None and (not isinstance(until, datetime) or until.tzinfo is None):
-            raise UsageError(f"sleep_until was given {until!r}; expected an aware datetime, as datetime.now(UTC).")
-        return self._met_by(WaitWrite(*self._call, "", self._next(""), None, seconds, until))
+        if until is not None:
+            asked = WaitWrite(*self._call, "", self._next(""), until=read_moment("sleep_until", until))
+        else:
+            what = "sleep_until or sleep" if duration is None else "sleep"
+            asked = WaitWrite(*self._call, "", self._next(""), seconds=read_seconds(what, duration))
+        return self._met_by(asked)
 
     async def close(self) -> None:
         """End the call."""
@@ -236,17 +236,6 @@ def _check(what: str, given: object) -> None:
     except InvalidInput as error:
         # Who wrote the step gave it, not a client.
         raise UsageError(str(error)) from None
-
-
-def _seconds(what: str, given: timedelta | float) -> float:
-    if isinstance(given, bool) or not isinstance(given, timedelta | int | float):
-        raise UsageError(f"{what} was given a {type(given).__name__}; expected {_EXAMPLE}.")
-    seconds = given.total_seconds() if isinstance(given, timedelta) else given
-    if not 0 <= seconds <= _LONGEST.total_seconds():
-        # An int may be longer than a float, or a line, can be.
-        told = "an int" if isinstance(given, int) and abs(given) >= 10**15 else repr(given)
-        raise UsageError(f"{what} was given {told}; expected 0 to {_LONGEST.days} days, as {_EXAMPLE}.")
-    return float(seconds)
 
 
 def _on_event_loop() -> bool:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from sagaz_durable.redaction import redact
 from sagaz_durable.settings.wording import Wording
 from sagaz_integration_core.contract.listings import StoreStats
+from sagaz_integration_core.contract.store import SagaStore
 from sagaz_integration_core.error_text import visible
 from sagaz_integration_core.errors import StoreNotMigrated, StoreNotReady, StoreUnavailable
 
@@ -94,7 +96,7 @@ async def check(
         if not was_open:
             await runtime.open()
         await runtime.store.check_ready(only_reads=only_reads)
-        stats = await runtime.store.stats()
+        stats = await _stats(runtime.store)
         known = {saga for worker in await runtime.store.workers() if worker.kind != "web" for saga in worker.sagas}
         lost = await _lost_waits(runtime)
     except StoreNotReady as error:
@@ -113,6 +115,16 @@ async def check(
         *_of_events(stats, limits, wording),
     ]
     return Health(_address(runtime), True, True, stats, " ".join(found) or None, lost)
+
+
+async def _stats(store: SagaStore) -> StoreStats:
+    """Return the figures, with the runs among those that are due for which a signal has come, and no worker yet."""
+    stats, signalled = await store.stats(), await store.count_signalled()
+    if not signalled:
+        return stats
+    by_saga = Counter(stats.due_by_saga) + Counter({saga: count for saga, (count, _) in signalled.items()})
+    age = max(stats.oldest_due_age or 0.0, *(age for _, age in signalled.values()))
+    return replace(stats, due=by_saga.total(), oldest_due_age=age, due_by_saga=dict(by_saga))
 
 
 async def _lost_waits(runtime: SagazRuntime) -> dict[str, dict[str, int]]:

@@ -81,10 +81,17 @@ class Remover:
         return await erasing.erase_old(self._store, erasure)
 
     async def prune_signals(self, older_than: datetime) -> int:
-        """Delete signals that were taken before ``older_than``, or sent before it and not taken; return how many."""
+        """Delete signals that were taken before ``older_than``, or sent in vain before it; return how many.
+
+        Sent in vain are those that nobody has taken, whose run has ended or is unknown, or for whose key nobody waits.
+        """
         deleted = 0
         while batch := await self._store.prune_signals(older_than, older_than, _BATCH):
             deleted += batch
+        logger.warning(
+            "prune by %s: %d signals that were taken, or sent in vain, before %s",
+            self._actor, deleted, older_than.isoformat(),
+        )  # fmt: skip
         return deleted
 
     async def prune(self, older_than: datetime, statuses: Sequence[RunStatus], *, dry_run: bool = False) -> int:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sagaz_durable.serialization import codec
 from sagaz_durable.serialization.client_ids import check_identifier
+from sagaz_durable.serialization.moments import read_moment, read_seconds
 from sagaz_integration_core.context.correlation import current
 from sagaz_integration_core.context.identifiers import random_uuid
 from sagaz_integration_core.contract.records import Inserted, NewRun, erased_as
@@ -49,15 +50,13 @@ def new_run(
     request = current()
     if request is not None and request.propagate and "correlation_id" not in context:
         text = codec.encode({**context, "correlation_id": request.correlation_id}, max_bytes=limit, wording=wording)
-    if not_before is not None:
-        _check_time("not_before", not_before)
     return NewRun(
         saga_id=_saga_id(name, saga_id, idempotency_key),
         saga_name=name,
         context=text,
         fingerprint=codec.fingerprint(f"{name}\0{given}"),
         correlation_id=request.correlation_id if request is not None else None,
-        not_before=not_before,
+        not_before=None if not_before is None else read_moment("not_before", not_before),
         fresh=saga_id is None and idempotency_key is None,
         deadline=_deadline(getattr(saga_class, "deadline", None) if deadline is None else deadline),
     )
@@ -69,9 +68,8 @@ def _deadline(given: datetime | timedelta | None) -> datetime | float | None:
     if isinstance(given, timedelta):
         if given <= timedelta(0):
             raise UsageError(f"deadline={given!r} is no time to come; expected e.g. timedelta(hours=1).")
-        return given.total_seconds()
-    _check_time("deadline", given)
-    return given
+        return read_seconds("deadline", given)
+    return read_moment("deadline", given)
 
 
 def saga_id_of(saga_class: type[Saga], idempotency_key: str) -> str:
@@ -96,14 +94,6 @@ def _saga_id(name: str, saga_id: str | None, key: str | None) -> str:
         check_identifier("saga_id", saga_id)
         return saga_id
     return random_uuid()
-
-
-def _check_time(what: str, moment: object) -> None:
-    if not isinstance(moment, datetime):
-        given = "a timedelta" if isinstance(moment, timedelta) else type(moment).__name__
-        raise UsageError(f"{what} is {given}; expected an aware datetime, as datetime.now(UTC) + timedelta(days=1).")
-    if moment.tzinfo is None:
-        raise UsageError(f"{what}={moment!r} has no time zone; use an aware datetime, e.g. datetime.now(UTC).")
 
 
 def accept(run: NewRun, inserted: Inserted, idempotency_key: str | None) -> str:

@@ -59,7 +59,7 @@ class Starts(RuntimeClient):
             SagaDefinitionError: The class cannot be run as written.
             StoreUnavailable: Nothing was recorded.
             TransactionRequired, WrongDatabase: The session cannot carry the run.
-            UsageError: ``not_before`` or ``deadline`` cannot be used, as one without a time zone.
+            UsageError: ``not_before`` or ``deadline`` cannot be used, as one without a time zone, or ten years ahead.
         """
         run = self._new_run(saga_class, context, idempotency_key, not_before, deadline)
         await _admit(self._runtime, [run])

@@ -48,7 +48,7 @@ class Settings:
         event_attempts: After how many attempts an event is set aside.
         keep_sent_seconds: How long a sent event is kept, and with it the idempotency key that it was given.
         keep_signals_seconds: How long it is known that a signal was taken, so that a repeated one changes nothing.
-        keep_unclaimed_seconds: How long a signal is kept that nobody has taken.
+        keep_unclaimed_seconds: How long a signal is kept that nobody has taken; one that a run may yet take stays.
         keep_context_seconds: How long after its end a completed or rolled back run keeps its context and results; then
             they are erased, and its journal stays. None keeps them.
         dispatch: Who is told of a committed start: sagaz's own workers (``worker``) or Celery's (``celery``).

@@ -172,6 +172,13 @@ class SignalStore(Protocol):
         """Return how many runs `rouse_lost` would make due, by their saga and the step or compensation that waits."""
         ...
 
+    async def count_signalled(self) -> dict[str, tuple[int, float]]:
+        """Return how many waiting runs have a signal that no claim has found, and the age of the oldest, by saga.
+
+        They are due, though their rows do not tell: a signal touches no row of a run. Ages are in seconds.
+        """
+        ...
+
     async def find_signals(self, query: SignalFilter) -> list[SignalRecord]:
         """Return signals, the newest first."""
         ...
@@ -181,5 +188,8 @@ class SignalStore(Protocol):
         ...
 
     async def prune_signals(self, taken_before: datetime, untaken_before: datetime, limit: int) -> int:
-        """Delete at most ``limit`` signals that were taken, or were sent and not taken, before; return how many."""
+        """Delete at most ``limit`` signals that were taken, or were sent and not taken, before; return how many.
+
+        One to the saga_id of a run that has not ended, or to a key under which one waits, stays however old it is.
+        """
         ...

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from django.db import IntegrityError, transaction
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 
 from django_sagaz._stores.orm.rows import Moment, as_text, json_text, signal_record, stored
 from django_sagaz.models import AuditEntry, Run, Signal, Wait
@@ -86,6 +86,9 @@ def count_untaken(connection: Any) -> int:
 def prune_signals(connection: Any, taken_before: datetime, untaken_before: datetime, limit: int) -> int:
     """Delete old signals; return how many."""
     signals = Signal.objects.using(connection.alias)
-    old = Q(taken_at__lt=stored(taken_before)) | Q(taken_at=None, created_at__lt=stored(untaken_before))
+    live = Run.objects.using(connection.alias).filter(pk=OuterRef("saga_id")).exclude(status__in=FINISHED)
+    awaited = Wait.objects.using(connection.alias).filter(name=OuterRef("name"), key=OuterRef("key"))
+    unwanted = Q(taken_at=None, created_at__lt=stored(untaken_before)) & ~Exists(live) & ~Exists(awaited)
+    old = Q(taken_at__lt=stored(taken_before)) | unwanted
     ids = list(signals.filter(old).order_by("created_at").values_list("pk", flat=True)[:limit])
     return signals.filter(pk__in=ids).delete()[0]

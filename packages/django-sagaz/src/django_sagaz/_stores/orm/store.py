@@ -139,6 +139,7 @@ class ORMStore(BaseStore):
     load_waits = _does(waits.load_waits)
     rouse_lost = _does(waits.rouse_lost)
     count_lost = _does(waits.count_lost)
+    count_signalled = _does(waits.count_signalled)
     find_signals = _does(signals.find_signals)
     count_untaken = _does(signals.count_untaken)
     prune_signals = _does(signals.prune_signals)

@@ -8,9 +8,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import IntegrityError, transaction
-from django.db.models import Count, Exists, Min, OuterRef, Q
+from django.db.models import Count, Exists, Min, OuterRef, Q, Subquery
 
-from django_sagaz._stores.orm.rows import Moment, as_text, json_text, stored, wait_record
+from django_sagaz._stores.orm.rows import Moment, as_text, aware, json_text, stored, wait_record
 from django_sagaz._stores.orm.runs import unlocked
 from django_sagaz.models import Run, Signal, Step, Wait
 from sagaz_durable.stores.refused_waits import refusal
@@ -19,6 +19,7 @@ from sagaz_integration_core.contract.waits import WaitRecord, WaitWrite
 
 __all__ = [
     "count_lost",
+    "count_signalled",
     "end_timers",
     "forget_waits",
     "load_waits",
@@ -84,10 +85,7 @@ def _untaken(connection: Any) -> Any:
 def rouse(connection: Any, names: Collection[str], moment: Moment) -> None:
     """Make the waiting runs of these sagas due for which a signal is there; what is locked waits."""
     using = connection.alias
-    # From the signals that are new: runs that wait are many, and cost nothing.
-    lately = stored(moment.utc - _FRESH)
-    fresh = Signal.objects.using(using).filter(Q(seen_at=None) | Q(seen_at__gt=lately), taken_at=None)
-    signals = list(fresh.values_list("name", "saga_id", "key"))
+    signals = list(_fresh(connection, moment).values_list("name", "saga_id", "key"))
     if not signals:
         return
     addressed = Q(pk__in=[])
@@ -99,6 +97,12 @@ def rouse(connection: Any, names: Collection[str], moment: Moment) -> None:
     runs = Run.objects.using(using).filter(asleep, pk__in=saga_ids, status="waiting", saga_name__in=list(names))
     found = [run.pk for run in unlocked(connection, runs.only("pk"))]
     Run.objects.using(using).filter(pk__in=found, status="waiting").update(available_at=moment.now)
+
+
+def _fresh(connection: Any, moment: Moment) -> Any:
+    """Return the signals that are new: from them one finds runs, for those that wait are many, and cost nothing."""
+    lately = stored(moment.utc - _FRESH)
+    return Signal.objects.using(connection.alias).filter(Q(seen_at=None) | Q(seen_at__gt=lately), taken_at=None)
 
 
 def rouse_lost(connection: Any, steps: Mapping[str, Collection[str]]) -> int:
@@ -120,6 +124,24 @@ def count_lost(connection: Any, steps: Mapping[str, Collection[str]]) -> dict[tu
         lost = _lost(connection, known).filter(Exists(runs)).values_list("step").order_by()
         found |= {(name, step): count for step, count in lost.annotate(runs=Count("saga_id", distinct=True))}
     return found
+
+
+def count_signalled(connection: Any) -> dict[str, tuple[int, float]]:
+    """Return how many waiting runs have a signal that no claim has found, and the age of the oldest, by saga."""
+    using, moment = connection.alias, Moment(connection)
+    to_it = Q(saga_id=OuterRef("saga_id")) | Q(key=OuterRef("key"))
+    waits = Wait.objects.using(using).filter(to_it, name=OuterRef("name"), outcome=None).order_by()
+    # One that is due already is counted with the others.
+    asleep = Q(available_at=None) | Q(available_at__gt=moment.now)
+    runs = Run.objects.using(using).filter(asleep, pk=OuterRef("reached"), status="waiting")
+    sent = _fresh(connection, moment).annotate(reached=Subquery(waits.values("saga_id")[:1]))
+    sent = sent.annotate(saga=Subquery(runs.values("saga_name")[:1])).exclude(saga=None).order_by()
+    rows = sent.values_list("saga").annotate(count=Count("reached", distinct=True), first=Min("created_at"))
+    return {saga: (count, _age(moment, first)) for saga, count, first in rows}
+
+
+def _age(moment: Moment, first: datetime) -> float:
+    return (moment.utc - (aware(first) or moment.utc)).total_seconds()
 
 
 def _lost(connection: Any, known: Collection[str]) -> Any:

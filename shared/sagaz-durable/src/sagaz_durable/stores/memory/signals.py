@@ -8,10 +8,19 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from sagaz_durable.stores.memory.rows import Rows
-from sagaz_integration_core.contract.records import RunRecord
+from sagaz_integration_core.contract.records import FINISHED, RunRecord
 from sagaz_integration_core.contract.waits import NewSignal, Sent, SignalFilter, SignalRecord, WaitRecord
 
-__all__ = ["count_lost", "count_untaken", "find_signals", "load_waits", "prune_signals", "rouse_lost", "send"]
+__all__ = [
+    "count_lost",
+    "count_signalled",
+    "count_untaken",
+    "find_signals",
+    "load_waits",
+    "prune_signals",
+    "rouse_lost",
+    "send",
+]
 
 
 def send(rows: Rows, signals: Sequence[NewSignal]) -> list[Sent]:
@@ -40,6 +49,11 @@ def count_lost(rows: Rows, steps: Mapping[str, Collection[str]]) -> dict[tuple[s
     return dict(Counter((saga, step) for _, saga, step in calls))
 
 
+def count_signalled(_rows: Rows) -> dict[str, tuple[int, float]]:
+    """Return no runs: here a signal makes the run due that waits for it, in the same moment."""
+    return {}
+
+
 def _lost(rows: Rows, steps: Mapping[str, Collection[str]]) -> Iterator[tuple[RunRecord, WaitRecord]]:
     for row in rows.runs.rows.values():
         if row.status == "waiting" and (known := steps.get(row.saga_name)) is not None:
@@ -60,4 +74,5 @@ def count_untaken(rows: Rows) -> int:
 
 def prune_signals(rows: Rows, taken_before: datetime, untaken_before: datetime, limit: int) -> int:
     """Delete old signals; return how many."""
-    return rows.waits.prune(taken_before, untaken_before, limit)
+    live = {row.saga_id for row in rows.runs.rows.values() if row.status not in FINISHED}
+    return rows.waits.prune(taken_before, untaken_before, limit, live)

@@ -99,6 +99,7 @@ class MemoryStore(BaseStore):
     load_waits = _does(signals.load_waits)
     rouse_lost = _does(signals.rouse_lost)
     count_lost = _does(signals.count_lost)
+    count_signalled = _does(signals.count_signalled)
     find_signals = _does(signals.find_signals)
     count_untaken = _does(signals.count_untaken)
     prune_signals = _does(signals.prune_signals)

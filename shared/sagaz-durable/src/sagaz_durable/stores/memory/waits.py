@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -130,10 +130,11 @@ class Waits:
         """Return how many signals nobody has taken."""
         return len(self._untaken)
 
-    def prune(self, taken_before: datetime, untaken_before: datetime, limit: int) -> int:
-        """Delete old signals; return how many."""
+    def prune(self, taken_before: datetime, untaken_before: datetime, limit: int, live: Container[str | None]) -> int:
+        """Delete old signals, except those that a wait or a live run may yet take; return how many."""
         old = [one.id for one in self._taken.values() if one.taken_at is not None and one.taken_at < taken_before]
-        old += [one.id for one in self._untaken.values() if one.created_at < untaken_before]
+        unwanted = [one for one in self._untaken.values() if one.created_at < untaken_before]
+        old += [one.id for one in unwanted if one.saga_id not in live and (one.name, one.key) not in self._awaiting]
         for one in old[:limit]:
             self._taken.pop(one, None)
             self._untaken.pop(one, None)

@@ -8,13 +8,14 @@ from datetime import datetime
 
 from sagaz_durable.stores.postgresql.database.statements import Database
 from sagaz_durable.stores.postgresql.rows import worker_record
-from sagaz_durable.stores.postgresql.waits import SEE
+from sagaz_durable.stores.postgresql.waits import SEE, SIGNALLED_SINCE
 from sagaz_integration_core.contract.listings import WorkerKind, WorkerRecord
 from sagaz_integration_core.contract.records import FINISHED, FOREIGN, RunStatus
 
 __all__ = [
     "count_lost",
     "count_prunable",
+    "count_signalled",
     "delete",
     "heartbeat",
     "live_workers",
@@ -59,6 +60,15 @@ RETURNING saga_id, {{wake}}
 """  # noqa: S608
 
 _COUNT_LOST = f"SELECT run.saga_name, wait.step, count(DISTINCT run.saga_id) {_LOST} GROUP BY 1, 2"
+
+_COUNT_SIGNALLED = f"""
+SELECT saga_name, count(*), extract(epoch FROM statement_timestamp() - min(sent_at))::double precision FROM (
+    SELECT run.saga_name, min(signalled.created_at) AS sent_at
+    FROM ({SIGNALLED_SINCE}) AS signalled JOIN {{schema}}.sagaz_run AS run ON run.saga_id = signalled.saga_id
+    WHERE run.status = 'waiting' AND (run.available_at IS NULL OR run.available_at > statement_timestamp())
+    GROUP BY run.saga_id, run.saga_name) AS signalled_run
+GROUP BY saga_name
+"""  # noqa: S608
 
 _LIVE = """
 SELECT name, kind, ARRAY(SELECT jsonb_array_elements_text(sagas)), alive_until
@@ -131,6 +141,11 @@ async def rouse_lost(db: Database, steps: Mapping[str, Collection[str]]) -> int:
 async def count_lost(db: Database, steps: Mapping[str, Collection[str]]) -> dict[tuple[str, str], int]:
     """Return how many runs of these sagas wait in a step which theirs has not, by saga and step."""
     return {(saga, step): count for saga, step, count in await db.fetch(_COUNT_LOST, [_as_json(steps)])}
+
+
+async def count_signalled(db: Database) -> dict[str, tuple[int, float]]:
+    """Return how many waiting runs have a signal that no claim has found, and the age of the oldest, by saga."""
+    return {saga: (count, age) for saga, count, age in await db.fetch(_COUNT_SIGNALLED)}
 
 
 def _as_json(steps: Mapping[str, Collection[str]]) -> str:

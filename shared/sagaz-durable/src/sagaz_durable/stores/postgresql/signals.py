@@ -70,7 +70,11 @@ _COUNT = "SELECT count(*) FROM {schema}.sagaz_signal WHERE taken_at IS NULL"
 _PRUNE = """
 WITH old AS MATERIALIZED (
     SELECT ARRAY(SELECT id FROM {schema}.sagaz_signal
-        WHERE taken_at < %(taken)s OR (taken_at IS NULL AND created_at < %(untaken)s)
+        WHERE taken_at < %(taken)s OR (taken_at IS NULL AND created_at < %(untaken)s
+            AND NOT EXISTS (SELECT FROM {schema}.sagaz_run AS run WHERE run.saga_id = sagaz_signal.saga_id
+                AND run.status NOT IN ('completed', 'rolled_back', 'failed'))
+            AND NOT EXISTS (SELECT FROM {schema}.sagaz_wait AS wait
+                WHERE wait.key = sagaz_signal.key AND wait.name = sagaz_signal.name))
         ORDER BY created_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED) AS ids
 ), gone AS (
     DELETE FROM {schema}.sagaz_signal WHERE id = ANY((SELECT ids FROM old)::text[]) RETURNING id

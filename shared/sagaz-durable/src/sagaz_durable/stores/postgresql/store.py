@@ -128,6 +128,7 @@ class PostgresStore(BaseStore):
     load_waits = _does(reads.load_waits)
     rouse_lost = _does(upkeep.rouse_lost)
     count_lost = _does(upkeep.count_lost)
+    count_signalled = _does(upkeep.count_signalled)
     find_signals = _does(signals.find_signals)
     count_untaken = _does(signals.count_untaken)
     prune_signals = _does(signals.prune_signals)

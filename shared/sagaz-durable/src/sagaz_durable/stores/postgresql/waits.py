@@ -15,6 +15,7 @@ __all__ = [
     "RECORD_WAITS",
     "SEE",
     "SIGNALLED",
+    "SIGNALLED_SINCE",
     "wait_record",
     "wait_rows",
 ]
@@ -26,8 +27,8 @@ _FRESH = (
 
 # From the signals that are new: runs that wait are many, and cost nothing. Whoever begins to wait later looks for its
 # signals itself.
-SIGNALLED = f"""
-    SELECT wait.saga_id FROM {{schema}}.sagaz_signal AS signal CROSS JOIN LATERAL (
+_SENT_TO = f"""
+    SELECT wait.saga_id{{more}} FROM {{schema}}.sagaz_signal AS signal CROSS JOIN LATERAL (
         SELECT saga_id FROM {{schema}}.sagaz_wait
             WHERE saga_id = signal.saga_id AND name = signal.name AND outcome IS NULL
         UNION ALL
@@ -35,7 +36,10 @@ SIGNALLED = f"""
     ) AS wait
     WHERE {_FRESH}
 """  # noqa: S608
+SIGNALLED = _SENT_TO.replace("{more}", "")
 """The runs for one of whose waits a signal is there."""
+SIGNALLED_SINCE = _SENT_TO.replace("{more}", ", signal.created_at")
+"""The same runs, and when each of their signals was sent."""
 
 # Not at once: a transaction that began to wait may not be visible yet.
 SEE = """

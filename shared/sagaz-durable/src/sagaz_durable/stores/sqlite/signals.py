@@ -37,7 +37,10 @@ _COLUMNS = (
 )
 _PRUNE = """
     DELETE FROM sagaz_signal WHERE id IN (
-        SELECT id FROM sagaz_signal WHERE taken_at < ? OR (taken_at IS NULL AND created_at < ?)
+        SELECT id FROM sagaz_signal AS signal WHERE taken_at < ? OR (taken_at IS NULL AND created_at < ?
+            AND NOT EXISTS (SELECT 1 FROM sagaz_run AS run WHERE run.saga_id = signal.saga_id
+                AND run.status NOT IN ('completed', 'rolled_back', 'failed'))
+            AND NOT EXISTS (SELECT 1 FROM sagaz_wait AS wait WHERE wait.key = signal.key AND wait.name = signal.name))
         ORDER BY created_at LIMIT ?)
 """
 

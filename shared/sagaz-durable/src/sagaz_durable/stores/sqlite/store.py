@@ -132,6 +132,7 @@ class SQLiteStore(BaseStore):
     load_waits = _reads(waits.load_waits)
     rouse_lost = _writes(waits.rouse_lost)
     count_lost = _reads(waits.count_lost)
+    count_signalled = _reads(waits.count_signalled)
     find_signals = _reads(signals.find_signals)
     count_untaken = _reads(signals.count_untaken)
     prune_signals = _writes(signals.prune_signals)

@@ -15,7 +15,17 @@ from sagaz_durable.stores.sqlite.rows import after, now, stamp, when
 from sagaz_integration_core.contract.records import ClaimedRun, RunWrite, resumed_by_claim
 from sagaz_integration_core.contract.waits import WaitRecord, WaitWrite
 
-__all__ = ["any_signalled", "count_lost", "end_timers", "load_waits", "record_waits", "rouse", "rouse_lost", "settle"]
+__all__ = [
+    "any_signalled",
+    "count_lost",
+    "count_signalled",
+    "end_timers",
+    "load_waits",
+    "record_waits",
+    "rouse",
+    "rouse_lost",
+    "settle",
+]
 
 FRESH = timedelta(minutes=1)
 """For how long after it was first seen a signal that nobody waits for is looked at by claims: whoever begins to wait
@@ -39,17 +49,29 @@ _WAITS = f"""
     SELECT {_COLUMNS}, rowid FROM sagaz_wait WHERE saga_id IN (SELECT value FROM json_each(?))
     ORDER BY created_at, rowid
 """  # noqa: S608
-_SIGNALLED = """
-    FROM (SELECT wait.saga_id FROM sagaz_signal AS signal CROSS JOIN sagaz_wait AS wait
-            ON wait.saga_id = signal.saga_id AND wait.name = signal.name AND wait.outcome IS NULL
+# The + has SQLite look at the waits of the run, not at all of the signal's name.
+_SENT_TO = """
+    FROM (SELECT wait.saga_id{more} FROM sagaz_signal AS signal CROSS JOIN sagaz_wait AS wait
+            ON wait.saga_id = signal.saga_id AND +wait.name = signal.name AND wait.outcome IS NULL
           WHERE signal.taken_at IS NULL AND (signal.seen_at IS NULL OR signal.seen_at > :lately)
           UNION ALL
-          SELECT wait.saga_id FROM sagaz_signal AS signal CROSS JOIN sagaz_wait AS wait
+          SELECT wait.saga_id{more} FROM sagaz_signal AS signal CROSS JOIN sagaz_wait AS wait
             ON wait.key = signal.key AND wait.name = signal.name
           WHERE signal.taken_at IS NULL AND (signal.seen_at IS NULL OR signal.seen_at > :lately)) AS signalled
     CROSS JOIN sagaz_run AS run ON run.saga_id = signalled.saga_id
-    WHERE run.status = 'waiting' AND run.saga_name IN (SELECT value FROM json_each(:names))
+    WHERE run.status = 'waiting'
 """
+_SIGNALLED = f"""{_SENT_TO.replace("{more}", "")}
+    AND run.saga_name IN (SELECT value FROM json_each(:names))
+"""  # noqa: S608
+_COUNT_SIGNALLED = f"""
+    SELECT saga_name, count(*), min(sent_at) FROM (
+        SELECT run.saga_name, min(signalled.created_at) AS sent_at
+        {_SENT_TO.replace("{more}", ", signal.created_at")}
+            AND (run.available_at IS NULL OR run.available_at > :now)
+        GROUP BY run.saga_id)
+    GROUP BY saga_name
+"""  # noqa: S608
 _ROUSE = f"""
     UPDATE sagaz_run SET available_at = :now WHERE saga_id IN (
         SELECT run.saga_id {_SIGNALLED} AND (run.available_at IS NULL OR run.available_at > :now))
@@ -156,6 +178,18 @@ def count_lost(sqlite: sqlite3.Connection, steps: Mapping[str, Collection[str]])
     """Return how many runs of these sagas wait in a step which theirs has not, by saga and step."""
     rows = ((name, json.dumps(list(known))) for name, known in steps.items())
     return {(row[0], step): count for row in rows for step, count in sqlite.execute(_COUNT_LOST, row)}
+
+
+def count_signalled(sqlite: sqlite3.Connection) -> dict[str, tuple[int, float]]:
+    """Return how many waiting runs have a signal that no claim has found, and the age of the oldest, by saga."""
+    moment = now()
+    rows = sqlite.execute(_COUNT_SIGNALLED, {"lately": stamp(moment - FRESH), "now": stamp(moment)})
+    return {saga: (count, _age(moment, sent_at)) for saga, count, sent_at in rows}
+
+
+def _age(moment: datetime, stamped: str) -> float:
+    since = when(stamped)
+    return 0.0 if since is None else (moment - since).total_seconds()
 
 
 def settle(sqlite: sqlite3.Connection, runs: Sequence[ClaimedRun], stamped: str) -> dict[str, tuple[WaitRecord, ...]]:

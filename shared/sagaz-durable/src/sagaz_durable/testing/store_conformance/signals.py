@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -9,6 +10,7 @@ from sagaz_durable.testing.store_conformance.builders import (
     KNOWN,
     LEASE,
     LONG_AGO,
+    SOON,
     claim_all,
     claimed,
     new,
@@ -141,6 +143,27 @@ class Signals:
         assert await store.prune_signals(now, now, 10) == 1
         assert await store.count_untaken() == 0
 
+    async def test_a_signal_that_a_run_may_yet_take_is_never_pruned(self, store: SagaStore) -> None:
+        run, asleep = await claimed(store), await parked(store, wait("", until=SOON))
+        [queued] = await store.insert([new()], LEASE)
+        for saga_id in (run.saga_id, asleep.saga_id, queued.saga_id, new_id()):
+            await store.send([signal("early", saga_id=saga_id)])
+        now = datetime.now(UTC) + timedelta(minutes=1)
+        await parked(store, wait(key="pi_1"))
+        await store.send([signal(key="pi_1"), signal(key="pi_2"), signal("shipped", key="pi_1")])
+        assert await store.prune_signals(now, now, 10) == 3, "those to nobody"
+        assert await store.count_untaken() == 4
+        await park(store, run, wait("early"))
+        assert run.saga_id in [one.saga_id for one in await claim_all(store)]
+        assert await store.prune_signals(LONG_AGO, now, 10) == 0
+
+    async def test_a_signal_that_a_run_did_not_take_before_it_ended_is_pruned(self, store: SagaStore) -> None:
+        run = await claimed(store)
+        await store.send([signal(saga_id=run.saga_id)])
+        assert await store.write([write(run, status="completed")]) == [True]
+        now = datetime.now(UTC) + timedelta(minutes=1)
+        assert await store.prune_signals(now, now, 10) == 1
+
     async def test_a_persons_signal_to_a_run_is_noted_in_its_audit(self, store: SagaStore) -> None:
         run = await parked(store, wait())
         by = {"actor": "anna", "reason": "called the bank"}
@@ -161,6 +184,34 @@ class Signals:
         await store.send([signal(key="k")])
         stats = await store.stats()
         assert (stats.untaken_signals, stats.overdue) == (1, 1)
+
+    async def test_a_run_whose_signal_no_claim_has_found_is_known_to_be_due(self, store: SagaStore) -> None:
+        due: list[tuple[int, dict[str, int]]] = []
+
+        async def look() -> None:
+            stats, signalled = await store.stats(), await store.count_signalled()
+            assert all(0 <= age < 60 for _, age in signalled.values())
+            counts = Counter(stats.due_by_saga) + Counter({saga: count for saga, (count, _) in signalled.items()})
+            due.append((counts.total(), dict(counts)))
+
+        run, busy = await parked(store, wait(), wait(n=1), wait("b", key="pi_1")), await claimed(store)
+        other = await parked(store, wait(key="pi_2", until=SOON), name="A")
+        await parked(store, wait(key="pi_3"))
+        await store.send([signal("shipped", saga_id=run.saga_id), signal(saga_id=busy.saga_id), signal(key="nobody")])
+        await look()
+        await store.send([signal("b", key="pi_1"), *(signal(saga_id=run.saga_id, signal_id=str(n)) for n in range(2))])
+        await look()
+        await store.heartbeat("w1", LEASE)
+        await store.send([signal(key="pi_2")])
+        await look()
+        assert await store.claim("w2", 10, LEASE, {"B": ()}) == []
+        await look()
+        await park(store, busy, wait())
+        await look()
+        assert {one.saga_id for one in await claim_all(store)} == {run.saga_id, other.saga_id, busy.saga_id}
+        await look()
+        two, three = (2, {"OrderSaga": 1, "A": 1}), (3, {"OrderSaga": 2, "A": 1})
+        assert due == [(0, {}), (1, {"OrderSaga": 1}), two, two, three, (0, {})]
 
     async def test_a_claim_by_saga_id_finds_a_run_that_was_sent_a_signal(self, store: SagaStore) -> None:
         run, other = await parked(store, wait()), await parked(store, wait())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -26,6 +26,7 @@ from sagaz_durable.testing.store_conformance.builders import (
     write,
 )
 from sagaz_integration_core.contract.decisions import Intervention
+from sagaz_integration_core.contract.listings import RunFilter
 from sagaz_integration_core.contract.records import ClaimedRun, Release, RunStatus
 from sagaz_integration_core.contract.store import SagaStore
 from sagaz_integration_core.contract.waits import WaitWrite
@@ -237,6 +238,25 @@ class Waits:
         assert await store.rouse_lost({"OrderSaga": ["a", "b"], "A": ["a"]}) == 1
         assert [run.saga_id for run in await claim_all(store)] == [lost.saga_id]
         assert (await load(store, kept.saga_id)).available_at is None
+
+    @pytest.mark.parametrize("moment", [datetime(1970, 1, 1, tzinfo=UTC), datetime.now(UTC) + timedelta(days=3653)])
+    async def test_the_first_and_the_last_time_that_may_be_given_are_kept(
+        self, store: SagaStore, moment: datetime
+    ) -> None:
+        later, limited = new(not_before=moment), new(deadline=moment)
+        await store.insert([later, limited], LEASE)
+        record = await load(store, later.saga_id)
+        assert record.available_at is not None
+        assert abs(record.available_at - moment) < timedelta(milliseconds=1)
+        ends = (await load(store, limited.saga_id)).deadline
+        assert ends is not None
+        assert abs(ends - moment) < timedelta(milliseconds=1)
+        [kept] = await store.load_waits((await parked(store, wait("", until=moment))).saga_id)
+        assert kept.until is not None
+        assert abs(kept.until - moment) < timedelta(milliseconds=1)
+        longest = new(deadline=timedelta(days=3653).total_seconds())
+        await store.insert([longest], LEASE)
+        assert len(await store.find(RunFilter())) == 4
 
     async def test_runs_that_wait_in_a_step_that_is_gone_are_counted(self, store: SagaStore) -> None:
         run = await parked(store, wait(step="gone"), wait("", step="gone", until=SOON), wait(step="lost", phase="undo"))
