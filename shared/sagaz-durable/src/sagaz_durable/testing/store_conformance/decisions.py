@@ -45,6 +45,20 @@ class Decisions:
         [run] = await store.claim("w2", 1, LEASE, KNOWN)
         assert (run.saga_id, run.attempt, run.status) == (saga_id, before.attempt + 2, "executing")
 
+    async def test_a_run_that_is_retried_forward_has_no_error_any_more(self, store: SagaStore) -> None:
+        run = await claimed(store)
+        assert await store.write([write(run, status="failed", error="given up")]) == [True]
+        assert await store.intervene(change(await load(store, run.saga_id), "pending", "retry"))
+        assert (await load(store, run.saga_id)).error is None
+        [attempt] = await store.load_attempts(run.saga_id)
+        assert attempt.detail == "given up"
+
+    async def test_a_decision_without_an_error_of_its_own_leaves_that_of_the_run(self, store: SagaStore) -> None:
+        run = await claimed(store)
+        assert await store.write([write(run, status="failed", error="given up")]) == [True]
+        assert await store.intervene(change(await load(store, run.saga_id), "completed", "resolve"))
+        assert (await load(store, run.saga_id)).error == "given up"
+
     async def test_the_owner_of_an_interrupted_run_is_fenced_out_and_nobody_else_gets_it_before_its_lease_ends(
         self, store: SagaStore
     ) -> None:
