@@ -19,6 +19,8 @@ HOWTO = (PACKAGE.parents[1] / "docs/howto/django.md").read_text()
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 FILES = {name: text for _, text in BLOCK.findall(HOWTO) for name in re.findall(r"\A# (\w+\.py)\n", text)}
 
+BELOW = re.compile(r"^```python\n(# sagas\.py, below OrderSaga\n.*?)^```", re.MULTILINE | re.DOTALL)
+
 [PATH] = [text for kind, text in BLOCK.findall(README) if kind == "console" and "startproject" in text]
 VIEWS = {name: text for _, text in BLOCK.findall(README) for name in re.findall(r"\A# (\w+/\w+\.py)\n", text)}
 
@@ -140,8 +142,8 @@ print("ORDERS", sorted(Order.objects.values_list("status", flat=True)))
 """
 
 
-def project(folder, views, *, atomic=False):
-    """Write a project with the how-to's programs."""
+def project(folder, views, *, atomic=False, below=""):
+    """Write a project with the how-to's programs, and the sagas of another page below its own."""
     app = folder / "orders"
     (app / "migrations").mkdir(parents=True)
     for package in (app, app / "migrations"):
@@ -149,6 +151,8 @@ def project(folder, views, *, atomic=False):
     for name, text in FILES.items():
         (app / name).write_text(text)
     (app / "models.py").write_text(FILES["models.py"] + "from orders.repeatable import Payment\n")
+    with (app / "sagas.py").open("a") as file:
+        file.writelines(BELOW.findall(HOWTO + below))
     (folder / "settings.py").write_text(SETTINGS.replace("IS_ATOMIC", str(atomic)) + f"VIEWS = {views!r}\n")
     (folder / "urls.py").write_text(URLS)
     (folder / "calls.py").write_text(started(CALLS))
@@ -219,7 +223,7 @@ def order():
 first = order()
 saga_id = first.json()["saga_id"]
 print("WAITING", first.status_code, first.json()["status"], client.get(first.headers["Location"]).json()["status"])
-body = json.dumps({"id": "evt-1", "order_id": Order.objects.get().pk, "amount": 42})
+body = json.dumps({"id": 7, "order_id": Order.objects.get().pk, "amount": 42})
 signature = hmac.new(SECRET, body.encode(), hashlib.sha256).hexdigest()
 print("EVENT", *[provider.post("/webhook", body, "application/json", headers={"Provider-Signature": one}).status_code
     for one in (signature, signature, "forged")])
@@ -235,6 +239,7 @@ def test_a_signal_is_sent_with_the_transaction_of_the_how_to(tmp_path):
     said = run(tmp_path, sys.executable, "-c", started(WAITING))
     assert "WAITING 202 waiting waiting\nEVENT 200 200 403\n" in said
     assert "ENDED True paid" in said
+    assert "paid_order" in manage(tmp_path, "sagaz_list"), "a worker finds it"
 
 
 APPROVALS = """
@@ -242,10 +247,10 @@ from django.contrib.auth.models import Permission, User
 from django.core import signing
 from django.test import Client
 from django_sagaz.models import AuditEntry, Run
-from orders import django_approvals
+from orders import sagas
 from orders.models import Order
 links = []
-django_approvals.mail = links.append
+sagas.mail = links.append
 customer, manager, strict, nobody = Client(), Client(), Client(enforce_csrf_checks=True), Client()
 customer.force_login(User.objects.create_user("ada"))
 mia = User.objects.create_user("mia")
@@ -293,7 +298,7 @@ def test_a_manager_approves_by_a_link_that_others_may_follow(tmp_path):
             file = tmp_path / "orders" / named[1]
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(text)
-    project(tmp_path, ["django_approvals"])
+    project(tmp_path, ["django_approvals"], below=page.read_text())
     with (tmp_path / "urls.py").open("a") as file:
         file.write("from orders import django_approvals\n")
         [route] = re.findall(r"^path\(.approvals/.*$", page.read_text(), re.MULTILINE)
@@ -315,6 +320,7 @@ def test_a_manager_approves_by_a_link_that_others_may_follow(tmp_path):
         "LATE 410 200 placed",
         "EXPIRED 410 410 True",
     ]
+    assert "approved_order" in manage(tmp_path, "sagaz_list"), "a worker finds it"
 
 
 @pytest.mark.parametrize("atomic", [False, True])

@@ -154,10 +154,10 @@ import hashlib, hmac, json, time, sqlite3
 from waiting import SECRET, app
 client = app.test_client()
 def order():
-    return client.post("/orders", json={{"order_id": "A1"}}, headers={ADA | {"Idempotency-Key": "k"}})
-body = json.dumps({{"id": "evt-1", "order_id": "A1", "amount": 42}}).encode()
-signature = hmac.new(SECRET, body, hashlib.sha256).hexdigest()
+    return client.post("/orders", json={{"payment": "pi_of_bob"}}, headers={ADA | {"Idempotency-Key": "k"}})
 first = order()
+body = json.dumps({{"id": 7, "payment": "pi_" + first.json["saga_id"], "amount": 42}}).encode()
+signature = hmac.new(SECRET, body, hashlib.sha256).hexdigest()
 address = "/orders/" + first.json["saga_id"]
 print("WAITING", first.status_code, first.json["status"], first.headers["Location"] == address)
 print("EVENT", *[client.post("/webhooks/payments", data=body, headers={{"Provider-Signature": one}}).status_code
@@ -174,7 +174,7 @@ def test_a_signal_is_sent_with_the_transaction_of_the_recipe(folder):
     said = run(folder, "-c", WAITING)
     assert "WAITING 202 waiting True\nEVENT 200 200 401\nENDED True" in said
     count = "import sqlite3; print(sqlite3.connect('waiting.db').execute('select * from payment_event').fetchall())"
-    assert "[('evt-1', 42)]" in run(folder, "-W", "ignore", "-c", count)
+    assert "[('7', 42)]" in run(folder, "-W", "ignore", "-c", count)
 
 
 APPROVALS = f"""
@@ -221,6 +221,8 @@ with app.app_context():
     expired = manager.get(over)
     late = post(manager, address, "approve")
     print("LATE", late, manager.get(address).status_code, db.session.get(Order, other_id).approved_by)
+    gone = "/approvals/" + sagaz.sagas.approval_token("approval", saga_id="gone")
+    print("GONE", manager.get(gone).status_code, post(manager, gone, "approve"))
     print("EXPIRED", expired.status_code, post(manager, over, "approve"), "1970-01-01" in expired.text)
 """
 
@@ -236,6 +238,7 @@ def test_a_manager_approves_by_a_link_that_others_may_follow(folder):
         "DECIDED 200 200 409",
         "AUDIT ('mia', 'known') mia",
         "LATE 410 200 None",
+        "GONE 404 404",
         "EXPIRED 410 410 True",
     ]
 

@@ -117,10 +117,10 @@ def decide_approval(
 
     Raises:
         ApprovalInvalid, ApprovalExpired: As for `read_approval`.
-        ApprovalDecided: It was decided before, and otherwise.
+        ApprovalDecided: It was decided before, and otherwise; or what was decided was erased since.
         ApprovalEnded: The run has ended.
         TransactionRequired, WrongDatabase, StoreNotReady, DatabaseError: As for `send_signal`.
-        UsageError: ``by`` names nobody.
+        UsageError: ``by`` names nobody, or ``reason`` is no text.
     """
     project = current_project()
     require_transaction(project, given_alias(connection, using), "decision")

@@ -14,6 +14,7 @@ from sagaz_durable.runtime.launching import finished_run
 from sagaz_durable.sagas import Sagas
 from sagaz_durable.settings.settings import Settings
 from sagaz_integration_core.context.current_step import current_step
+from sagaz_integration_core.contract.decisions import Erasure
 from sagaz_integration_core.contract.waits import SignalFilter
 from sagaz_integration_core.errors import (
     ApprovalDecided,
@@ -132,6 +133,17 @@ async def test_a_key_leads_to_whoever_waits_and_the_note_stands_in_that_runs_aud
     assert await audit(sagas, other) == []
 
 
+async def test_where_a_decision_was_erased_every_other_one_is_told_that_it_was_decided(sagas, runtime, ended):
+    saga_id = await waiting(sagas)
+    token = sagas.approval_token("approval", saga_id=saga_id)
+    await sagas.decide_approval(token, YES, by="mia")
+    await ended(runtime, saga_id)
+    assert await runtime.store.erase(Erasure("ann", "", saga_ids=(saga_id,)), 1) == 1
+    for payload in (YES, NO):
+        with pytest.raises(ApprovalDecided, match="how is not known any more"):
+            await sagas.decide_approval(token, payload, by="mia")
+
+
 async def test_a_signal_id_makes_it_another_approval(sagas, runtime):
     saga_id = await waiting(sagas)
     for name in ("first", "second"):
@@ -150,6 +162,9 @@ async def test_what_is_wrong_with_a_decision_leaves_nothing(sagas, runtime):
     ):
         with pytest.raises(error):
             await sagas.decide_approval(token, payload, by=by)
+    for reason in (5, None):
+        with pytest.raises(UsageError, match=f"reason={reason}: expected a text"):
+            await sagas.decide_approval(token, YES, by="mia", reason=reason)
     with pytest.raises(ApprovalInvalid):
         await sagas.decide_approval(f"{token}x", YES, by="mia")
     over = sagas.signer().sign(["approval", saga_id, None, "", 1.0])

@@ -141,6 +141,16 @@ async def test_a_decision_of_nobody_is_refused(runtime, form, by, name, more):
         await verb(Sagas(runtime), name, form)("any", *more, by=by, **options)
 
 
+@FORMS
+@pytest.mark.parametrize("reason", [5, None], ids=repr)
+@pytest.mark.parametrize(
+    ("name", "more"), [("retry", ()), ("cancel", ()), ("run_now", ()), ("resolve", ("completed",))]
+)
+async def test_a_reason_that_is_no_text_is_refused(runtime, form, reason, name, more):
+    with pytest.raises(UsageError, match=f"reason={reason}: expected a text"):
+        await verb(Sagas(runtime), name, form)("any", *more, by="ann", reason=reason)
+
+
 @pytest.mark.parametrize("name", ["run_sync", "run_background_sync", "start_sync"])
 async def test_a_synchronous_form_on_the_event_loop_is_refused(runtime, name):
     with pytest.raises(UsageError, match="would wait for itself"):

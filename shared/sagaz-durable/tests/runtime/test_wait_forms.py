@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import inspect
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from sagaz import Saga, action, compensate
@@ -342,7 +342,9 @@ class Inner(Saga):
 async def test_a_step_whose_inner_saga_goes_on_is_compensated(working, again):
     async def outer(self, ctx):
         if again:
-            await Sagas(working).start(Inner, {}, idempotency_key="k", not_before=datetime.now(UTC) + timedelta(days=3000))
+            await Sagas(working).start(
+                Inner, {}, idempotency_key="k", not_before=datetime.now(UTC) + timedelta(days=3000)
+            )
         await Sagas(working).run(Inner, {}, idempotency_key="k")
 
     saga = saga_of(outer)

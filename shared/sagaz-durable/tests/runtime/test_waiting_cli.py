@@ -229,6 +229,16 @@ def test_signals_that_nobody_has_taken_are_listed_without_what_they_bring(comman
     assert "4111" not in text + json.dumps(signal)
 
 
+@pytest.mark.parametrize(
+    "words",
+    [("--runs",), ("--status", "waiting"), ("--saga", "paid"), ("--correlation-id", "c")],
+    ids=lambda words: words[0],
+)
+def test_what_chooses_among_runs_is_refused_where_signals_are_listed(command, words):
+    said = command("list", "--signals", *words)
+    assert (said.exit_code, f"{words[0]} is about runs; leave it out, or --signals." in said.output) == (1, True)
+
+
 def test_what_cannot_be_sent_is_refused_and_the_exit_code_is_1(command, start, until):
     saga_id = start()
     until(saga_id, step="pay")

@@ -16,10 +16,14 @@ from sagaz_durable.operations.checking import Limits, check, health_json, health
 from sagaz_durable.runtime.launching import finished_run
 from sagaz_durable.sagas import Sagas
 from sagaz_integration_core.context.current_step import current_step
+from sagaz_integration_core.contract.listings import RunFilter
 from sagaz_integration_core.contract.waits import SignalFilter
 from sagaz_integration_core.errors import (
+    DeadlinePassed,
     InvalidInput,
+    RunFailed,
     RunInProgress,
+    RunNotFound,
     RunWaiting,
     SignalConflict,
     SignalRefused,
@@ -484,8 +488,46 @@ async def test_whoever_waits_in_vain_is_told_how_far_the_run_is(working):
     await waiting(working, saga_id)
     with pytest.raises(RunWaiting, match="waits for signal 'paid'"):
         await Sagas(working).wait(saga_id, 0.01)
+
+
+async def test_whoever_waits_for_a_run_that_is_under_way_in_vain_is_told_so(runtime):
+    saga_id = await Sagas(runtime).start(Order, {})
     with pytest.raises(RunInProgress):
-        await Sagas(working).wait("nobody", 0)
+        await Sagas(runtime).wait(saga_id, 0.01)
+
+
+@pytest.mark.parametrize("saga_id", ["nobody", "", None, "a\0b", "\ud800"], ids=repr)
+async def test_whoever_waits_for_no_run_is_told_at_once(runtime, saga_id):
+    async with asyncio.timeout(20):
+        for seconds in (0, 3600):
+            with pytest.raises(RunNotFound, match="There is no run"):
+                await Sagas(runtime).wait(saga_id, seconds)
+
+
+WRONG_SECONDS = ["2", None, True, timedelta(seconds=2), -1, 86_401, float("nan"), float("inf"), 10**400]
+
+
+@pytest.mark.parametrize("seconds", WRONG_SECONDS, ids=repr)
+async def test_what_is_no_number_of_seconds_is_refused_and_nothing_recorded(runtime, calls, seconds):
+    with pytest.raises(UsageError, match=r"wait=.* expected a number of seconds, 0 to 86400"):
+        await Sagas(runtime).run(Order, {}, wait=seconds)
+    assert (calls, await runtime.store.find(RunFilter())) == ([], [])
+    with pytest.raises(UsageError, match=r"seconds=.* expected a number of seconds, 0 to 86400"):
+        await Sagas(runtime).wait("nobody", seconds)
+
+
+async def test_a_run_that_fails_after_its_wait_is_told_as_run_failed(working):
+    running = asyncio.create_task(Sagas(working).run(Order, {"key": "pi_1", "until": "soon"}, wait=20))
+    await Sagas(working).send_signal("paid", key="pi_1")
+    with pytest.raises(RunFailed, match=r"rolled_back: step 'ship'.*isoformat"):
+        await running
+
+
+async def test_a_run_whose_deadline_passes_in_its_wait_is_told_as_such_to_all(working):
+    for _ in range(2):
+        with pytest.raises(DeadlinePassed, match="deadline has passed"):
+            await Sagas(working).run(Order, {}, idempotency_key="k", deadline=timedelta(seconds=0.3), wait=20)
+    assert issubclass(DeadlinePassed, RunFailed)
 
 
 async def test_an_inline_run_may_wait_for_its_signal(working):

@@ -77,10 +77,6 @@ class RunErased(InvalidInput):
         return RunErased, (str(self), self.saga_id, self.status)
 
 
-class DeadlinePassed(SagazError):
-    """The run's deadline passed before its end, so that it was compensated."""
-
-
 class RunInProgress(SagazError):
     """The run that an idempotency key names has not finished yet."""
 
@@ -113,7 +109,11 @@ class RunWaiting(SagazError):
 
 
 class RunFailed(SagazError):
-    """The run that an idempotency key names has already ended without success."""
+    """A run has ended without success: earlier or elsewhere, so that its step's own exception is not known here."""
+
+
+class DeadlinePassed(RunFailed):
+    """The run's deadline passed before its end, so that it was compensated."""
 
 
 class RunNotFound(SagazError, LookupError):
@@ -159,11 +159,11 @@ class Overloaded(SagazError):
 
 
 class TransactionRequired(SagazError):
-    """A start was asked to join a transaction, and the connection is in none."""
+    """What is recorded was to be part of a transaction, and the connection is in none."""
 
 
 class WrongDatabase(SagazError):
-    """A start was asked to join a transaction in another database than the store's."""
+    """What is recorded was to be part of a transaction in another database than the store's."""
 
 
 class LeaseLost(SagazError):
@@ -199,7 +199,7 @@ class ApprovalExpired(ApprovalError):
 
 
 class ApprovalDecided(ApprovalError):
-    """It was decided before, and otherwise; deciding the same once more is no error."""
+    """It was decided before, and otherwise, or how is not known any more; the same once more is no error."""
 
 
 class ApprovalEnded(ApprovalError):

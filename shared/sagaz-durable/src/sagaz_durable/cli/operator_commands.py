@@ -17,7 +17,7 @@ from sagaz_durable.cli.runs import (
     resolve_runs,
     show_run,
 )
-from sagaz_durable.cli.signals import list_signals, send_signal
+from sagaz_durable.cli.signals import list_signals, refuse_filters_of_runs, send_signal
 from sagaz_durable.operations import catalogue
 from sagaz_durable.operations.checking import THRESHOLDS, Limits, check, health_json, health_text
 from sagaz_durable.operations.operator import Operator
@@ -48,6 +48,7 @@ Values = Mapping[str, Any]
 async def list_sagas_or_runs(scope: Scope, given: Values) -> Said:
     """List the sagas, for which no store is needed, or runs, or signals."""
     if given["signals"]:
+        refuse_filters_of_runs(given)
         return await list_signals(scope.store, given["limit"], given["format"])
     if given["runs"]:
         query = RunFilter(given["status"], given["saga"], given["correlation_id"], given["limit"])

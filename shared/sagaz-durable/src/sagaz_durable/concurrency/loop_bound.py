@@ -90,7 +90,7 @@ class Reachable:
         if running is self.loop:
             raise UsageError(
                 "A synchronous call was made on the event loop that has to do its work, and would wait for itself. In "
-                "`async def` code await the asynchronous form: `await start(OrderSaga, …)`, `await saga.run(…)`."
+                "`async def` code await the asynchronous form, whose name has no sync: `await saga.run(…)`, for one."
             )
         self._check_running()
         future = self.submit(work)

@@ -11,9 +11,14 @@ from sagaz_integration_core.contract.records import ClaimedRun, Direction
 from sagaz_integration_core.error_text import message_of, message_text
 from sagaz_integration_core.errors import DeadlinePassed
 
-__all__ = ["Course"]
+__all__ = ["Course", "was_overdue"]
 
 _OVERDUE = "The run's deadline has passed."
+
+
+def was_overdue(decision: str | None) -> bool:
+    """Whether a run rolled back because its deadline had passed, by the decision that is recorded."""
+    return decision is not None and decision.startswith(_OVERDUE)
 
 
 class Course:

@@ -24,7 +24,7 @@ class RunEnds:
         self._poller: asyncio.Task[None] | None = None
 
     async def wait(self, saga_id: str, seconds: float) -> bool:
-        """Return whether a run has ended within this time."""
+        """Return whether a run has ended within this time, or is not there."""
         ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._awaited.setdefault(saga_id, []).append(ended)
         if self._poller is None or self._poller.done():
@@ -63,12 +63,13 @@ class RunEnds:
                 continue
 
     async def _ended(self) -> list[str]:
+        asked = list(self._awaited)
         try:
-            statuses = await self._store.statuses(list(self._awaited))
+            statuses = await self._store.statuses(asked)
         except StoreUnavailable:
             # Whoever waits has a limit of his own; until then it may answer again.
             return []
-        return [saga_id for saga_id, status in statuses.items() if status in FINISHED]
+        return [saga_id for saga_id in asked if statuses.get(saga_id) in (None, *FINISHED)]
 
     def _tell(self, saga_ids: list[str]) -> bool:
         for saga_id in saga_ids:

@@ -1,4 +1,4 @@
-"""The result of a run."""
+"""The result of a run, and what is told of one that is not there."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from sagaz_integration_core.contract.records import RunStatus
+from sagaz_integration_core.error_text import visible
 
 if TYPE_CHECKING:
     from sagaz import SagaStatus
 
-__all__ = ["SagaRun"]
+__all__ = ["SagaRun", "missing"]
 
 
 class SagaRun(dict[str, Any]):
@@ -42,3 +43,9 @@ class SagaRun(dict[str, Any]):
     def __repr__(self) -> str:
         # Without its values: they are customers' data, and what is logged is read by many.
         return f"<SagaRun {self.saga_name} {self.saga_id} {self.status.value}>"
+
+
+def missing(saga_id: str) -> str:
+    """Say that there is no such run."""
+    shown = visible(str(saga_id), 255)
+    return f"There is no run {shown} in this store. It may have been pruned, or be in another database."

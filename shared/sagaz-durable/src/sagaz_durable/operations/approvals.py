@@ -17,6 +17,7 @@ from sagaz_durable.runtime.signalling import (
     new_signal,
 )
 from sagaz_durable.signing import KeySigner, Signer
+from sagaz_integration_core.contract.records import ERASED
 from sagaz_integration_core.contract.waits import NewSignal, Sent
 from sagaz_integration_core.error_text import storable, value_text, visible
 from sagaz_integration_core.errors import (
@@ -116,9 +117,9 @@ class Approvals(Signals):
 
         Raises:
             ApprovalInvalid, ApprovalExpired: As for `read_approval`.
-            ApprovalDecided: It was decided before, and otherwise.
+            ApprovalDecided: It was decided before, and otherwise; or what was decided was erased since.
             ApprovalEnded: The run has ended.
-            UsageError: ``by`` names nobody.
+            UsageError: ``by`` names nobody, or ``reason`` is no text.
             InvalidInput, RuntimeNotOpen, SettingsError, StoreUnavailable, TransactionRequired, WrongDatabase: As for
                 `send_signal`.
         """
@@ -202,21 +203,23 @@ def decision(settings: Settings, approval: Approval, payload: Mapping[str, Any],
 
     Raises:
         InvalidInput: The payload cannot be kept as it is.
-        UsageError: ``by`` names nobody.
+        UsageError: ``by`` names nobody, or ``reason`` is no text.
     """
     signal = new_signal(
         settings, approval.name, payload, saga_id=approval.saga_id, key=approval.key, signal_id=approval.signal_id
     )
-    return replace(signal, actor=visible(named(by), 255), reason=storable(reason))
+    return replace(signal, actor=visible(named(by, reason), 255), reason=storable(reason))
 
 
 def accept_decision(signal: NewSignal, sent: Sent) -> bool:
     """Return whether a decision is a new one.
 
     Raises:
-        ApprovalDecided: It was decided before, and otherwise.
+        ApprovalDecided: It was decided before, and otherwise; or what was decided was erased since.
         ApprovalEnded: Its run has ended.
     """
+    if not sent.created and sent.fingerprint == ERASED:
+        raise ApprovalDecided("This was decided before; how is not known any more, because it was erased since.")
     try:
         return accept_signal(signal, sent)
     except SignalConflict:

@@ -53,9 +53,9 @@ class Decisions:
 
         Raises:
             StoreUnavailable: The store cannot be asked.
-            UsageError: ``by`` names nobody.
+            UsageError: ``by`` names nobody, or ``reason`` is no text.
         """
-        return await self._decide(named(by), lambda one: one.retry(saga_id, reason=reason, dry_run=dry_run))
+        return await self._decide(named(by, reason), lambda one: one.retry(saga_id, reason=reason, dry_run=dry_run))
 
     async def cancel(self, saga_id: str, *, by: str, reason: str = "", dry_run: bool = False) -> Outcome:
         """Have a run compensate what it has done, instead of going on; a completed pivot refuses it.
@@ -63,7 +63,7 @@ class Decisions:
         A run that is being executed stops within the renewal of its lease, and is compensated when the lease would
         have ended. Arguments, outcome and errors are those of `retry`.
         """
-        return await self._decide(named(by), lambda one: one.cancel(saga_id, reason=reason, dry_run=dry_run))
+        return await self._decide(named(by, reason), lambda one: one.cancel(saga_id, reason=reason, dry_run=dry_run))
 
     async def resolve(
         self, saga_id: str, settled: Settlement, *, by: str, reason: str, dry_run: bool = False
@@ -76,14 +76,16 @@ class Decisions:
             settled: ``completed`` or ``rolled_back``, whichever the person has seen to.
             reason: What was done; it is kept, and an empty one is refused.
         """
-        return await self._decide(named(by), lambda one: one.resolve(saga_id, settled, reason=reason, dry_run=dry_run))
+        return await self._decide(
+            named(by, reason), lambda one: one.resolve(saga_id, settled, reason=reason, dry_run=dry_run)
+        )
 
     async def run_now(self, saga_id: str, *, by: str, reason: str = "", dry_run: bool = False) -> Outcome:
         """Have a run go on now that is delayed, or that sleeps; a signal that it waits for is to be sent instead.
 
         Arguments, outcome and errors are those of `retry`.
         """
-        return await self._decide(named(by), lambda one: one.run_now(saga_id, reason=reason, dry_run=dry_run))
+        return await self._decide(named(by, reason), lambda one: one.run_now(saga_id, reason=reason, dry_run=dry_run))
 
     def run_now_sync(self, saga_id: str, *, by: str, reason: str = "", dry_run: bool = False) -> Outcome:
         """Do as `run_now`, in synchronous code."""
@@ -125,12 +127,14 @@ class Decisions:
         return await scope.reach(decide)
 
 
-def named(by: object) -> str:
-    """Return who decides.
+def named(by: object, reason: object) -> str:
+    """Return who decides, whatever the reason is, as long as it is text.
 
     Raises:
-        UsageError: It names nobody.
+        UsageError: It names nobody, or the reason is none.
     """
+    if not isinstance(reason, str):
+        raise UsageError(f"reason={value_text(reason, 60)}: expected a text, or nothing.")
     if isinstance(by, str) and by.strip():
         return by
     raise UsageError(

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from sagaz_durable.engine.result import missing
 from sagaz_durable.engine.state import StepView
 from sagaz_integration_core.contract.decisions import Action, AuditRecord
 from sagaz_integration_core.contract.listings import AttemptRecord
 from sagaz_integration_core.contract.records import RunRecord, RunStatus, StepRecord
 from sagaz_integration_core.contract.waits import WaitRecord
-from sagaz_integration_core.error_text import visible
 
 __all__ = ["Outcome", "RunReport", "missing"]
 
@@ -55,9 +55,3 @@ class RunReport:
     def status(self) -> RunStatus:
         """The run's status."""
         return self.run.status
-
-
-def missing(saga_id: str) -> str:
-    """Say that there is no such run."""
-    shown = visible(str(saga_id), 255)
-    return f"There is no run {shown} in this store. It may have been pruned, or be in another database."

@@ -52,21 +52,25 @@ class InlineRuns(RuntimeClient):
             saga_class: It is registered by this.
             context: What the steps are given: what JSON has, up to the setting ``max_context_bytes``.
             saga_id: The run's id, if the caller gives it one; instead of a key.
-            idempotency_key: 1 to 255 bytes. The same key, with the same context, gives the same run: the result of one
-                that has completed is returned again.
+            idempotency_key: 1 to 200 printable characters. The same key, with the same context, gives the same run: the
+                result of one that has completed is returned again.
             deadline: As for `start`.
-            wait: For how many seconds to wait for the end of a run that waits for a signal or a time, or that the key
-                names and somebody else executes.
+            wait: For how many seconds, 0 to 86,400, to wait for the end of a run that waits for a signal or a time, or
+                that the key names and somebody else executes.
 
         Raises:
             Exception: The saga failed: the step's own exception, after compensation, with a note of saga_id and status.
+            DeadlinePassed: The run's deadline passed, here or elsewhere, and it was rolled back (a `RunFailed`).
             InvalidInput: As for `start`; nothing was recorded.
-            RunFailed, RunInProgress: What the key's earlier run came to.
+            RunFailed: The run was given up; or it ended without success elsewhere or later, as the key's earlier run
+                or one that has waited, of which the step's own exception is not known here.
+            RunInProgress: The key's earlier run has not ended.
             RunInterrupted: This process had to stop before the end; a worker resumes the run.
             RunWaiting: The run waits for a signal or a time, and goes on by itself when that comes.
             RuntimeNotOpen: The runtime is not open or shutting down, or this process can execute nothing more.
             SagaDefinitionError: The class cannot be run as written.
             StoreUnavailable: Nothing was recorded.
+            UsageError: ``wait`` or ``deadline`` cannot be used; nothing was recorded.
         """
         from sagaz_durable.runtime.launching import Launching, run_here
 
@@ -78,11 +82,18 @@ class InlineRuns(RuntimeClient):
 
         However many wait in a process, one of them at a time asks the store.
 
+        Args:
+            saga_id: The run's.
+            seconds: 0 to 86,400.
+
         Raises:
-            RunFailed: It was rolled back, or needs manual intervention.
-            RunInProgress: It has not ended, or there is none with this saga_id.
+            DeadlinePassed: It was rolled back because its deadline had passed (a `RunFailed`).
+            RunFailed: It was rolled back, or needs manual intervention; what its step raised is in the message.
+            RunInProgress: It has not ended.
+            RunNotFound: There is none with this saga_id.
             RunWaiting: It waits for a signal or a time.
             StoreUnavailable: The store cannot be asked.
+            UsageError: ``seconds`` is no such number.
         """
         from sagaz_durable.runtime.launching import result_within
 

@@ -10,13 +10,23 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from sagaz_durable.calls.waits import waits_for
 from sagaz_durable.concurrency.clock import now
+from sagaz_durable.engine.course import was_overdue
 from sagaz_durable.engine.execution import RunExecution
-from sagaz_durable.engine.result import SagaRun
+from sagaz_durable.engine.result import SagaRun, missing
 from sagaz_durable.runtime.new_run import accept, new_run
 from sagaz_durable.runtime.starting import Starts, unstorable_refused
+from sagaz_durable.serialization.client_ids import findable
 from sagaz_durable.serialization.context_values import values_of
 from sagaz_integration_core.contract.records import FINISHED, ClaimedRun, NewRun
-from sagaz_integration_core.errors import RunFailed, RunInProgress, RunWaiting
+from sagaz_integration_core.error_text import value_text
+from sagaz_integration_core.errors import (
+    DeadlinePassed,
+    RunFailed,
+    RunInProgress,
+    RunNotFound,
+    RunWaiting,
+    UsageError,
+)
 
 if TYPE_CHECKING:
     from sagaz import Saga
@@ -24,6 +34,9 @@ if TYPE_CHECKING:
     from sagaz_durable.runtime.runtime import SagazRuntime
 
 __all__ = ["Launching", "finished_run", "launch", "launch_in_background", "result_within", "run_here"]
+
+_LONGEST_WAIT = 86_400
+"""Seconds; whoever waits for longer asks again."""
 
 
 class Launching(TypedDict, total=False):
@@ -94,6 +107,7 @@ async def run_here(
     runtime: SagazRuntime, saga_class: type[Saga], context: Mapping[str, Any], wait: float, **options: Unpack[Launching]
 ) -> SagaRun:
     """Execute a run here and now, on the runtime's own event loop; see `InlineRuns.run`."""
+    wait = _seconds("wait", wait)
     saga_id, execution = await launch(runtime, saga_class, context, **options)
     if execution is not None:
         try:
@@ -106,26 +120,38 @@ async def run_here(
 
 async def result_within(runtime: SagazRuntime, saga_id: str, seconds: float) -> SagaRun:
     """Return the result of a run, which may end within this time; see `finished_run`."""
-    if seconds > 0:
+    if _seconds("seconds", seconds) > 0 and findable(saga_id):
         await runtime.runs.ends.wait(saga_id, seconds)
     return await finished_run(runtime, saga_id)
+
+
+def _seconds(name: str, given: object) -> float:
+    # What is no number (nan) is in no order with any.
+    if isinstance(given, int | float) and not isinstance(given, bool) and 0 <= given <= _LONGEST_WAIT:
+        return given
+    raise UsageError(f"{name}={value_text(given, 60)}: expected a number of seconds, 0 to {_LONGEST_WAIT}, as 2.5.")
 
 
 async def finished_run(runtime: SagazRuntime, saga_id: str) -> SagaRun:
     """Return the recorded result of a run that completed.
 
     Raises:
+        DeadlinePassed: It was rolled back because its deadline had passed.
         RunInProgress: It has not ended.
+        RunNotFound: There is none with this saga_id.
         RunWaiting: It waits for a signal or a time.
         RunFailed: It was rolled back, or manual intervention is needed.
     """
-    record = await runtime.store.load(saga_id)
-    if record is not None and record.status == "waiting":
+    record = await runtime.store.load(saga_id) if findable(saga_id) else None
+    if record is None:
+        raise RunNotFound(missing(saga_id))
+    if record.status == "waiting":
         waits = tuple(waits_for(wait) for wait in await runtime.store.load_waits(saga_id) if wait.outcome is None)
         raise RunWaiting(f"Run {saga_id} waits for {', and for '.join(waits)}.", saga_id, waits)
-    if record is None or record.status not in FINISHED:
+    if record.status not in FINISHED:
         raise RunInProgress(f"Run {saga_id} has not ended yet; ask for its status instead of starting it again.")
     if record.status != "completed":
-        raise RunFailed(f"Run {saga_id} of saga {record.saga_name!r} ended as {record.status}: {record.error}")
+        kind = DeadlinePassed if record.status == "rolled_back" and was_overdue(record.error) else RunFailed
+        raise kind(f"Run {saga_id} of saga {record.saga_name!r} ended as {record.status}: {record.error}")
     values = {**values_of(record, await runtime.store.load_steps(saga_id)), "saga_id": saga_id}
     return SagaRun(values, saga_id=saga_id, saga_name=record.saga_name, status="completed")

@@ -45,8 +45,8 @@ class Starts(RuntimeClient):
             session: An SQLAlchemy session or connection (Flask-SQLAlchemy's ``db.session``), or a psycopg connection:
                 the run exists if and only if its transaction is committed. Without, the run is committed when this
                 returns.
-            idempotency_key: 1 to 255 bytes. The same key, with the same context, gives the same saga_id and one run;
-                keys are scoped by saga.
+            idempotency_key: 1 to 200 printable characters. The same key, with the same context, gives the same saga_id
+                and one run; keys are scoped by saga.
             not_before: An aware datetime, before which no worker takes the run; by default one may at once.
             deadline: When the run stops going forward and is compensated, unless it has passed a pivot: an aware
                 datetime, or a timedelta from the start on; by default the class's ``deadline``, if it has one.

@@ -62,7 +62,7 @@ class _SQLAlchemy:
             return None
         return (
             "this connection is in SQLAlchemy's isolation level AUTOCOMMIT. Use a session or connection without "
-            "isolation_level='AUTOCOMMIT', or start without session=…"
+            "isolation_level='AUTOCOMMIT', or leave session=… out"
         )
 
     def _text(self, statement: Statement) -> str:
@@ -186,5 +186,5 @@ def _sqlite_outside(connection: Any) -> str | None:
         return None
     return (
         "this SQLite connection is in autocommit mode and outside of a transaction. Execute BEGIN first, or connect "
-        "without isolation_level=None, or start without session=…"
+        "without isolation_level=None, or leave session=… out"
     )

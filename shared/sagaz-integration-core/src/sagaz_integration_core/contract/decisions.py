@@ -23,8 +23,9 @@ class Intervention:
     loses its lease. ``compensating`` and ``pending`` also tell the direction. One of `FINISHED` ends it; otherwise it
     is due at once, or when the lease that it had would have ended: by then its former owner has stopped.
     ``compensating`` also forgets the compensations that failed, so that they are called again. ``error`` replaces the
-    run's error when it is not None. ``waiting`` has the run's sleeps be over now; with ``compensating`` its
-    steps wait for nothing any more, and with one of `FINISHED` nothing of it does. A ``retry`` removes its deadline.
+    run's error when it is not None, and when it is a ``retry``, which also removes its deadline. ``waiting`` has the
+    run's sleeps be over now; with ``compensating`` its steps wait for nothing any more, and with one of `FINISHED`
+    nothing of it does.
     """
 
     saga_id: str

@@ -80,7 +80,7 @@ def _changes(change: Intervention, run: Run, moment: Moment) -> dict[str, Any]:
     }
     if change.action == "retry":
         changes["deadline"] = None
-    if change.error is not None:
+    if change.error is not None or change.action == "retry":
         changes["error"] = change.error
     if change.status in _DIRECTIONS:
         changes["direction"] = _DIRECTIONS[change.status]

@@ -216,7 +216,7 @@ def intervened(row: RunRecord, change: Intervention, moment: datetime) -> RunRec
         alone=False,
         version=row.version + 1,
         direction=_DIRECTIONS.get(change.status, row.direction),
-        error=row.error if change.error is None else change.error,
+        error=row.error if change.error is None and change.action != "retry" else change.error,
         deadline=None if change.action == "retry" else row.deadline,
         lease_owner=None,
         lease_expires_at=None,

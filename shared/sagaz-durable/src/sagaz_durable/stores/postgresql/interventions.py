@@ -47,7 +47,7 @@ WITH found AS MATERIALIZED (
         suspicions = 0,
         alone = false,
         deadline = CASE WHEN %(action)s::text <> 'retry' THEN deadline END,
-        error = coalesce(%(error)s::text, error),
+        error = CASE %(action)s::text WHEN 'retry' THEN %(error)s::text ELSE coalesce(%(error)s::text, error) END,
         lease_owner = NULL,
         lease_expires_at = NULL,
         available_at = CASE WHEN NOT %(ends)s THEN greatest(statement_timestamp(), lease_expires_at) END,

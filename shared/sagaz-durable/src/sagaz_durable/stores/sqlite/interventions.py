@@ -16,7 +16,8 @@ from sagaz_integration_core.contract.records import FINISHED
 __all__ = ["intervene", "load_audit"]
 
 _CHANGE = """
-    UPDATE sagaz_run SET status = :status, attempt = attempt + 1, failures = 0, error = coalesce(:error, error),
+    UPDATE sagaz_run SET status = :status, attempt = attempt + 1, failures = 0,
+        error = CASE :action WHEN 'retry' THEN :error ELSE coalesce(:error, error) END,
         version = version + 1, suspicions = 0, alone = 0,
         deadline = CASE WHEN :action <> 'retry' THEN deadline END,
         direction = CASE :status WHEN 'compensating' THEN 'back' WHEN 'pending' THEN 'forward' ELSE direction END,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,14 +13,19 @@ import pytest
 from sagaz_durable.testing.store_conformance.builders import (
     KNOWN,
     LEASE,
+    SOON,
     claim_all,
     claimed,
     load,
     new,
     new_id,
+    parked,
     record_end,
+    signal,
     step,
     told,
+    wait,
+    waits_of,
     write,
 )
 from sagaz_integration_core.contract.decisions import Action, Intervention
@@ -44,6 +50,20 @@ class Decisions:
         assert after.finished_at is None
         [run] = await store.claim("w2", 1, LEASE, KNOWN)
         assert (run.saga_id, run.attempt, run.status) == (saga_id, before.attempt + 2, "executing")
+
+    async def test_a_run_that_is_retried_forward_has_no_error_any_more(self, store: SagaStore) -> None:
+        run = await claimed(store)
+        assert await store.write([write(run, status="failed", error="given up")]) == [True]
+        assert await store.intervene(change(await load(store, run.saga_id), "pending", "retry"))
+        assert (await load(store, run.saga_id)).error is None
+        [attempt] = await store.load_attempts(run.saga_id)
+        assert attempt.detail == "given up"
+
+    async def test_a_decision_without_an_error_of_its_own_leaves_that_of_the_run(self, store: SagaStore) -> None:
+        run = await claimed(store)
+        assert await store.write([write(run, status="failed", error="given up")]) == [True]
+        assert await store.intervene(change(await load(store, run.saga_id), "completed", "resolve"))
+        assert (await load(store, run.saga_id)).error == "given up"
 
     async def test_the_owner_of_an_interrupted_run_is_fenced_out_and_nobody_else_gets_it_before_its_lease_ends(
         self, store: SagaStore
@@ -147,3 +167,25 @@ class Decisions:
         assert await load(store, run.saga_id) == before
         assert await store.load_audit(run.saga_id) == []
         assert await store.load_attempts(run.saga_id) == []
+
+    async def test_a_retry_removes_the_deadline(self, store: SagaStore) -> None:
+        await store.insert([replace(new(), deadline=SOON)], LEASE)
+        [run] = await claim_all(store)
+        await store.write([write(run, status="failed")])
+        assert await store.intervene(Intervention(run.saga_id, 1, "failed", "pending", "retry", "me", "why"))
+        assert (await load(store, run.saga_id)).deadline is None
+
+    async def test_a_cancelled_run_keeps_what_its_compensations_wait_for(self, store: SagaStore) -> None:
+        run = await parked(store, wait(), wait("refunded", phase="undo"))
+        assert await store.intervene(Intervention(run.saga_id, 1, "waiting", "compensating", "cancel", "me", "why"))
+        assert [one.name for one in await store.load_waits(run.saga_id)] == ["refunded"]
+
+    async def test_a_failed_run_keeps_what_it_was_given_and_frees_its_keys(self, store: SagaStore) -> None:
+        run = await parked(store, wait(), wait("shipped", key="pi_1"))
+        await store.send([signal(saga_id=run.saga_id)])
+        [again] = await claim_all(store)
+        assert await store.write([write(again, status="failed", stops_waiting=True)]) == [True]
+        [kept] = await store.load_waits(run.saga_id)
+        assert (kept.name, kept.outcome) == ("paid", "signal")
+        other = await parked(store, wait("shipped", key="pi_1"))
+        assert (await waits_of(store, other))["a", "shipped", 0].outcome is None

@@ -203,34 +203,12 @@ class Waits:
         assert await store.write([write(run, steps=entry, waits=waits, release=release)]) == [True]
         await due_at(store, run, SOON)
 
-    async def test_a_retry_removes_the_deadline(self, store: SagaStore) -> None:
-        await store.insert([replace(new(), deadline=SOON)], LEASE)
-        [run] = await claim_all(store)
-        await store.write([write(run, status="failed")])
-        assert await store.intervene(Intervention(run.saga_id, 1, "failed", "pending", "retry", "me", "why"))
-        assert (await load(store, run.saga_id)).deadline is None
-
     async def test_a_deleted_run_leaves_no_waits(self, store: SagaStore) -> None:
         run = await parked(store, wait(key="pi_1"))
         assert await store.intervene(Intervention(run.saga_id, 1, "waiting", "failed", "resolve", "me", "why"))
         assert await store.delete(run.saga_id)
         second = await parked(store, wait(key="pi_1"))
         assert (await waits_of(store, second))["a", "paid", 0].outcome is None
-
-    async def test_a_cancelled_run_keeps_what_its_compensations_wait_for(self, store: SagaStore) -> None:
-        run = await parked(store, wait(), wait("refunded", phase="undo"))
-        assert await store.intervene(Intervention(run.saga_id, 1, "waiting", "compensating", "cancel", "me", "why"))
-        assert [one.name for one in await store.load_waits(run.saga_id)] == ["refunded"]
-
-    async def test_a_failed_run_keeps_what_it_was_given_and_frees_its_keys(self, store: SagaStore) -> None:
-        run = await parked(store, wait(), wait("shipped", key="pi_1"))
-        await store.send([signal(saga_id=run.saga_id)])
-        [again] = await claim_all(store)
-        assert await store.write([write(again, status="failed", stops_waiting=True)]) == [True]
-        [kept] = await store.load_waits(run.saga_id)
-        assert (kept.name, kept.outcome) == ("paid", "signal")
-        other = await parked(store, wait("shipped", key="pi_1"))
-        assert (await waits_of(store, other))["a", "shipped", 0].outcome is None
 
     async def test_a_run_that_waits_in_a_step_that_is_gone_is_made_due(self, store: SagaStore) -> None:
         lost, kept = await parked(store, wait(step="gone")), await parked(store, wait(step="a"))

@@ -59,7 +59,7 @@ def locked(path: str, waited: float, own: bool | None, wording: Wording) -> Stor
         return self_locked(path, waited)
     if own is None:
         cause = "another process, or a transaction of this one that is waiting for this very call,"
-        fix = "Commit that transaction before the saga starts"
+        fix = "Commit that transaction first"
     else:
         cause = "another process"
         fix = "Keep its write transactions short"
@@ -73,8 +73,8 @@ def self_locked(path: str, waited: float) -> WriteLockHeld:
     """Return the error for a lock that this process holds itself."""
     return WriteLockHeld(
         f"The SQLite store {path} has been locked for {waited:.1f} s by a write transaction of this very process, "
-        "which may be waiting for this very call. Commit it before the saga runs, or start the saga inside of it with "
-        "session=…, so that it runs after the commit."
+        "which may be waiting for this very call. Commit it first; or have what you record be part of it, with "
+        "session=…: a start, a signal, an event."
     )
 
 
