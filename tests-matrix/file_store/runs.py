@@ -227,7 +227,7 @@ def intervene(tables: Tables, change: Intervention) -> bool:
     turned = {"compensating": "back", "pending": "forward"}.get(change.status, row.direction)
     run.change(
         **FREE, status=change.status, attempt=row.attempt + 1, failures=0, suspicions=0, alone=False, direction=turned,
-        error=row.error if change.error is None else change.error, updated_at=moment,
+        error=row.error if change.error is None and change.action != "retry" else change.error, updated_at=moment,
         finished_at=moment if ends else None, deadline=None if change.action == "retry" else row.deadline,
         available_at=None if ends else max(moment, row.lease_expires_at or moment),
     )  # fmt: skip

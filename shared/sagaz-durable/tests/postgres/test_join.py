@@ -283,7 +283,7 @@ async def test_a_run_for_later_is_not_due_before(kind, place):
 
 async def test_a_connection_that_commits_by_itself_is_refused(kind, place):
     async with transaction(kind, place.url, autocommit=True) as tx:
-        with pytest.raises(TransactionRequired, match="without session="):
+        with pytest.raises(TransactionRequired, match="or leave session=… out"):
             await tx.start(place, new())
     assert await place.runs() == set()
 

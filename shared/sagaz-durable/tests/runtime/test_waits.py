@@ -491,7 +491,7 @@ async def test_whoever_waits_in_vain_is_told_how_far_the_run_is(working):
 
 
 async def test_whoever_waits_for_a_run_that_is_under_way_in_vain_is_told_so(runtime):
-    saga_id = await Sagas(runtime).start(Order, {})
+    saga_id = await Sagas(runtime).start(Order, {}, not_before=datetime.now(UTC) + timedelta(hours=1))
     with pytest.raises(RunInProgress):
         await Sagas(runtime).wait(saga_id, 0.01)
 

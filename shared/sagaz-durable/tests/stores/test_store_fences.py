@@ -30,8 +30,8 @@ from sagaz_integration_core.contract.records import FirstStep, Release
 pytestmark = pytest.mark.anyio
 
 
-def decide(record, status, **values):
-    return Intervention(record.saga_id, record.attempt, record.status, status, "retry", "ann", "why", **values)
+def decide(record, status, action="retry", **values):
+    return Intervention(record.saga_id, record.attempt, record.status, status, action, "ann", "why", **values)
 
 
 # Claims and renewals.
@@ -119,7 +119,7 @@ async def test_a_decision_clears_what_was_charged_and_ends_the_lease_and_keeps_t
     run = await taken_one(store, run.saga_id)
     record = await load(store, run.saga_id)
     assert (record.failures, record.error) == (1, "why")
-    assert await store.intervene(decide(record, "failed"))
+    assert await store.intervene(decide(record, "failed", "resolve"))
     after = await load(store, run.saga_id)
     assert (after.failures, after.error, after.lease_owner, after.lease_expires_at) == (0, "why", None, None)
     assert after.updated_at > record.updated_at

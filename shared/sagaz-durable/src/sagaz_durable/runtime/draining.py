@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["drain"]
 
 _LAST_EVENTS_SECONDS = 5.0
+_LAST_CLAIM_SECONDS = 2.0
 
 
 async def drain(
@@ -25,6 +26,10 @@ async def drain(
     """Let runs end within ``grace`` seconds, release the rest, and publish what they have told."""
     worker.stop()
     await background.stop()
+    # A claim that comes after the rest was given back would take it again.
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_LAST_CLAIM_SECONDS):
+            await worker.settled()
     if grace > 0:
         await runs.wait(grace)
     runs.halt(RunInterrupted("this process is shutting down."))

@@ -115,7 +115,7 @@ class _Psycopg:
             return None
         return (
             "this psycopg connection is in autocommit mode and outside of a transaction. Start inside of "
-            "`with connection.transaction():`, or without session=…"
+            "`with connection.transaction():`, or leave session=… out"
         )
 
 

@@ -35,6 +35,11 @@ class EmbeddedWorker:
         if self._worker is not None:
             self._worker.stop()
 
+    async def settled(self) -> None:
+        """Wait until it has got what it has claimed, after `stop`."""
+        if self._worker is not None:
+            await self._worker.settled()
+
     async def stopped(self) -> None:
         """Wait until it has ended, after `stop`."""
         if self._worker is not None:

@@ -76,6 +76,7 @@ class Worker:
         self.problem: str | None = None
         self._on_progress = on_progress
         self._stopping = asyncio.Event()
+        self._claims = asyncio.Lock()
         self._running: dict[asyncio.Task[SagaRun], RunExecution] = {}
         self._task: asyncio.Task[None] | None = None
         self._suspects = Suspects(runs.environment, command=command, drain=drain)
@@ -103,6 +104,11 @@ class Worker:
     def stop(self) -> None:
         """Claim nothing more; `run` returns soon, and what runs is left to the process's drain."""
         self._stopping.set()
+
+    async def settled(self) -> None:
+        """Wait until no claim is under way, after `stop`: what it has got is executed, and none follows."""
+        async with self._claims:
+            return
 
     async def stopped(self) -> None:
         """Wait until the task of `start` has ended."""
@@ -152,7 +158,8 @@ class Worker:
                     return
                 await self._pause(*self._running, idle=True)
                 continue
-            claimed, more = await self._take()
+            async with self._claims:
+                claimed, more = await self._take()
             if self._drain and not claimed and not self._running:
                 return
             if not (more and claimed and self._free):
