@@ -496,6 +496,26 @@ async def test_a_step_that_the_timeout_struck_once_is_undone_although_its_last_t
     assert ledger == [0, 1, "refund"]
 
 
+async def test_a_timeout_in_a_task_group_of_the_steps_own_leaves_it_in_doubt(runtime, ledger):
+    class Grouped(Saga):
+        @action("charge")
+        async def charge(self, ctx):
+            ledger.append("charge")
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self.call_the_provider())
+
+        async def call_the_provider(self):
+            raise TimeoutError("no answer")
+
+        @compensate("charge")
+        async def refund(self, ctx):
+            ledger.append("refund")
+
+    with pytest.raises(ExceptionGroup):
+        await Sagas(runtime).run(Grouped, {})
+    assert ledger == ["charge", "refund"]
+
+
 async def test_an_exception_that_a_module_keeps_does_not_grow_with_each_run(runtime):
     kept = ValueError("no")
 

@@ -113,7 +113,7 @@ class Tries:
                 return Tried(None, None, context, False, waits)
             if error is not None and caused_by_exit(error):
                 raise RunInterrupted("this process is exiting, and steps get no threads any more.")
-            doubtful = doubtful or outcome.interrupted or isinstance(error, _IN_DOUBT)
+            doubtful = doubtful or outcome.interrupted or _leaves_open(error)
             if (mistake := waits.mistake(error)) is not None:
                 return Tried(None, mistake, context, True)
             if error is None or retry >= retries or limits.over():
@@ -123,3 +123,10 @@ class Tries:
             await asyncio.sleep(self._environment.backoff(retry))
             waits = self._waits.of_call((step, phase))
             self._environment.enter(self._run, step, phase, retry, waits)
+
+
+def _leaves_open(error: BaseException | None) -> bool:
+    """Whether what a step has raised, or one of a task group's errors, tells nothing of its effect."""
+    if isinstance(error, BaseExceptionGroup):
+        return any(map(_leaves_open, error.exceptions))
+    return isinstance(error, _IN_DOUBT)
