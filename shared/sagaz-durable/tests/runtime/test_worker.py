@@ -46,6 +46,34 @@ async def test_a_started_run_is_executed_by_an_embedded_worker(settings, opened,
         assert (await ended(runtime, saga_id)).status == "completed"
 
 
+async def test_draining_goes_on_with_a_run_that_came_due_while_a_claim_was_answered(settings, opened):
+    go = asyncio.Event()
+
+    async def work(ctx):
+        await go.wait()
+        return await current_step().signal("paid", key="pi_1")
+
+    async with opened(replace(settings, poll_seconds=0.01)) as runtime:
+        sagas = Sagas(runtime)
+        saga_id = await sagas.start(one_step(work), {})
+        assert await sagas.send_signal("paid", {}, key="pi_1")
+        worker = runtime.make_worker(drain=True)
+        claim = runtime.runs.claim
+
+        async def answered_late(free, **options):
+            runs = await claim(free, **options)
+            if worker.running:
+                go.set()
+            while worker.running:
+                await asyncio.sleep(0)
+            return runs
+
+        runtime.runs.claim = answered_late
+        async with asyncio.timeout(20):
+            await worker.run()
+        assert (await sagas.status(saga_id)).status == "completed"
+
+
 @pytest.mark.parametrize(("concurrency", "first"), [(1, 1), (10, 10), (16, 10), (50, 25)])
 async def test_a_worker_on_a_server_fills_its_places_in_two_claims_of_not_too_few(
     postgres_url, opened, settings, concurrency, first

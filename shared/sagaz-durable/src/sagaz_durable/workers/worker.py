@@ -158,10 +158,14 @@ class Worker:
                     return
                 await self._pause(*self._running, idle=True)
                 continue
+            # A run that ended or came to a wait during the claim may be due again, and the claim has not seen it.
+            quiet = not self._running
             async with self._claims:
                 claimed, more = await self._take()
             if self._drain and not claimed and not self._running:
-                return
+                if quiet:
+                    return
+                continue
             if not (more and claimed and self._free):
                 await self._pause(*self._running, idle=not more)
 
