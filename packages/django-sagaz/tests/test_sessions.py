@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from contextlib import asynccontextmanager
 from urllib.parse import parse_qs, urlsplit
@@ -22,14 +23,29 @@ KNOWN = {"OrderSaga": ()}
 UNTOUCHED = (0, "on", "auto")
 
 
+STATE = """
+SELECT (SELECT count(*) FROM pg_prepared_statements), current_setting('enable_seqscan'),
+    current_setting('plan_cache_mode'), pg_backend_pid()
+"""
+
+
 def state(alias):
     """How many statements a session has prepared, and two of the settings that plans depend on."""
     with connections[alias].cursor() as cursor:
-        cursor.execute(
-            "SELECT (SELECT count(*) FROM pg_prepared_statements), current_setting('enable_seqscan'), "
-            "current_setting('plan_cache_mode')"
-        )
-        return cursor.fetchone()
+        cursor.execute(STATE)
+        return cursor.fetchone()[:3]
+
+
+def end_sessions(alias, which, *values):
+    """Have the server end some sessions, as it does when it stops."""
+    with connections[alias].cursor() as cursor:
+        cursor.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {which}", values)
+
+
+async def state_of(store):
+    """The same of a store's session, and its server process."""
+    [row] = await store._here.fetch(STATE)
+    return row
 
 
 @asynccontextmanager
@@ -48,8 +64,8 @@ async def worked(alias):
 
 @on("pg")
 async def test_a_worker_has_its_statements_prepared_and_planned_once(home):
-    async with worked(home) as (_, run):
-        prepared, *planning = await run(lambda: state(home))
+    async with worked(home) as (store, _):
+        prepared, *planning, _ = await state_of(store)
         assert prepared >= 1
         assert planning == ["off", "force_generic_plan"]
 
@@ -57,11 +73,41 @@ async def test_a_worker_has_its_statements_prepared_and_planned_once(home):
 @on("pg")
 async def test_so_it_does_after_its_connection_was_replaced(home):
     async with worked(home) as (store, run):
-        before = await run(lambda: connections[home].connection.info.backend_pid)
-        await run(lambda: connections[home].close())
+        *_, before = await state_of(store)
+        await run(lambda: end_sessions(home, "pid = %s", before))
         await store.claim("w1", 10, 30, KNOWN)
-        assert await run(lambda: connections[home].connection.info.backend_pid) != before
-        assert (await run(lambda: state(home)))[1:] == ("off", "force_generic_plan")
+        _, *planning, now = await state_of(store)
+        assert now != before
+        assert planning == ["off", "force_generic_plan"]
+
+
+@on("pg")
+async def test_statements_at_the_same_time_have_two_sessions_and_no_more(home):
+    async with worked(home) as (store, _):
+        rows = await asyncio.gather(*(store._here.fetch("SELECT pg_backend_pid(), pg_sleep(0.05)") for _ in range(6)))
+        assert len({pid for [(pid, _)] in rows}) == 2
+
+
+@on("pg")
+async def test_after_an_outage_each_idle_session_is_replaced_at_once(home):
+    async with worked(home) as (store, run):
+        await asyncio.gather(*(store._here.fetch("SELECT pg_sleep(0.05)") for _ in range(2)))
+        await run(lambda: end_sessions(home, "datname = current_database() AND pid <> pg_backend_pid()"))
+        await store.claim("w1", 10, 30, KNOWN)
+
+
+@on("pg")
+async def test_a_statement_whose_caller_is_cancelled_leaves_the_session_usable(home):
+    async with worked(home) as (store, _):
+        *_, before = await state_of(store)
+        asking = asyncio.create_task(store._here.fetch("SELECT pg_sleep(30)"))
+        await asyncio.sleep(0)
+        while not store._here._places.locked() and store._here._free:
+            await asyncio.sleep(0)
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+        assert (await state_of(store))[-1] == before
 
 
 @on("pg")

@@ -12,7 +12,8 @@ from django_sagaz._stores.session_state import has_changed
 from django_sagaz.errors import AtomicBlockError
 
 __all__ = [
-    "commit_by_themselves", "distrust", "healthy", "in_test_case", "in_transaction", "refuse_transaction",
+    "commit_by_themselves", "distrust", "healthy", "in_test_case", "in_transaction", "own_connection",
+    "refuse_transaction",
 ]  # fmt: skip
 
 
@@ -126,6 +127,15 @@ def commit_by_themselves() -> None:
         connection: Any = connections[alias]
         if connection.connection is None and not connection.settings_dict["AUTOCOMMIT"]:
             connection.settings_dict = {**connection.settings_dict, "AUTOCOMMIT": True}
+
+
+def own_connection(alias: str) -> Any:
+    """Return another connection, which commits each statement: none of this thread's, and none of a pool's."""
+    connection: Any = connections.create_connection(alias)
+    options = {name: value for name, value in connection.settings_dict["OPTIONS"].items() if name != "pool"}
+    connection.settings_dict = {**connection.settings_dict, "OPTIONS": options, "AUTOCOMMIT": True}
+    connection.inc_thread_sharing()
+    return connection
 
 
 def _discard(connection: Any) -> None:

@@ -7,8 +7,9 @@ from collections.abc import AsyncGenerator
 from contextlib import suppress
 from typing import Any
 
-from django.db import DatabaseError, InterfaceError, connections
+from django.db import DatabaseError, InterfaceError
 
+from django_sagaz._stores.connections import own_connection
 from django_sagaz._stores.runners import Runner
 from sagaz_durable.stores.postgresql.database.notifications import Notifications
 from sagaz_durable.stores.postgresql.database.session import OWN_SESSION
@@ -30,16 +31,17 @@ class Listener(Notifications):
         super().__init__((DatabaseError, InterfaceError, OSError))
         self._alias = alias
         self._run = run
-        self._any_due = database.text(ANY_DUE)
+        self._database = database
 
     async def heard(self) -> AsyncGenerator[bool]:
         """Connect, listen, and yield until the connection breaks."""
         connecting = asyncio.ensure_future(self._run(self._connect))
         try:
-            connection, missed = await asyncio.shield(connecting)
-            if missed is None:
+            connection, listens = await asyncio.shield(connecting)
+            if not listens:
                 return
-            yield missed
+            # Not on the same connection, on which the answer might come together with a notification, and hide it.
+            yield bool(await self._database.execute(ANY_DUE))
             loop, readable = asyncio.get_running_loop(), asyncio.Event()
             descriptor = connection.connection.fileno()
             loop.add_reader(descriptor, readable.set)
@@ -53,31 +55,24 @@ class Listener(Notifications):
         finally:
             await _disconnect(connecting)
 
-    def _connect(self) -> tuple[Any, bool | None]:
-        """Return a connection that listens, and whether something is due; None where nobody may listen."""
-        # Not one of this thread's connections, and none of a pool's: it does nothing else than listen.
-        connection = connections.create_connection(self._alias)
-        options = {name: value for name, value in connection.settings_dict["OPTIONS"].items() if name != "pool"}
-        connection.settings_dict = {**connection.settings_dict, "OPTIONS": options}
-        connection.inc_thread_sharing()
+    def _connect(self) -> tuple[Any, bool]:
+        """Return a connection, and whether it listens: behind a pooler nobody may."""
+        connection = own_connection(self._alias)
         try:
             with connection.cursor() as cursor:
                 cursor.execute(OWN_SESSION, [connection.connection.info.backend_pid])
                 if not cursor.fetchall():
-                    return connection, None
+                    return connection, False
                 cursor.execute("SELECT quote_ident('sagaz_' || current_schema())")
                 [channel] = cursor.fetchone()
                 cursor.execute(f"LISTEN {channel}")
-            # Not on the same connection, on which the answer might come together with a notification, and hide it.
-            with connections[self._alias].cursor() as cursor:
-                cursor.execute(self._any_due)
-                return connection, cursor.fetchone() is not None
+                return connection, True
         except BaseException:
             connection.close()
             raise
 
 
-async def _disconnect(connecting: asyncio.Future[tuple[Any, bool | None]]) -> None:
+async def _disconnect(connecting: asyncio.Future[tuple[Any, bool]]) -> None:
     # Cancellation, however often it comes, does not keep the thread from connecting.
     while not connecting.done():
         with suppress(asyncio.CancelledError):

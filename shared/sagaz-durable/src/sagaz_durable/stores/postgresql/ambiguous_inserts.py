@@ -19,7 +19,7 @@ __all__ = ["Insert"]
 _OWN = """
 SELECT run.saga_id
 FROM json_to_recordset(%s::text::json) AS given (saga_id text, owner text, fingerprint text)
-JOIN {schema}.sagaz_run AS run ON run.saga_id = given.saga_id
+CROSS JOIN LATERAL (SELECT * FROM {schema}.sagaz_run WHERE saga_id = given.saga_id OFFSET 0) AS run
 WHERE run.fingerprint = given.fingerprint AND run.lease_owner IS NOT DISTINCT FROM given.owner
     AND run.attempt = (given.owner IS NOT NULL)::integer
     AND run.created_at > statement_timestamp() - %s * interval '1 second'

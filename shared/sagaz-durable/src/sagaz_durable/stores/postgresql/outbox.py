@@ -34,9 +34,9 @@ RETURNING event_id, {wake}
 _DUE = f"""
 WITH due AS MATERIALIZED (SELECT ARRAY(
     SELECT id FROM {{schema}}.sagaz_outbox AS event
-    WHERE status = 'pending' AND available_at <= statement_timestamp() AND NOT EXISTS (
-        SELECT FROM {{schema}}.sagaz_outbox AS older
-        WHERE older.saga_id = event.saga_id AND older.status = 'pending' AND older.id < event.id)
+    WHERE status = 'pending' AND available_at <= statement_timestamp() AND (
+        SELECT id FROM {{schema}}.sagaz_outbox AS older
+        WHERE older.saga_id = event.saga_id AND older.status = 'pending' AND older.id < event.id LIMIT 1) IS NULL
     ORDER BY available_at, id LIMIT %(limit)s
     FOR NO KEY UPDATE OF event SKIP LOCKED) AS ids
 ), leased AS (
@@ -49,6 +49,10 @@ SELECT * FROM leased ORDER BY array_position((SELECT ids FROM due), id)
 """  # noqa: S608
 
 _SETTLE = """
+WITH given AS MATERIALIZED (
+    SELECT * FROM json_to_recordset(%s::text::json) AS rows
+        (id bigint, status text, error text, delay double precision, charged boolean)
+)
 UPDATE {schema}.sagaz_outbox AS event SET
     status = given.status,
     attempts = event.attempts + given.charged::integer,
@@ -56,9 +60,9 @@ UPDATE {schema}.sagaz_outbox AS event SET
     available_at = CASE WHEN given.status = 'pending'
         THEN statement_timestamp() + given.delay * interval '1 second' END,
     sent_at = CASE WHEN given.status = 'sent' THEN statement_timestamp() END
-FROM json_to_recordset(%s::text::json) AS given
-    (id bigint, status text, error text, delay double precision, charged boolean)
-WHERE event.id = given.id AND (event.status = 'pending' OR (event.status = 'dead' AND given.status = 'sent'))
+FROM given
+WHERE event.id = ANY(ARRAY(SELECT id FROM given)) AND event.id = given.id
+    AND (event.status = 'pending' OR (event.status = 'dead' AND given.status = 'sent'))
 RETURNING event.id
 """
 

@@ -28,8 +28,8 @@ INSERT INTO {schema}.sagaz_signal (id, name, saga_id, key, signal_id, payload, f
 SELECT id, name, saga_id, key, signal_id, payload::jsonb, fingerprint, statement_timestamp()
 FROM json_to_recordset(%s::text::json) AS given
     (id text, name text, saga_id text, key text, signal_id text, payload text, fingerprint text)
-WHERE NOT EXISTS (SELECT FROM {schema}.sagaz_run AS run
-    WHERE run.saga_id = given.saga_id AND run.status IN ('completed', 'rolled_back', 'failed'))
+WHERE (SELECT run.status IN ('completed', 'rolled_back', 'failed') FROM {schema}.sagaz_run AS run
+    WHERE run.saga_id = given.saga_id) IS NOT TRUE
 ORDER BY id
 ON CONFLICT (id) DO NOTHING
 RETURNING id, {wake}
@@ -39,8 +39,11 @@ _NOTE = """
 INSERT INTO {schema}.sagaz_audit (saga_id, action, actor, reason, found, status, at)
 SELECT run.saga_id, 'signal', given.actor, given.reason, run.status, run.status, statement_timestamp()
 FROM json_to_recordset(%s::text::json) AS given (id text, name text, saga_id text, key text, actor text, reason text)
-JOIN {schema}.sagaz_run AS run ON run.saga_id = COALESCE(given.saga_id,
-    (SELECT wait.saga_id FROM {schema}.sagaz_wait AS wait WHERE wait.name = given.name AND wait.key = given.key))
+CROSS JOIN LATERAL (
+    SELECT saga_id, status FROM {schema}.sagaz_run WHERE saga_id = COALESCE(given.saga_id,
+        (SELECT wait.saga_id FROM {schema}.sagaz_wait AS wait WHERE wait.name = given.name AND wait.key = given.key))
+    OFFSET 0
+) AS run
 WHERE given.actor IS NOT NULL
 """
 NOTE = f"{_NOTE} RETURNING saga_id"

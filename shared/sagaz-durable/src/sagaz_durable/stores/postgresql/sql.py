@@ -1,7 +1,8 @@
 """The statements of a PostgreSQL store; ``{schema}`` and ``{wake}`` are filled in when it is opened.
 
-Each is a transaction of its own, so that one round trip does all. EXISTS is left to places that have few rows: for
-many, PostgreSQL may answer it by reading the whole table once. Times are the statement's own: in a caller's
+Each is a transaction of its own, so that one round trip does all. A session keeps the plan that it made, often for
+empty tables, which it would rather read whole: each table is read by LATERAL with OFFSET 0, or by an array of keys, and
+not by EXISTS, which may be answered by reading all of it once. Times are the statement's own: in a caller's
 transaction, that of the transaction may be long past.
 """
 
@@ -160,7 +161,7 @@ WITH seen AS MATERIALIZED (
         updated_at = statement_timestamp(),
         finished_at = CASE WHEN held.finished THEN statement_timestamp() ELSE run.finished_at END
     FROM held
-    WHERE run.saga_id = held.saga_id
+    WHERE run.saga_id = ANY(ARRAY(SELECT saga_id FROM held)) AND run.saga_id = held.saga_id
 ), journal AS (
     INSERT INTO {schema}.sagaz_step AS old
         (saga_id, step, phase, status, result, error, attempt, started_at, finished_at, compensated)
@@ -247,6 +248,7 @@ CROSS JOIN LATERAL (
     SELECT FROM {schema}.sagaz_run AS run
     WHERE run.saga_id = given.saga_id AND run.attempt = given.attempt AND run.lease_owner IS NULL
         AND CASE WHEN given.finished THEN run.status = given.status ELSE given.delay IS NOT NULL END
+    OFFSET 0
 ) AS ended
 """
 

@@ -20,21 +20,22 @@ __all__ = [
     "wait_rows",
 ]
 
-_FRESH = (
-    "signal.taken_at IS NULL AND (signal.seen_at IS NULL "
-    "OR signal.seen_at > statement_timestamp() - interval '1 minute')"
-)
+_FRESH = """(
+        SELECT saga_id, key, name, created_at FROM {schema}.sagaz_signal WHERE taken_at IS NULL AND seen_at IS NULL
+        UNION ALL
+        SELECT saga_id, key, name, created_at FROM {schema}.sagaz_signal
+            WHERE taken_at IS NULL AND seen_at > statement_timestamp() - interval '1 minute'
+    )"""
 
 # From the signals that are new: runs that wait are many, and cost nothing. Whoever begins to wait later looks for its
 # signals itself.
 _SENT_TO = f"""
-    SELECT wait.saga_id{{more}} FROM {{schema}}.sagaz_signal AS signal CROSS JOIN LATERAL (
+    SELECT wait.saga_id{{more}} FROM {_FRESH} AS signal CROSS JOIN LATERAL (
         SELECT saga_id FROM {{schema}}.sagaz_wait
             WHERE saga_id = signal.saga_id AND name = signal.name AND outcome IS NULL
         UNION ALL
         SELECT saga_id FROM {{schema}}.sagaz_wait WHERE key = signal.key AND name = signal.name
     ) AS wait
-    WHERE {_FRESH}
 """  # noqa: S608
 SIGNALLED = _SENT_TO.replace("{more}", "")
 """The runs for one of whose waits a signal is there."""
@@ -56,11 +57,12 @@ RECORD_WAITS = """), gone AS MATERIALIZED (
     SELECT held.saga_id, call.step, call.phase
     FROM held CROSS JOIN LATERAL json_to_recordset(held.left_waits) AS call (step text, phase text)
 ), deleted AS (
-    DELETE FROM {schema}.sagaz_wait AS wait USING gone
-    WHERE wait.saga_id = gone.saga_id AND wait.step = gone.step AND wait.phase = gone.phase
+    DELETE FROM {schema}.sagaz_wait
+    WHERE saga_id = ANY(ARRAY(SELECT saga_id FROM gone))
+        AND (saga_id, step, phase) IN (SELECT saga_id, step, phase FROM gone)
 ), stopped AS (
-    DELETE FROM {schema}.sagaz_wait AS wait USING held
-    WHERE held.stops_waiting AND wait.saga_id = held.saga_id AND wait.outcome IS NULL
+    DELETE FROM {schema}.sagaz_wait
+    WHERE saga_id = ANY(ARRAY(SELECT saga_id FROM held WHERE stops_waiting)) AND outcome IS NULL
 ), asked AS MATERIALIZED (
     SELECT held.saga_id, held.attempt, new.step, new.phase, new.name, new.n, new.key,
         coalesce(statement_timestamp() + new.seconds * interval '1 second', new.until) AS until,
@@ -82,14 +84,16 @@ RECORD_WAITS = """), gone AS MATERIALIZED (
             WHERE first.name = asked.name AND first.key = asked.key))
     FROM asked
     WHERE key IS NOT NULL AND (saga_id, step, phase, name, n) NOT IN (SELECT * FROM registered)
-        AND NOT EXISTS (SELECT FROM {schema}.sagaz_wait AS known WHERE known.saga_id = asked.saga_id
+        AND (SELECT count(*) = 0 FROM {schema}.sagaz_wait AS known WHERE known.saga_id = asked.saga_id
             AND known.step = asked.step AND known.phase = asked.phase AND known.name = asked.name
             AND known.n = asked.n)
     ON CONFLICT (saga_id, step, phase, name, n) DO NOTHING
     RETURNING saga_id
 ), open AS MATERIALIZED (
     SELECT held.saga_id, wait.name, wait.key, wait.until, wait.attempt
-    FROM held JOIN {schema}.sagaz_wait AS wait ON wait.saga_id = held.saga_id
+    FROM held CROSS JOIN LATERAL (
+        SELECT * FROM {schema}.sagaz_wait WHERE saga_id = held.saga_id OFFSET 0
+    ) AS wait
     WHERE held.parks AND (wait.outcome IS NULL OR wait.attempt > held.attempt)
         AND (wait.saga_id, wait.step, wait.phase) NOT IN (SELECT * FROM gone)
     UNION ALL
@@ -97,9 +101,12 @@ RECORD_WAITS = """), gone AS MATERIALIZED (
 ), parked AS MATERIALIZED (
     SELECT held.saga_id, CASE
         WHEN EXISTS (SELECT FROM refused WHERE refused.saga_id = held.saga_id)
-            OR EXISTS (SELECT FROM open WHERE open.saga_id = held.saga_id AND (open.attempt IS NOT NULL OR EXISTS (
-                SELECT FROM {schema}.sagaz_signal AS signal WHERE signal.taken_at IS NULL AND signal.name = open.name
-                    AND (signal.saga_id = open.saga_id OR signal.key = open.key))))
+            OR (SELECT bool_or(open.attempt IS NOT NULL
+                OR (SELECT count(*) > 0 FROM {schema}.sagaz_signal AS signal
+                    WHERE signal.saga_id = open.saga_id AND signal.name = open.name AND signal.taken_at IS NULL)
+                OR (SELECT count(*) > 0 FROM {schema}.sagaz_signal AS signal
+                    WHERE signal.key = open.key AND signal.name = open.name AND signal.taken_at IS NULL))
+                FROM open WHERE open.saga_id = held.saga_id)
         THEN statement_timestamp()
         ELSE least((SELECT min(until) FROM open WHERE open.saga_id = held.saga_id),
             CASE WHEN held.by_deadline THEN held.deadline END)
@@ -110,43 +117,50 @@ RECORD_WAITS = """), gone AS MATERIALIZED (
 
 PARKED_AT = "(SELECT due_at FROM parked WHERE parked.saga_id = held.saga_id)"
 
-# Only of runs that were claimed before; first the claims that are made in the same statement.
+# Only of runs that were claimed before; first the claims that are made in the same statement. Waits are read once, by
+# their runs: OFFSET and the arrays keep the planner, who may find the tables empty, from reading them whole for ever.
 END_WAITS = """
+), waited AS MATERIALIZED (
+    SELECT wait.*, claimed.attempt AS ended_by
+    FROM claimed CROSS JOIN LATERAL (
+        SELECT * FROM {schema}.sagaz_wait WHERE saga_id = claimed.saga_id OFFSET 0
+    ) AS wait
+    WHERE claimed.attempt > 1
 ), first_wait AS MATERIALIZED (
-    SELECT DISTINCT ON (wait.saga_id, wait.name) wait.*, claimed.attempt AS ended_by
-    FROM claimed JOIN {schema}.sagaz_wait AS wait ON wait.saga_id = claimed.saga_id
-    WHERE claimed.attempt > 1 AND wait.outcome IS NULL AND wait.name <> ''
-    ORDER BY wait.saga_id, wait.name, wait.created_at, wait.n
+    SELECT DISTINCT ON (saga_id, name) * FROM waited
+    WHERE outcome IS NULL AND name <> ''
+    ORDER BY saga_id, name, created_at, n
 ), offered AS MATERIALIZED (
     SELECT wait.saga_id, wait.step, wait.phase, wait.name, wait.n, wait.ended_by, signal.id, signal.payload
     FROM first_wait AS wait CROSS JOIN LATERAL (
         SELECT id, payload FROM {schema}.sagaz_signal
-        WHERE name = wait.name AND taken_at IS NULL AND (saga_id = wait.saga_id OR key = wait.key)
+        WHERE id = ANY(ARRAY(
+            SELECT id FROM {schema}.sagaz_signal WHERE saga_id = wait.saga_id AND name = wait.name AND taken_at IS NULL
+            UNION ALL
+            SELECT id FROM {schema}.sagaz_signal WHERE key = wait.key AND name = wait.name AND taken_at IS NULL
+        )) AND (taken_at IS NULL) IS TRUE
         ORDER BY created_at, id LIMIT 1 FOR UPDATE SKIP LOCKED
     ) AS signal
 ), taken_signal AS (
     UPDATE {schema}.sagaz_signal AS signal SET taken_at = statement_timestamp(), taken_by = offered.saga_id,
         taken_step = offered.step, taken_phase = offered.phase, payload = NULL
-    FROM offered WHERE signal.id = offered.id
+    FROM offered WHERE signal.id = ANY(ARRAY(SELECT id FROM offered)) AND signal.id = offered.id
 ), ending AS MATERIALIZED (
     SELECT saga_id, step, phase, name, n, ended_by, 'signal' AS outcome, payload FROM offered
     UNION ALL
-    SELECT wait.saga_id, wait.step, wait.phase, wait.name, wait.n, claimed.attempt, 'timeout', NULL
-    FROM claimed JOIN {schema}.sagaz_wait AS wait ON wait.saga_id = claimed.saga_id
-    WHERE claimed.attempt > 1 AND wait.outcome IS NULL AND wait.until <= statement_timestamp()
-        AND (wait.saga_id, wait.step, wait.phase, wait.name, wait.n)
-            NOT IN (SELECT saga_id, step, phase, name, n FROM offered)
+    SELECT saga_id, step, phase, name, n, ended_by, 'timeout', NULL FROM waited
+    WHERE outcome IS NULL AND until <= statement_timestamp()
+        AND (saga_id, step, phase, name, n) NOT IN (SELECT saga_id, step, phase, name, n FROM offered)
 ), ended_wait AS (
     UPDATE {schema}.sagaz_wait AS wait SET outcome = ending.outcome, attempt = ending.ended_by,
         payload = ending.payload, key = NULL
-    FROM ending WHERE wait.saga_id = ending.saga_id AND wait.step = ending.step AND wait.phase = ending.phase
+    FROM ending WHERE wait.saga_id = ANY(ARRAY(SELECT saga_id FROM ending))
+        AND wait.saga_id = ending.saga_id AND wait.step = ending.step AND wait.phase = ending.phase
         AND wait.name = ending.name AND wait.n = ending.n
 ), over AS MATERIALIZED (
     SELECT saga_id, step, phase FROM ending
     UNION
-    SELECT wait.saga_id, wait.step, wait.phase
-    FROM claimed JOIN {schema}.sagaz_wait AS wait ON wait.saga_id = claimed.saga_id
-    WHERE claimed.attempt > 1 AND wait.attempt = claimed.attempt
+    SELECT saga_id, step, phase FROM waited WHERE attempt = ended_by
 ), left_there AS MATERIALIZED (
     SELECT over.saga_id, over.step, over.phase, claimed.attempt
     FROM over JOIN claimed ON claimed.saga_id = over.saga_id CROSS JOIN LATERAL (
@@ -159,7 +173,8 @@ END_WAITS = """
 ), resumed AS (
     UPDATE {schema}.sagaz_step AS entry SET status = 'started', attempt = left_there.attempt,
         started_at = statement_timestamp(), finished_at = NULL
-    FROM left_there WHERE entry.saga_id = left_there.saga_id AND entry.step = left_there.step
+    FROM left_there WHERE entry.saga_id = ANY(ARRAY(SELECT saga_id FROM left_there))
+        AND entry.saga_id = left_there.saga_id AND entry.step = left_there.step
         AND entry.phase = left_there.phase
 )"""
 """Gives the waits of claimed runs that are over their outcome, and journals that their calls go on; what another

@@ -180,8 +180,9 @@ _CREATE = (
     ) WITH ({_QUEUE})
     """,
     "CREATE INDEX sagaz_signal_fresh ON {schema}.sagaz_signal (seen_at) WHERE taken_at IS NULL",
-    "CREATE INDEX sagaz_signal_run ON {schema}.sagaz_signal (saga_id, name) WHERE taken_at IS NULL",
-    "CREATE INDEX sagaz_signal_key ON {schema}.sagaz_signal (key, name) WHERE taken_at IS NULL",
+    "CREATE INDEX sagaz_signal_run ON {schema}.sagaz_signal (saga_id, name) "
+    "WHERE taken_at IS NULL AND saga_id IS NOT NULL",
+    "CREATE INDEX sagaz_signal_key ON {schema}.sagaz_signal (key, name) WHERE taken_at IS NULL AND key IS NOT NULL",
     "CREATE INDEX sagaz_signal_created ON {schema}.sagaz_signal (created_at, id)",
     "CREATE INDEX sagaz_signal_taken ON {schema}.sagaz_signal (taken_at) WHERE taken_at IS NOT NULL",
     "CREATE INDEX sagaz_signal_taken_by ON {schema}.sagaz_signal (taken_by) WHERE taken_at IS NOT NULL",

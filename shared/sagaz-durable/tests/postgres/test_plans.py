@@ -1,0 +1,108 @@
+"""PostgreSQL reads by an index, and by its condition, whatever the tables had when a statement was planned."""
+
+from __future__ import annotations
+
+import re
+
+import psycopg
+import pytest
+
+from sagaz_durable.stores.postgresql import ambiguous_inserts, claims, interventions, outbox, reads, signals, sql, waits
+
+pytestmark = pytest.mark.anyio
+
+FROM_MANY = {"sagaz_worker"}
+"""Tables that have few rows, however much there is to do."""
+
+STATEMENTS = {
+    **{f"claim {kind}": text for kind, text in zip(("oldest", "oldest alone", "named", "named alone"), [
+        claims._STATEMENTS[claims._CLAIM, oldest, alone] for oldest in (True, False) for alone in (False, True)
+    ], strict=True)},
+    **{f"settle {kind}": text for kind, text in zip(("oldest", "oldest alone", "named", "named alone"), [
+        claims._STATEMENTS[claims._SETTLE, oldest, alone] for oldest in (True, False) for alone in (False, True)
+    ], strict=True)},
+    **{f"write {kind}": text for kind, text in sql.WRITE.items()},
+    "any alone": claims._ANY_ALONE,
+    "renew": sql.RENEW,
+    "settled": sql.SETTLED,
+    "steps": sql.STEPS_OF,
+    "steps and waits": sql.STEPS_AND_WAITS_OF,
+    "insert": sql.INSERT_ONE,
+    "insert many": sql.INSERT_MANY,
+    "any due": sql.ANY_DUE,
+    "send": signals.SEND,
+    "send noted": signals._SEND_NOTED,
+    "find sent": signals.FIND_SENT,
+    "see": waits.SEE,
+    "insert events": outbox.INSERT_EVENTS,
+    "events due": outbox._DUE,
+    "events settled": outbox._SETTLE,
+    "intervene": interventions._INTERVENE,
+    "own insert": ambiguous_inserts._OWN,
+    "attempts": reads._ATTEMPTS,
+    "waits": reads._WAITS,
+}  # fmt: skip
+
+
+def numbered(template):
+    """A statement with PostgreSQL's own parameters instead of psycopg's."""
+    names = []
+
+    def number(match):
+        name = match.group(1) or f"?{len(names)}"
+        if name not in names:
+            names.append(name)
+        return f"${names.index(name) + 1}"
+
+    return re.sub(r"%(?:\((\w+)\))?s", number, template)
+
+
+def scans(plan):
+    """Each node of a plan that reads a table."""
+    if "Relation Name" in plan and "Scan" in plan["Node Type"]:
+        yield plan
+    for part in plan.get("Plans", ()):
+        yield from scans(part)
+
+
+def read_whole(plan):
+    """The tables, or indexes of them, of which a plan reads all."""
+    for scan in scans(plan):
+        named = scan.get("Index Cond") or scan["Node Type"] == "Bitmap Heap Scan"
+        if not named and scan["Relation Name"] not in FROM_MANY:
+            yield f"{scan['Relation Name']} by {scan.get('Index Name')}: {scan.get('Filter')}"
+
+
+async def planned(store, template):
+    async with store.database._pool.connection() as connection:
+        text = numbered(store.database.text(template))
+        [(plan,)] = await (
+            await psycopg.AsyncRawCursor(connection).execute(f"EXPLAIN (GENERIC_PLAN, FORMAT JSON) {text}".encode())
+        ).fetchall()
+    return plan[0]["Plan"]
+
+
+FILLED = """
+INSERT INTO {schema}.sagaz_run (saga_id, saga_name, status, context, attempt, failures, available_at, created_at,
+    updated_at, fingerprint)
+SELECT 'r' || n, 'OrderSaga', 'waiting', '{}', 1, 0, now() + interval '1 day', now(), now(), 'f'
+FROM generate_series(1, %(rows)s) AS n;
+INSERT INTO {schema}.sagaz_step (saga_id, step, phase, status, attempt, started_at, compensated)
+SELECT 'r' || n, 'a', 'do', 'waiting', 1, now(), false FROM generate_series(1, %(rows)s) AS n;
+INSERT INTO {schema}.sagaz_wait (saga_id, step, phase, name, n, key, created_at)
+SELECT 'r' || n, 'a', 'do', 'paid', 0, 'k' || n, now() FROM generate_series(1, %(rows)s) AS n;
+INSERT INTO {schema}.sagaz_signal (id, name, key, signal_id, fingerprint, created_at, seen_at)
+SELECT 's' || n, 'shipped', 'k' || n, '', 'f', now(), now() FROM generate_series(1, %(rows)s) AS n;
+ANALYZE {schema}.sagaz_run, {schema}.sagaz_step, {schema}.sagaz_wait, {schema}.sagaz_signal, {schema}.sagaz_attempt,
+    {schema}.sagaz_outbox, {schema}.sagaz_audit
+"""
+
+
+@pytest.mark.parametrize("rows", [None, 0, 3, 2_000])
+async def test_no_statement_reads_a_table_whole(store, rows):
+    if rows is not None:
+        async with store.database._pool.connection() as connection:
+            for part in store.database.text(FILLED).replace("%(rows)s", str(rows)).split(";"):
+                await connection.execute(part.encode())
+    found = {name: list(read_whole(await planned(store, text))) for name, text in STATEMENTS.items()}
+    assert {name: reads for name, reads in found.items() if reads} == {}
