@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
-from sagaz import Saga, action, compensate
+from sagaz import Saga, SagaListener, action, compensate
 
 from sagaz_durable.operations.checking import Limits, check, health_json, health_text
 from sagaz_durable.runtime.launching import finished_run
@@ -516,11 +516,73 @@ async def test_what_is_no_number_of_seconds_is_refused_and_nothing_recorded(runt
         await Sagas(runtime).wait("nobody", seconds)
 
 
-async def test_a_run_that_fails_after_its_wait_is_told_as_run_failed(working):
+WHY = "Invalid isoformat string: 'soon'"
+
+
+async def test_a_run_that_fails_here_after_its_wait_raises_the_steps_exception(working):
     running = asyncio.create_task(Sagas(working).run(Order, {"key": "pi_1", "until": "soon"}, wait=20))
     await Sagas(working).send_signal("paid", key="pi_1")
-    with pytest.raises(RunFailed, match=r"rolled_back: step 'ship'.*isoformat"):
+    with pytest.raises(ValueError, match=WHY) as raised:
         await running
+    [note] = raised.value.__notes__
+    assert note.startswith("Saga 'order', run ")
+    assert note.endswith("ended as rolled_back.")
+
+
+async def test_each_of_many_that_wait_gets_the_exception_of_the_step(working):
+    saga_id = await Sagas(working).start(Order, {"until": "soon"})
+    await waiting(working, saga_id)
+    waiters = [asyncio.create_task(Sagas(working).wait(saga_id, 20)) for _ in range(20)]
+    await Sagas(working).send_signal("paid", saga_id=saga_id)
+    errors = await asyncio.gather(*waiters, return_exceptions=True)
+    assert {(type(error), str(error)) for error in errors} == {(ValueError, WHY)}
+    with pytest.raises(RunFailed, match=f"ended as rolled_back: step 'ship': ValueError: {WHY}"):
+        await Sagas(working).wait(saga_id, 20)
+
+
+async def test_the_steps_exception_is_raised_however_long_the_end_is_told_to_listeners(working, monkeypatch):
+    asked_again, statuses = asyncio.Event(), working.store.statuses
+
+    async def asked(saga_ids):
+        found = await statuses(saga_ids)
+        if "rolled_back" in found.values():
+            asyncio.get_running_loop().call_soon(asked_again.set)
+        return found
+
+    class Listener(SagaListener):
+        async def on_saga_failed(self, saga_name, saga_id, ctx, error):
+            await asked_again.wait()
+
+    class Listened(Order):
+        saga_name = "listened"
+        listeners = [Listener()]
+
+    monkeypatch.setattr(working.store, "statuses", asked)
+    running = asyncio.create_task(Sagas(working).run(Listened, {"key": "pi_1", "until": "soon"}, wait=20))
+    await Sagas(working).send_signal("paid", key="pi_1")
+    with pytest.raises(ValueError, match=WHY):
+        await running
+
+
+async def test_a_run_that_fails_in_another_process_is_told_as_run_failed(opened, shared_settings):
+    async with opened(shared_settings, sagas=[Order]) as here, opened(shared_settings, sagas=[Order]) as there:
+        worker = there.make_worker()
+        worker.start()
+        running = asyncio.create_task(Sagas(here).run(Order, {"key": "pi_1", "until": "soon"}, wait=20))
+        await Sagas(there).send_signal("paid", key="pi_1")
+        with pytest.raises(RunFailed, match=f"ended as rolled_back: step 'ship': ValueError: {WHY}"):
+            await running
+        worker.stop()
+        await worker.stopped()
+
+
+async def test_a_run_that_failed_before_its_compensation_waited_is_told_as_run_failed(working):
+    saga_id = await Sagas(working).start(Refunding, {})
+    await waiting(working, saga_id)
+    waiter = asyncio.create_task(Sagas(working).wait(saga_id, 20))
+    await Sagas(working).send_signal("refunded", {"by": "bank"}, saga_id=saga_id)
+    with pytest.raises(RunFailed, match="ended as rolled_back: step 'ship': ValueError: no parcel"):
+        await waiter
 
 
 async def test_a_run_whose_deadline_passes_in_its_wait_is_told_as_such_to_all(working):

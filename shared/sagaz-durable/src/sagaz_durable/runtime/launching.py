@@ -23,8 +23,10 @@ from sagaz_integration_core.errors import (
     DeadlinePassed,
     RunFailed,
     RunInProgress,
+    RunInterrupted,
     RunNotFound,
     RunWaiting,
+    StepError,
     UsageError,
 )
 
@@ -119,9 +121,13 @@ async def run_here(
 
 
 async def result_within(runtime: SagazRuntime, saga_id: str, seconds: float) -> SagaRun:
-    """Return the result of a run, which may end within this time; see `finished_run`."""
+    """Return the result of a run, which may end within this time; see `InlineRuns.wait`."""
     if _seconds("seconds", seconds) > 0 and findable(saga_id):
-        await runtime.runs.ends.wait(saga_id, seconds)
+        here = await runtime.runs.ends.wait(saga_id, seconds)
+        error = None if here is None else here.exception()
+        # With a `StepError`, the step's own exception was raised in another attempt.
+        if here is not None and error is not None and not isinstance(error, StepError | RunInterrupted):
+            here.result()
     return await finished_run(runtime, saga_id)
 
 
