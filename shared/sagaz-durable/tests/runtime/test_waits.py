@@ -609,6 +609,8 @@ async def test_a_thread_may_wait_and_the_eleventh_is_answered_at_once(working):
             await asyncio.sleep(0.01)
     with pytest.raises(RunWaiting):
         await loop.run_in_executor(threads, sync, saga_id, 20)
+    with pytest.raises(UsageError, match="seconds=-1: expected a number of seconds"):
+        await loop.run_in_executor(threads, sync, saga_id, -1)
     await Sagas(working).send_signal("paid", saga_id=saga_id)
     assert len(await asyncio.gather(*ten)) == 10
     threads.shutdown()

@@ -107,6 +107,9 @@ class InlineRuns(RuntimeClient):
 
         At most ten threads of a process wait at once; with more, this answers at once.
         """
+        from sagaz_durable.runtime.launching import seconds_to_wait
+
+        seconds_to_wait("seconds", seconds)
         if not _WAITING_THREADS.acquire(blocking=False):
             return self._runtime.call(lambda: self.wait(saga_id, 0.0))
         try:

@@ -35,7 +35,15 @@ if TYPE_CHECKING:
 
     from sagaz_durable.runtime.runtime import SagazRuntime
 
-__all__ = ["Launching", "finished_run", "launch", "launch_in_background", "result_within", "run_here"]
+__all__ = [
+    "Launching",
+    "finished_run",
+    "launch",
+    "launch_in_background",
+    "result_within",
+    "run_here",
+    "seconds_to_wait",
+]
 
 _LONGEST_WAIT = 86_400
 """Seconds; whoever waits for longer asks again."""
@@ -109,7 +117,7 @@ async def run_here(
     runtime: SagazRuntime, saga_class: type[Saga], context: Mapping[str, Any], wait: float, **options: Unpack[Launching]
 ) -> SagaRun:
     """Execute a run here and now, on the runtime's own event loop; see `InlineRuns.run`."""
-    wait = _seconds("wait", wait)
+    wait = seconds_to_wait("wait", wait)
     saga_id, execution = await launch(runtime, saga_class, context, **options)
     if execution is not None:
         try:
@@ -122,7 +130,7 @@ async def run_here(
 
 async def result_within(runtime: SagazRuntime, saga_id: str, seconds: float) -> SagaRun:
     """Return the result of a run, which may end within this time; see `InlineRuns.wait`."""
-    if _seconds("seconds", seconds) > 0 and findable(saga_id):
+    if seconds_to_wait("seconds", seconds) > 0 and findable(saga_id):
         here = await runtime.runs.ends.wait(saga_id, seconds)
         error = None if here is None else here.exception()
         # With a `StepError`, the step's own exception was raised in another attempt.
@@ -131,7 +139,12 @@ async def result_within(runtime: SagazRuntime, saga_id: str, seconds: float) -> 
     return await finished_run(runtime, saga_id)
 
 
-def _seconds(name: str, given: object) -> float:
+def seconds_to_wait(name: str, given: object) -> float:
+    """Return for how many seconds somebody wants to wait.
+
+    Raises:
+        UsageError: It is no number, or none from 0 to 86,400.
+    """
     # What is no number (nan) is in no order with any.
     if isinstance(given, int | float) and not isinstance(given, bool) and 0 <= given <= _LONGEST_WAIT:
         return given
