@@ -65,7 +65,18 @@ def count_untaken(tables: Tables) -> int:
 
 
 def prune(tables: Tables, taken_before: datetime, untaken_before: datetime, limit: int) -> int:
-    old = [
+    old = _old(tables, taken_before, untaken_before)[:limit]
+    for one in old:
+        del tables.signals[one]
+    return len(old)
+
+
+def count_prunable(tables: Tables, taken_before: datetime, untaken_before: datetime) -> int:
+    return len(_old(tables, taken_before, untaken_before))
+
+
+def _old(tables: Tables, taken_before: datetime, untaken_before: datetime) -> list[str]:
+    return [
         signal.id
         for signal in tables.signals.values()
         if (
@@ -73,10 +84,7 @@ def prune(tables: Tables, taken_before: datetime, untaken_before: datetime, limi
             if signal.taken_at is None
             else signal.taken_at < taken_before
         )
-    ][:limit]
-    for one in old:
-        del tables.signals[one]
-    return len(old)
+    ]
 
 
 def _is_wanted(tables: Tables, signal: SignalRecord) -> bool:

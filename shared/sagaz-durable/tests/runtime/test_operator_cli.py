@@ -190,6 +190,11 @@ def test_prune_deletes_signals_sent_in_vain_and_tells_how_many(command, caplog):
     command.runner.run(sagas.send_signal("paid", {}, saga_id=saga_id))
     for key in ("pi_1", "pi_2"):
         command.runner.run(sagas.send_signal("paid", {}, key=key))
+    would = command("prune", "--older-than", "0s", "--dry-run")
+    assert "Would delete 0 runs" in would.output
+    assert "and 2 signals that were taken, or sent in vain, before that." in would.output
+    assert json.loads(command("prune", "--older-than", "0s", "--dry-run", "--format", "json").output)["signals"] == 2
+    assert command.runner.run(command.runtime.store.count_untaken()) == 3
     said = command("prune", "--older-than", "0s", "--by", "ann")
     assert "Deleted 0 runs" in said.output
     assert "and 2 signals that were taken, or sent in vain, before that." in said.output

@@ -205,7 +205,7 @@ async def prune_runs(operator: Operator, words: PruneWords, output: Format, *, d
         count = await operator.erase_old(before, statuses, reason=words.reason, dry_run=dry_run)
     else:
         count = await operator.prune(before, statuses, dry_run=dry_run)
-    signals = 0 if words.contexts or words.statuses or dry_run else await operator.prune_signals(before)
+    signals = 0 if words.contexts or words.statuses else await operator.prune_signals(before, dry_run=dry_run)
     if output == "json":
         counts = {"runs": count, "signals": signals} if signals else {"runs": count}
         return Said(json.dumps({**counts, "dry_run": dry_run, "before": before.isoformat()}))

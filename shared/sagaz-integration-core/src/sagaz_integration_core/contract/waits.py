@@ -193,3 +193,7 @@ class SignalStore(Protocol):
         One to the saga_id of a run that has not ended, or to a key under which one waits, stays however old it is.
         """
         ...
+
+    async def count_prunable_signals(self, taken_before: datetime, untaken_before: datetime) -> int:
+        """Return how many signals `prune_signals` would delete without a limit."""
+        ...

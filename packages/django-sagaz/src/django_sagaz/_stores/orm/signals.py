@@ -14,7 +14,7 @@ from django_sagaz.models import AuditEntry, Run, Signal, Wait
 from sagaz_integration_core.contract.records import FINISHED
 from sagaz_integration_core.contract.waits import NewSignal, Sent, SignalFilter, SignalRecord
 
-__all__ = ["count_untaken", "find_signals", "prune_signals", "send"]
+__all__ = ["count_prunable_signals", "count_untaken", "find_signals", "prune_signals", "send"]
 
 
 def send(connection: Any, signals: Sequence[NewSignal]) -> list[Sent]:
@@ -85,10 +85,18 @@ def count_untaken(connection: Any) -> int:
 
 def prune_signals(connection: Any, taken_before: datetime, untaken_before: datetime, limit: int) -> int:
     """Delete old signals; return how many."""
-    signals = Signal.objects.using(connection.alias)
+    old = _old(connection, taken_before, untaken_before)
+    ids = list(old.order_by("created_at").values_list("pk", flat=True)[:limit])
+    return Signal.objects.using(connection.alias).filter(pk__in=ids).delete()[0]
+
+
+def count_prunable_signals(connection: Any, taken_before: datetime, untaken_before: datetime) -> int:
+    """Return how many signals are old."""
+    return int(_old(connection, taken_before, untaken_before).count())
+
+
+def _old(connection: Any, taken_before: datetime, untaken_before: datetime) -> Any:
     live = Run.objects.using(connection.alias).filter(pk=OuterRef("saga_id")).exclude(status__in=FINISHED)
     awaited = Wait.objects.using(connection.alias).filter(name=OuterRef("name"), key=OuterRef("key"))
     unwanted = Q(taken_at=None, created_at__lt=stored(untaken_before)) & ~Exists(live) & ~Exists(awaited)
-    old = Q(taken_at__lt=stored(taken_before)) | unwanted
-    ids = list(signals.filter(old).order_by("created_at").values_list("pk", flat=True)[:limit])
-    return signals.filter(pk__in=ids).delete()[0]
+    return Signal.objects.using(connection.alias).filter(Q(taken_at__lt=stored(taken_before)) | unwanted)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator
+from collections.abc import Collection, Container, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -130,15 +130,19 @@ class Waits:
         """Return how many signals nobody has taken."""
         return len(self._untaken)
 
-    def prune(self, taken_before: datetime, untaken_before: datetime, limit: int, live: Container[str | None]) -> int:
-        """Delete old signals, except those that a wait or a live run may yet take; return how many."""
+    def old(self, taken_before: datetime, untaken_before: datetime, live: Container[str | None]) -> list[str]:
+        """Return the ids of old signals, without those that a wait or a live run may yet take."""
         old = [one.id for one in self._taken.values() if one.taken_at is not None and one.taken_at < taken_before]
         unwanted = [one for one in self._untaken.values() if one.created_at < untaken_before]
-        old += [one.id for one in unwanted if one.saga_id not in live and (one.name, one.key) not in self._awaiting]
-        for one in old[:limit]:
+        return old + [
+            one.id for one in unwanted if one.saga_id not in live and (one.name, one.key) not in self._awaiting
+        ]
+
+    def delete(self, ids: Collection[str]) -> None:
+        """Delete these signals."""
+        for one in ids:
             self._taken.pop(one, None)
             self._untaken.pop(one, None)
-        return len(old[:limit])
 
     def _chosen(self, query: SignalFilter) -> Iterator[SignalRecord]:
         if query.state != "taken":

@@ -14,6 +14,7 @@ __all__ = [
     "FIND_SENT",
     "NOTE",
     "SEND",
+    "count_prunable_signals",
     "count_untaken",
     "find_signals",
     "prune_signals",
@@ -67,20 +68,22 @@ WHERE (%(state)s::text IS NULL OR (taken_at IS NULL) = (%(state)s::text = 'untak
 ORDER BY created_at DESC, id DESC LIMIT %(limit)s
 """
 _COUNT = "SELECT count(*) FROM {schema}.sagaz_signal WHERE taken_at IS NULL"
-_PRUNE = """
-WITH old AS MATERIALIZED (
-    SELECT ARRAY(SELECT id FROM {schema}.sagaz_signal
+_OLD = """{schema}.sagaz_signal
         WHERE taken_at < %(taken)s OR (taken_at IS NULL AND created_at < %(untaken)s
             AND NOT EXISTS (SELECT FROM {schema}.sagaz_run AS run WHERE run.saga_id = sagaz_signal.saga_id
                 AND run.status NOT IN ('completed', 'rolled_back', 'failed'))
             AND NOT EXISTS (SELECT FROM {schema}.sagaz_wait AS wait
-                WHERE wait.key = sagaz_signal.key AND wait.name = sagaz_signal.name))
+                WHERE wait.key = sagaz_signal.key AND wait.name = sagaz_signal.name))"""
+_COUNT_PRUNABLE = "SELECT count(*) FROM {old}".replace("{old}", _OLD)
+_PRUNE = """
+WITH old AS MATERIALIZED (
+    SELECT ARRAY(SELECT id FROM {old}
         ORDER BY created_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED) AS ids
 ), gone AS (
     DELETE FROM {schema}.sagaz_signal WHERE id = ANY((SELECT ids FROM old)::text[]) RETURNING id
 )
 SELECT count(*) FROM gone
-"""
+""".replace("{old}", _OLD)
 
 
 def signal_values(signals: Sequence[NewSignal]) -> str:
@@ -130,6 +133,12 @@ async def count_untaken(db: Database) -> int:
 async def prune_signals(db: Database, taken_before: datetime, untaken_before: datetime, limit: int) -> int:
     """Delete old signals; return how many."""
     [(count,)] = await db.fetch(_PRUNE, {"taken": taken_before, "untaken": untaken_before, "limit": limit})
+    return int(count)
+
+
+async def count_prunable_signals(db: Database, taken_before: datetime, untaken_before: datetime) -> int:
+    """Return how many signals are old."""
+    [(count,)] = await db.fetch(_COUNT_PRUNABLE, {"taken": taken_before, "untaken": untaken_before})
     return int(count)
 
 

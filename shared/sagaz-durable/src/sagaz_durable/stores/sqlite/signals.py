@@ -11,7 +11,17 @@ from typing import Any
 from sagaz_durable.stores.sqlite.rows import now, stamp, when
 from sagaz_integration_core.contract.waits import NewSignal, Sent, SignalFilter, SignalRecord
 
-__all__ = ["NOTE", "SEND", "count_untaken", "find_signals", "note_values", "prune_signals", "send", "signal_values"]
+__all__ = [
+    "NOTE",
+    "SEND",
+    "count_prunable_signals",
+    "count_untaken",
+    "find_signals",
+    "note_values",
+    "prune_signals",
+    "send",
+    "signal_values",
+]
 
 # Begins with INSERT, for by that word sqlite3 knows that a transaction is to begin. ``WHERE true`` keeps SQLite from
 # taking ON CONFLICT for a join.
@@ -35,14 +45,14 @@ _FIND = "SELECT id, fingerprint FROM sagaz_signal WHERE id IN (SELECT value FROM
 _COLUMNS = (
     "id, name, saga_id, key, signal_id, payload, fingerprint, created_at, taken_at, taken_by, taken_step, taken_phase"
 )
-_PRUNE = """
-    DELETE FROM sagaz_signal WHERE id IN (
-        SELECT id FROM sagaz_signal AS signal WHERE taken_at < ? OR (taken_at IS NULL AND created_at < ?
-            AND NOT EXISTS (SELECT 1 FROM sagaz_run AS run WHERE run.saga_id = signal.saga_id
-                AND run.status NOT IN ('completed', 'rolled_back', 'failed'))
-            AND NOT EXISTS (SELECT 1 FROM sagaz_wait AS wait WHERE wait.key = signal.key AND wait.name = signal.name))
-        ORDER BY created_at LIMIT ?)
-"""
+_OLD = """sagaz_signal AS signal WHERE taken_at < ? OR (taken_at IS NULL AND created_at < ?
+    AND NOT EXISTS (SELECT 1 FROM sagaz_run AS run WHERE run.saga_id = signal.saga_id
+        AND run.status NOT IN ('completed', 'rolled_back', 'failed'))
+    AND NOT EXISTS (SELECT 1 FROM sagaz_wait AS wait WHERE wait.key = signal.key AND wait.name = signal.name))"""
+_COUNT_PRUNABLE = "SELECT count(*) FROM {old}".replace("{old}", _OLD)
+_PRUNE = "DELETE FROM sagaz_signal WHERE id IN (SELECT id FROM {old} ORDER BY created_at LIMIT ?)".replace(
+    "{old}", _OLD
+)
 
 
 def signal_values(signals: Sequence[NewSignal]) -> tuple[str]:
@@ -100,6 +110,11 @@ def count_untaken(sqlite: sqlite3.Connection) -> int:
 def prune_signals(sqlite: sqlite3.Connection, taken_before: datetime, untaken_before: datetime, limit: int) -> int:
     """Delete old signals; return how many."""
     return sqlite.execute(_PRUNE, (stamp(taken_before), stamp(untaken_before), limit)).rowcount
+
+
+def count_prunable_signals(sqlite: sqlite3.Connection, taken_before: datetime, untaken_before: datetime) -> int:
+    """Return how many signals are old."""
+    return int(sqlite.execute(_COUNT_PRUNABLE, (stamp(taken_before), stamp(untaken_before))).fetchone()[0])
 
 
 def _record(row: tuple[Any, ...]) -> SignalRecord:

@@ -137,7 +137,10 @@ class Signals:
         await store.send([signal(saga_id=run.saga_id), signal("never", key="k")])
         await claim_all(store)
         now = datetime.now(UTC) + timedelta(minutes=1)
+        assert await store.count_prunable_signals(LONG_AGO, LONG_AGO) == 0
         assert await store.prune_signals(LONG_AGO, LONG_AGO, 10) == 0
+        assert await store.count_prunable_signals(now, LONG_AGO) == 1
+        assert await store.count_prunable_signals(now, now) == 2
         assert await store.prune_signals(now, LONG_AGO, 10) == 1
         assert await store.count_untaken() == 1
         assert await store.prune_signals(now, now, 10) == 1
@@ -151,6 +154,7 @@ class Signals:
         now = datetime.now(UTC) + timedelta(minutes=1)
         await parked(store, wait(key="pi_1"))
         await store.send([signal(key="pi_1"), signal(key="pi_2"), signal("shipped", key="pi_1")])
+        assert await store.count_prunable_signals(now, now) == 3
         assert await store.prune_signals(now, now, 10) == 3, "those to nobody"
         assert await store.count_untaken() == 4
         await park(store, run, wait("early"))
