@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
 import psycopg
@@ -707,16 +707,56 @@ async def test_check_tells_of_no_lost_waits_where_the_class_does_not_tell_its_st
         assert (health.problem, health.lost_waits) == (None, {})
 
 
-async def test_a_run_that_waits_in_a_step_which_a_deployment_has_lost_ends(
+@asynccontextmanager
+async def with_worker(opened, settings, saga):
+    """A process of a deployment that has this saga."""
+    async with opened(settings, sagas=[saga]) as runtime:
+        worker = runtime.make_worker()
+        worker.start()
+        yield runtime
+        worker.stop()
+        await worker.stopped()
+
+
+async def test_a_run_that_waits_in_a_step_which_a_deployment_has_lost_fails_at_once(
     opened, shared_settings, left_waiting, ended
 ):
     saga_id = left_waiting
-    settings = replace(shared_settings, max_failures=2)
-    async with opened(settings, sagas=[Renamed]) as after:
-        worker = after.make_worker()
-        worker.start()
+    async with with_worker(opened, shared_settings, Renamed) as after:
         record = await ended(after, saga_id)
-        worker.stop()
-        await worker.stopped()
-    assert record.status == "failed"
-    assert "charge" in record.error
+        assert (record.status, record.failures, record.attempt) == ("failed", 0, 2)
+        assert "has the steps charge, which saga 'order' has not in this deployment. Deploy a version" in record.error
+    async with with_worker(opened, shared_settings, Order) as before:
+        assert (await Sagas(before).retry(saga_id, by="anna")).done
+        await waiting(before, saga_id)
+        await Sagas(before).send_signal("paid", saga_id=saga_id)
+        assert (await ended(before, saga_id)).status == "completed"
+
+
+async def test_a_run_whose_signal_has_come_to_a_lost_step_fails_at_once_and_keeps_it_for_a_retry(
+    opened, shared_settings, left_waiting, ended
+):
+    saga_id = left_waiting
+    async with opened(shared_settings, sagas=[Order]) as before:
+        await Sagas(before).send_signal("paid", {"n": 1}, saga_id=saga_id)
+    async with with_worker(opened, shared_settings, Renamed) as after:
+        record = await ended(after, saga_id)
+        assert (record.status, record.failures) == ("failed", 0)
+    async with with_worker(opened, shared_settings, Order) as before:
+        assert (await Sagas(before).retry(saga_id, by="anna")).done
+        assert (await ended(before, saga_id)).status == "completed"
+        assert (await finished_run(before, saga_id))["paid"] == {"n": 1}
+
+
+async def test_a_run_whose_lost_step_another_live_process_may_have_is_left_to_that_one(
+    opened, shared_settings, left_waiting, ended
+):
+    saga_id = left_waiting
+    async with with_worker(opened, shared_settings, Renamed) as after:
+        await after.store.heartbeat("of the other version", 60, "worker", ["order"])
+        async with asyncio.timeout(20):
+            while not await after.store.load_attempts(saga_id):
+                await asyncio.sleep(0.01)
+    async with with_worker(opened, shared_settings, Order) as before:
+        await Sagas(before).send_signal("paid", saga_id=saga_id)
+        assert (await ended(before, saga_id)).status == "completed"
