@@ -286,6 +286,24 @@ def test_who_has_sent_a_signal_and_why_is_kept_in_the_audit_and_the_admins_log(o
     ]  # fmt: skip
 
 
+@everywhere
+def test_who_sent_a_signal_before_the_run_waited_stands_on_the_page_of_the_run(viewer, make, signal, alias):
+    make("waiting")
+    make("waiting")
+    sent = signal(key="pi_1", taken_by="run-0001", taken_at=NOW)
+    AuditEntry.objects.using(alias).create(
+        saga_id=f"signal:{sent.pk}",
+        action="signal",
+        actor="anna",
+        reason="-",
+        found="waiting",
+        status="waiting",
+        at=NOW,
+    )
+    assert section(page_of(viewer, "run-0001"), "Decisions")[0][2] == "anna"
+    assert section(page_of(viewer, "run-0000"), "Decisions") == []
+
+
 WRONG = {
     "name": {"": "This field is required.", " ": "This field is required.", "a\tb": "must be a string of 1 to 200",
              "x" * 201: "at most 200 characters", "a\0b": "Null characters"},

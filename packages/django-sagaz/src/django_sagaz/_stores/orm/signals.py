@@ -55,11 +55,13 @@ def _note(connection: Any, signal: NewSignal, moment: Moment) -> None:
     waits = Wait.objects.using(using).filter(name=signal.name, key=signal.key).values("saga_id")
     of_whom = {"pk__in": waits} if signal.saga_id is None else {"pk": signal.saga_id}
     run = Run.objects.using(using).filter(**of_whom).only("status").first()
-    if run is not None:
-        AuditEntry.objects.using(using).create(
-            saga_id=run.pk, action="signal", actor=signal.actor, reason=signal.reason, found=run.status,
-            status=run.status, at=moment.now,
-        )  # fmt: skip
+    # Which run takes a signal to a key that nobody waits under is not known yet: until then the note is the signal's.
+    saga_id = (signal.saga_id or f"signal:{signal.id}") if run is None else run.pk
+    status = "waiting" if run is None else run.status
+    AuditEntry.objects.using(using).create(
+        saga_id=saga_id, action="signal", actor=signal.actor, reason=signal.reason, found=status, status=status,
+        at=moment.now,
+    )  # fmt: skip
 
 
 def find_signals(connection: Any, query: SignalFilter) -> list[SignalRecord]:
@@ -86,8 +88,21 @@ def count_untaken(connection: Any) -> int:
 def prune_signals(connection: Any, taken_before: datetime, untaken_before: datetime, limit: int) -> int:
     """Delete old signals; return how many."""
     old = _old(connection, taken_before, untaken_before)
-    ids = list(old.order_by("created_at").values_list("pk", flat=True)[:limit])
-    return Signal.objects.using(connection.alias).filter(pk__in=ids).delete()[0]
+    chosen = list(old.order_by("created_at").values_list("pk", "saga_id", "taken_by")[:limit])
+    _settle_notes(connection.alias, chosen)
+    return Signal.objects.using(connection.alias).filter(pk__in=[pk for pk, _, _ in chosen]).delete()[0]
+
+
+def _settle_notes(using: str, signals: Sequence[tuple[str, str | None, str | None]]) -> None:
+    takers = {f"signal:{pk}": taken_by for pk, _, taken_by in signals}
+    takers |= {saga_id: saga_id for _, saga_id, _ in signals if saga_id is not None}
+    known = Run.objects.using(using).filter(pk__in=set(takers.values()) - {None})
+    runs = set(known.values_list("pk", flat=True))
+    for entry in AuditEntry.objects.using(using).filter(saga_id__in=takers).only("saga_id"):
+        if (taker := takers[entry.saga_id]) not in runs:
+            entry.delete(using=using)
+        elif taker != entry.saga_id:
+            AuditEntry.objects.using(using).filter(pk=entry.pk).update(saga_id=taker)
 
 
 def count_prunable_signals(connection: Any, taken_before: datetime, untaken_before: datetime) -> int:

@@ -76,6 +76,10 @@ def count_untaken(rows: Rows) -> int:
 def prune_signals(rows: Rows, taken_before: datetime, untaken_before: datetime, limit: int) -> int:
     """Delete old signals; return how many."""
     old = _old(rows, taken_before, untaken_before)[:limit]
+    for one in old:
+        signal = rows.waits.signal(one)
+        if signal is not None and signal.saga_id is not None and signal.saga_id not in rows.runs.rows:
+            rows.runs.forget_notes(signal.saga_id)
     rows.waits.delete(old)
     return len(old)
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from sagaz_durable.stores.refused_waits import refusal
+from sagaz_integration_core.contract.decisions import AuditRecord
 from sagaz_integration_core.contract.records import ERASED
 from sagaz_integration_core.contract.statuses import Call, Phase
 from sagaz_integration_core.contract.waits import NewSignal, SignalFilter, SignalRecord, WaitRecord, WaitWrite
@@ -27,6 +28,8 @@ class Waits:
         self._awaiting: dict[tuple[str, str], str] = {}
         self._untaken: dict[str, SignalRecord] = {}
         self._taken: dict[str, SignalRecord] = {}
+        self._notes: dict[str, AuditRecord] = {}
+        self._notes_of_taken: dict[str, list[AuditRecord]] = {}
 
     def of_run(self, saga_id: str) -> tuple[WaitRecord, ...]:
         """Return the waits of a run, in the order in which they were registered."""
@@ -117,6 +120,18 @@ class Waits:
         )  # fmt: skip
         return signal.saga_id if signal.key is None else self._awaiting.get((signal.name, signal.key))
 
+    def note(self, its_id: str, note: AuditRecord) -> None:
+        """Keep a person's note about a signal to a key that nobody waits under, for the run that takes it."""
+        self._notes[its_id] = note
+
+    def notes(self, saga_id: str) -> list[AuditRecord]:
+        """Return such notes about signals that this run has taken."""
+        return list(self._notes_of_taken.get(saga_id, ()))
+
+    def forget_notes(self, saga_id: str) -> None:
+        """Forget them."""
+        self._notes_of_taken.pop(saga_id, None)
+
     def signal(self, its_id: str) -> SignalRecord | None:
         """Return a signal that was sent."""
         return self._untaken.get(its_id) or self._taken.get(its_id)
@@ -143,6 +158,7 @@ class Waits:
         for one in ids:
             self._taken.pop(one, None)
             self._untaken.pop(one, None)
+            self._notes.pop(one, None)
 
     def _chosen(self, query: SignalFilter) -> Iterator[SignalRecord]:
         if query.state != "taken":
@@ -160,6 +176,8 @@ class Waits:
         self._taken[signal.id] = replace(
             signal, payload=None, taken_at=moment, taken_by=wait.saga_id, taken_step=wait.step, taken_phase=wait.phase
         )
+        if (note := self._notes.pop(signal.id, None)) is not None:
+            self._notes_of_taken.setdefault(wait.saga_id, []).append(replace(note, saga_id=wait.saga_id))
         while len(self._taken) > self._keep_taken:
             del self._taken[next(iter(self._taken))]
 

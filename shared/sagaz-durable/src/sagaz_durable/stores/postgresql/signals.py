@@ -36,11 +36,13 @@ ON CONFLICT (id) DO NOTHING
 RETURNING id, {wake}
 """
 
+# Which run takes a signal to a key that nobody waits under is not known yet: until then the note is the signal's.
 _NOTE = """
 INSERT INTO {schema}.sagaz_audit (saga_id, action, actor, reason, found, status, at)
-SELECT run.saga_id, 'signal', given.actor, given.reason, run.status, run.status, statement_timestamp()
+SELECT COALESCE(run.saga_id, given.saga_id, 'signal:' || given.id), 'signal', given.actor, given.reason,
+    COALESCE(run.status, 'waiting'), COALESCE(run.status, 'waiting'), statement_timestamp()
 FROM json_to_recordset(%s::text::json) AS given (id text, name text, saga_id text, key text, actor text, reason text)
-JOIN {schema}.sagaz_run AS run ON run.saga_id = COALESCE(given.saga_id,
+LEFT JOIN {schema}.sagaz_run AS run ON run.saga_id = COALESCE(given.saga_id,
     (SELECT wait.saga_id FROM {schema}.sagaz_wait AS wait WHERE wait.name = given.name AND wait.key = given.key))
 WHERE given.actor IS NOT NULL
 """
@@ -80,7 +82,15 @@ WITH old AS MATERIALIZED (
     SELECT ARRAY(SELECT id FROM {old}
         ORDER BY created_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED) AS ids
 ), gone AS (
-    DELETE FROM {schema}.sagaz_signal WHERE id = ANY((SELECT ids FROM old)::text[]) RETURNING id
+    DELETE FROM {schema}.sagaz_signal WHERE id = ANY((SELECT ids FROM old)::text[]) RETURNING id, saga_id, taken_by
+), kept AS (
+    UPDATE {schema}.sagaz_audit AS note SET saga_id = gone.taken_by FROM gone
+    WHERE note.saga_id = 'signal:' || gone.id
+        AND EXISTS (SELECT FROM {schema}.sagaz_run AS run WHERE run.saga_id = gone.taken_by)
+), lost AS (
+    DELETE FROM {schema}.sagaz_audit AS note USING gone
+    WHERE note.saga_id IN ('signal:' || gone.id, gone.saga_id)
+        AND NOT EXISTS (SELECT FROM {schema}.sagaz_run AS run WHERE run.saga_id IN (note.saga_id, gone.taken_by))
 )
 SELECT count(*) FROM gone
 """.replace("{old}", _OLD)
