@@ -239,6 +239,18 @@ def test_what_chooses_among_runs_is_refused_where_signals_are_listed(command, wo
     assert (said.exit_code, f"{words[0]} is about runs; leave it out, or --signals." in said.output) == (1, True)
 
 
+@pytest.mark.parametrize(
+    "words",
+    [("--status", "failed"), ("--saga", "paid"), ("--correlation-id", "c"), ("--limit", "50")],
+    ids=lambda words: words[0],
+)
+def test_what_chooses_among_runs_is_refused_where_sagas_are_listed(command, words):
+    said = command("list", *words)
+    about = "runs or signals; add --runs or --signals" if words[0] == "--limit" else "runs; add --runs"
+    assert (said.exit_code, said.output) == (1, f"Error: {words[0]} is about {about}, or leave it out.\n")
+    assert command("list", "--runs", *words).exit_code == 0
+
+
 def test_what_cannot_be_sent_is_refused_and_the_exit_code_is_1(command, start, until):
     saga_id = start()
     until(saga_id, step="pay")

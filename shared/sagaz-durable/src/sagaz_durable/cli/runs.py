@@ -33,6 +33,7 @@ from sagaz_integration_core.errors import SettingsError
 
 __all__ = [
     "AGE",
+    "LISTED",
     "PruneWords",
     "Said",
     "Selection",
@@ -48,6 +49,9 @@ __all__ = [
 Format = Literal["text", "json"]
 
 AGE = "a number and a unit, as in 90s, 30m, 12h or 30d"
+
+LISTED = 50
+"""How many rows are listed, if nobody says otherwise."""
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _PAGE = 200
