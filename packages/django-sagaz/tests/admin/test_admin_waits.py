@@ -242,18 +242,9 @@ def test_the_page_of_a_signal_leads_to_its_run(viewer, make, signal):
     assert viewer.get(f"{SIGNALS}nowhere/change/").status_code == 302
 
 
-def waiting(alias):
-    """Return the saga_id of a run that waits for ``paid`` under a key."""
-    with transaction.atomic(alias):
-        saga_id = atomic_saga_start(PaidSaga, {"key": "pi_1"})
-    call_command("sagaz_worker", drain=True)
-    assert Run.objects.using(alias).get().status == "waiting"
-    return saga_id
-
-
 @everywhere
-def test_a_signal_that_an_operator_sends_has_the_run_go_on(operator, home, alias):
-    saga_id = waiting(alias)
+def test_a_signal_that_an_operator_sends_has_the_run_go_on(operator, home, alias, waiting):
+    saga_id = waiting
     asked = operator.post(f"{RUNS}signal/", {"_selected_action": saga_id, "origin": "page"}).content.decode()
     assert "The run waits for: paid (pay, key pi_1)." in asked
     assert re.search(r'<input type="text" name="name" value="paid"[^>]* list="sagaz-suggestions"', asked)
@@ -449,8 +440,8 @@ def test_a_run_that_is_started_for_later_is_executed_after_run_now(operator, hom
 
 
 @everywhere
-def test_a_run_that_waits_is_cancelled_from_its_page(operator, home, alias):
-    saga_id = waiting(alias)
+def test_a_run_that_waits_is_cancelled_from_its_page(operator, home, alias, waiting):
+    saga_id = waiting
     decide(operator, "cancel", saga_id, reason="The customer says no.")
     call_command("sagaz_worker", drain=True)
     assert Run.objects.using(alias).get().status == "rolled_back"
