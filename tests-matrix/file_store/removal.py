@@ -18,6 +18,9 @@ def delete(tables: Tables, saga_id: str) -> bool:
     if run is None or (run.row.status in ACTIVE and run.row.fingerprint != FOREIGN):
         return False
     del tables.runs[saga_id]
+    for its_id, signal in tables.signals.items():
+        if saga_id in (signal.taken_by, signal.saga_id):
+            tables.notes.pop(its_id, None)
     forget_sent(tables, saga_id)
     return True
 

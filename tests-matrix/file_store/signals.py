@@ -29,9 +29,13 @@ def _send(tables: Tables, new: NewSignal, moment: datetime) -> Sent:
     if run is not None and run.row.status in FINISHED:
         return Sent(False)
     run = run or _awaiting(tables, new)
-    if run is not None and new.actor is not None:
-        status = run.row.status
-        run.audit.append(AuditRecord(run.row.saga_id, "signal", new.actor, new.reason, status, status, moment))
+    if new.actor is not None:
+        status = "waiting" if run is None else run.row.status
+        note = AuditRecord(new.saga_id or "", "signal", new.actor, new.reason, status, status, moment)
+        if run is None:
+            tables.notes[new.id] = note
+        else:
+            run.audit.append(replace(note, saga_id=run.row.saga_id))
     tables.signals[new.id] = SignalRecord(
         new.id, new.name, new.saga_id, new.key, new.signal_id, new.payload, new.fingerprint, moment, None, None
     )
@@ -65,7 +69,20 @@ def count_untaken(tables: Tables) -> int:
 
 
 def prune(tables: Tables, taken_before: datetime, untaken_before: datetime, limit: int) -> int:
-    old = [
+    old = _old(tables, taken_before, untaken_before)[:limit]
+    for one in old:
+        signal, note = tables.signals.pop(one), tables.notes.pop(one, None)
+        if note is not None and (run := tables.runs.get(signal.taken_by or signal.saga_id or "")) is not None:
+            run.audit.append(replace(note, saga_id=run.row.saga_id))
+    return len(old)
+
+
+def count_prunable(tables: Tables, taken_before: datetime, untaken_before: datetime) -> int:
+    return len(_old(tables, taken_before, untaken_before))
+
+
+def _old(tables: Tables, taken_before: datetime, untaken_before: datetime) -> list[str]:
+    return [
         signal.id
         for signal in tables.signals.values()
         if (
@@ -73,10 +90,7 @@ def prune(tables: Tables, taken_before: datetime, untaken_before: datetime, limi
             if signal.taken_at is None
             else signal.taken_at < taken_before
         )
-    ][:limit]
-    for one in old:
-        del tables.signals[one]
-    return len(old)
+    ]
 
 
 def _is_wanted(tables: Tables, signal: SignalRecord) -> bool:

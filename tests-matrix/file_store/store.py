@@ -152,6 +152,7 @@ class FileStore(BaseStore):
     find_signals = _reads(signals.find)
     count_untaken = _reads(signals.count_untaken)
     prune_signals = _commits(signals.prune)
+    count_prunable_signals = _reads(signals.count_prunable)
     load_waits = _reads(waits.load)
     rouse_lost = _commits(waits.rouse_lost)
     count_lost = _reads(waits.count_lost)

@@ -82,6 +82,7 @@ class Tables:
     last_event: int = 0
     workers: dict[str, WorkerRecord] = field(default_factory=dict)
     signals: dict[str, SignalRecord] = field(default_factory=dict)
+    notes: dict[str, AuditRecord] = field(default_factory=dict)
 
     def rows(self) -> Iterator[RunRecord]:
         """Yield the rows of all runs, in the order in which they were inserted."""
@@ -108,7 +109,12 @@ def load_attempts(tables: Tables, saga_id: str) -> list[AttemptRecord]:
 
 
 def load_audit(tables: Tables, saga_id: str) -> list[AuditRecord]:
-    return list(tables.runs[saga_id].audit) if saga_id in tables.runs else []
+    """Return the notes of a run, with those of signals that it took, or was sent, before it waited or was there."""
+    if saga_id not in tables.runs:
+        return []
+    mine = [its_id for its_id, one in tables.signals.items() if saga_id in (one.taken_by, one.saga_id)]
+    early = [replace(tables.notes[its_id], saga_id=saga_id) for its_id in mine if its_id in tables.notes]
+    return sorted([*tables.runs[saga_id].audit, *early], key=lambda note: note.at)
 
 
 def workers(tables: Tables) -> list[WorkerRecord]:

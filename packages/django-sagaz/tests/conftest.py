@@ -14,7 +14,7 @@ import django
 import pytest
 from django.conf import settings as django_settings
 from django.contrib.contenttypes.management import create_contenttypes
-from django.db import connections
+from django.db import connections, transaction
 from django.db.models.signals import post_migrate
 
 HERE = Path(__file__).parent
@@ -59,6 +59,22 @@ def home(alias, settings):
     """Keep sagas in this database."""
     settings.SAGAZ = {"DATABASE": alias, "POLL_SECONDS": 0.05, "BACKOFF_SECONDS": 0.01}
     return alias
+
+
+@pytest.fixture
+def waiting(home):
+    """The saga_id of a run that waits for ``paid`` under the key ``pi_1``."""
+    from places import worked
+    from testproject.shop.sagas import PaidSaga
+
+    from django_sagaz import atomic_saga_start
+    from django_sagaz.models import Run
+
+    with transaction.atomic(home):
+        saga_id = atomic_saga_start(PaidSaga, {"key": "pi_1"})
+    worked()
+    assert Run.objects.using(home).get().status == "waiting"
+    return saga_id
 
 
 @pytest.fixture

@@ -6,8 +6,9 @@ import os
 import time
 
 import pytest
+from django.core.management import call_command
 
-__all__ = ["ALIASES", "on", "place", "until"]
+__all__ = ["ALIASES", "on", "place", "until", "worked"]
 
 ALIASES = ("default", "pg", "maria")
 """SQLite in a file, PostgreSQL, MariaDB."""
@@ -33,3 +34,8 @@ def until(condition, seconds=20):
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def worked():
+    """Have a worker execute what is due."""
+    call_command("sagaz_worker", drain=True)

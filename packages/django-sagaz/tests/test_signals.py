@@ -8,11 +8,10 @@ import threading
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from django.core.management import call_command
 from django.db import connections, transaction
 from django.test import TestCase, override_settings
 from django.test.utils import CaptureQueriesContext
-from places import on
+from places import on, worked
 from testproject.shop.models import Order
 from testproject.shop.sagas import OrderSaga, PaidSaga
 
@@ -34,10 +33,6 @@ from django_sagaz.models import Run, Signal, Step
 EVERYWHERE = on()
 
 
-def worked():
-    call_command("sagaz_worker", drain=True)
-
-
 def pay(home, name="one", **options):
     """Write a row, and tell the run that waits for it."""
     Order.objects.using(home).create(name=name)
@@ -47,16 +42,6 @@ def pay(home, name="one", **options):
 
 def counts(home):
     return Order.objects.using(home).count(), Signal.objects.using(home).count()
-
-
-@pytest.fixture
-def waiting(home):
-    """The saga_id of a run that waits."""
-    with transaction.atomic(home):
-        saga_id = atomic_saga_start(PaidSaga, {"key": "pi_1"})
-    worked()
-    assert Run.objects.using(home).get().status == "waiting"
-    return saga_id
 
 
 def run_of(home, saga_id):

@@ -9,11 +9,8 @@ from fastapi.responses import JSONResponse
 from sagaz import Saga, action
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 
+import fastapi_sagaz
 from fastapi_sagaz import (
-    ApprovalDecided,
-    ApprovalEnded,
-    ApprovalError,
-    ApprovalExpired,
     ApprovalInvalid,
     InvalidInput,
     RunWaiting,
@@ -23,6 +20,7 @@ from fastapi_sagaz import (
     current_step,
     sagas_of,
 )
+from support.approval_errors import check_errors
 
 KEY, FORMER = "the present key of the application", "the former key of the application"
 
@@ -111,8 +109,7 @@ async def test_what_is_wrong_with_a_token_is_what_a_client_got_wrong(serve, engi
             f"{token}x": (422, "ApprovalInvalid"),
             "x": (422, "ApprovalInvalid"),
         }
-    for error in (ApprovalInvalid, ApprovalExpired, ApprovalDecided, ApprovalEnded):
-        assert issubclass(error, ApprovalError)
+    check_errors(fastapi_sagaz)
 
 
 async def test_a_former_key_verifies_until_it_is_taken_out(serve, engine, storage_url):

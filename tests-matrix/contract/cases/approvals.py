@@ -32,6 +32,15 @@ async def a_decision_by_key_is_noted_with_the_run_that_waits(site: Site) -> None
 
 
 @case("signals", "deferred")
+async def a_decision_before_anything_waits_is_noted_with_the_run_that_takes_it(site: Site) -> None:
+    assert (await site.decide("mia", {"yes": 1}, key="pi_1")).json() == {"new": True}
+    saga_id = await site.start("deferred", "paid", {"key": "pi_1"})
+    assert (await site.ended(saga_id)).status == "completed"
+    assert await paid(site, saga_id) == {"yes": 1}
+    assert await _audit(site, saga_id) == [("signal", "mia", "asked")]
+
+
+@case("signals", "deferred")
 async def the_same_decision_again_is_harmless_and_another_one_is_refused(site: Site) -> None:
     saga_id = await site.started()
     answers = [await site.decide("mia", {"yes": 1}, saga_id=saga_id) for _ in range(2)]

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from django_sagaz._project.current import current_project
 from django_sagaz._stores.runners import immediately
-from django_sagaz.transactions import given_alias, require_transaction
+from django_sagaz.transactions import joined_project
 from sagaz_durable.runtime.publishing import checked_event
 
 __all__ = ["publish"]
@@ -32,16 +31,12 @@ def publish(
     transaction.
 
     Args:
-        using: The database alias of the transaction; by default the one that sagas are kept in.
-        connection: Or the connection of the transaction, as ``transaction.get_connection()`` returns it.
+        using, connection: As for `django_sagaz.send_signal`.
 
     Raises:
-        TransactionRequired: No transaction is open.
-        WrongDatabase: It is open on another database than the one that sagas are kept in.
-        StoreNotReady: The database lacks tables or rights, which the message names.
+        TransactionRequired, WrongDatabase, StoreNotReady: As for `django_sagaz.send_signal`.
     """
-    project = current_project()
-    require_transaction(project, given_alias(connection, using), "event")
+    project = joined_project(connection, using, "event")
     event = checked_event(
         project.configuration, topic, payload, key=key, headers=headers, idempotency_key=idempotency_key
     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from django.core import signing
 
 from django_sagaz._project.current import current_project
-from django_sagaz.transactions import dispatch_after_commit, given_alias, require_transaction
+from django_sagaz.transactions import dispatch_after_commit, joined_project
 from sagaz_durable import NOTHING
 from sagaz_durable.operations.approvals import (
     WEEK,
@@ -60,8 +60,7 @@ def send_signal(
         StoreNotReady: The database lacks tables or rights, which the message names.
         DatabaseError: What Django raises for a conflict with another transaction; yours is to be begun anew.
     """
-    project = current_project()
-    require_transaction(project, given_alias(connection, using), "signal")
+    project = joined_project(connection, using, "signal")
     signal = new_signal(project.settings, name, payload, saga_id=saga_id, key=key, signal_id=signal_id)
     return accept_signal(signal, _insert(project, signal))
 
@@ -122,8 +121,7 @@ def decide_approval(
         TransactionRequired, WrongDatabase, StoreNotReady, DatabaseError: As for `send_signal`.
         UsageError: ``by`` names nobody, or ``reason`` is no text.
     """
-    project = current_project()
-    require_transaction(project, given_alias(connection, using), "decision")
+    project = joined_project(connection, using, "decision")
     signal = decision(project.settings, read_token(_signer(project), token), payload, by=by, reason=reason)
     return accept_decision(signal, _insert(project, signal))
 

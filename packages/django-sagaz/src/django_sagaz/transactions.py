@@ -30,8 +30,7 @@ __all__ = [
     "atomic_saga_start",
     "atomic_saga_start_many",
     "dispatch_after_commit",
-    "given_alias",
-    "require_transaction",
+    "joined_project",
     "run_deferred",
     "saga_context",
 ]
@@ -69,8 +68,7 @@ def atomic_saga_start(
         StoreNotReady: The database lacks tables or rights, which the message names.
         DatabaseError: What Django raises for a conflict with another transaction; yours is to be begun anew.
     """
-    project = current_project()
-    require_transaction(project, given_alias(connection, using))
+    project = joined_project(connection, using)
     run = new_run.new_run(
         project.configuration,
         class_of(saga_class),
@@ -99,8 +97,7 @@ def atomic_saga_start_many(
 
     Arguments and errors are those of `atomic_saga_start`; see `sagaz_durable.sagas.Sagas.start_many`.
     """
-    project = current_project()
-    require_transaction(project, given_alias(connection, using))
+    project = joined_project(connection, using)
     of = class_of(saga_class)
     runs = [
         new_run.new_run(project.configuration, of, context, not_before=not_before, deadline=deadline)
@@ -168,7 +165,7 @@ def saga_context(view: Any = None, *, using: str | None = None) -> Any:
 
     @wraps(view)
     def within(*args: Any, **kwargs: Any) -> Any:
-        require_transaction(current_project(), using)
+        _require_transaction(current_project(), using)
         token = _captured.set(using)
         try:
             return view(*args, **kwargs)
@@ -178,7 +175,20 @@ def saga_context(view: Any = None, *, using: str | None = None) -> Any:
     return within
 
 
-def given_alias(connection: Any, using: str | None) -> str | None:
+def joined_project(connection: Any, using: str | None, what: str = "saga") -> Project:
+    """Return the project, in whose database the caller's transaction is open.
+
+    Raises:
+        TransactionRequired: None is.
+        WrongDatabase: It is on another database, the arguments contradict each other, or the connection is another
+            thread's.
+    """
+    project = current_project()
+    _require_transaction(project, _given_alias(connection, using), what)
+    return project
+
+
+def _given_alias(connection: Any, using: str | None) -> str | None:
     """Return the database alias that a caller's transaction is said to be on; None if neither argument says it.
 
     Raises:
@@ -197,7 +207,7 @@ def given_alias(connection: Any, using: str | None) -> str | None:
     return alias
 
 
-def require_transaction(project: Project, alias: str | None, what: str = "saga") -> None:
+def _require_transaction(project: Project, alias: str | None, what: str = "saga") -> None:
     """Check that a transaction is open on the database that sagas are kept in.
 
     Raises:

@@ -242,18 +242,9 @@ def test_the_page_of_a_signal_leads_to_its_run(viewer, make, signal):
     assert viewer.get(f"{SIGNALS}nowhere/change/").status_code == 302
 
 
-def waiting(alias):
-    """Return the saga_id of a run that waits for ``paid`` under a key."""
-    with transaction.atomic(alias):
-        saga_id = atomic_saga_start(PaidSaga, {"key": "pi_1"})
-    call_command("sagaz_worker", drain=True)
-    assert Run.objects.using(alias).get().status == "waiting"
-    return saga_id
-
-
 @everywhere
-def test_a_signal_that_an_operator_sends_has_the_run_go_on(operator, home, alias):
-    saga_id = waiting(alias)
+def test_a_signal_that_an_operator_sends_has_the_run_go_on(operator, home, alias, waiting):
+    saga_id = waiting
     asked = operator.post(f"{RUNS}signal/", {"_selected_action": saga_id, "origin": "page"}).content.decode()
     assert "The run waits for: paid (pay, key pi_1)." in asked
     assert re.search(r'<input type="text" name="name" value="paid"[^>]* list="sagaz-suggestions"', asked)
@@ -284,6 +275,24 @@ def test_who_has_sent_a_signal_and_why_is_kept_in_the_audit_and_the_admins_log(o
     assert section(page_of(operator), "Decisions")[0][1:] == [
         "signal", "operator", "waiting → waiting", r"Seen\r\non the account.",
     ]  # fmt: skip
+
+
+@everywhere
+def test_who_sent_a_signal_before_the_run_waited_stands_on_the_page_of_the_run(viewer, make, signal, alias):
+    make("waiting")
+    make("waiting")
+    sent = signal(key="pi_1", taken_by="run-0001", taken_at=NOW)
+    AuditEntry.objects.using(alias).create(
+        saga_id=f"signal:{sent.pk}",
+        action="signal",
+        actor="anna",
+        reason="-",
+        found="waiting",
+        status="waiting",
+        at=NOW,
+    )
+    assert section(page_of(viewer, "run-0001"), "Decisions")[0][2] == "anna"
+    assert section(page_of(viewer, "run-0000"), "Decisions") == []
 
 
 WRONG = {
@@ -431,8 +440,8 @@ def test_a_run_that_is_started_for_later_is_executed_after_run_now(operator, hom
 
 
 @everywhere
-def test_a_run_that_waits_is_cancelled_from_its_page(operator, home, alias):
-    saga_id = waiting(alias)
+def test_a_run_that_waits_is_cancelled_from_its_page(operator, home, alias, waiting):
+    saga_id = waiting
     decide(operator, "cancel", saga_id, reason="The customer says no.")
     call_command("sagaz_worker", drain=True)
     assert Run.objects.using(alias).get().status == "rolled_back"

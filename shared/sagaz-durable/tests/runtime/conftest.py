@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 
 import pytest
 
@@ -88,3 +88,37 @@ def ended():
 @pytest.fixture
 def ledger():
     return []
+
+
+@pytest.fixture
+def command_line(settings, opened):
+    """Returns a function that returns what runs a command line against a runtime with a worker and these sagas.
+
+    The store lives as long as the test.
+    """
+    import click
+    from click.testing import CliRunner
+
+    from sagaz_durable.cli.click_commands import click_commands
+    from sagaz_durable.settings.wording import NEUTRAL
+
+    with asyncio.Runner() as runner, ExitStack() as stack:
+
+        def make(*sagas):
+            block = opened(settings, sagas=sagas, worker=True)
+            runtime = runner.run(block.__aenter__())
+            stack.callback(lambda: runner.run(block.__aexit__(None, None, None)))
+
+            @asynccontextmanager
+            async def reach(need, *, only_reads):
+                yield runtime
+
+            group = click.Group("sagaz", {made.name: made for made in click_commands(reach, NEUTRAL, run=runner.run)})
+
+            def run(*words):
+                return CliRunner().invoke(group, [str(word) for word in words])
+
+            run.runner, run.runtime = runner, runtime
+            return run
+
+        yield make

@@ -109,6 +109,8 @@ async def test_a_dry_run_does_nothing(store):
         (EventsRequest(["a"], retry=True, every=True), "one of the two"),
         (EventsRequest(["a"], retry=True, topic="t"), "leave them out, or say --all"),
         (EventsRequest(retry=True, every=True, statuses=("pending",)), "leave out --status"),
+        (EventsRequest(retry=True, every=True, limit=50), "--limit is about events that are listed"),
+        (EventsRequest(["a"], retry=True, payload=True), "--payload is about events that are listed"),
         (EventsRequest(every=True), "add --retry"),
         (EventsRequest(dry_run=True), "add --retry"),
     ],

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-from contextlib import asynccontextmanager
 
-import click
 import pytest
-from click.testing import CliRunner
 from sagaz import Saga, action, compensate
 
-from sagaz_durable.cli.click_commands import click_commands
 from sagaz_durable.cli.runs import person, read_age
 from sagaz_durable.sagas import Sagas
-from sagaz_durable.settings.wording import NEUTRAL
 
 
 class BrokenSaga(Saga):
@@ -41,24 +35,9 @@ def broken():
 
 
 @pytest.fixture
-def command(settings, opened):
-    """Runs a command line against a runtime of which one run has failed; the store lives as long as the test."""
-    with asyncio.Runner() as runner:
-        block = opened(settings, sagas=[BrokenSaga], worker=True)
-        runtime = runner.run(block.__aenter__())
-
-        @asynccontextmanager
-        async def reach(need, *, only_reads):
-            yield runtime
-
-        group = click.Group("sagaz", {made.name: made for made in click_commands(reach, NEUTRAL, run=runner.run)})
-
-        def run(*words):
-            return CliRunner().invoke(group, [str(word) for word in words])
-
-        run.runner, run.runtime = runner, runtime
-        yield run
-        runner.run(block.__aexit__(None, None, None))
+def command(command_line):
+    """Runs a command line against a runtime whose runs fail."""
+    return command_line(BrokenSaga)
 
 
 @pytest.fixture
@@ -190,6 +169,11 @@ def test_prune_deletes_signals_sent_in_vain_and_tells_how_many(command, caplog):
     command.runner.run(sagas.send_signal("paid", {}, saga_id=saga_id))
     for key in ("pi_1", "pi_2"):
         command.runner.run(sagas.send_signal("paid", {}, key=key))
+    would = command("prune", "--older-than", "0s", "--dry-run")
+    assert "Would delete 0 runs" in would.output
+    assert "and 2 signals that were taken, or sent in vain, before that." in would.output
+    assert json.loads(command("prune", "--older-than", "0s", "--dry-run", "--format", "json").output)["signals"] == 2
+    assert command.runner.run(command.runtime.store.count_untaken()) == 3
     said = command("prune", "--older-than", "0s", "--by", "ann")
     assert "Deleted 0 runs" in said.output
     assert "and 2 signals that were taken, or sent in vain, before that." in said.output

@@ -6,17 +6,12 @@ import asyncio
 import json
 import logging
 import re
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
-import click
 import pytest
-from click.testing import CliRunner
 from sagaz import Saga, action, compensate
 
-from sagaz_durable.cli.click_commands import click_commands
 from sagaz_durable.sagas import Sagas
-from sagaz_durable.settings.wording import NEUTRAL
 from sagaz_integration_core.context.current_step import current_step
 
 LATER = datetime(2036, 3, 4, 9, 30, tzinfo=UTC)
@@ -41,24 +36,9 @@ class PaidSaga(Saga):
 
 
 @pytest.fixture
-def command(settings, opened):
-    """Runs a command line against a runtime with a worker; the store lives as long as the test."""
-    with asyncio.Runner() as runner:
-        block = opened(settings, sagas=[PaidSaga], worker=True)
-        runtime = runner.run(block.__aenter__())
-
-        @asynccontextmanager
-        async def reach(need, *, only_reads):
-            yield runtime
-
-        group = click.Group("sagaz", {made.name: made for made in click_commands(reach, NEUTRAL, run=runner.run)})
-
-        def run(*words):
-            return CliRunner().invoke(group, [str(word) for word in words])
-
-        run.runner, run.runtime = runner, runtime
-        yield run
-        runner.run(block.__aexit__(None, None, None))
+def command(command_line):
+    """Runs a command line against a runtime whose runs wait."""
+    return command_line(PaidSaga)
 
 
 @pytest.fixture
@@ -237,6 +217,18 @@ def test_signals_that_nobody_has_taken_are_listed_without_what_they_bring(comman
 def test_what_chooses_among_runs_is_refused_where_signals_are_listed(command, words):
     said = command("list", "--signals", *words)
     assert (said.exit_code, f"{words[0]} is about runs; leave it out, or --signals." in said.output) == (1, True)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("--status", "failed"), ("--saga", "paid"), ("--correlation-id", "c"), ("--limit", "50")],
+    ids=lambda words: words[0],
+)
+def test_what_chooses_among_runs_is_refused_where_sagas_are_listed(command, words):
+    said = command("list", *words)
+    about = "runs or signals; add --runs or --signals" if words[0] == "--limit" else "runs; add --runs"
+    assert (said.exit_code, said.output) == (1, f"Error: {words[0]} is about {about}, or leave it out.\n")
+    assert command("list", "--runs", *words).exit_code == 0
 
 
 def test_what_cannot_be_sent_is_refused_and_the_exit_code_is_1(command, start, until):

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
-from sagaz import Saga, action, compensate
+from sagaz import Saga, SagaListener, action, compensate
 
 from sagaz_durable.operations.checking import Limits, check, health_json, health_text
 from sagaz_durable.runtime.launching import finished_run
@@ -516,11 +516,73 @@ async def test_what_is_no_number_of_seconds_is_refused_and_nothing_recorded(runt
         await Sagas(runtime).wait("nobody", seconds)
 
 
-async def test_a_run_that_fails_after_its_wait_is_told_as_run_failed(working):
+WHY = "Invalid isoformat string: 'soon'"
+
+
+async def test_a_run_that_fails_here_after_its_wait_raises_the_steps_exception(working):
     running = asyncio.create_task(Sagas(working).run(Order, {"key": "pi_1", "until": "soon"}, wait=20))
     await Sagas(working).send_signal("paid", key="pi_1")
-    with pytest.raises(RunFailed, match=r"rolled_back: step 'ship'.*isoformat"):
+    with pytest.raises(ValueError, match=WHY) as raised:
         await running
+    [note] = raised.value.__notes__
+    assert note.startswith("Saga 'order', run ")
+    assert note.endswith("ended as rolled_back.")
+
+
+async def test_each_of_many_that_wait_gets_the_exception_of_the_step(working):
+    saga_id = await Sagas(working).start(Order, {"until": "soon"})
+    await waiting(working, saga_id)
+    waiters = [asyncio.create_task(Sagas(working).wait(saga_id, 20)) for _ in range(20)]
+    await Sagas(working).send_signal("paid", saga_id=saga_id)
+    errors = await asyncio.gather(*waiters, return_exceptions=True)
+    assert {(type(error), str(error)) for error in errors} == {(ValueError, WHY)}
+    with pytest.raises(RunFailed, match=f"ended as rolled_back: step 'ship': ValueError: {WHY}"):
+        await Sagas(working).wait(saga_id, 20)
+
+
+async def test_the_steps_exception_is_raised_however_long_the_end_is_told_to_listeners(working, monkeypatch):
+    asked_again, statuses = asyncio.Event(), working.store.statuses
+
+    async def asked(saga_ids):
+        found = await statuses(saga_ids)
+        if "rolled_back" in found.values():
+            asyncio.get_running_loop().call_soon(asked_again.set)
+        return found
+
+    class Listener(SagaListener):
+        async def on_saga_failed(self, saga_name, saga_id, ctx, error):
+            await asked_again.wait()
+
+    class Listened(Order):
+        saga_name = "listened"
+        listeners = [Listener()]
+
+    monkeypatch.setattr(working.store, "statuses", asked)
+    running = asyncio.create_task(Sagas(working).run(Listened, {"key": "pi_1", "until": "soon"}, wait=20))
+    await Sagas(working).send_signal("paid", key="pi_1")
+    with pytest.raises(ValueError, match=WHY):
+        await running
+
+
+async def test_a_run_that_fails_in_another_process_is_told_as_run_failed(opened, shared_settings):
+    async with opened(shared_settings, sagas=[Order]) as here, opened(shared_settings, sagas=[Order]) as there:
+        worker = there.make_worker()
+        worker.start()
+        running = asyncio.create_task(Sagas(here).run(Order, {"key": "pi_1", "until": "soon"}, wait=20))
+        await Sagas(there).send_signal("paid", key="pi_1")
+        with pytest.raises(RunFailed, match=f"ended as rolled_back: step 'ship': ValueError: {WHY}"):
+            await running
+        worker.stop()
+        await worker.stopped()
+
+
+async def test_a_run_that_failed_before_its_compensation_waited_is_told_as_run_failed(working):
+    saga_id = await Sagas(working).start(Refunding, {})
+    await waiting(working, saga_id)
+    waiter = asyncio.create_task(Sagas(working).wait(saga_id, 20))
+    await Sagas(working).send_signal("refunded", {"by": "bank"}, saga_id=saga_id)
+    with pytest.raises(RunFailed, match="ended as rolled_back: step 'ship': ValueError: no parcel"):
+        await waiter
 
 
 async def test_a_run_whose_deadline_passes_in_its_wait_is_told_as_such_to_all(working):
@@ -547,6 +609,8 @@ async def test_a_thread_may_wait_and_the_eleventh_is_answered_at_once(working):
             await asyncio.sleep(0.01)
     with pytest.raises(RunWaiting):
         await loop.run_in_executor(threads, sync, saga_id, 20)
+    with pytest.raises(UsageError, match="seconds=-1: expected a number of seconds"):
+        await loop.run_in_executor(threads, sync, saga_id, -1)
     await Sagas(working).send_signal("paid", saga_id=saga_id)
     assert len(await asyncio.gather(*ten)) == 10
     threads.shutdown()
@@ -643,16 +707,56 @@ async def test_check_tells_of_no_lost_waits_where_the_class_does_not_tell_its_st
         assert (health.problem, health.lost_waits) == (None, {})
 
 
-async def test_a_run_that_waits_in_a_step_which_a_deployment_has_lost_ends(
+@asynccontextmanager
+async def with_worker(opened, settings, saga):
+    """A process of a deployment that has this saga."""
+    async with opened(settings, sagas=[saga]) as runtime:
+        worker = runtime.make_worker()
+        worker.start()
+        yield runtime
+        worker.stop()
+        await worker.stopped()
+
+
+async def test_a_run_that_waits_in_a_step_which_a_deployment_has_lost_fails_at_once(
     opened, shared_settings, left_waiting, ended
 ):
     saga_id = left_waiting
-    settings = replace(shared_settings, max_failures=2)
-    async with opened(settings, sagas=[Renamed]) as after:
-        worker = after.make_worker()
-        worker.start()
+    async with with_worker(opened, shared_settings, Renamed) as after:
         record = await ended(after, saga_id)
-        worker.stop()
-        await worker.stopped()
-    assert record.status == "failed"
-    assert "charge" in record.error
+        assert (record.status, record.failures, record.attempt) == ("failed", 0, 2)
+        assert "has the steps charge, which saga 'order' has not in this deployment. Deploy a version" in record.error
+    async with with_worker(opened, shared_settings, Order) as before:
+        assert (await Sagas(before).retry(saga_id, by="anna")).done
+        await waiting(before, saga_id)
+        await Sagas(before).send_signal("paid", saga_id=saga_id)
+        assert (await ended(before, saga_id)).status == "completed"
+
+
+async def test_a_run_whose_signal_has_come_to_a_lost_step_fails_at_once_and_keeps_it_for_a_retry(
+    opened, shared_settings, left_waiting, ended
+):
+    saga_id = left_waiting
+    async with opened(shared_settings, sagas=[Order]) as before:
+        await Sagas(before).send_signal("paid", {"n": 1}, saga_id=saga_id)
+    async with with_worker(opened, shared_settings, Renamed) as after:
+        record = await ended(after, saga_id)
+        assert (record.status, record.failures) == ("failed", 0)
+    async with with_worker(opened, shared_settings, Order) as before:
+        assert (await Sagas(before).retry(saga_id, by="anna")).done
+        assert (await ended(before, saga_id)).status == "completed"
+        assert (await finished_run(before, saga_id))["paid"] == {"n": 1}
+
+
+async def test_a_run_whose_lost_step_another_live_process_may_have_is_left_to_that_one(
+    opened, shared_settings, left_waiting, ended
+):
+    saga_id = left_waiting
+    async with with_worker(opened, shared_settings, Renamed) as after:
+        await after.store.heartbeat("of the other version", 60, "worker", ["order"])
+        async with asyncio.timeout(20):
+            while not await after.store.load_attempts(saga_id):
+                await asyncio.sleep(0.01)
+    async with with_worker(opened, shared_settings, Order) as before:
+        await Sagas(before).send_signal("paid", saga_id=saga_id)
+        assert (await ended(before, saga_id)).status == "completed"

@@ -152,6 +152,11 @@ class OutboxEventAdmin(AskingAdmin):
             events = events.annotate(**{f"{field}_text": json_text(field, LOADED)})
         return events
 
+    def _buttons(self, request: HttpRequest, event: Any) -> list[dict[str, str]]:
+        if event.status != "dead" or not self.has_retry_permission(request):
+            return []
+        return [{"verb": gettext("Retry"), "url": self.address("retry"), "name": "retry"}]
+
     def render_change_form(self, request: Any, context: Any, *args: Any, **given: Any) -> Any:
         """Show the page of an event."""
         obj, project = given["obj"], current_project()
@@ -161,7 +166,7 @@ class OutboxEventAdmin(AskingAdmin):
             "subtitle": visible(obj.event_id),
             "event": obj,
             "key": str(obj.pk),
-            "retry": self.address("retry") if obj.status == "dead" and self.has_retry_permission(request) else None,
+            "buttons": self._buttons(request, obj),
             "facts": _facts(obj),
             "error": visible(obj.error) if obj.error else "",
             "payload_shown": shown_value(obj.payload_text, obj.payload_size, is_secret),

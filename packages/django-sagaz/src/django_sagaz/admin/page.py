@@ -12,10 +12,11 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from django_sagaz._project.project import Project
+from django_sagaz._stores.orm.interventions import audit_of
 from django_sagaz.admin.diagram import drawn_steps, lay_out
 from django_sagaz.admin.values import LOADED, json_size, json_text, shown_value, time_text, visible
 from django_sagaz.admin.waiting import awaited_texts, sent_signals, wait_rows
-from django_sagaz.models import Attempt, AuditEntry, OutboxEvent, Step, Wait
+from django_sagaz.models import Attempt, OutboxEvent, Step, Wait
 from sagaz_durable.redaction import secret_keys
 from sagaz_integration_core.contract.records import erased_as
 from sagaz_integration_core.errors import SagaNotRegistered
@@ -148,7 +149,7 @@ def _attempts(project: Project, run: Any) -> list[dict[str, Any]]:
 
 
 def _audit(project: Project, run: Any) -> list[dict[str, Any]]:
-    entries = AuditEntry.objects.using(project.alias).filter(saga_id=run.pk)
+    entries = audit_of(project.alias, [run.pk])
     return [
         {
             "at": time_text(entry.at),

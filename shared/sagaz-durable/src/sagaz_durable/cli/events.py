@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from sagaz_durable.cli.render_runs import time_text
-from sagaz_durable.cli.runs import Format, Said
+from sagaz_durable.cli.runs import LISTED, Format, Said
 from sagaz_durable.redaction import masked, secret_keys
 from sagaz_durable.serialization.client_ids import findable
 from sagaz_integration_core.contract.events import EventFilter, EventStatus, EventStore, OutboxRecord
@@ -33,7 +33,7 @@ class EventsRequest:
     statuses: tuple[EventStatus, ...] = ()
     topic: str | None = None
     key: str | None = None
-    limit: int = 50
+    limit: int | None = None
     payload: bool = False
     retry: bool = False
     every: bool = False
@@ -57,13 +57,16 @@ class EventsRequest:
             raise SettingsError("--topic and --key choose among all events; leave them out, or say --all.")
         if self.statuses:
             raise SettingsError("Only events that were set aside can be retried; leave out --status.")
+        if self.limit is not None or self.payload:
+            word = "--payload" if self.limit is None else "--limit"
+            raise SettingsError(f"{word} is about events that are listed; leave it out, or --retry.")
 
     @property
     def query(self) -> EventFilter:
         """Which events it is about."""
         named = tuple(self.event_ids) or None
         statuses = self.statuses or (() if named else _LISTED)
-        return EventFilter(statuses, self.topic, self.key, named, self.limit)
+        return EventFilter(statuses, self.topic, self.key, named, self.limit or LISTED)
 
 
 async def answer(store: EventStore, request: EventsRequest, *, redact_keys: Sequence[str] = ()) -> Said:
@@ -87,7 +90,7 @@ async def _list(store: EventStore, request: EventsRequest, is_secret: Callable[[
     if request.output == "json":
         return Said(json_text([_row(event) | values for event, values in shown], indent=2))
     lines = [visible(line) for event, values in shown for line in _lines(event, values)]
-    if len(events) == request.limit and (more := await store.count_events(request.query) - len(events)) > 0:
+    if len(events) == request.query.limit and (more := await store.count_events(request.query) - len(events)) > 0:
         lines.append(f"… and {more} more; see --limit.")
     return Said("\n".join(lines) or "No events.")
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from sagaz_durable.cli.events import EventsRequest, answer
 from sagaz_durable.cli.runs import (
+    LISTED,
     PruneWords,
     Said,
     Selection,
@@ -17,12 +18,13 @@ from sagaz_durable.cli.runs import (
     resolve_runs,
     show_run,
 )
-from sagaz_durable.cli.signals import list_signals, refuse_filters_of_runs, send_signal
+from sagaz_durable.cli.signals import list_signals, send_signal
 from sagaz_durable.operations import catalogue
 from sagaz_durable.operations.checking import THRESHOLDS, Limits, check, health_json, health_text
 from sagaz_durable.operations.operator import Operator
 from sagaz_integration_core.contract.listings import RunFilter
 from sagaz_integration_core.contract.records import RunStatus
+from sagaz_integration_core.errors import SettingsError
 
 if TYPE_CHECKING:
     from sagaz_durable.operations.scope import Scope
@@ -46,16 +48,33 @@ Values = Mapping[str, Any]
 
 
 async def list_sagas_or_runs(scope: Scope, given: Values) -> Said:
-    """List the sagas, for which no store is needed, or runs, or signals."""
+    """List the sagas, for which no store is needed, or runs, or signals.
+
+    Raises:
+        SettingsError: An option is about another listing.
+    """
+    _refuse_other_filters(given)
+    limit = given["limit"] or LISTED
     if given["signals"]:
-        refuse_filters_of_runs(given)
-        return await list_signals(scope.store, given["limit"], given["format"])
+        return await list_signals(scope.store, limit, given["format"])
     if given["runs"]:
-        query = RunFilter(given["status"], given["saga"], given["correlation_id"], given["limit"])
+        query = RunFilter(given["status"], given["saga"], given["correlation_id"], limit)
         return await list_runs(scope.store, query, given["format"])
     found = catalogue.list_sagas(scope)
     as_json = given["format"] == "json"
     return Said(catalogue.as_json(found) if as_json else catalogue.list_text(found, scope.settings.wording.sagas))
+
+
+def _refuse_other_filters(given: Values) -> None:
+    of_runs = [f"--{name.replace('_', '-')}" for name in ("runs", "status", "saga", "correlation_id") if given[name]]
+    if given["signals"]:
+        if of_runs:
+            raise SettingsError(f"{of_runs[0]} is about runs; leave it out, or --signals.")
+    elif not given["runs"]:
+        if of_runs:
+            raise SettingsError(f"{of_runs[0]} is about runs; add --runs, or leave it out.")
+        if given["limit"] is not None:
+            raise SettingsError("--limit is about runs or signals; add --runs or --signals, or leave it out.")
 
 
 async def show(scope: Scope, given: Values) -> Said:

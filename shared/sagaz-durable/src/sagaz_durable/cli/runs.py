@@ -33,6 +33,7 @@ from sagaz_integration_core.errors import SettingsError
 
 __all__ = [
     "AGE",
+    "LISTED",
     "PruneWords",
     "Said",
     "Selection",
@@ -48,6 +49,9 @@ __all__ = [
 Format = Literal["text", "json"]
 
 AGE = "a number and a unit, as in 90s, 30m, 12h or 30d"
+
+LISTED = 50
+"""How many rows are listed, if nobody says otherwise."""
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _PAGE = 200
@@ -205,7 +209,7 @@ async def prune_runs(operator: Operator, words: PruneWords, output: Format, *, d
         count = await operator.erase_old(before, statuses, reason=words.reason, dry_run=dry_run)
     else:
         count = await operator.prune(before, statuses, dry_run=dry_run)
-    signals = 0 if words.contexts or words.statuses or dry_run else await operator.prune_signals(before)
+    signals = 0 if words.contexts or words.statuses else await operator.prune_signals(before, dry_run=dry_run)
     if output == "json":
         counts = {"runs": count, "signals": signals} if signals else {"runs": count}
         return Said(json.dumps({**counts, "dry_run": dry_run, "before": before.isoformat()}))

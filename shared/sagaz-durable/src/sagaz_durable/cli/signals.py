@@ -17,24 +17,13 @@ from sagaz_integration_core.contract.waits import SignalFilter, SignalRecord
 from sagaz_integration_core.error_text import json_text, value_text, visible
 from sagaz_integration_core.errors import SettingsError
 
-__all__ = ["list_signals", "refuse_filters_of_runs", "send_signal"]
+__all__ = ["list_signals", "send_signal"]
 
 
 async def list_signals(store: SagaStore, limit: int, output: str) -> Said:
     """List the signals that nobody has taken, newest first, without what they bring."""
     found = await store.find_signals(SignalFilter(limit=limit))
     return Said(_json(found) if output == "json" else _text(found))
-
-
-def refuse_filters_of_runs(given: Mapping[str, Any]) -> None:
-    """Refuse what chooses among runs where signals are listed.
-
-    Raises:
-        SettingsError: Naming the option.
-    """
-    for name in ("runs", "status", "saga", "correlation_id"):
-        if given[name]:
-            raise SettingsError(f"--{name.replace('_', '-')} is about runs; leave it out, or --signals.")
 
 
 def _text(found: Sequence[SignalRecord]) -> str:

@@ -36,7 +36,11 @@ class CallTasks:
     @property
     def is_awaited(self) -> bool:
         """Whether somebody is in `wait`, and was not told yet."""
-        return self._waiting is not None and not self._waiting.done()
+        return self._untold is not None
+
+    @property
+    def _untold(self) -> asyncio.Future[None] | None:
+        return None if self._waiting is None or self._waiting.done() else self._waiting
 
     def begin(self, call: Call, work: Coroutine[Any, Any, None]) -> None:
         """Do the work of a call in a task of its own."""
@@ -59,8 +63,8 @@ class CallTasks:
 
     def go_on(self) -> None:
         """Have whoever waits look again at what is to be done."""
-        if self._waiting is not None and not self._waiting.done():
-            self._waiting.set_result(None)
+        if (waiting := self._untold) is not None:
+            waiting.set_result(None)
 
     def cancel(self) -> None:
         """Cancel all of them once."""

@@ -132,10 +132,7 @@ class RunExecution:
         if (reason := self._halted or executor.halted) is not None:
             return await self._stopped(reason)
         if state.unknown:
-            raise SagaDefinitionError(
-                f"The journal of run {self.run.saga_id} has the steps {', '.join(sorted(state.unknown))}, which saga "
-                f"{self.run.saga_name!r} has not in this deployment. Deploy a version that has them."
-            )
+            return await self._without(state.unknown)
         if state.waits:
             return await self._park(executor)
         if state.end is None:
@@ -154,6 +151,25 @@ class RunExecution:
         self.outcome = "waiting"
         text = f"Run {self.run.saga_id} of saga {self.run.saga_name!r} waits for {', and for '.join(waits)}."
         return _Ending(error=RunWaiting(text, self.run.saga_id, waits))
+
+    async def _without(self, steps: tuple[str, ...]) -> _Ending:
+        """End a run that waits, or has waited, in a step which this deployment has not.
+
+        Raises:
+            SagaDefinitionError: Another process may have the steps, or have them soon; so this one gives the run back.
+        """
+        text = (
+            f"The journal of run {self.run.saga_id} has the steps {', '.join(sorted(steps))}, which saga "
+            f"{self.run.saga_name!r} has not in this deployment. Deploy a version that has them"
+        )
+        waits = self._entries.waits.calls
+        if not any((step, "do") in waits for step in steps) or await self._is_known_elsewhere():
+            raise SagaDefinitionError(f"{text}.")
+        return await self._fail(f"{text}, and retry; nothing was compensated.")
+
+    async def _is_known_elsewhere(self) -> bool:
+        own, workers = self._environment.owner, await self._environment.store.workers()
+        return any(self.run.saga_name in worker.sagas for worker in workers if worker.name != own)
 
     async def _ended(self, executor: Executor, state: RunState, end: End) -> _Ending:
         values = executor.values
@@ -213,8 +229,7 @@ class RunExecution:
         text += ". The step was called; nothing was compensated."
         for step in values:
             self._entries.lost(step, "do", error_text(reason))
-        await self._finish("failed", text, self._input(), self._events.failed(text))
-        return _Ending(error=RunFailed(f"Run {self.run.saga_id} of saga {self.run.saga_name!r} has failed. {text}"))
+        return await self._fail(text)
 
     async def _give_back(self, reason: BaseException) -> _Ending:
         failures = (0 if self._entries.progressed else self.run.failures) + 1
@@ -226,7 +241,9 @@ class RunExecution:
         return self._interrupted(reason)
 
     async def _give_up(self, reason: str) -> _Ending:
-        text = f"Given up after {self._max_failures} failures without progress. {reason}"
+        return await self._fail(f"Given up after {self._max_failures} failures without progress. {reason}")
+
+    async def _fail(self, text: str) -> _Ending:
         await self._finish("failed", text, self._input(), self._events.failed(text))
         return _Ending(error=RunFailed(f"Run {self.run.saga_id} of saga {self.run.saga_name!r} has failed. {text}"))
 

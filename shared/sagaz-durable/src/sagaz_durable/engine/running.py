@@ -15,7 +15,7 @@ from sagaz_durable.engine.execution import RunExecution
 from sagaz_durable.engine.result import SagaRun
 from sagaz_integration_core.context import correlation as context
 from sagaz_integration_core.context import log_fields as logs
-from sagaz_integration_core.contract.records import ClaimedRun
+from sagaz_integration_core.contract.records import FINISHED, ClaimedRun
 from sagaz_integration_core.errors import RunInterrupted, RunWaiting
 
 __all__ = ["Runs"]
@@ -50,7 +50,7 @@ class Runs:
         self._active: dict[asyncio.Task[SagaRun], RunExecution] = {}
         self._parked: set[RunExecution] = set()
         self._halted: RunInterrupted | None = None
-        self.ends = RunEnds(environment.store)
+        self.ends = RunEnds(environment.store, self._going_on)
 
     @property
     def is_private(self) -> bool:
@@ -117,10 +117,16 @@ class Runs:
         return task
 
     def _ended(self, task: asyncio.Task[SagaRun]) -> None:
-        del self._active[task]
-        self.ends.look()
+        execution = self._active.pop(task)
+        if execution.outcome in FINISHED:
+            self.ends.tell(execution.run.saga_id, None if task.cancelled() else task)
+        else:
+            self.ends.look()
         if not task.cancelled():
             task.exception()  # Logged already; whoever awaits the task still gets it.
+
+    def _going_on(self) -> set[str]:
+        return {execution.run.saga_id for execution in self._active.values()}
 
     async def wait(self, seconds: float | None = None) -> None:
         """Return when all have ended, at the latest after ``seconds``."""

@@ -106,7 +106,8 @@ class Approvals(Signals):
     ) -> bool:
         """Send the signal that a token names, and return whether it is new; False if the same was decided before.
 
-        Who decided and why are kept in the audit of the run that the signal is for, or that waits under its key.
+        Who decided and why are kept in the audit of the run that the signal is for, that waits under its key, or that
+        begins to wait under it later and takes the decision.
 
         Args:
             token: From `approval_token`; it comes by POST, since programs that scan mails follow links.

@@ -80,11 +80,16 @@ class Remover:
             return await self._store.count_erasable(erasure)
         return await erasing.erase_old(self._store, erasure)
 
-    async def prune_signals(self, older_than: datetime) -> int:
+    async def prune_signals(self, older_than: datetime, *, dry_run: bool = False) -> int:
         """Delete signals that were taken before ``older_than``, or sent in vain before it; return how many.
 
         Sent in vain are those that nobody has taken, whose run has ended or is unknown, or for whose key nobody waits.
+
+        Args:
+            dry_run: Count them only.
         """
+        if dry_run:
+            return await self._store.count_prunable_signals(older_than, older_than)
         deleted = 0
         while batch := await self._store.prune_signals(older_than, older_than, _BATCH):
             deleted += batch

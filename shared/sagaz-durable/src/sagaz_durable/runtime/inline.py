@@ -59,11 +59,12 @@ class InlineRuns(RuntimeClient):
                 that the key names and somebody else executes.
 
         Raises:
-            Exception: The saga failed: the step's own exception, after compensation, with a note of saga_id and status.
+            Exception: The saga failed: the step's own exception, after compensation, with a note of saga_id and status;
+                also after a wait, if it was this process that executed the run again.
             DeadlinePassed: The run's deadline passed, here or elsewhere, and it was rolled back (a `RunFailed`).
             InvalidInput: As for `start`; nothing was recorded.
-            RunFailed: The run was given up; or it ended without success elsewhere or later, as the key's earlier run
-                or one that has waited, of which the step's own exception is not known here.
+            RunFailed: The run was given up; or it failed in another process, earlier, or before its last wait, so that
+                the step's own exception is not known any more: what it said is in the message.
             RunInProgress: The key's earlier run has not ended.
             RunInterrupted: This process had to stop before the end; a worker resumes the run.
             RunWaiting: The run waits for a signal or a time, and goes on by itself when that comes.
@@ -87,8 +88,10 @@ class InlineRuns(RuntimeClient):
             seconds: 0 to 86,400.
 
         Raises:
+            Exception: It failed in this process meanwhile: the step's own exception, as from `run`.
             DeadlinePassed: It was rolled back because its deadline had passed (a `RunFailed`).
-            RunFailed: It was rolled back, or needs manual intervention; what its step raised is in the message.
+            RunFailed: It was rolled back, or needs manual intervention, elsewhere or before; what its step raised is in
+                the message.
             RunInProgress: It has not ended.
             RunNotFound: There is none with this saga_id.
             RunWaiting: It waits for a signal or a time.
@@ -104,6 +107,9 @@ class InlineRuns(RuntimeClient):
 
         At most ten threads of a process wait at once; with more, this answers at once.
         """
+        from sagaz_durable.runtime.launching import seconds_to_wait
+
+        seconds_to_wait("seconds", seconds)
         if not _WAITING_THREADS.acquire(blocking=False):
             return self._runtime.call(lambda: self.wait(saga_id, 0.0))
         try:

@@ -23,8 +23,10 @@ from sagaz_integration_core.errors import (
     DeadlinePassed,
     RunFailed,
     RunInProgress,
+    RunInterrupted,
     RunNotFound,
     RunWaiting,
+    StepError,
     UsageError,
 )
 
@@ -33,7 +35,15 @@ if TYPE_CHECKING:
 
     from sagaz_durable.runtime.runtime import SagazRuntime
 
-__all__ = ["Launching", "finished_run", "launch", "launch_in_background", "result_within", "run_here"]
+__all__ = [
+    "Launching",
+    "finished_run",
+    "launch",
+    "launch_in_background",
+    "result_within",
+    "run_here",
+    "seconds_to_wait",
+]
 
 _LONGEST_WAIT = 86_400
 """Seconds; whoever waits for longer asks again."""
@@ -107,7 +117,7 @@ async def run_here(
     runtime: SagazRuntime, saga_class: type[Saga], context: Mapping[str, Any], wait: float, **options: Unpack[Launching]
 ) -> SagaRun:
     """Execute a run here and now, on the runtime's own event loop; see `InlineRuns.run`."""
-    wait = _seconds("wait", wait)
+    wait = seconds_to_wait("wait", wait)
     saga_id, execution = await launch(runtime, saga_class, context, **options)
     if execution is not None:
         try:
@@ -119,13 +129,22 @@ async def run_here(
 
 
 async def result_within(runtime: SagazRuntime, saga_id: str, seconds: float) -> SagaRun:
-    """Return the result of a run, which may end within this time; see `finished_run`."""
-    if _seconds("seconds", seconds) > 0 and findable(saga_id):
-        await runtime.runs.ends.wait(saga_id, seconds)
+    """Return the result of a run, which may end within this time; see `InlineRuns.wait`."""
+    if seconds_to_wait("seconds", seconds) > 0 and findable(saga_id):
+        here = await runtime.runs.ends.wait(saga_id, seconds)
+        error = None if here is None else here.exception()
+        # With a `StepError`, the step's own exception was raised in another attempt.
+        if here is not None and error is not None and not isinstance(error, StepError | RunInterrupted):
+            here.result()
     return await finished_run(runtime, saga_id)
 
 
-def _seconds(name: str, given: object) -> float:
+def seconds_to_wait(name: str, given: object) -> float:
+    """Return for how many seconds somebody wants to wait.
+
+    Raises:
+        UsageError: It is no number, or none from 0 to 86,400.
+    """
     # What is no number (nan) is in no order with any.
     if isinstance(given, int | float) and not isinstance(given, bool) and 0 <= given <= _LONGEST_WAIT:
         return given

@@ -23,6 +23,6 @@ async def rouse_lost_waits(environment: ExecutionEnvironment) -> None:
         return
     if count:
         logger.warning(
-            "%d runs wait in a step that this deployment has not. They are due now, and end as failed unless a version "
-            "is deployed that has it.", count,
+            "%d runs wait in a step that this deployment has not. They are due now, and end as failed unless another "
+            "live process has it. Deploy a version that has it, and retry them.", count,
         )  # fmt: skip

@@ -84,8 +84,8 @@ class NewSignal:
         id: Made of name, address and ``signal_id``, so that a repeated one is recognised.
         payload: As JSON.
         fingerprint: Of the payload.
-        actor, reason: Of a person who sends it, for the audit of the run that it is for, or that waits under its key;
-            no note is made without an actor.
+        actor, reason: Of a person who sends it, for the audit of the run that it is for, that waits under its key, or
+            that takes it later; no note is made without an actor.
     """
 
     id: str
@@ -153,7 +153,7 @@ class SignalStore(Protocol):
 
         No row of a run is touched: the claim finds the waiting runs for which a signal is there. One whose id is there
         is left as it is; one to a run that has ended is not inserted. A person's is noted in the audit of its run, or
-        of the one that waits under its key.
+        of the one that waits under its key; if none does yet, of the run that takes it.
         """
         ...
 
@@ -192,4 +192,8 @@ class SignalStore(Protocol):
 
         One to the saga_id of a run that has not ended, or to a key under which one waits, stays however old it is.
         """
+        ...
+
+    async def count_prunable_signals(self, taken_before: datetime, untaken_before: datetime) -> int:
+        """Return how many signals `prune_signals` would delete without a limit."""
         ...

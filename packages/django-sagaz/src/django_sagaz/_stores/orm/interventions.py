@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
-from django.db.models import F
+from django.db.models import CharField, F, Q, Value
+from django.db.models.functions import Concat
 
 from django_sagaz._stores.orm import outbox as orm_outbox
 from django_sagaz._stores.orm.attempts import end_attempt
 from django_sagaz._stores.orm.rows import Moment, audit_record
 from django_sagaz._stores.orm.runs import unlocked
 from django_sagaz._stores.orm.waits import end_timers, forget_waits
-from django_sagaz.models import AuditEntry, Run, Step
+from django_sagaz.models import AuditEntry, Run, Signal, Step
 from sagaz_durable.stores.ended_leases import decision
 from sagaz_integration_core.contract.decisions import AuditRecord, Intervention
 from sagaz_integration_core.contract.records import FINISHED, FOREIGN
 from sagaz_integration_core.errors import StoreUnavailable
 
-__all__ = ["intervene", "load_audit"]
+__all__ = ["audit_of", "intervene", "load_audit"]
 
 _PATIENCE_SECONDS = 1.0
 """How long a decision waits for a row that another transaction has locked."""
@@ -105,5 +108,12 @@ def _locked(connection: Any, found: Any) -> Any:
 
 def load_audit(connection: Any, saga_id: str) -> list[AuditRecord]:
     """Return the notes about one run, the oldest first."""
-    entries = AuditEntry.objects.using(connection.alias).filter(saga_id=saga_id).order_by("id")
-    return [audit_record(entry) for entry in entries]
+    entries = audit_of(connection.alias, [saga_id]).order_by("id")
+    return [replace(audit_record(entry), saga_id=saga_id) for entry in entries]
+
+
+def audit_of(using: str | None, saga_ids: Sequence[str]) -> Any:
+    """Return the entries about these runs, with those of signals that came before anybody waited under their key."""
+    taken = Signal.objects.using(using).filter(taken_by__in=saga_ids)
+    notes = taken.annotate(note=Concat(Value("signal:"), "id", output_field=CharField())).values("note")
+    return AuditEntry.objects.using(using).filter(Q(saga_id__in=saga_ids) | Q(saga_id__in=notes))

@@ -8,9 +8,10 @@ from typing import Any
 
 from django.db.models import Count, Min, Q
 
+from django_sagaz._stores.orm.interventions import audit_of
 from django_sagaz._stores.orm.rows import Moment, as_text, aware, json_text, run_record, stored, worker_record
 from django_sagaz._stores.orm.waits import forget_waits, see
-from django_sagaz.models import Attempt, AuditEntry, OutboxEvent, Run, Signal, Step, WorkerProcess
+from django_sagaz.models import Attempt, OutboxEvent, Run, Signal, Step, WorkerProcess
 from sagaz_integration_core.contract.listings import RunFilter, StoreStats, WorkerKind, WorkerRecord
 from sagaz_integration_core.contract.records import ACTIVE, FINISHED, FOREIGN, RunRecord, RunStatus
 
@@ -149,7 +150,7 @@ def _delete(connection: Any, saga_ids: Sequence[str]) -> int:
     gone = list(Run.objects.using(using).filter(deletable, pk__in=saga_ids).values_list("saga_id", flat=True))
     Step.objects.using(using).filter(saga_id__in=gone).delete()
     Attempt.objects.using(using).filter(saga_id__in=gone).delete()
-    AuditEntry.objects.using(using).filter(saga_id__in=gone).delete()
+    audit_of(using, gone).delete()
     forget_waits(connection, gone)
     OutboxEvent.objects.using(using).filter(saga_id__in=gone, status="sent").delete()
     return Run.objects.using(using).filter(pk__in=gone).delete()[0]

@@ -14,7 +14,7 @@ from django_sagaz.models import AuditEntry, Run, Signal, Wait
 from sagaz_integration_core.contract.records import FINISHED
 from sagaz_integration_core.contract.waits import NewSignal, Sent, SignalFilter, SignalRecord
 
-__all__ = ["count_untaken", "find_signals", "prune_signals", "send"]
+__all__ = ["count_prunable_signals", "count_untaken", "find_signals", "prune_signals", "send"]
 
 
 def send(connection: Any, signals: Sequence[NewSignal]) -> list[Sent]:
@@ -55,11 +55,13 @@ def _note(connection: Any, signal: NewSignal, moment: Moment) -> None:
     waits = Wait.objects.using(using).filter(name=signal.name, key=signal.key).values("saga_id")
     of_whom = {"pk__in": waits} if signal.saga_id is None else {"pk": signal.saga_id}
     run = Run.objects.using(using).filter(**of_whom).only("status").first()
-    if run is not None:
-        AuditEntry.objects.using(using).create(
-            saga_id=run.pk, action="signal", actor=signal.actor, reason=signal.reason, found=run.status,
-            status=run.status, at=moment.now,
-        )  # fmt: skip
+    # Which run takes a signal to a key that nobody waits under is not known yet: until then the note is the signal's.
+    saga_id = (signal.saga_id or f"signal:{signal.id}") if run is None else run.pk
+    status = "waiting" if run is None else run.status
+    AuditEntry.objects.using(using).create(
+        saga_id=saga_id, action="signal", actor=signal.actor, reason=signal.reason, found=status, status=status,
+        at=moment.now,
+    )  # fmt: skip
 
 
 def find_signals(connection: Any, query: SignalFilter) -> list[SignalRecord]:
@@ -85,10 +87,31 @@ def count_untaken(connection: Any) -> int:
 
 def prune_signals(connection: Any, taken_before: datetime, untaken_before: datetime, limit: int) -> int:
     """Delete old signals; return how many."""
-    signals = Signal.objects.using(connection.alias)
+    old = _old(connection, taken_before, untaken_before)
+    chosen = list(old.order_by("created_at").values_list("pk", "saga_id", "taken_by")[:limit])
+    _settle_notes(connection.alias, chosen)
+    return Signal.objects.using(connection.alias).filter(pk__in=[pk for pk, _, _ in chosen]).delete()[0]
+
+
+def _settle_notes(using: str, signals: Sequence[tuple[str, str | None, str | None]]) -> None:
+    takers = {f"signal:{pk}": taken_by for pk, _, taken_by in signals}
+    takers |= {saga_id: saga_id for _, saga_id, _ in signals if saga_id is not None}
+    known = Run.objects.using(using).filter(pk__in=set(takers.values()) - {None})
+    runs = set(known.values_list("pk", flat=True))
+    for entry in AuditEntry.objects.using(using).filter(saga_id__in=takers).only("saga_id"):
+        if (taker := takers[entry.saga_id]) not in runs:
+            entry.delete(using=using)
+        elif taker != entry.saga_id:
+            AuditEntry.objects.using(using).filter(pk=entry.pk).update(saga_id=taker)
+
+
+def count_prunable_signals(connection: Any, taken_before: datetime, untaken_before: datetime) -> int:
+    """Return how many signals are old."""
+    return int(_old(connection, taken_before, untaken_before).count())
+
+
+def _old(connection: Any, taken_before: datetime, untaken_before: datetime) -> Any:
     live = Run.objects.using(connection.alias).filter(pk=OuterRef("saga_id")).exclude(status__in=FINISHED)
     awaited = Wait.objects.using(connection.alias).filter(name=OuterRef("name"), key=OuterRef("key"))
     unwanted = Q(taken_at=None, created_at__lt=stored(untaken_before)) & ~Exists(live) & ~Exists(awaited)
-    old = Q(taken_at__lt=stored(taken_before)) | unwanted
-    ids = list(signals.filter(old).order_by("created_at").values_list("pk", flat=True)[:limit])
-    return signals.filter(pk__in=ids).delete()[0]
+    return Signal.objects.using(connection.alias).filter(Q(taken_at__lt=stored(taken_before)) | unwanted)

@@ -143,6 +143,7 @@ class ORMStore(BaseStore):
     find_signals = _does(signals.find_signals)
     count_untaken = _does(signals.count_untaken)
     prune_signals = _does(signals.prune_signals)
+    count_prunable_signals = _does(signals.count_prunable_signals)
 
     add_events = _does(outbox.insert)
     due_events = _does(outbox.due)

@@ -36,7 +36,7 @@ def load_attempts(rows: Rows, saga_id: str) -> list[AttemptRecord]:
 
 def load_audit(rows: Rows, saga_id: str) -> list[AuditRecord]:
     """Return what people have decided about a run, the oldest first."""
-    return rows.runs.audit(saga_id)
+    return sorted([*rows.runs.audit(saga_id), *rows.waits.notes(saga_id)], key=lambda note: note.at)
 
 
 def find(rows: Rows, query: RunFilter) -> list[RunRecord]:

@@ -82,10 +82,15 @@ class Rows:
         row = self.runs.rows.get(signal.saga_id or "")
         if row is not None and row.status in FINISHED:
             return Sent(False)
-        row = self.runs.rows.get(self.waits.add(signal, moment) or "")
-        if row is not None and signal.actor is not None:
-            note = AuditRecord(row.saga_id, "signal", signal.actor, signal.reason, row.status, row.status, moment)
-            self.runs.note(note)
+        saga_id = self.waits.add(signal, moment)
+        row = self.runs.rows.get(saga_id or "")
+        if signal.actor is not None:
+            status = "waiting" if row is None else row.status
+            note = AuditRecord(saga_id or "", "signal", signal.actor, signal.reason, status, status, moment)
+            if saga_id is None:
+                self.waits.note(signal.id, note)
+            else:
+                self.runs.note(note)
         self._rouse(row, moment)
         return Sent(True, signal.fingerprint)
 
@@ -109,4 +114,5 @@ class Rows:
         """Forget a run and its sent events."""
         self.runs.remove(saga_id)
         self.waits.forget(saga_id)
+        self.waits.forget_notes(saga_id)
         self.outbox.forget_sent(saga_id)

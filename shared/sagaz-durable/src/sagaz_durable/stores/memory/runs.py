@@ -75,6 +75,10 @@ class Runs:
         """Keep a person's decision."""
         self._audits.setdefault(record.saga_id, []).append(record)
 
+    def forget_notes(self, saga_id: str) -> None:
+        """Forget what people have decided about a run."""
+        self._audits.pop(saga_id, None)
+
     def audit(self, saga_id: str) -> list[AuditRecord]:
         """Return what people have decided about a run, the oldest first."""
         return list(self._audits.get(saga_id, []))
@@ -148,7 +152,7 @@ class Runs:
         """Forget a run and its journal."""
         del self.rows[saga_id]
         self._journals.pop(saga_id, None)
-        self._audits.pop(saga_id, None)
+        self.forget_notes(saga_id)
         self._attempts.pop(saga_id, None)
         self._finished.pop(saga_id, None)
 

@@ -13,6 +13,7 @@ from sagaz_integration_core.contract.waits import NewSignal, Sent, SignalFilter,
 
 __all__ = [
     "count_lost",
+    "count_prunable_signals",
     "count_signalled",
     "count_untaken",
     "find_signals",
@@ -74,5 +75,20 @@ def count_untaken(rows: Rows) -> int:
 
 def prune_signals(rows: Rows, taken_before: datetime, untaken_before: datetime, limit: int) -> int:
     """Delete old signals; return how many."""
+    old = _old(rows, taken_before, untaken_before)[:limit]
+    for one in old:
+        signal = rows.waits.signal(one)
+        if signal is not None and signal.saga_id is not None and signal.saga_id not in rows.runs.rows:
+            rows.runs.forget_notes(signal.saga_id)
+    rows.waits.delete(old)
+    return len(old)
+
+
+def count_prunable_signals(rows: Rows, taken_before: datetime, untaken_before: datetime) -> int:
+    """Return how many signals are old."""
+    return len(_old(rows, taken_before, untaken_before))
+
+
+def _old(rows: Rows, taken_before: datetime, untaken_before: datetime) -> list[str]:
     live = {row.saga_id for row in rows.runs.rows.values() if row.status not in FINISHED}
-    return rows.waits.prune(taken_before, untaken_before, limit, live)
+    return rows.waits.old(taken_before, untaken_before, live)

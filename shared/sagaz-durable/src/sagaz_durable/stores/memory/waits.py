@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator
+from collections.abc import Collection, Container, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 from sagaz_durable.stores.refused_waits import refusal
+from sagaz_integration_core.contract.decisions import AuditRecord
 from sagaz_integration_core.contract.records import ERASED
 from sagaz_integration_core.contract.statuses import Call, Phase
 from sagaz_integration_core.contract.waits import NewSignal, SignalFilter, SignalRecord, WaitRecord, WaitWrite
@@ -27,6 +28,8 @@ class Waits:
         self._awaiting: dict[tuple[str, str], str] = {}
         self._untaken: dict[str, SignalRecord] = {}
         self._taken: dict[str, SignalRecord] = {}
+        self._notes: dict[str, AuditRecord] = {}
+        self._notes_of_taken: dict[str, list[AuditRecord]] = {}
 
     def of_run(self, saga_id: str) -> tuple[WaitRecord, ...]:
         """Return the waits of a run, in the order in which they were registered."""
@@ -117,6 +120,18 @@ class Waits:
         )  # fmt: skip
         return signal.saga_id if signal.key is None else self._awaiting.get((signal.name, signal.key))
 
+    def note(self, its_id: str, note: AuditRecord) -> None:
+        """Keep a person's note about a signal to a key that nobody waits under, for the run that takes it."""
+        self._notes[its_id] = note
+
+    def notes(self, saga_id: str) -> list[AuditRecord]:
+        """Return such notes about signals that this run has taken."""
+        return list(self._notes_of_taken.get(saga_id, ()))
+
+    def forget_notes(self, saga_id: str) -> None:
+        """Forget them."""
+        self._notes_of_taken.pop(saga_id, None)
+
     def signal(self, its_id: str) -> SignalRecord | None:
         """Return a signal that was sent."""
         return self._untaken.get(its_id) or self._taken.get(its_id)
@@ -130,15 +145,20 @@ class Waits:
         """Return how many signals nobody has taken."""
         return len(self._untaken)
 
-    def prune(self, taken_before: datetime, untaken_before: datetime, limit: int, live: Container[str | None]) -> int:
-        """Delete old signals, except those that a wait or a live run may yet take; return how many."""
+    def old(self, taken_before: datetime, untaken_before: datetime, live: Container[str | None]) -> list[str]:
+        """Return the ids of old signals, without those that a wait or a live run may yet take."""
         old = [one.id for one in self._taken.values() if one.taken_at is not None and one.taken_at < taken_before]
         unwanted = [one for one in self._untaken.values() if one.created_at < untaken_before]
-        old += [one.id for one in unwanted if one.saga_id not in live and (one.name, one.key) not in self._awaiting]
-        for one in old[:limit]:
+        return old + [
+            one.id for one in unwanted if one.saga_id not in live and (one.name, one.key) not in self._awaiting
+        ]
+
+    def delete(self, ids: Collection[str]) -> None:
+        """Delete these signals."""
+        for one in ids:
             self._taken.pop(one, None)
             self._untaken.pop(one, None)
-        return len(old[:limit])
+            self._notes.pop(one, None)
 
     def _chosen(self, query: SignalFilter) -> Iterator[SignalRecord]:
         if query.state != "taken":
@@ -156,6 +176,8 @@ class Waits:
         self._taken[signal.id] = replace(
             signal, payload=None, taken_at=moment, taken_by=wait.saga_id, taken_step=wait.step, taken_phase=wait.phase
         )
+        if (note := self._notes.pop(signal.id, None)) is not None:
+            self._notes_of_taken.setdefault(wait.saga_id, []).append(replace(note, saga_id=wait.saga_id))
         while len(self._taken) > self._keep_taken:
             del self._taken[next(iter(self._taken))]
 

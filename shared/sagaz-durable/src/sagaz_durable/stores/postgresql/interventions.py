@@ -87,7 +87,10 @@ SELECT false, NULL WHERE NOT EXISTS (SELECT FROM found)
 """  # noqa: S608
 
 _AUDIT = """
-SELECT saga_id, action, actor, reason, found, status, at FROM {schema}.sagaz_audit WHERE saga_id = %s ORDER BY id
+SELECT %(saga_id)s::text, action, actor, reason, found, status, at FROM {schema}.sagaz_audit
+WHERE saga_id = %(saga_id)s::text OR saga_id = ANY(ARRAY(
+    SELECT 'signal:' || id FROM {schema}.sagaz_signal WHERE taken_by = %(saga_id)s::text AND taken_at IS NOT NULL))
+ORDER BY id
 """
 
 
@@ -116,4 +119,4 @@ async def intervene(db: Database, change: Intervention) -> bool:
 
 async def load_audit(db: Database, saga_id: str) -> list[AuditRecord]:
     """Return the notes about one run, the oldest first."""
-    return [audit_record(row) for row in await db.fetch(_AUDIT, [saga_id])]
+    return [audit_record(row) for row in await db.fetch(_AUDIT, {"saga_id": saga_id})]

@@ -95,7 +95,9 @@ WITH old AS MATERIALIZED (SELECT ARRAY({old} FOR UPDATE SKIP LOCKED) AS ids),
 steps AS (DELETE FROM {schema}.sagaz_step WHERE saga_id = ANY((SELECT ids FROM old)::text[])),
 attempts AS (DELETE FROM {schema}.sagaz_attempt WHERE saga_id = ANY((SELECT ids FROM old)::text[])),
 waits AS (DELETE FROM {schema}.sagaz_wait WHERE saga_id = ANY((SELECT ids FROM old)::text[])),
-audit AS (DELETE FROM {schema}.sagaz_audit WHERE saga_id = ANY((SELECT ids FROM old)::text[])),
+audit AS (DELETE FROM {schema}.sagaz_audit WHERE saga_id = ANY((SELECT ids FROM old)::text[])
+    OR saga_id = ANY(ARRAY(SELECT 'signal:' || id FROM {schema}.sagaz_signal
+        WHERE taken_by = ANY((SELECT ids FROM old)::text[]) AND taken_at IS NOT NULL))),
 events AS (DELETE FROM {schema}.sagaz_outbox
     WHERE saga_id = ANY((SELECT ids FROM old)::text[]) AND status = 'sent'),
 runs AS (DELETE FROM {schema}.sagaz_run WHERE saga_id = ANY((SELECT ids FROM old)::text[]) RETURNING saga_id)

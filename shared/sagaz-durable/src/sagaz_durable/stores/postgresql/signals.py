@@ -14,6 +14,7 @@ __all__ = [
     "FIND_SENT",
     "NOTE",
     "SEND",
+    "count_prunable_signals",
     "count_untaken",
     "find_signals",
     "prune_signals",
@@ -35,15 +36,17 @@ ON CONFLICT (id) DO NOTHING
 RETURNING id, {wake}
 """
 
+# Which run takes a signal to a key that nobody waits under is not known yet: until then the note is the signal's.
 _NOTE = """
 INSERT INTO {schema}.sagaz_audit (saga_id, action, actor, reason, found, status, at)
-SELECT run.saga_id, 'signal', given.actor, given.reason, run.status, run.status, statement_timestamp()
+SELECT COALESCE(run.saga_id, given.saga_id, 'signal:' || given.id), 'signal', given.actor, given.reason,
+    COALESCE(run.status, 'waiting'), COALESCE(run.status, 'waiting'), statement_timestamp()
 FROM json_to_recordset(%s::text::json) AS given (id text, name text, saga_id text, key text, actor text, reason text)
-CROSS JOIN LATERAL (
+LEFT JOIN LATERAL (
     SELECT saga_id, status FROM {schema}.sagaz_run WHERE saga_id = COALESCE(given.saga_id,
         (SELECT wait.saga_id FROM {schema}.sagaz_wait AS wait WHERE wait.name = given.name AND wait.key = given.key))
     OFFSET 0
-) AS run
+) AS run ON true
 WHERE given.actor IS NOT NULL
 """
 NOTE = f"{_NOTE} RETURNING saga_id"
@@ -70,20 +73,30 @@ WHERE (%(state)s::text IS NULL OR (taken_at IS NULL) = (%(state)s::text = 'untak
 ORDER BY created_at DESC, id DESC LIMIT %(limit)s
 """
 _COUNT = "SELECT count(*) FROM {schema}.sagaz_signal WHERE taken_at IS NULL"
-_PRUNE = """
-WITH old AS MATERIALIZED (
-    SELECT ARRAY(SELECT id FROM {schema}.sagaz_signal
+_OLD = """{schema}.sagaz_signal
         WHERE taken_at < %(taken)s OR (taken_at IS NULL AND created_at < %(untaken)s
             AND NOT EXISTS (SELECT FROM {schema}.sagaz_run AS run WHERE run.saga_id = sagaz_signal.saga_id
                 AND run.status NOT IN ('completed', 'rolled_back', 'failed'))
             AND NOT EXISTS (SELECT FROM {schema}.sagaz_wait AS wait
-                WHERE wait.key = sagaz_signal.key AND wait.name = sagaz_signal.name))
+                WHERE wait.key = sagaz_signal.key AND wait.name = sagaz_signal.name))"""
+_COUNT_PRUNABLE = "SELECT count(*) FROM {old}".replace("{old}", _OLD)
+_PRUNE = """
+WITH old AS MATERIALIZED (
+    SELECT ARRAY(SELECT id FROM {old}
         ORDER BY created_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED) AS ids
 ), gone AS (
-    DELETE FROM {schema}.sagaz_signal WHERE id = ANY((SELECT ids FROM old)::text[]) RETURNING id
+    DELETE FROM {schema}.sagaz_signal WHERE id = ANY((SELECT ids FROM old)::text[]) RETURNING id, saga_id, taken_by
+), kept AS (
+    UPDATE {schema}.sagaz_audit AS note SET saga_id = gone.taken_by FROM gone
+    WHERE note.saga_id = 'signal:' || gone.id
+        AND EXISTS (SELECT FROM {schema}.sagaz_run AS run WHERE run.saga_id = gone.taken_by)
+), lost AS (
+    DELETE FROM {schema}.sagaz_audit AS note USING gone
+    WHERE note.saga_id IN ('signal:' || gone.id, gone.saga_id)
+        AND NOT EXISTS (SELECT FROM {schema}.sagaz_run AS run WHERE run.saga_id IN (note.saga_id, gone.taken_by))
 )
 SELECT count(*) FROM gone
-"""
+""".replace("{old}", _OLD)
 
 
 def signal_values(signals: Sequence[NewSignal]) -> str:
@@ -133,6 +146,12 @@ async def count_untaken(db: Database) -> int:
 async def prune_signals(db: Database, taken_before: datetime, untaken_before: datetime, limit: int) -> int:
     """Delete old signals; return how many."""
     [(count,)] = await db.fetch(_PRUNE, {"taken": taken_before, "untaken": untaken_before, "limit": limit})
+    return int(count)
+
+
+async def count_prunable_signals(db: Database, taken_before: datetime, untaken_before: datetime) -> int:
+    """Return how many signals are old."""
+    [(count,)] = await db.fetch(_COUNT_PRUNABLE, {"taken": taken_before, "untaken": untaken_before})
     return int(count)
 
 

@@ -29,7 +29,12 @@ _OWNER = "SELECT lease_owner FROM sagaz_run WHERE saga_id = ?"
 _FORGET = "DELETE FROM sagaz_step WHERE saga_id = ? AND phase = 'undo' AND status = 'failed'"
 _FORGET_WAITS = "DELETE FROM sagaz_wait WHERE saga_id = ? AND phase = 'do'"
 _NOTE = "INSERT INTO sagaz_audit (saga_id, action, actor, reason, found, status, at) VALUES (?, ?, ?, ?, ?, ?, ?)"
-_NOTES = "SELECT saga_id, action, actor, reason, found, status, at FROM sagaz_audit WHERE saga_id = ? ORDER BY id"
+_NOTES = """
+    SELECT ?1, action, actor, reason, found, status, at FROM sagaz_audit
+    WHERE saga_id = ?1
+        OR saga_id IN (SELECT 'signal:' || id FROM sagaz_signal WHERE taken_by = ?1 AND taken_at IS NOT NULL)
+    ORDER BY id
+"""
 
 
 def intervene(sqlite: sqlite3.Connection, change: Intervention) -> bool:

@@ -11,7 +11,17 @@ from typing import Any
 from sagaz_durable.stores.sqlite.rows import now, stamp, when
 from sagaz_integration_core.contract.waits import NewSignal, Sent, SignalFilter, SignalRecord
 
-__all__ = ["NOTE", "SEND", "count_untaken", "find_signals", "note_values", "prune_signals", "send", "signal_values"]
+__all__ = [
+    "NOTE",
+    "SEND",
+    "count_prunable_signals",
+    "count_untaken",
+    "find_signals",
+    "note_values",
+    "prune_signals",
+    "send",
+    "signal_values",
+]
 
 # Begins with INSERT, for by that word sqlite3 knows that a transaction is to begin. ``WHERE true`` keeps SQLite from
 # taking ON CONFLICT for a join.
@@ -24,10 +34,12 @@ FROM json_each(%s) WHERE NOT EXISTS (
         AND status IN ('completed', 'rolled_back', 'failed'))
 ON CONFLICT (id) DO NOTHING
 RETURNING id"""
+# Which run takes a signal to a key that nobody waits under is not known yet: until then the note is the signal's.
 NOTE = """INSERT INTO sagaz_audit (saga_id, action, actor, reason, found, status, at)
-SELECT run.saga_id, 'signal', json_extract(given.value, '$[3]'), json_extract(given.value, '$[4]'),
-    run.status, run.status, json_extract(given.value, '$[5]')
-FROM json_each(%s) AS given JOIN sagaz_run AS run ON run.saga_id = COALESCE(json_extract(given.value, '$[1]'), (
+SELECT COALESCE(run.saga_id, json_extract(given.value, '$[1]'), 'signal:' || json_extract(given.value, '$[6]')),
+    'signal', json_extract(given.value, '$[3]'), json_extract(given.value, '$[4]'),
+    COALESCE(run.status, 'waiting'), COALESCE(run.status, 'waiting'), json_extract(given.value, '$[5]')
+FROM json_each(%s) AS given LEFT JOIN sagaz_run AS run ON run.saga_id = COALESCE(json_extract(given.value, '$[1]'), (
     SELECT wait.saga_id FROM sagaz_wait AS wait
     WHERE wait.name = json_extract(given.value, '$[0]') AND wait.key = json_extract(given.value, '$[2]')))
 RETURNING saga_id"""
@@ -35,14 +47,24 @@ _FIND = "SELECT id, fingerprint FROM sagaz_signal WHERE id IN (SELECT value FROM
 _COLUMNS = (
     "id, name, saga_id, key, signal_id, payload, fingerprint, created_at, taken_at, taken_by, taken_step, taken_phase"
 )
-_PRUNE = """
-    DELETE FROM sagaz_signal WHERE id IN (
-        SELECT id FROM sagaz_signal AS signal WHERE taken_at < ? OR (taken_at IS NULL AND created_at < ?
-            AND NOT EXISTS (SELECT 1 FROM sagaz_run AS run WHERE run.saga_id = signal.saga_id
-                AND run.status NOT IN ('completed', 'rolled_back', 'failed'))
-            AND NOT EXISTS (SELECT 1 FROM sagaz_wait AS wait WHERE wait.key = signal.key AND wait.name = signal.name))
-        ORDER BY created_at LIMIT ?)
-"""
+_OLD = """sagaz_signal AS signal WHERE taken_at < ? OR (taken_at IS NULL AND created_at < ?
+    AND NOT EXISTS (SELECT 1 FROM sagaz_run AS run WHERE run.saga_id = signal.saga_id
+        AND run.status NOT IN ('completed', 'rolled_back', 'failed'))
+    AND NOT EXISTS (SELECT 1 FROM sagaz_wait AS wait WHERE wait.key = signal.key AND wait.name = signal.name))"""
+_COUNT_PRUNABLE = "SELECT count(*) FROM {old}".replace("{old}", _OLD)
+_FIND_OLD = "SELECT id FROM {old} ORDER BY created_at LIMIT ?".replace("{old}", _OLD)
+_PRUNE = (
+    """
+    UPDATE sagaz_audit SET saga_id = (SELECT taken_by FROM sagaz_signal WHERE id = ?1)
+    WHERE saga_id = 'signal:' || ?1 AND EXISTS (SELECT 1 FROM sagaz_signal AS signal
+        JOIN sagaz_run AS run ON run.saga_id = signal.taken_by WHERE signal.id = ?1)
+    """,
+    """
+    DELETE FROM sagaz_audit WHERE saga_id IN (SELECT 'signal:' || ?1 UNION ALL SELECT saga_id FROM sagaz_signal
+        WHERE id = ?1 AND saga_id NOT IN (SELECT saga_id FROM sagaz_run WHERE saga_id = sagaz_signal.saga_id))
+    """,
+    "DELETE FROM sagaz_signal WHERE id = ?1",
+)
 
 
 def signal_values(signals: Sequence[NewSignal]) -> tuple[str]:
@@ -58,7 +80,7 @@ def signal_values(signals: Sequence[NewSignal]) -> tuple[str]:
 def note_values(signals: Sequence[NewSignal]) -> tuple[str]:
     """Return the parameter of `NOTE`: signals that persons have sent."""
     stamped = stamp(now())
-    return (json.dumps([(one.name, one.saga_id, one.key, one.actor, one.reason, stamped) for one in signals]),)
+    return (json.dumps([(one.name, one.saga_id, one.key, one.actor, one.reason, stamped, one.id) for one in signals]),)
 
 
 def send(sqlite: sqlite3.Connection, signals: Sequence[NewSignal]) -> list[Sent]:
@@ -99,7 +121,15 @@ def count_untaken(sqlite: sqlite3.Connection) -> int:
 
 def prune_signals(sqlite: sqlite3.Connection, taken_before: datetime, untaken_before: datetime, limit: int) -> int:
     """Delete old signals; return how many."""
-    return sqlite.execute(_PRUNE, (stamp(taken_before), stamp(untaken_before), limit)).rowcount
+    old = sqlite.execute(_FIND_OLD, (stamp(taken_before), stamp(untaken_before), limit)).fetchall()
+    for statement in _PRUNE:
+        sqlite.executemany(statement, old)
+    return len(old)
+
+
+def count_prunable_signals(sqlite: sqlite3.Connection, taken_before: datetime, untaken_before: datetime) -> int:
+    """Return how many signals are old."""
+    return int(sqlite.execute(_COUNT_PRUNABLE, (stamp(taken_before), stamp(untaken_before))).fetchone()[0])
 
 
 def _record(row: tuple[Any, ...]) -> SignalRecord:

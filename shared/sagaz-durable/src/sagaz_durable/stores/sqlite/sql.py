@@ -263,6 +263,9 @@ DELETE_RUN = """
 """
 DELETE_STEPS = "DELETE FROM sagaz_step WHERE saga_id = ?"
 DELETE_ATTEMPTS = "DELETE FROM sagaz_attempt WHERE saga_id = ?"
-DELETE_AUDIT = "DELETE FROM sagaz_audit WHERE saga_id = ?"
+DELETE_AUDIT = """
+    DELETE FROM sagaz_audit WHERE saga_id = ?1
+        OR saga_id IN (SELECT 'signal:' || id FROM sagaz_signal WHERE taken_by = ?1 AND taken_at IS NOT NULL)
+"""
 DELETE_WAITS = "DELETE FROM sagaz_wait WHERE saga_id = ?"
 DELETE_SENT = "DELETE FROM sagaz_outbox WHERE saga_id = ? AND status = 'sent'"

@@ -136,6 +136,7 @@ class SQLiteStore(BaseStore):
     find_signals = _reads(signals.find_signals)
     count_untaken = _reads(signals.count_untaken)
     prune_signals = _writes(signals.prune_signals)
+    count_prunable_signals = _reads(signals.count_prunable_signals)
 
     async def due_events(self, limit: int, lease_seconds: float) -> list[OutboxRecord]:
         """Lease and return events to publish, at most the oldest pending one of each saga."""

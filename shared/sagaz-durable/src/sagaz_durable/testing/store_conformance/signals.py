@@ -137,7 +137,10 @@ class Signals:
         await store.send([signal(saga_id=run.saga_id), signal("never", key="k")])
         await claim_all(store)
         now = datetime.now(UTC) + timedelta(minutes=1)
+        assert await store.count_prunable_signals(LONG_AGO, LONG_AGO) == 0
         assert await store.prune_signals(LONG_AGO, LONG_AGO, 10) == 0
+        assert await store.count_prunable_signals(now, LONG_AGO) == 1
+        assert await store.count_prunable_signals(now, now) == 2
         assert await store.prune_signals(now, LONG_AGO, 10) == 1
         assert await store.count_untaken() == 1
         assert await store.prune_signals(now, now, 10) == 1
@@ -151,6 +154,7 @@ class Signals:
         now = datetime.now(UTC) + timedelta(minutes=1)
         await parked(store, wait(key="pi_1"))
         await store.send([signal(key="pi_1"), signal(key="pi_2"), signal("shipped", key="pi_1")])
+        assert await store.count_prunable_signals(now, now) == 3
         assert await store.prune_signals(now, now, 10) == 3, "those to nobody"
         assert await store.count_untaken() == 4
         await park(store, run, wait("early"))
@@ -178,6 +182,43 @@ class Signals:
         await store.send([replace(signal(key="pi_1"), actor="anna", reason="-"), replace(signal(key="x"), actor="bob")])
         [note] = await store.load_audit(run.saga_id)
         assert (note.action, note.actor, note.found) == ("signal", "anna", "waiting")
+
+    async def test_a_persons_signal_that_came_early_is_noted_in_the_audit_of_the_run_that_takes_it(
+        self, store: SagaStore
+    ) -> None:
+        early = new_id()
+        await store.send([replace(signal(key="pi_1"), actor="anna"), replace(signal(saga_id=early), actor="bob")])
+        run, other = await parked(store, wait(key="pi_1")), await parked(store, wait(key="pi_2"))
+        await park(store, await claimed(store, saga_id=early), wait())
+        assert {one.saga_id for one in await claim_all(store)} == {run.saga_id, early}
+        for _ in range(2):
+            [note] = await store.load_audit(run.saga_id)
+            assert (note.saga_id, note.action, note.actor, note.found) == (run.saga_id, "signal", "anna", "waiting")
+            [note] = await store.load_audit(early)
+            assert (note.saga_id, note.action, note.actor) == (early, "signal", "bob")
+            assert await store.load_audit(other.saga_id) == []
+            # What is left of the signals is forgotten before the runs are.
+            await store.prune_signals(datetime.now(UTC) + timedelta(minutes=1), LONG_AGO, 10)
+
+    async def test_the_note_of_a_signal_that_came_early_goes_with_the_run_that_took_it(self, store: SagaStore) -> None:
+        await store.send([replace(signal(key="pi_1"), actor="anna")])
+        run = await parked(store, wait(key="pi_1"))
+        [run] = await claim_all(store)
+        assert await store.write([write(run, status="completed")]) == [True]
+        assert len(await store.load_audit(run.saga_id)) == 1
+        assert await store.delete(run.saga_id)
+        await store.insert([new(saga_id=run.saga_id)], LEASE)
+        assert await store.load_audit(run.saga_id) == []
+
+    async def test_a_persons_signal_that_nobody_takes_leaves_no_note(self, store: SagaStore) -> None:
+        early, now = new_id(), datetime.now(UTC) + timedelta(minutes=1)
+        await store.send([replace(signal(key="pi_1"), actor="anna"), replace(signal(saga_id=early), actor="bob")])
+        assert await store.prune_signals(now, now, 10) == 2
+        await store.send([signal(key="pi_1")])
+        run = await parked(store, wait(key="pi_1"))
+        await store.insert([new(saga_id=early)], LEASE)
+        assert len(await claim_all(store)) == 2
+        assert [await store.load_audit(saga_id) for saga_id in (run.saga_id, early)] == [[], []]
 
     async def test_untaken_signals_and_runs_past_their_deadline_are_counted(self, store: SagaStore) -> None:
         await store.insert([replace(new(), deadline=LONG_AGO), replace(new(), deadline=1000.0)], LEASE)
