@@ -11,6 +11,7 @@ from contract.cases import (
     compensation,
     concurrency,
     correlation,
+    decisions,
     deferred,
     idempotency,
     inline,
@@ -44,6 +45,7 @@ CASES = {
         shutdown,
         waits,
         approvals,
+        decisions,
         without_a_request,
     )
 }
