@@ -58,7 +58,7 @@ async def list_sagas_or_runs(scope: Scope, given: Values) -> Said:
     if given["signals"]:
         return await list_signals(scope.store, limit, given["format"])
     if given["runs"]:
-        query = RunFilter(given["status"], given["saga"], given["correlation_id"], limit)
+        query = RunFilter(given["status"], given["saga"], given["correlation_id"], given["owner"], limit)
         return await list_runs(scope.store, query, given["format"])
     found = catalogue.list_sagas(scope)
     as_json = given["format"] == "json"
@@ -66,7 +66,9 @@ async def list_sagas_or_runs(scope: Scope, given: Values) -> Said:
 
 
 def _refuse_other_filters(given: Values) -> None:
-    of_runs = [f"--{name.replace('_', '-')}" for name in ("runs", "status", "saga", "correlation_id") if given[name]]
+    of_runs = [
+        f"--{name.replace('_', '-')}" for name in ("runs", "status", "saga", "owner", "correlation_id") if given[name]
+    ]
     if given["signals"]:
         if of_runs:
             raise SettingsError(f"{of_runs[0]} is about runs; leave it out, or --signals.")

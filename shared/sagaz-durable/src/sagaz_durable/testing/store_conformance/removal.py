@@ -1,4 +1,4 @@
-"""Rows of sagaz's own engine, and the deletion of runs."""
+"""Rows of sagaz's own engine, and the deletion of runs and signals."""
 
 from __future__ import annotations
 
@@ -10,15 +10,21 @@ import pytest
 from sagaz_durable.testing.store_conformance.builders import (
     KNOWN,
     LEASE,
+    LONG_AGO,
+    SOON,
     claim_all,
     claimed,
     load,
     new,
     new_id,
+    park,
+    parked,
     record_end,
     settle,
+    signal,
     step,
     told,
+    wait,
     write,
 )
 from sagaz_integration_core.contract.events import EventFilter
@@ -149,3 +155,39 @@ class Removal:
         assert second.payload == first.payload.replace("e1", "e2")
         await settle(store, [second])
         assert await store.due_events(10, LEASE) == []
+
+    async def test_old_signals_are_pruned_each_kind_by_its_own_time(self, store: SagaStore) -> None:
+        run = await parked(store, wait())
+        await store.send([signal(saga_id=run.saga_id), signal("never", key="k")])
+        await claim_all(store)
+        now = datetime.now(UTC) + timedelta(minutes=1)
+        assert await store.count_prunable_signals(LONG_AGO, LONG_AGO) == 0
+        assert await store.prune_signals(LONG_AGO, LONG_AGO, 10) == 0
+        assert await store.count_prunable_signals(now, LONG_AGO) == 1
+        assert await store.count_prunable_signals(now, now) == 2
+        assert await store.prune_signals(now, LONG_AGO, 10) == 1
+        assert await store.count_untaken() == 1
+        assert await store.prune_signals(now, now, 10) == 1
+        assert await store.count_untaken() == 0
+
+    async def test_a_signal_that_a_run_may_yet_take_is_never_pruned(self, store: SagaStore) -> None:
+        run, asleep = await claimed(store), await parked(store, wait("", until=SOON))
+        [queued] = await store.insert([new()], LEASE)
+        for saga_id in (run.saga_id, asleep.saga_id, queued.saga_id, new_id()):
+            await store.send([signal("early", saga_id=saga_id)])
+        now = datetime.now(UTC) + timedelta(minutes=1)
+        await parked(store, wait(key="pi_1"))
+        await store.send([signal(key="pi_1"), signal(key="pi_2"), signal("shipped", key="pi_1")])
+        assert await store.count_prunable_signals(now, now) == 3
+        assert await store.prune_signals(now, now, 10) == 3, "those to nobody"
+        assert await store.count_untaken() == 4
+        await park(store, run, wait("early"))
+        assert run.saga_id in [one.saga_id for one in await claim_all(store)]
+        assert await store.prune_signals(LONG_AGO, now, 10) == 0
+
+    async def test_a_signal_that_a_run_did_not_take_before_it_ended_is_pruned(self, store: SagaStore) -> None:
+        run = await claimed(store)
+        await store.send([signal(saga_id=run.saga_id)])
+        assert await store.write([write(run, status="completed")]) == [True]
+        now = datetime.now(UTC) + timedelta(minutes=1)
+        assert await store.prune_signals(now, now, 10) == 1
