@@ -17,8 +17,10 @@ from sagaz_integration_core import errors as _errors
 from sagaz_integration_core.errors import *  # noqa: F403 - whatever it raises is public here, too
 
 if TYPE_CHECKING:
+    from fastapi_sagaz.http.router import SagazRouter, sagaz_router
     from sagaz_durable import Saga, action, compensate
     from sagaz_durable.engine.result import SagaRun
+    from sagaz_durable.http.access import Subject, Verb
     from sagaz_durable.operations.approvals import Approval
     from sagaz_durable.operations.health import ProbeResult
     from sagaz_durable.runtime.new_run import saga_id_of
@@ -36,7 +38,10 @@ __all__ = [
     "SagaRun",
     "SagaStarter",
     "Sagas",
+    "SagazRouter",
     "Settings",
+    "Subject",
+    "Verb",
     "action",
     "compensate",
     "create_lifespan",
@@ -48,6 +53,7 @@ __all__ = [
     "run_saga_background",
     "saga_id_of",
     "sagas_of",
+    "sagaz_router",
 ]
 __all__ += _errors.__all__
 
@@ -61,11 +67,15 @@ _LATER = {
     "ProbeResult": "sagaz_durable.operations.health",
     "Saga": "sagaz_durable",
     "SagaRun": "sagaz_durable.engine.result",
+    "SagazRouter": "fastapi_sagaz.http.router",
     "Settings": "sagaz_durable.settings.settings",
+    "Subject": "sagaz_durable.http.access",
+    "Verb": "sagaz_durable.http.access",
     "action": "sagaz_durable",
     "compensate": "sagaz_durable",
     "current_step": "sagaz_integration_core.context.current_step",
     "saga_id_of": "sagaz_durable.runtime.new_run",
+    "sagaz_router": "fastapi_sagaz.http.router",
 }
 
 
