@@ -8,8 +8,10 @@ import inspect
 import pytest
 
 from sagaz_durable import Saga, action, compensate
+from sagaz_durable.runtime.bound_saga import bind
 from sagaz_durable.sagas import Sagas
 from sagaz_durable.settings.settings import Settings
+from sagaz_integration_core.contract.listings import RunFilter
 from sagaz_integration_core.errors import RunNotFound, UsageError
 
 pytestmark = pytest.mark.anyio
@@ -63,6 +65,22 @@ async def test_starts_and_background_runs_are_executed(runtime, ended, form):
     for saga_id in ids:
         assert (await ended(runtime, saga_id)).status == "completed"
     assert await verb(sagas, "run_background", form)(OrderSaga, {"n": 4}, idempotency_key="k") == ids[-1]
+
+
+@FORMS
+async def test_each_verb_that_starts_gives_its_runs_their_owner(runtime, form):
+    sagas = Sagas(runtime)
+    ids = [
+        await verb(sagas, "start", form)(OrderSaga, owner="user:42"),
+        *await verb(sagas, "start_many", form)(OrderSaga, [{"n": 2}, {"n": 3}], owner="user:42"),
+        await verb(sagas, "run_background", form)(OrderSaga, owner="user:42"),
+        (await verb(sagas, "run", form)(OrderSaga, owner="user:42")).saga_id,
+        (await bind(runtime, OrderSaga).run(owner="user:42")).saga_id,
+    ]
+    await sagas.start(OrderSaga, owner="user:43")
+    for saga_id in ids:
+        assert (await verb(sagas, "status", form)(saga_id)).run.owner == "user:42"
+    assert {run.saga_id for run in await runtime.store.find(RunFilter(owner="user:42"))} == set(ids)
 
 
 @FORMS

@@ -57,7 +57,7 @@ class RuntimeNotOpen(SagazError, RuntimeError):
 
 
 class IdempotencyConflict(InvalidInput):
-    """An idempotency key was used before, with another payload."""
+    """An idempotency key was used before, with another payload or for another owner."""
 
 
 class RunErased(InvalidInput):

@@ -47,7 +47,8 @@ CREATE = (
         leased_at TEXT,
         suspicions INTEGER NOT NULL DEFAULT 0,
         alone INTEGER NOT NULL DEFAULT 0,
-        deadline TEXT
+        deadline TEXT,
+        owner TEXT
     )
     """,
     """
@@ -60,6 +61,9 @@ CREATE = (
     """
     CREATE INDEX IF NOT EXISTS sagaz_run_deadline ON sagaz_run (deadline)
     WHERE deadline IS NOT NULL AND finished_at IS NULL
+    """,
+    """
+    CREATE INDEX IF NOT EXISTS sagaz_run_owner ON sagaz_run (owner, created_at, saga_id) WHERE owner IS NOT NULL
     """,
     "CREATE INDEX IF NOT EXISTS sagaz_run_finished ON sagaz_run (finished_at) WHERE finished_at IS NOT NULL",
     # Workers look for these every minute, and hold the file's write lock meanwhile: what was erased is not in it.
@@ -184,7 +188,7 @@ CREATE = (
 RUN_COLUMNS = (
     "saga_id, saga_name, status, context, error, correlation_id, attempt, failures, lease_owner, lease_expires_at, "
     "available_at, created_at, updated_at, finished_at, fingerprint, direction, version, leased_at, suspicions, alone, "
-    "deadline"
+    "deadline, owner"
 )
 STEP_COLUMNS = "saga_id, step, phase, status, result, error, attempt, started_at, finished_at, compensated"
 
@@ -193,8 +197,8 @@ _HELD = f"saga_id = :saga_id AND lease_owner = :owner AND attempt = :attempt AND
 
 INSERT_RUN = f"""
     INSERT INTO sagaz_run ({RUN_COLUMNS})
-    VALUES (:saga_id, :saga_name, :status, :context, NULL, :correlation_id, :attempt, 0, :owner, :expires,
-            :available, :now, :now, NULL, :fingerprint, 'forward', 1, :leased_at, 0, 0, :deadline)
+    VALUES (:saga_id, :saga_name, :status, :context, NULL, :correlation_id, :attempt, 0, :lease_owner, :expires,
+            :available, :now, :now, NULL, :fingerprint, 'forward', 1, :leased_at, 0, 0, :deadline, :owner)
     ON CONFLICT (saga_id) DO NOTHING
 """  # noqa: S608
 
@@ -250,7 +254,7 @@ STEPS_OF = f"""
 SAVE_FOREIGN = f"""
     INSERT INTO sagaz_run ({RUN_COLUMNS})
     VALUES (:saga_id, :saga_name, :status, :context, NULL, :correlation_id, 0, 0, NULL, NULL, NULL, :now, :now,
-            :finished, 'foreign', 'forward', 1, NULL, 0, 0, NULL)
+            :finished, 'foreign', 'forward', 1, NULL, 0, 0, NULL, NULL)
     ON CONFLICT (saga_id) DO UPDATE SET saga_name = excluded.saga_name, status = excluded.status,
         context = excluded.context, correlation_id = coalesce(excluded.correlation_id, correlation_id),
         updated_at = excluded.updated_at, finished_at = excluded.finished_at
