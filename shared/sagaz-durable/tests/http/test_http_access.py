@@ -121,3 +121,15 @@ async def test_whoever_decides_must_have_a_name(shop):
 def test_rules_that_cannot_be_meant_are_refused_at_set_up(wrong):
     with pytest.raises(SettingsError, match=next(iter(wrong))):
         ApiRules(**wrong)
+
+
+async def test_whoever_may_see_his_own_runs_sees_those_and_no_others(shop):
+    """As most applications write it: a run is its owner's, and so is the list of his."""
+    shop.rules["authorize"] = lambda request, verb, subject: verb in ("list", "read") and subject.owner == request
+    runs = {owner: await shop.started(owner=owner) for owner in ("mia", "max", None)}
+    for owner, saga_id in runs.items():
+        assert (await shop.api.show_run(ask(by="mia"), saga_id)).status == (200 if owner == "mia" else 404)
+    [mine] = read(await shop.api.list_runs(ask(query="owner=mia")))["runs"]
+    assert (mine["saga_id"], mine["owner"]) == (runs["mia"], "mia")
+    for query in ("", "owner=max", "saga=order", f"owner=max&saga=order&cursor={mine['saga_id']}"):
+        assert (await shop.api.list_runs(ask(query=query))).status in (404, 422)

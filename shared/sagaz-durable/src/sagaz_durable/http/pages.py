@@ -21,6 +21,7 @@ PAGE_SIZE, LARGEST_PAGE = 50, 100
 PARAMETERS: Mapping[str, str] = {
     "saga": "Only runs of the saga of this name.",
     "status": "Only runs in this status; given again, in one of them.",
+    "owner": "Only runs that were started for this owner.",
     "correlation_id": "Only runs that a request with this correlation id has started.",
     "limit": f"How many runs a page has at most: 1 to {LARGEST_PAGE}, {PAGE_SIZE} by default.",
     "cursor": "Where the page begins: `next` of the page before.",
@@ -53,6 +54,7 @@ def filter_of(request: HttpRequest) -> RunFilter:
         statuses=_statuses(given.get("status", ())),
         saga_name=once.get("saga"),
         correlation_id=once.get("correlation_id"),
+        owner=once.get("owner"),
         limit=_limit(once.get("limit")),
         before=_position(once.get("cursor")),
     )

@@ -38,7 +38,7 @@ class Readings(Answers):
         left out.
         """
         query, authorize = filter_of(request), self._rules.authorize
-        await allow(authorize, request, "list", Subject(None, query.saga_name, None))
+        await allow(authorize, request, "list", Subject(None, query.saga_name, query.owner))
         runs = await self._scope.reach(lambda: self._scope.store.find(replace(query, limit=query.limit + 1)))
         page = runs[: query.limit]
         shown = [run_summary(run) for run in page if await permits(authorize, request, "read", subject_of(run))]
