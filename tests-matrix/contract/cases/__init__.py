@@ -12,6 +12,7 @@ from contract.cases import (
     concurrency,
     correlation,
     deferred,
+    http_routes,
     idempotency,
     inline,
     lifecycle,
@@ -44,6 +45,7 @@ CASES = {
         shutdown,
         waits,
         approvals,
+        http_routes,
         without_a_request,
     )
 }
