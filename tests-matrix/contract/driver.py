@@ -30,6 +30,7 @@ would write it, and says how to reach it. Cases never see the framework. To writ
     ``/sagas``, and what is beneath     with "http": the plugin's routes about sagas, with `permits` and `who` of the
                                         request's header ``User`` (or ``""``), ``shows=["order"]`` and
                                         ``longest_wait=5``
+    ``GET /health/readiness``           with "http": the plugin's route; and ``/health/liveness``
     ``GET /whoami``                     200, `whoami()`
     ``GET /stream``                     with "streaming": a streamed body with one piece for each of `pieces()`
     ``GET /boom``                       raise `Boom`

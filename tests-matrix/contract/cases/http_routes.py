@@ -178,7 +178,7 @@ async def a_run_is_drawn_for_browsers_and_as_text(site: Site) -> None:
 @case("http")
 async def probes_answer_everybody(site: Site) -> None:
     for probe in ("readiness", "liveness"):
-        answer = await site.get(f"/sagas/health/{probe}")
+        answer = await site.get(f"/health/{probe}")
         assert (answer.status, answer.json()) == (200, {"status": "ok"})
 
 

@@ -20,6 +20,7 @@ from fastapi_sagaz import (
     Subject,
     Verb,
     create_lifespan,
+    health_router,
     run_saga_background,
     sagas_of,
     sagaz_router,
@@ -178,6 +179,7 @@ def _add_routes(app: FastAPI, sagas: Mapping[str, type]) -> None:
 
     router = sagaz_router(authorize=authorize, actor=actor, shows=["order"], longest_wait=5)
     app.include_router(router)
+    app.include_router(health_router())
 
     @app.post("/accepted/{saga}")
     async def start_and_watch(saga: str, request: Request, start: Start, owner: Owner = None) -> Response:

@@ -17,6 +17,7 @@ from sagaz_integration_core import errors as _errors
 from sagaz_integration_core.errors import *  # noqa: F403 - whatever it raises is public here, too
 
 if TYPE_CHECKING:
+    from fastapi_sagaz.http.probes import health_router
     from fastapi_sagaz.http.router import SagazRouter, sagaz_router
     from sagaz_durable import Saga, action, compensate
     from sagaz_durable.engine.result import SagaRun
@@ -48,6 +49,7 @@ __all__ = [
     "current_step",
     "exclude_sagaz_tables",
     "get_config",
+    "health_router",
     "liveness",
     "readiness",
     "run_saga_background",
@@ -74,6 +76,7 @@ _LATER = {
     "action": "sagaz_durable",
     "compensate": "sagaz_durable",
     "current_step": "sagaz_integration_core.context.current_step",
+    "health_router": "fastapi_sagaz.http.probes",
     "saga_id_of": "sagaz_durable.runtime.new_run",
     "sagaz_router": "fastapi_sagaz.http.router",
 }

@@ -12,12 +12,11 @@ from starlette.routing import NoMatchFound
 
 from fastapi_sagaz._app_state import runtime_of
 from fastapi_sagaz.dependencies import Sagas
-from fastapi_sagaz.health import liveness, readiness
 from fastapi_sagaz.http import documentation
 from fastapi_sagaz.http.messages import hook_of, native_response, neutral_request
 from sagaz_durable.http.api import SagaApi
 from sagaz_durable.http.deciding import Decision
-from sagaz_durable.http.reading import Form, probe_answer
+from sagaz_durable.http.reading import Form
 from sagaz_durable.http.rules import ApiRules
 from sagaz_integration_core.errors import UsageError
 
@@ -79,7 +78,6 @@ class SagazRouter(APIRouter):
         self._name = name
         self._add_reading()
         self._add_deciding()
-        self._add_probes()
 
     async def accepted(self, request: Request, saga_class: "type[Saga]", saga_id: str) -> Response:
         """Answer a request whose endpoint has started a run: 202, its status' address, and when to look there.
@@ -164,18 +162,6 @@ class SagazRouter(APIRouter):
             name, documented = f"{decision.replace('-', '_')}_run", documentation.deciding(decision)
             self._add("POST", f"/{{saga_id}}/{decision}", name, decides(decision), description=told, **documented)
         self._add("POST", "/{saga_id}/signal/{signal}", "send_signal", send_signal, **documentation.SIGNAL)
-
-    def _add_probes(self) -> None:
-        async def ready(request: Request) -> Response:
-            """Tell whether sagas can be started here now."""
-            return native_response(probe_answer(await readiness(request)))
-
-        def live(request: Request) -> Response:
-            """Tell whether this process does its work; if not, restarting it helps."""
-            return native_response(probe_answer(liveness(request)))
-
-        self._add("GET", "/health/readiness", "readiness", ready, **documentation.PROBE)
-        self._add("GET", "/health/liveness", "liveness", live, **documentation.PROBE)
 
     def _api(self, request: Request) -> SagaApi:
         return SagaApi(runtime_of(request), self._rules)
