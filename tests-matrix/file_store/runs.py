@@ -216,7 +216,7 @@ def intervene(tables: Tables, change: Intervention) -> bool:
     if run is None or (run.row.attempt, run.row.status) != (change.attempt, change.found):
         return False
     row, ends = run.row, change.status in FINISHED
-    if row.fingerprint == FOREIGN:
+    if row.fingerprint == FOREIGN or change.version not in (None, row.version):
         return False
     if row.lease_owner is not None:
         run.end_attempt("decided", decision(change), moment)

@@ -11,6 +11,7 @@ from contract.cases import (
     compensation,
     concurrency,
     correlation,
+    decisions,
     deferred,
     http_routes,
     idempotency,
@@ -46,6 +47,7 @@ CASES = {
         waits,
         approvals,
         http_routes,
+        decisions,
         without_a_request,
     )
 }

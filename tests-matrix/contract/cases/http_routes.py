@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from typing import Any
 
@@ -113,6 +114,22 @@ async def a_reader_who_has_it_already_is_sent_nothing(site: Site) -> None:
         first = await site.get(path, **ADA)
         again = await site.get(path, **ADA, If_None_Match=first.header("etag") or "")
         assert (again.status, again.body, again.header("etag")) == (304, b"", first.header("etag"))
+
+
+@case("http", "deferred")
+async def of_two_operators_with_one_version_one_decides(site: Site) -> None:
+    location = await waiting(site)
+    etag = (await site.get(location, **OPERATOR)).header("etag") or ""
+    deciding = (
+        site.post(f"{location}/cancel", {"reason": f"{n}"}, User=f"operator-{n}", If_Match=etag) for n in range(4)
+    )
+    answers = await asyncio.gather(*deciding)
+    assert sorted(answer.status for answer in answers) == [200, 412, 412, 412]
+    assert {problem(answer) for answer in answers if answer.status != 200} == {(412, "run-changed")}
+    saga_id = location.rpartition("/")[2]
+    [note] = await site.driver.ask(lambda store: store.load_audit(saga_id))
+    assert (note.action, note.actor) == ("cancel", f"operator-{note.reason}@shop.example")
+    assert (await site.ended(saga_id)).status == "rolled_back"
 
 
 @case("http", "deferred")

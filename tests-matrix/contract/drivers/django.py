@@ -30,6 +30,8 @@ from django_sagaz import (
     acancel,
     aresolve,
     aretry,
+    arun_now,
+    asignal_run,
     astatus,
     atomic_saga_start,
     atomic_saga_start_many,
@@ -37,7 +39,9 @@ from django_sagaz import (
     create_saga,
     resolve,
     retry,
+    run_now,
     run_saga,
+    signal_run,
     status,
 )
 from django_sagaz._execution.worker import work
@@ -209,10 +213,19 @@ VERBS: dict[str, Callable[..., Any]] = {
     "retry": retry,
     "cancel": cancel,
     "resolve": resolve,
+    "run_now": run_now,
+    "signal_run": signal_run,
 }
 """What Django has for the verbs of `Sagas`; `run_background` it has not."""
 
-ASYNC_VERBS = {"status": astatus, "retry": aretry, "cancel": acancel, "resolve": aresolve}
+ASYNC_VERBS = {
+    "status": astatus,
+    "retry": aretry,
+    "cancel": acancel,
+    "resolve": aresolve,
+    "run_now": arun_now,
+    "signal_run": asignal_run,
+}
 
 
 def _databases(sagaz: dict[str, Any]) -> dict[str, Any]:

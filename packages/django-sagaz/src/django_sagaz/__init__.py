@@ -19,11 +19,13 @@ if TYPE_CHECKING:
         aresolve,
         aretry,
         arun_now,
+        asignal_run,
         astatus,
         cancel,
         resolve,
         retry,
         run_now,
+        signal_run,
         status,
     )
     from django_sagaz.events import publish
@@ -52,6 +54,7 @@ __all__ = [
     "aresolve",
     "aretry",
     "arun_now",
+    "asignal_run",
     "astatus",
     "async_saga_factory",
     "atomic_saga_start",
@@ -76,6 +79,7 @@ __all__ = [
     "saga_context",
     "saga_id_of",
     "send_signal",
+    "signal_run",
     "status",
 ]
 __all__ += _errors.__all__
@@ -96,6 +100,7 @@ _PLACES = {
     "aresolve": "django_sagaz._execution.decisions",
     "aretry": "django_sagaz._execution.decisions",
     "arun_now": "django_sagaz._execution.decisions",
+    "asignal_run": "django_sagaz._execution.decisions",
     "astatus": "django_sagaz._execution.decisions",
     "async_saga_factory": "django_sagaz.inline",
     "atomic_saga_start": "django_sagaz.transactions",
@@ -117,6 +122,7 @@ _PLACES = {
     "saga_context": "django_sagaz.transactions",
     "saga_id_of": "sagaz_durable.runtime.new_run",
     "send_signal": "django_sagaz.signalling",
+    "signal_run": "django_sagaz._execution.decisions",
     "status": "django_sagaz._execution.decisions",
 }
 

@@ -17,7 +17,10 @@ from sagaz_durable.sagas import Sagas
 if TYPE_CHECKING:
     from django_sagaz._project.project import Project
 
-__all__ = ["acancel", "aresolve", "aretry", "arun_now", "astatus", "cancel", "resolve", "retry", "run_now", "status"]
+__all__ = [
+    "acancel", "aresolve", "aretry", "arun_now", "asignal_run", "astatus", "cancel", "resolve", "retry", "run_now",
+    "signal_run", "status",
+]  # fmt: skip
 
 T = TypeVar("T")
 
@@ -55,6 +58,12 @@ def run_now(*args: Any, **options: Any) -> Any:
     return _decisions().run_now_sync(*args, **options)
 
 
+@function_form_of(Sagas.signal_run_sync)
+def signal_run(*args: Any, **options: Any) -> Any:
+    """Send a signal to a run as a person's decision; see `retry`, and `sagaz_durable.sagas.Sagas.signal_run`."""
+    return _decisions().signal_run_sync(*args, **options)
+
+
 @function_form_of(Sagas.status)
 async def astatus(*args: Any, **options: Any) -> Any:
     """Do as `status`, in asynchronous code."""
@@ -83,6 +92,12 @@ async def aresolve(*args: Any, **options: Any) -> Any:
 async def arun_now(*args: Any, **options: Any) -> Any:
     """Do as `run_now`, in asynchronous code."""
     return await sync_to_async(run_now)(*args, **options)
+
+
+@function_form_of(Sagas.signal_run)
+async def asignal_run(*args: Any, **options: Any) -> Any:
+    """Do as `signal_run`, in asynchronous code."""
+    return await sync_to_async(signal_run)(*args, **options)
 
 
 def _decisions() -> Decisions:

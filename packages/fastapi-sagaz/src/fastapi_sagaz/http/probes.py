@@ -26,7 +26,7 @@ def health_router(*, prefix: str = "/health", **options: Any) -> APIRouter:
     """
     router = APIRouter(prefix=prefix, **{"tags": ["health"], **options})
     for name, probe in (("readiness", _ready), ("liveness", _live)):
-        names = {"name": f"sagaz_{name}", "operation_id": f"sagaz_{name}", "summary": name.capitalize()}
+        names: dict[str, Any] = {"name": f"sagaz_{name}", "operation_id": f"sagaz_{name}", "summary": name.capitalize()}
         router.add_api_route(f"/{name}", probe, methods=["GET"], **names, **PROBE)
     return router
 

@@ -83,6 +83,8 @@ class Rows:
         row = self.runs.rows.get(signal.saga_id or "")
         if row is not None and row.status in FINISHED:
             return Sent(False)
+        if signal.version is not None and (row is None or row.version != signal.version):
+            return Sent(False)
         row = self.runs.rows.get(self.waits.add(signal, moment) or "")
         if row is not None and signal.actor is not None:
             note = AuditRecord(row.saga_id, "signal", signal.actor, signal.reason, row.status, row.status, moment)
