@@ -49,7 +49,8 @@ class SagaApi(Readings, Decidings):
     Args:
         scope: What the application's sagas are asked through.
         rules: What the application has chosen.
-        wait: How `accepted` waits for a run's end; without, it never does.
+        wait: How `accepted` waits for a run's end; without, it never does. In synchronous code an ``async def``
+            function that calls ``wait_sync``.
     """
 
     def __init__(self, scope: ReachableScope, rules: ApiRules, *, wait: Wait | None = None) -> None:
