@@ -131,16 +131,38 @@ async def test_a_plain_hook_is_called_in_a_thread_as_dependencies_are(serve):
     assert threading.main_thread() not in threads
 
 
-async def test_the_address_of_a_run_is_where_the_router_is(serve):
-    inner = shop(prefix="/runs")
+@pytest.mark.parametrize("name", [None, "shop"])
+async def test_the_address_of_a_run_is_where_the_router_is(serve, name):
+    inner = shop(prefix="/läufe")
     inner.include_router(inner.state.router, prefix="/api")
     outer = FastAPI(lifespan=lambda app: inner.router.lifespan_context(inner))
-    outer.mount("/shop", inner)
+    outer.mount("/shop", inner, name=name)
     async with serve(outer) as client:
-        answer = await client.post("/shop/orders", json={}, headers={"host": "evil.example"})
-        location = answer.headers["location"]
-        assert location.startswith("/shop/api/runs/")
+        location = (await client.post("/shop/orders", json={})).headers["location"]
+        assert location.startswith("/shop/api/l%C3%A4ufe/")
         assert (await client.get(location, headers=MIA)).status_code == 200
+
+
+async def test_the_address_behind_a_proxy_is_the_one_that_clients_see(serve):
+    app = shop()
+    app.root_path = "/v1"
+    app.include_router(app.state.router)
+    async with serve(app) as client:
+        for host in ("test", "evil.example", "["):
+            answer = await client.post("/orders", json={}, headers={"host": host})
+            assert answer.headers["location"].startswith("/v1/sagas/")
+
+
+async def test_an_id_of_the_applications_own_is_part_of_its_address(app, serve):
+    @app.post("/named")
+    async def named(request: Request, sagas: Annotated[Sagas, Depends()], saga_id: str):
+        await sagas.run(Order, {}, saga_id)
+        return await app.state.router.accepted(request, Order, saga_id)
+
+    async with serve(app) as client:
+        for saga_id in ("ä b?c#d", "graph.svg", "50%"):
+            location = (await client.post("/named", params={"saga_id": saga_id})).headers["location"]
+            assert (await client.get(location, headers=MIA)).json()["saga_id"] == saga_id
 
 
 async def test_a_router_that_is_not_included_has_no_addresses(serve):
@@ -161,7 +183,7 @@ async def test_of_a_body_that_is_too_large_no_more_is_read_than_tells_that(app, 
         done = (await client.post("/orders", json={}, headers=WAIT)).headers["content-location"]
         headers = {**MIA, "content-type": "application/json"}
         answer = await client.post(f"{done}/cancel", content=pieces(), headers=headers)
-        assert answer.status_code == 413
+        assert answer.status_code == 413, answer.content
     assert len(sent) < 20
 
 

@@ -110,6 +110,15 @@ async def test_whoever_decides_must_have_a_name(shop):
     assert (await shop.api.decide(ask("POST"), saga_id, "cancel")).status == 404
 
 
+async def test_a_name_that_moves_terminals_is_kept_as_text(shop):
+    saga_id = await shop.started("waiting", waits=True)
+    shop.rules["actor"] = lambda request: "mia\x1b[2J" + "x" * 300
+    await shop.api.decide(ask("POST"), saga_id, "cancel")
+    [note] = await shop.runtime.store.load_audit(saga_id)
+    assert note.actor.startswith("mia\\x1b[2J")
+    assert len(note.actor) == 255
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

@@ -98,6 +98,13 @@ async def test_a_body_that_cannot_be_meant_is_refused(shop, body, expected):
     assert kind(await shop.api.decide(ask("POST", body=body), saga_id, "resolve")) == expected
 
 
+async def test_a_body_that_nests_too_deeply_is_refused_before_it_is_read(shop):
+    saga_id = await shop.started()
+    for body in (b"[" * 100_000, b'{"reason": ' + b'{"a":' * 65 + b"1" + b"}" * 66):
+        answer = await shop.api.decide(ask("POST", body=body), saga_id, "cancel")
+        assert "nests more than 64 levels" in read(answer)["detail"]
+
+
 async def test_brackets_within_texts_are_not_taken_for_nesting(shop):
     saga_id = await shop.started("waiting", waits=True)
     body = {"reason": '[{"\\' * 100}

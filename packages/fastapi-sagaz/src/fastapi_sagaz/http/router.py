@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 __all__ = ["SagazRouter", "sagaz_router"]
 
+_PATH = "/%:@!$&'()*+,;="
+"""What stands in a path as it is."""
+
 
 def sagaz_router(
     *,
@@ -98,14 +101,16 @@ class SagazRouter(APIRouter):
         return native_response(await api.accepted(await neutral_request(request), saga_name, saga_id, location))
 
     def _address(self, request: Request, saga_id: str) -> str:
+        # Of this application and where it is mounted; a whole URL would have what the client says that the host is.
         try:
-            path = request.url_for(f"{self._name}_show_run", saga_id="-").path
+            path = request.app.url_path_for(f"{self._name}_show_run", saga_id="-")
         except NoMatchFound:
             raise UsageError(
                 "accepted() needs the address of a run's status, and this application does not include the router: "
                 "app.include_router(sagas_router)."
             ) from None
-        return path[:-1] + quote(saga_id, safe="")
+        whole = f"{request.scope.get('root_path', '').rstrip('/')}{path}"
+        return quote(whole[:-1], safe=_PATH) + quote(saga_id, safe="")
 
     def _add(self, method: str, path: str, name: str, endpoint: Callable[..., Any], **documented: Any) -> None:
         whole, summary = f"{self._name}_{name}", name.replace("_", " ").capitalize()
