@@ -28,6 +28,7 @@ from contract.driver import Driver
 from contract.drivers._django_shop import ASYNC_URLS, URLS, PrivateMiddleware, ShopConfig, ShopOrder
 from django_sagaz import (
     acancel,
+    alist_runs,
     aresolve,
     aretry,
     arun_now,
@@ -37,6 +38,7 @@ from django_sagaz import (
     atomic_saga_start_many,
     cancel,
     create_saga,
+    list_runs,
     resolve,
     retry,
     run_now,
@@ -210,6 +212,7 @@ VERBS: dict[str, Callable[..., Any]] = {
     "start_many": _in_transaction(atomic_saga_start_many),
     "run": run_saga,
     "status": status,
+    "list_runs": list_runs,
     "retry": retry,
     "cancel": cancel,
     "resolve": resolve,
@@ -220,6 +223,7 @@ VERBS: dict[str, Callable[..., Any]] = {
 
 ASYNC_VERBS = {
     "status": astatus,
+    "list_runs": alist_runs,
     "retry": aretry,
     "cancel": acancel,
     "resolve": aresolve,

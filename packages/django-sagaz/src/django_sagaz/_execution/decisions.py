@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from django_sagaz._project.project import Project
 
 __all__ = [
-    "acancel", "aresolve", "aretry", "arun_now", "asignal_run", "astatus", "cancel", "resolve", "retry", "run_now",
-    "signal_run", "status",
+    "acancel", "alist_runs", "aresolve", "aretry", "arun_now", "asignal_run", "astatus", "cancel", "list_runs",
+    "resolve", "retry", "run_now", "signal_run", "status",
 ]  # fmt: skip
 
 T = TypeVar("T")
@@ -29,6 +29,12 @@ T = TypeVar("T")
 def status(*args: Any, **options: Any) -> Any:
     """Return all that is known of a run; see `sagaz_durable.sagas.Sagas.status`."""
     return _decisions().status_sync(*args, **options)
+
+
+@function_form_of(Sagas.list_runs_sync)
+def list_runs(*args: Any, **options: Any) -> Any:
+    """Return a page of runs, the newest first; see `sagaz_durable.sagas.Sagas.list_runs`."""
+    return _decisions().list_runs_sync(*args, **options)
 
 
 @function_form_of(Sagas.retry_sync)
@@ -68,6 +74,12 @@ def signal_run(*args: Any, **options: Any) -> Any:
 async def astatus(*args: Any, **options: Any) -> Any:
     """Do as `status`, in asynchronous code."""
     return await sync_to_async(status)(*args, **options)
+
+
+@function_form_of(Sagas.list_runs)
+async def alist_runs(*args: Any, **options: Any) -> Any:
+    """Do as `list_runs`, in asynchronous code."""
+    return await sync_to_async(list_runs)(*args, **options)
 
 
 @function_form_of(Sagas.retry)

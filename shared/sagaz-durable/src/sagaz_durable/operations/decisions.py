@@ -8,28 +8,21 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sagaz_durable import NOTHING
+from sagaz_durable.operations.listing import Listing
 from sagaz_integration_core.error_text import value_text
 from sagaz_integration_core.errors import UsageError
 
 if TYPE_CHECKING:
     from sagaz_durable.operations.operator import Operator, Settlement
     from sagaz_durable.operations.outcomes import Outcome, RunReport
-    from sagaz_durable.operations.scope import ReachableScope
 
 __all__ = ["Decisions", "named"]
 
 T = TypeVar("T")
 
 
-class Decisions:
-    """Asks about single runs, and decides about them as the operators' commands do, with the same audit.
-
-    Args:
-        scope: The application's open runtime; Django's plugin needs none.
-    """
-
-    def __init__(self, scope: ReachableScope) -> None:
-        self._scope = scope
+class Decisions(Listing):
+    """Asks about runs, and decides about them as the operators' commands do, with the same audit."""
 
     async def status(self, saga_id: str) -> RunReport:
         """Return all that is known of a run; ``report.status`` is its status, ``report.run`` its row.

@@ -76,13 +76,6 @@ class Decisions:
         assert await store.intervene(change(now, "compensating", version=now.version))
         assert (await load(store, run.saga_id)).version > now.version
 
-    async def test_of_two_decisions_for_one_version_the_first_takes_effect(self, store: SagaStore) -> None:
-        saga_id = await record_end(store, "failed")
-        seen = await load(store, saga_id)
-        decisions = [change(seen, "pending", "retry", version=seen.version) for _ in range(2)]
-        assert sorted(await asyncio.gather(*map(store.intervene, decisions))) == [False, True]
-        assert len(await store.load_audit(saga_id)) == 1
-
     async def test_a_renewal_leaves_the_version(self, store: SagaStore) -> None:
         run = await claimed(store)
         before = await load(store, run.saga_id)
