@@ -7,6 +7,7 @@ from typing import Annotated
 
 import pytest
 from fastapi import Depends, FastAPI, Header, HTTPException, Request
+from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from fastapi_sagaz import (
     Saga,
@@ -26,6 +27,7 @@ from fastapi_sagaz.http.documents import (
     RunDocument,
     RunPage,
 )
+from fastapi_sagaz.http.messages import neutral_request
 
 USERS = {"mia-token": "mia", "max-token": "max"}
 
@@ -185,6 +187,18 @@ async def test_of_a_body_that_is_too_large_no_more_is_read_than_tells_that(app, 
         answer = await client.post(f"{done}/cancel", content=pieces(), headers=headers)
         assert answer.status_code == 413, answer.content
     assert len(sent) < 20
+
+
+async def test_of_a_client_that_leaves_within_its_body_nothing_is_decided():
+    messages = [{"type": "http.request", "body": b"{", "more_body": True}, {"type": "http.disconnect"}]
+
+    async def receive():
+        return messages.pop(0)
+
+    scope = {"type": "http", "method": "POST", "path": "/", "query_string": b"", "headers": []}
+    with pytest.raises(StarletteHTTPException) as left:
+        await neutral_request(Request(scope, receive), 100)
+    assert left.value.status_code == 400
 
 
 def test_what_cannot_be_meant_is_refused_when_the_router_is_made():
