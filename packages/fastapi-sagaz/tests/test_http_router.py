@@ -10,14 +10,17 @@ from fastapi import Depends, FastAPI, Header, HTTPException, Request
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from fastapi_sagaz import (
+    Overloaded,
     Saga,
     Sagas,
     SettingsError,
+    StoreUnavailable,
     UsageError,
     action,
     compensate,
     create_lifespan,
     health_router,
+    problem_handlers,
     sagaz_router,
 )
 from fastapi_sagaz.http.documents import (
@@ -199,6 +202,40 @@ async def test_of_a_client_that_leaves_within_its_body_nothing_is_decided():
     with pytest.raises(StarletteHTTPException) as left:
         await neutral_request(Request(scope, receive), 100)
     assert left.value.status_code == 400
+
+
+async def test_the_applications_own_endpoints_answer_with_problem_documents(serve):
+    app = FastAPI(lifespan=create_lifespan({"STORAGE_URL": "memory://"}), exception_handlers=problem_handlers)
+
+    @app.post("/orders")
+    async def place(context: dict, sagas: Annotated[Sagas, Depends()], amount: int = 0):
+        await sagas.start(Order, context)
+
+    @app.get("/fail/{name}")
+    async def fail(name: str):
+        raise ERRORS[name]
+
+    async with serve(app, raise_app_exceptions=False) as client:
+        sent = {"X-Correlation-ID": "c-1"}
+        too_large = await client.post("/orders", json={"x": "y" * 2_000_000}, headers=sent)
+        assert (too_large.status_code, too_large.json()["correlation_id"]) == (422, "c-1")
+        malformed = await client.post("/orders?amount=x", json={"secret": 1})
+        problem = ProblemDocument.model_validate_json(malformed.content)
+        assert (malformed.status_code, malformed.headers["content-type"]) == (422, "application/problem+json")
+        assert problem.detail.startswith("query.amount: Input should be a valid integer")
+        unavailable = await client.get("/fail/unavailable")
+        assert (unavailable.status_code, unavailable.headers["retry-after"]) == (503, "5")
+        assert "db.internal" not in unavailable.text
+        assert (await client.get("/fail/overloaded")).headers["retry-after"] == "9"
+        assert (await client.get("/fail/own")).status_code == 500
+
+
+ERRORS = {
+    "unavailable": StoreUnavailable("db.internal does not answer"),
+    "overloaded": Overloaded("too many"),
+    "own": UsageError("wrong code"),
+}
+ERRORS["overloaded"].retry_after = 9
 
 
 def test_what_cannot_be_meant_is_refused_when_the_router_is_made():

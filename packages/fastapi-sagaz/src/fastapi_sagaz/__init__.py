@@ -17,6 +17,7 @@ from sagaz_integration_core import errors as _errors
 from sagaz_integration_core.errors import *  # noqa: F403 - whatever it raises is public here, too
 
 if TYPE_CHECKING:
+    from fastapi_sagaz.http.handlers import problem_handlers
     from fastapi_sagaz.http.probes import health_router
     from fastapi_sagaz.http.router import SagazRouter, sagaz_router
     from sagaz_durable import Saga, action, compensate
@@ -51,6 +52,7 @@ __all__ = [
     "get_config",
     "health_router",
     "liveness",
+    "problem_handlers",
     "readiness",
     "run_saga_background",
     "saga_id_of",
@@ -77,6 +79,7 @@ _LATER = {
     "compensate": "sagaz_durable",
     "current_step": "sagaz_integration_core.context.current_step",
     "health_router": "fastapi_sagaz.http.probes",
+    "problem_handlers": "fastapi_sagaz.http.handlers",
     "saga_id_of": "sagaz_durable.runtime.new_run",
     "sagaz_router": "fastapi_sagaz.http.router",
 }
