@@ -8,6 +8,7 @@ from datetime import datetime
 from sagaz_durable.stores.ended_leases import released
 from sagaz_durable.stores.memory import mutations as changes
 from sagaz_durable.stores.memory.outbox import Outbox
+from sagaz_durable.stores.memory.request_keys import RequestKey
 from sagaz_durable.stores.memory.runs import Runs
 from sagaz_durable.stores.memory.waits import Waits
 from sagaz_integration_core.contract.decisions import AuditRecord
@@ -20,7 +21,7 @@ __all__ = ["Rows"]
 
 
 class Rows:
-    """Runs, what they wait for, events, and the processes that execute runs.
+    """Runs, what they wait for, events, the processes that execute runs, and the keys of requests.
 
     Args:
         keep_finished: How many finished runs are kept, and how many sent events.
@@ -31,6 +32,7 @@ class Rows:
         self.outbox = Outbox(keep_finished)
         self.waits = Waits(keep_finished)
         self.workers: dict[str, WorkerRecord] = {}
+        self.request_keys: dict[str, RequestKey] = {}
         self._keep_finished = keep_finished
 
     def living(self, moment: datetime) -> dict[str, WorkerRecord]:
