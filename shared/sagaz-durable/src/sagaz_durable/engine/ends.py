@@ -1,21 +1,27 @@
-"""Waiting for the ends of runs, whatever process executes them: one poller however many wait."""
+"""The ends of runs: waiting for them, whatever process executes them, and what runs took until then."""
 
 from __future__ import annotations
 
 import asyncio
+import threading
+from collections import deque
+from statistics import median
 
 from sagaz_integration_core.contract.records import FINISHED
 from sagaz_integration_core.contract.store import SagaStore
 from sagaz_integration_core.errors import StoreUnavailable
 
-__all__ = ["RunEnds"]
+__all__ = ["RecentDurations", "RunEnds"]
 
 _SHORTEST, _LONGEST = 0.02, 0.5
 """Seconds between two looks at the store: short at first, and longer the longer nothing ends."""
 
+_KEPT = 20
+"""How many of the latest runs of each saga are remembered."""
+
 
 class RunEnds:
-    """Tells of a process's runs that others execute, too, when they have ended."""
+    """Tells of a process's runs that others execute, too, when they have ended; one poller however many wait."""
 
     def __init__(self, store: SagaStore) -> None:
         self._store = store
@@ -77,3 +83,24 @@ class RunEnds:
                 if not ended.done():
                     ended.set_result(None)
         return bool(saga_ids)
+
+
+class RecentDurations:
+    """The latest runs of each saga, and how many seconds each took; usable from any thread."""
+
+    def __init__(self) -> None:
+        self._latest: dict[str, deque[tuple[str, float]]] = {}
+        self._lock = threading.Lock()
+
+    def note(self, saga_name: str, saga_id: str, seconds: float) -> None:
+        """Note that a run has ended; once more for the same run is harmless while it is among the latest."""
+        with self._lock:
+            latest = self._latest.setdefault(saga_name, deque(maxlen=_KEPT))
+            if all(saga_id != known for known, _ in latest):
+                latest.append((saga_id, seconds))
+
+    def typical(self, saga_name: str) -> float | None:
+        """Return how many seconds such a run took: half of the latest took longer; None if none has ended here."""
+        with self._lock:
+            latest = self._latest.get(saga_name, ())
+            return median(seconds for _, seconds in latest) if latest else None

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import nullcontext
 
+from sagaz_durable.concurrency.clock import now
 from sagaz_durable.concurrency.thread_pool import StepThreads
 from sagaz_durable.engine.ends import RunEnds
 from sagaz_durable.engine.environment import ExecutionEnvironment
@@ -15,7 +16,7 @@ from sagaz_durable.engine.execution import RunExecution
 from sagaz_durable.engine.result import SagaRun
 from sagaz_integration_core.context import correlation as context
 from sagaz_integration_core.context import log_fields as logs
-from sagaz_integration_core.contract.records import ClaimedRun
+from sagaz_integration_core.contract.records import FINISHED, ClaimedRun
 from sagaz_integration_core.errors import RunInterrupted, RunWaiting
 
 __all__ = ["Runs"]
@@ -117,8 +118,11 @@ class Runs:
         return task
 
     def _ended(self, task: asyncio.Task[SagaRun]) -> None:
-        del self._active[task]
+        execution = self._active.pop(task)
         self.ends.look()
+        if execution.outcome in FINISHED:
+            run = execution.run
+            self.environment.registry.durations.note(run.saga_name, run.saga_id, now() - execution.began_at)
         if not task.cancelled():
             task.exception()  # Logged already; whoever awaits the task still gets it.
 
