@@ -2,32 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
 
+from sagaz_durable.stores.memory.rows import RequestKey, Rows
 from sagaz_integration_core.contract.request_keys import KeyClaim, NewKey
 
-if TYPE_CHECKING:
-    from sagaz_durable.stores.memory.rows import Rows
-
-__all__ = ["RequestKey", "answer_key", "claim_key", "erase", "find_key", "free_key", "prune_keys", "renew_key"]
-
-
-@dataclass(frozen=True, slots=True)
-class RequestKey:
-    """One key: whose it is, until when, and the answer."""
-
-    fingerprint: str
-    saga_id: str | None
-    owner: str | None
-    leased_until: datetime | None
-    answer: str | None
-    expires_at: datetime
-
-    def is_held(self, moment: datetime) -> bool:
-        """Whether somebody executes its request."""
-        return self.leased_until is not None and self.leased_until > moment
+__all__ = ["answer_key", "claim_key", "erase", "find_key", "free_key", "prune_keys", "renew_key"]
 
 
 def claim_key(rows: Rows, key: NewKey) -> KeyClaim:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from sagaz_durable.stores.ended_leases import released
 from sagaz_durable.stores.memory import mutations as changes
 from sagaz_durable.stores.memory.outbox import Outbox
-from sagaz_durable.stores.memory.request_keys import RequestKey
 from sagaz_durable.stores.memory.runs import Runs
 from sagaz_durable.stores.memory.waits import Waits
 from sagaz_integration_core.contract.decisions import AuditRecord
@@ -17,7 +16,23 @@ from sagaz_integration_core.contract.listings import WorkerRecord
 from sagaz_integration_core.contract.records import FINISHED, AttemptOutcome, Inserted, NewRun, RunRecord, RunWrite
 from sagaz_integration_core.contract.waits import NewSignal, Sent
 
-__all__ = ["Rows"]
+__all__ = ["RequestKey", "Rows"]
+
+
+@dataclass(frozen=True, slots=True)
+class RequestKey:
+    """One key: whose it is, until when, and the answer."""
+
+    fingerprint: str
+    saga_id: str | None
+    owner: str | None
+    leased_until: datetime | None
+    answer: str | None
+    expires_at: datetime
+
+    def is_held(self, moment: datetime) -> bool:
+        """Whether somebody executes its request."""
+        return self.leased_until is not None and self.leased_until > moment
 
 
 class Rows:
