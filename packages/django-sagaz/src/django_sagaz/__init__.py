@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     )
     from django_sagaz.events import publish
     from django_sagaz.health import areadiness, liveness, readiness
+    from django_sagaz.idempotency import idempotent
     from django_sagaz.inline import async_saga_factory, close, create_saga, run_saga
     from django_sagaz.saga import Saga
     from django_sagaz.signalling import approval_token, decide_approval, read_approval, send_signal
@@ -63,6 +64,7 @@ __all__ = [
     "current_step",
     "decide_approval",
     "exclude_sagaz_tables",
+    "idempotent",
     "liveness",
     "publish",
     "read_approval",
@@ -105,6 +107,7 @@ _PLACES = {
     "compensate": "sagaz_durable",
     "create_saga": "django_sagaz.inline",
     "decide_approval": "django_sagaz.signalling",
+    "idempotent": "django_sagaz.idempotency",
     "liveness": "django_sagaz.health",
     "publish": "django_sagaz.events",
     "read_approval": "django_sagaz.signalling",

@@ -62,7 +62,7 @@ class Leases:
 
     def __init__(self, scope: ReachableScope, pause: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
         self._scope = scope
-        self.pause = pause
+        self._pause = pause
         self._renewal: asyncio.Task[None] | None = None
 
     async def claim(self, key: NewKey) -> KeyClaim:
@@ -93,6 +93,10 @@ class Leases:
     async def status(self, saga_id: str) -> RunStatus | None:
         """Return the status of a run."""
         return (await self._scope.reach(lambda: self._scope.store.statuses([saga_id]))).get(saga_id)
+
+    async def pause(self, seconds: float) -> None:
+        """Wait."""
+        await self._pause(seconds)
 
     async def _ended(self, work: Callable[[], Awaitable[bool]]) -> bool:
         async def end() -> bool:
@@ -131,6 +135,8 @@ class Transaction:
         except Exception as error:
             if not is_locked(error):
                 raise
+            # It has written nothing: it would have the lock. What it has read may be too old to write after.
+            await self.free(key)
             return KeyClaim(False)
 
     async def answer(self, key: NewKey, answer: str) -> bool:
@@ -180,6 +186,8 @@ class BlockingTransaction(Transaction):
         except Exception as error:
             if not is_locked(error):
                 raise
+            # It has written nothing: it would have the lock. What it has read may be too old to write after.
+            await self.free(key)
             return KeyClaim(False)
         return claim
 

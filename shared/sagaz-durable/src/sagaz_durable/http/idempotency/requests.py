@@ -15,7 +15,7 @@ from sagaz_durable.http.problems import KEY_IN_PROGRESS, KEY_REUSED, Problem
 from sagaz_integration_core.context.request_run import starting_under
 from sagaz_integration_core.contract.request_keys import KeyClaim
 from sagaz_integration_core.error_text import json_text
-from sagaz_integration_core.errors import UsageError
+from sagaz_integration_core.errors import SagazError, UsageError
 
 if TYPE_CHECKING:
     from sagaz_durable.settings.settings import Settings
@@ -58,11 +58,16 @@ class RepeatableRequest:
         """Return the answer that was given before, or that stands for it; None if the endpoint is to be executed.
 
         Raises:
-            Problem: Another request has the key, or this one is being executed.
+            Problem: Another request has the key, this one is being executed, or the store does not answer.
         """
         if self._key is None:
             return None
-        claim = await self._claim()
+        try:
+            claim = await self._claim()
+        except SagazError as error:
+            if (told := Problem.of(error)) is None:
+                raise
+            raise told from error
         if claim.claimed:
             return await self._resume(claim.saga_id) if claim.resumed and claim.saga_id is not None else None
         if claim.fingerprint not in (None, self._key.fingerprint):
