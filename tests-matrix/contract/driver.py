@@ -40,8 +40,8 @@ would write it, and says how to reach it. Cases never see the framework. To writ
     (FastAPI's dependencies), or look it up there where it is not. The body is parsed with the framework's own JSON
     parser, **without** a schema, and what it gives is passed on as it is. The headers ``Idempotency-Key`` (inline and
     deferred) and ``Run-Id`` (inline) are passed to the plugin as ``idempotency_key=`` and ``saga_id=``, and
-    ``Deadline`` (deferred), a time in ISO format, as ``deadline=``. What a start, a run or a signal raises is answered
-    with `told` (error): its status code and JSON. `Boom` is not caught.
+    ``Deadline`` (deferred), a time in ISO format, as ``deadline=``; ``Owner`` (all four) as ``owner=``. What a start,
+    a run or a signal raises is answered with `told` (error): its status code and JSON. `Boom` is not caught.
 3.  Set ``self.runtime`` (the `SagazRuntime` that the plugin keeps for this application) and ``self.app`` (what
     ``current_step().app`` is) before ``start`` returns. Look them up where the plugin keeps them; the only thing
     that a driver may do with private names.

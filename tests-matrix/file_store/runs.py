@@ -37,21 +37,24 @@ def insert(tables: Tables, runs: Sequence[NewRun], lease_seconds: float) -> list
     moment, answers = now(), []
     for new in runs:
         old = tables.runs.get(new.saga_id)
-        answers.append(Inserted(new.saga_id, old is None, new.fingerprint if old is None else old.row.fingerprint))
+        there = new if old is None else old.row
+        answers.append(Inserted(new.saga_id, old is None, there.fingerprint, owner=there.owner))
         if old is None:
             run = tables.runs[new.saga_id] = Run(_row(new, moment, lease_seconds))
-            _begin(run, new.first_steps if new.owner else (), moment)
+            _begin(run, new.first_steps if new.lease_owner else (), moment)
     return answers
 
 
 def _row(new: NewRun, moment: datetime, lease_seconds: float) -> RunRecord:
-    leased = new.owner is not None
+    leased = new.lease_owner is not None
     expires = moment + timedelta(seconds=lease_seconds) if leased else None
     return RunRecord(
         new.saga_id, new.saga_name, "executing" if leased else "pending", new.context, None, new.correlation_id,
-        int(leased), 0, new.owner, expires, expires or new.not_before or moment, moment, moment, None, new.fingerprint,
+        int(leased), 0, new.lease_owner, expires, expires or new.not_before or moment, moment, moment, None,
+        new.fingerprint,
         leased_at=moment if leased else None,
         deadline=moment + timedelta(seconds=new.deadline) if isinstance(new.deadline, float) else new.deadline,
+        owner=new.owner,
     )  # fmt: skip
 
 
@@ -213,7 +216,7 @@ def intervene(tables: Tables, change: Intervention) -> bool:
     if run is None or (run.row.attempt, run.row.status) != (change.attempt, change.found):
         return False
     row, ends = run.row, change.status in FINISHED
-    if row.fingerprint == FOREIGN:
+    if row.fingerprint == FOREIGN or change.version not in (None, row.version):
         return False
     if row.lease_owner is not None:
         run.end_attempt("decided", decision(change), moment)

@@ -28,6 +28,8 @@ def _send(tables: Tables, new: NewSignal, moment: datetime) -> Sent:
     run = tables.runs.get(new.saga_id or "")
     if run is not None and run.row.status in FINISHED:
         return Sent(False)
+    if new.version is not None and (run is None or run.row.version != new.version):
+        return Sent(False)
     run = run or _awaiting(tables, new)
     if run is not None and new.actor is not None:
         status = run.row.status

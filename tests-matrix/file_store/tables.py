@@ -127,6 +127,7 @@ def find(tables: Tables, query: RunFilter) -> list[RunRecord]:
         if (not query.statuses or row.status in query.statuses)
         and query.saga_name in (None, row.saga_name)
         and query.correlation_id in (None, row.correlation_id)
+        and query.owner in (None, row.owner)
         and (query.before is None or age(row) < query.before)
     ]
     return sorted(found, key=age, reverse=True)[: query.limit]

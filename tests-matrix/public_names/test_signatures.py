@@ -52,6 +52,8 @@ DJANGO = [
     Form(django_sagaz.cancel, Sagas.cancel_sync),
     Form(django_sagaz.resolve, Sagas.resolve_sync),
     Form(django_sagaz.run_now, Sagas.run_now_sync),
+    Form(django_sagaz.list_runs, Sagas.list_runs_sync),
+    Form(django_sagaz.signal_run, Sagas.signal_run_sync),
     Form(django_sagaz.send_signal, Sagas.send_signal_sync, TRANSACTION, ("session",)),
     Form(django_sagaz.approval_token, Sagas.approval_token),
     Form(django_sagaz.read_approval, Sagas.read_approval),
@@ -61,6 +63,8 @@ DJANGO = [
     Form(django_sagaz.acancel, Sagas.cancel),
     Form(django_sagaz.aresolve, Sagas.resolve),
     Form(django_sagaz.arun_now, Sagas.run_now),
+    Form(django_sagaz.alist_runs, Sagas.list_runs),
+    Form(django_sagaz.asignal_run, Sagas.signal_run),
 ]
 FASTAPI = [
     Form(SagaStarter.__call__, Sagas.start),

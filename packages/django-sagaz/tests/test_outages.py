@@ -177,7 +177,7 @@ def test_an_insert_whose_answer_was_lost_is_recognised_as_ones_own(home, monkeyp
         raise ConnectionDied("gone")
 
     monkeypatch.setattr(store, "transact", breaking)
-    own, other = (NewRun("x", "order", "{}", "f1", owner=owner) for owner in ("w1", "w2"))
+    own, other = (NewRun("x", "order", "{}", "f1", lease_owner=owner) for owner in ("w1", "w2"))
     [inserted] = immediately(store.insert([own], 30))
     assert (inserted.created, inserted.recognised) == (True, committed)
     left.append(True)

@@ -67,6 +67,17 @@ async def what_cannot_be_decided_from_code_is_told_and_not_done(site: Site) -> N
     assert not (await site.driver.verb("status", saga_id)).audit
 
 
+@case("sagas", stores=DURABLE)
+async def the_runs_of_an_owner_are_listed_page_by_page(site: Site) -> None:
+    contexts = [{"order": n} for n in range(5)]
+    started = await site.driver.verb("start_many", site.shop.sagas["order"], contexts, owner="user:42")
+    await site.driver.verb("start", site.shop.sagas["order"], {"order": 5}, owner="user:7")
+    first = await site.driver.verb("list_runs", owner="user:42", limit=3)
+    rest = await site.driver.verb("list_runs", owner="user:42", limit=3, cursor=first.cursor)
+    assert (len(first.runs), len(rest.runs), rest.cursor) == (3, 2, None)
+    assert {run.saga_id for run in (*first.runs, *rest.runs)} == set(started)
+
+
 @case("sagas")
 async def the_status_of_no_run_is_an_error(site: Site) -> None:
     with pytest.raises(RunNotFound, match="nowhere"):

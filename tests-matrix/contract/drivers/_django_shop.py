@@ -93,7 +93,8 @@ async def _ainline(request: HttpRequest, saga_class: type) -> Any:
 
 
 def _ids(request: HttpRequest) -> dict[str, Any]:
-    return {"saga_id": request.headers.get("Run-Id"), "idempotency_key": request.headers.get("Idempotency-Key")}
+    names = {"saga_id": "Run-Id", "idempotency_key": "Idempotency-Key", "owner": "Owner"}
+    return {name: request.headers.get(header) for name, header in names.items()}
 
 
 @transaction.atomic
@@ -105,6 +106,7 @@ def _deferred(request: HttpRequest, saga_class: type) -> Any:
         json.loads(request.body),
         idempotency_key=key,
         deadline=datetime.fromisoformat(deadline) if deadline else None,
+        owner=request.headers.get("Owner"),
     )
     return accepted(saga_id), 202
 
@@ -122,7 +124,7 @@ def _in_transaction(then: str, order_id: str) -> Iterator[Any]:
 def _joined(request: HttpRequest, saga_class: type) -> Any:
     context = json.loads(request.body)
     with _in_transaction(request.GET["then"], context["id"]) as connection:
-        saga_id = atomic_saga_start(saga_class, context, connection=connection)
+        saga_id = atomic_saga_start(saga_class, context, connection=connection, owner=request.headers.get("Owner"))
     return accepted(saga_id), 202
 
 

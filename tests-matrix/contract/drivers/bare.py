@@ -115,20 +115,20 @@ async def _answer_start(
 ) -> None:
     sagas, given = scope["sagaz"](), {name.decode(): value.decode("latin-1") for name, value in scope["headers"]}
     body = (await receive())["body"]
-    key = given.get("idempotency-key")
+    key, owner = given.get("idempotency-key"), given.get("owner")
     try:
         context = json.loads(body)
         if kind == "inline":
-            run = await sagas.run(saga, context, given.get("run-id"), idempotency_key=key)
+            run = await sagas.run(saga, context, given.get("run-id"), idempotency_key=key, owner=owner)
             status, answer = 200, ran(run)
         elif kind == "joined":
             async with orders.transaction(then) as session:
                 await orders.add(session, context["id"])
-                status, answer = 202, accepted(await sagas.start(saga, context, session=session))
+                status, answer = 202, accepted(await sagas.start(saga, context, session=session, owner=owner))
         else:
             start = sagas.run_background if kind == "background" else sagas.start
             later = _deadline(given.get("deadline"))
-            status, answer = 202, accepted(await start(saga, context, idempotency_key=key, **later))
+            status, answer = 202, accepted(await start(saga, context, idempotency_key=key, owner=owner, **later))
     except Exception as error:
         status, answer = told(error)
     if then == "raise":
@@ -187,13 +187,14 @@ def _wsgi_app(spec: Spec) -> Any:
 
 
 def _started(kind: str, saga: type, environ: dict[str, Any]) -> tuple[int, Any]:
-    sagas, key = environ["sagaz"](), environ.get("HTTP_IDEMPOTENCY_KEY")
+    sagas, key, owner = environ["sagaz"](), environ.get("HTTP_IDEMPOTENCY_KEY"), environ.get("HTTP_OWNER")
     try:
         context = json.loads(environ["wsgi.input"].read())
         if kind == "inline":
-            return 200, ran(sagas.run_sync(saga, context, environ.get("HTTP_RUN_ID"), idempotency_key=key))
+            run_id = environ.get("HTTP_RUN_ID")
+            return 200, ran(sagas.run_sync(saga, context, run_id, idempotency_key=key, owner=owner))
         start = sagas.run_background_sync if kind == "background" else sagas.start_sync
         later = _deadline(environ.get("HTTP_DEADLINE"))
-        return 202, accepted(start(saga, context, idempotency_key=key, **later))
+        return 202, accepted(start(saga, context, idempotency_key=key, owner=owner, **later))
     except Exception as error:
         return told(error)

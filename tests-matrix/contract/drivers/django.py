@@ -28,16 +28,22 @@ from contract.driver import Driver
 from contract.drivers._django_shop import ASYNC_URLS, URLS, PrivateMiddleware, ShopConfig, ShopOrder
 from django_sagaz import (
     acancel,
+    alist_runs,
     aresolve,
     aretry,
+    arun_now,
+    asignal_run,
     astatus,
     atomic_saga_start,
     atomic_saga_start_many,
     cancel,
     create_saga,
+    list_runs,
     resolve,
     retry,
+    run_now,
     run_saga,
+    signal_run,
     status,
 )
 from django_sagaz._execution.worker import work
@@ -208,13 +214,24 @@ VERBS: dict[str, Callable[..., Any]] = {
     "start_many": _in_transaction(atomic_saga_start_many),
     "run": run_saga,
     "status": status,
+    "list_runs": list_runs,
     "retry": retry,
     "cancel": cancel,
     "resolve": resolve,
+    "run_now": run_now,
+    "signal_run": signal_run,
 }
 """What Django has for the verbs of `Sagas`; `run_background` it has not."""
 
-ASYNC_VERBS = {"status": astatus, "retry": aretry, "cancel": acancel, "resolve": aresolve}
+ASYNC_VERBS = {
+    "status": astatus,
+    "list_runs": alist_runs,
+    "retry": aretry,
+    "cancel": acancel,
+    "resolve": aresolve,
+    "run_now": arun_now,
+    "signal_run": asignal_run,
+}
 
 
 def _databases(sagaz: dict[str, Any]) -> dict[str, Any]:

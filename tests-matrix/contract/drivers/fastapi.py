@@ -33,6 +33,7 @@ saga_factory = SagaFactory()
 Start = Annotated[SagaStarter, Depends()]
 Key = Annotated[str | None, Header(alias="Idempotency-Key")]
 Deadline = Annotated[datetime | None, Header()]
+Owner = Annotated[str | None, Header()]
 Then = Annotated[str, Header()]
 RunId = Annotated[str | None, Header(alias="Run-Id")]
 
@@ -104,17 +105,21 @@ def _add_saga(app: FastAPI, name: str, saga_class: type, orders: Orders) -> None
     bound = Annotated[saga_class, Depends(saga_factory(saga_class))]
 
     @app.post(f"/inline/{name}")
-    async def inline(request: Request, saga: bound, key: Key = None, run_id: RunId = None) -> JSONResponse:
+    async def inline(
+        request: Request, saga: bound, key: Key = None, run_id: RunId = None, owner: Owner = None
+    ) -> JSONResponse:
         try:
-            run = await saga.run(await request.json(), saga_id=run_id, idempotency_key=key)
+            run = await saga.run(await request.json(), saga_id=run_id, idempotency_key=key, owner=owner)
         except Exception as error:
             return _told(error)
         return JSONResponse(ran(run))
 
     @app.post(f"/background/{name}")
-    async def background(request: Request, saga: bound, tasks: BackgroundTasks, then: str = "") -> JSONResponse:
+    async def background(
+        request: Request, saga: bound, tasks: BackgroundTasks, then: str = "", owner: Owner = None
+    ) -> JSONResponse:
         try:
-            saga_id = await run_saga_background(tasks, saga, context=await request.json())
+            saga_id = await run_saga_background(tasks, saga, context=await request.json(), owner=owner)
         except Exception as error:
             return _told(error)
         if then == "raise":
@@ -122,20 +127,23 @@ def _add_saga(app: FastAPI, name: str, saga_class: type, orders: Orders) -> None
         return JSONResponse(accepted(saga_id), 202, background=tasks)
 
     @app.post(f"/deferred/{name}")
-    async def deferred(request: Request, start: Start, key: Key = None, deadline: Deadline = None) -> JSONResponse:
+    async def deferred(
+        request: Request, start: Start, key: Key = None, deadline: Deadline = None, owner: Owner = None
+    ) -> JSONResponse:
         try:
-            saga_id = await start(saga_class, await request.json(), idempotency_key=key, deadline=deadline)
+            context = await request.json()
+            saga_id = await start(saga_class, context, idempotency_key=key, deadline=deadline, owner=owner)
         except Exception as error:
             return _told(error)
         return JSONResponse(accepted(saga_id), 202)
 
     @app.post(f"/joined/{name}")
-    async def joined(request: Request, start: Start, then: str) -> JSONResponse:
+    async def joined(request: Request, start: Start, then: str, owner: Owner = None) -> JSONResponse:
         context = await request.json()
         try:
             async with orders.transaction(then) as session:
                 await orders.add(session, context["id"])
-                saga_id = await start(saga_class, context, session=session)
+                saga_id = await start(saga_class, context, session=session, owner=owner)
         except Exception as error:
             return _told(error)
         return JSONResponse(accepted(saga_id), 202)

@@ -160,6 +160,7 @@ def _add_sagas(app: Flask, sagaz: SagazExtension, routes: Any, orders: Orders) -
                 request.get_json(),
                 saga_id=request.headers.get("Run-Id"),
                 idempotency_key=request.headers.get("Idempotency-Key"),
+                owner=request.headers.get("Owner"),
             )
         except Exception as error:
             return _told(error)
@@ -168,7 +169,8 @@ def _add_sagas(app: Flask, sagaz: SagazExtension, routes: Any, orders: Orders) -
     @app.post("/background/<saga>")
     def background(saga: str) -> Any:
         try:
-            saga_id = sagaz.run_background(sagaz.create_saga(routes[saga]), request.get_json())
+            owner = request.headers.get("Owner")
+            saga_id = sagaz.run_background(sagaz.create_saga(routes[saga]), request.get_json(), owner=owner)
         except Exception as error:
             return _told(error)
         if request.args.get("then") == "raise":
@@ -183,6 +185,7 @@ def _add_sagas(app: Flask, sagaz: SagazExtension, routes: Any, orders: Orders) -
                 routes[saga],
                 request.get_json(),
                 idempotency_key=request.headers.get("Idempotency-Key"),
+                owner=request.headers.get("Owner"),
                 deadline=datetime.fromisoformat(deadline) if deadline else None,
             )
         except Exception as error:
@@ -195,7 +198,7 @@ def _add_sagas(app: Flask, sagaz: SagazExtension, routes: Any, orders: Orders) -
         try:
             with orders.transaction(request.args["then"]) as session:
                 orders.add(context["id"])
-                saga_id = sagaz.start(routes[saga], context, session=session)
+                saga_id = sagaz.start(routes[saga], context, session=session, owner=request.headers.get("Owner"))
         except Exception as error:
             return _told(error)
         return accepted(saga_id), 202

@@ -63,6 +63,7 @@ def run_saga(
     *,
     idempotency_key: str | None = None,
     deadline: datetime | timedelta | None = None,
+    owner: str | None = None,
 ) -> SagaRun:
     """Run a saga to its end, from synchronous code, and return its result.
 
@@ -82,7 +83,7 @@ def run_saga(
 
     async def work(runtime: SagazRuntime) -> SagaRun:
         return await _run_inline(
-            runtime, saga_class, context, saga_id, idempotency_key=idempotency_key, deadline=deadline
+            runtime, saga_class, context, saga_id, idempotency_key=idempotency_key, deadline=deadline, owner=owner
         )
 
     return current_executions().run(work)
@@ -103,6 +104,7 @@ class _Run:
         *,
         idempotency_key: str | None = None,
         deadline: datetime | timedelta | None = None,
+        owner: str | None = None,
         wait: float = 0.0,
     ) -> Coroutine[Any, Any, SagaRun]:
         """Execute the saga durably, on a fresh instance, and return its result; to be awaited.
@@ -114,7 +116,7 @@ class _Run:
             refuse_without_loop("In a synchronous view: run_saga(saga, context)")
 
         async def work(runtime: SagazRuntime) -> SagaRun:
-            options: RunOptions = {"idempotency_key": idempotency_key, "deadline": deadline, "wait": wait}
+            options = RunOptions(idempotency_key=idempotency_key, deadline=deadline, owner=owner, wait=wait)
             return await _run_inline(runtime, self._saga_class, initial_context, saga_id, **options)
 
         return current_executions().arun(work)

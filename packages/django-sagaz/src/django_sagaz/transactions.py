@@ -52,6 +52,7 @@ def atomic_saga_start(
     idempotency_key: str | None = None,
     not_before: datetime | None = None,
     deadline: datetime | timedelta | None = None,
+    owner: str | None = None,
 ) -> str:
     """Start a saga with the commit of the transaction that is open, and return its saga_id; a worker runs it.
 
@@ -80,6 +81,7 @@ def atomic_saga_start(
         idempotency_key=idempotency_key,
         not_before=not_before,
         deadline=deadline,
+        owner=owner,
     )
     _admit(project, [run])
     inserted = project.lacks.insert(project.store, lambda: project.store.start(run))
@@ -96,6 +98,7 @@ def atomic_saga_start_many(
     using: str | None = None,
     not_before: datetime | None = None,
     deadline: datetime | timedelta | None = None,
+    owner: str | None = None,
 ) -> list[str]:
     """Start many runs of one saga with the commit of the transaction that is open; return their saga_ids in order.
 
@@ -105,7 +108,7 @@ def atomic_saga_start_many(
     require_transaction(project, given_alias(connection, using))
     of = class_of(saga_class)
     runs = [
-        new_run.new_run(project.configuration, of, context, not_before=not_before, deadline=deadline)
+        new_run.new_run(project.configuration, of, context, not_before=not_before, deadline=deadline, owner=owner)
         for context in contexts
     ]
     if runs:

@@ -120,16 +120,18 @@ def test_a_rare_saga_is_looked_for_a_bounded_number_of_rows_at_a_time(viewer, ma
 
 
 @everywhere
-def test_search_finds_the_beginning_of_a_saga_id_a_correlation_id_and_a_saga(viewer, make):
+def test_search_finds_the_beginning_of_a_saga_id_a_correlation_id_an_owner_and_a_saga(viewer, make):
     make(saga_id="abc-1", correlation_id="request-7")
     make(saga_id="abc-2", saga_name="travel")
-    make(saga_id="xabc", correlation_id="request-8")
+    make(saga_id="xabc", correlation_id="request-8", owner="user:42")
     wanted = {
         "abc": ["abc-1", "abc-2"],
         "abc-2": ["abc-2"],
         "request-7": ["abc-1"],
         " travel ": ["abc-2"],
         "request": [],
+        "user:42": ["xabc"],
+        "user:4": [],
         "ABC": [],
         "%": [],
         "abc_": [],

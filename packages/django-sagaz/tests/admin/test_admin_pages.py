@@ -54,6 +54,7 @@ def test_everything_that_is_known_of_a_run_is_shown(viewer, login, make, event):
     run = make(
         "failed",
         correlation_id="request-9",
+        owner="user:42",
         lease_owner=None,
         steps=[("reserve", "do", "done", {"result": {"key": "K-1"}}), ("count", "do", "failed", {"error": "E: full"}),
                ("reserve", "undo", "in_doubt", {"error": "T: slow"})],
@@ -67,8 +68,8 @@ def test_everything_that_is_known_of_a_run_is_shown(viewer, login, make, event):
     decide(login("superuser"), "resolve", "run-0000", settled="rolled_back", reason="Undone by hand.")
     text = shown(viewer)
     parts = (
-        "request-9", "ValueError: no truck", "K-1", "E: full", "T: slow", "0.250 s", "event-0", "Undone by hand.",
-        "superuser", "its process died", "host-7:41:aa", "count, undo of reserve",
+        "request-9", "user:42", "ValueError: no truck", "K-1", "E: full", "T: slow", "0.250 s", "event-0",
+        "Undone by hand.", "superuser", "its process died", "host-7:41:aa", "count, undo of reserve",
         "failed → rolled_back", "<svg", "(compensation)", "&quot;name&quot;: &quot;x&quot;",
     )  # fmt: skip
     assert [part for part in parts if part not in text] == []
@@ -81,7 +82,7 @@ def test_everything_that_is_known_of_a_run_is_shown(viewer, login, make, event):
 def test_whatever_a_row_holds_is_text(viewer, login, make, event, hostile, alias):
     name = hostile[:60]
     make(
-        "failed", saga_id=name, saga_name=name, error=hostile, correlation_id=name,
+        "failed", saga_id=name, saga_name=name, error=hostile, correlation_id=name, owner=name,
         context={hostile: [hostile, {"deep": hostile}]},
         steps=[(name, "do", "failed", {"error": hostile, "result": {hostile: hostile}}), (name, "undo", "done", {})],
     )  # fmt: skip

@@ -21,6 +21,7 @@ async def run_saga_background(
     context: Mapping[str, Any] = NOTHING,
     *,
     idempotency_key: str | None = None,
+    owner: str | None = None,
 ) -> str:
     """Record a run that this process executes once the response is sent, and return its saga_id.
 
@@ -39,7 +40,7 @@ async def run_saga_background(
     from sagaz_durable.runtime.bound_saga import binding_of
 
     binding = binding_of(saga, f"the dependency: saga: {type(saga).__name__} = Depends({_factory(saga)})")
-    saga_id, execution = await binding.launch_in_background(context, idempotency_key)
+    saga_id, execution = await binding.launch_in_background(context, idempotency_key, owner)
     if execution is not None:
         parked = parked_of(saga)
         parked.add(binding.runtime, execution)

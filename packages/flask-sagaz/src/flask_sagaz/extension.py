@@ -135,6 +135,7 @@ class SagazExtension:
         *,
         idempotency_key: str | None = None,
         deadline: datetime | timedelta | None = None,
+        owner: str | None = None,
     ) -> SagaRun:
         """Execute a saga from `create_saga`, wait for its end and return its result; see `Sagas.run`.
 
@@ -143,7 +144,9 @@ class SagazExtension:
         bound, own = _binding(saga), OwnTransaction(saga)
         try:
             return bound.runtime.call(
-                lambda: bound.execute(context, saga_id, idempotency_key=idempotency_key, deadline=deadline),
+                lambda: bound.execute(
+                    context, saga_id, idempotency_key=idempotency_key, deadline=deadline, owner=owner
+                ),
                 slow=own.suspect,
             )
         except Exception as error:
@@ -151,14 +154,21 @@ class SagazExtension:
             raise
 
     def run_background(
-        self, saga: Saga, context: Mapping[str, Any] = NOTHING, *, idempotency_key: str | None = None
+        self,
+        saga: Saga,
+        context: Mapping[str, Any] = NOTHING,
+        *,
+        idempotency_key: str | None = None,
+        owner: str | None = None,
     ) -> str:
         """Record a run of a saga from `create_saga`, have this process execute it, and return its saga_id.
 
         It is not affected by what becomes of the request; see `Sagas.run_background`.
         """
         bound = _binding(saga)
-        return Sagas(bound.runtime).run_background_sync(bound.saga_class, context, idempotency_key=idempotency_key)
+        return Sagas(bound.runtime).run_background_sync(
+            bound.saga_class, context, idempotency_key=idempotency_key, owner=owner
+        )
 
     @form_of(Sagas.start_sync)
     def start(self, *args: Any, **options: Any) -> Any:

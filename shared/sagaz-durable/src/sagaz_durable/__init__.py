@@ -56,6 +56,7 @@ if TYPE_CHECKING:
             *,
             idempotency_key: str | None = None,
             deadline: datetime | timedelta | None = None,
+            owner: str | None = None,
             wait: float = 0.0,
         ) -> SagaRun:
             """Execute the saga; durably if it is a bound one."""

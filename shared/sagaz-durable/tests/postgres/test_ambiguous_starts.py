@@ -91,9 +91,7 @@ async def test_a_run_that_another_process_has_begun_is_not_taken_for_ones_own(po
         running.cancel()
 
 
-async def test_nor_is_one_that_this_process_executes_already_or_was_started_with_another_payload(
-    postgres_url, monkeypatch
-):
+async def test_nor_is_one_that_this_process_executes_already_or_was_started_otherwise(postgres_url, monkeypatch):
     async with opened(postgres_url) as runtime:
         running = asyncio.create_task(bind(runtime, Pay).run({"order": "1", "wait": 1}, idempotency_key="order-1"))
         async with asyncio.timeout(10):
@@ -105,6 +103,9 @@ async def test_nor_is_one_that_this_process_executes_already_or_was_started_with
         cut(runtime, monkeypatch)
         with pytest.raises(IdempotencyConflict):
             await bind(runtime, Pay).run({"order": "2"}, idempotency_key="order-1")
+        cut(runtime, monkeypatch)
+        with pytest.raises(IdempotencyConflict):
+            await bind(runtime, Pay).run({"order": "1", "wait": 1}, idempotency_key="order-1", owner="user:7")
         assert called == ["1"]
         running.cancel()
 

@@ -291,7 +291,7 @@ async def test_a_connection_that_commits_by_itself_is_refused(kind, place):
 async def test_a_leased_run_cannot_wait_for_a_commit(kind, place):
     async with transaction(kind, place.url) as tx:
         with pytest.raises(ValueError, match="owner"):
-            await tx.start(place, new(owner="w1"))
+            await tx.start(place, new(lease_owner="w1"))
 
 
 @pytest.mark.parametrize("kind", POSTGRES)

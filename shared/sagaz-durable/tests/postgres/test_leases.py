@@ -56,7 +56,7 @@ async def test_eight_claimers_of_their_own_never_get_the_same_run(store, setting
 
 async def test_a_write_does_not_wait_for_a_claim_and_is_fenced_out_after_it(store, settings):
     """What is locked is told apart from what was lost, and harms no other."""
-    await store.insert([new("x", owner="old"), new("y", owner="old")], 30)
+    await store.insert([new("x", lease_owner="old"), new("y", lease_owner="old")], 30)
     async with await psycopg.AsyncConnection.connect(settings.storage_url) as claiming:
         update = "UPDATE {}.sagaz_run SET attempt = attempt + 1, lease_owner = 'new' WHERE saga_id = 'x'"
         await claiming.execute(update.format(settings.schema).encode())
@@ -80,7 +80,7 @@ async def test_a_claim_passes_a_row_by_that_is_being_written(store, settings):
 
 async def test_a_claim_does_not_wait_for_the_journal_of_a_run_that_goes_on(store, settings):
     """Then the call itself journals that it begins again."""
-    await store.insert([new("x", owner="w1")], 30)
+    await store.insert([new("x", lease_owner="w1")], 30)
     left, wait = StepWrite("pay", "do", "waiting"), WaitWrite("pay", "do", "", 0, seconds=0)
     assert await store.write([RunWrite("x", "w1", 1, (left,), waits=(wait,), release=Release(waits=True))]) == [True]
     async with await psycopg.AsyncConnection.connect(settings.storage_url) as holding:
@@ -171,7 +171,7 @@ async def test_owners_race_and_only_the_present_one_records(store, settings):
 
 
 async def test_batches_and_renewals_of_the_same_runs_do_not_deadlock(store):
-    runs = [new(owner="w1") for _ in range(200)]
+    runs = [new(lease_owner="w1") for _ in range(200)]
     await store.insert(runs, 30)
     writes = [RunWrite(run.saga_id, "w1", 1, (started("pay"),)) for run in runs]
     held = [(run.saga_id, 1) for run in runs]
@@ -180,7 +180,7 @@ async def test_batches_and_renewals_of_the_same_runs_do_not_deadlock(store):
 
 
 async def test_a_tenure_in_one_batch_ends_where_it_ends(store):
-    await store.insert([new("x", owner="w1"), new("y", owner="w1")], 30)
+    await store.insert([new("x", lease_owner="w1"), new("y", lease_owner="w1")], 30)
     answers = await store.write(
         [
             RunWrite("x", "w1", 1, (started("pay"),)),
@@ -217,7 +217,7 @@ async def test_a_tenure_in_one_batch_ends_where_it_ends(store):
 )
 async def test_what_the_codec_accepts_comes_back_as_it_was(store, value):
     text = codec.encode(value, max_bytes=10_000)
-    await store.insert([new("x", text, owner="w1")], 30)
+    await store.insert([new("x", text, lease_owner="w1")], 30)
     await store.write([RunWrite("x", "w1", 1, (StepWrite("s", "do", "done", result=text),))])
     for back in ((await store.load("x")).context, (await store.load_steps("x"))[0].result):
         # jsonb has an order of its own for keys; everything else is the same text again.
@@ -240,7 +240,7 @@ async def test_round_trips_are_counted(store, monkeypatch):
     monkeypatch.setattr(store.database, "execute_once", counting)
     runs = [new() for _ in range(100)]
     assert await cost(store.insert(runs, 30)) == 1
-    assert await cost(store.insert([new(owner="w1")], 30)) == 1
+    assert await cost(store.insert([new(lease_owner="w1")], 30)) == 1
     assert await cost(store.claim("w1", 100, 30, KNOWN)) == 1
     held = [RunWrite(run.saga_id, "w1", 1, (started("pay"),)) for run in runs]
     assert await cost(store.write([*held, *(RunWrite(run.saga_id, "w1", 1, status="completed") for run in runs)])) == 1

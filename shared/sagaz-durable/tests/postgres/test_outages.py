@@ -49,7 +49,7 @@ async def own_store(own_server: Server) -> AsyncIterator[PostgresStore]:
 
 
 def new(saga_id: str, owner: str | None = None) -> NewRun:
-    return NewRun(saga_id, "OrderSaga", "{}", "f1", owner=owner)
+    return NewRun(saga_id, "OrderSaga", "{}", "f1", lease_owner=owner)
 
 
 async def terminate(url: str) -> int:
@@ -96,7 +96,7 @@ async def test_wake_ups_come_back_after_the_listener_was_terminated(store, setti
 
 
 async def test_a_restart_is_ridden_out(own_server, own_store):
-    await own_store.insert([new("before", owner="w1")], 30)
+    await own_store.insert([new("before", lease_owner="w1")], 30)
     own_server.restart()
     write = RunWrite("before", "w1", 1, (StepWrite("pay", "do", "done"),), status="completed")
     answers = await asyncio.gather(own_store.write([write]), own_store.insert([new("after")], 30), own_store.stats())
@@ -108,7 +108,7 @@ async def test_an_outage_is_an_error_and_its_end_is_noticed(own_server, own_stor
     monkeypatch.setattr(connections, "ACQUIRE_SECONDS", 0.5)
     store = create_store(Settings(storage_url=own_server.url.replace("//postgres", "//postgres:hunter2"), pool_size=2))
     await store.open()
-    await store.insert([new("held", owner="w1")], 30)
+    await store.insert([new("held", lease_owner="w1")], 30)
     await store.wait(0)
     await listening(store)
     own_server.stop()
@@ -149,7 +149,7 @@ async def _works(store: PostgresStore) -> bool:
 async def test_a_write_whose_answer_was_lost_is_answered_truly(store, monkeypatch, committed):
     """The connection breaks before, or after, the commit: which of the two is found out."""
     names = ("done", "released", "journal", "fenced")
-    await store.insert([new(name, owner="w1") for name in names], 30)
+    await store.insert([new(name, lease_owner="w1") for name in names], 30)
     execute_once, failures = store.database.execute_once, []
 
     async def breaking(template, values=()):
@@ -273,7 +273,7 @@ async def test_through_a_transaction_pooler_nothing_is_kept_in_a_session(setting
     await store.open()
     await store.wait(0)
     for number in range(20):
-        await store.insert([new(f"x{number}", owner="w1")], 30)
+        await store.insert([new(f"x{number}", lease_owner="w1")], 30)
         await store.write([RunWrite(f"x{number}", "w1", 1, status="completed")])
     rows = await store.database.fetch("SELECT count(*) FROM pg_prepared_statements")
     assert rows == [(0,)]

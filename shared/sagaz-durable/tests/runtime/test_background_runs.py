@@ -9,6 +9,7 @@ import pytest
 from sagaz import Saga, action
 
 from sagaz_durable.runtime import launching
+from sagaz_durable.sagas import Sagas
 from sagaz_integration_core.contract.listings import RunFilter
 
 pytestmark = pytest.mark.anyio
@@ -91,6 +92,15 @@ async def test_a_process_that_stops_leaves_what_waits_to_workers(shared_settings
     gated.go.set()
     async with opened(settings, sagas=[gated.saga], worker=True) as worker:
         assert {(await ended(worker, saga_id)).status for saga_id in ids} == {"completed"}
+
+
+async def test_what_waits_for_a_place_belongs_to_its_owner(shared_settings, opened):
+    gated = Gated()
+    async with opened(replace(shared_settings, background_runs=1), sagas=[gated.saga]) as runtime:
+        ids = [await Sagas(runtime).run_background(gated.saga, owner="user:42") for _ in range(2)]
+        runs = [await runtime.store.load(saga_id) for saga_id in ids]
+        assert [(run.status, run.owner) for run in runs] == [("executing", "user:42"), ("pending", "user:42")]
+        gated.go.set()
 
 
 async def test_a_start_that_fails_takes_no_place(shared_settings, opened, ended):

@@ -102,6 +102,7 @@ async def test_there_is_no_run_under_an_id_that_no_store_can_hold(runtime, saga_
 async def test_a_name_that_no_store_can_hold_finds_nothing(runtime, name):
     assert (await list_runs(runtime.store, RunFilter(saga_name=name), "text")).text == "No runs."
     assert (await list_runs(runtime.store, RunFilter(correlation_id=name), "text")).text == "No runs."
+    assert (await list_runs(runtime.store, RunFilter(owner=name), "text")).text == "No runs."
     assert await runtime.config.storage.list_sagas(saga_name=name) == []
 
 

@@ -299,7 +299,7 @@ async def test_prune_deletes_in_batches_what_ended_before(desk, ended, shop, mon
 
 @pytest.mark.parametrize("action", ["cancel", "retry"])
 async def test_a_decision_about_a_saga_that_nobody_knows_says_so_and_changes_nothing(runtime, action):
-    await runtime.store.insert([NewRun("run-1", "unknown", "{}", "f", owner="w")], 30)
+    await runtime.store.insert([NewRun("run-1", "unknown", "{}", "f", lease_owner="w")], 30)
     if action == "retry":
         await runtime.store.write([RunWrite("run-1", "w", 1, status="failed", error="no")])
     operator = Operator(runtime.store, runtime.registry, actor="ann")

@@ -78,20 +78,27 @@ def wait(command, ended, saga_id):
 
 
 def test_list_runs_filters_and_never_shows_contexts(command, fail):
-    saga_id = fail()
-    text = command("list", "--runs", "--status", "failed", "--saga", "broken").output
+    saga_id = fail(owner="user:42")
+    text = command("list", "--runs", "--status", "failed", "--saga", "broken", "--owner", "user:42").output
     assert f"failed        {saga_id}  broken: step 'ship': ValueError: no van" in text
     [run] = json.loads(command("list", "--runs", "--format", "json").output)
-    assert (run["saga_id"], run["status"], "context" in run) == (saga_id, "failed", False)
+    assert (run["saga_id"], run["status"], run["owner"], "context" in run) == (saga_id, "failed", "user:42", False)
+    assert command("list", "--runs", "--owner", "user:4").output == "No runs.\n"
     assert command("list", "--runs", "--status", "completed").output == "No runs.\n"
     assert command("list", "--runs", "--correlation-id", "another").output == "No runs.\n"
     assert "broken  (" in command("list").output
 
 
 def test_show_tells_all_of_a_run_and_masks_secrets(command, fail):
-    saga_id = fail()
+    saga_id = fail(owner="user:42")
     text = command("show", saga_id).output
-    for part in ("failed", "reserve (compensation)", "ValueError: the shelf is locked", "no van"):
+    for part in (
+        "failed",
+        "owner        user:42",
+        "reserve (compensation)",
+        "ValueError: the shelf is locked",
+        "no van",
+    ):
         assert part in text
     assert "A 1" not in text
     shown = command("show", saga_id, "--context").output

@@ -85,7 +85,7 @@ async def test_they_are_told_of_a_failure_and_of_what_is_undone_because_of_it(ru
 async def resumed(settings, opened, ended, saga, *, died):
     """A run of which a process has begun step a, and died or given it back."""
     async with opened(settings) as runtime:
-        await runtime.store.insert([NewRun("run-1", "Tells", "{}", "f", owner="gone")], 0.05)
+        await runtime.store.insert([NewRun("run-1", "Tells", "{}", "f", lease_owner="gone")], 0.05)
         await runtime.store.write([RunWrite("run-1", "gone", 1, (StepWrite("a", "do", "started", compensated=True),))])
         if not died:
             await runtime.store.write([RunWrite("run-1", "gone", 1, release=Release())])
@@ -204,7 +204,7 @@ async def test_a_compensation_that_failed_is_final_until_somebody_retries(shared
     saga = telling(ledger)
     async with opened(shared_settings) as runtime:
         store = runtime.store
-        await store.insert([NewRun("run-1", "Tells", "{}", "f", owner="gone")], 30)
+        await store.insert([NewRun("run-1", "Tells", "{}", "f", lease_owner="gone")], 30)
         entries = [StepWrite("a", "do", "started", compensated=True), StepWrite("a", "do", "done")]
         await store.write([RunWrite("run-1", "gone", 1, tuple(entries), status="compensating", error="no")])
         failed = [StepWrite("a", "undo", "started"), StepWrite("a", "undo", "failed", error="OSError: away")]
@@ -239,7 +239,7 @@ async def test_after_a_resume_a_pivot_in_doubt_is_undone_and_no_compensation_tha
             ledger.append("undo pay")
 
     async with opened(shared_settings) as runtime:
-        await runtime.store.insert([NewRun("run-1", "Order", "{}", "f", owner="gone")], 30)
+        await runtime.store.insert([NewRun("run-1", "Order", "{}", "f", lease_owner="gone")], 30)
         entries = [StepWrite(step, "do", "started", compensated=True) for step in ("reserve", "pay")]
         entries += [StepWrite("reserve", "do", "done"), StepWrite("pay", "do", "in_doubt", error="TimeoutError")]
         entries += [StepWrite(step, "undo", status) for step in undone for status in ("started", "done")]

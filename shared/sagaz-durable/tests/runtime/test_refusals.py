@@ -66,7 +66,7 @@ async def test_an_end_that_was_recorded_though_its_answer_was_lost_is_an_end(set
 
 async def test_a_decision_that_was_carried_out_though_its_answer_was_lost_is_told_as_done(settings, opened):
     async with opened(settings, open_store=losing, sagas=[Order]) as runtime:
-        await runtime.store.insert([NewRun("run-1", "Order", "{}", "f", owner="gone")], 30)
+        await runtime.store.insert([NewRun("run-1", "Order", "{}", "f", lease_owner="gone")], 30)
         await runtime.store.write([RunWrite("run-1", "gone", 1, status="failed")])
         operator = Operator(runtime.store, runtime.registry, actor="ann")
         outcome = await operator.resolve("run-1", "completed", reason="paid by hand")

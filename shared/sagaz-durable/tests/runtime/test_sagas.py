@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import pickle
 
 import pytest
 
 from sagaz_durable import Saga, action, compensate
+from sagaz_durable.runtime.bound_saga import bind
 from sagaz_durable.sagas import Sagas
 from sagaz_durable.settings.settings import Settings
-from sagaz_integration_core.errors import RunNotFound, UsageError
+from sagaz_integration_core.contract.listings import RunFilter
+from sagaz_integration_core.errors import RunChanged, RunNotFound, UsageError
 
 pytestmark = pytest.mark.anyio
 
@@ -66,6 +69,22 @@ async def test_starts_and_background_runs_are_executed(runtime, ended, form):
 
 
 @FORMS
+async def test_each_verb_that_starts_gives_its_runs_their_owner(runtime, form):
+    sagas = Sagas(runtime)
+    ids = [
+        await verb(sagas, "start", form)(OrderSaga, owner="user:42"),
+        *await verb(sagas, "start_many", form)(OrderSaga, [{"n": 2}, {"n": 3}], owner="user:42"),
+        await verb(sagas, "run_background", form)(OrderSaga, owner="user:42"),
+        (await verb(sagas, "run", form)(OrderSaga, owner="user:42")).saga_id,
+        (await bind(runtime, OrderSaga).run(owner="user:42")).saga_id,
+    ]
+    await sagas.start(OrderSaga, owner="user:43")
+    for saga_id in ids:
+        assert (await verb(sagas, "status", form)(saga_id)).run.owner == "user:42"
+    assert {run.saga_id for run in await runtime.store.find(RunFilter(owner="user:42"))} == set(ids)
+
+
+@FORMS
 async def test_a_run_returns_its_result_and_its_key_returns_it_again(runtime, form):
     sagas = Sagas(runtime)
     run = await verb(sagas, "run", form)(OrderSaga, {"n": 7}, idempotency_key="k")
@@ -97,6 +116,54 @@ async def stuck(sagas, ended, runtime):
     saga_id = await sagas.start(OrderSaga, {"declined": True, "stuck": True})
     assert (await ended(runtime, saga_id)).status == "failed"
     return saga_id
+
+
+@FORMS
+async def test_a_decision_for_a_version_that_a_run_has_no_more_is_not_done(runtime, ended, form):
+    sagas = Sagas(runtime)
+    saga_id = await stuck(sagas, ended, runtime)
+    version = (await verb(sagas, "status", form)(saga_id)).run.version
+    assert (await verb(sagas, "resolve", form)(saga_id, "completed", by="ann", reason="seen", version=version)).done
+    for name, more in (("retry", {}), ("cancel", {}), ("run_now", {}), ("signal_run", {"name": "paid"})):
+        with pytest.raises(RunChanged, match=f"has version {version + 1} and is completed.* for version {version}"):
+            await verb(sagas, name, form)(saga_id, by="bea", version=version, **more)
+    with pytest.raises(RunChanged) as caught:
+        await verb(sagas, "resolve", form)(saga_id, "rolled_back", by="bea", reason="no", version=10**30)
+    copy = pickle.loads(pickle.dumps(caught.value))
+    assert (copy.saga_id, copy.expected, copy.found, str(copy)) == (saga_id, 10**30, version + 1, str(caught.value))
+    assert [note.actor for note in (await sagas.status(saga_id)).audit] == ["ann"]
+
+
+async def test_a_decision_loses_to_what_is_recorded_while_it_is_taken(runtime, ended, monkeypatch):
+    sagas = Sagas(runtime)
+    saga_id = await stuck(sagas, ended, runtime)
+    version = (await sagas.status(saga_id)).run.version
+    intervene = runtime.store.intervene
+
+    async def late(change):
+        monkeypatch.undo()
+        assert (await sagas.resolve(saga_id, "completed", by="bea", reason="faster")).done
+        return await intervene(change)
+
+    monkeypatch.setattr(runtime.store, "intervene", late)
+    with pytest.raises(RunChanged):
+        await sagas.retry(saga_id, by="ann", version=version)
+    assert [note.actor for note in (await sagas.status(saga_id)).audit] == ["bea"]
+
+
+async def test_a_signal_to_a_run_that_has_ended_as_it_was_seen_is_refused(runtime):
+    sagas = Sagas(runtime)
+    run = await sagas.run(OrderSaga)
+    version = (await sagas.status(run.saga_id)).run.version
+    outcome = await sagas.signal_run(run.saga_id, "paid", by="ann", version=version)
+    assert (outcome.done, "has ended" in outcome.message) == (False, True)
+
+
+@pytest.mark.parametrize("version", ["3", 2.0, True], ids=repr)
+async def test_what_is_no_version_is_the_programs_error(runtime, version):
+    for name, more in (("retry", {}), ("signal_run", {"name": "paid"})):
+        with pytest.raises(UsageError, match="expected a whole number"):
+            await getattr(Sagas(runtime), name)("x", by="ann", version=version, **more)
 
 
 @FORMS
@@ -173,7 +240,7 @@ def test_both_forms_of_a_verb_take_the_same_and_are_documented():
     verbs = {name for name in vars_of(Sagas) if not name.endswith("_sync")} - set(ASKS_NOBODY)
     assert verbs == {
         "start", "start_many", "run", "run_background", "wait", "send_signal", "publish", "status", "retry", "cancel",
-        "resolve", "run_now", "decide_approval",
+        "resolve", "run_now", "signal_run", "list_runs", "decide_approval",
     }  # fmt: skip
     for name in verbs:
         one, other = getattr(Sagas, name), getattr(Sagas, f"{name}_sync")

@@ -200,7 +200,9 @@ async def test_what_is_stored_and_cannot_be_read_stops_the_run_and_undoes_nothin
     async with opened(settings) as runtime:
         store = runtime.store
         text = '{"n":1}' if corrupt == "result" else "[1]"
-        await store.insert([NewRun("run-1", "Chain", text, "f", owner="gone", first_steps=(FirstStep("a", True),))], 30)
+        await store.insert(
+            [NewRun("run-1", "Chain", text, "f", lease_owner="gone", first_steps=(FirstStep("a", True),))], 30
+        )
         result = "[1]" if corrupt == "result" else "{}"
         await store.write([RunWrite("run-1", "gone", 1, (StepWrite("a", "do", "done", result),))])
         from sagaz_integration_core.contract.records import Release
@@ -470,7 +472,9 @@ async def test_a_failure_after_a_call_without_a_known_end_is_in_doubt_and_is_und
         from sagaz_integration_core.contract.records import Release
 
         store = runtime.store
-        await store.insert([NewRun("run-1", "Chain", "{}", "f", owner="gone", first_steps=(FirstStep("a", True),))], 30)
+        await store.insert(
+            [NewRun("run-1", "Chain", "{}", "f", lease_owner="gone", first_steps=(FirstStep("a", True),))], 30
+        )
         await store.write([RunWrite("run-1", "gone", 1, release=Release())])
     saga = chain(ledger, "a", fails="a")
     async with opened(shared_settings, sagas=[saga], worker=True) as runtime:
@@ -542,7 +546,7 @@ async def half_done(store, *done, started=(), status="executing"):
     """A run whose process has died: some steps are done, some had begun."""
     from sagaz_integration_core.contract.records import Release
 
-    await store.insert([NewRun("run-1", "Chain", "{}", "f", owner="gone")], 30)
+    await store.insert([NewRun("run-1", "Chain", "{}", "f", lease_owner="gone")], 30)
     entries = [StepWrite(step, "do", "started", compensated=True) for step in (*done, *started)]
     entries += [StepWrite(step, "do", "done", f'{{"{step}":1}}') for step in done]
     await store.write([RunWrite("run-1", "gone", 1, tuple(entries))])

@@ -231,7 +231,7 @@ def test_signals_that_nobody_has_taken_are_listed_without_what_they_bring(comman
 
 @pytest.mark.parametrize(
     "words",
-    [("--runs",), ("--status", "waiting"), ("--saga", "paid"), ("--correlation-id", "c")],
+    [("--runs",), ("--status", "waiting"), ("--saga", "paid"), ("--owner", "u"), ("--correlation-id", "c")],
     ids=lambda words: words[0],
 )
 def test_what_chooses_among_runs_is_refused_where_signals_are_listed(command, words):

@@ -127,7 +127,7 @@ async def test_a_store_opens_while_another_process_writes(others_lock, tmp_path)
 async def test_a_start_inside_a_transaction_of_this_process_is_refused_with_the_reason(store, own_lock):
     started_at = time.monotonic()
     with pytest.raises(WriteLockHeld, match=r"this very process.*session=") as raised:
-        await store.insert([new(owner="inline")], LEASE)
+        await store.insert([new(lease_owner="inline")], LEASE)
     assert time.monotonic() - started_at < 1.9
     assert str(store.transactions._path) in str(raised.value)
     own_lock.execute("ROLLBACK")

@@ -63,8 +63,8 @@ async def test_a_start_that_finds_its_id_taken_journals_nothing_though_others_of
     first = (FirstStep("reserve", True),)
     known = new()
     await store.insert([known], LEASE)
-    fresh = new(owner="w1", first_steps=first)
-    answers = await store.insert([fresh, new(known.saga_id, owner="w1", first_steps=first)], LEASE)
+    fresh = new(lease_owner="w1", first_steps=first)
+    answers = await store.insert([fresh, new(known.saga_id, lease_owner="w1", first_steps=first)], LEASE)
     assert [answer.created for answer in answers] == [True, False]
     assert [one.step for one in await store.load_steps(fresh.saga_id)] == ["reserve"]
     assert await store.load_steps(known.saga_id) == []

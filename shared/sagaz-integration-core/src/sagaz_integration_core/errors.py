@@ -5,11 +5,11 @@ from __future__ import annotations
 __all__ = [
     "AlreadyAwaited", "ApprovalDecided", "ApprovalEnded", "ApprovalError", "ApprovalExpired", "ApprovalInvalid",
     "ContextValueError", "DeadlinePassed", "IdempotencyConflict", "InvalidInput", "LeaseLost", "Overloaded",
-    "RunErased", "RunFailed", "RunInProgress", "RunInterrupted", "RunNotFound", "RunWaiting", "RuntimeNotOpen",
-    "SagaDefinitionError", "SagaNotRegistered", "SagazError", "SettingsError", "SignalConflict", "SignalRefused",
-    "SignalTimeout", "StepError", "StoreNotMigrated", "StoreNotReady", "StoreRightsMissing", "StoreUnavailable",
-    "TransactionRequired", "UnstorableValue", "UsageError", "WorkerUnfit", "WriteLockHeld", "WriteRefused",
-    "WrongDatabase",
+    "RunChanged", "RunErased", "RunFailed", "RunInProgress", "RunInterrupted", "RunNotFound", "RunWaiting",
+    "RuntimeNotOpen", "SagaDefinitionError", "SagaNotRegistered", "SagazError", "SettingsError", "SignalConflict",
+    "SignalRefused", "SignalTimeout", "StepError", "StoreNotMigrated", "StoreNotReady", "StoreRightsMissing",
+    "StoreUnavailable", "TransactionRequired", "UnstorableValue", "UsageError", "WorkerUnfit", "WriteLockHeld",
+    "WriteRefused", "WrongDatabase",
 ]  # fmt: skip
 
 
@@ -57,7 +57,7 @@ class RuntimeNotOpen(SagazError, RuntimeError):
 
 
 class IdempotencyConflict(InvalidInput):
-    """An idempotency key was used before, with another payload."""
+    """An idempotency key was used before, with another payload or for another owner."""
 
 
 class RunErased(InvalidInput):
@@ -75,6 +75,25 @@ class RunErased(InvalidInput):
 
     def __reduce__(self) -> tuple[type[RunErased], tuple[str, str, str]]:
         return RunErased, (str(self), self.saga_id, self.status)
+
+
+class RunChanged(SagazError):
+    """A run has not the version (any more) that a decision about it was taken for; nothing was changed.
+
+    Attributes:
+        saga_id: The run's.
+        expected: The version that was given.
+        found: The version that it has now.
+    """
+
+    def __init__(self, message: str, saga_id: str, expected: int, found: int) -> None:
+        super().__init__(message)
+        self.saga_id = saga_id
+        self.expected = expected
+        self.found = found
+
+    def __reduce__(self) -> tuple[type[RunChanged], tuple[str, str, int, int]]:
+        return RunChanged, (str(self), self.saga_id, self.expected, self.found)
 
 
 class RunInProgress(SagazError):

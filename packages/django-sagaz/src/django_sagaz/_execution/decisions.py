@@ -17,7 +17,10 @@ from sagaz_durable.sagas import Sagas
 if TYPE_CHECKING:
     from django_sagaz._project.project import Project
 
-__all__ = ["acancel", "aresolve", "aretry", "arun_now", "astatus", "cancel", "resolve", "retry", "run_now", "status"]
+__all__ = [
+    "acancel", "alist_runs", "aresolve", "aretry", "arun_now", "asignal_run", "astatus", "cancel", "list_runs",
+    "resolve", "retry", "run_now", "signal_run", "status",
+]  # fmt: skip
 
 T = TypeVar("T")
 
@@ -26,6 +29,12 @@ T = TypeVar("T")
 def status(*args: Any, **options: Any) -> Any:
     """Return all that is known of a run; see `sagaz_durable.sagas.Sagas.status`."""
     return _decisions().status_sync(*args, **options)
+
+
+@function_form_of(Sagas.list_runs_sync)
+def list_runs(*args: Any, **options: Any) -> Any:
+    """Return a page of runs, the newest first; see `sagaz_durable.sagas.Sagas.list_runs`."""
+    return _decisions().list_runs_sync(*args, **options)
 
 
 @function_form_of(Sagas.retry_sync)
@@ -55,10 +64,22 @@ def run_now(*args: Any, **options: Any) -> Any:
     return _decisions().run_now_sync(*args, **options)
 
 
+@function_form_of(Sagas.signal_run_sync)
+def signal_run(*args: Any, **options: Any) -> Any:
+    """Send a signal to a run as a person's decision; see `retry`, and `sagaz_durable.sagas.Sagas.signal_run`."""
+    return _decisions().signal_run_sync(*args, **options)
+
+
 @function_form_of(Sagas.status)
 async def astatus(*args: Any, **options: Any) -> Any:
     """Do as `status`, in asynchronous code."""
     return await sync_to_async(status)(*args, **options)
+
+
+@function_form_of(Sagas.list_runs)
+async def alist_runs(*args: Any, **options: Any) -> Any:
+    """Do as `list_runs`, in asynchronous code."""
+    return await sync_to_async(list_runs)(*args, **options)
 
 
 @function_form_of(Sagas.retry)
@@ -83,6 +104,12 @@ async def aresolve(*args: Any, **options: Any) -> Any:
 async def arun_now(*args: Any, **options: Any) -> Any:
     """Do as `run_now`, in asynchronous code."""
     return await sync_to_async(run_now)(*args, **options)
+
+
+@function_form_of(Sagas.signal_run)
+async def asignal_run(*args: Any, **options: Any) -> Any:
+    """Do as `signal_run`, in asynchronous code."""
+    return await sync_to_async(signal_run)(*args, **options)
 
 
 def _decisions() -> Decisions:

@@ -60,6 +60,7 @@ def _facts(run: Any) -> list[tuple[str, str]]:
     facts = [
         (_("Saga"), visible(run.saga_name)),
         (_("Saga id"), visible(run.saga_id)),
+        (_("Owner"), visible(run.owner or "")),
         (_("Correlation id"), visible(run.correlation_id or "")),
         (_("Created"), time_text(run.created_at, zone=True)),
         (_("Changed"), time_text(run.updated_at, zone=True)),

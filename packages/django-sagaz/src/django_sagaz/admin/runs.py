@@ -36,7 +36,7 @@ class RunAdmin(Sending, ReadOnlyAdmin):
     list_filter = (StatusFilter, StartedFilter, SagaFilter)
     # Not looked at: it makes the search box appear.
     search_fields = ("saga_id",)
-    search_help_text = _("The beginning of a saga id, or a whole correlation id or saga's name.")
+    search_help_text = _("The beginning of a saga id, or a whole correlation id, owner or saga's name.")
     actions = ("retry", "cancel", "run_now", "resolve")
     fields = ()
     change_form_template = "admin/django_sagaz/run/page.html"

@@ -17,12 +17,14 @@ _LAST = "\U0010ffff"
 
 
 def found_runs(runs: QuerySet[Any], term: str) -> list[str]:
-    """Return the ids of runs whose saga_id begins so, or with this correlation id, or else the newest of this saga.
+    """Return the ids of runs whose saga_id begins so, with this correlation id, of this owner; else those of this saga.
 
     Each question goes along one index, and has a limit: one condition with OR would be looked for in every row.
     """
     found = set(_beginning(runs, "saga_id", term))
     found |= set(runs.filter(correlation_id=term).values_list("pk", flat=True)[:FOUND])
+    newest = runs.order_by("-created_at", "-saga_id")
+    found |= set(newest.filter(owner=term).values_list("pk", flat=True)[:FOUND])
     return list(found)[:FOUND] or _of_saga(runs, term)
 
 

@@ -6,32 +6,7 @@ from typing import Any
 from django.db import migrations, models
 
 import django_sagaz.fields
-
-# A run's row is written a few times and then rests: its pages keep room for that, and vacuum comes early.
-_QUEUE = (
-    "fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 500, "
-    "autovacuum_vacuum_insert_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05, "
-    "autovacuum_vacuum_cost_delay = 0"
-)
-
-
-def tune(apps: Any, schema_editor: Any) -> None:
-    """Tell PostgreSQL that these tables are a queue."""
-    if schema_editor.connection.vendor == "postgresql":
-        for table in ("sagaz_run", "sagaz_step", "sagaz_outbox"):
-            schema_editor.execute(f"ALTER TABLE {table} SET ({_QUEUE})")
-
-
-def index_erasable(apps: Any, schema_editor: Any) -> None:
-    """Index what workers look for every minute; elsewhere the index on finished_at has to do.
-
-    Not an index of the model: MySQL has no partial ones, and Django would warn of it at each migrate.
-    """
-    if schema_editor.connection.features.supports_partial_indexes:
-        schema_editor.execute(
-            "CREATE INDEX sagaz_run_erasable ON sagaz_run (finished_at) WHERE finished_at IS NOT NULL "
-            "AND fingerprint <> 'foreign' AND substr(fingerprint, 1, 7) <> 'erased:'"
-        )
+from django_sagaz.migrations._plain_sql import index, tuned
 
 
 def identify(apps: Any, schema_editor: Any) -> None:
@@ -251,6 +226,7 @@ class Migration(migrations.Migration):
                 ("suspicions", models.IntegerField(db_default=0)),
                 ("alone", models.BooleanField(db_default=False)),
                 ("deadline", models.DateTimeField(blank=True, null=True)),
+                ("owner", django_sagaz.fields.ExactCharField(blank=True, max_length=255, null=True)),
             ],
             options={
                 "verbose_name": "run",
@@ -274,7 +250,7 @@ class Migration(migrations.Migration):
                 ],
             },
         ),
-        migrations.RunPython(tune, migrations.RunPython.noop, elidable=False),
-        migrations.RunPython(index_erasable, migrations.RunPython.noop, elidable=False),
+        tuned("sagaz_run", "sagaz_step", "sagaz_outbox"),
+        migrations.RunPython(index, migrations.RunPython.noop, elidable=False),
         migrations.RunPython(identify, migrations.RunPython.noop, elidable=False),
     ]

@@ -1,24 +1,9 @@
 """What runs wait for, and the signals that they are sent."""
 
-from typing import Any
-
 from django.db import migrations, models
 
 import django_sagaz.fields
-
-# Rows die fast here, too: see the first migration.
-_QUEUE = (
-    "fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 500, "
-    "autovacuum_vacuum_insert_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05, "
-    "autovacuum_vacuum_cost_delay = 0"
-)
-
-
-def tune(apps: Any, schema_editor: Any) -> None:
-    """Tell PostgreSQL that these tables are a queue."""
-    if schema_editor.connection.vendor == "postgresql":
-        for table in ("sagaz_wait", "sagaz_signal"):
-            schema_editor.execute(f"ALTER TABLE {table} SET ({_QUEUE})")
+from django_sagaz.migrations._plain_sql import tuned
 
 
 class Migration(migrations.Migration):
@@ -109,5 +94,5 @@ class Migration(migrations.Migration):
                 "constraints": [models.UniqueConstraint(fields=("name", "key"), name="sagaz_wait_key")],
             },
         ),
-        migrations.RunPython(tune, migrations.RunPython.noop, elidable=False),
+        tuned("sagaz_wait", "sagaz_signal"),
     ]

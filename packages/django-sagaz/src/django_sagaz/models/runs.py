@@ -55,6 +55,8 @@ class Run(models.Model):
     suspicions = models.IntegerField(db_default=0)
     alone = models.BooleanField(db_default=False)
     deadline = models.DateTimeField(null=True, blank=True)
+    # Whom it belongs to, as the application says: a user, a tenant.
+    owner = ExactCharField(max_length=255, null=True, blank=True)
 
     class Meta:
         db_table = "sagaz_run"

@@ -51,7 +51,7 @@ async def list_sagas_or_runs(scope: Scope, given: Values) -> Said:
         refuse_filters_of_runs(given)
         return await list_signals(scope.store, given["limit"], given["format"])
     if given["runs"]:
-        query = RunFilter(given["status"], given["saga"], given["correlation_id"], given["limit"])
+        query = RunFilter(given["status"], given["saga"], given["correlation_id"], given["owner"], given["limit"])
         return await list_runs(scope.store, query, given["format"])
     found = catalogue.list_sagas(scope)
     as_json = given["format"] == "json"

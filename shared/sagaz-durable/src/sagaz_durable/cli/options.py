@@ -83,6 +83,7 @@ _TABLE = (
             _flag("--signals", "List signals that nobody has taken instead of sagas."),
             _statuses((*ACTIVE, *FINISHED), "Of this status; repeatable."),
             _SAGA,
+            Option("--owner", "Belonging to this owner only.", "OWNER"),
             Option("--correlation-id", "Started by the request with this correlation id only.", "ID"),
             Option("--limit", "At most so many runs, or signals; by default 50.", "N", number="limit", default=50),
             _FORMAT,

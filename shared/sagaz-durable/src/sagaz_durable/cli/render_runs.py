@@ -59,6 +59,7 @@ def report_text(report: RunReport, *, values: bool, is_secret: IsSecret = looks_
     facts = [
         ("run", run.saga_id),
         ("saga", run.saga_name),
+        ("owner", run.owner or "none"),
         ("status", run.status),
         ("error", run.error or "none"),
         ("attempt", f"{run.attempt}, {run.failures} failures"),

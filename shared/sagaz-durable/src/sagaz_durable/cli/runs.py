@@ -131,7 +131,7 @@ def read_age(text: str) -> timedelta:
 
 async def list_runs(store: SagaStore, query: RunFilter, output: Format) -> Said:
     """List runs, newest first, with what those that wait are waiting for."""
-    runs = await store.find(query) if findable(query.saga_name, query.correlation_id) else []
+    runs = await store.find(query) if findable(query.saga_name, query.correlation_id, query.owner) else []
     waits = await _open_waits(store, [run.saga_id for run in runs if run.status == "waiting"])
     return Said(runs_json(runs, waits) if output == "json" else runs_text(runs, waits))
 

@@ -32,7 +32,7 @@ def refuse_filters_of_runs(given: Mapping[str, Any]) -> None:
     Raises:
         SettingsError: Naming the option.
     """
-    for name in ("runs", "status", "saga", "correlation_id"):
+    for name in ("runs", "status", "saga", "owner", "correlation_id"):
         if given[name]:
             raise SettingsError(f"--{name.replace('_', '-')} is about runs; leave it out, or --signals.")
 

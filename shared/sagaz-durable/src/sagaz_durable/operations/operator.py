@@ -9,7 +9,7 @@ from typing import Literal
 
 from sagaz_durable.engine.registry import SagaRegistry
 from sagaz_durable.engine.state import passed_pivots, step_views
-from sagaz_durable.operations.outcomes import Outcome, RunReport, missing
+from sagaz_durable.operations.outcomes import Outcome, RunReport, changed, check_version, missing
 from sagaz_durable.operations.removal import TRIES
 from sagaz_durable.operations.sending import Sender
 from sagaz_durable.outbox.run_events import EventLog
@@ -44,7 +44,8 @@ class Operator(Sender):
     """One person, in front of one store.
 
     Two people may decide about a run at once, and a worker may execute it meanwhile: each decision takes effect on
-    the very state that it was taken for, or is taken anew for the state that there is now.
+    the very state that it was taken for, or is taken anew for the state that there is now. One that is given the
+    ``version`` of the run for which it was taken is not taken anew: where the run has another, `RunChanged` is raised.
 
     Args:
         registry: Tells which steps are pivots; a saga that is not registered is taken to have none.
@@ -81,19 +82,25 @@ class Operator(Sender):
         views = step_views(self._registry.graph(run.saga_name), run.direction, _entries(steps))
         return RunReport(run, tuple(steps), tuple(audit), tuple(attempts), views, tuple(waits))
 
-    async def retry(self, saga_id: str, *, reason: str = "", dry_run: bool = False) -> Outcome:
+    async def retry(
+        self, saga_id: str, *, reason: str = "", dry_run: bool = False, version: int | None = None
+    ) -> Outcome:
         """Have a failed run go on where it stopped, or have its compensation tried again, with no failures counted."""
-        return await self._decide(saga_id, "retry", reason, dry_run, None)
+        return await self._decide(saga_id, "retry", reason, dry_run, None, version)
 
-    async def cancel(self, saga_id: str, *, reason: str = "", dry_run: bool = False) -> Outcome:
+    async def cancel(
+        self, saga_id: str, *, reason: str = "", dry_run: bool = False, version: int | None = None
+    ) -> Outcome:
         """Have a run compensate what it has done, instead of going on.
 
         A run that is being executed stops within the renewal of its lease, and is compensated when the lease would
         have ended: then no step of it can be under way any more.
         """
-        return await self._decide(saga_id, "cancel", reason, dry_run, None)
+        return await self._decide(saga_id, "cancel", reason, dry_run, None, version)
 
-    async def resolve(self, saga_id: str, settled: Settlement, *, reason: str, dry_run: bool = False) -> Outcome:
+    async def resolve(
+        self, saga_id: str, settled: Settlement, *, reason: str, dry_run: bool = False, version: int | None = None
+    ) -> Outcome:
         """Note that a person has settled a failed run outside; nothing of it is called any more.
 
         Args:
@@ -102,27 +109,32 @@ class Operator(Sender):
         """
         if not reason.strip():
             return Outcome(saga_id, "resolve", False, None, "Say what was done: a reason is kept with a resolved run.")
-        return await self._decide(saga_id, "resolve", reason, dry_run, settled)
+        return await self._decide(saga_id, "resolve", reason, dry_run, settled, version)
 
-    async def run_now(self, saga_id: str, *, reason: str = "", dry_run: bool = False) -> Outcome:
+    async def run_now(
+        self, saga_id: str, *, reason: str = "", dry_run: bool = False, version: int | None = None
+    ) -> Outcome:
         """Have a run go on now that is delayed, or that sleeps; what it waits for by name is not brought forward."""
-        return await self._decide(saga_id, "run-now", reason, dry_run, None)
+        return await self._decide(saga_id, "run-now", reason, dry_run, None, version)
 
     async def _decide(
-        self, saga_id: str, action: Action, reason: str, dry_run: bool, settled: Settlement | None
+        self, saga_id: str, action: Action, reason: str, dry_run: bool, settled: Settlement | None, version: int | None
     ) -> Outcome:
+        check_version(version, saga_id)
         message, reason = missing(saga_id), storable(reason)
         run: RunRecord | None = None
         for _ in range(TRIES):
             run = await self._find(saga_id)
             if run is None:
                 return Outcome(saga_id, action, False, None, message)
+            if version not in (None, run.version):
+                raise changed(run, version)
             decision = await self._consider(run, action, reason, settled)
             if isinstance(decision, _Refusal):
                 return Outcome(saga_id, action, False, run.status, decision.message)
             if dry_run:
                 return Outcome(saga_id, action, True, run.status, f"Would do: {decision.message}")
-            if await self._carry_out(run, action, reason, decision):
+            if await self._carry_out(run, action, reason, decision, version):
                 return Outcome(saga_id, action, True, decision.status, decision.message)
             message = f"Run {saga_id} changed {TRIES} times meanwhile. Look at it and try again."
         return Outcome(saga_id, action, False, None if run is None else run.status, message)
@@ -205,7 +217,9 @@ class Operator(Sender):
     def _passed_pivots(self, run: RunRecord, steps: Sequence[StepRecord]) -> list[str]:
         return passed_pivots(self._registry.graph(run.saga_name), _entries(steps))
 
-    async def _carry_out(self, run: RunRecord, action: Action, reason: str, decision: _Decision) -> bool:
+    async def _carry_out(
+        self, run: RunRecord, action: Action, reason: str, decision: _Decision, version: int | None
+    ) -> bool:
         # The decision has an attempt of its own, as a process that executes the run has.
         attempt = run.attempt + 1
         events = EventLog(run.saga_id, run.saga_name, run.correlation_id, attempt, enabled=self._publishes)
@@ -220,6 +234,7 @@ class Operator(Sender):
             decision.error,
             # A failed run has told of its failure already.
             events.completed() if decision.status == "completed" else (),
+            version,
         )
         done = await self._store.intervene(change) or await self._was_done(change)
         if done:

@@ -11,8 +11,10 @@ from sagaz_integration_core.contract.decisions import Action, AuditRecord
 from sagaz_integration_core.contract.listings import AttemptRecord
 from sagaz_integration_core.contract.records import RunRecord, RunStatus, StepRecord
 from sagaz_integration_core.contract.waits import WaitRecord
+from sagaz_integration_core.error_text import value_text
+from sagaz_integration_core.errors import RunChanged, UsageError
 
-__all__ = ["Outcome", "RunReport", "missing"]
+__all__ = ["Outcome", "RunReport", "changed", "check_version", "missing"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,29 @@ class Outcome:
     done: bool
     status: RunStatus | None
     message: str
+
+
+def check_version(version: object, saga_id: str | None) -> None:
+    """Refuse what is no version of a run.
+
+    Raises:
+        UsageError: It is neither a whole number nor None, or there is no run that it could be of.
+    """
+    if version is not None and saga_id is None:
+        raise UsageError("version= goes with saga_id=: it is the version of that run.")
+    if version is not None and (not isinstance(version, int) or isinstance(version, bool)):
+        raise UsageError(f"version={value_text(version, 60)}: expected a whole number, as report.run.version, or None.")
+
+
+def changed(run: RunRecord, version: int) -> RunChanged:
+    """Return the error for a decision that was taken for another version of a run."""
+    return RunChanged(
+        f"Run {run.saga_id} has changed: it has version {run.version} and is {run.status}, and what was decided was "
+        f"for version {version}. Nothing was done; look at it and decide again.",
+        run.saga_id,
+        version,
+        run.version,
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,6 +45,7 @@ class Binding:
         *,
         idempotency_key: str | None = None,
         deadline: datetime | timedelta | None = None,
+        owner: str | None = None,
         wait: float = 0.0,
     ) -> Coroutine[Any, Any, SagaRun]:
         """Execute the saga durably, on a fresh instance, and return its result; to be awaited.
@@ -53,7 +54,9 @@ class Binding:
             UsageError: No event loop is running, so that nobody can await it.
         """
         refuse_without_loop(self._instead)
-        return self.execute(initial_context, saga_id, idempotency_key=idempotency_key, deadline=deadline, wait=wait)
+        return self.execute(
+            initial_context, saga_id, idempotency_key=idempotency_key, deadline=deadline, owner=owner, wait=wait
+        )
 
     async def execute(
         self, initial_context: Mapping[str, Any], saga_id: str | None, **options: Unpack[RunOptions]
@@ -65,12 +68,12 @@ class Binding:
         return await InlineRuns(self.runtime).run(self.saga_class, initial_context, saga_id, **options)
 
     async def launch_in_background(
-        self, initial_context: Mapping[str, Any], idempotency_key: str | None
+        self, initial_context: Mapping[str, Any], idempotency_key: str | None, owner: str | None
     ) -> tuple[str, RunExecution | None]:
         """Record a run that is executed later; see `launching.launch_in_background`."""
         return await self.runtime.reach(
             lambda: launch_in_background(
-                self.runtime, self.saga_class, initial_context, idempotency_key=idempotency_key
+                self.runtime, self.saga_class, initial_context, idempotency_key=idempotency_key, owner=owner
             )
         )
 

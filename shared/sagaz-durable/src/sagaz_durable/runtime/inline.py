@@ -25,6 +25,7 @@ class RunOptions(TypedDict, total=False):
 
     idempotency_key: str | None
     deadline: datetime | timedelta | None
+    owner: str | None
     wait: float
 
 
@@ -42,6 +43,7 @@ class InlineRuns(RuntimeClient):
         *,
         idempotency_key: str | None = None,
         deadline: datetime | timedelta | None = None,
+        owner: str | None = None,
         wait: float = 0.0,
     ) -> SagaRun:
         """Execute a saga to its end, here and now, and return its result: a dict, the context at the end.
@@ -54,7 +56,7 @@ class InlineRuns(RuntimeClient):
             saga_id: The run's id, if the caller gives it one; instead of a key.
             idempotency_key: 1 to 200 printable characters. The same key, with the same context, gives the same run: the
                 result of one that has completed is returned again.
-            deadline: As for `start`.
+            deadline, owner: As for `start`.
             wait: For how many seconds, 0 to 86,400, to wait for the end of a run that waits for a signal or a time, or
                 that the key names and somebody else executes.
 
@@ -74,7 +76,7 @@ class InlineRuns(RuntimeClient):
         """
         from sagaz_durable.runtime.launching import Launching, run_here
 
-        options = Launching(saga_id=saga_id, idempotency_key=idempotency_key, deadline=deadline)
+        options = Launching(saga_id=saga_id, idempotency_key=idempotency_key, deadline=deadline, owner=owner)
         return await self._runtime.reach(lambda: run_here(self._runtime, saga_class, context, wait, **options))
 
     async def wait(self, saga_id: str, seconds: float) -> SagaRun:
@@ -119,6 +121,7 @@ class InlineRuns(RuntimeClient):
         *,
         idempotency_key: str | None = None,
         deadline: datetime | timedelta | None = None,
+        owner: str | None = None,
     ) -> SagaRun:
         """Do as `run`, in synchronous code, but for the wait; see `wait_sync`.
 
@@ -126,11 +129,18 @@ class InlineRuns(RuntimeClient):
             UsageError: Called on the runtime's own event loop, which would wait for itself.
         """
         return self._runtime.call(
-            lambda: self.run(saga_class, context, saga_id, idempotency_key=idempotency_key, deadline=deadline)
+            lambda: self.run(
+                saga_class, context, saga_id, idempotency_key=idempotency_key, deadline=deadline, owner=owner
+            )
         )
 
     async def run_background(
-        self, saga_class: type[Saga], context: Mapping[str, Any] = NOTHING, *, idempotency_key: str | None = None
+        self,
+        saga_class: type[Saga],
+        context: Mapping[str, Any] = NOTHING,
+        *,
+        idempotency_key: str | None = None,
+        owner: str | None = None,
     ) -> str:
         """Record a run, have this process execute it, and return its saga_id without waiting for the end.
 
@@ -144,7 +154,7 @@ class InlineRuns(RuntimeClient):
 
         async def begin() -> str:
             saga_id, execution = await launch_in_background(
-                self._runtime, saga_class, context, idempotency_key=idempotency_key
+                self._runtime, saga_class, context, idempotency_key=idempotency_key, owner=owner
             )
             if execution is not None:
                 self._runtime.runs.execute(execution)
@@ -153,7 +163,14 @@ class InlineRuns(RuntimeClient):
         return await self._runtime.reach(begin)
 
     def run_background_sync(
-        self, saga_class: type[Saga], context: Mapping[str, Any] = NOTHING, *, idempotency_key: str | None = None
+        self,
+        saga_class: type[Saga],
+        context: Mapping[str, Any] = NOTHING,
+        *,
+        idempotency_key: str | None = None,
+        owner: str | None = None,
     ) -> str:
         """Do as `run_background`, in synchronous code."""
-        return self._runtime.call(lambda: self.run_background(saga_class, context, idempotency_key=idempotency_key))
+        return self._runtime.call(
+            lambda: self.run_background(saga_class, context, idempotency_key=idempotency_key, owner=owner)
+        )

@@ -46,6 +46,7 @@ class Launching(TypedDict, total=False):
     saga_id: str | None
     idempotency_key: str | None
     deadline: datetime | timedelta | None
+    owner: str | None
 
 
 async def launch(
@@ -60,7 +61,7 @@ async def launch(
         options["idempotency_key"] = key_of_request(saga_class, options.get("idempotency_key"))
     run = new_run(runtime.configuration, saga_class, context, **options)
     first_steps = tuple(runtime.registry.first_steps.get(run.saga_name, ()))
-    run = replace(run, owner=runtime.owner, first_steps=first_steps)
+    run = replace(run, lease_owner=runtime.owner, first_steps=first_steps)
     taken_at = now()
     with unstorable_refused([run]), runtime.launches.of(run) as is_first:
         [inserted] = await runtime.store.insert([run], runtime.settings.lease_seconds)
@@ -85,7 +86,12 @@ def _left(run: NewRun) -> float | None:
 
 
 async def launch_in_background(
-    runtime: SagazRuntime, saga_class: type[Saga], context: Mapping[str, Any], *, idempotency_key: str | None = None
+    runtime: SagazRuntime,
+    saga_class: type[Saga],
+    context: Mapping[str, Any],
+    *,
+    idempotency_key: str | None = None,
+    owner: str | None = None,
 ) -> tuple[str, RunExecution | None]:
     """Record a run; return its saga_id, and what the caller has to execute, if this process has a place for it.
 
@@ -96,11 +102,11 @@ async def launch_in_background(
     background = runtime.background
     if background.is_full:
         runtime.check_fit()
-        saga_id = await Starts(runtime).start(saga_class, context, idempotency_key=idempotency_key)
+        saga_id = await Starts(runtime).start(saga_class, context, idempotency_key=idempotency_key, owner=owner)
         background.wait_for_place(saga_id)
         return saga_id, None
     with background.place():
-        saga_id, execution = await launch(runtime, saga_class, context, idempotency_key=idempotency_key)
+        saga_id, execution = await launch(runtime, saga_class, context, idempotency_key=idempotency_key, owner=owner)
         if execution is not None:
             background.hold(execution)
         return saga_id, execution

@@ -34,16 +34,19 @@ def new_run(
     idempotency_key: str | None = None,
     not_before: datetime | None = None,
     deadline: datetime | timedelta | None = None,
+    owner: str | None = None,
 ) -> NewRun:
     """Check everything that a start is given, and return the row to insert; nothing is written.
 
     Raises:
         ContextValueError: The context holds what some store would bend; the message names the path.
         SagaDefinitionError: The class cannot be run as written.
-        InvalidInput: The key or id is malformed.
+        InvalidInput: The key, the id or the owner is malformed.
         UsageError: A time cannot be used, or both a key and an id were given.
     """
     name = configuration.registry.add(saga_class).name
+    if owner is not None:
+        check_identifier("owner", owner, most=255)
     limit, wording = configuration.settings.max_context_bytes, configuration.settings.wording
     text = given = codec.encode(context, max_bytes=limit, wording=wording)
     codec.check_reserved(context)
@@ -59,6 +62,7 @@ def new_run(
         not_before=None if not_before is None else read_moment("not_before", not_before),
         fresh=saga_id is None and idempotency_key is None,
         deadline=_deadline(getattr(saga_class, "deadline", None) if deadline is None else deadline),
+        owner=owner,
     )
 
 
@@ -100,9 +104,12 @@ def accept(run: NewRun, inserted: Inserted, idempotency_key: str | None) -> str:
     """Return the run's id, unless its key was used for something else.
 
     Raises:
-        IdempotencyConflict: A run with another payload is there.
+        IdempotencyConflict: A run with another payload is there, or one that belongs to somebody else.
         RunErased: A run is there of which it is not known any more what it was given.
     """
+    # Asked first: how somebody else's run has ended is not told either.
+    if not inserted.created and inserted.owner != run.owner:
+        raise _taken(run, idempotency_key)
     if (status := erased_as(inserted.fingerprint)) is not None:
         raise RunErased(
             f"Run {run.saga_id} of saga {run.saga_name!r} had ended as {status} before its context and results were "
@@ -111,12 +118,17 @@ def accept(run: NewRun, inserted: Inserted, idempotency_key: str | None) -> str:
             status,
         )
     if not inserted.created and inserted.fingerprint != run.fingerprint:
-        raise IdempotencyConflict(
-            f"Run {run.saga_id} of saga {run.saga_name!r} exists with another payload"
-            + (f" (idempotency key {idempotency_key!r})" if idempotency_key is not None else "")
-            + ". A key stands for one request: send the same payload again, or a new key."
-        )
+        raise _taken(run, idempotency_key)
     return inserted.saga_id
+
+
+def _taken(run: NewRun, idempotency_key: str | None) -> IdempotencyConflict:
+    """Return the same error, whatever differs: that somebody else has used a key is not told."""
+    return IdempotencyConflict(
+        f"Run {run.saga_id} of saga {run.saga_name!r} exists with another payload or owner"
+        + (f" (idempotency key {idempotency_key!r})" if idempotency_key is not None else "")
+        + ". A key stands for one request: send the same payload again, or a new key."
+    )
 
 
 def undelayed(runs: Sequence[NewRun], answers: Sequence[Inserted]) -> list[str]:

@@ -37,6 +37,7 @@ class Starts(RuntimeClient):
         idempotency_key: str | None = None,
         not_before: datetime | None = None,
         deadline: datetime | timedelta | None = None,
+        owner: str | None = None,
     ) -> str:
         """Record a run for a worker and return its saga_id.
 
@@ -51,10 +52,12 @@ class Starts(RuntimeClient):
             not_before: An aware datetime, before which no worker takes the run; by default one may at once.
             deadline: When the run stops going forward and is compensated, unless it has passed a pivot: an aware
                 datetime, or a timedelta from the start on; by default the class's ``deadline``, if it has one.
+            owner: Whom the run belongs to, in the application's own words, as ``"user:42"`` or ``"tenant-7"``: 1 to 255
+                printable characters, which stay for ever, and by which runs are listed.
 
         Raises:
-            InvalidInput: The context (`ContextValueError`) or the key cannot be recorded, or the key was used with
-                another payload (`IdempotencyConflict`), or for a run that was erased since (`RunErased`).
+            InvalidInput: The context (`ContextValueError`), key or owner cannot be recorded, or the key was used with
+                another payload or owner (`IdempotencyConflict`), or for a run that was erased since (`RunErased`).
             Overloaded: More runs are due than the setting ``max_due`` allows; nothing was recorded.
             RuntimeNotOpen: The runtime is not open, or shutting down.
             SagaDefinitionError: The class cannot be run as written.
@@ -63,7 +66,7 @@ class Starts(RuntimeClient):
             UsageError: ``not_before`` or ``deadline`` cannot be used, as one without a time zone, or ten years ahead.
         """
         idempotency_key = key_of_request(saga_class, idempotency_key)
-        run = self._new_run(saga_class, context, idempotency_key, not_before, deadline)
+        run = self._new_run(saga_class, context, idempotency_key, not_before, deadline, owner)
         await _admit(self._runtime, [run])
         [inserted] = await _insert(self._runtime, session, [run])
         return _accept(run, inserted, idempotency_key)
@@ -77,6 +80,7 @@ class Starts(RuntimeClient):
         idempotency_key: str | None = None,
         not_before: datetime | None = None,
         deadline: datetime | timedelta | None = None,
+        owner: str | None = None,
     ) -> str:
         """Do as `start`, in synchronous code and with a synchronous session.
 
@@ -84,7 +88,7 @@ class Starts(RuntimeClient):
             UsageError: Called on the runtime's own event loop, which would wait for itself.
         """
         idempotency_key = key_of_request(saga_class, idempotency_key)
-        run = self._new_run(saga_class, context, idempotency_key, not_before, deadline)
+        run = self._new_run(saga_class, context, idempotency_key, not_before, deadline, owner)
         _admit_sync(self._runtime, [run])
         [inserted] = _insert_sync(self._runtime, session, [run])
         return _accept(run, inserted, idempotency_key)
@@ -97,12 +101,13 @@ class Starts(RuntimeClient):
         session: Any = None,
         not_before: datetime | None = None,
         deadline: datetime | timedelta | None = None,
+        owner: str | None = None,
     ) -> list[str]:
         """Record many runs of one saga in one statement, all of them or none; return their saga_ids in order.
 
         Arguments and errors are those of `start`.
         """
-        runs = [self._new_run(saga_class, context, None, not_before, deadline) for context in contexts]
+        runs = [self._new_run(saga_class, context, None, not_before, deadline, owner) for context in contexts]
         await _admit(self._runtime, runs)
         return [one.saga_id for one in await _insert(self._runtime, session, runs)] if runs else []
 
@@ -114,9 +119,10 @@ class Starts(RuntimeClient):
         session: Any = None,
         not_before: datetime | None = None,
         deadline: datetime | timedelta | None = None,
+        owner: str | None = None,
     ) -> list[str]:
         """Do as `start_many`, in synchronous code and with a synchronous session."""
-        runs = [self._new_run(saga_class, context, None, not_before, deadline) for context in contexts]
+        runs = [self._new_run(saga_class, context, None, not_before, deadline, owner) for context in contexts]
         _admit_sync(self._runtime, runs)
         return [one.saga_id for one in _insert_sync(self._runtime, session, runs)] if runs else []
 
@@ -127,13 +133,14 @@ class Starts(RuntimeClient):
         key: str | None,
         not_before: datetime | None,
         deadline: datetime | timedelta | None,
+        owner: str | None,
     ) -> NewRun:
         from sagaz_durable.runtime.new_run import new_run
 
         self._runtime.check_open()
         return new_run(
             self._runtime.configuration, saga_class, context, idempotency_key=key, not_before=not_before,
-            deadline=deadline,
+            deadline=deadline, owner=owner,
         )  # fmt: skip
 
 

@@ -6,18 +6,16 @@ from sagaz_integration_core.errors import InvalidInput
 
 __all__ = ["check_identifier", "findable"]
 
-_MOST = 200
 
-
-def check_identifier(what: str, value: object) -> None:
+def check_identifier(what: str, value: object, *, most: int = 200) -> None:
     """Refuse what cannot be an id or a key, without repeating it.
 
     Raises:
-        InvalidInput: It is no string of 1 to 200 printable characters.
+        InvalidInput: It is no string of 1 to ``most`` printable characters.
     """
-    if not isinstance(value, str) or not 0 < len(value) <= _MOST or not value.isprintable():
+    if not isinstance(value, str) or not 0 < len(value) <= most or not value.isprintable():
         given = f"{len(value)} characters" if isinstance(value, str) else type(value).__name__
-        raise InvalidInput(f"{what} must be a string of 1 to {_MOST} printable characters, got {given}.")
+        raise InvalidInput(f"{what} must be a string of 1 to {most} printable characters, got {given}.")
 
 
 def findable(*values: object) -> bool:

@@ -105,7 +105,7 @@ class BaseStore(ABC):
     async def insert(self, runs: Sequence[NewRun], lease_seconds: float) -> list[Inserted]:
         """Insert runs in one transaction."""
         inserted = await self.insert_runs(runs, lease_seconds)
-        if any(run.owner is None for run in runs):
+        if any(run.lease_owner is None for run in runs):
             self.wake_own()
         return inserted
 

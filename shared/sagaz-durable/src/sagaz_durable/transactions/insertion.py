@@ -32,7 +32,7 @@ class Insertion:
             self._first.setdefault(run.saga_id, run)
         self._made: set[str] = set()
         self._recognised: set[str] = set()
-        self._found: dict[str, str] = {}
+        self._found: dict[str, Sequence[Any]] = {}
 
     @property
     def taken(self) -> list[str]:
@@ -54,16 +54,17 @@ class Insertion:
         self._made |= self._recognised
 
     def found(self, rows: Iterable[Sequence[Any]]) -> None:
-        """Take what the look-up returned: saga_id and fingerprint."""
-        self._found.update((row[0], row[1]) for row in rows)
+        """Take what the look-up returned: saga_id, fingerprint and owner."""
+        self._found.update((row[0], row[1:]) for row in rows)
 
     def answers(self) -> list[Inserted]:
         """Return an answer for each run, in their order; of those with one id, the first is the one that was made."""
         fresh = set(self._made)
         answers = []
         for run in self._runs:
-            fingerprint = self._found.get(run.saga_id) or self._first[run.saga_id].fingerprint
+            first = self._first[run.saga_id]
+            fingerprint, owner = self._found.get(run.saga_id) or (first.fingerprint, first.owner)
             made = run.saga_id in fresh
-            answers.append(Inserted(run.saga_id, made, fingerprint, made and run.saga_id in self._recognised))
+            answers.append(Inserted(run.saga_id, made, fingerprint, made and run.saga_id in self._recognised, owner))
             fresh.discard(run.saga_id)
         return answers

@@ -123,7 +123,7 @@ def conversation(
         TransactionRequired: The caller is in no transaction.
         WrongDatabase: The caller's connection does not lead to the store's database.
     """
-    if any(run.owner is not None for run in runs):
+    if any(run.lease_owner is not None for run in runs):
         raise ValueError("A run with an owner is executed at once, and cannot wait for the caller's commit.")
     yield from check_caller(joining, caller, "run")
     insertion = Insertion(runs)

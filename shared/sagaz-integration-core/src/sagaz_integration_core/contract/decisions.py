@@ -19,6 +19,8 @@ Action = Literal["retry", "cancel", "resolve", "run-now", "signal", "erase"]
 class Intervention:
     """A person's decision about one run; it takes effect only while the run has this ``attempt`` and status ``found``.
 
+    With ``version``, only while it has that, too: that nothing was recorded of it since it was looked at.
+
     The run gets ``status``, attempt + 1 (which fences out whoever executes it), no failures and no suspicions, and
     loses its lease. ``compensating`` and ``pending`` also tell the direction. One of `FINISHED` ends it; otherwise it
     is due at once, or when the lease that it had would have ended: by then its former owner has stopped.
@@ -37,6 +39,7 @@ class Intervention:
     reason: str
     error: str | None = None
     events: tuple[EventWrite, ...] = ()
+    version: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

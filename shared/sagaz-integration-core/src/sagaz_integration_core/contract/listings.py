@@ -50,6 +50,7 @@ class RunFilter:
     statuses: tuple[RunStatus, ...] = ()
     saga_name: str | None = None
     correlation_id: str | None = None
+    owner: str | None = None
     limit: int = 50
     before: tuple[datetime, str] | None = None
 

@@ -63,10 +63,11 @@ def erased_as(fingerprint: str) -> str | None:
 class NewRun:
     """One run to insert.
 
-    With ``owner`` the row is inserted already leased by that process: ``executing``, attempt 1. Without, it is
+    With ``lease_owner`` the row is inserted already leased by that process: ``executing``, attempt 1. Without, it is
     ``pending`` (attempt 0) and due at ``not_before`` (an aware datetime), or at once. ``fresh`` tells that the saga_id
     was made for this run alone, so that nothing can be there under it. ``first_steps`` of a leased run are journaled as
-    ``started`` together with it. ``deadline`` is an aware datetime, or seconds from the insertion on.
+    ``started`` together with it. ``deadline`` is an aware datetime, or seconds from the insertion on. ``owner`` is whom
+    the application says that the run belongs to: a user, a tenant.
     """
 
     saga_id: str
@@ -75,16 +76,18 @@ class NewRun:
     fingerprint: str = field(repr=False)
     correlation_id: str | None = None
     not_before: datetime | None = None
-    owner: str | None = None
+    lease_owner: str | None = None
     fresh: bool = False
     first_steps: tuple[FirstStep, ...] = ()
     deadline: datetime | float | None = None
+    owner: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Inserted:
     """What became of a `NewRun`: ``created``, or a row with this saga_id was there already (and was left as it is).
 
+    ``fingerprint`` and ``owner`` are those of the row.
     ``recognised`` tells that the answer of its creation was lost, and that the row is as it was to be made.
     """
 
@@ -92,6 +95,7 @@ class Inserted:
     created: bool
     fingerprint: str = field(repr=False)
     recognised: bool = False
+    owner: str | None = None
 
 
 # Not frozen, as `RunWrite` is not: a frozen one takes more than twice as long to make, and each step makes several.
@@ -240,7 +244,8 @@ class RunRecord:
 
     ``version`` grows by every change but a renewal. ``leased_at`` is when the present or last lease was taken.
     ``suspicions`` counts deaths of processes that executed other runs too; ``alone`` keeps such a run to itself.
-    After ``deadline`` it does not go forward any more, unless it has passed a pivot.
+    After ``deadline`` it does not go forward any more, unless it has passed a pivot. ``owner`` is whom it belongs to,
+    as its start said, for ever.
     """
 
     saga_id: str
@@ -264,3 +269,4 @@ class RunRecord:
     suspicions: int = 0
     alone: bool = False
     deadline: datetime | None = None
+    owner: str | None = None

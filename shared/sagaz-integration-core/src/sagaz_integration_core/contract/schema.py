@@ -36,6 +36,7 @@ TABLES: dict[str, tuple[str, ...]] = {
         "suspicions",
         "alone",
         "deadline",
+        "owner",
     ),
     "sagaz_step": (
         "saga_id",

@@ -86,6 +86,8 @@ class NewSignal:
         fingerprint: Of the payload.
         actor, reason: Of a person who sends it, for the audit of the run that it is for, or that waits under its key;
             no note is made without an actor.
+        version: It is inserted only if its run has this version when the insertion looks, which locks nothing: the run
+            may go on before the signal is committed.
     """
 
     id: str
@@ -97,6 +99,7 @@ class NewSignal:
     fingerprint: str = field(repr=False)
     actor: str | None = None
     reason: str = ""
+    version: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +107,8 @@ class Sent:
     """What became of a `NewSignal`.
 
     Attributes:
-        created: Whether it was inserted; otherwise one of its id was there, or its run has ended.
-        fingerprint: Of the one that is there; None if there is none, because its run has ended.
+        created: Whether it was inserted; otherwise one of its id was there, or its run has ended or another version.
+        fingerprint: Of the one that is there; None if there is none.
     """
 
     created: bool
@@ -152,8 +155,8 @@ class SignalStore(Protocol):
         """Insert signals in one transaction, an answer for each, and wake workers.
 
         No row of a run is touched: the claim finds the waiting runs for which a signal is there. One whose id is there
-        is left as it is; one to a run that has ended is not inserted. A person's is noted in the audit of its run, or
-        of the one that waits under its key.
+        is left as it is; one to a run that has ended, or has another version than is asked for, is not inserted. A
+        person's is noted in the audit of its run, or of the one that waits under its key.
         """
         ...
 

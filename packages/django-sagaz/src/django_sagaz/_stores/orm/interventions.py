@@ -33,6 +33,8 @@ def intervene(connection: Any, change: Intervention) -> bool:
     using, moment = connection.alias, Moment(connection)
     found = Run.objects.using(using).filter(pk=change.saga_id, attempt=change.attempt, status=change.found)
     found = found.exclude(fingerprint=FOREIGN)
+    if change.version is not None:
+        found = found.filter(version=change.version)
     run = _locked(connection, found)
     if run is None:
         return False

@@ -49,6 +49,8 @@ def find(connection: Any, query: RunFilter) -> list[RunRecord]:
         runs = runs.filter(saga_name=query.saga_name)
     if query.correlation_id is not None:
         runs = runs.filter(correlation_id=query.correlation_id)
+    if query.owner is not None:
+        runs = runs.filter(owner=query.owner)
     if query.before is not None:
         created_at, saga_id = stored(query.before[0]), query.before[1]
         runs = runs.filter(Q(created_at__lt=created_at) | Q(created_at=created_at, saga_id__lt=saga_id))

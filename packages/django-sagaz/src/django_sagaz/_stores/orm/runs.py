@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from django.db import IntegrityError, transaction
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.db.models.functions import Coalesce
 from django.db.models.sql import InsertQuery
 
@@ -36,7 +36,7 @@ def insert(
         return inserted
     oldest = moment.after(-own_row_seconds(time.monotonic() - began_at, lease_seconds))
     return [
-        Inserted(run.saga_id, True, run.fingerprint, recognised=True)
+        Inserted(run.saga_id, True, run.fingerprint, recognised=True, owner=run.owner)
         if not answer.created and _is_own(connection, run, oldest)
         else answer
         for run, answer in zip(runs, inserted, strict=True)
@@ -45,8 +45,12 @@ def insert(
 
 def _is_own(connection: Any, run: NewRun, oldest: Any) -> bool:
     made = Run.objects.using(connection.alias).filter(pk=run.saga_id, fingerprint=run.fingerprint)
-    made = made.filter(created_at__gt=oldest, attempt=int(run.owner is not None))
-    return made.filter(lease_owner=run.owner).exists() if run.owner else made.filter(lease_owner__isnull=True).exists()
+    made = made.filter(created_at__gt=oldest, attempt=int(run.lease_owner is not None))
+    return made.filter(_is("lease_owner", run.lease_owner), _is("owner", run.owner)).exists()
+
+
+def _is(column: str, value: str | None) -> Q:
+    return Q(**{f"{column}__isnull": True} if value is None else {column: value})
 
 
 def _insert(connection: Any, run: NewRun, moment: Moment, lease_seconds: float) -> Inserted:
@@ -57,23 +61,25 @@ def _insert(connection: Any, run: NewRun, moment: Moment, lease_seconds: float) 
         with spared:
             _execute_insert(connection, _new(run, moment, lease_seconds))
     except IntegrityError:
-        return Inserted(run.saga_id, False, _fingerprint(connection, run.saga_id))
-    if run.owner is not None:
+        fingerprint, owner = _found(connection, run.saga_id)
+        return Inserted(run.saga_id, False, fingerprint, owner=owner)
+    if run.lease_owner is not None:
         begin(connection, [(run.saga_id, run.first_steps)], moment)
-    return Inserted(run.saga_id, True, run.fingerprint)
+    return Inserted(run.saga_id, True, run.fingerprint, owner=run.owner)
 
 
-def _fingerprint(connection: Any, saga_id: str) -> str:
-    found: str | None = (
-        Run.objects.using(connection.alias).filter(pk=saga_id).values_list("fingerprint", flat=True).first()
+def _found(connection: Any, saga_id: str) -> tuple[str, str | None]:
+    found: tuple[str, str | None] | None = (
+        Run.objects.using(connection.alias).filter(pk=saga_id).values_list("fingerprint", "owner").first()
     )
     if found is not None:
         return found
     # With REPEATABLE READ, only a lock shows what others have committed since this transaction began. Not FOR UPDATE:
     # several starts have the row's shared lock by now, and would wait for each other.
     with connection.cursor() as cursor:
-        cursor.execute("SELECT fingerprint FROM sagaz_run WHERE saga_id = %s LOCK IN SHARE MODE", [saga_id])
-        return str(cursor.fetchone()[0])
+        cursor.execute("SELECT fingerprint, owner FROM sagaz_run WHERE saga_id = %s LOCK IN SHARE MODE", [saga_id])
+        [fingerprint, owner] = cursor.fetchone()
+        return str(fingerprint), owner
 
 
 def _execute_insert(connection: Any, run: Run) -> None:
@@ -85,7 +91,7 @@ def _execute_insert(connection: Any, run: Run) -> None:
 
 
 def _new(run: NewRun, moment: Moment, lease_seconds: float) -> Run:
-    leased = run.owner is not None
+    leased = run.lease_owner is not None
     expires = moment.after(lease_seconds) if leased else None
     due = moment.now if run.not_before is None else stored(run.not_before)
     return Run(
@@ -96,7 +102,7 @@ def _new(run: NewRun, moment: Moment, lease_seconds: float) -> Run:
         correlation_id=run.correlation_id,
         attempt=int(leased),
         failures=0,
-        lease_owner=run.owner,
+        lease_owner=run.lease_owner,
         lease_expires_at=expires,
         available_at=expires or due,
         created_at=moment.now,
@@ -108,6 +114,7 @@ def _new(run: NewRun, moment: Moment, lease_seconds: float) -> Run:
         suspicions=0,
         alone=False,
         deadline=_deadline(run, moment),
+        owner=run.owner,
     )
 
 

@@ -28,7 +28,10 @@ def _send(connection: Any, signal: NewSignal, moment: Moment) -> Sent:
     known = Signal.objects.using(using).filter(pk=signal.id).values_list("fingerprint", flat=True)
     if (fingerprint := known.first()) is not None:
         return Sent(False, fingerprint)
-    if signal.saga_id is not None and Run.objects.using(using).filter(pk=signal.saga_id, status__in=FINISHED).exists():
+    runs = Run.objects.using(using).filter(pk=signal.saga_id)
+    if signal.saga_id is not None and runs.filter(status__in=FINISHED).exists():
+        return Sent(False)
+    if signal.version is not None and not runs.filter(version=signal.version).exists():
         return Sent(False)
     try:
         with transaction.atomic(using):

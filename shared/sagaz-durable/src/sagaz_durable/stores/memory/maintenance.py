@@ -31,6 +31,8 @@ def intervene(rows: Rows, change: Intervention) -> bool:
     expected = (change.attempt, change.found)
     if row is None or (row.attempt, row.status) != expected or row.fingerprint == FOREIGN:
         return False
+    if change.version not in (None, row.version):
+        return False
     moment = datetime.now(UTC)
     if row.lease_owner is not None:
         rows.end_attempt(row, "decided", decision(change), moment)

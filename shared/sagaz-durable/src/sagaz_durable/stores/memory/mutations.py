@@ -49,7 +49,7 @@ _DIRECTIONS: dict[RunStatus, Direction] = {"compensating": "back", "pending": "f
 
 def inserted(run: NewRun, moment: datetime, lease_seconds: float) -> RunRecord:
     """Return the record of a new run, leased when it has an owner."""
-    leased = run.owner is not None
+    leased = run.lease_owner is not None
     expires = moment + timedelta(seconds=lease_seconds) if leased else None
     return RunRecord(
         saga_id=run.saga_id,
@@ -60,7 +60,7 @@ def inserted(run: NewRun, moment: datetime, lease_seconds: float) -> RunRecord:
         correlation_id=run.correlation_id,
         attempt=int(leased),
         failures=0,
-        lease_owner=run.owner,
+        lease_owner=run.lease_owner,
         lease_expires_at=expires,
         available_at=expires or run.not_before or moment,
         created_at=moment,
@@ -69,6 +69,7 @@ def inserted(run: NewRun, moment: datetime, lease_seconds: float) -> RunRecord:
         fingerprint=run.fingerprint,
         leased_at=moment if leased else None,
         deadline=_deadline(run, moment),
+        owner=run.owner,
     )
 
 

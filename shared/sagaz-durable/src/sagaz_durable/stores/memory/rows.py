@@ -60,9 +60,10 @@ class Rows:
         if row is None:
             new = changes.inserted(run, moment, lease_seconds)
             self.runs.put(new)
-            for step in run.first_steps if run.owner is not None else ():
+            for step in run.first_steps if run.lease_owner is not None else ():
                 self.runs.enter(changes.begun(new, step))
-        return Inserted(run.saga_id, row is None, run.fingerprint if row is None else row.fingerprint)
+        found = run if row is None else row
+        return Inserted(run.saga_id, row is None, found.fingerprint, owner=found.owner)
 
     def held(self, saga_id: str, owner: str, attempt: int) -> RunRecord | None:
         """Return a run if this owner holds it in this attempt."""
@@ -98,6 +99,8 @@ class Rows:
             return Sent(False, known.fingerprint)
         row = self.runs.rows.get(signal.saga_id or "")
         if row is not None and row.status in FINISHED:
+            return Sent(False)
+        if signal.version is not None and (row is None or row.version != signal.version):
             return Sent(False)
         row = self.runs.rows.get(self.waits.add(signal, moment) or "")
         if row is not None and signal.actor is not None:

@@ -175,6 +175,7 @@ def _matches(row: RunRecord, query: RunFilter) -> bool:
         (not query.statuses or row.status in query.statuses)
         and query.saga_name in (None, row.saga_name)
         and query.correlation_id in (None, row.correlation_id)
+        and query.owner in (None, row.owner)
         and (query.before is None or _age(row) < query.before)
     )
 

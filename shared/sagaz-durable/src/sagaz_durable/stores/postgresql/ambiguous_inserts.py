@@ -18,10 +18,12 @@ __all__ = ["Insert"]
 # process; whether another call of it made the row, the caller knows.
 _OWN = """
 SELECT run.saga_id
-FROM json_to_recordset(%s::text::json) AS given (saga_id text, owner text, fingerprint text)
+FROM json_to_recordset(%s::text::json) AS given
+    (saga_id text, lease_owner text, owner text, fingerprint text)
 JOIN {schema}.sagaz_run AS run ON run.saga_id = given.saga_id
-WHERE run.fingerprint = given.fingerprint AND run.lease_owner IS NOT DISTINCT FROM given.owner
-    AND run.attempt = (given.owner IS NOT NULL)::integer
+WHERE run.fingerprint = given.fingerprint AND run.lease_owner IS NOT DISTINCT FROM given.lease_owner
+    AND run.owner IS NOT DISTINCT FROM given.owner
+    AND run.attempt = (given.lease_owner IS NOT NULL)::integer
     AND run.created_at > statement_timestamp() - %s * interval '1 second'
 """
 
@@ -49,6 +51,7 @@ class Insert:
         """Return rows with the saga_ids of those that a lost try has made."""
         if not self._lost or not runs:
             return []
-        given = [{"saga_id": run.saga_id, "owner": run.owner, "fingerprint": run.fingerprint} for run in runs]
+        names = ("saga_id", "lease_owner", "owner", "fingerprint")
+        given = [{name: getattr(run, name) for name in names} for run in runs]
         seconds = own_row_seconds(time.monotonic() - self._began_at, self._lease_seconds)
         return await self._db.execute(_OWN, (json.dumps(given, ensure_ascii=False), seconds))

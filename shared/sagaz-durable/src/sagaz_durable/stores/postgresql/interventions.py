@@ -21,7 +21,10 @@ _PATIENCE_SECONDS = 1.0
 
 _PAUSE = "SELECT pg_sleep(0.02)"
 
-_FOUND = "saga_id = %(saga_id)s AND attempt = %(attempt)s AND status = %(found)s::text AND fingerprint <> %(foreign)s"
+_FOUND = (
+    "saga_id = %(saga_id)s AND attempt = %(attempt)s AND status = %(found)s::text AND fingerprint <> %(foreign)s "
+    "AND (%(version)s::integer IS NULL OR version = %(version)s::integer)"
+)
 
 _EVENT_ID = EVENT_ID.replace("{of}", "changed")
 

@@ -36,6 +36,13 @@ SELECT newest.* FROM present CROSS JOIN LATERAL (
 ORDER BY created_at DESC, saga_id DESC LIMIT %(limit)s
 """  # noqa: S608
 
+# Those of one owner come from an index of their own.
+_FIND_OWNED = f"""
+SELECT {RUN_COLUMNS} FROM {{schema}}.sagaz_run AS run
+WHERE true{{conditions}}
+ORDER BY created_at DESC, saga_id DESC LIMIT %(limit)s
+"""  # noqa: S608
+
 _STATS = """
 SELECT
     (SELECT json_object_agg(status, n) FROM (
@@ -93,16 +100,17 @@ async def find(db: Database, query: RunFilter) -> list[RunRecord]:
     values: dict[str, Any] = {"limit": query.limit}
     conditions = ""
     if query.statuses:
-        conditions += " AND present.status = ANY(%(statuses)s::text[])"
+        conditions += " AND run.status = ANY(%(statuses)s::text[])"
         values["statuses"] = list(query.statuses)
-    for column, value in (("saga_name", query.saga_name), ("correlation_id", query.correlation_id)):
-        if value is not None:
+    for column in ("saga_name", "correlation_id", "owner"):
+        if (value := getattr(query, column)) is not None:
             conditions += f" AND {column} = %({column})s"
             values[column] = value
     if query.before is not None:
         conditions += " AND (created_at, saga_id) < (%(created_at)s, %(saga_id)s)"
         values["created_at"], values["saga_id"] = query.before
-    rows = await db.fetch(_FIND.replace("{conditions}", conditions), values)
+    statement = _FIND if query.owner is None else _FIND_OWNED
+    rows = await db.fetch(statement.replace("{conditions}", conditions), values)
     return [run_record(row) for row in rows]
 
 

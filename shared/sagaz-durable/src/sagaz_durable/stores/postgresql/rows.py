@@ -43,9 +43,11 @@ def insertion(
         once: It is not sent again when its connection breaks, as an earlier try may have been committed.
     """
     first = runs[0]
-    if len(runs) == 1 and first.owner is None and first.not_before is None and first.deadline is None:
+    if len(runs) == 1 and first.lease_owner is None and first.not_before is None and first.deadline is None:
         statement = INSERT_FRESH if once and first.fresh else INSERT_ONE
-        return statement, (first.saga_id, first.saga_name, first.context, first.correlation_id, first.fingerprint)
+        return statement, (
+            first.saga_id, first.saga_name, first.context, first.correlation_id, first.fingerprint, first.owner,
+        )  # fmt: skip
     return INSERT_MANY, (json.dumps(_new_run_rows(runs, lease_seconds), ensure_ascii=False),)
 
 
@@ -58,9 +60,10 @@ def _new_run_rows(runs: Sequence[NewRun], lease_seconds: float) -> list[dict[str
             "context": run.context,
             "correlation_id": run.correlation_id,
             "not_before": _time(run.not_before),
-            "owner": run.owner,
-            "lease_seconds": None if run.owner is None else lease_seconds,
+            "lease_owner": run.lease_owner,
+            "lease_seconds": None if run.lease_owner is None else lease_seconds,
             "fingerprint": run.fingerprint,
+            "owner": run.owner,
             "first_steps": run.first_steps,
             **_deadline(run),
         }
@@ -85,9 +88,9 @@ def claimed_run(
 
 def run_record(row: Row) -> RunRecord:
     """Read a row of ``sagaz_run``."""
-    leased_at, suspicions, alone, deadline = row[17:]
+    leased_at, suspicions, alone, deadline, owner = row[17:]
     times = map(_utc, row[9:14])
-    values: Row = (*row[:9], *times, *row[14:17], _utc(leased_at), suspicions, alone, _utc(deadline))
+    values: Row = (*row[:9], *times, *row[14:17], _utc(leased_at), suspicions, alone, _utc(deadline), owner)
     return RunRecord(*values)
 
 

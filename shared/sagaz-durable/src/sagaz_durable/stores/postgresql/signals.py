@@ -27,9 +27,12 @@ SEND = """
 INSERT INTO {schema}.sagaz_signal (id, name, saga_id, key, signal_id, payload, fingerprint, created_at)
 SELECT id, name, saga_id, key, signal_id, payload::jsonb, fingerprint, statement_timestamp()
 FROM json_to_recordset(%s::text::json) AS given
-    (id text, name text, saga_id text, key text, signal_id text, payload text, fingerprint text)
+    (id text, name text, saga_id text, key text, signal_id text, payload text, fingerprint text,
+     version integer)
 WHERE NOT EXISTS (SELECT FROM {schema}.sagaz_run AS run
     WHERE run.saga_id = given.saga_id AND run.status IN ('completed', 'rolled_back', 'failed'))
+    AND (version IS NULL
+        OR version = (SELECT run.version FROM {schema}.sagaz_run AS run WHERE run.saga_id = given.saga_id))
 ORDER BY id
 ON CONFLICT (id) DO NOTHING
 RETURNING id, {wake}

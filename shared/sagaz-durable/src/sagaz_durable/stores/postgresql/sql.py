@@ -28,7 +28,7 @@ __all__ = [
 RUN_COLUMNS = (
     "saga_id, saga_name, status, context::text AS context, error, correlation_id, attempt, failures, "
     "lease_owner, lease_expires_at, available_at, created_at, updated_at, finished_at, fingerprint, direction, "
-    "version, leased_at, suspicions, alone, deadline"
+    "version, leased_at, suspicions, alone, deadline, owner"
 )
 
 # DO NOTHING, because DO UPDATE would lock the row of a duplicate until the caller's transaction ends, and the worker
@@ -36,9 +36,9 @@ RUN_COLUMNS = (
 INSERT_ONE = """
 INSERT INTO {schema}.sagaz_run
     (saga_id, saga_name, status, context, correlation_id, attempt, failures, available_at, created_at, updated_at,
-     fingerprint)
+     fingerprint, owner)
 VALUES (%s, %s, 'pending', %s::text::jsonb, %s, 0, 0, statement_timestamp(), statement_timestamp(),
-        statement_timestamp(), %s)
+        statement_timestamp(), %s, %s)
 ON CONFLICT (saga_id) DO NOTHING
 RETURNING saga_id, {wake}
 """
@@ -50,17 +50,17 @@ INSERT_MANY = """
 WITH given AS MATERIALIZED (
     SELECT *, statement_timestamp() AS now, statement_timestamp() + lease_seconds * interval '1 second' AS expires_at
     FROM json_to_recordset(%s::text::json) AS rows
-        (saga_id text, saga_name text, context text, correlation_id text, not_before timestamptz, owner text,
+        (saga_id text, saga_name text, context text, correlation_id text, not_before timestamptz, lease_owner text,
          lease_seconds double precision, fingerprint text, first_steps json, deadline timestamptz,
-         deadline_seconds double precision)
+         deadline_seconds double precision, owner text)
 ), made AS (
     INSERT INTO {schema}.sagaz_run
         (saga_id, saga_name, status, context, correlation_id, attempt, failures, lease_owner, lease_expires_at,
-         available_at, created_at, updated_at, fingerprint, leased_at, deadline)
-    SELECT saga_id, saga_name, CASE WHEN owner IS NULL THEN 'pending' ELSE 'executing' END, context::jsonb,
-           correlation_id, (owner IS NOT NULL)::integer, 0, owner, expires_at,
-           coalesce(expires_at, not_before, now), now, now, fingerprint, CASE WHEN owner IS NOT NULL THEN now END,
-           coalesce(deadline, now + deadline_seconds * interval '1 second')
+         available_at, created_at, updated_at, fingerprint, leased_at, deadline, owner)
+    SELECT saga_id, saga_name, CASE WHEN lease_owner IS NULL THEN 'pending' ELSE 'executing' END, context::jsonb,
+           correlation_id, (lease_owner IS NOT NULL)::integer, 0, lease_owner, expires_at,
+           coalesce(expires_at, not_before, now), now, now, fingerprint, CASE WHEN lease_owner IS NOT NULL THEN now END,
+           coalesce(deadline, now + deadline_seconds * interval '1 second'), owner
     FROM given
     ON CONFLICT (saga_id) DO NOTHING
     RETURNING saga_id, lease_owner, available_at
@@ -69,12 +69,12 @@ WITH given AS MATERIALIZED (
     SELECT given.saga_id, first.step ->> 0, 'do', 'started', 1, now + first.n * interval '1 microsecond',
         (first.step ->> 1)::boolean
     FROM given CROSS JOIN LATERAL json_array_elements(given.first_steps) WITH ORDINALITY AS first (step, n)
-    WHERE given.owner IS NOT NULL AND EXISTS (SELECT FROM made WHERE made.saga_id = given.saga_id)
+    WHERE given.lease_owner IS NOT NULL AND EXISTS (SELECT FROM made WHERE made.saga_id = given.saga_id)
 )
 SELECT saga_id, CASE WHEN lease_owner IS NULL AND available_at <= statement_timestamp() THEN {wake} END FROM made
 """
 
-FIND_FINGERPRINTS = "SELECT saga_id, fingerprint FROM {schema}.sagaz_run WHERE saga_id = ANY(%s::text[])"
+FIND_FINGERPRINTS = "SELECT saga_id, fingerprint, owner FROM {schema}.sagaz_run WHERE saga_id = ANY(%s::text[])"
 
 # Of all sagas: it is asked once for each connection that listens. Runs that have ended are not looked at.
 ANY_DUE = """

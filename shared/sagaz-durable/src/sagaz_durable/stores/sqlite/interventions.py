@@ -24,6 +24,7 @@ _CHANGE = """
         lease_owner = NULL, lease_expires_at = NULL, updated_at = :now, finished_at = :finished,
         available_at = CASE WHEN :finished IS NULL THEN max(:now, coalesce(lease_expires_at, :now)) END
     WHERE saga_id = :saga_id AND attempt = :attempt AND status = :found AND fingerprint <> 'foreign'
+        AND (:version IS NULL OR version = :version)
 """
 _OWNER = "SELECT lease_owner FROM sagaz_run WHERE saga_id = ?"
 _FORGET = "DELETE FROM sagaz_step WHERE saga_id = ? AND phase = 'undo' AND status = 'failed'"
@@ -39,6 +40,7 @@ def intervene(sqlite: sqlite3.Connection, change: Intervention) -> bool:
         "saga_id": change.saga_id,
         "attempt": change.attempt,
         "found": change.found,
+        "version": change.version,
         "status": change.status,
         "error": change.error,
         "action": change.action,

@@ -18,8 +18,8 @@ __all__ = ["joining"]
 # statement of its own: reading it out of JSON takes as long again as inserting it.
 _INSERT_ONE = """INSERT INTO sagaz_run
     (saga_id, saga_name, status, context, correlation_id, attempt, failures, available_at, created_at, updated_at,
-     fingerprint, deadline)
-VALUES (%s, %s, 'pending', %s, %s, 0, 0, %s, %s, %s, %s, %s)
+     fingerprint, deadline, owner)
+VALUES (%s, %s, 'pending', %s, %s, 0, 0, %s, %s, %s, %s, %s, %s)
 ON CONFLICT (saga_id) DO NOTHING
 RETURNING saga_id"""
 
@@ -27,10 +27,11 @@ RETURNING saga_id"""
 # a join.
 _INSERT_MANY = """INSERT INTO sagaz_run
     (saga_id, saga_name, status, context, correlation_id, attempt, failures, available_at, created_at, updated_at,
-     fingerprint, deadline)
+     fingerprint, deadline, owner)
 SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), 'pending', json_extract(value, '$[2]'),
     json_extract(value, '$[3]'), 0, 0, json_extract(value, '$[4]'), json_extract(value, '$[5]'),
-    json_extract(value, '$[6]'), json_extract(value, '$[7]'), json_extract(value, '$[8]')
+    json_extract(value, '$[6]'), json_extract(value, '$[7]'), json_extract(value, '$[8]'),
+    json_extract(value, '$[9]')
 FROM json_each(%s) WHERE true
 ON CONFLICT (saga_id) DO NOTHING
 RETURNING saga_id"""
@@ -44,7 +45,7 @@ ON CONFLICT (event_id) DO NOTHING
 RETURNING event_id"""
 
 _FIND_SIGNALS = "SELECT id, fingerprint FROM sagaz_signal WHERE id IN (SELECT value FROM json_each(%s))"
-_FIND = "SELECT saga_id, fingerprint FROM sagaz_run WHERE saga_id IN (SELECT value FROM json_each(%s))"
+_FIND = "SELECT saga_id, fingerprint, owner FROM sagaz_run WHERE saga_id IN (SELECT value FROM json_each(%s))"
 
 
 def joining(path: str, store_id: str) -> Joining:
@@ -81,6 +82,7 @@ def _insert(runs: Sequence[NewRun]) -> Statement:
             stamped,
             run.fingerprint,
             deadline_of(run, moment),
+            run.owner,
         )
         for run in runs
     ]

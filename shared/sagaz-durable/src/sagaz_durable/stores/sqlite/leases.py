@@ -23,11 +23,11 @@ def insert(sqlite: sqlite3.Connection, runs: Sequence[NewRun], lease_seconds: fl
 
 def _insert(sqlite: sqlite3.Connection, run: NewRun, row: dict[str, Any]) -> Inserted:
     if sqlite.execute(INSERT_RUN, row).rowcount == 1:
-        if run.owner is not None:
+        if run.lease_owner is not None:
             sqlite.executemany(UPSERT_STEP, begun_rows(run.saga_id, run.first_steps, row["now"]))
-        return Inserted(run.saga_id, True, run.fingerprint)
-    found = sqlite.execute("SELECT fingerprint FROM sagaz_run WHERE saga_id = ?", (run.saga_id,)).fetchone()
-    return Inserted(run.saga_id, False, found[0])
+        return Inserted(run.saga_id, True, run.fingerprint, owner=run.owner)
+    found = sqlite.execute("SELECT fingerprint, owner FROM sagaz_run WHERE saga_id = ?", (run.saga_id,)).fetchone()
+    return Inserted(run.saga_id, False, found[0], owner=found[1])
 
 
 def renew(sqlite: sqlite3.Connection, owner: str, runs: Sequence[tuple[str, int]], lease_seconds: float) -> Renewal:

@@ -70,8 +70,8 @@ def _conditions(query: RunFilter) -> tuple[list[str], list[Any]]:
     if query.statuses:
         conditions.append(f"status IN ({', '.join('?' * len(query.statuses))})")
         values.extend(query.statuses)
-    for column, value in (("saga_name", query.saga_name), ("correlation_id", query.correlation_id)):
-        if value is not None:
+    for column in ("saga_name", "correlation_id", "owner"):
+        if (value := getattr(query, column)) is not None:
             conditions.append(f"{column} = ?")
             values.append(value)
     if query.before is not None:

@@ -55,7 +55,7 @@ def when(value: str | datetime | None) -> datetime | None:
 
 def new_run_row(run: NewRun, moment: datetime, lease_seconds: float) -> dict[str, Any]:
     """Return the parameters that insert a run, leased when it has an owner."""
-    leased = run.owner is not None
+    leased = run.lease_owner is not None
     expires = after(moment, lease_seconds) if leased else None
     due = stamp(moment if run.not_before is None else run.not_before)
     return {
@@ -65,13 +65,14 @@ def new_run_row(run: NewRun, moment: datetime, lease_seconds: float) -> dict[str
         "context": run.context,
         "correlation_id": run.correlation_id,
         "attempt": int(leased),
-        "owner": run.owner,
+        "lease_owner": run.lease_owner,
         "expires": expires,
         "available": expires or due,
         "now": stamp(moment),
         "leased_at": stamp(moment) if leased else None,
         "fingerprint": run.fingerprint,
         "deadline": deadline_of(run, moment),
+        "owner": run.owner,
     }
 
 
@@ -97,8 +98,9 @@ def step_row(write: RunWrite, step: StepWrite, now: str) -> Row:
 
 def run_record(row: Row) -> RunRecord:
     """Read a row of ``sagaz_run``."""
-    *values, leased_at, suspicions, alone, deadline = row
-    return RunRecord(*[*_with_times(tuple(values), 9, 14), when(leased_at), suspicions, bool(alone), when(deadline)])
+    *values, leased_at, suspicions, alone, deadline, owner = row
+    rest = (when(leased_at), suspicions, bool(alone), when(deadline), owner)
+    return RunRecord(*[*_with_times(tuple(values), 9, 14), *rest])
 
 
 def step_record(row: Row) -> StepRecord:

@@ -22,6 +22,8 @@ SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(va
 FROM json_each(%s) WHERE NOT EXISTS (
     SELECT 1 FROM sagaz_run WHERE saga_id = json_extract(value, '$[2]')
         AND status IN ('completed', 'rolled_back', 'failed'))
+    AND (json_extract(value, '$[8]') IS NULL
+        OR json_extract(value, '$[8]') = (SELECT version FROM sagaz_run WHERE saga_id = json_extract(value, '$[2]')))
 ON CONFLICT (id) DO NOTHING
 RETURNING id"""
 NOTE = """INSERT INTO sagaz_audit (saga_id, action, actor, reason, found, status, at)
@@ -49,7 +51,7 @@ def signal_values(signals: Sequence[NewSignal]) -> tuple[str]:
     """Return the parameter of `SEND`."""
     stamped = stamp(now())
     rows = [
-        (one.id, one.name, one.saga_id, one.key, one.signal_id, one.payload, one.fingerprint, stamped)
+        (one.id, one.name, one.saga_id, one.key, one.signal_id, one.payload, one.fingerprint, stamped, one.version)
         for one in signals
     ]
     return (json.dumps(rows),)

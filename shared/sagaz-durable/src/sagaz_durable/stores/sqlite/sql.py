@@ -26,7 +26,7 @@ __all__ = [
 RUN_COLUMNS = (
     "saga_id, saga_name, status, context, error, correlation_id, attempt, failures, lease_owner, lease_expires_at, "
     "available_at, created_at, updated_at, finished_at, fingerprint, direction, version, leased_at, suspicions, alone, "
-    "deadline"
+    "deadline, owner"
 )
 STEP_COLUMNS = "saga_id, step, phase, status, result, error, attempt, started_at, finished_at, compensated"
 
@@ -35,8 +35,8 @@ _HELD = f"saga_id = :saga_id AND lease_owner = :owner AND attempt = :attempt AND
 
 INSERT_RUN = f"""
     INSERT INTO sagaz_run ({RUN_COLUMNS})
-    VALUES (:saga_id, :saga_name, :status, :context, NULL, :correlation_id, :attempt, 0, :owner, :expires,
-            :available, :now, :now, NULL, :fingerprint, 'forward', 1, :leased_at, 0, 0, :deadline)
+    VALUES (:saga_id, :saga_name, :status, :context, NULL, :correlation_id, :attempt, 0, :lease_owner, :expires,
+            :available, :now, :now, NULL, :fingerprint, 'forward', 1, :leased_at, 0, 0, :deadline, :owner)
     ON CONFLICT (saga_id) DO NOTHING
 """  # noqa: S608
 
@@ -92,7 +92,7 @@ STEPS_OF = f"""
 SAVE_FOREIGN = f"""
     INSERT INTO sagaz_run ({RUN_COLUMNS})
     VALUES (:saga_id, :saga_name, :status, :context, NULL, :correlation_id, 0, 0, NULL, NULL, NULL, :now, :now,
-            :finished, 'foreign', 'forward', 1, NULL, 0, 0, NULL)
+            :finished, 'foreign', 'forward', 1, NULL, 0, 0, NULL, NULL)
     ON CONFLICT (saga_id) DO UPDATE SET saga_name = excluded.saga_name, status = excluded.status,
         context = excluded.context, correlation_id = coalesce(excluded.correlation_id, correlation_id),
         updated_at = excluded.updated_at, finished_at = excluded.finished_at

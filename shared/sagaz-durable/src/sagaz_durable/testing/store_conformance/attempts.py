@@ -144,7 +144,7 @@ class Attempts:
         assert seen == [1, 2, 2, 2, 4, 5, 5]
 
     async def test_what_a_run_was_leased_at_is_kept_after_its_lease(self, store: SagaStore) -> None:
-        run = new(owner="w1")
+        run = new(lease_owner="w1")
         await store.insert([run, waiting := new()], LEASE)
         record = await load(store, run.saga_id)
         assert record.leased_at == record.created_at
@@ -173,7 +173,7 @@ class Attempts:
 
     async def test_the_first_steps_are_journaled_with_their_compensations(self, store: SagaStore) -> None:
         steps = (FirstStep("a", True), FirstStep("b", False))
-        await store.insert([leased := new(owner="w1", first_steps=steps), new()], LEASE)
+        await store.insert([leased := new(lease_owner="w1", first_steps=steps), new()], LEASE)
         (run,) = await store.claim("w1", 10, LEASE, {"OrderSaga": steps})
         for saga_id in (leased.saga_id, run.saga_id):
             assert [(s.step, s.compensated) for s in await store.load_steps(saga_id)] == [("a", True), ("b", False)]

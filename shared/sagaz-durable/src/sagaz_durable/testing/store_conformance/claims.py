@@ -198,14 +198,14 @@ class Claims:
     async def test_a_run_that_is_inserted_under_a_lease_has_its_first_steps_journaled_with_it(
         self, store: SagaStore
     ) -> None:
-        run, waiting = new(owner="w1", first_steps=(RESERVE, NOTIFY)), new(first_steps=(RESERVE,))
-        await store.insert([run, waiting, new(owner="w1")], LEASE)
+        run, waiting = new(lease_owner="w1", first_steps=(RESERVE, NOTIFY)), new(first_steps=(RESERVE,))
+        await store.insert([run, waiting, new(lease_owner="w1")], LEASE)
         begun = entries(await store.load_steps(run.saga_id))
         assert [entry[:4] for entry in begun] == [("reserve", "do", "started", 1), ("notify", "do", "started", 1)]
         assert await store.load_steps(waiting.saga_id) == []
         await store.write([RunWrite(run.saga_id, "w1", 1, (step("reserve", "done"),))])
         (answer,) = await store.insert(
-            [new(run.saga_id, owner="w2", first_steps=(RESERVE, FirstStep("more", False)))], LEASE
+            [new(run.saga_id, lease_owner="w2", first_steps=(RESERVE, FirstStep("more", False)))], LEASE
         )
         assert not answer.created
         assert [(s.step, s.status) for s in await store.load_steps(run.saga_id)] == [
@@ -215,7 +215,7 @@ class Claims:
     async def test_an_insert_or_claim_that_takes_a_hundred_runs_journals_the_first_steps_of_each(
         self, store: SagaStore
     ) -> None:
-        leased = [new(owner="w1", first_steps=(RESERVE,)) for _ in range(50)]
+        leased = [new(lease_owner="w1", first_steps=(RESERVE,)) for _ in range(50)]
         pending = [new() for _ in range(50)]
         await store.insert(leased + pending, LEASE)
         assert len(await store.claim("w1", 100, LEASE, FIRST)) == 50

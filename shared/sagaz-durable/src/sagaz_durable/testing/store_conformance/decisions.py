@@ -65,6 +65,23 @@ class Decisions:
         assert await store.intervene(change(await load(store, run.saga_id), "completed", "resolve"))
         assert (await load(store, run.saga_id)).error == "given up"
 
+    async def test_a_decision_for_another_version_changes_nothing(self, store: SagaStore) -> None:
+        run = await claimed(store)
+        seen = await load(store, run.saga_id)
+        assert await store.write([write(run, steps=(step("a", "started"),))]) == [True]
+        now = await load(store, run.saga_id)
+        assert (now.attempt, now.status, now.version > seen.version) == (seen.attempt, seen.status, True)
+        assert not await store.intervene(change(seen, "compensating", version=seen.version))
+        assert (await load(store, run.saga_id), await store.load_audit(run.saga_id)) == (now, [])
+        assert await store.intervene(change(now, "compensating", version=now.version))
+        assert (await load(store, run.saga_id)).version > now.version
+
+    async def test_a_renewal_leaves_the_version(self, store: SagaStore) -> None:
+        run = await claimed(store)
+        before = await load(store, run.saga_id)
+        await store.renew("w1", [(run.saga_id, run.attempt)], LEASE)
+        assert (await load(store, run.saga_id)).version == before.version
+
     async def test_the_owner_of_an_interrupted_run_is_fenced_out_and_nobody_else_gets_it_before_its_lease_ends(
         self, store: SagaStore
     ) -> None:

@@ -11,6 +11,7 @@ from sagaz_durable.testing.store_conformance.builders import (
     KNOWN,
     LEASE,
     SHORT,
+    SOON,
     claim_all,
     claimed,
     eventually,
@@ -45,10 +46,29 @@ class Insertion:
         assert await store.insert([again], LEASE) == [Inserted(run.saga_id, False, "first")]
         assert json.loads((await load(store, run.saga_id)).context) == {"n": 1}
 
+    @pytest.mark.parametrize("owner", ["user:42", "ü" * 255], ids=["short", "longest"])
+    @pytest.mark.parametrize("lease_owner", [None, "inline"], ids=["pending", "leased"])
+    async def test_a_run_keeps_its_owner_and_a_second_insert_is_told_it(
+        self, store: SagaStore, owner: str, lease_owner: str | None
+    ) -> None:
+        run, later = new(owner=owner, lease_owner=lease_owner), new(owner=owner, not_before=SOON)
+        await store.insert([run], LEASE)
+        await store.insert([later, new(owner="another"), new()], LEASE)
+        assert (await load(store, run.saga_id)).owner == (await load(store, later.saga_id)).owner == owner
+        again = new(run.saga_id, owner="another")
+        assert await store.insert([again], LEASE) == [Inserted(run.saga_id, False, "f1", owner=owner)]
+        assert (await load(store, run.saga_id)).owner == owner
+
+    async def test_a_run_without_an_owner_has_none(self, store: SagaStore) -> None:
+        run = new()
+        await store.insert([run], LEASE)
+        assert (await load(store, run.saga_id)).owner is None
+        assert await store.insert([new(run.saga_id, owner="late")], LEASE) == [Inserted(run.saga_id, False, "f1")]
+
     async def test_a_leased_insert_over_a_pending_run_does_not_take_it(self, store: SagaStore) -> None:
         run = new()
         await store.insert([run], LEASE)
-        await store.insert([new(run.saga_id, owner="inline")], LEASE)
+        await store.insert([new(run.saga_id, lease_owner="inline")], LEASE)
         assert (await load(store, run.saga_id)).lease_owner is None
 
     async def test_the_answers_come_in_the_order_of_the_runs(self, store: SagaStore) -> None:
@@ -77,7 +97,7 @@ class Insertion:
     async def test_a_leased_run_is_executing_and_nobody_else_gets_it_before_the_lease_ends(
         self, store: SagaStore
     ) -> None:
-        run = new(owner="inline")
+        run = new(lease_owner="inline")
         await store.insert([run], LEASE)
         record = await load(store, run.saga_id)
         assert (record.status, record.attempt, record.lease_owner) == ("executing", 1, "inline")
@@ -89,7 +109,7 @@ class Insertion:
         assert await store.claim("w1", 1, LEASE, KNOWN, saga_ids=[run.saga_id]) == []
 
     async def test_a_leased_run_is_taken_over_when_its_lease_has_ended(self, store: SagaStore) -> None:
-        run = new(owner="inline")
+        run = new(lease_owner="inline")
         await store.insert([run], SHORT)
         (claim,) = await eventually(lambda: claim_all(store))
         assert (claim.saga_id, claim.attempt, claim.failures, claim.status) == (run.saga_id, 2, 1, "executing")

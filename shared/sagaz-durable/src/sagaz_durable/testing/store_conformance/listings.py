@@ -18,6 +18,7 @@ from sagaz_durable.testing.store_conformance.builders import (
     record_end,
 )
 from sagaz_integration_core.contract.listings import RunFilter, StoreStats
+from sagaz_integration_core.contract.records import RunWrite
 from sagaz_integration_core.contract.store import SagaStore
 
 
@@ -62,6 +63,26 @@ class Listings:
         assert await ids(correlation_id="c1") == [waiting.saga_id, done]
         assert await ids(saga_name="A", correlation_id="c1", statuses=("completed",)) == [done]
         assert await ids(saga_name="nobody") == []
+
+    async def test_the_runs_of_one_owner_are_listed_newest_first_page_by_page(self, store: SagaStore) -> None:
+        mine = [new(owner="user:42", name=name) for name in ("A", "B", "A")]
+        for run in mine:
+            await store.insert([run, new(owner="user:421"), new(owner="USER:42"), new()], LEASE)
+        done = new(owner="user:42", name="B", lease_owner="w1")
+        await store.insert([done], LEASE)
+        await store.write([RunWrite(done.saga_id, "w1", 1, status="completed")])
+        expected = [run.saga_id for run in (done, *reversed(mine))]
+        pages, before = list[str](), None
+        while page := await store.find(RunFilter(owner="user:42", limit=3, before=before)):
+            assert {record.owner for record in page} == {"user:42"}
+            pages += [record.saga_id for record in page]
+            before = (page[-1].created_at, page[-1].saga_id)
+        assert pages == expected
+        finished = await store.find(RunFilter(owner="user:42", statuses=("completed", "failed")))
+        assert [record.saga_id for record in finished] == [done.saga_id]
+        of_a = await store.find(RunFilter(owner="user:42", statuses=("pending",), saga_name="A"))
+        assert [record.saga_id for record in of_a] == [mine[2].saga_id, mine[0].saga_id]
+        assert await store.find(RunFilter(owner="user")) == []
 
     @pytest.mark.parametrize("together", [True, False])
     async def test_pages_follow_one_another_without_gap_or_repetition(self, store: SagaStore, together: bool) -> None:

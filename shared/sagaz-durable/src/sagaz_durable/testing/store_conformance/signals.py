@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from sagaz_durable.testing.store_conformance.builders import (
     KNOWN,
@@ -13,6 +14,7 @@ from sagaz_durable.testing.store_conformance.builders import (
     SOON,
     claim_all,
     claimed,
+    load,
     new,
     new_id,
     park,
@@ -39,6 +41,21 @@ class Signals:
         [kept] = await store.find_signals(SignalFilter(state="taken"))
         assert (kept.taken_by, kept.payload) == (run.saga_id, None)
         assert (kept.taken_step, kept.taken_phase) == (taken.step, taken.phase)
+
+    async def test_a_signal_for_another_version_of_its_run_is_not_sent(self, store: SagaStore) -> None:
+        parked_ = await parked(store, wait())
+        run = await load(store, parked_.saga_id)
+        early, late = (signal(saga_id=run.saga_id, signal_id=one) for one in ("early", "late"))
+        assert await store.send([replace(early, actor="ann", version=run.version - 1)]) == [Sent(False)]
+        assert (await store.find_signals(SignalFilter()), await store.load_audit(run.saga_id)) == ([], [])
+        assert await store.send([replace(early, version=run.version), late]) == [Sent(True, "f"), Sent(True, "f")]
+        assert (await load(store, run.saga_id)).version == run.version
+        [again] = await claim_all(store)
+        # What was sent before is known, whatever version the run has now.
+        assert await store.send([replace(early, version=run.version)]) == [Sent(False, "f")]
+        assert await store.send([signal(saga_id=new_id(), signal_id="nobody")]) == [Sent(True, "f")]
+        nobody = replace(signal(saga_id=new_id(), signal_id="to nobody"), version=again.version)
+        assert await store.send([nobody]) == [Sent(False)]
 
     async def test_a_signal_that_a_compensation_takes_is_known_as_such(self, store: SagaStore) -> None:
         run = await parked(store, wait(phase="undo", key="pi_1"))
@@ -166,7 +183,7 @@ class Signals:
 
     async def test_a_persons_signal_to_a_run_is_noted_in_its_audit(self, store: SagaStore) -> None:
         run = await parked(store, wait())
-        by = {"actor": "anna", "reason": "called the bank"}
+        by: dict[str, Any] = {"actor": "anna", "reason": "called the bank"}
         for _ in range(2):
             await store.send([replace(signal(saga_id=run.saga_id), **by)])
         [note] = await store.load_audit(run.saga_id)

@@ -60,7 +60,8 @@ _CREATE = (
         leased_at timestamptz,
         suspicions integer NOT NULL DEFAULT 0,
         alone boolean NOT NULL DEFAULT false,
-        deadline timestamptz
+        deadline timestamptz,
+        owner text COLLATE "C"
     ) WITH ({_QUEUE})
     """,
     # available_at is when a run may be claimed: for a leased one the end of its lease, NULL for never (again).
@@ -73,6 +74,7 @@ _CREATE = (
     CREATE INDEX sagaz_run_deadline ON {schema}.sagaz_run (deadline)
     WHERE deadline IS NOT NULL AND finished_at IS NULL
     """,
+    "CREATE INDEX sagaz_run_owner ON {schema}.sagaz_run (owner, created_at, saga_id) WHERE owner IS NOT NULL",
     "CREATE INDEX sagaz_run_finished ON {schema}.sagaz_run (finished_at) WHERE finished_at IS NOT NULL",
     # Workers look for these every minute: what was erased is not in it.
     """

@@ -27,7 +27,8 @@ CREATE = (
         leased_at TEXT,
         suspicions INTEGER NOT NULL DEFAULT 0,
         alone INTEGER NOT NULL DEFAULT 0,
-        deadline TEXT
+        deadline TEXT,
+        owner TEXT
     )
     """,
     """
@@ -40,6 +41,9 @@ CREATE = (
     """
     CREATE INDEX IF NOT EXISTS sagaz_run_deadline ON sagaz_run (deadline)
     WHERE deadline IS NOT NULL AND finished_at IS NULL
+    """,
+    """
+    CREATE INDEX IF NOT EXISTS sagaz_run_owner ON sagaz_run (owner, created_at, saga_id) WHERE owner IS NOT NULL
     """,
     "CREATE INDEX IF NOT EXISTS sagaz_run_finished ON sagaz_run (finished_at) WHERE finished_at IS NOT NULL",
     # Workers look for these every minute, and hold the file's write lock meanwhile: what was erased is not in it.
