@@ -16,6 +16,7 @@ from sagaz_durable.settings.settings import Settings
 from sagaz_integration_core.contract.records import NewRun
 from sagaz_integration_core.contract.request_keys import NewKey
 from support.answers import Answer
+from support.waiting import until
 
 _NOW = {"ANSWER_WAIT_SECONDS": 0}
 _PROBLEMS = "https://github.com/sagaz-web/sagaz-web/blob/main/docs/problems.md#idempotency-key-"
@@ -157,12 +158,35 @@ async def one_that_another_process_may_be_executing_is_to_be_sent_again_later(si
     _expect_replay(await _sent(site), first)
 
 
-async def _left_by_a_dead_process(site: Site) -> NewKey:
-    """Claim the key of a request of Ann's, as a process does that dies within it."""
+@case("repeatable", "own_commits", options={"LEASE_SECONDS": 1.5, "RENEW_SECONDS": 0.5, **_NOW})
+async def a_request_keeps_its_key_for_as_long_as_it_is_executed(site: Site) -> None:
+    key = _anns_key(site)
+    left = [60.0]
+
+    async def is_renewed() -> bool:
+        left.append((await site.driver.ask(lambda store: store.find_key(key.id))).seconds)
+        return left[-1] > left[-2]
+
+    with _held(site):
+        executing = asyncio.create_task(_sent(site, User="ann"))
+        await asyncio.to_thread(site.driver.arrived.wait, 30)
+        for _ in range(2):
+            await until(is_renewed, "the lease is renewed")
+        _expect_problem(await _sent(site, User="ann"), 409, "in-progress")
+    first = await executing
+    _expect_replay(await _sent(site, User="ann"), first)
+
+
+def _anns_key(site: Site) -> NewKey:
     endpoint = Repeatable("once", site.shop.sagas["order"])
     body = json.dumps({"order": 5, "id": "o-5"}).encode()
     settings = Settings(lease_seconds=0.1, renew_seconds=0.05)
-    key = new_key(HttpRequest("POST", "/once/order", body=body), "k-1", "ann", endpoint, settings)
+    return new_key(HttpRequest("POST", "/once/order", body=body), "k-1", "ann", endpoint, settings)
+
+
+async def _left_by_a_dead_process(site: Site) -> NewKey:
+    """Claim the key of a request of Ann's, as a process does that dies within it."""
+    key = _anns_key(site)
     assert (await site.driver.ask(lambda store: store.claim_key(key))).claimed
     return key
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi import Depends, Header, Request, Response
 from fastapi.dependencies.models import Dependant
+from fastapi.params import Depends as DependsClass
 from fastapi.routing import APIRoute
 from starlette.concurrency import run_in_threadpool
 
@@ -41,7 +42,7 @@ class Idempotent:
         caller: A dependency that returns who sent the request, of whom the key is; None where all clients are one.
         session: The dependency that returns the endpoint's session, if key and answer are to be part of its
             transaction, as are the endpoint's own rows and starts with ``session=``. The route commits it with the
-            answer, and the endpoint does not.
+            answer, and the endpoint does not. One with a scope is given as ``Depends(get_session, scope="function")``.
         required: Whether a request without a key is refused.
         location: The address of a run's status, with ``{saga_id}``: for what is answered after a crash in between.
     """
@@ -157,7 +158,8 @@ class _Given(Exception):
 
 def _dependency(name: str, of: Callable[..., Any] | None) -> Iterator[inspect.Parameter]:
     if of is not None:
-        yield inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=Any, default=Depends(of))
+        needed = of if isinstance(of, DependsClass) else Depends(of)
+        yield inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=Any, default=needed)
 
 
 def _dependencies_in(dependant: Dependant) -> Iterator[Idempotent]:
