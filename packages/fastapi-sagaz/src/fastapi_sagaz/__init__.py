@@ -9,6 +9,7 @@ from fastapi_sagaz.background import run_saga_background
 from fastapi_sagaz.dependencies import SagaFactory, Sagas, SagaStarter, get_config, sagas_of
 from fastapi_sagaz.events import EventPublisher
 from fastapi_sagaz.health import liveness, readiness
+from fastapi_sagaz.http.idempotency import Idempotent, IdempotentRoute
 from fastapi_sagaz.lifespan import create_lifespan
 from fastapi_sagaz.middleware import SagaContextMiddleware
 from sagaz_durable import guard_import
@@ -33,6 +34,8 @@ __all__ = [
     "Approval",
     "CurrentStep",
     "EventPublisher",
+    "Idempotent",
+    "IdempotentRoute",
     "ProbeResult",
     "Saga",
     "SagaContextMiddleware",
