@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from http_shop import ask, read
 
-from sagaz_durable.http.problems import CATALOGUE
+from sagaz_durable.http.problems import CATALOGUE, INVALID_INPUT, Problem
 
 
 async def test_a_run_is_shown_with_its_steps_and_when_they_were(shop):
@@ -109,6 +109,12 @@ async def test_problems_have_the_requests_correlation_id(shop):
     assert read(answer)["correlation_id"] == "c-1"
     hostile = await shop.api.show_run(ask(headers={"x-correlation-id": "\x1b[2J"}), "nothing")
     assert "\x1b" not in read(hostile)["correlation_id"]
+
+
+def test_what_a_problem_tells_moves_no_terminal_and_is_not_long():
+    told = Problem(INVALID_INPUT, "\x1b[2J" + "x" * 5_000).document("c-1")
+    assert told["detail"].startswith("\\x1b[2Jx")
+    assert len(told["detail"]) == 2_000
 
 
 def test_the_catalogue_names_each_problem_once():
