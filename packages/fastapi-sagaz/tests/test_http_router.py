@@ -246,7 +246,7 @@ def test_what_cannot_be_meant_is_refused_when_the_router_is_made():
 
 OPERATIONS = {
     "sagaz_cancel_run", "sagaz_draw_run", "sagaz_draw_run_mermaid", "sagaz_draw_run_svg", "sagaz_list_runs",
-    "sagaz_liveness", "sagaz_readiness", "sagaz_resolve_run", "sagaz_retry_run", "sagaz_run_now_run",
+    "sagaz_liveness", "sagaz_readiness", "sagaz_resolve_run", "sagaz_retry_run", "sagaz_run_now",
     "sagaz_send_signal", "sagaz_show_run",
 }  # fmt: skip
 
