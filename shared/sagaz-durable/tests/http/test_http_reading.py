@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from http_shop import ask, read
 
@@ -27,6 +29,15 @@ async def test_what_a_run_waits_for_is_told_without_its_key(shop):
     [wait] = read(await shop.api.show_run(ask(), saga_id))["waits_for"]
     assert (wait["step"], wait["signal"], wait["compensates"], wait["until"]) == ("charge", "paid", False, None)
     assert "key" not in wait
+
+
+async def test_what_a_step_has_waited_for_is_not_told_as_what_it_waits_for(shop):
+    saga_id = await shop.started("waiting", asks=True, waits=True)
+    await shop.sagas.send_signal("asked", saga_id=saga_id)
+    async with asyncio.timeout(20):
+        while len(await shop.runtime.store.load_waits(saga_id)) < 2 or await shop.status(saga_id) != "waiting":
+            await asyncio.sleep(0.005)
+    assert [wait["signal"] for wait in read(await shop.api.show_run(ask(), saga_id))["waits_for"]] == ["paid"]
 
 
 async def test_only_keys_on_the_list_are_shown_of_a_context(shop):
