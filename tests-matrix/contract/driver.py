@@ -25,6 +25,17 @@ would write it, and says how to reach it. Cases never see the framework. To writ
                                         ``body["by"]``, make a token for an approval of it, and decide by that
     ``POST /signals/<name>?then=commit``     with "join_session": the same in a transaction, with a row of its own as in
                                         ``/joined``, whose id is ``body["payload"]["id"]``
+    ``POST /accepted/<saga>``           only with "http": start it for a worker, for the owner in the header ``Owner``,
+                                        and answer with the plugin's ``accepted``
+    ``/sagas``, and what is beneath     with "http": the plugin's routes about sagas, with `permits` and `who` of the
+                                        request's header ``User`` (or ``""``), ``shows=["order"]`` and
+                                        ``longest_wait=5``
+    ``GET /health/readiness``           with "http": the plugin's route; and ``/health/liveness``
+    ``POST /once/<saga>``               only with "repeatable": start it for a worker in an endpoint that is idempotent
+                                        for this saga, with ``location="/runs/{saga_id}"``: `once`. The caller is the
+                                        header ``User``; the header ``Then`` is given to `once`
+    ``POST /once-joined/<saga>``        with "join_session": the same in a transaction of its own, with a row as in
+                                        ``/joined``, which the plugin commits
     ``GET /whoami``                     200, `whoami()`
     ``GET /stream``                     with "streaming": a streamed body with one piece for each of `pieces()`
     ``GET /boom``                       raise `Boom`
@@ -57,12 +68,15 @@ Then add the class to ``contract/drivers/__init__.py``, and run ``pytest tests-m
 from __future__ import annotations
 
 import asyncio
+import json
 import os
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from uuid import uuid4
 
 from sagaz.integrations._base import SagaContextManager
 
@@ -74,10 +88,14 @@ if TYPE_CHECKING:
     from sagaz import Saga
 
     from sagaz_durable.engine.result import SagaRun
+    from sagaz_durable.http.access import Subject, Verb
     from sagaz_durable.runtime.runtime import SagazRuntime
     from sagaz_integration_core.contract.store import SagaStore
 
-__all__ = ["CAPABILITIES", "Boom", "Driver", "Spec", "accepted", "pieces", "ran", "signalled", "told", "whoami"]
+__all__ = [
+    "CAPABILITIES", "Boom", "Driver", "Spec", "accepted", "permits", "pieces", "ran", "signalled", "told", "who",
+    "whoami",
+]  # fmt: skip
 
 T = TypeVar("T")
 
@@ -89,7 +107,10 @@ CAPABILITIES = {
     "streaming": "responses can be streamed",
     "websocket": "there are WebSockets, and driver.websocket",
     "disconnect": "an endpoint goes on when its client has left (Ask.leave)",
+    "http": "there are routes by which runs are watched and decided about",
     "join_session": "a start can join a transaction of the application's own database, which is the store's",
+    "own_commits": "with repeatable: what an endpoint starts is committed before its answer is kept",
+    "repeatable": "an endpoint can be made idempotent, by the header Idempotency-Key",
     "signals": "a request can send a signal to a run that waits",
     "lifespan": "a request that comes before start-up finds no open runtime, instead of opening it",
     "header_name": "the name of the correlation header can be chosen",
@@ -142,6 +163,7 @@ class Driver(ABC):
         setting: How its users spell a setting, around the name in upper case.
         runtime: What the plugin keeps for the started application.
         app: What ``current_step().app`` is in its steps.
+        gate: The endpoints of ``/once`` wait here, after their start and ``arrived.set()``; it is mostly open.
     """
 
     name: ClassVar[str]
@@ -152,9 +174,12 @@ class Driver(ABC):
 
     runtime: SagazRuntime
     app: Any
+    gate: ClassVar[threading.Event] = threading.Event()
+    arrived: ClassVar[threading.Event] = threading.Event()
 
     def __init__(self, spec: Spec) -> None:
         self.spec = spec
+        self.gate.set()
 
     @abstractmethod
     def build(self) -> None:
@@ -250,6 +275,19 @@ def accepted(saga_id: str) -> dict[str, Any]:
     return {"saga_id": saga_id}
 
 
+def once(saga_id: str, then: str) -> tuple[bytes, int, dict[str, str]]:
+    """The answer of an endpoint that clients may repeat: body, status and headers, other ones at each execution.
+
+    Args:
+        then: A status; ``raise`` to have `Boom` raised; ``large`` for a body that is not kept.
+    """
+    if then == "raise":
+        raise Boom(saga_id)
+    body = {"saga_id": saga_id, "execution": uuid4().hex, "padding": "x" * (300_000 if then == "large" else 0)}
+    headers = {"Content-Type": "application/json", "Set-Cookie": "visitor=7", "X-Shop": f"shop-{uuid4().hex}"}
+    return json.dumps(body).encode(), int(then) if then.isdigit() else 202, headers
+
+
 def signalled(new: bool) -> dict[str, Any]:
     """A signal that was sent, as JSON."""
     return {"new": new}
@@ -264,3 +302,13 @@ def pieces() -> Iterator[bytes]:
     """The body of ``/stream``: the correlation id, as it is seen while each of three pieces is made."""
     for _ in range(3):
         yield f"{context.correlation_id()}\n".encode()
+
+
+def permits(user: str, verb: Verb, subject: Subject) -> bool:
+    """Whether the application permits somebody this: an operator everything, and others to read their own runs."""
+    return user.startswith("operator") or (user != "" and verb in ("list", "read") and subject.owner == user)
+
+
+def who(user: str) -> str:
+    """Who decides, for the audit."""
+    return f"{user}@shop.example"

@@ -2,23 +2,31 @@
 
 # Without `from __future__ import annotations`: FastAPI finds no names for strings in functions that make endpoints.
 
+import asyncio
+from collections.abc import Mapping
 from datetime import datetime
 from importlib.util import find_spec
 from typing import Annotated, Any
 
-from fastapi import BackgroundTasks, Depends, FastAPI, Header, Request, WebSocket
+from fastapi import APIRouter, BackgroundTasks, Depends, FastAPI, Header, Request, Response, WebSocket
 from fastapi.responses import JSONResponse, StreamingResponse
 
-from contract.driver import Boom, Driver, accepted, pieces, ran, signalled, told, whoami
+from contract.driver import Boom, Driver, accepted, once, permits, pieces, ran, signalled, told, who, whoami
 from contract.drivers._orders import Orders
 from fastapi_sagaz import (
+    Idempotent,
+    IdempotentRoute,
     SagaContextMiddleware,
     SagaFactory,
     Sagas,
     SagaStarter,
+    Subject,
+    Verb,
     create_lifespan,
+    health_router,
     run_saga_background,
     sagas_of,
+    sagaz_router,
 )
 from fastapi_sagaz._app_state import open_app
 from support.answers import Answer, Ask
@@ -31,6 +39,7 @@ Start = Annotated[SagaStarter, Depends()]
 Key = Annotated[str | None, Header(alias="Idempotency-Key")]
 Deadline = Annotated[datetime | None, Header()]
 Owner = Annotated[str | None, Header()]
+Then = Annotated[str, Header()]
 RunId = Annotated[str | None, Header(alias="Run-Id")]
 
 
@@ -52,7 +61,10 @@ class FastAPIDriver(Driver):
             "lifespan",
             "several",
             "sagas",
+            "own_commits",
+            "repeatable",
             "signals",
+            "http",
         )
         + ("header_name", "propagate")
         + (("join_session",) if find_spec("sagaz_durable.transactions.sessions") and find_spec("sqlalchemy") else ())
@@ -68,7 +80,10 @@ class FastAPIDriver(Driver):
         app.add_middleware(SagaContextMiddleware, propagate_to_context=spec.propagate)
         for name, saga_class in spec.routes.items():
             _add_saga(app, name, saga_class, self.orders)
+        for name, saga_class in spec.routes.items():
+            app.include_router(_once(name, saga_class, self.orders))
         _add_signals(app, self.orders)
+        _add_routes(app, spec.routes)
         _add_others(app)
         self.client = AsgiClient(app)
 
@@ -141,6 +156,46 @@ def _add_saga(app: FastAPI, name: str, saga_class: type, orders: Orders) -> None
         return JSONResponse(accepted(saga_id), 202)
 
 
+def _once(name: str, saga_class: type, orders: Orders) -> APIRouter:
+    router = APIRouter(route_class=IdempotentRoute)
+    location = "/runs/{saga_id}"
+    idempotent = Idempotent(saga_class, caller=_user, location=location)
+    joined = Idempotent(saga_class, caller=_user, session=orders.session, location=location)
+
+    @router.post(f"/once/{name}", dependencies=[Depends(idempotent)])
+    async def once_(request: Request, start: Start, then: Then = "") -> Response:
+        saga_id = await start(saga_class, await request.json())
+        Driver.arrived.set()
+        while not Driver.gate.is_set():
+            await asyncio.sleep(0.01)
+        return _answered(saga_id, then)
+
+    @router.post(f"/once-joined/{name}", dependencies=[Depends(joined)])
+    async def once_joined(
+        request: Request, start: Start, session: Annotated[Any, Depends(orders.session)], then: Then = ""
+    ) -> Response:
+        context = await request.json()
+        await orders.add(session, context["id"])
+        saga_id = await start(saga_class, context, session=session)
+        Driver.arrived.set()
+        while not Driver.gate.is_set():
+            await asyncio.sleep(0.01)
+        return _answered(saga_id, then)
+
+    return router
+
+
+def _user(user: Annotated[str, Header()] = "") -> str:
+    return user
+
+
+def _answered(saga_id: str, then: str) -> Response:
+    if then == "stream":
+        return StreamingResponse(pieces(), 202)
+    body, status, headers = once(saga_id, then)
+    return Response(body, status, headers)
+
+
 def _add_signals(app: FastAPI, orders: Orders) -> None:
     @app.post("/signals/{name}")
     async def signal(name: str, request: Request, sagas: Annotated[Sagas, Depends()], then: str = "") -> JSONResponse:
@@ -161,6 +216,23 @@ async def _sent(sagas: Sagas, name: str, body: Any, session: Any = None) -> bool
         return await sagas.send_signal(name, body["payload"], **body["to"], session=session)
     token = sagas.approval_token(name, **body["to"])
     return await sagas.decide_approval(token, body["payload"], by=body["by"], reason="asked", session=session)
+
+
+def _add_routes(app: FastAPI, sagas: Mapping[str, type]) -> None:
+    async def authorize(request: Request, verb: Verb, subject: Subject) -> bool:
+        return permits(request.headers.get("user", ""), verb, subject)
+
+    def actor(request: Request) -> str:
+        return who(request.headers["user"])
+
+    router = sagaz_router(authorize=authorize, actor=actor, shows=["order"], longest_wait=5)
+    app.include_router(router)
+    app.include_router(health_router())
+
+    @app.post("/accepted/{saga}")
+    async def start_and_watch(saga: str, request: Request, start: Start, owner: Owner = None) -> Response:
+        saga_id = await start(sagas[saga], await request.json(), owner=owner)
+        return await router.accepted(request, sagas[saga], saga_id)
 
 
 def _told(error: Exception) -> JSONResponse:

@@ -20,6 +20,7 @@ from django_sagaz.inline import class_of
 from sagaz_durable import NOTHING
 from sagaz_durable.runtime import new_run
 from sagaz_durable.runtime.client import form_of
+from sagaz_integration_core.context.request_run import key_of_request
 from sagaz_integration_core.contract.records import NewRun
 from sagaz_integration_core.errors import TransactionRequired, WrongDatabase
 
@@ -70,6 +71,7 @@ def atomic_saga_start(
         DatabaseError: What Django raises for a conflict with another transaction; yours is to be begun anew.
     """
     project = joined_project(connection, using)
+    idempotency_key = key_of_request(class_of(saga_class), idempotency_key)
     run = new_run.new_run(
         project.configuration,
         class_of(saga_class),

@@ -14,6 +14,7 @@ from sagaz_integration_core.context.current_step import CurrentStep, current_ste
 from sagaz_integration_core.errors import *  # noqa: F403 - whatever it raises is public here, too
 
 if TYPE_CHECKING:
+    from flask_sagaz.idempotency import idempotent
     from sagaz_durable import Saga, action, compensate
     from sagaz_durable.engine.result import SagaRun
     from sagaz_durable.operations.approvals import Approval
@@ -33,6 +34,7 @@ __all__ = [
     "current_sagaz",
     "current_step",
     "exclude_sagaz_tables",
+    "idempotent",
     "read_json",
     "saga_id_of",
 ]
@@ -53,6 +55,10 @@ def __getattr__(name: str) -> Any:
         from sagaz_durable.operations.health import ProbeResult
 
         return ProbeResult
+    if name == "idempotent":
+        from flask_sagaz.idempotency import idempotent
+
+        return idempotent
     if name == "saga_id_of":
         from sagaz_durable.runtime.new_run import saga_id_of
 

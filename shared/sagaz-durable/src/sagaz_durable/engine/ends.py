@@ -1,23 +1,28 @@
-"""Waiting for the ends of runs, whatever process executes them: one poller however many wait."""
+"""The ends of runs: waiting for them, whatever process executes them, and what runs took until then."""
 
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Collection
+from statistics import median
 
 from sagaz_durable.engine.result import SagaRun
 from sagaz_integration_core.contract.records import FINISHED
 from sagaz_integration_core.contract.store import SagaStore
 from sagaz_integration_core.errors import StoreUnavailable
 
-__all__ = ["RunEnds"]
+__all__ = ["RecentDurations", "RunEnds"]
 
 _SHORTEST, _LONGEST = 0.02, 0.5
 """Seconds between two looks at the store: short at first, and longer the longer nothing ends."""
 
+_KEPT = 20
+"""How many of the latest runs of each saga are remembered."""
+
 
 class RunEnds:
-    """Tells when runs have ended that this process or others execute.
+    """Tells when runs have ended that this process or others execute; one poller however many wait.
 
     Args:
         store: Asked about runs that others execute.
@@ -91,3 +96,25 @@ class RunEnds:
         # Of an end that is recorded by this process, what was raised is not known yet.
         here = self._executed_here()
         return [saga_id for saga_id in asked if statuses.get(saga_id) in (None, *FINISHED) and saga_id not in here]
+
+
+class RecentDurations:
+    """The latest runs of each saga, and how many seconds each took; usable from any thread."""
+
+    def __init__(self) -> None:
+        self._latest: dict[str, dict[str, float]] = {}
+        self._lock = threading.Lock()
+
+    def note(self, saga_name: str, saga_id: str, seconds: float) -> None:
+        """Note that a run has ended; once more for the same run is harmless while it is among the latest."""
+        with self._lock:
+            latest = self._latest.setdefault(saga_name, {})
+            latest.setdefault(saga_id, seconds)
+            if len(latest) > _KEPT:
+                del latest[next(iter(latest))]
+
+    def typical(self, saga_name: str) -> float | None:
+        """Return how many seconds such a run took: half of the latest took longer; None if none has ended here."""
+        with self._lock:
+            latest = self._latest.get(saga_name)
+            return median(latest.values()) if latest else None

@@ -52,6 +52,7 @@ class RunExecution:
 
     Attributes:
         outcome: The run's status when nothing more is done about it here: the final one, or ``waiting``.
+        began_at: When its lease was taken, by `concurrency.clock`.
     """
 
     def __init__(self, environment: ExecutionEnvironment, run: ClaimedRun, lease: Lease) -> None:
@@ -76,6 +77,7 @@ class RunExecution:
         self._halted: BaseException | None = None
         self._waits: asyncio.Event | None = None
         self.outcome: RunStatus | None = None
+        self.began_at = lease.taken_at
         lease.on_stop = self.halt
 
     def halt(self, reason: BaseException) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from sagaz_durable.engine.ends import RecentDurations
 from sagaz_durable.settings.wording import NEUTRAL, Wording
 from sagaz_integration_core.contract.records import FirstStep
 from sagaz_integration_core.error_text import value_text
@@ -74,12 +75,14 @@ class SagaRegistry:
     Attributes:
         first_steps: By the names of all sagas, the steps with which their runs begin, as far as the class alone tells
             them: a factory may return an instance of a subclass, and ``add_step`` adds what the class does not know of.
+        durations: What their runs took lately in this process.
     """
 
     def __init__(self, sagas: Iterable[SagaSpec] = (), *, wording: Wording = NEUTRAL) -> None:
         self._by_name: dict[str, Registration] = {}
         self._by_class: dict[type[Any], Registration] = {}
         self.first_steps: dict[str, Sequence[FirstStep]] = {}
+        self.durations = RecentDurations()
         self._add_to = wording.sagas
         self._lock = threading.Lock()
         for spec in listed(sagas):
@@ -139,6 +142,13 @@ class SagaRegistry:
         if registration is None:
             raise SagaNotRegistered(self._unknown(name))
         return registration
+
+    def graph(self, name: str) -> Graph:
+        """Return the steps of a saga; none of one that is not registered, of which only journals tell."""
+        from sagaz_durable.graph import graph_of
+
+        registration = self._by_name.get(name)
+        return graph_of(name, ()) if registration is None else registration.graph
 
     def step_limit(self, saga_name: str, step: str) -> float:
         """Return the time limit of a step, or of its compensation (``:undo`` behind its name), as its class has it."""

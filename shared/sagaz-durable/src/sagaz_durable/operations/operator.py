@@ -9,7 +9,6 @@ from typing import Literal
 
 from sagaz_durable.engine.registry import SagaRegistry
 from sagaz_durable.engine.state import passed_pivots, step_views
-from sagaz_durable.graph import Graph, graph_of
 from sagaz_durable.operations.outcomes import Outcome, RunReport, changed, check_version, missing
 from sagaz_durable.operations.removal import TRIES
 from sagaz_durable.operations.sending import Sender
@@ -19,7 +18,7 @@ from sagaz_integration_core.contract.decisions import Action, Intervention
 from sagaz_integration_core.contract.records import FOREIGN, Phase, RunRecord, RunStatus, StepRecord, erased_as
 from sagaz_integration_core.contract.store import SagaStore
 from sagaz_integration_core.error_text import storable
-from sagaz_integration_core.errors import RunNotFound, SagaNotRegistered
+from sagaz_integration_core.errors import RunNotFound
 
 __all__ = ["Operator", "Settlement"]
 
@@ -80,7 +79,7 @@ class Operator(Sender):
         steps = await self._store.load_steps(saga_id)
         audit, attempts = await self._store.load_audit(saga_id), await self._store.load_attempts(saga_id)
         waits = await self._store.load_waits(saga_id)
-        views = step_views(self._graph(run.saga_name), run.direction, _entries(steps))
+        views = step_views(self._registry.graph(run.saga_name), run.direction, _entries(steps))
         return RunReport(run, tuple(steps), tuple(audit), tuple(attempts), views, tuple(waits))
 
     async def retry(
@@ -216,13 +215,7 @@ class Operator(Sender):
         return run.error or "The run was rolling back."
 
     def _passed_pivots(self, run: RunRecord, steps: Sequence[StepRecord]) -> list[str]:
-        return passed_pivots(self._graph(run.saga_name), _entries(steps))
-
-    def _graph(self, saga_name: str) -> Graph:
-        try:
-            return self._registry.get(saga_name).graph
-        except SagaNotRegistered:
-            return graph_of(saga_name, ())
+        return passed_pivots(self._registry.graph(run.saga_name), _entries(steps))
 
     async def _carry_out(
         self, run: RunRecord, action: Action, reason: str, decision: _Decision, version: int | None
