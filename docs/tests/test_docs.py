@@ -209,6 +209,7 @@ SAMPLES = [
     ("docs/howto/waits.md", "paid_orders", "/orders", {"json": {"amount": 42}}),
     ("docs/howto/approvals.md", "fastapi_approvals", "/orders", {"json": {"amount": 42}}),
     ("docs/howto/events.md", "main", "/orders", {"params": {"amount": 42}}),
+    ("docs/howto/http.md", "fastapi_watched", "/orders", {"json": ORDER}),
 ]
 
 

@@ -30,6 +30,12 @@ would write it, and says how to reach it. Cases never see the framework. To writ
                                         header ``User``; the header ``Then`` is given to `once`
     ``POST /once-joined/<saga>``        with "join_session": the same in a transaction of its own, with a row as in
                                         ``/joined``, which the plugin commits
+    ``POST /accepted/<saga>``           only with "http": start it for a worker, for the owner in the header ``Owner``,
+                                        and answer with the plugin's ``accepted``
+    ``/sagas``, and what is beneath     with "http": the plugin's routes about sagas, with `permits` and `who` of the
+                                        request's header ``User`` (or ``""``), ``shows=["order"]`` and
+                                        ``longest_wait=5``
+    ``GET /health/readiness``           with "http": the plugin's route; and ``/health/liveness``
     ``GET /whoami``                     200, `whoami()`
     ``GET /stream``                     with "streaming": a streamed body with one piece for each of `pieces()`
     ``GET /boom``                       raise `Boom`
@@ -82,10 +88,14 @@ if TYPE_CHECKING:
     from sagaz import Saga
 
     from sagaz_durable.engine.result import SagaRun
+    from sagaz_durable.http.access import Subject, Verb
     from sagaz_durable.runtime.runtime import SagazRuntime
     from sagaz_integration_core.contract.store import SagaStore
 
-__all__ = ["CAPABILITIES", "Boom", "Driver", "Spec", "accepted", "pieces", "ran", "signalled", "told", "whoami"]
+__all__ = [
+    "CAPABILITIES", "Boom", "Driver", "Spec", "accepted", "permits", "pieces", "ran", "signalled", "told", "who",
+    "whoami",
+]  # fmt: skip
 
 T = TypeVar("T")
 
@@ -97,6 +107,7 @@ CAPABILITIES = {
     "streaming": "responses can be streamed",
     "websocket": "there are WebSockets, and driver.websocket",
     "disconnect": "an endpoint goes on when its client has left (Ask.leave)",
+    "http": "there are routes by which runs are watched and decided about",
     "join_session": "a start can join a transaction of the application's own database, which is the store's",
     "own_commits": "with repeatable: what an endpoint starts is committed before its answer is kept",
     "repeatable": "an endpoint can be made idempotent, by the header Idempotency-Key",
@@ -291,3 +302,13 @@ def pieces() -> Iterator[bytes]:
     """The body of ``/stream``: the correlation id, as it is seen while each of three pieces is made."""
     for _ in range(3):
         yield f"{context.correlation_id()}\n".encode()
+
+
+def permits(user: str, verb: Verb, subject: Subject) -> bool:
+    """Whether the application permits somebody this: an operator everything, and others to read their own runs."""
+    return user.startswith("operator") or (user != "" and verb in ("list", "read") and subject.owner == user)
+
+
+def who(user: str) -> str:
+    """Who decides, for the audit."""
+    return f"{user}@shop.example"

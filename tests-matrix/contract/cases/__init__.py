@@ -13,6 +13,7 @@ from contract.cases import (
     correlation,
     decisions,
     deferred,
+    http_routes,
     idempotency,
     inline,
     lifecycle,
@@ -47,6 +48,7 @@ CASES = {
         shutdown,
         waits,
         approvals,
+        http_routes,
         decisions,
         without_a_request,
     )

@@ -3,6 +3,7 @@
 # Without `from __future__ import annotations`: FastAPI finds no names for strings in functions that make endpoints.
 
 import asyncio
+from collections.abc import Mapping
 from datetime import datetime
 from importlib.util import find_spec
 from typing import Annotated, Any
@@ -10,7 +11,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, BackgroundTasks, Depends, FastAPI, Header, Request, Response, WebSocket
 from fastapi.responses import JSONResponse, StreamingResponse
 
-from contract.driver import Boom, Driver, accepted, once, pieces, ran, signalled, told, whoami
+from contract.driver import Boom, Driver, accepted, once, permits, pieces, ran, signalled, told, who, whoami
 from contract.drivers._orders import Orders
 from fastapi_sagaz import (
     Idempotent,
@@ -19,9 +20,13 @@ from fastapi_sagaz import (
     SagaFactory,
     Sagas,
     SagaStarter,
+    Subject,
+    Verb,
     create_lifespan,
+    health_router,
     run_saga_background,
     sagas_of,
+    sagaz_router,
 )
 from fastapi_sagaz._app_state import open_app
 from support.answers import Answer, Ask
@@ -59,6 +64,7 @@ class FastAPIDriver(Driver):
             "own_commits",
             "repeatable",
             "signals",
+            "http",
         )
         + ("header_name", "propagate")
         + (("join_session",) if find_spec("sagaz_durable.transactions.sessions") and find_spec("sqlalchemy") else ())
@@ -77,6 +83,7 @@ class FastAPIDriver(Driver):
         for name, saga_class in spec.routes.items():
             app.include_router(_once(name, saga_class, self.orders))
         _add_signals(app, self.orders)
+        _add_routes(app, spec.routes)
         _add_others(app)
         self.client = AsgiClient(app)
 
@@ -209,6 +216,23 @@ async def _sent(sagas: Sagas, name: str, body: Any, session: Any = None) -> bool
         return await sagas.send_signal(name, body["payload"], **body["to"], session=session)
     token = sagas.approval_token(name, **body["to"])
     return await sagas.decide_approval(token, body["payload"], by=body["by"], reason="asked", session=session)
+
+
+def _add_routes(app: FastAPI, sagas: Mapping[str, type]) -> None:
+    async def authorize(request: Request, verb: Verb, subject: Subject) -> bool:
+        return permits(request.headers.get("user", ""), verb, subject)
+
+    def actor(request: Request) -> str:
+        return who(request.headers["user"])
+
+    router = sagaz_router(authorize=authorize, actor=actor, shows=["order"], longest_wait=5)
+    app.include_router(router)
+    app.include_router(health_router())
+
+    @app.post("/accepted/{saga}")
+    async def start_and_watch(saga: str, request: Request, start: Start, owner: Owner = None) -> Response:
+        saga_id = await start(sagas[saga], await request.json(), owner=owner)
+        return await router.accepted(request, sagas[saga], saga_id)
 
 
 def _told(error: Exception) -> JSONResponse:

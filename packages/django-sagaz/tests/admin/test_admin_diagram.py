@@ -12,7 +12,9 @@ import pytest
 from django.template.loader import render_to_string
 
 import django_sagaz
-from django_sagaz.admin.diagram import drawn_steps, lay_out
+from django_sagaz.admin.diagram import picture, translated_words
+from sagaz_durable.diagram.layout import lay_out
+from sagaz_durable.diagram.states import WORDS, drawn_steps
 from sagaz_durable.graph import StepNode
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -28,7 +30,8 @@ def entry(step, phase, status):
 
 def drawn(declared, journal=(), awaited=MappingProxyType({})):
     states = drawn_steps(declared, journal, direction="forward", active=True, awaited=awaited)
-    context = {"diagram": lay_out(states).drawn, "states": states, "registered": declared is not None, "title": "s"}
+    registered = declared is not None
+    context = {"diagram": picture(states, "s", registered=registered), "registered": registered}
     html = render_to_string("admin/django_sagaz/run/diagram.html", context)
     return ElementTree.fromstring(re.search(r"<svg.*</svg>", html, re.DOTALL)[0])
 
@@ -134,8 +137,7 @@ def test_a_step_that_waits_is_drawn_as_such_and_says_what_for():
 
 
 def test_the_legend_has_each_state_that_a_step_is_drawn_in():
-    states = drawn_steps(saga(a=[]), (), direction="forward", active=True)
-    html = render_to_string("admin/django_sagaz/run/diagram.html", {"diagram": lay_out(states).drawn, "states": states})
+    html = render_to_string("admin/django_sagaz/run/diagram.html", {"diagram": ""})
     legend = re.search(r"<ul class=.sagaz-legend.*?</ul>", html, re.DOTALL)[0]
     for state in ("uncalled", "started", "waiting", "done", "indoubt", "failed"):
         assert f"sagaz-key sagaz-is-{state}" in legend
@@ -161,3 +163,12 @@ def test_there_are_neither_scripts_nor_styles_in_it():
     for element in drawn(SAGAS["fan"]).iter():
         assert element.tag != f"{SVG}script"
         assert not [name for name in element.attrib if name == "style" or name.startswith("on")]
+
+
+def test_the_page_translates_everything_that_a_diagram_says():
+    assert translated_words() == WORDS
+
+
+def test_a_name_that_looks_like_markup_stays_text():
+    svg = drawn(saga(**{"<script>&": []}))
+    assert [text.text for text in svg.iter(f"{SVG}text")][:2] == ["<script>&", "○ not called yet"]

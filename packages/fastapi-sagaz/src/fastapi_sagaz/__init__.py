@@ -18,8 +18,12 @@ from sagaz_integration_core import errors as _errors
 from sagaz_integration_core.errors import *  # noqa: F403 - whatever it raises is public here, too
 
 if TYPE_CHECKING:
+    from fastapi_sagaz.http.handlers import problem_handlers
+    from fastapi_sagaz.http.probes import health_router
+    from fastapi_sagaz.http.router import SagazRouter, sagaz_router
     from sagaz_durable import Saga, action, compensate
     from sagaz_durable.engine.result import SagaRun
+    from sagaz_durable.http.access import Subject, Verb
     from sagaz_durable.operations.approvals import Approval
     from sagaz_durable.operations.health import ProbeResult
     from sagaz_durable.runtime.new_run import saga_id_of
@@ -39,18 +43,24 @@ __all__ = [
     "SagaRun",
     "SagaStarter",
     "Sagas",
+    "SagazRouter",
     "Settings",
+    "Subject",
+    "Verb",
     "action",
     "compensate",
     "create_lifespan",
     "current_step",
     "exclude_sagaz_tables",
     "get_config",
+    "health_router",
     "liveness",
+    "problem_handlers",
     "readiness",
     "run_saga_background",
     "saga_id_of",
     "sagas_of",
+    "sagaz_router",
 ]
 __all__ += _errors.__all__
 
@@ -64,11 +74,17 @@ _LATER = {
     "ProbeResult": "sagaz_durable.operations.health",
     "Saga": "sagaz_durable",
     "SagaRun": "sagaz_durable.engine.result",
+    "SagazRouter": "fastapi_sagaz.http.router",
     "Settings": "sagaz_durable.settings.settings",
+    "Subject": "sagaz_durable.http.access",
+    "Verb": "sagaz_durable.http.access",
     "action": "sagaz_durable",
     "compensate": "sagaz_durable",
     "current_step": "sagaz_integration_core.context.current_step",
+    "health_router": "fastapi_sagaz.http.probes",
+    "problem_handlers": "fastapi_sagaz.http.handlers",
     "saga_id_of": "sagaz_durable.runtime.new_run",
+    "sagaz_router": "fastapi_sagaz.http.router",
 }
 
 

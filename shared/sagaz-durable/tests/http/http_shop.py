@@ -48,9 +48,9 @@ class Shop:
     def api(self) -> SagaApi:
         return SagaApi(self.runtime, ApiRules(**self.rules), wait=self.sagas.wait)
 
-    async def started(self, wanted: str = "completed", **context: Any) -> str:
+    async def started(self, wanted: str = "completed", *, owner: str | None = None, **context: Any) -> str:
         """Start a run and return its id when it has this status."""
-        saga_id = await self.sagas.start(Order, context)
+        saga_id = await self.sagas.start(Order, context, owner=owner)
         await self.until(saga_id, wanted)
         return saga_id
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+
 import pytest
 from http_shop import Order, ask, read
 
+from sagaz_durable.concurrency.clock import now
 from sagaz_durable.engine import running
 from sagaz_durable.engine.ends import RecentDurations
 from sagaz_durable.http.api import SagaApi
@@ -32,6 +36,12 @@ async def test_retry_after_is_what_runs_of_the_saga_took_lately(shop, monkeypatc
     for _ in range(3):
         await shop.started()
     assert (await accepted(shop, "another")).headers["Retry-After"] == expected
+
+
+def test_what_a_run_took_has_its_waits_and_earlier_attempts_in_it():
+    entry = SimpleNamespace(started_at=datetime.now(UTC) - timedelta(seconds=30))
+    execution = SimpleNamespace(run=SimpleNamespace(steps=[SimpleNamespace(started_at=None), entry]), began_at=now())
+    assert 30 <= running.took(execution) < 60
 
 
 async def test_a_process_learns_from_runs_that_others_have_executed(shop):

@@ -16,6 +16,7 @@ from sagaz_integration_core.errors import SettingsError, UsageError
 
 ROUTES = {
     "read": lambda api, request, saga_id: api.show_run(request, saga_id),
+    "graph": lambda api, request, saga_id: api.draw_run(request, saga_id),
     "cancel": lambda api, request, saga_id: api.decide(request, saga_id, "cancel"),
     "retry": lambda api, request, saga_id: api.decide(request, saga_id, "retry"),
     "resolve": lambda api, request, saga_id: api.decide(request, saga_id, "resolve"),
@@ -64,7 +65,9 @@ async def test_the_hook_is_told_the_request_the_verb_and_whose_run_it_is(shop):
     for verb, route in ROUTES.items():
         await route(shop.api, ask("POST", by="max"), saga_id)
         request, asked_verb, subject = asked.pop()
-        assert (request, asked_verb, subject.saga_id, subject.saga_name) == ("max", verb, saga_id, "order")
+        assert (request, asked_verb, subject.saga_id, subject.saga_name) == (
+            "max", "read" if verb == "graph" else verb, saga_id, "order",
+        )  # fmt: skip
         assert subject.signal == ("paid" if verb == "signal" else None)
 
 
@@ -107,6 +110,15 @@ async def test_whoever_decides_must_have_a_name(shop):
     assert (await shop.api.decide(ask("POST"), saga_id, "cancel")).status == 404
 
 
+async def test_a_name_that_moves_terminals_is_kept_as_text(shop):
+    saga_id = await shop.started("waiting", waits=True)
+    shop.rules["actor"] = lambda request: "mia\x1b[2J" + "x" * 300
+    await shop.api.decide(ask("POST"), saga_id, "cancel")
+    [note] = await shop.runtime.store.load_audit(saga_id)
+    assert note.actor.startswith("mia\\x1b[2J")
+    assert len(note.actor) == 255
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -118,3 +130,15 @@ async def test_whoever_decides_must_have_a_name(shop):
 def test_rules_that_cannot_be_meant_are_refused_at_set_up(wrong):
     with pytest.raises(SettingsError, match=next(iter(wrong))):
         ApiRules(**wrong)
+
+
+async def test_whoever_may_see_his_own_runs_sees_those_and_no_others(shop):
+    """As most applications write it: a run is its owner's, and so is the list of his."""
+    shop.rules["authorize"] = lambda request, verb, subject: verb in ("list", "read") and subject.owner == request
+    runs = {owner: await shop.started(owner=owner) for owner in ("mia", "max", None)}
+    for owner, saga_id in runs.items():
+        assert (await shop.api.show_run(ask(by="mia"), saga_id)).status == (200 if owner == "mia" else 404)
+    [mine] = read(await shop.api.list_runs(ask(query="owner=mia")))["runs"]
+    assert (mine["saga_id"], mine["owner"]) == (runs["mia"], "mia")
+    for query in ("", "owner=max", "saga=order", f"owner=max&saga=order&cursor={mine['saga_id']}"):
+        assert (await shop.api.list_runs(ask(query=query))).status in (404, 422)

@@ -98,6 +98,13 @@ async def test_a_body_that_cannot_be_meant_is_refused(shop, body, expected):
     assert kind(await shop.api.decide(ask("POST", body=body), saga_id, "resolve")) == expected
 
 
+async def test_a_body_that_nests_too_deeply_is_refused_before_it_is_read(shop):
+    saga_id = await shop.started()
+    for body in (b"[" * 100_000, b'{"reason": ' + b'{"a":' * 65 + b"1" + b"}" * 66):
+        answer = await shop.api.decide(ask("POST", body=body), saga_id, "cancel")
+        assert "nests more than 64 levels" in read(answer)["detail"]
+
+
 async def test_brackets_within_texts_are_not_taken_for_nesting(shop):
     saga_id = await shop.started("waiting", waits=True)
     body = {"reason": '[{"\\' * 100}
@@ -158,6 +165,25 @@ async def test_two_operators_at_once_with_one_version_decide_once(shop):
         *(shop.api.decide(ask("POST", headers=known, by=f"m{n}"), saga_id, "cancel") for n in range(8))
     )
     assert sorted(answer.status for answer in answers) == [200] + [412] * 7
+
+
+@pytest.mark.parametrize("route", ["cancel", "retry", "run-now", "resolve", "signal"])
+async def test_what_changes_after_it_was_compared_is_not_decided_about_either(shop, route):
+    saga_id = await shop.started("waiting", waits=True)
+    known = {"if-match": (await shop.api.show_run(ask(), saga_id)).headers["ETag"]}
+
+    async def somebody_was_quicker(request):
+        await shop.sagas.cancel(saga_id, by="max")
+        return "mia"
+
+    shop.rules["actor"] = somebody_was_quicker
+    request = ask("POST", headers=known, body=RESOLVED if route == "resolve" else {})
+    if route == "signal":
+        answer = await shop.api.send_signal(request, saga_id, "paid")
+    else:
+        answer = await shop.api.decide(request, saga_id, route)
+    assert kind(answer) == (412, "run-changed")
+    assert [note[:2] for note in await audit(shop, saga_id)] == [("cancel", "max")]
 
 
 async def test_a_signals_id_and_payload_are_checked_as_everywhere(shop):

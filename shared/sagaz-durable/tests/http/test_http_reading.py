@@ -87,14 +87,14 @@ async def test_a_list_is_of_the_runs_that_the_query_names(shop):
 
     assert await listed("status=waiting") == {waits}
     assert await listed("status=waiting&status=completed&saga=order") == {done, waits}
-    assert await listed("saga=other") == set()
+    assert await listed("saga=other") == await listed("saga=%00") == set()
 
 
 @pytest.mark.parametrize(
     "query",
     [
         "statsu=failed", "status=lost", "limit=0", "limit=101", "limit=x", "limit=%C2%B2", "limit=1&limit=2",
-        "cursor=x", "cursor=MjAyNg", "cursor=%F0%9F%98%80", "saga=%00", "&".join("status=failed" for _ in range(60)),
+        "cursor=x", "cursor=MjAyNg", "cursor=%F0%9F%98%80", "&".join("status=failed" for _ in range(60)),
         "cursor=MjAyNi0wMS0wMVQwMDowMDowMCBh",
     ],
 )  # fmt: skip

@@ -12,10 +12,11 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from django_sagaz._project.project import Project
-from django_sagaz.admin.diagram import drawn_steps, lay_out
+from django_sagaz.admin.diagram import picture, translated_words
 from django_sagaz.admin.values import LOADED, json_size, json_text, shown_value, time_text, visible
 from django_sagaz.admin.waiting import awaited_texts, sent_signals, wait_rows
 from django_sagaz.models import Attempt, AuditEntry, OutboxEvent, Step, Wait
+from sagaz_durable.diagram.states import drawn_steps
 from sagaz_durable.redaction import secret_keys
 from sagaz_integration_core.contract.records import erased_as
 from sagaz_integration_core.errors import SagaNotRegistered
@@ -123,10 +124,11 @@ def _diagram(project: Project, run: Any, journal: Sequence[Any], waits: Sequence
         declared = None
     active = run.status in ("pending", "executing") or (run.status == "waiting" and run.direction == "forward")
     awaited = awaited_texts(waits)
-    states = drawn_steps(declared, journal, direction=run.direction, active=active, awaited=awaited)
+    states = drawn_steps(
+        declared, journal, direction=run.direction, active=active, awaited=awaited, words=translated_words()
+    )
     return {
-        "diagram": lay_out(states).drawn if states else None,
-        "states": states,
+        "diagram": picture(states, run.saga_name, registered=declared is not None) if states else None,
         "registered": declared is not None,
         "renamed": any(not state.declared for state in states),
     }

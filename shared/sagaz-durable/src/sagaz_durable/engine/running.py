@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import nullcontext
+from datetime import UTC, datetime
 
 from sagaz_durable.concurrency.clock import now
 from sagaz_durable.concurrency.thread_pool import StepThreads
@@ -19,7 +20,7 @@ from sagaz_integration_core.context import log_fields as logs
 from sagaz_integration_core.contract.records import FINISHED, ClaimedRun
 from sagaz_integration_core.errors import RunInterrupted, RunWaiting
 
-__all__ = ["Runs"]
+__all__ = ["Runs", "took"]
 
 logger = logging.getLogger(__name__)
 
@@ -122,7 +123,7 @@ class Runs:
         self.ends.look()
         if execution.outcome in FINISHED:
             run = execution.run
-            self.environment.registry.durations.note(run.saga_name, run.saga_id, now() - execution.began_at)
+            self.environment.registry.durations.note(run.saga_name, run.saga_id, took(execution))
         if not task.cancelled():
             task.exception()  # Logged already; whoever awaits the task still gets it.
 
@@ -140,6 +141,14 @@ class Runs:
             execution.halt(reason)
         for execution in parked:
             self.execute(execution)
+
+
+def took(execution: RunExecution) -> float:
+    """Return how many seconds a run has taken, waits and earlier attempts included, from its first step on."""
+    first = next((step.started_at for step in execution.run.steps if step.started_at is not None), None)
+    if first is None:
+        return now() - execution.began_at
+    return (datetime.now(UTC) - first).total_seconds()
 
 
 async def _execute(execution: RunExecution, after: Future[None] | None) -> SagaRun:

@@ -49,7 +49,7 @@ Actor = Callable[[Any], str | Awaitable[str]]
 
 def subject_of(run: RunRecord, signal: str | None = None) -> Subject:
     """Return what is asked about, for one run."""
-    return Subject(run.saga_id, run.saga_name, getattr(run, "owner", None), signal)
+    return Subject(run.saga_id, run.saga_name, run.owner, signal)
 
 
 def not_found() -> Problem:

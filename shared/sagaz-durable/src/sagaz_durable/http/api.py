@@ -7,8 +7,8 @@ How a plugin serves them:
    synchronous code ``BlockingScope(runtime)``, with ``done_now(api.show_run(request, saga_id))`` on the request's own
    thread.
 3. Make an `HttpRequest` of the framework's, with at most ``api.most_bytes + 1`` bytes of its body, and call the method
-   of the route: ``list_runs``, ``show_run``, ``decide``, ``send_signal``. The application's hooks are called in there,
-   with ``request.native``.
+   of the route: ``list_runs``, ``show_run``, ``draw_run``, ``decide``, ``send_signal``. The application's hooks are
+   called in there, with ``request.native``. Probes are answered with `reading.probe_answer`.
 4. Make the framework's response of the `HttpResponse`. What a method raises is a fault of the application's: its hook's
    own exception, or a `UsageError`.
 
@@ -49,7 +49,8 @@ class SagaApi(Readings, Decidings):
     Args:
         scope: What the application's sagas are asked through.
         rules: What the application has chosen.
-        wait: How `accepted` waits for a run's end; without, it never does.
+        wait: How `accepted` waits for a run's end; without, it never does. In synchronous code an ``async def``
+            function that calls ``wait_sync``.
     """
 
     def __init__(self, scope: ReachableScope, rules: ApiRules, *, wait: Wait | None = None) -> None:

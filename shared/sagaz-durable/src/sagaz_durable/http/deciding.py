@@ -12,7 +12,7 @@ from sagaz_durable.http.messages import HttpRequest, HttpResponse
 from sagaz_durable.http.origin import check_origin
 from sagaz_durable.http.problems import INVALID_INPUT, REFUSED, Problem
 from sagaz_durable.operations.decisions import Decisions
-from sagaz_durable.operations.operator import Operator, Settlement
+from sagaz_durable.operations.operator import Settlement
 from sagaz_integration_core.contract.records import RunRecord
 
 if TYPE_CHECKING:
@@ -32,34 +32,26 @@ class Decidings(Answers):
         run, by = await self._deciding(request, decision, saga_id)
         members = ("settled", "reason") if decision == "resolve" else ("reason",)
         given = read_body(request, self.most_bytes, members)
-        wanted_version(request, run)
-        reason = text_member(given, "reason", "")
+        version, reason = wanted_version(request, run), text_member(given, "reason", "")
         decisions = Decisions(self._scope)
         if decision == "resolve":
             settled = _settled(given, reason)
-            return _told(await decisions.resolve(saga_id, settled, by=by, reason=reason))
+            return _told(await decisions.resolve(saga_id, settled, by=by, reason=reason, version=version))
         decide = {"cancel": decisions.cancel, "retry": decisions.retry, "run-now": decisions.run_now}[decision]
-        return _told(await decide(saga_id, by=by, reason=reason))
+        return _told(await decide(saga_id, by=by, reason=reason, version=version))
 
     @answered
     async def send_signal(self, request: HttpRequest, saga_id: str, name: str) -> HttpResponse:
-        """Send a run the signal that it waits for, or will wait for; the body's ``payload`` is what it brings.
-
-        A signal changes nothing of the run's row: ``If-Match`` is compared with the run as it is found.
-        """
+        """Send a run the signal that it waits for, or will wait for; the body's ``payload`` is what it brings."""
         run, by = await self._deciding(request, "signal", saga_id, name)
         given = read_body(request, self.most_bytes, ("payload", "signal_id", "reason"))
-        wanted_version(request, run)
-        signal_id, reason = text_member(given, "signal_id", ""), text_member(given, "reason", "")
-        payload, scope = given.get("payload", {}), self._scope
-
-        async def send() -> Outcome:
-            operator = Operator(scope.store, scope.registry, actor=by, wording=scope.settings.wording)
-            return await operator.send_signal(
-                scope.settings, name, payload, saga_id=saga_id, signal_id=signal_id, reason=reason
+        version, reason = wanted_version(request, run), text_member(given, "reason", "")
+        signal_id, payload = text_member(given, "signal_id", ""), given.get("payload", {})
+        return _told(
+            await Decisions(self._scope).signal_run(
+                saga_id, name, payload, by=by, reason=reason, signal_id=signal_id, version=version
             )
-
-        return _told(await scope.reach(send))
+        )
 
     async def _deciding(
         self, request: HttpRequest, verb: Verb, saga_id: str, signal: str | None = None

@@ -31,7 +31,7 @@ def run_summary(run: RunRecord) -> Json:
         "saga_id": run.saga_id,
         "saga": run.saga_name,
         "status": run.status,
-        "owner": getattr(run, "owner", None),
+        "owner": run.owner,
         "version": run.version,
         "created_at": moment_text(run.created_at),
         "updated_at": moment_text(run.updated_at),

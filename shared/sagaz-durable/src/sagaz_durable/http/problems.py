@@ -12,6 +12,7 @@ from sagaz_integration_core.error_text import json_text, visible
 from sagaz_integration_core.errors import (
     InvalidInput,
     Overloaded,
+    RunChanged,
     RuntimeNotOpen,
     SagazError,
     StoreUnavailable,
@@ -94,6 +95,7 @@ _RETRY_SECONDS = 5
 """After how many seconds it is tried again where nothing tells better."""
 
 _OF_ERRORS: tuple[tuple[type[SagazError], Kind], ...] = (
+    (RunChanged, RUN_CHANGED),
     (InvalidInput, INVALID_INPUT),
     (Overloaded, _OVERLOADED),
     (StoreUnavailable, _UNAVAILABLE),

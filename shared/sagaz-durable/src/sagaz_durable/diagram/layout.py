@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from graphlib import TopologicalSorter
 from typing import TypeVar
 
-from django_sagaz.admin.diagram.states import DrawnStep
-from django_sagaz.admin.diagram.wrapping import wrapped
+from sagaz_durable.diagram.states import DrawnStep
+from sagaz_durable.diagram.wrapping import wrapped
 
-__all__ = ["Box", "Diagram", "lay_out"]
+__all__ = ["Box", "Diagram", "direct_parents", "lay_out"]
 
 T = TypeVar("T")
 
@@ -48,27 +48,38 @@ class Box:
         return self.x + _WIDTH // 2
 
     @property
-    def drawn(self) -> dict[str, object]:
-        """What the template writes down, as text: numbers would be written as the reader's language has them."""
-        first = self.y + _PADDING + 12
-        lines = [(str(first + _LINE * number), line) for number, line in enumerate(self.lines)]
-        return {
-            "step": self.step,
-            "lines": lines,
-            "x": str(self.x),
-            "y": str(self.y),
-            "width": str(_WIDTH),
-            "height": str(self.height),
-            "text_x": str(self.x + 12),
-            "state_y": str(first + _LINE * len(self.lines) + 2),
-            "undo_x": str(self.x + _INSET),
-            "undo_y": str(self.undo_y),
-            "undo_width": str(_WIDTH - 2 * _INSET),
-            "undo_height": str(_UNDO),
-            "undo_text_x": str(self.x + (_INSET + 8 if self.step.undo else 12)),
-            "undo_text_y": str(self.undo_y + 16),
-            "pivot_x": str(self.x + _WIDTH - 12),
-        }
+    def width(self) -> int:
+        """How wide it is."""
+        return _WIDTH
+
+    @property
+    def line_ys(self) -> list[int]:
+        """Where the lines of the name stand."""
+        return [self._first + _LINE * number for number in range(len(self.lines))]
+
+    @property
+    def state_y(self) -> int:
+        """Where the state stands."""
+        return self._first + _LINE * len(self.lines) + 2
+
+    @property
+    def text_x(self) -> int:
+        """Where name and state begin."""
+        return self.x + 12
+
+    @property
+    def undo(self) -> tuple[int, int, int, int]:
+        """The compensation's part: x, y, width and height."""
+        return self.x + _INSET, self.undo_y, _WIDTH - 2 * _INSET, _UNDO
+
+    @property
+    def undo_text(self) -> tuple[int, int]:
+        """Where the compensation's state stands."""
+        return self.x + (_INSET + 8 if self.step.undo else 12), self.undo_y + 16
+
+    @property
+    def _first(self) -> int:
+        return self.y + _PADDING + 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,20 +91,10 @@ class Diagram:
     width: int
     height: int
 
-    @property
-    def drawn(self) -> dict[str, object]:
-        """What the template writes down."""
-        return {
-            "boxes": [box.drawn for box in self.boxes],
-            "lines": self.lines,
-            "width": str(self.width),
-            "height": str(self.height),
-        }
-
 
 def lay_out(steps: Sequence[DrawnStep]) -> Diagram:
     """Place the steps so that each stands below all that it depends on."""
-    parents = _direct_parents(steps)
+    parents = direct_parents(steps)
     rows = _rows(steps, parents)
     widest = max((len(row) for row in rows), default=1)
     boxes: dict[str, Box] = {}
@@ -118,7 +119,7 @@ def lay_out(steps: Sequence[DrawnStep]) -> Diagram:
     return Diagram(tuple(boxes.values()), tuple(lines), width, max(y - _GAP_Y, _MARGIN) + _MARGIN)
 
 
-def _direct_parents(steps: Sequence[DrawnStep]) -> dict[str, list[str]]:
+def direct_parents(steps: Sequence[DrawnStep]) -> dict[str, list[str]]:
     """Return what each step depends on, without what it depends on through others anyway."""
     known = {step.name for step in steps}
     needed = {step.name: [name for name in dict.fromkeys(step.depends_on) if name in known] for step in steps}

@@ -7,15 +7,35 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from django.utils.translation import gettext as _
-
-from django_sagaz.admin.values import visible
 from sagaz_durable.engine.state import StepState, UndoState, step_views
 from sagaz_durable.graph import StepNode, graph_of
 from sagaz_integration_core.contract.records import Direction
+from sagaz_integration_core.error_text import visible
 
-__all__ = ["DrawnStep", "drawn_steps"]
+__all__ = ["WORDS", "DrawnStep", "drawn_steps"]
 
+WORDS: Mapping[str, str] = MappingProxyType({
+    "title": "The steps of saga {name}",
+    "pivot": "pivot",
+    "uncalled": "not called yet",
+    "left": "not called",
+    "started": "started",
+    "waiting": "waiting",
+    "done": "done",
+    "failed": "failed",
+    "in_doubt": "in doubt",
+    "kept": "done, kept by a pivot",
+    "undo none": "no compensation",
+    "undo uncalled": "compensation not called",
+    "undo owed": "to be compensated",
+    "undo lost": "its compensation is not in this deployment",
+    "undo started": "compensation started",
+    "undo waiting": "compensation is waiting",
+    "undo done": "compensated",
+    "undo failed": "compensation failed",
+    "undo in_doubt": "compensation in doubt",
+})  # fmt: skip
+"""What a diagram says, in English; a framework that translates has the same keys."""
 
 _SIGNS = {"uncalled": "○", "started": "▸", "waiting": "◷", "done": "✓", "failed": "✕", "in_doubt": "?", "kept": "■"}
 
@@ -71,15 +91,17 @@ def drawn_steps(
     direction: Direction,
     active: bool,
     awaited: Mapping[tuple[str, str], str] = MappingProxyType({}),
+    words: Mapping[str, str] = WORDS,
 ) -> list[DrawnStep]:
     """Return the steps of a run, those before which others wait first.
 
     Args:
         declared: The steps of the saga; None if it is not registered here, and only the journal tells of them.
-        journal: The run's `Step` rows, in the order of their starts.
+        journal: The run's journal entries, in the order of their starts.
         direction: Whether the run goes forward or rolls back.
         active: Whether what was not called yet may be called later.
         awaited: What calls wait for, in words, by step and phase.
+        words: As `WORDS`.
     """
     entries = {(entry.step, entry.phase): entry for entry in journal}
     nodes = {node.name: node for node in declared or ()}
@@ -96,9 +118,9 @@ def drawn_steps(
                 name,
                 depends_on,
                 view.state,
-                _label(view.state, do, active),
+                _label(words, view.state, do, active),
                 view.undo,
-                _undo_label(view.undo, undo),
+                _undo_label(words, view.undo, undo),
                 pivot=node is not None and node.pivot,
                 declared=node is not None or declared is None,
                 awaited=awaited.get((name, "do"), ""),
@@ -112,35 +134,15 @@ def _told(label: str, awaited: str) -> str:
     return f"{label}: {awaited}" if awaited else label
 
 
-def _label(state: StepState, entry: Any, active: bool) -> str:
-    if state == "uncalled":
-        return _("not called yet") if active else _("not called")
-    if state == "waiting":
-        return _("waiting")
-    labels = {
-        "started": _("started"),
-        "done": _("done"),
-        "failed": _("failed"),
-        "in_doubt": _("in doubt"),
-        "kept": _("done, kept by a pivot"),
-    }
-    return f"{labels[state]}{_took(entry)}"
+def _label(words: Mapping[str, str], state: StepState, entry: Any, active: bool) -> str:
+    if state == "uncalled" and not active:
+        return words["left"]
+    return words[state] if state in ("uncalled", "waiting") else f"{words[state]}{_took(entry)}"
 
 
-def _undo_label(state: UndoState | None, entry: Any) -> str:
-    if state is None:
-        return _("no compensation")
-    labels = {
-        "uncalled": _("compensation not called"),
-        "owed": _("to be compensated"),
-        "lost": _("its compensation is not in this deployment"),
-        "started": _("compensation started"),
-        "waiting": _("compensation is waiting"),
-        "done": _("compensated"),
-        "failed": _("compensation failed"),
-        "in_doubt": _("compensation in doubt"),
-    }
-    return f"{labels[state]}{_took(entry) if entry is not None and state != 'waiting' else ''}"
+def _undo_label(words: Mapping[str, str], state: UndoState | None, entry: Any) -> str:
+    label = words[f"undo {state or 'none'}"]
+    return f"{label}{_took(entry)}" if entry is not None and state not in (None, "waiting") else label
 
 
 def _took(entry: Any) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
-from django_sagaz.admin.values import visible
+from sagaz_integration_core.error_text import visible
 
 __all__ = ["wrapped"]
 
