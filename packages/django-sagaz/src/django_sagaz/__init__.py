@@ -36,8 +36,10 @@ if TYPE_CHECKING:
     from django_sagaz.saga import Saga
     from django_sagaz.signalling import approval_token, decide_approval, read_approval, send_signal
     from django_sagaz.transactions import atomic_saga_start, atomic_saga_start_many, run_deferred, saga_context
+    from django_sagaz.urls.patterns import SagazUrls, health_urls, sagaz_urls
     from sagaz_durable import action, compensate
     from sagaz_durable.engine.result import SagaRun
+    from sagaz_durable.http.access import Subject, Verb
     from sagaz_durable.operations.approvals import Approval
     from sagaz_durable.operations.health import ProbeResult
     from sagaz_durable.runtime.new_run import saga_id_of
@@ -49,6 +51,9 @@ __all__ = [
     "ProbeResult",
     "Saga",
     "SagaRun",
+    "SagazUrls",
+    "Subject",
+    "Verb",
     "acancel",
     "action",
     "alist_runs",
@@ -69,6 +74,7 @@ __all__ = [
     "current_step",
     "decide_approval",
     "exclude_sagaz_tables",
+    "health_urls",
     "list_runs",
     "liveness",
     "publish",
@@ -82,6 +88,7 @@ __all__ = [
     "run_saga",
     "saga_context",
     "saga_id_of",
+    "sagaz_urls",
     "send_signal",
     "signal_run",
     "status",
@@ -97,6 +104,9 @@ _PLACES = {
     "ProbeResult": "sagaz_durable.operations.health",
     "Saga": "django_sagaz.saga",
     "SagaRun": "sagaz_durable.engine.result",
+    "SagazUrls": "django_sagaz.urls.patterns",
+    "Subject": "sagaz_durable.http.access",
+    "Verb": "sagaz_durable.http.access",
     "acancel": "django_sagaz._execution.decisions",
     "alist_runs": "django_sagaz._execution.decisions",
     "action": "sagaz_durable",
@@ -115,6 +125,7 @@ _PLACES = {
     "compensate": "sagaz_durable",
     "create_saga": "django_sagaz.inline",
     "decide_approval": "django_sagaz.signalling",
+    "health_urls": "django_sagaz.urls.patterns",
     "list_runs": "django_sagaz._execution.decisions",
     "liveness": "django_sagaz.health",
     "publish": "django_sagaz.events",
@@ -127,6 +138,7 @@ _PLACES = {
     "run_saga": "django_sagaz.inline",
     "saga_context": "django_sagaz.transactions",
     "saga_id_of": "sagaz_durable.runtime.new_run",
+    "sagaz_urls": "django_sagaz.urls.patterns",
     "send_signal": "django_sagaz.signalling",
     "signal_run": "django_sagaz._execution.decisions",
     "status": "django_sagaz._execution.decisions",
