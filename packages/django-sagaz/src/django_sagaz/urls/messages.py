@@ -7,6 +7,8 @@ from inspect import iscoroutinefunction
 from typing import Any
 
 from asgiref.sync import async_to_sync, sync_to_async
+from django.conf import settings
+from django.core.exceptions import RequestDataTooBig
 from django.http import HttpRequest, HttpResponse
 
 from sagaz_durable.http import messages as neutral
@@ -17,9 +19,14 @@ Hook = Callable[..., Any]
 
 
 def neutral_request(request: HttpRequest, most_bytes: int = 0) -> neutral.HttpRequest:
-    """Return a request with its body, of which one byte more is read than it may have, at most."""
-    # Not .body, which refuses with a page of its own what is larger than DATA_UPLOAD_MAX_MEMORY_SIZE.
+    """Return a request with its body, of which one byte more is read than it may have, at most.
+
+    Raises:
+        RequestDataTooBig: It has more than the project's own limit.
+    """
     body = request.read(most_bytes + 1) if most_bytes else b""
+    if (own := settings.DATA_UPLOAD_MAX_MEMORY_SIZE) is not None and len(body) > own:
+        raise RequestDataTooBig("Request body exceeded settings.DATA_UPLOAD_MAX_MEMORY_SIZE.")
     query, headers = request.META.get("QUERY_STRING", ""), tuple(request.headers.items())
     return neutral.HttpRequest(request.method or "GET", request.path, query, headers, body, request)
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from asgiref.sync import sync_to_async
-from django.db import transaction
+from django.db import connections, transaction
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.http import require_http_methods
 
@@ -53,7 +53,6 @@ class Views:
     def aview(self, route: Route) -> View:
         """Return the asynchronous view of a route."""
 
-        @transaction.non_atomic_requests
         @require_http_methods(_methods(route))
         async def view(request: HttpRequest, **named: str) -> HttpResponse:
             try:
@@ -62,6 +61,9 @@ class Views:
                 return native_response(not_opened(error))
             return native_response(await route.answer(api, _asked(request, route, api), **named))
 
+        # Django's transactions are synchronous: with ATOMIC_REQUESTS it refuses asynchronous views.
+        for alias in connections:
+            view = transaction.non_atomic_requests(using=alias)(view)
         return view
 
     def accepted(self, request: HttpRequest, saga_name: str, saga_id: str, location: str) -> HttpResponse:
