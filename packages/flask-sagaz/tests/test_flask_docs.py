@@ -323,3 +323,33 @@ def test_the_recipe_for_celery_answers_while_redis_does_not(tmp_path):
         shown = run(tmp_path, "-c", SILENT, BROKER_URL=f"redis://127.0.0.1:{silent.getsockname()[1]}/0")
     assert "ANSWERED 202" in shown
     assert "the sweep finds them" in shown
+
+
+WATCHED = """
+import time
+from watched import app
+client, order = app.test_client(), {"order_id": "A1", "amount": 5}
+assert client.post("/orders", json=order).status_code == 401
+assert client.get("/sagas").status_code == 401
+started = client.post("/orders", json=order, headers=ADA | {"Idempotency-Key": "a"})
+assert started.status_code == 202, started.text
+path, deadline = started.headers["Location"], time.monotonic() + 20
+while (seen := client.get(path, headers=ADA).json)["status"] != "completed":
+    assert time.monotonic() < deadline, seen
+assert seen["context"] == {"order_id": "A1", "reservation": "R-A1"}
+assert [run["owner"] for run in client.get("/sagas?owner=ada", headers=ADA).json["runs"]] == ["ada"]
+assert client.get("/sagas", headers=ADA).status_code == 404
+bobs = client.post("/orders", json=order, headers=BOB | {"Idempotency-Key": "a", "Prefer": "wait=5"})
+assert (bobs.status_code, bobs.json["status"], bobs.json["owner"]) == (200, "completed", "bob")
+other = bobs.headers["Content-Location"]
+assert client.get(other, headers=ADA).status_code == 404
+assert client.post(f"{other}/cancel", headers=ADA).status_code == 404
+assert client.post(f"{path}/cancel", headers=BOB).status_code == 409
+assert client.get("/health/readiness").status_code == 200
+"""
+
+
+def test_an_order_is_watched_by_its_customer_and_decided_by_an_operator(folder):
+    pytest.importorskip("flask_login")
+    (folder / "story.py").write_text(f"ADA, BOB = {ADA}, {BOB}" + WATCHED)
+    run(folder, "-W", "ignore", "story.py", SAGAZ_STORAGE_URL="sqlite:///s.db")

@@ -50,7 +50,7 @@ async def a_start_is_followed_at_the_address_that_it_was_answered_with(site: Sit
                                                                            ("ship", "done")}  # fmt: skip
 
 
-@case("http", "embedded_worker", worker=True)
+@case("http", "deferred", "embedded_worker", worker=True)
 async def a_client_that_prefers_to_wait_gets_the_result(site: Site) -> None:
     answer = await site.post("/accepted/order", {"order": 5}, Prefer="wait=5")
     assert (answer.status, answer.json()["status"], answer.header("preference-applied")) == (200, "completed", "wait=5")

@@ -16,17 +16,19 @@ from django.apps import AppConfig
 from django.conf import settings
 from django.db import models, transaction
 from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
-from django.urls import path
+from django.urls import include, path
 
-from contract.driver import Boom, Driver, accepted, once, pieces, ran, signalled, told, whoami
+from contract.driver import Boom, Driver, accepted, once, permits, pieces, ran, signalled, told, who, whoami
 from django_sagaz import (
     approval_token,
     async_saga_factory,
     atomic_saga_start,
     create_saga,
     decide_approval,
+    health_urls,
     idempotent,
     run_saga,
+    sagaz_urls,
     send_signal,
 )
 from django_sagaz.middleware import SagaContextMiddleware
@@ -192,6 +194,38 @@ def _answered(request: HttpRequest, saga_id: str) -> HttpResponse:
     return HttpResponse(body, status=status, headers=headers)
 
 
+def _may(request: HttpRequest, verb: Any, subject: Any) -> bool:
+    return permits(request.headers.get("User", ""), verb, subject)
+
+
+async def _amay(request: HttpRequest, verb: Any, subject: Any) -> bool:
+    return _may(request, verb, subject)
+
+
+def _decides(request: HttpRequest) -> str:
+    return who(request.headers["User"])
+
+
+_RULES: dict[str, Any] = {"actor": _decides, "shows": ["order"], "longest_wait": 5}
+_WATCHED = sagaz_urls(authorize=_may, **_RULES)
+_AWATCHED = sagaz_urls(authorize=_amay, asynchronous=True, **_RULES)
+
+
+@transaction.atomic
+def _started(request: HttpRequest, saga_class: type) -> str:
+    return atomic_saga_start(saga_class, json.loads(request.body), owner=request.headers.get("Owner"))
+
+
+def _accepted(request: HttpRequest, saga: str) -> HttpResponse:
+    saga_class = _named(saga)
+    return _WATCHED.accepted(request, saga_class, _started(request, saga_class))
+
+
+async def _aaccepted(request: HttpRequest, saga: str) -> HttpResponse:
+    saga_class = _named(saga)
+    return await _AWATCHED.aaccepted(request, saga_class, await sync_to_async(_started)(request, saga_class))
+
+
 def _who(request: HttpRequest) -> HttpResponse:
     return JsonResponse(whoami())
 
@@ -227,6 +261,9 @@ URLS = (
     path("once/<saga>", _once),
     path("once-joined/<saga>", _once),
     path("signals/<signal>", _view(_signal)),
+    path("accepted/<saga>", _accepted),
+    path("sagas/", include(_WATCHED)),
+    path("health/", include(health_urls())),
     path("whoami", _who),
     path("stream", _stream),
     path("boom", _boom),
@@ -238,6 +275,9 @@ ASYNC_URLS = (
     path("once/<saga>", _aonce),
     path("once-joined/<saga>", sync_to_async(_once)),
     path("signals/<signal>", _view(sync_to_async(_signal))),
+    path("accepted/<saga>", _aaccepted),
+    path("sagas/", include(_AWATCHED)),
+    path("health/", include(health_urls(asynchronous=True))),
     path("whoami", _awho),
     path("stream", _astream),
     path("boom", _aboom),

@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from types import ModuleType
 from typing import Any, ClassVar
 
@@ -78,6 +79,7 @@ class DjangoDriver(Driver):
             "repeatable",
             "sagas",
             "signals",
+            "http",
         )
     )
     stores: ClassVar[tuple[str, ...]] = ("sqlite", "postgres")
@@ -147,7 +149,9 @@ class DjangoDriver(Driver):
             self.settings.disable()
 
     async def request(self, ask: Ask) -> Answer:
-        return await self.client.request(ask)
+        # Where `include` has a prefix that ends in a slash, so does the list's address.
+        path = "/sagas/" + ask.path.removeprefix("/sagas") if ask.route == "/sagas" else ask.path
+        return await self.client.request(replace(ask, path=path))
 
     async def own_rows(self) -> list[str]:
         return await _in_thread(lambda: list(ShopOrder.objects.values_list("id", flat=True)))

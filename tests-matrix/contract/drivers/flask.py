@@ -11,7 +11,7 @@ from typing import Any
 
 from flask import Flask, Response, request
 
-from contract.driver import Boom, Driver, accepted, once, pieces, ran, signalled, told, whoami
+from contract.driver import Boom, Driver, accepted, once, permits, pieces, ran, signalled, told, who, whoami
 from flask_sagaz import SagazExtension, idempotent
 from support.answers import Answer, Ask
 from support.wsgi import WsgiClient
@@ -39,6 +39,7 @@ class FlaskDriver(Driver):
             "repeatable",
             "signals",
             "own_store",
+            "http",
         )
         + (("join_session",) if find_spec("flask_sqlalchemy") else ())
     )
@@ -54,6 +55,7 @@ class FlaskDriver(Driver):
         for name, saga_class in spec.routes.items():
             _add_once(app, self.sagaz, name, saga_class, self.orders)
         _add_signals(app, self.sagaz, self.orders)
+        _add_routes(app, self.sagaz, spec.routes)
         _add_others(app)
         self.client = WsgiClient(app)
 
@@ -262,6 +264,22 @@ def _sent(sagaz: SagazExtension, name: str, body: Any, session: Any = None) -> b
     return sagaz.sagas.decide_approval_sync(token, body["payload"], by=body["by"], reason="asked", session=session)
 
 
+def _add_routes(app: Flask, sagaz: SagazExtension, sagas: Any) -> None:
+    routes = sagaz.blueprint(
+        authorize=lambda asked, verb, subject: permits(asked.headers.get("User", ""), verb, subject),
+        actor=lambda asked: who(asked.headers["User"]),
+        shows=["order"],
+        longest_wait=5,
+    )
+    app.register_blueprint(routes)
+    app.register_blueprint(sagaz.health_blueprint())
+
+    @app.post("/accepted/<saga>")
+    def start_and_watch(saga: str) -> Response:
+        saga_id = sagaz.start(sagas[saga], request.get_json(), owner=request.headers.get("Owner"))
+        return routes.accepted(sagas[saga], saga_id)
+
+
 def _told(error: Exception) -> Any:
     status, body = told(error)
     return body, status
@@ -269,7 +287,7 @@ def _told(error: Exception) -> Any:
 
 def _add_others(app: Flask) -> None:
     @app.get("/whoami")
-    def who() -> Any:
+    def who_is_it() -> Any:
         return whoami()
 
     @app.get("/stream")

@@ -37,8 +37,10 @@ if TYPE_CHECKING:
     from django_sagaz.saga import Saga
     from django_sagaz.signalling import approval_token, decide_approval, read_approval, send_signal
     from django_sagaz.transactions import atomic_saga_start, atomic_saga_start_many, run_deferred, saga_context
+    from django_sagaz.urls.patterns import SagazUrls, health_urls, sagaz_urls
     from sagaz_durable import action, compensate
     from sagaz_durable.engine.result import SagaRun
+    from sagaz_durable.http.access import Subject, Verb
     from sagaz_durable.operations.approvals import Approval
     from sagaz_durable.operations.health import ProbeResult
     from sagaz_durable.runtime.new_run import saga_id_of
@@ -50,6 +52,9 @@ __all__ = [
     "ProbeResult",
     "Saga",
     "SagaRun",
+    "SagazUrls",
+    "Subject",
+    "Verb",
     "acancel",
     "action",
     "alist_runs",
@@ -70,6 +75,7 @@ __all__ = [
     "current_step",
     "decide_approval",
     "exclude_sagaz_tables",
+    "health_urls",
     "idempotent",
     "list_runs",
     "liveness",
@@ -84,6 +90,7 @@ __all__ = [
     "run_saga",
     "saga_context",
     "saga_id_of",
+    "sagaz_urls",
     "send_signal",
     "signal_run",
     "status",
@@ -99,6 +106,9 @@ _PLACES = {
     "ProbeResult": "sagaz_durable.operations.health",
     "Saga": "django_sagaz.saga",
     "SagaRun": "sagaz_durable.engine.result",
+    "SagazUrls": "django_sagaz.urls.patterns",
+    "Subject": "sagaz_durable.http.access",
+    "Verb": "sagaz_durable.http.access",
     "acancel": "django_sagaz._execution.decisions",
     "alist_runs": "django_sagaz._execution.decisions",
     "action": "sagaz_durable",
@@ -117,6 +127,7 @@ _PLACES = {
     "compensate": "sagaz_durable",
     "create_saga": "django_sagaz.inline",
     "decide_approval": "django_sagaz.signalling",
+    "health_urls": "django_sagaz.urls.patterns",
     "idempotent": "django_sagaz.idempotency",
     "list_runs": "django_sagaz._execution.decisions",
     "liveness": "django_sagaz.health",
@@ -130,6 +141,7 @@ _PLACES = {
     "run_saga": "django_sagaz.inline",
     "saga_context": "django_sagaz.transactions",
     "saga_id_of": "sagaz_durable.runtime.new_run",
+    "sagaz_urls": "django_sagaz.urls.patterns",
     "send_signal": "django_sagaz.signalling",
     "signal_run": "django_sagaz._execution.decisions",
     "status": "django_sagaz._execution.decisions",

@@ -36,10 +36,12 @@ def register_all() -> None:
 
 def check_settings(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     """E001: a setting is wrong. E002: no psycopg 3. E005: no Celery application. W006: a setting has no use."""
+    from django_sagaz._project.http_rules import chosen_rules
     from django_sagaz._project.settings import given_settings, read_settings
 
     try:
         values, alias = read_settings(given_settings())
+        chosen_rules({})
     except SagazError as error:
         return [Error(f"SAGAZ: {error}", id="sagaz.E001")]
     found = _check_unbuilt(values)

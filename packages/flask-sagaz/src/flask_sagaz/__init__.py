@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import sagaz_durable
@@ -14,9 +15,11 @@ from sagaz_integration_core.context.current_step import CurrentStep, current_ste
 from sagaz_integration_core.errors import *  # noqa: F403 - whatever it raises is public here, too
 
 if TYPE_CHECKING:
+    from flask_sagaz.http.blueprint import SagazBlueprint
     from flask_sagaz.idempotency import idempotent
     from sagaz_durable import Saga, action, compensate
     from sagaz_durable.engine.result import SagaRun
+    from sagaz_durable.http.access import Subject, Verb
     from sagaz_durable.operations.approvals import Approval
     from sagaz_durable.operations.health import ProbeResult
     from sagaz_durable.runtime.new_run import saga_id_of
@@ -27,8 +30,11 @@ __all__ = [
     "ProbeResult",
     "Saga",
     "SagaRun",
+    "SagazBlueprint",
     "SagazExtension",
     "Settings",
+    "Subject",
+    "Verb",
     "action",
     "compensate",
     "current_sagaz",
@@ -44,27 +50,24 @@ __all__ += _errors.__all__
 sagaz_durable.guard_import()
 
 
+# sagaz itself takes a third of a second to import; whoever only wires an application does not pay for it.
+_LATER = {
+    "Approval": "sagaz_durable.operations.approvals",
+    "ProbeResult": "sagaz_durable.operations.health",
+    "Saga": "sagaz_durable",
+    "SagaRun": "sagaz_durable.engine.result",
+    "SagazBlueprint": "flask_sagaz.http.blueprint",
+    "Subject": "sagaz_durable.http.access",
+    "Verb": "sagaz_durable.http.access",
+    "action": "sagaz_durable",
+    "compensate": "sagaz_durable",
+    "idempotent": "flask_sagaz.idempotency",
+    "saga_id_of": "sagaz_durable.runtime.new_run",
+}
+
+
 def __getattr__(name: str) -> Any:
-    if name in ("Saga", "action", "compensate"):
-        return getattr(sagaz_durable, name)
-    if name == "Approval":
-        from sagaz_durable.operations.approvals import Approval
-
-        return Approval
-    if name == "ProbeResult":
-        from sagaz_durable.operations.health import ProbeResult
-
-        return ProbeResult
-    if name == "idempotent":
-        from flask_sagaz.idempotency import idempotent
-
-        return idempotent
-    if name == "saga_id_of":
-        from sagaz_durable.runtime.new_run import saga_id_of
-
-        return saga_id_of
-    if name == "SagaRun":
-        from sagaz_durable.engine.result import SagaRun
-
-        return SagaRun
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(_LATER[name]), name)
+    return value

@@ -16,7 +16,7 @@ from sagaz_durable import configured_globally
 from sagaz_durable.concurrency.process_id import current_pid
 from sagaz_durable.engine.registry import SagaRegistry
 from sagaz_durable.settings.urls import parse_storage_url
-from sagaz_integration_core.errors import RuntimeNotOpen, SettingsError
+from sagaz_integration_core.errors import RuntimeNotOpen, SagazError, SettingsError
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -193,6 +193,16 @@ class ProcessRuntime:
             thread = self.begin()
         if wait:
             thread.opened.exception()
+
+    def readiness(self) -> ProbeResult:
+        """Tell whether the runtime, which is opened for that if need be, can start runs."""
+        from sagaz_durable.operations.health import ProbeResult, readiness_sync
+
+        try:
+            runtime = self.get()
+        except SagazError as error:
+            return ProbeResult(False, str(error))
+        return readiness_sync(runtime)
 
     def liveness(self) -> ProbeResult:
         """Tell whether the runtime does its work; one that nobody has needed yet does."""

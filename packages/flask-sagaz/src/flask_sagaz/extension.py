@@ -16,12 +16,13 @@ from flask_sagaz._middleware import Correlation
 from flask_sagaz._own_transaction import OwnTransaction
 from flask_sagaz._server_check import check_server
 from flask_sagaz._settings import WORDING, AppSettings
+from flask_sagaz.http.serving import Serving
 from sagaz_durable import NOTHING
 from sagaz_durable.engine.registry import SagaRegistry, listed
 from sagaz_durable.runtime.client import form_of
 from sagaz_durable.sagas import Sagas
 from sagaz_integration_core.error_text import type_name
-from sagaz_integration_core.errors import RuntimeNotOpen, SagazError, SettingsError
+from sagaz_integration_core.errors import RuntimeNotOpen, SettingsError
 
 if TYPE_CHECKING:
     from sagaz import Saga, SagaConfig
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 __all__ = ["SagazExtension", "current_sagaz"]
 
 
-class SagazExtension:
+class SagazExtension(Serving):
     """Makes sagas durable in the applications that it is given: here, or by `init_app`.
 
     What it keeps for an application is in ``app.extensions["sagaz"]``; its methods work for the application at hand.
@@ -226,13 +227,7 @@ class SagazExtension:
 
         For a health route. It is true when all is well, else its ``problem`` says what to do; it raises nothing.
         """
-        from sagaz_durable.operations import health
-
-        try:
-            runtime = self._runtime()
-        except SagazError as error:
-            return health.ProbeResult(False, str(error))
-        return health.readiness_sync(runtime)
+        return self._state().process().readiness()
 
     def liveness(self) -> ProbeResult:
         """Tell whether this process does its work; if not, restarting it helps. An unreachable store is no reason."""

@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any
 
 from asgiref.sync import sync_to_async
 
-from django_sagaz._execution.current import current_executions
-from django_sagaz._project.current import current_project
-from django_sagaz._stores.runners import immediately
+from django_sagaz._execution.scopes import synchronous_scope
 from sagaz_durable.operations.decisions import Decisions
 from sagaz_durable.runtime.client import function_form_of
 from sagaz_durable.sagas import Sagas
-
-if TYPE_CHECKING:
-    from django_sagaz._project.project import Project
 
 __all__ = [
     "acancel", "alist_runs", "aresolve", "aretry", "arun_now", "asignal_run", "astatus", "cancel", "list_runs",
     "resolve", "retry", "run_now", "signal_run", "status",
 ]  # fmt: skip
-
-T = TypeVar("T")
 
 
 @function_form_of(Sagas.status_sync)
@@ -113,21 +105,4 @@ async def asignal_run(*args: Any, **options: Any) -> Any:
 
 
 def _decisions() -> Decisions:
-    project = current_project()
-    return Decisions(current_executions().shared_runtime() if project.alias is None else _ThisThread(project))
-
-
-class _ThisThread:
-    """A project's sagas on this thread's own connection, for which no runtime has to be opened."""
-
-    def __init__(self, project: Project) -> None:
-        self.store = project.store
-        self.registry = project.registry
-        self.settings = project.settings
-        self.publishes = project.configuration.publishes
-
-    async def reach(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        return await work()
-
-    def call(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        return immediately(work())
+    return Decisions(synchronous_scope())

@@ -33,6 +33,8 @@ def read_settings(given: Any) -> tuple[Settings, str | None]:
     if not values.get("STORAGE_URL"):
         values.pop("STORAGE_URL", None)
     alias = values.pop("DATABASE", None)
+    # What the routes about sagas are given: see `django_sagaz._project.http_rules`.
+    values.pop("HTTP", None)
     settings = Settings.from_mapping(values, wording=WORDING)
     if "STORAGE_URL" not in values:
         return settings, checked_alias(DEFAULT_DB_ALIAS if alias is None else alias)

@@ -1,0 +1,56 @@
+"""Django's requests and responses, as the routes have them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from inspect import iscoroutinefunction
+from typing import Any
+
+from asgiref.sync import async_to_sync, sync_to_async
+from django.conf import settings
+from django.core.exceptions import RequestDataTooBig
+from django.http import HttpRequest, HttpResponse
+
+from sagaz_durable.http import messages as neutral
+
+__all__ = ["asynchronous_hook", "native_response", "neutral_request", "synchronous_hook"]
+
+Hook = Callable[..., Any]
+
+
+def neutral_request(request: HttpRequest, most_bytes: int = 0) -> neutral.HttpRequest:
+    """Return a request with its body, of which one byte more is read than it may have, at most.
+
+    Raises:
+        RequestDataTooBig: It has more than the project's own limit.
+    """
+    body = request.read(most_bytes + 1) if most_bytes else b""
+    if (own := settings.DATA_UPLOAD_MAX_MEMORY_SIZE) is not None and len(body) > own:
+        raise RequestDataTooBig("Request body exceeded settings.DATA_UPLOAD_MAX_MEMORY_SIZE.")
+    query, headers = request.META.get("QUERY_STRING", ""), tuple(request.headers.items())
+    return neutral.HttpRequest(request.method or "GET", request.path, query, headers, body, request)
+
+
+def native_response(answer: neutral.HttpResponse) -> HttpResponse:
+    """Return the framework's response."""
+    response = HttpResponse(answer.body, status=answer.status, headers=dict(answer.headers))
+    if "Content-Type" not in answer.headers:
+        del response.headers["Content-Type"]
+    return response
+
+
+def synchronous_hook(hook: Hook | None) -> Hook | None:
+    """Return a hook for synchronous views, which wait for an ``async def`` function."""
+    if hook is None or (asynchronous := _asynchronous(hook)) is None:
+        return hook
+    return async_to_sync(asynchronous)
+
+
+def asynchronous_hook(hook: Hook | None) -> Hook | None:
+    """Return a hook for asynchronous views; a plain function may use the ORM, and ``request.user``."""
+    return hook if hook is None or _asynchronous(hook) is not None else sync_to_async(hook)
+
+
+def _asynchronous(hook: Hook) -> Hook | None:
+    call = getattr(hook, "__call__", None)  # noqa: B004 - of an object whose class has an asynchronous one
+    return next((one for one in (hook, call) if iscoroutinefunction(one)), None)

@@ -1,0 +1,1 @@
+"""The routes about sagas in Flask applications."""
