@@ -173,6 +173,7 @@ FASTAPI = "docs/howto/fastapi.md"
         ("deferred", post("/orders/sync", json=ORDER), 202, {}),
         ("transaction", post("/orders", params={"amount": 42}), 202, {}),
         ("idempotent", post("/orders", json=ORDER, headers={"Idempotency-Key": "k"}), 202, {}),
+        ("once", post("/orders", json=ORDER), 202, {}),
         ("constructed", post("/greetings/Ada"), 200, {"said": "Hello, Ada"}),
         ("inline", post("/orders", json={"__x": 1}), 422, {}),
         ("mounted", post("/shop/orders", json=ORDER), 200, {"reservation": "R-A1"}),
@@ -199,6 +200,7 @@ SAMPLES = [
     (FASTAPI, "deferred", "/orders/sync", {"json": ORDER}),
     (FASTAPI, "transaction", "/orders", {"params": {"amount": 42}}),
     (FASTAPI, "idempotent", "/orders", {"json": ORDER}),
+    (FASTAPI, "once", "/orders", {"json": ORDER}),
     (FASTAPI, "collaborators", "/payments", {"params": {"amount": 5}}),
     (FASTAPI, "constructed", "/greetings/Ada", {}),
     (FASTAPI, "mounted", "/shop/orders", {"json": ORDER}),
@@ -207,6 +209,7 @@ SAMPLES = [
     ("docs/howto/waits.md", "paid_orders", "/orders", {"json": {"amount": 42}}),
     ("docs/howto/approvals.md", "fastapi_approvals", "/orders", {"json": {"amount": 42}}),
     ("docs/howto/events.md", "main", "/orders", {"params": {"amount": 42}}),
+    ("docs/howto/http.md", "fastapi_watched", "/orders", {"json": ORDER}),
 ]
 
 

@@ -14,6 +14,7 @@ from {module} import app
 from {client}
 
 ADA, BOB, MIA = ({{"Authorization": f"Bearer {{name}}-token"}} for name in ("ada", "bob", "mia"))
+FIRST, SECOND = ({{**ADA, "Idempotency-Key": key}} for key in ("basket-1", "basket-2"))
 
 def until(path, status):
     deadline = time.monotonic() + 20
@@ -24,7 +25,7 @@ def until(path, status):
 
 with TestClient(app) as client:
     assert client.post("/orders", json={{"order_id": "A1", "amount": 500}}).status_code in (401, 403)
-    started = client.post("/orders", json={{"order_id": "A1", "amount": 500}}, headers=ADA)
+    started = client.post("/orders", json={{"order_id": "A1", "amount": 500}}, headers=FIRST)
     assert started.status_code == 202, started.content
     path = started.headers["location"]
     seen = until(path, "waiting")
@@ -38,7 +39,7 @@ with TestClient(app) as client:
     approved = client.post(f"{{path}}/signal/approval", json=decision, headers={{**MIA, **known}})
     assert approved.status_code == 200, approved.content
     until(path, "completed")
-    quick = client.post("/orders", json={{"order_id": "A2", "amount": 5}}, headers={{**ADA, "Prefer": "wait=5"}})
+    quick = client.post("/orders", json={{"order_id": "A2", "amount": 5}}, headers={{**SECOND, "Prefer": "wait=5"}})
     assert (quick.status_code, quick.json()["status"]) == (200, "completed"), quick.content
     assert client.get("/health/readiness").status_code == 200
 """

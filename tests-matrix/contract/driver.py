@@ -31,6 +31,11 @@ would write it, and says how to reach it. Cases never see the framework. To writ
                                         request's header ``User`` (or ``""``), ``shows=["order"]`` and
                                         ``longest_wait=5``
     ``GET /health/readiness``           with "http": the plugin's route; and ``/health/liveness``
+    ``POST /once/<saga>``               only with "repeatable": start it for a worker in an endpoint that is idempotent
+                                        for this saga, with ``location="/runs/{saga_id}"``: `once`. The caller is the
+                                        header ``User``; the header ``Then`` is given to `once`
+    ``POST /once-joined/<saga>``        with "join_session": the same in a transaction of its own, with a row as in
+                                        ``/joined``, which the plugin commits
     ``GET /whoami``                     200, `whoami()`
     ``GET /stream``                     with "streaming": a streamed body with one piece for each of `pieces()`
     ``GET /boom``                       raise `Boom`
@@ -63,12 +68,15 @@ Then add the class to ``contract/drivers/__init__.py``, and run ``pytest tests-m
 from __future__ import annotations
 
 import asyncio
+import json
 import os
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from uuid import uuid4
 
 from sagaz.integrations._base import SagaContextManager
 
@@ -101,6 +109,8 @@ CAPABILITIES = {
     "disconnect": "an endpoint goes on when its client has left (Ask.leave)",
     "http": "there are routes by which runs are watched and decided about",
     "join_session": "a start can join a transaction of the application's own database, which is the store's",
+    "own_commits": "with repeatable: what an endpoint starts is committed before its answer is kept",
+    "repeatable": "an endpoint can be made idempotent, by the header Idempotency-Key",
     "signals": "a request can send a signal to a run that waits",
     "lifespan": "a request that comes before start-up finds no open runtime, instead of opening it",
     "header_name": "the name of the correlation header can be chosen",
@@ -153,6 +163,7 @@ class Driver(ABC):
         setting: How its users spell a setting, around the name in upper case.
         runtime: What the plugin keeps for the started application.
         app: What ``current_step().app`` is in its steps.
+        gate: The endpoints of ``/once`` wait here, after their start and ``arrived.set()``; it is mostly open.
     """
 
     name: ClassVar[str]
@@ -163,9 +174,12 @@ class Driver(ABC):
 
     runtime: SagazRuntime
     app: Any
+    gate: ClassVar[threading.Event] = threading.Event()
+    arrived: ClassVar[threading.Event] = threading.Event()
 
     def __init__(self, spec: Spec) -> None:
         self.spec = spec
+        self.gate.set()
 
     @abstractmethod
     def build(self) -> None:
@@ -259,6 +273,19 @@ def ran(run: SagaRun) -> dict[str, Any]:
 def accepted(saga_id: str) -> dict[str, Any]:
     """A start, as JSON."""
     return {"saga_id": saga_id}
+
+
+def once(saga_id: str, then: str) -> tuple[bytes, int, dict[str, str]]:
+    """The answer of an endpoint that clients may repeat: body, status and headers, other ones at each execution.
+
+    Args:
+        then: A status; ``raise`` to have `Boom` raised; ``large`` for a body that is not kept.
+    """
+    if then == "raise":
+        raise Boom(saga_id)
+    body = {"saga_id": saga_id, "execution": uuid4().hex, "padding": "x" * (300_000 if then == "large" else 0)}
+    headers = {"Content-Type": "application/json", "Set-Cookie": "visitor=7", "X-Shop": f"shop-{uuid4().hex}"}
+    return json.dumps(body).encode(), int(then) if then.isdigit() else 202, headers
 
 
 def signalled(new: bool) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO, Concatenate, ParamSpec, TypeVar
 
-from file_store import outbox, removal, runs, signals, tables, waits
+from file_store import outbox, removal, request_keys, runs, signals, tables, waits
 from file_store.tables import Tables
 from sagaz_durable.stores.base import Answer, BaseStore, does
 from sagaz_durable.stores.open_check import Opened
@@ -156,6 +156,13 @@ class FileStore(BaseStore):
     rouse_lost = _commits(waits.rouse_lost)
     count_lost = _reads(waits.count_lost)
     count_signalled = _reads(waits.count_signalled)
+
+    claim_key = _commits(request_keys.claim)
+    renew_key = _commits(request_keys.renew)
+    answer_key = _commits(request_keys.answer)
+    free_key = _commits(request_keys.free)
+    find_key = _reads(request_keys.find)
+    prune_keys = _commits(request_keys.prune)
 
     add_events = _commits(outbox.insert)
     due_events = _commits(outbox.due)

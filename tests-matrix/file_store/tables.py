@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from typing import Any
 
 from sagaz_durable.stores.ended_leases import under_way
 from sagaz_integration_core.contract.decisions import AuditRecord
@@ -82,6 +83,7 @@ class Tables:
     last_event: int = 0
     workers: dict[str, WorkerRecord] = field(default_factory=dict)
     signals: dict[str, SignalRecord] = field(default_factory=dict)
+    keys: dict[str, Any] = field(default_factory=dict)
 
     def rows(self) -> Iterator[RunRecord]:
         """Yield the rows of all runs, in the order in which they were inserted."""

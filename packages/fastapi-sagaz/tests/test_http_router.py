@@ -7,16 +7,20 @@ from typing import Annotated
 
 import pytest
 from fastapi import Depends, FastAPI, Header, HTTPException, Request
+from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from fastapi_sagaz import (
+    Overloaded,
     Saga,
     Sagas,
     SettingsError,
+    StoreUnavailable,
     UsageError,
     action,
     compensate,
     create_lifespan,
     health_router,
+    problem_handlers,
     sagaz_router,
 )
 from fastapi_sagaz.http.documents import (
@@ -26,6 +30,7 @@ from fastapi_sagaz.http.documents import (
     RunDocument,
     RunPage,
 )
+from fastapi_sagaz.http.messages import neutral_request
 
 USERS = {"mia-token": "mia", "max-token": "max"}
 
@@ -187,6 +192,52 @@ async def test_of_a_body_that_is_too_large_no_more_is_read_than_tells_that(app, 
     assert len(sent) < 20
 
 
+async def test_of_a_client_that_leaves_within_its_body_nothing_is_decided():
+    messages = [{"type": "http.request", "body": b"{", "more_body": True}, {"type": "http.disconnect"}]
+
+    async def receive():
+        return messages.pop(0)
+
+    scope = {"type": "http", "method": "POST", "path": "/", "query_string": b"", "headers": []}
+    with pytest.raises(StarletteHTTPException) as left:
+        await neutral_request(Request(scope, receive), 100)
+    assert left.value.status_code == 400
+
+
+async def test_the_applications_own_endpoints_answer_with_problem_documents(serve):
+    app = FastAPI(lifespan=create_lifespan({"STORAGE_URL": "memory://"}), exception_handlers=problem_handlers)
+
+    @app.post("/orders")
+    async def place(context: dict, sagas: Annotated[Sagas, Depends()], amount: int = 0):
+        await sagas.start(Order, context)
+
+    @app.get("/fail/{name}")
+    async def fail(name: str):
+        raise ERRORS[name]
+
+    async with serve(app, raise_app_exceptions=False) as client:
+        sent = {"X-Correlation-ID": "c-1"}
+        too_large = await client.post("/orders", json={"x": "y" * 2_000_000}, headers=sent)
+        assert (too_large.status_code, too_large.json()["correlation_id"]) == (422, "c-1")
+        malformed = await client.post("/orders?amount=x", json={"secret": 1})
+        problem = ProblemDocument.model_validate_json(malformed.content)
+        assert (malformed.status_code, malformed.headers["content-type"]) == (422, "application/problem+json")
+        assert problem.detail.startswith("query.amount: Input should be a valid integer")
+        unavailable = await client.get("/fail/unavailable")
+        assert (unavailable.status_code, unavailable.headers["retry-after"]) == (503, "5")
+        assert "db.internal" not in unavailable.text
+        assert (await client.get("/fail/overloaded")).headers["retry-after"] == "9"
+        assert (await client.get("/fail/own")).status_code == 500
+
+
+ERRORS = {
+    "unavailable": StoreUnavailable("db.internal does not answer"),
+    "overloaded": Overloaded("too many"),
+    "own": UsageError("wrong code"),
+}
+ERRORS["overloaded"].retry_after = 9
+
+
 def test_what_cannot_be_meant_is_refused_when_the_router_is_made():
     for wrong in ({"authorize": "mia"}, {"shows": "order_id"}, {"trusted_origins": ["shop.example"]}):
         with pytest.raises(SettingsError):
@@ -195,7 +246,7 @@ def test_what_cannot_be_meant_is_refused_when_the_router_is_made():
 
 OPERATIONS = {
     "sagaz_cancel_run", "sagaz_draw_run", "sagaz_draw_run_mermaid", "sagaz_draw_run_svg", "sagaz_list_runs",
-    "sagaz_liveness", "sagaz_readiness", "sagaz_resolve_run", "sagaz_retry_run", "sagaz_run_now_run",
+    "sagaz_liveness", "sagaz_readiness", "sagaz_resolve_run", "sagaz_retry_run", "sagaz_run_now",
     "sagaz_send_signal", "sagaz_show_run",
 }  # fmt: skip
 
@@ -227,5 +278,7 @@ def test_two_routers_of_one_application_have_names_of_their_own():
 
 
 def test_an_application_without_the_router_does_not_load_it():
-    program = "import sys, fastapi_sagaz; print([name for name in sys.modules if '.http' in name and 'sagaz' in name])"
-    assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout == "[]\n"
+    program = "import sys, fastapi_sagaz; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
+    assert not [name for name in loaded if name.startswith(("sagaz_durable.http", "sagaz_durable.diagram"))]
+    assert not {"fastapi_sagaz.http.router", "fastapi_sagaz.http.documents"} & set(loaded)

@@ -57,6 +57,14 @@ async def a_client_that_prefers_to_wait_gets_the_result(site: Site) -> None:
     assert answer.json()["context"] == {"order": 5}
 
 
+@case("http", "embedded_worker", "disconnect", worker=True)
+async def a_client_that_leaves_while_it_waits_loses_nothing(site: Site) -> None:
+    await site.post("/accepted/order", {"order": 5}, leave=True, Owner="ada", Prefer="wait=5")
+    [run] = await site.all_ended()
+    assert (run.status, run.owner) == ("completed", "ada")
+    assert (await site.get(f"/sagas/{run.saga_id}", **ADA)).json()["status"] == "completed"
+
+
 @case("http", "deferred")
 async def a_client_that_need_not_wait_does_not(site: Site) -> None:
     answer = await site.post("/accepted/paid", {}, Prefer="respond-async")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ from django.db import models, transaction
 from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
 from django.urls import include, path
 
-from contract.driver import Boom, accepted, permits, pieces, ran, signalled, told, who, whoami
+from contract.driver import Boom, Driver, accepted, once, permits, pieces, ran, signalled, told, who, whoami
 from django_sagaz import (
     approval_token,
     async_saga_factory,
@@ -25,6 +26,7 @@ from django_sagaz import (
     create_saga,
     decide_approval,
     health_urls,
+    idempotent,
     run_saga,
     sagaz_urls,
     send_signal,
@@ -177,6 +179,53 @@ async def _aaccepted(request: HttpRequest, saga: str) -> HttpResponse:
     return await _AWATCHED.aaccepted(request, saga_class, await sync_to_async(_started)(request, saga_class))
 
 
+def _once(request: HttpRequest, saga: str) -> HttpResponse:
+    return _once_for(settings.SHOP_SAGAS[saga])(request)
+
+
+def _once_for(saga_class: type) -> Any:
+    @idempotent(saga_class, caller=_user, location="/runs/{saga_id}")
+    def view(request: HttpRequest) -> HttpResponse:
+        context = json.loads(request.body)
+        if "once-joined" in request.path:
+            ShopOrder.objects.create(id=context["id"])
+        saga_id = atomic_saga_start(saga_class, context)
+        Driver.arrived.set()
+        Driver.gate.wait(30)
+        return _answered(request, saga_id)
+
+    return view
+
+
+async def _aonce(request: HttpRequest, saga: str) -> HttpResponse:
+    return await _aonce_for(settings.SHOP_SAGAS[saga])(request)
+
+
+def _aonce_for(saga_class: type) -> Any:
+    @idempotent(saga_class, caller=_user, location="/runs/{saga_id}")
+    async def view(request: HttpRequest) -> HttpResponse:
+        start = transaction.atomic(atomic_saga_start)
+        saga_id = await sync_to_async(start)(saga_class, json.loads(request.body))
+        Driver.arrived.set()
+        while not Driver.gate.is_set():
+            await asyncio.sleep(0.01)
+        return _answered(request, saga_id)
+
+    return view
+
+
+def _user(request: HttpRequest) -> str | None:
+    return request.headers.get("User")
+
+
+def _answered(request: HttpRequest, saga_id: str) -> HttpResponse:
+    then = request.headers.get("Then", "")
+    if then == "stream":
+        return StreamingHttpResponse(pieces(), status=202)
+    body, status, headers = once(saga_id, then)
+    return HttpResponse(body, status=status, headers=headers)
+
+
 def _who(request: HttpRequest) -> HttpResponse:
     return JsonResponse(whoami())
 
@@ -209,6 +258,8 @@ URLS = (
     path("inline/<saga>", _view(_inline)),
     path("deferred/<saga>", _view(_deferred)),
     path("joined/<saga>", _view(_joined)),
+    path("once/<saga>", _once),
+    path("once-joined/<saga>", _once),
     path("signals/<signal>", _view(_signal)),
     path("accepted/<saga>", _accepted),
     path("sagas/", include(_WATCHED)),
@@ -221,6 +272,8 @@ ASYNC_URLS = (
     path("inline/<saga>", _view(_ainline)),
     path("deferred/<saga>", _view(sync_to_async(_deferred))),
     path("joined/<saga>", _view(sync_to_async(_joined))),
+    path("once/<saga>", _aonce),
+    path("once-joined/<saga>", sync_to_async(_once)),
     path("signals/<signal>", _view(sync_to_async(_signal))),
     path("accepted/<saga>", _aaccepted),
     path("sagas/", include(_AWATCHED)),

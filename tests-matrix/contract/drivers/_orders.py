@@ -50,6 +50,13 @@ class Orders:
                 await savepoint.rollback()
             await (session.rollback() if then == "rollback" else session.commit())
 
+    async def session(self) -> AsyncIterator[Any]:
+        """Yield a session that whoever uses it commits: a dependency."""
+        from sqlalchemy.ext.asyncio import AsyncSession
+
+        async with AsyncSession(await self._opened()) as session:
+            yield session
+
     async def add(self, session: Any, id_: str) -> None:
         from sqlalchemy import text
 

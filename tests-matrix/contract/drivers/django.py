@@ -76,6 +76,7 @@ class DjangoDriver(Driver):
             "join_session",
             "header_name",
             "propagate",
+            "repeatable",
             "sagas",
             "signals",
             "http",
@@ -169,6 +170,7 @@ class AsyncDjangoDriver(DjangoDriver):
     """The same with async views, over ASGI in the test's own event loop."""
 
     name = "django-async"
+    capabilities = DjangoDriver.capabilities | {"own_commits"}
     urls = ASYNC_URLS
 
     def serve(self) -> Any:
@@ -193,7 +195,7 @@ class MemoryDjangoDriver(DjangoDriver):
     """Sagas outside of the project's databases, where nothing can start together with a transaction."""
 
     name = "django-memory"
-    capabilities = DjangoDriver.capabilities - {"deferred", "join_session", "sagas", "signals"}
+    capabilities = DjangoDriver.capabilities - {"deferred", "join_session", "repeatable", "sagas", "signals"}
     stores = ("memory",)
 
 

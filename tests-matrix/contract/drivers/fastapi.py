@@ -2,17 +2,20 @@
 
 # Without `from __future__ import annotations`: FastAPI finds no names for strings in functions that make endpoints.
 
+import asyncio
 from collections.abc import Mapping
 from datetime import datetime
 from importlib.util import find_spec
 from typing import Annotated, Any
 
-from fastapi import BackgroundTasks, Depends, FastAPI, Header, Request, Response, WebSocket
+from fastapi import APIRouter, BackgroundTasks, Depends, FastAPI, Header, Request, Response, WebSocket
 from fastapi.responses import JSONResponse, StreamingResponse
 
-from contract.driver import Boom, Driver, accepted, permits, pieces, ran, signalled, told, who, whoami
+from contract.driver import Boom, Driver, accepted, once, permits, pieces, ran, signalled, told, who, whoami
 from contract.drivers._orders import Orders
 from fastapi_sagaz import (
+    Idempotent,
+    IdempotentRoute,
     SagaContextMiddleware,
     SagaFactory,
     Sagas,
@@ -36,6 +39,7 @@ Start = Annotated[SagaStarter, Depends()]
 Key = Annotated[str | None, Header(alias="Idempotency-Key")]
 Deadline = Annotated[datetime | None, Header()]
 Owner = Annotated[str | None, Header()]
+Then = Annotated[str, Header()]
 RunId = Annotated[str | None, Header(alias="Run-Id")]
 
 
@@ -57,6 +61,8 @@ class FastAPIDriver(Driver):
             "lifespan",
             "several",
             "sagas",
+            "own_commits",
+            "repeatable",
             "signals",
             "http",
         )
@@ -74,6 +80,8 @@ class FastAPIDriver(Driver):
         app.add_middleware(SagaContextMiddleware, propagate_to_context=spec.propagate)
         for name, saga_class in spec.routes.items():
             _add_saga(app, name, saga_class, self.orders)
+        for name, saga_class in spec.routes.items():
+            app.include_router(_once(name, saga_class, self.orders))
         _add_signals(app, self.orders)
         _add_routes(app, spec.routes)
         _add_others(app)
@@ -146,6 +154,46 @@ def _add_saga(app: FastAPI, name: str, saga_class: type, orders: Orders) -> None
         except Exception as error:
             return _told(error)
         return JSONResponse(accepted(saga_id), 202)
+
+
+def _once(name: str, saga_class: type, orders: Orders) -> APIRouter:
+    router = APIRouter(route_class=IdempotentRoute)
+    location = "/runs/{saga_id}"
+    idempotent = Idempotent(saga_class, caller=_user, location=location)
+    joined = Idempotent(saga_class, caller=_user, session=orders.session, location=location)
+
+    @router.post(f"/once/{name}", dependencies=[Depends(idempotent)])
+    async def once_(request: Request, start: Start, then: Then = "") -> Response:
+        saga_id = await start(saga_class, await request.json())
+        Driver.arrived.set()
+        while not Driver.gate.is_set():
+            await asyncio.sleep(0.01)
+        return _answered(saga_id, then)
+
+    @router.post(f"/once-joined/{name}", dependencies=[Depends(joined)])
+    async def once_joined(
+        request: Request, start: Start, session: Annotated[Any, Depends(orders.session)], then: Then = ""
+    ) -> Response:
+        context = await request.json()
+        await orders.add(session, context["id"])
+        saga_id = await start(saga_class, context, session=session)
+        Driver.arrived.set()
+        while not Driver.gate.is_set():
+            await asyncio.sleep(0.01)
+        return _answered(saga_id, then)
+
+    return router
+
+
+def _user(user: Annotated[str, Header()] = "") -> str:
+    return user
+
+
+def _answered(saga_id: str, then: str) -> Response:
+    if then == "stream":
+        return StreamingResponse(pieces(), 202)
+    body, status, headers = once(saga_id, then)
+    return Response(body, status, headers)
 
 
 def _add_signals(app: FastAPI, orders: Orders) -> None:

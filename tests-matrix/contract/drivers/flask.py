@@ -11,8 +11,8 @@ from typing import Any
 
 from flask import Flask, Response, request
 
-from contract.driver import Boom, Driver, accepted, permits, pieces, ran, signalled, told, who, whoami
-from flask_sagaz import SagazExtension
+from contract.driver import Boom, Driver, accepted, once, permits, pieces, ran, signalled, told, who, whoami
+from flask_sagaz import SagazExtension, idempotent
 from support.answers import Answer, Ask
 from support.wsgi import WsgiClient
 
@@ -35,6 +35,8 @@ class FlaskDriver(Driver):
             "propagate",
             "several",
             "sagas",
+            "own_commits",
+            "repeatable",
             "signals",
             "own_store",
             "http",
@@ -50,6 +52,8 @@ class FlaskDriver(Driver):
         self.sagaz = SagazExtension(app, sagas=spec.sagas, worker=spec.worker, propagate_to_context=spec.propagate)
         self.orders = Orders(app, spec.options["STORAGE_URL"])
         _add_sagas(app, self.sagaz, spec.routes, self.orders)
+        for name, saga_class in spec.routes.items():
+            _add_once(app, self.sagaz, name, saga_class, self.orders)
         _add_signals(app, self.sagaz, self.orders)
         _add_routes(app, self.sagaz, spec.routes)
         _add_others(app)
@@ -64,6 +68,8 @@ class FlaskDriver(Driver):
         with self.app.app_context():
             # The first use opens the store, here and not in the first request, so that an error comes out here.
             assert self.sagaz.config is not None
+            if self.orders.db is not None:
+                self.orders.session()
 
     async def stop(self) -> None:
         if hasattr(self, "runtime"):
@@ -198,6 +204,42 @@ def _add_sagas(app: Flask, sagaz: SagazExtension, routes: Any, orders: Orders) -
         except Exception as error:
             return _told(error)
         return accepted(saga_id), 202
+
+
+def _add_once(app: Flask, sagaz: SagazExtension, name: str, saga: type, orders: Orders) -> None:
+    location = "/runs/{saga_id}"
+
+    @app.post(f"/once/{name}", endpoint=f"once {name}")
+    @idempotent(saga, caller=_user, location=location)
+    def once_() -> Response:
+        saga_id = sagaz.start(saga, request.get_json())
+        Driver.arrived.set()
+        Driver.gate.wait(30)
+        return _answered(saga_id)
+
+    if orders.db is None:
+        return
+
+    @app.post(f"/once-joined/{name}", endpoint=f"once joined {name}")
+    @idempotent(saga, caller=_user, session=orders.db.session, location=location)
+    def once_joined() -> Response:
+        context = request.get_json()
+        orders.add(context["id"])
+        saga_id = sagaz.start(saga, context, session=orders.db.session)
+        Driver.arrived.set()
+        Driver.gate.wait(30)
+        return _answered(saga_id)
+
+
+def _user() -> str | None:
+    return request.headers.get("User")
+
+
+def _answered(saga_id: str) -> Response:
+    then = request.headers.get("Then", "")
+    if then == "stream":
+        return Response(pieces(), 202)
+    return Response(*once(saga_id, then))
 
 
 def _add_signals(app: Flask, sagaz: SagazExtension, orders: Orders) -> None:

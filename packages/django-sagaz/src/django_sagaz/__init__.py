@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     )
     from django_sagaz.events import publish
     from django_sagaz.health import areadiness, liveness, readiness
+    from django_sagaz.idempotency import idempotent
     from django_sagaz.inline import async_saga_factory, close, create_saga, run_saga
     from django_sagaz.saga import Saga
     from django_sagaz.signalling import approval_token, decide_approval, read_approval, send_signal
@@ -75,6 +76,7 @@ __all__ = [
     "decide_approval",
     "exclude_sagaz_tables",
     "health_urls",
+    "idempotent",
     "list_runs",
     "liveness",
     "publish",
@@ -126,6 +128,7 @@ _PLACES = {
     "create_saga": "django_sagaz.inline",
     "decide_approval": "django_sagaz.signalling",
     "health_urls": "django_sagaz.urls.patterns",
+    "idempotent": "django_sagaz.idempotency",
     "list_runs": "django_sagaz._execution.decisions",
     "liveness": "django_sagaz.health",
     "publish": "django_sagaz.events",

@@ -20,6 +20,7 @@ from django_sagaz.inline import class_of
 from sagaz_durable import NOTHING
 from sagaz_durable.runtime import new_run
 from sagaz_durable.runtime.client import form_of
+from sagaz_integration_core.context.request_run import key_of_request
 from sagaz_integration_core.contract.records import NewRun
 from sagaz_integration_core.errors import TransactionRequired, WrongDatabase
 
@@ -72,6 +73,7 @@ def atomic_saga_start(
     """
     project = current_project()
     require_transaction(project, given_alias(connection, using))
+    idempotency_key = key_of_request(class_of(saga_class), idempotency_key)
     run = new_run.new_run(
         project.configuration,
         class_of(saga_class),

@@ -9,6 +9,7 @@ from fastapi_sagaz.background import run_saga_background
 from fastapi_sagaz.dependencies import SagaFactory, Sagas, SagaStarter, get_config, sagas_of
 from fastapi_sagaz.events import EventPublisher
 from fastapi_sagaz.health import liveness, readiness
+from fastapi_sagaz.http.idempotency import Idempotent, IdempotentRoute
 from fastapi_sagaz.lifespan import create_lifespan
 from fastapi_sagaz.middleware import SagaContextMiddleware
 from sagaz_durable import guard_import
@@ -17,6 +18,7 @@ from sagaz_integration_core import errors as _errors
 from sagaz_integration_core.errors import *  # noqa: F403 - whatever it raises is public here, too
 
 if TYPE_CHECKING:
+    from fastapi_sagaz.http.handlers import problem_handlers
     from fastapi_sagaz.http.probes import health_router
     from fastapi_sagaz.http.router import SagazRouter, sagaz_router
     from sagaz_durable import Saga, action, compensate
@@ -32,6 +34,8 @@ __all__ = [
     "Approval",
     "CurrentStep",
     "EventPublisher",
+    "Idempotent",
+    "IdempotentRoute",
     "ProbeResult",
     "Saga",
     "SagaContextMiddleware",
@@ -51,6 +55,7 @@ __all__ = [
     "get_config",
     "health_router",
     "liveness",
+    "problem_handlers",
     "readiness",
     "run_saga_background",
     "saga_id_of",
@@ -77,6 +82,7 @@ _LATER = {
     "compensate": "sagaz_durable",
     "current_step": "sagaz_integration_core.context.current_step",
     "health_router": "fastapi_sagaz.http.probes",
+    "problem_handlers": "fastapi_sagaz.http.handlers",
     "saga_id_of": "sagaz_durable.runtime.new_run",
     "sagaz_router": "fastapi_sagaz.http.router",
 }

@@ -1,4 +1,4 @@
-"""Loading an application as servers do, and entering its lifespan without serving it."""
+"""Loading an application as servers do, and entering its lifespan without serving it, to get hold of its runtime."""
 
 from __future__ import annotations
 
@@ -6,16 +6,20 @@ import asyncio
 import importlib
 import inspect
 import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
 
 from starlette.types import ASGIApp, Message
 
 from sagaz_integration_core.error_text import type_name, value_text, visible
 from sagaz_integration_core.errors import SagazError, SettingsError
 
-__all__ = ["entered", "load_app"]
+if TYPE_CHECKING:
+    from sagaz_durable.runtime.runtime import SagazRuntime
+
+__all__ = ["Visit", "VisitOver", "current_visit", "entered", "load_app", "visiting"]
 
 
 def load_app(target: str, *, factory: bool = False) -> ASGIApp:
@@ -132,3 +136,54 @@ async def _order(
         "The application does not know the ASGI lifespan protocol, with which its sagas are opened. Expected a FastAPI "
         "application: app = FastAPI(lifespan=create_lifespan())."
     ) from task.exception()
+
+
+class VisitOver(Exception):
+    """Ends an application's start-up: the command has what it came for, and none of the application's resources."""
+
+
+class Visit:
+    """One command's visit to an application.
+
+    Args:
+        enter: Whether the whole lifespan is wanted, or only the runtime, not opened.
+        only_reads: Whether the command writes nothing, and needs no right to.
+
+    Attributes:
+        runtime: That of the first `create_lifespan` that the start-up came to.
+    """
+
+    def __init__(self, *, enter: bool, only_reads: bool = False) -> None:
+        self._enter = enter
+        self._only_reads = only_reads
+        self.runtime: SagazRuntime | None = None
+
+    def meet(self, runtime: SagazRuntime) -> None:
+        """Take the runtime that a lifespan is about to open.
+
+        Raises:
+            VisitOver: Nothing more is wanted.
+        """
+        if self.runtime is None:
+            self.runtime = runtime
+            runtime.only_reads = self._only_reads
+        if not self._enter:
+            raise VisitOver
+
+
+_visit: ContextVar[Visit | None] = ContextVar("fastapi_sagaz_visit", default=None)
+
+
+def current_visit() -> Visit | None:
+    """Return the command that has this lifespan entered, if it is not a server."""
+    return _visit.get()
+
+
+@contextmanager
+def visiting(visit: Visit) -> Iterator[None]:
+    """Have lifespans that are entered within the block know that a command does it."""
+    token = _visit.set(visit)
+    try:
+        yield
+    finally:
+        _visit.reset(token)

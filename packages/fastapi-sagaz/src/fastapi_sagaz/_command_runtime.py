@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from fastapi_sagaz._asgi_lifespan import entered, load_app
-from fastapi_sagaz._lifespan_probe import Visit, VisitOver, visiting
+from fastapi_sagaz._asgi_lifespan import Visit, VisitOver, entered, load_app, visiting
 from sagaz_durable.cli.worker import logging_to_stderr
 from sagaz_durable.runtime.runtime import SagazRuntime
 from sagaz_integration_core.errors import SettingsError

@@ -17,6 +17,7 @@ from starlette.routing import Host, Mount, Route, Router, WebSocketRoute
 
 from fastapi_sagaz._wording import WORDING
 from fastapi_sagaz.dependencies import SagaDependency
+from fastapi_sagaz.http.idempotency import Idempotent
 from sagaz_integration_core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 
 def sagas_in_routes(routes: Iterable[Any]) -> Iterator[type[Saga]]:
-    """Yield the class of every `SagaFactory` dependency, included routers' too; mounted applications have their own.
+    """Yield the sagas of every `SagaFactory` and `Idempotent`, included routers' too; mounted applications have theirs.
 
     Raises:
         UsageError: A dependency is a saga's class itself.
@@ -66,6 +67,9 @@ def _mounted(app: Any) -> Iterable[Any]:
 def _sagas_of(dependant: Dependant) -> Iterator[type[Saga]]:
     if isinstance(dependant.call, SagaDependency):
         yield dependant.call.saga_class
+    elif isinstance(dependant.call, Idempotent):
+        if dependant.call.saga is not None:
+            yield dependant.call.saga
     elif isinstance(dependant.call, type):
         _refuse_saga(dependant.call)
     for needed in dependant.dependencies:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from fastapi import APIRouter
 
 from fastapi_sagaz._app_state import OpenApp, attached, open_app
-from fastapi_sagaz._lifespan_probe import current_visit
+from fastapi_sagaz._asgi_lifespan import current_visit
 from fastapi_sagaz._route_scan import sagas_in_routes
 from fastapi_sagaz._wording import WORDING
 from sagaz_durable import configured_globally

@@ -16,6 +16,7 @@ from sagaz_integration_core.errors import *  # noqa: F403 - whatever it raises i
 
 if TYPE_CHECKING:
     from flask_sagaz.http.blueprint import SagazBlueprint
+    from flask_sagaz.idempotency import idempotent
     from sagaz_durable import Saga, action, compensate
     from sagaz_durable.engine.result import SagaRun
     from sagaz_durable.http.access import Subject, Verb
@@ -39,6 +40,7 @@ __all__ = [
     "current_sagaz",
     "current_step",
     "exclude_sagaz_tables",
+    "idempotent",
     "read_json",
     "saga_id_of",
 ]
@@ -59,6 +61,7 @@ _LATER = {
     "Verb": "sagaz_durable.http.access",
     "action": "sagaz_durable",
     "compensate": "sagaz_durable",
+    "idempotent": "flask_sagaz.idempotency",
     "saga_id_of": "sagaz_durable.runtime.new_run",
 }
 

@@ -31,6 +31,8 @@ class Order(Saga):
     async def charge(self, ctx):
         if ctx.get("declined"):
             raise ValueError("card 4111 was declined")
+        if ctx.get("asks"):
+            await current_step().signal("asked")
         if ctx.get("waits"):
             return {"paid": (await current_step().signal("paid"))["amount"]}
         return None

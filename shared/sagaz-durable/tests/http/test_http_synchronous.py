@@ -14,9 +14,9 @@ from sagaz_durable.http.synchronous import BlockingScope, done_now
 from sagaz_integration_core.errors import UsageError
 
 
-async def test_a_route_is_answered_in_a_thread_and_its_hooks_are_called_there(shop):
+async def test_a_route_is_answered_in_a_thread_and_its_hooks_are_called_there(file_shop):
+    shop, threads = file_shop, []
     saga_id = await shop.started("waiting", waits=True)
-    threads = []
 
     def may(request, verb, subject):
         threads.append(threading.current_thread())

@@ -29,6 +29,7 @@ from sagaz_durable.transactions.statements import Joining
 from sagaz_integration_core.contract.events import EventFilter, NewEvent
 from sagaz_integration_core.contract.listings import RunFilter
 from sagaz_integration_core.contract.records import Inserted, NewRun
+from sagaz_integration_core.contract.request_keys import KeyClaim, NewKey
 from sagaz_integration_core.contract.waits import NewSignal, Sent, SignalFilter
 from sagaz_integration_core.errors import TransactionRequired
 
@@ -211,6 +212,62 @@ async def test_a_persons_signal_is_noted_in_the_audit_with_the_transaction_once(
     [note] = await place.store.load_audit(run.saga_id)
     assert (note.action, note.actor, note.reason, note.found) == ("signal", "mia", "50% $1 ?", "pending")
     assert await place.store.count_untaken() == 2
+
+
+def key(id_: str = "k1", fingerprint: str = "f", owner: str | None = None) -> NewKey:
+    return NewKey(id_, fingerprint, "run-1", owner, 30.0, 86_400.0)
+
+
+async def test_a_requests_key_and_answer_are_committed_with_the_rows_of_its_transaction(kind, place):
+    answer = '{"body": "50% $1 :a ?"}'
+    async with transaction(kind, place.url) as tx:
+        assert await tx.claim_key(place, key()) == KeyClaim(True, saga_id="run-1")
+        await tx.order("book")
+        assert await tx.answer_key(place, "k1", answer) is True
+        assert await place.store.find_key("k1") is None
+        await tx.commit()
+    assert await place.orders() == ["book"]
+    async with transaction(kind, place.url) as tx:
+        assert await tx.claim_key(place, key()) == KeyClaim(False, False, "f", "run-1", answer)
+        assert (await tx.claim_key(place, key(fingerprint="g"))).fingerprint == "f"
+        assert await tx.answer_key(place, "k1", "another") is False
+        await tx.rollback()
+
+
+async def test_a_rollback_frees_a_requests_key(kind, place):
+    async with transaction(kind, place.url) as tx:
+        await tx.claim_key(place, key())
+        await tx.order("book")
+        await tx.answer_key(place, "k1", "{}")
+        await tx.rollback()
+    assert (await place.orders(), await place.store.find_key("k1")) == ([], None)
+    async with transaction(kind, place.url) as tx:
+        assert (await tx.claim_key(place, key(fingerprint="g"))).claimed
+        await tx.rollback()
+
+
+async def test_a_key_that_was_committed_without_an_answer_is_resumed(kind, place):
+    async with transaction(kind, place.url) as tx:
+        await tx.claim_key(place, key())
+        await tx.commit()
+    async with transaction(kind, place.url) as tx:
+        assert await tx.claim_key(place, key()) == KeyClaim(True, True, saga_id="run-1")
+        assert await tx.answer_key(place, "k1", "{}") is True
+        await tx.commit()
+    assert (await place.store.find_key("k1")).answer == "{}"
+
+
+@pytest.mark.parametrize("kind", POSTGRES)
+async def test_a_key_that_another_transaction_holds_is_not_waited_for(kind, place):
+    async with transaction(kind, place.url) as first, transaction(kind, place.url) as second:
+        assert (await first.claim_key(place, key())).claimed
+        for _ in range(2):
+            assert await second.claim_key(place, key()) == KeyClaim(False)
+        assert await place.store.claim_key(key(owner="r1")) == KeyClaim(False)
+        assert (await second.claim_key(place, key("k2"))).claimed
+        await first.rollback()
+        assert (await second.claim_key(place, key())).claimed
+        await second.rollback()
 
 
 async def test_a_process_that_dies_before_the_commit_leaves_nothing(kind, place):

@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 from sqlalchemy.pool import NullPool
 
+from sagaz_durable.transactions.request_keys import join_answer, join_answer_sync, join_key, join_key_sync
 from sagaz_durable.transactions.sessions import (
     join,
     join_events,
@@ -63,6 +64,12 @@ class Sync:
     async def signal(self, store: Any, *signals: Any) -> Any:
         return join_signals_sync(self.session, store, signals)
 
+    async def claim_key(self, store: Any, key: Any) -> Any:
+        return join_key_sync(self.session, store, key)
+
+    async def answer_key(self, store: Any, key: str, answer: str) -> bool:
+        return join_answer_sync(self.session, store, key, answer)
+
     async def savepoint(self) -> None:
         self._savepoint = self.session.execute("SAVEPOINT s") if _raw(self.session) else self.session.begin_nested()
 
@@ -91,6 +98,12 @@ class Async(Sync):
 
     async def signal(self, store: Any, *signals: Any) -> Any:
         return await join_signals(self.session, store, signals)
+
+    async def claim_key(self, store: Any, key: Any) -> Any:
+        return await join_key(self.session, store, key)
+
+    async def answer_key(self, store: Any, key: str, answer: str) -> bool:
+        return await join_answer(self.session, store, key, answer)
 
     async def savepoint(self) -> None:
         if _raw(self.session):

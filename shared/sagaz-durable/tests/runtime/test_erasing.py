@@ -12,6 +12,7 @@ from sagaz import Saga, action
 
 from sagaz_durable.sagas import Sagas
 from sagaz_integration_core.context.current_step import current_step
+from sagaz_integration_core.contract.request_keys import NewKey
 from sagaz_integration_core.errors import RunErased, SignalRefused
 
 pytestmark = pytest.mark.anyio
@@ -53,6 +54,17 @@ async def test_a_draining_worker_erases_what_has_been_kept_for_long_enough(share
         [note] = await runtime.store.load_audit(saga_id)
     assert (record.context, record.status) == ("{}", "completed")
     assert (note.action, note.actor, note.reason) == ("erase", f"worker {runtime.owner}", "keep_context_seconds")
+
+
+async def test_a_worker_forgets_the_answers_to_requests_whose_time_is_over(shared_settings, opened):
+    async with opened(shared_settings, sagas=[CardSaga]) as runtime:
+        for number in range(205):
+            keep = 86_400.0 if number == 0 else 0.0
+            await runtime.store.claim_key(NewKey(f"k{number}", "f", None, "r1", 30.0, keep))
+            await runtime.store.answer_key(f"k{number}", "r1", "{}")
+        await runtime.make_worker(drain=True).run()
+        assert await runtime.store.prune_keys(10) == 0
+        assert (await runtime.store.find_key("k0")).answer == "{}"
 
 
 async def test_a_worker_erases_beside_its_runs_what_ended_well_and_never_failed_runs(shared_settings, opened, ended):

@@ -15,6 +15,7 @@ from sagaz_durable.cli.click_commands import click_commands
 from sagaz_durable.cli.runs import person, read_age
 from sagaz_durable.sagas import Sagas
 from sagaz_durable.settings.wording import NEUTRAL
+from sagaz_integration_core.contract.request_keys import NewKey
 
 
 class BrokenSaga(Saga):
@@ -202,6 +203,18 @@ def test_prune_deletes_signals_sent_in_vain_and_tells_how_many(command, caplog):
     assert "and 2 signals that were taken, or sent in vain, before that." in said.output
     assert "prune by ann: 2 signals that were taken, or sent in vain, before" in caplog.text
     assert command.runner.run(command.runtime.store.count_untaken()) == 1
+
+
+def test_prune_deletes_the_answers_to_requests_whose_time_is_over_and_tells_how_many(command, caplog):
+    store = command.runtime.store
+    for number in range(3):
+        key = NewKey(f"k{number}", "f", None, "r1", 30.0, 0.0 if number else 86_400.0)
+        command.runner.run(store.claim_key(key))
+        command.runner.run(store.answer_key(key.id, "r1", "{}"))
+    said = command("prune", "--older-than", "0s", "--by", "ann")
+    assert "and 2 answers to requests whose time was over." in said.output
+    assert "prune by ann: 2 answers to requests whose time was over" in caplog.text
+    assert command.runner.run(store.find_key("k0")).answer == "{}"
 
 
 def test_prune_contexts_erases_what_a_run_was_given_and_returned_and_says_who_did_it(command, fail):

@@ -88,7 +88,7 @@ async def test_times_are_kept_as_text_that_sorts(sqlite_store, tmp_path):
 
 
 async def test_what_is_erased_or_pruned_is_found_without_looking_at_all_runs(sqlite_store, tmp_path):
-    from sagaz_durable.stores.sqlite import erasure as erasing
+    from sagaz_durable.stores.sqlite import maintenance as erasing
     from sagaz_durable.stores.sqlite import maintenance as upkeep
 
     asked = []

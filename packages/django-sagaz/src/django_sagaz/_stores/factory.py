@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 from django.db import connections
 
 from sagaz_integration_core.contract.records import Inserted, NewRun
+from sagaz_integration_core.contract.request_keys import KeyClaim, NewKey
 from sagaz_integration_core.contract.store import SagaStore
 from sagaz_integration_core.contract.waits import NewSignal, Sent
 
@@ -28,6 +29,14 @@ class DjangoStore(SagaStore, Protocol):
 
     def send_here(self, signal: NewSignal) -> Sent:
         """Insert a signal on this thread's connection, here and now, in the transaction that is open there."""
+        ...
+
+    def claim_key_here(self, key: NewKey) -> KeyClaim:
+        """Claim the key of a request on this thread's connection, in the transaction that is open there."""
+        ...
+
+    def answer_key_here(self, key_id: str, answer: str) -> bool:
+        """Keep the answer under a key that the transaction holds; False if it does not."""
         ...
 
 

@@ -11,7 +11,7 @@ from django_sagaz._stores.errors import ConnectionDied, migrate_command, transla
 from django_sagaz._stores.identity import read_store_id
 from django_sagaz._stores.listener import Listener
 from django_sagaz._stores.runners import DatabaseThread, Runner, immediately
-from sagaz_durable.stores.postgresql import signals
+from sagaz_durable.stores.postgresql import request_keys, signals
 from sagaz_durable.stores.postgresql.database.errors import ConnectionLost
 from sagaz_durable.stores.postgresql.database.rights import LACKING, lacking_values, what_lacks
 from sagaz_durable.stores.postgresql.database.session import OWN_SESSION, PREPARE_THRESHOLD
@@ -19,6 +19,7 @@ from sagaz_durable.stores.postgresql.database.statements import Database, Row, V
 from sagaz_durable.stores.postgresql.rows import insertion
 from sagaz_durable.stores.postgresql.store import PostgresStore
 from sagaz_integration_core.contract.records import Inserted, NewRun
+from sagaz_integration_core.contract.request_keys import KeyClaim, NewKey
 from sagaz_integration_core.contract.waits import NewSignal, Sent
 
 __all__ = ["DjangoPostgresStore"]
@@ -57,6 +58,14 @@ class DjangoPostgresStore(PostgresStore):
             return Sent(True, signal.fingerprint)
         found = self._here.execute_here(signals.FIND_SENT, [[signal.id]])
         return Sent(False, found[0][1] if found else None)
+
+    def claim_key_here(self, key: NewKey) -> KeyClaim:
+        """Claim the key of a request on this thread's connection, here and now."""
+        return immediately(request_keys.claim_key(self._here, key))
+
+    def answer_key_here(self, key_id: str, answer: str) -> bool:
+        """Keep the answer under a key that the transaction on this thread's connection holds."""
+        return bool(self._here.execute_here(request_keys.ANSWER, (answer, key_id, None)))
 
 
 class DjangoDatabase(Database):

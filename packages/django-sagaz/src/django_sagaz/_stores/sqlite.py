@@ -14,9 +14,10 @@ from django_sagaz._stores.errors import translated
 from django_sagaz._stores.identity import read_store_id
 from django_sagaz._stores.ready import check_file, check_tables
 from django_sagaz._stores.runners import Runner
-from sagaz_durable.stores.sqlite import leases, signals
+from sagaz_durable.stores.sqlite import leases, request_keys, signals
 from sagaz_durable.stores.sqlite.store import SQLiteStore
 from sagaz_integration_core.contract.records import Inserted, NewRun
+from sagaz_integration_core.contract.request_keys import KeyClaim, NewKey
 from sagaz_integration_core.contract.waits import NewSignal, Sent
 
 __all__ = ["DjangoSQLiteStore"]
@@ -33,11 +34,21 @@ class DjangoSQLiteStore(SQLiteStore):
 
     def start(self, run: NewRun) -> Inserted:
         """Insert a run on this thread's connection, here and now."""
-        return self._here.insert_here(run)
+        [inserted] = self._here.write_here(lambda sqlite: leases.insert(sqlite, [run], 0.0))
+        return inserted
 
     def send_here(self, signal: NewSignal) -> Sent:
         """Insert a signal on this thread's connection, here and now."""
-        return self._here.send_here(signal)
+        [sent] = self._here.write_here(lambda sqlite: signals.send(sqlite, [signal]))
+        return sent
+
+    def claim_key_here(self, key: NewKey) -> KeyClaim:
+        """Claim the key of a request on this thread's connection, here and now."""
+        return self._here.write_here(lambda sqlite: request_keys.claim_key(sqlite, key))
+
+    def answer_key_here(self, key_id: str, answer: str) -> bool:
+        """Keep the answer under a key that the transaction on this thread's connection holds."""
+        return self._here.write_here(lambda sqlite: request_keys.answer_key(sqlite, key_id, None, answer))
 
 
 class DjangoTransactions:
@@ -74,21 +85,11 @@ class DjangoTransactions:
         """Return the store's random id."""
         return await self._run(lambda: read_store_id(connections[self._alias]))
 
-    def insert_here(self, run: NewRun) -> Inserted:
-        """Insert a run on this thread's connection, in the transaction that is open there."""
+    def write_here(self, work: Callable[[Any], T]) -> T:
+        """Return what is done on this thread's connection, in the transaction that is open there."""
         connection = connections[self._alias]
         with translated(connection):
-            statements: Any = _Statements(connection)
-            [inserted] = leases.insert(statements, [run], 0.0)
-            return inserted
-
-    def send_here(self, signal: NewSignal) -> Sent:
-        """Insert a signal on this thread's connection, in the transaction that is open there."""
-        connection = connections[self._alias]
-        with translated(connection):
-            statements: Any = _Statements(connection)
-            [sent] = signals.send(statements, [signal])
-            return sent
+            return work(_Statements(connection))
 
     async def read(self, work: Callable[[Any], T]) -> T:
         """Return what a transaction returns that only reads."""

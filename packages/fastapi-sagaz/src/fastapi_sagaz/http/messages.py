@@ -7,7 +7,8 @@ from inspect import isawaitable, iscoroutinefunction
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import Request
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from sagaz_durable.http.messages import HttpRequest, HttpResponse
@@ -25,11 +26,15 @@ async def neutral_request(request: Request, most_bytes: int = 0) -> HttpRequest:
 
 async def _body(request: Request, most_bytes: int) -> bytes:
     pieces, size = [], 0
-    async for piece in request.stream():
-        pieces.append(piece)
-        size += len(piece)
-        if size > most_bytes:
-            break
+    try:
+        async for piece in request.stream():
+            pieces.append(piece)
+            size += len(piece)
+            if size > most_bytes:
+                break
+    except ClientDisconnect:
+        # Half a body decides nothing, and nobody reads the answer: it is no error of the server's either.
+        raise HTTPException(400, "The client left before it had sent the body.") from None
     return b"".join(pieces)[: most_bytes + 1]
 
 

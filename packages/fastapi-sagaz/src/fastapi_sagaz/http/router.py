@@ -164,7 +164,8 @@ class SagazRouter(APIRouter):
             return native_response(await api.send_signal(asked, _id(request), request.path_params["signal"]))
 
         for decision, told in self._DECISIONS.items():
-            name, documented = f"{decision.replace('-', '_')}_run", documentation.deciding(decision)
+            name = "run_now" if decision == "run-now" else f"{decision}_run"
+            documented = documentation.deciding(decision)
             self._add("POST", f"/{{saga_id}}/{decision}", name, decides(decision), description=told, **documented)
         self._add("POST", "/{saga_id}/signal/{signal}", "send_signal", send_signal, **documentation.SIGNAL)
 

@@ -205,12 +205,15 @@ async def prune_runs(operator: Operator, words: PruneWords, output: Format, *, d
         count = await operator.erase_old(before, statuses, reason=words.reason, dry_run=dry_run)
     else:
         count = await operator.prune(before, statuses, dry_run=dry_run)
-    signals = 0 if words.contexts or words.statuses or dry_run else await operator.prune_signals(before)
+    only_runs = words.contexts or words.statuses or dry_run
+    signals = 0 if only_runs else await operator.prune_signals(before)
+    answers = 0 if only_runs else await operator.prune_keys()
     if output == "json":
-        counts = {"runs": count, "signals": signals} if signals else {"runs": count}
-        return Said(json.dumps({**counts, "dry_run": dry_run, "before": before.isoformat()}))
+        others = {name: deleted for name, deleted in (("signals", signals), ("answers", answers)) if deleted}
+        return Said(json.dumps({"runs": count, **others, "dry_run": dry_run, "before": before.isoformat()}))
     verbs = ("Would erase the contexts of", "Erased the contexts of") if words.contexts else ("Would delete", "Deleted")
     more = f", and {signals} signals that were taken, or sent in vain, before that" if signals else ""
+    more += f", and {answers} answers to requests whose time was over" if answers else ""
     return Said(f"{verbs[0 if dry_run else 1]} {count} runs that ended before {time_text(before)} UTC{more}.")
 
 

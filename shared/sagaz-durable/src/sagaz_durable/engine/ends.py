@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections import deque
 from statistics import median
 
 from sagaz_integration_core.contract.records import FINISHED
@@ -89,18 +88,19 @@ class RecentDurations:
     """The latest runs of each saga, and how many seconds each took; usable from any thread."""
 
     def __init__(self) -> None:
-        self._latest: dict[str, deque[tuple[str, float]]] = {}
+        self._latest: dict[str, dict[str, float]] = {}
         self._lock = threading.Lock()
 
     def note(self, saga_name: str, saga_id: str, seconds: float) -> None:
         """Note that a run has ended; once more for the same run is harmless while it is among the latest."""
         with self._lock:
-            latest = self._latest.setdefault(saga_name, deque(maxlen=_KEPT))
-            if all(saga_id != known for known, _ in latest):
-                latest.append((saga_id, seconds))
+            latest = self._latest.setdefault(saga_name, {})
+            latest.setdefault(saga_id, seconds)
+            if len(latest) > _KEPT:
+                del latest[next(iter(latest))]
 
     def typical(self, saga_name: str) -> float | None:
         """Return how many seconds such a run took: half of the latest took longer; None if none has ended here."""
         with self._lock:
-            latest = self._latest.get(saga_name, ())
-            return median(seconds for _, seconds in latest) if latest else None
+            latest = self._latest.get(saga_name)
+            return median(latest.values()) if latest else None

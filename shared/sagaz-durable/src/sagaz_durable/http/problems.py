@@ -22,6 +22,10 @@ __all__ = [
     "CATALOGUE",
     "CROSS_SITE",
     "INVALID_INPUT",
+    "KEY_IN_PROGRESS",
+    "KEY_MALFORMED",
+    "KEY_MISSING",
+    "KEY_REUSED",
     "NOT_FOUND",
     "PAGE",
     "PROBLEM_TYPE",
@@ -70,6 +74,10 @@ UNSUPPORTED_MEDIA = Kind("unsupported-media-type", "The request's body is not JS
 INVALID_INPUT = Kind("invalid-input", "The request cannot be used as it is", 422)
 RUN_CHANGED = Kind("run-changed", "The run has changed since it was read", 412)
 REFUSED = Kind("decision-refused", "The run does not take this decision", 409)
+KEY_MISSING = Kind("idempotency-key-missing", "The request has no Idempotency-Key", 400)
+KEY_MALFORMED = Kind("idempotency-key-malformed", "The request's Idempotency-Key is malformed", 400)
+KEY_REUSED = Kind("idempotency-key-reused", "The Idempotency-Key belongs to another request", 422)
+KEY_IN_PROGRESS = Kind("idempotency-key-in-progress", "The request is being executed", 409)
 _OVERLOADED = Kind("overloaded", "Too many runs wait for workers", 503)
 _UNAVAILABLE = Kind("store-unavailable", "The store of the runs does not answer", 503)
 _NOT_OPEN = Kind("not-open", "This process takes no requests about sagas now", 503)
@@ -78,8 +86,9 @@ RUN_OVERDUE = Kind("run-overdue", "The run's deadline passed, and what it had do
 RUN_FAILED = Kind("run-failed", "The run has failed and needs manual intervention", 200)
 
 CATALOGUE: tuple[Kind, ...] = (
-    NOT_FOUND, CROSS_SITE, TOO_LARGE, UNSUPPORTED_MEDIA, INVALID_INPUT, RUN_CHANGED, REFUSED, _OVERLOADED, _UNAVAILABLE,
-    _NOT_OPEN, RUN_ROLLED_BACK, RUN_OVERDUE, RUN_FAILED,
+    NOT_FOUND, CROSS_SITE, TOO_LARGE, UNSUPPORTED_MEDIA, INVALID_INPUT, RUN_CHANGED, REFUSED, KEY_MISSING,
+    KEY_MALFORMED, KEY_REUSED, KEY_IN_PROGRESS, _OVERLOADED, _UNAVAILABLE, _NOT_OPEN, RUN_ROLLED_BACK, RUN_OVERDUE,
+    RUN_FAILED,
 )  # fmt: skip
 
 _RETRY_SECONDS = 5

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Literal
 
 from sagaz_durable.calls.waits import waits_for
@@ -14,8 +13,9 @@ from sagaz_durable.http.answers import Answers, answered, json_answer
 from sagaz_durable.http.documents import run_summary
 from sagaz_durable.http.headers import etag_of, is_unchanged
 from sagaz_durable.http.messages import HttpRequest, HttpResponse
-from sagaz_durable.http.pages import cursor_of, filter_of
+from sagaz_durable.http.pages import query_of
 from sagaz_durable.operations.health import ProbeResult
+from sagaz_durable.operations.listing import Listing
 from sagaz_durable.operations.outcomes import RunReport
 
 __all__ = ["Form", "Readings", "probe_answer"]
@@ -37,13 +37,11 @@ class Readings(Answers):
         The application permits the list by what it asks for, and then each run of it; one that may not be read is
         left out.
         """
-        query, authorize = filter_of(request), self._rules.authorize
-        await allow(authorize, request, "list", Subject(None, query.saga_name, query.owner))
-        runs = await self._scope.reach(lambda: self._scope.store.find(replace(query, limit=query.limit + 1)))
-        page = runs[: query.limit]
-        shown = [run_summary(run) for run in page if await permits(authorize, request, "read", subject_of(run))]
-        following = cursor_of(page[-1]) if len(runs) > len(page) else None
-        return json_answer(200, {"runs": shown, "next": following}, {"Cache-Control": "private, no-store"})
+        query, authorize = query_of(request), self._rules.authorize
+        await allow(authorize, request, "list", Subject(None, query["saga_name"], query["owner"]))
+        page = await Listing(self._scope).list_runs(**query)
+        shown = [run_summary(run) for run in page.runs if await permits(authorize, request, "read", subject_of(run))]
+        return json_answer(200, {"runs": shown, "next": page.cursor}, {"Cache-Control": "private, no-store"})
 
     @answered
     async def show_run(self, request: HttpRequest, saga_id: str) -> HttpResponse:

@@ -94,6 +94,14 @@ class Remover:
         )  # fmt: skip
         return deleted
 
+    async def prune_keys(self) -> int:
+        """Delete the answers to requests with an ``Idempotency-Key`` whose time is over; return how many."""
+        deleted = 0
+        while batch := await self._store.prune_keys(_BATCH):
+            deleted += batch
+        logger.warning("prune by %s: %d answers to requests whose time was over", self._actor, deleted)
+        return deleted
+
     async def prune(self, older_than: datetime, statuses: Sequence[RunStatus], *, dry_run: bool = False) -> int:
         """Delete runs that ended before ``older_than`` with one of these statuses, a batch at a time.
 

@@ -17,6 +17,7 @@ from sagaz_durable.runtime.new_run import accept, new_run
 from sagaz_durable.runtime.starting import Starts, unstorable_refused
 from sagaz_durable.serialization.client_ids import findable
 from sagaz_durable.serialization.context_values import values_of
+from sagaz_integration_core.context.request_run import key_of_request
 from sagaz_integration_core.contract.records import FINISHED, ClaimedRun, NewRun
 from sagaz_integration_core.error_text import value_text
 from sagaz_integration_core.errors import (
@@ -56,6 +57,8 @@ async def launch(
     `Runs.execute` executes it. If the process dies before that, a worker does.
     """
     runtime.check_fit()
+    if options.get("saga_id") is None:
+        options["idempotency_key"] = key_of_request(saga_class, options.get("idempotency_key"))
     run = new_run(runtime.configuration, saga_class, context, **options)
     first_steps = tuple(runtime.registry.first_steps.get(run.saga_name, ()))
     run = replace(run, lease_owner=runtime.owner, first_steps=first_steps)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from sagaz_durable import NOTHING
 from sagaz_durable.runtime.client import RuntimeClient
+from sagaz_integration_core.context.request_run import key_of_request
 from sagaz_integration_core.error_text import error_text
 from sagaz_integration_core.errors import ContextValueError, UnstorableValue
 
@@ -64,6 +65,7 @@ class Starts(RuntimeClient):
             TransactionRequired, WrongDatabase: The session cannot carry the run.
             UsageError: ``not_before`` or ``deadline`` cannot be used, as one without a time zone, or ten years ahead.
         """
+        idempotency_key = key_of_request(saga_class, idempotency_key)
         run = self._new_run(saga_class, context, idempotency_key, not_before, deadline, owner)
         await _admit(self._runtime, [run])
         [inserted] = await _insert(self._runtime, session, [run])
@@ -85,6 +87,7 @@ class Starts(RuntimeClient):
         Raises:
             UsageError: Called on the runtime's own event loop, which would wait for itself.
         """
+        idempotency_key = key_of_request(saga_class, idempotency_key)
         run = self._new_run(saga_class, context, idempotency_key, not_before, deadline, owner)
         _admit_sync(self._runtime, [run])
         [inserted] = _insert_sync(self._runtime, session, [run])

@@ -197,6 +197,8 @@ RULES: Mapping[str, Rule] = {
     "keep_sent_seconds": _seconds(0, 31_536_000),
     "keep_signals_seconds": _seconds(0, 31_536_000),
     "keep_unclaimed_seconds": _seconds(0, 31_536_000),
+    "keep_answers_seconds": _seconds(0, 31_536_000),
+    "answer_wait_seconds": _seconds(0, 60),
     "keep_context_seconds": Number(0, 3_153_600_000, float, "a number of seconds", optional=True),
     "dispatch": Choice(("worker", "celery")),
     "redact_keys": Patterns(),

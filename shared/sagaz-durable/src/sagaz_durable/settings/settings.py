@@ -49,6 +49,8 @@ class Settings:
         keep_sent_seconds: How long a sent event is kept, and with it the idempotency key that it was given.
         keep_signals_seconds: How long it is known that a signal was taken, so that a repeated one changes nothing.
         keep_unclaimed_seconds: How long a signal is kept that nobody has taken; one that a run may yet take stays.
+        keep_answers_seconds: How long the answer to a request with an ``Idempotency-Key`` is kept, and given again.
+        answer_wait_seconds: How long a repeated request waits for the first one before it is told to come again.
         keep_context_seconds: How long after its end a completed or rolled back run keeps its context and results; then
             they are erased, and its journal stays. None keeps them.
         dispatch: Who is told of a committed start: sagaz's own workers (``worker``) or Celery's (``celery``).
@@ -88,6 +90,8 @@ class Settings:
     keep_sent_seconds: float = 604_800.0
     keep_signals_seconds: float = 604_800.0
     keep_unclaimed_seconds: float = 2_592_000.0
+    keep_answers_seconds: float = 86_400.0
+    answer_wait_seconds: float = 1.0
     keep_context_seconds: float | None = None
     dispatch: str = "worker"
     redact_keys: tuple[str, ...] = ()

@@ -40,6 +40,8 @@ __all__ = [
     "join_signals",
     "join_signals_sync",
     "join_sync",
+    "talk",
+    "talk_sync",
 ]
 
 R = TypeVar("R")
@@ -85,41 +87,40 @@ async def join(session: Any, store: object, runs: Sequence[NewRun]) -> list[Inse
         WrongDatabase: The session leads to another database than the store's.
         UnsupportedSession: It is nothing of the kind.
     """
-    return await _talk(session, store, runs, conversation)
+    return await talk(session, store, runs, conversation)
 
 
 def join_sync(session: Any, store: object, runs: Sequence[NewRun]) -> list[Inserted]:
     """Do as `join`, with a synchronous session."""
-    return _talk_sync(session, store, runs, conversation)
+    return talk_sync(session, store, runs, conversation)
 
 
 async def join_events(session: Any, store: object, events: Sequence[NewEvent]) -> list[bool]:
     """Do as `join`, with events of the application; False for each that was there already."""
-    return await _talk(session, store, events, publication)
+    return await talk(session, store, events, publication)
 
 
 def join_events_sync(session: Any, store: object, events: Sequence[NewEvent]) -> list[bool]:
     """Do as `join_events`, with a synchronous session."""
-    return _talk_sync(session, store, events, publication)
+    return talk_sync(session, store, events, publication)
 
 
 async def join_signals(session: Any, store: object, signals: Sequence[NewSignal]) -> list[Sent]:
     """Do as `join`, with signals."""
-    return await _talk(session, store, signals, signalling)
+    return await talk(session, store, signals, signalling)
 
 
 def join_signals_sync(session: Any, store: object, signals: Sequence[NewSignal]) -> list[Sent]:
     """Do as `join_signals`, with a synchronous session."""
-    return _talk_sync(session, store, signals, signalling)
+    return talk_sync(session, store, signals, signalling)
 
 
-async def _talk(
-    session: Any, store: object, rows: Sequence[R], words: Callable[[Joining, Caller, Sequence[R]], Talk[A]]
-) -> A:
+async def talk(session: Any, store: object, rows: R, words: Callable[[Joining, Caller, R], Talk[A]]) -> A:
+    """Execute what ``words`` says, through the caller's connection, and return its last word."""
     joining = _joining(store)
     caller = await _async_caller(session)
     if caller is None:
-        return _talk_sync(session, store, rows, words)
+        return talk_sync(session, store, rows, words)
     talk = words(joining, caller, rows)
     try:
         statement = next(talk)
@@ -135,9 +136,8 @@ async def _talk(
         raise
 
 
-def _talk_sync(
-    session: Any, store: object, rows: Sequence[R], words: Callable[[Joining, Caller, Sequence[R]], Talk[A]]
-) -> A:
+def talk_sync(session: Any, store: object, rows: R, words: Callable[[Joining, Caller, R], Talk[A]]) -> A:
+    """Do as `talk`, with a synchronous session."""
     joining = _joining(store)
     caller = _sync_caller(session)
     if caller is None:

@@ -10,10 +10,21 @@ from typing import Any, Literal, Protocol, TypeAlias
 from sagaz_durable.transactions.insertion import Insertion
 from sagaz_integration_core.contract.events import NewEvent
 from sagaz_integration_core.contract.records import Inserted, NewRun
+from sagaz_integration_core.contract.request_keys import NewKey
 from sagaz_integration_core.contract.waits import NewSignal, Sent
 from sagaz_integration_core.errors import TransactionRequired, WrongDatabase
 
-__all__ = ["Caller", "Joining", "KnownDatabases", "Rows", "Statement", "conversation", "publication", "signalling"]
+__all__ = [
+    "Caller",
+    "Joining",
+    "KnownDatabases",
+    "Rows",
+    "Statement",
+    "check_caller",
+    "conversation",
+    "publication",
+    "signalling",
+]
 
 Rows: TypeAlias = Sequence[Sequence[Any]]
 
@@ -59,6 +70,9 @@ class Joining:
         send: Inserts signals, skips those that are there or whose run has ended, and returns the ids of the others.
         note: Notes signals that persons have sent in the audit of their runs.
         find_signals: Returns id and fingerprint of those that are there.
+        claim_key: Claims the key of a request; returns saga_id and whether somebody had it before, or nothing.
+        find_key: Returns fingerprint, saga_id, answer and the seconds that are left of a lease.
+        answer_key: Keeps the answer under a key that the caller's transaction holds, and returns its id.
     """
 
     database: Literal["postgresql", "sqlite"]
@@ -72,6 +86,9 @@ class Joining:
     send: Callable[[Sequence[NewSignal]], Statement]
     note: Callable[[Sequence[NewSignal]], Statement]
     find_signals: Callable[[Sequence[str]], Statement]
+    claim_key: Callable[[NewKey], Statement]
+    find_key: Callable[[str], Statement]
+    answer_key: Callable[[str, str], Statement]
     known: KnownDatabases = field(default_factory=KnownDatabases)
 
 
@@ -108,7 +125,7 @@ def conversation(
     """
     if any(run.lease_owner is not None for run in runs):
         raise ValueError("A run with an owner is executed at once, and cannot wait for the caller's commit.")
-    yield from _check(joining, caller, "run")
+    yield from check_caller(joining, caller, "run")
     insertion = Insertion(runs)
     while missing := insertion.missing:
         insertion.made((yield joining.insert(missing)))
@@ -125,7 +142,7 @@ def publication(joining: Joining, caller: Caller, events: Sequence[NewEvent]) ->
         TransactionRequired: The caller is in no transaction.
         WrongDatabase: The caller's connection does not lead to the store's database.
     """
-    yield from _check(joining, caller, "event")
+    yield from check_caller(joining, caller, "event")
     made = {row[0] for row in (yield joining.publish(events))}
     return [event.event_id in made for event in events]
 
@@ -139,7 +156,7 @@ def signalling(
         TransactionRequired: The caller is in no transaction.
         WrongDatabase: The caller's connection does not lead to the store's database.
     """
-    yield from _check(joining, caller, "signal")
+    yield from check_caller(joining, caller, "signal")
     made = {row[0] for row in (yield joining.send(signals))}
     if noted := [signal for signal in signals if signal.id in made and signal.actor is not None]:
         yield joining.note(noted)
@@ -152,7 +169,13 @@ def signalling(
     ]
 
 
-def _check(joining: Joining, caller: Caller, what: str) -> Generator[Statement, Rows, None]:
+def check_caller(joining: Joining, caller: Caller, what: str) -> Generator[Statement, Rows, None]:
+    """Check that what is to be inserted can be part of the caller's transaction.
+
+    Raises:
+        TransactionRequired: The caller is in no transaction.
+        WrongDatabase: The caller's connection does not lead to the store's database.
+    """
     if caller.database != joining.database:
         raise _wrong(joining, caller, what, "is another kind of database")
     if caller.outside is not None:

@@ -1,4 +1,4 @@
-"""What workers remove, as settings say: what ended runs were given and have returned, and old signals."""
+"""What workers remove, as settings say: what ended runs were given and have returned, old signals and answers."""
 
 from __future__ import annotations
 
@@ -28,6 +28,8 @@ async def erase_outdated(environment: ExecutionEnvironment) -> None:
         pass
     while await _prune_signals(environment) == BATCH:
         pass
+    while await _prune_keys(environment) == BATCH:
+        pass
 
 
 async def erase_regularly(environment: ExecutionEnvironment) -> None:
@@ -35,7 +37,8 @@ async def erase_regularly(environment: ExecutionEnvironment) -> None:
     while True:
         erased = await _erase_batch(environment)
         pruned = await _prune_signals(environment)
-        await asyncio.sleep(_SECONDS if max(erased, pruned) < BATCH else 1.0)
+        forgotten = await _prune_keys(environment)
+        await asyncio.sleep(_SECONDS if max(erased, pruned, forgotten) < BATCH else 1.0)
 
 
 async def _prune_signals(environment: ExecutionEnvironment) -> int:
@@ -49,6 +52,17 @@ async def _prune_signals(environment: ExecutionEnvironment) -> int:
     except Exception:
         # A worker goes on with its runs, and tries this again.
         logger.exception("No signals were removed")
+    return 0
+
+
+async def _prune_keys(environment: ExecutionEnvironment) -> int:
+    try:
+        return await environment.store.prune_keys(BATCH)
+    except StoreUnavailable as error:
+        logger.debug("No answers to requests were removed: %s", error)
+    except Exception:
+        # A worker goes on with its runs, and tries this again.
+        logger.exception("No answers to requests were removed")
     return 0
 
 

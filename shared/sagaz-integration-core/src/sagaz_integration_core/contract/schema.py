@@ -78,6 +78,16 @@ TABLES: dict[str, tuple[str, ...]] = {
         "taken_phase",
         "seen_at",
     ),
+    "sagaz_idempotency": (
+        "id",
+        "fingerprint",
+        "saga_id",
+        "owner",
+        "leased_until",
+        "answer",
+        "created_at",
+        "expires_at",
+    ),
     "sagaz_attempt": (
         "saga_id",
         "attempt",

@@ -20,12 +20,13 @@ from sagaz_integration_core.contract.records import (
     RunWrite,
     StepRecord,
 )
+from sagaz_integration_core.contract.request_keys import RequestKeyStore
 from sagaz_integration_core.contract.waits import SignalStore
 
 __all__ = ["SagaStore"]
 
 
-class SagaStore(EventStore, SignalStore, Protocol):
+class SagaStore(EventStore, SignalStore, RequestKeyStore, Protocol):
     """Durable runs: everything the runtime asks of a database.
 
     A store is used from the event loop that opened it. Times are taken from the store's own clock. Every method
@@ -202,6 +203,7 @@ class SagaStore(EventStore, SignalStore, Protocol):
     async def erase(self, erasure: Erasure, limit: int) -> int:
         """Erase at most ``limit`` runs, those first that ended first, in one transaction; return how many.
 
+        The answers to the requests that started them are erased, too; those requests' keys stay.
         What another transaction has locked is left out.
         """
         ...

@@ -10,7 +10,7 @@ from django.db.models.functions import Coalesce
 
 from django_sagaz._stores.orm.rows import Moment, stored
 from django_sagaz._stores.orm.runs import unlocked
-from django_sagaz.models import AuditEntry, OutboxEvent, Run, Signal, Step, Wait
+from django_sagaz.models import AuditEntry, OutboxEvent, RequestKey, Run, Signal, Step, Wait
 from sagaz_integration_core.contract.decisions import Erasure
 from sagaz_integration_core.contract.records import ERASED
 
@@ -45,6 +45,7 @@ def _erase(connection: Any, run: Run, meant: Any, erasure: Erasure, moment: Mome
     Step.objects.using(using).filter(saga_id=run.saga_id).update(result=None)
     OutboxEvent.objects.using(using).filter(saga_id=run.saga_id, status="sent").update(payload={}, headers={})
     Wait.objects.using(using).filter(saga_id=run.saga_id).update(payload=None)
+    RequestKey.objects.using(using).filter(saga_id=run.saga_id).update(answer=None)
     signals = Signal.objects.using(using)
     signals.filter(saga_id=run.saga_id, taken_at=None).delete()
     signals.filter(taken_by=run.saga_id).update(fingerprint=ERASED)

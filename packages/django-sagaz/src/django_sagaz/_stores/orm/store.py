@@ -19,6 +19,7 @@ from django_sagaz._stores.orm import (
     interventions,
     journal,
     outbox,
+    request_keys,
     signals,
     waits,
 )
@@ -28,6 +29,7 @@ from django_sagaz._stores.ready import check_rights, check_tables
 from django_sagaz._stores.runners import Runner, immediately
 from sagaz_durable.stores.base import Answer, BaseStore, does
 from sagaz_integration_core.contract.records import Inserted, NewRun
+from sagaz_integration_core.contract.request_keys import KeyClaim, NewKey
 from sagaz_integration_core.contract.waits import NewSignal, Sent
 
 __all__ = ["ORMStore"]
@@ -102,6 +104,18 @@ class ORMStore(BaseStore):
             [sent] = signals.send(connection, [signal])
             return sent
 
+    def claim_key_here(self, key: NewKey) -> KeyClaim:
+        """Claim the key of a request on this thread's connection, here and now."""
+        connection = connections[self._alias]
+        with translated(connection):
+            return request_keys.claim_key(connection, key)
+
+    def answer_key_here(self, key_id: str, answer: str) -> bool:
+        """Keep the answer under a key that the transaction on this thread's connection holds."""
+        connection = connections[self._alias]
+        with translated(connection):
+            return request_keys.answer_key(connection, key_id, None, answer)
+
     async def insert_runs(self, /, runs: Sequence[NewRun], lease_seconds: float) -> list[Inserted]:
         """Insert runs in one transaction."""
         began_at = time.monotonic()
@@ -143,6 +157,13 @@ class ORMStore(BaseStore):
     find_signals = _does(signals.find_signals)
     count_untaken = _does(signals.count_untaken)
     prune_signals = _does(signals.prune_signals)
+
+    claim_key = _does(request_keys.claim_key)
+    renew_key = _does(request_keys.renew_key)
+    answer_key = _does(request_keys.answer_key)
+    free_key = _does(request_keys.free_key)
+    find_key = _does(request_keys.find_key)
+    prune_keys = _does(request_keys.prune_keys)
 
     add_events = _does(outbox.insert)
     due_events = _does(outbox.due)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from sagaz_durable.stores.ended_leases import released
@@ -16,11 +16,27 @@ from sagaz_integration_core.contract.listings import WorkerRecord
 from sagaz_integration_core.contract.records import FINISHED, AttemptOutcome, Inserted, NewRun, RunRecord, RunWrite
 from sagaz_integration_core.contract.waits import NewSignal, Sent
 
-__all__ = ["Rows"]
+__all__ = ["RequestKey", "Rows"]
+
+
+@dataclass(frozen=True, slots=True)
+class RequestKey:
+    """One key: whose it is, until when, and the answer."""
+
+    fingerprint: str
+    saga_id: str | None
+    owner: str | None
+    leased_until: datetime | None
+    answer: str | None
+    expires_at: datetime
+
+    def is_held(self, moment: datetime) -> bool:
+        """Whether somebody executes its request."""
+        return self.leased_until is not None and self.leased_until > moment
 
 
 class Rows:
-    """Runs, what they wait for, events, and the processes that execute runs.
+    """Runs, what they wait for, events, the processes that execute runs, and the keys of requests.
 
     Args:
         keep_finished: How many finished runs are kept, and how many sent events.
@@ -31,6 +47,7 @@ class Rows:
         self.outbox = Outbox(keep_finished)
         self.waits = Waits(keep_finished)
         self.workers: dict[str, WorkerRecord] = {}
+        self.request_keys: dict[str, RequestKey] = {}
         self._keep_finished = keep_finished
 
     def living(self, moment: datetime) -> dict[str, WorkerRecord]:

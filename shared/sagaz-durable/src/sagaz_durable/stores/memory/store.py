@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Concatenate, ParamSpec, TypeVar
 
 from sagaz_durable.stores.base import Answer, BaseStore, does
-from sagaz_durable.stores.memory import erasure, events, leases, maintenance, reads, signals
+from sagaz_durable.stores.memory import erasure, events, leases, maintenance, reads, request_keys, signals
 from sagaz_durable.stores.memory.rows import Rows
 from sagaz_durable.stores.open_check import Opened
 
@@ -103,6 +103,13 @@ class MemoryStore(BaseStore):
     find_signals = _does(signals.find_signals)
     count_untaken = _does(signals.count_untaken)
     prune_signals = _does(signals.prune_signals)
+
+    claim_key = _does(request_keys.claim_key)
+    renew_key = _does(request_keys.renew_key)
+    answer_key = _does(request_keys.answer_key)
+    free_key = _does(request_keys.free_key)
+    find_key = _does(request_keys.find_key)
+    prune_keys = _does(request_keys.prune_keys)
 
     add_events = _does(events.insert)
     due_events = _does(events.due)

@@ -1,4 +1,4 @@
-"""How runs, events and signals are inserted through a caller's own connection to the same PostgreSQL database."""
+"""How rows are inserted through a caller's own connection to the same PostgreSQL database."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from sagaz_durable.stores.postgresql.database.statements import Database
 from sagaz_durable.stores.postgresql.outbox import INSERT_EVENTS, event_values
+from sagaz_durable.stores.postgresql.request_keys import ANSWER, CLAIM, FIND, claim_values
 from sagaz_durable.stores.postgresql.rows import insertion
 from sagaz_durable.stores.postgresql.signals import FIND_SENT, NOTE, SEND, signal_values
 from sagaz_durable.stores.postgresql.sql import FIND_FINGERPRINTS
@@ -43,4 +44,7 @@ def joining(db: Database, shown: str, store_id: str) -> Joining:
         send=lambda signals: Statement(db.text(SEND), (signal_values(signals),)),
         note=lambda signals: Statement(db.text(NOTE), (signal_values(signals),)),
         find_signals=lambda ids: Statement(db.text(FIND_SENT), (list(ids),)),
+        claim_key=lambda key: Statement(db.text(CLAIM), claim_values(key)),
+        find_key=lambda one: Statement(db.text(FIND), (one,)),
+        answer_key=lambda one, answer: Statement(db.text(ANSWER), (answer, one, None)),
     )

@@ -8,12 +8,12 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from sagaz_durable.stores.base import Answer, BaseStore, does
 from sagaz_durable.stores.postgresql import (
     claims,
-    erasure,
     interventions,
     journal,
     leases,
     outbox,
     reads,
+    request_keys,
     signals,
 )
 from sagaz_durable.stores.postgresql import maintenance as upkeep
@@ -121,8 +121,8 @@ class PostgresStore(BaseStore):
     delete = _does(upkeep.delete)
     prune = _does(upkeep.prune)
     count_prunable = _does(upkeep.count_prunable)
-    erase = _does(erasure.erase)
-    count_erasable = _does(erasure.count_erasable)
+    erase = _does(upkeep.erase)
+    count_erasable = _does(upkeep.count_erasable)
 
     add_signals = _does(signals.send)
     load_waits = _does(reads.load_waits)
@@ -132,6 +132,13 @@ class PostgresStore(BaseStore):
     find_signals = _does(signals.find_signals)
     count_untaken = _does(signals.count_untaken)
     prune_signals = _does(signals.prune_signals)
+
+    claim_key = _does(request_keys.claim_key)
+    renew_key = _does(request_keys.renew_key)
+    answer_key = _does(request_keys.answer_key)
+    free_key = _does(request_keys.free_key)
+    find_key = _does(request_keys.find_key)
+    prune_keys = _does(request_keys.prune_keys)
 
     add_events = _does(outbox.insert)
     due_events = _does(outbox.due)

@@ -1,10 +1,11 @@
-"""How runs, events and signals are inserted through a caller's own connection to the same SQLite file."""
+"""How rows are inserted through a caller's own connection to the same SQLite file."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
 
+from sagaz_durable.stores.sqlite.request_keys import ANSWER, CLAIM, FIND, claim_values, find_values
 from sagaz_durable.stores.sqlite.rows import deadline_of, now, stamp
 from sagaz_durable.stores.sqlite.signals import NOTE, SEND, note_values, signal_values
 from sagaz_durable.transactions.statements import Joining, Statement
@@ -61,6 +62,9 @@ def joining(path: str, store_id: str) -> Joining:
         send=lambda signals: Statement(SEND, signal_values(signals)),
         note=lambda signals: Statement(NOTE, note_values(signals)),
         find_signals=lambda ids: Statement(_FIND_SIGNALS, (json.dumps(list(ids)),)),
+        claim_key=lambda key: Statement(CLAIM, claim_values(key)),
+        find_key=lambda one: Statement(FIND, find_values(one)),
+        answer_key=lambda one, answer: Statement(ANSWER, (answer, one, None)),
     )
 
 

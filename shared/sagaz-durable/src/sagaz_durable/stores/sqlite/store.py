@@ -11,12 +11,12 @@ from sagaz_durable.stores.base import Answer, BaseStore, does
 from sagaz_durable.stores.sqlite import (
     attempts,
     claims,
-    erasure,
     interventions,
     journal,
     leases,
     outbox,
     reads,
+    request_keys,
     signals,
     waits,
 )
@@ -125,8 +125,8 @@ class SQLiteStore(BaseStore):
     delete = _writes(upkeep.delete)
     prune = _writes(upkeep.prune)
     count_prunable = _reads(upkeep.count_prunable)
-    erase = _writes(erasure.erase)
-    count_erasable = _reads(erasure.count_erasable)
+    erase = _writes(upkeep.erase)
+    count_erasable = _reads(upkeep.count_erasable)
 
     add_signals = _writes(signals.send, wary=True)
     load_waits = _reads(waits.load_waits)
@@ -136,6 +136,13 @@ class SQLiteStore(BaseStore):
     find_signals = _reads(signals.find_signals)
     count_untaken = _reads(signals.count_untaken)
     prune_signals = _writes(signals.prune_signals)
+
+    claim_key = _writes(request_keys.claim_key, wary=True)
+    renew_key = _writes(request_keys.renew_key)
+    answer_key = _writes(request_keys.answer_key)
+    free_key = _writes(request_keys.free_key)
+    find_key = _reads(request_keys.find_key)
+    prune_keys = _writes(request_keys.prune_keys)
 
     async def due_events(self, limit: int, lease_seconds: float) -> list[OutboxRecord]:
         """Lease and return events to publish, at most the oldest pending one of each saga."""

@@ -34,10 +34,10 @@ from sagaz_durable.testing.store_conformance.insertion import Insertion
 from sagaz_durable.testing.store_conformance.journal import Journal
 from sagaz_durable.testing.store_conformance.listings import Listings
 from sagaz_durable.testing.store_conformance.removal import Removal
-from sagaz_durable.testing.store_conformance.reopening import Reopening
+from sagaz_durable.testing.store_conformance.request_keys import RequestKeys
 from sagaz_durable.testing.store_conformance.signals import Signals
 from sagaz_durable.testing.store_conformance.suspects import Suspects
-from sagaz_durable.testing.store_conformance.waiting import Waiting
+from sagaz_durable.testing.store_conformance.waiting import Reopening, Waiting
 from sagaz_durable.testing.store_conformance.waits import Waits
 
 __all__ = ["Reopening", "StoreConformance"]
@@ -57,6 +57,7 @@ class StoreConformance(
     Decisions,
     Removal,
     Erasures,
+    RequestKeys,
     Events,
 ):
     """Everything that `SagaStore` promises; each case is given the fixture ``store``."""

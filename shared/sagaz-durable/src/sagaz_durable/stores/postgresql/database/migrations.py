@@ -187,6 +187,20 @@ _CREATE = (
     "CREATE INDEX sagaz_signal_created ON {schema}.sagaz_signal (created_at, id)",
     "CREATE INDEX sagaz_signal_taken ON {schema}.sagaz_signal (taken_at) WHERE taken_at IS NOT NULL",
     "CREATE INDEX sagaz_signal_taken_by ON {schema}.sagaz_signal (taken_by) WHERE taken_at IS NOT NULL",
+    f"""
+    CREATE TABLE {{schema}}.sagaz_idempotency (
+        id text COLLATE "C" PRIMARY KEY,
+        fingerprint text COLLATE "C" NOT NULL,
+        saga_id text COLLATE "C",
+        owner text COLLATE "C",
+        leased_until timestamptz,
+        answer text COLLATE "C",
+        created_at timestamptz NOT NULL,
+        expires_at timestamptz NOT NULL
+    ) WITH ({_QUEUE})
+    """,
+    "CREATE INDEX sagaz_idempotency_expires ON {schema}.sagaz_idempotency (expires_at)",
+    "CREATE INDEX sagaz_idempotency_saga ON {schema}.sagaz_idempotency (saga_id) WHERE saga_id IS NOT NULL",
     "CREATE INDEX sagaz_audit_saga ON {schema}.sagaz_audit (saga_id, id)",
     "CREATE INDEX sagaz_outbox_due ON {schema}.sagaz_outbox (available_at, id) WHERE status = 'pending'",
     "CREATE INDEX sagaz_outbox_saga ON {schema}.sagaz_outbox (saga_id, status, id)",

@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
-from sagaz_durable.stores.sqlite.sql import CREATE
+from sagaz_durable.stores.sqlite.database.tables import CREATE
 from sagaz_integration_core.contract.schema import SCHEMA_VERSION
 from sagaz_integration_core.errors import StoreNotMigrated
 

@@ -1,4 +1,4 @@
-"""The tables, as models: for migrations, queries and the admin. Runs are executed by plain SQL on the same tables."""
+"""The models of runs, of what is kept with them, and of the processes that execute them; see `django_sagaz.models`."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from django_sagaz.fields import ExactCharField
-from django_sagaz.waits import Phase, Signal, Wait
+from django_sagaz.models.waits import Phase
 from sagaz_integration_core.error_text import visible
 
-__all__ = ["Attempt", "AuditEntry", "OutboxEvent", "Run", "Signal", "Step", "StoreInfo", "Wait", "WorkerProcess"]
+__all__ = ["Attempt", "AuditEntry", "OutboxEvent", "Run", "Step", "StoreInfo", "WorkerProcess"]
 
 
 class Run(models.Model):

@@ -1,0 +1,11 @@
+"""The tables, as models: for migrations, queries and the admin. Runs are executed by plain SQL on the same tables."""
+
+from __future__ import annotations
+
+from django_sagaz.models.request_keys import RequestKey
+from django_sagaz.models.runs import Attempt, AuditEntry, OutboxEvent, Run, Step, StoreInfo, WorkerProcess
+from django_sagaz.models.waits import Signal, Wait
+
+__all__ = [
+    "Attempt", "AuditEntry", "OutboxEvent", "RequestKey", "Run", "Signal", "Step", "StoreInfo", "Wait", "WorkerProcess",
+]  # fmt: skip

@@ -1,0 +1,1 @@
+"""Requests with an ``Idempotency-Key``: executed once, answered alike as often as they come, in any framework."""
