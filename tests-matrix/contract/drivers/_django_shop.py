@@ -147,55 +147,6 @@ def _sent(name: str, body: Any, connection: Any = None) -> bool:
     return decide_approval(token, body["payload"], by=body["by"], reason="asked", connection=connection)
 
 
-def _once(request: HttpRequest, saga: str) -> HttpResponse:
-    return _once_for(settings.SHOP_SAGAS[saga])(request)
-
-
-def _once_for(saga_class: type) -> Any:
-    @idempotent(saga_class, caller=_user, location="/runs/{saga_id}")
-    def view(request: HttpRequest) -> HttpResponse:
-        context = json.loads(request.body)
-        if "once-joined" in request.path:
-            ShopOrder.objects.create(id=context["id"])
-        saga_id = atomic_saga_start(saga_class, context)
-        Driver.arrived.set()
-        Driver.gate.wait(30)
-        return _answered(request, saga_id)
-
-    return view
-
-
-async def _aonce(request: HttpRequest, saga: str) -> HttpResponse:
-    return await _aonce_for(settings.SHOP_SAGAS[saga])(request)
-
-
-def _aonce_for(saga_class: type) -> Any:
-    @idempotent(saga_class, caller=_user, location="/runs/{saga_id}")
-    async def view(request: HttpRequest) -> HttpResponse:
-        start = transaction.atomic(atomic_saga_start)
-        saga_id = await sync_to_async(start)(saga_class, json.loads(request.body))
-        Driver.arrived.set()
-        while not Driver.gate.is_set():
-            await asyncio.sleep(0.01)
-        if request.headers.get("Then") == "stream":
-            return StreamingHttpResponse(_apieces(), status=202)
-        return _answered(request, saga_id)
-
-    return view
-
-
-def _user(request: HttpRequest) -> str | None:
-    return request.headers.get("User")
-
-
-def _answered(request: HttpRequest, saga_id: str) -> HttpResponse:
-    then = request.headers.get("Then", "")
-    if then == "stream":
-        return StreamingHttpResponse(pieces(), status=202)
-    body, status, headers = once(saga_id, then)
-    return HttpResponse(body, status=status, headers=headers)
-
-
 def _may(request: HttpRequest, verb: Any, subject: Any) -> bool:
     return permits(request.headers.get("User", ""), verb, subject)
 
@@ -228,6 +179,53 @@ async def _aaccepted(request: HttpRequest, saga: str) -> HttpResponse:
     return await _AWATCHED.aaccepted(request, saga_class, await sync_to_async(_started)(request, saga_class))
 
 
+def _once(request: HttpRequest, saga: str) -> HttpResponse:
+    return _once_for(settings.SHOP_SAGAS[saga])(request)
+
+
+def _once_for(saga_class: type) -> Any:
+    @idempotent(saga_class, caller=_user, location="/runs/{saga_id}")
+    def view(request: HttpRequest) -> HttpResponse:
+        context = json.loads(request.body)
+        if "once-joined" in request.path:
+            ShopOrder.objects.create(id=context["id"])
+        saga_id = atomic_saga_start(saga_class, context)
+        Driver.arrived.set()
+        Driver.gate.wait(30)
+        return _answered(request, saga_id)
+
+    return view
+
+
+async def _aonce(request: HttpRequest, saga: str) -> HttpResponse:
+    return await _aonce_for(settings.SHOP_SAGAS[saga])(request)
+
+
+def _aonce_for(saga_class: type) -> Any:
+    @idempotent(saga_class, caller=_user, location="/runs/{saga_id}")
+    async def view(request: HttpRequest) -> HttpResponse:
+        start = transaction.atomic(atomic_saga_start)
+        saga_id = await sync_to_async(start)(saga_class, json.loads(request.body))
+        Driver.arrived.set()
+        while not Driver.gate.is_set():
+            await asyncio.sleep(0.01)
+        return _answered(request, saga_id)
+
+    return view
+
+
+def _user(request: HttpRequest) -> str | None:
+    return request.headers.get("User")
+
+
+def _answered(request: HttpRequest, saga_id: str) -> HttpResponse:
+    then = request.headers.get("Then", "")
+    if then == "stream":
+        return StreamingHttpResponse(pieces(), status=202)
+    body, status, headers = once(saga_id, then)
+    return HttpResponse(body, status=status, headers=headers)
+
+
 def _who(request: HttpRequest) -> HttpResponse:
     return JsonResponse(whoami())
 
@@ -241,12 +239,11 @@ def _stream(request: HttpRequest) -> StreamingHttpResponse:
 
 
 async def _astream(request: HttpRequest) -> StreamingHttpResponse:
-    return StreamingHttpResponse(_apieces())
+    async def apieces() -> AsyncIterator[bytes]:
+        for piece in pieces():
+            yield piece
 
-
-async def _apieces() -> AsyncIterator[bytes]:
-    for piece in pieces():
-        yield piece
+    return StreamingHttpResponse(apieces())
 
 
 def _boom(request: HttpRequest) -> HttpResponse:

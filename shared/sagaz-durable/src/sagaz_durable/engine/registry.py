@@ -10,9 +10,9 @@ import difflib
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from sagaz_durable.engine.ends import RecentDurations
 from sagaz_durable.settings.wording import NEUTRAL, Wording
 from sagaz_integration_core.contract.records import FirstStep
 from sagaz_integration_core.error_text import value_text
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from sagaz import Saga
 
     from sagaz_durable._upstream.instances import Prepared
+    from sagaz_durable.engine.ends import RecentDurations
     from sagaz_durable.graph import Graph
 
     SagaSpec = type[Saga] | tuple[type[Saga], Callable[[], Saga]]
@@ -75,18 +76,24 @@ class SagaRegistry:
     Attributes:
         first_steps: By the names of all sagas, the steps with which their runs begin, as far as the class alone tells
             them: a factory may return an instance of a subclass, and ``add_step`` adds what the class does not know of.
-        durations: What their runs took lately in this process.
     """
 
     def __init__(self, sagas: Iterable[SagaSpec] = (), *, wording: Wording = NEUTRAL) -> None:
         self._by_name: dict[str, Registration] = {}
         self._by_class: dict[type[Any], Registration] = {}
         self.first_steps: dict[str, Sequence[FirstStep]] = {}
-        self.durations = RecentDurations()
         self._add_to = wording.sagas
         self._lock = threading.Lock()
         for spec in listed(sagas):
             self.add(spec)
+
+    @cached_property
+    def durations(self) -> RecentDurations:
+        """What their runs took lately in this process."""
+        # An application is made without an event loop, and need not load what waits on one.
+        from sagaz_durable.engine.ends import RecentDurations
+
+        return RecentDurations()
 
     def add(self, spec: SagaSpec) -> Registration:
         """Register a class, or a (class, factory) pair when its ``__init__`` needs collaborators; again is harmless.
