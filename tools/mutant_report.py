@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -59,38 +59,48 @@ def share_of(outcomes: Iterable[Outcome | None]) -> float:
     return (count["killed"] + count["hung"]) / max(1, count.total() - count["equivalent"])
 
 
-def report(commit: str, made: Sequence[tuple[Mutant, Outcome | None]], reasons: Reasons) -> str:
-    """Return the page; a module of which a change was not tried is named, and not counted."""
-    untried = dict.fromkeys(mutant.module for mutant, outcome in made if outcome is None)
-    tried = [(mutant, outcome) for mutant, outcome in made if outcome is not None and mutant.module not in untried]
-    total = Counter(outcome for _, outcome in tried)
+def report(
+    commit: str, made: Mapping[str, int], drawn: Sequence[tuple[Mutant, Outcome | None]], reasons: Reasons
+) -> str:
+    """Return the page; a module of which a change that was drawn was not tried is named, and not counted.
+
+    Args:
+        made: How many changes there are of each module.
+        drawn: Those that were to be tried.
+    """
+    untried = dict.fromkeys(mutant.module for mutant, outcome in drawn if outcome is None)
+    tried = [(mutant, outcome) for mutant, outcome in drawn if outcome is not None and mutant.module not in untried]
+    total, places = Counter(outcome for _, outcome in tried), sum(n for m, n in made.items() if m not in untried)
+    drawn_by_lot = f", drawn by lot in each module from {places}" if len(tried) < places else ""
     lines = [
         "# Changes that no test notices",
         "",
-        f"`tox run -e mutants` on {commit}: what decides was changed in {len(tried)} places, one at a time, and",
-        f"the fast tests of its room were run. They noticed {_share(total)} of what is not equivalent.",
+        f"`tox run -e mutants` on {commit}: what decides was changed in {len(tried)} places{drawn_by_lot},",
+        "one at a time, and the fast tests of its room were run.",
+        f"They noticed {_share(total)} of what is not equivalent.",
         "The rooms, their tests and the reasons below stand in `tools/mutants.toml`.",
         *([f"Not tried whole: {', '.join(f'`{module}`' for module in untried)}."] if untried else []),
         "",
-        "| Module | Changes | Noticed | by hanging | Equivalent | Not noticed | Noticed of what could be |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
-        *_rows(tried),
-        _row("**All**", total),
+        "| Module | Changes | Tried | Noticed | by hanging | Equivalent | Not noticed | Noticed of what could be |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+        *_rows(made, tried),
+        _row("**All**", places, total),
         "",
         *_survivors(tried, reasons),
     ]
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _rows(tried: Sequence[tuple[Mutant, Outcome]]) -> Iterator[str]:
+def _rows(made: Mapping[str, int], tried: Sequence[tuple[Mutant, Outcome]]) -> Iterator[str]:
     for module in dict.fromkeys(mutant.module for mutant, _ in tried):
-        yield _row(f"`{module}`", Counter(outcome for mutant, outcome in tried if mutant.module == module))
+        count = Counter(outcome for mutant, outcome in tried if mutant.module == module)
+        yield _row(f"`{module}`", made[module], count)
 
 
-def _row(name: str, count: Counter[Outcome]) -> str:
+def _row(name: str, made: int, count: Counter[Outcome]) -> str:
     noticed = count["killed"] + count["hung"]
     unnoticed = count["survived"] + count["accepted"]
-    cells = (count.total(), noticed, count["hung"], count["equivalent"], unnoticed, _share(count))
+    cells = (made, count.total(), noticed, count["hung"], count["equivalent"], unnoticed, _share(count))
     return f"| {name} | {' | '.join(map(str, cells))} |"
 
 
