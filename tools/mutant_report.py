@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from mutant_list import Mutant, key_of
 
-__all__ = ["Outcome", "Reasons", "Results", "report", "share_of"]
+__all__ = ["Outcome", "Reasons", "Results", "report", "sample", "share_of"]
 
 Outcome = Literal["killed", "hung", "survived", "equivalent", "accepted"]
 """``hung``: noticed too. ``equivalent``: nobody could notice it. ``accepted``: not worth a test."""
@@ -59,18 +59,26 @@ def share_of(outcomes: Iterable[Outcome | None]) -> float:
     return (count["killed"] + count["hung"]) / max(1, count.total() - count["equivalent"])
 
 
-def report(
-    commit: str, made: Mapping[str, int], drawn: Sequence[tuple[Mutant, Outcome | None]], reasons: Reasons
-) -> str:
-    """Return the page; a module of which a change that was drawn was not tried is named, and not counted.
+def sample(changes: Iterable[tuple[Mutant, Outcome | None]]) -> list[tuple[Mutant, Outcome]]:
+    """Return those that were tried before the first one that was not: what came out of turn would not be by lot."""
+    tried: list[tuple[Mutant, Outcome]] = []
+    for mutant, outcome in changes:
+        if outcome is None:
+            break
+        tried.append((mutant, outcome))
+    return tried
+
+
+def report(commit: str, became: Sequence[Sequence[tuple[Mutant, Outcome | None]]], reasons: Reasons) -> str:
+    """Return the page.
 
     Args:
-        made: How many changes there are of each module.
-        drawn: Those that were to be tried.
+        became: Of each module, what became of its changes, in the order in which they were drawn.
     """
-    untried = dict.fromkeys(mutant.module for mutant, outcome in drawn if outcome is None)
-    tried = [(mutant, outcome) for mutant, outcome in drawn if outcome is not None and mutant.module not in untried]
-    total, places = Counter(outcome for _, outcome in tried), sum(n for m, n in made.items() if m not in untried)
+    made = {changes[0][0].module: len(changes) for changes in became if changes}
+    tried = [one for changes in became for one in sample(changes)]
+    untried = set(made) - {mutant.module for mutant, _ in tried}
+    total, places = Counter(outcome for _, outcome in tried), sum(made.values())
     drawn_by_lot = f", drawn by lot in each module from {places}" if len(tried) < places else ""
     lines = [
         "# Changes that no test notices",
@@ -79,7 +87,7 @@ def report(
         "one at a time, and the fast tests of its room were run.",
         f"They noticed {_share(total)} of what is not equivalent.",
         "The rooms, their tests and the reasons below stand in `tools/mutants.toml`.",
-        *([f"Not tried whole: {', '.join(f'`{module}`' for module in untried)}."] if untried else []),
+        *([f"Not tried: {', '.join(f'`{module}`' for module in sorted(untried))}."] if untried else []),
         "",
         "| Module | Changes | Tried | Noticed | by hanging | Equivalent | Not noticed | Noticed of what could be |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",

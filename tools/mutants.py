@@ -3,9 +3,9 @@
 Usage: python tools/mutants.py [--jobs 2] [--sample N] [--results FILE] [--report FILE] [ROOM...]
 
 The rooms, with the tests of each, and the reasons why a change may go unnoticed stand in tools/mutants.toml. Changes
-are made to copies of the tree. What has a result in FILE already is not tried again. Of each module at most N changes
-are tried: always the same ones, drawn by lot. Exits 1 when fewer than nine in ten of what is not equivalent were
-noticed.
+are made to copies of the tree. What has a result in FILE already is not tried again. Changes are tried in an order that
+is drawn by lot, the same one each time: after N of each module, or whenever it is broken off, a run has made an even
+sample. Exits 1 when fewer than nine in ten of what is not equivalent were noticed.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ sys.path.append(str(Path(__file__).resolve().parents[1] / "shared/sagaz-durable/
 from pg import shared_server
 
 from mutant_list import SOURCE, Mutant, mutants
-from mutant_report import Outcome, Reasons, Results, report, share_of
+from mutant_report import Outcome, Reasons, Results, report, sample, share_of
 from warm_tests import HUNG
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -138,8 +138,7 @@ def main() -> None:
     results, reasons = Results(options.results), Reasons(table.get("unnoticed", []))
     # The page is of all rooms, whichever are tried now.
     wanted = table["rooms"] if options.report is not None else options.rooms
-    made = {m: list(mutants(ROOT, m)) for name in wanted for m in table["rooms"][name]["modules"]}
-    drawn = [one for changes in made.values() for one in sample(changes, options.sample)]
+    made = {m: drawn(list(mutants(ROOT, m))) for name in wanted for m in table["rooms"][name]["modules"]}
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         if any("server" in table["rooms"][name] for name in options.rooms):
             # One server for all runs of the tests, or each would start its own.
@@ -152,24 +151,21 @@ def main() -> None:
         for name in options.rooms:
             # Those with a reason take longest, for no test ends them early.
             room = table["rooms"][name]
-            todo = [one for one in drawn if results.of(one) is None and reasons.of(one) is None]
-            if todo := [one for one in todo if one.module in room["modules"]]:
+            todo = [one for module in room["modules"] for one in made[module][: options.sample]]
+            if todo := [one for one in todo if results.of(one) is None and reasons.of(one) is None]:
                 try_room(name, room, todo, benches, results)
-    tried = [(one, outcome_of(one, results, reasons)) for one in drawn]
-    page = report(_commit(), {module: len(changes) for module, changes in made.items()}, tried, reasons)
+    became = [[(one, outcome_of(one, results, reasons)) for one in changes] for changes in made.values()]
+    page = report(_commit(), became, reasons)
     if options.report is None:
         print(page)
     else:
         options.report.write_text(page)
-    sys.exit(share_of(outcome for _, outcome in tried) < ENOUGH)
+    sys.exit(share_of(outcome for changes in became for _, outcome in sample(changes)) < ENOUGH)
 
 
-def sample(changes: list[Mutant], count: int | None) -> list[Mutant]:
-    """Draw so many changes of a module, in their order; of more, the same ones and others."""
-    if count is None or count >= len(changes):
-        return changes
-    places = random.Random(changes[0].module).sample(range(len(changes)), len(changes))
-    return [changes[place] for place in sorted(places[:count])]
+def drawn(changes: list[Mutant]) -> list[Mutant]:
+    """Return the changes of a module in an order that is drawn by lot, the same one each time."""
+    return random.Random(changes[0].module).sample(changes, len(changes))
 
 
 def outcome_of(mutant: Mutant, results: Results, reasons: Reasons) -> Outcome | None:

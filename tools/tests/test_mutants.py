@@ -12,8 +12,8 @@ import pytest
 from cosmic_ray.mutating import mutate_code
 
 from mutant_list import SOURCE, Mutant, mutants
-from mutant_report import Outcome, Reasons, Results, report, share_of
-from mutants import Bench, sample
+from mutant_report import Outcome, Reasons, Results, report, sample, share_of
+from mutants import Bench, drawn
 from mutation_operators import OPERATORS
 from warm_tests import HUNG
 
@@ -116,12 +116,13 @@ def test_results_are_kept_and_the_page_tells_how_many_were_noticed_and_why_other
         results.note(one, outcome)
     assert [Results(tmp_path / "results").of(one) for one, _ in tried] == outcomes
     assert share_of(outcomes) == pytest.approx(2 / 3)
-    untried = (mutant("- z\n+ y")._replace(module="new.py"), None)
-    page = report("abc", {"room.py": 9, "new.py": 5}, [*tried, untried], reasons)
-    assert "Not tried whole: `new.py`." in page
-    assert "changed in 4 places, drawn by lot in each module from 9," in page
-    assert "| `room.py` | 9 | 4 | 2 | 1 | 1 | 1 | 66.7 % |" in page
-    assert "| **All** | 9 | 4 | 2 | 1 | 1 | 1 | 66.7 % |" in page
+    untried = (mutant("- z\n+ y"), None)
+    new = mutant("- z\n+ y")._replace(module="new.py")
+    page = report("abc", [[*tried, untried, tried[2]], [(new, None), (new, "killed")]], reasons)
+    assert "Not tried: `new.py`." in page
+    assert "changed in 4 places, drawn by lot in each module from 8," in page
+    assert "| `room.py` | 6 | 4 | 2 | 1 | 1 | 1 | 66.7 % |" in page
+    assert "| **All** | 8 | 4 | 2 | 1 | 1 | 1 | 66.7 % |" in page
     assert "without a reason\n\n`room.py`\n\n```diff\n- 2\n+ x\n```" in page
     assert "`room.py`: It is the same.\n\n```diff\n- a\n+ b\n```" in page
 
@@ -158,14 +159,12 @@ def test_each_run_of_the_warm_tests_sees_the_sources_as_they_are_and_one_that_ha
     assert answers == [[0, ""], [1, other], [1, one], [1, other], [HUNG, ""], [0, ""]]
 
 
-def test_a_sample_is_the_same_each_time_and_a_larger_one_has_what_the_smaller_one_had():
+def test_changes_are_drawn_in_the_same_order_each_time_and_a_sample_ends_where_one_was_not_tried():
     changes = [mutant(f"- {n}\n+ x") for n in range(50)]
-    few, more = sample(changes, 10), sample(changes, 20)
-    assert sample(changes, 10) == few
-    assert (len(set(few)), len(set(more))) == (10, 20)
-    assert set(few) < set(more)
-    assert more == [one for one in changes if one in more]
-    assert sample(changes, 50) == sample(changes, 99) == sample(changes, None) == changes
+    assert drawn(changes) == drawn(changes) != changes
+    assert set(drawn(changes)) == set(changes)
+    outcomes: list[Outcome | None] = ["killed", "survived", None, "killed"]
+    assert sample(zip(changes, outcomes, strict=False)) == [(changes[0], "killed"), (changes[1], "survived")]
 
 
 def test_what_fails_late_is_tried_again_with_patience_for_it_may_have_been_the_machine(tmp_path, monkeypatch):
