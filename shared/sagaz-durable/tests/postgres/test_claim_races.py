@@ -9,7 +9,18 @@ import pytest
 
 from sagaz_durable.stores.postgresql.claims import _CLAIM, _SETTLE, _statement
 from sagaz_durable.stores.wanted_runs import Wanted
-from sagaz_durable.testing.store_conformance.builders import KNOWN, LEASE, LONG_AGO, new, parked, signal, wait
+from sagaz_durable.testing.store_conformance.builders import (
+    KNOWN,
+    LEASE,
+    LONG_AGO,
+    alone_ones,
+    eventually,
+    is_due,
+    new,
+    parked,
+    signal,
+    wait,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -67,3 +78,13 @@ async def test_a_claim_does_not_wait_for_a_run_that_was_sent_a_signal_and_is_loc
         taken = await asyncio.wait_for(store.claim("w1", 6, LEASE, KNOWN), 5)
         assert {run.saga_id for run in taken} == set(ids[:-1])
         assert await asyncio.wait_for(store.claim("w1", 6, LEASE, KNOWN, saga_ids=ids), 5) == []
+
+
+async def test_a_claim_leaves_suspects_to_whoever_looks_at_the_same_time(store, settings):
+    await alone_ones(store)
+    await eventually(lambda: is_due(store, 2, "OrderSaga"))
+    async with await psycopg.AsyncConnection.connect(settings.storage_url, autocommit=True) as looking:
+        await looking.execute("SELECT pg_advisory_lock(7022041985551340)")
+        assert await store.claim("w1", 1, LEASE, KNOWN, alone=True) == []
+        await looking.execute("SELECT pg_advisory_unlock(7022041985551340)")
+        assert len(await store.claim("w1", 1, LEASE, KNOWN, alone=True)) == 1
