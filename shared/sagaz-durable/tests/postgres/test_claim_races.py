@@ -1,4 +1,4 @@
-"""What other transactions do while a claim is under way: nothing of it is waited for, and nothing is taken twice."""
+"""Claims beside other transactions and other runs: nothing of them is waited for, taken twice or read."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import psycopg
 import pytest
 
 from sagaz_durable.stores.postgresql.claims import _CLAIM, _SETTLE, _statement
+from sagaz_durable.stores.postgresql.sql import STEPS_AND_WAITS_OF, STEPS_OF
 from sagaz_durable.stores.wanted_runs import Wanted
 from sagaz_durable.testing.store_conformance.builders import (
     KNOWN,
@@ -88,3 +89,11 @@ async def test_a_claim_leaves_suspects_to_whoever_looks_at_the_same_time(store, 
         assert await store.claim("w1", 1, LEASE, KNOWN, alone=True) == []
         await looking.execute("SELECT pg_advisory_unlock(7022041985551340)")
         assert len(await store.claim("w1", 1, LEASE, KNOWN, alone=True)) == 1
+
+
+async def test_a_claim_reads_the_journals_and_waits_of_its_own_runs_only(store):
+    runs = [await parked(store, wait()) for _ in range(3)]
+    for statement in (STEPS_OF, STEPS_AND_WAITS_OF):
+        named = [runs[1].saga_id]
+        rows = await store.database.fetch(statement, [named] if statement == STEPS_OF else {"saga_ids": named})
+        assert {row[0] for row in rows} == set(named)

@@ -27,6 +27,7 @@ from sagaz_durable.testing.store_conformance.builders import (
     wait,
     write,
 )
+from sagaz_integration_core.contract.decisions import Intervention
 from sagaz_integration_core.contract.records import Release
 from sagaz_integration_core.contract.waits import Sent
 
@@ -154,3 +155,34 @@ async def test_a_signal_to_a_run_that_has_ended_is_pruned_however_it_ended(store
     assert await store.write([write(run, status=status)]) == [True]
     assert await store.send([signal("late", saga_id=run.saga_id)]) == [Sent(False, None)]
     assert await store.prune_signals(now, now, 10) == 1
+
+
+async def test_a_decision_ends_the_waits_of_its_own_run_only(store):
+    run, other = await parked(store, wait()), await parked(store, wait())
+    assert await store.intervene(Intervention(run.saga_id, 1, "waiting", "compensating", "cancel", "ann", "why"))
+    assert await store.load_waits(run.saga_id) == []
+    assert [one.outcome for one in await store.load_waits(other.saga_id)] == [None]
+
+
+async def test_a_decision_that_wakes_a_run_ends_its_open_sleeps_only(store):
+    run, other = [await parked(store, wait("", until=SOON), wait(until=SOON)) for _ in range(2)]
+    assert await store.intervene(Intervention(run.saga_id, 1, "waiting", "waiting", "retry", "ann", "why"))
+    now = datetime.now(UTC) + timedelta(minutes=1)
+    assert [one.until <= now for one in await store.load_waits(run.saga_id)] == [True, False]
+    assert [one.until for one in await store.load_waits(other.saga_id)] == [SOON, SOON]
+
+
+async def test_a_call_that_ends_leaves_its_own_waits_and_not_those_of_its_compensation(store):
+    run = await claimed(store)
+    await store.write([write(run, steps=(step("a", "waiting", "undo"),), waits=(wait(), wait(phase="undo")))])
+    assert await store.write([write(run, left_waits=(("a", "do"),))]) == [True]
+    assert [one.phase for one in await store.load_waits(run.saga_id)] == ["undo"]
+
+
+async def test_a_run_that_stops_waiting_keeps_what_its_waits_have_brought_and_others_keep_theirs(store):
+    run, other = await parked(store, wait(), wait("b")), await parked(store, wait())
+    await store.send([signal(saga_id=run.saga_id)])
+    [again] = await claim_all(store)
+    assert await store.write([write(again, stops_waiting=True)]) == [True]
+    assert [(one.name, one.outcome) for one in await store.load_waits(run.saga_id)] == [("paid", "signal")]
+    assert len(await store.load_waits(other.saga_id)) == 1
