@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from mutant_list import Mutant, key_of
 
-__all__ = ["Outcome", "Reasons", "Results", "report", "share_of"]
+__all__ = ["Outcome", "Reasons", "Results", "report", "sample", "share_of"]
 
 Outcome = Literal["killed", "hung", "survived", "equivalent", "accepted"]
 """``hung``: noticed too. ``equivalent``: nobody could notice it. ``accepted``: not worth a test."""
@@ -59,38 +59,56 @@ def share_of(outcomes: Iterable[Outcome | None]) -> float:
     return (count["killed"] + count["hung"]) / max(1, count.total() - count["equivalent"])
 
 
-def report(commit: str, made: Sequence[tuple[Mutant, Outcome | None]], reasons: Reasons) -> str:
-    """Return the page; a module of which a change was not tried is named, and not counted."""
-    untried = dict.fromkeys(mutant.module for mutant, outcome in made if outcome is None)
-    tried = [(mutant, outcome) for mutant, outcome in made if outcome is not None and mutant.module not in untried]
-    total = Counter(outcome for _, outcome in tried)
+def sample(changes: Iterable[tuple[Mutant, Outcome | None]]) -> list[tuple[Mutant, Outcome]]:
+    """Return those that were tried before the first one that was not: what came out of turn would not be by lot."""
+    tried: list[tuple[Mutant, Outcome]] = []
+    for mutant, outcome in changes:
+        if outcome is None:
+            break
+        tried.append((mutant, outcome))
+    return tried
+
+
+def report(commit: str, became: Sequence[Sequence[tuple[Mutant, Outcome | None]]], reasons: Reasons) -> str:
+    """Return the page.
+
+    Args:
+        became: Of each module, what became of its changes, in the order in which they were drawn.
+    """
+    made = {changes[0][0].module: len(changes) for changes in became if changes}
+    tried = [one for changes in became for one in sample(changes)]
+    untried = set(made) - {mutant.module for mutant, _ in tried}
+    total, places = Counter(outcome for _, outcome in tried), sum(made.values())
+    drawn_by_lot = f", drawn by lot in each module from {places}" if len(tried) < places else ""
     lines = [
         "# Changes that no test notices",
         "",
-        f"`tox run -e mutants` on {commit}: what decides was changed in {len(tried)} places, one at a time, and",
-        f"the fast tests of its room were run. They noticed {_share(total)} of what is not equivalent.",
+        f"`tox run -e mutants` on {commit}: what decides was changed in {len(tried)} places{drawn_by_lot},",
+        "one at a time, and the fast tests of its room were run.",
+        f"They noticed {_share(total)} of what is not equivalent.",
         "The rooms, their tests and the reasons below stand in `tools/mutants.toml`.",
-        *([f"Not tried whole: {', '.join(f'`{module}`' for module in untried)}."] if untried else []),
+        *([f"Not tried: {', '.join(f'`{module}`' for module in sorted(untried))}."] if untried else []),
         "",
-        "| Module | Changes | Noticed | by hanging | Equivalent | Not noticed | Noticed of what could be |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
-        *_rows(tried),
-        _row("**All**", total),
+        "| Module | Changes | Tried | Noticed | by hanging | Equivalent | Not noticed | Noticed of what could be |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+        *_rows(made, tried),
+        _row("**All**", places, total),
         "",
         *_survivors(tried, reasons),
     ]
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _rows(tried: Sequence[tuple[Mutant, Outcome]]) -> Iterator[str]:
+def _rows(made: Mapping[str, int], tried: Sequence[tuple[Mutant, Outcome]]) -> Iterator[str]:
     for module in dict.fromkeys(mutant.module for mutant, _ in tried):
-        yield _row(f"`{module}`", Counter(outcome for mutant, outcome in tried if mutant.module == module))
+        count = Counter(outcome for mutant, outcome in tried if mutant.module == module)
+        yield _row(f"`{module}`", made[module], count)
 
 
-def _row(name: str, count: Counter[Outcome]) -> str:
+def _row(name: str, made: int, count: Counter[Outcome]) -> str:
     noticed = count["killed"] + count["hung"]
     unnoticed = count["survived"] + count["accepted"]
-    cells = (count.total(), noticed, count["hung"], count["equivalent"], unnoticed, _share(count))
+    cells = (made, count.total(), noticed, count["hung"], count["equivalent"], unnoticed, _share(count))
     return f"| {name} | {' | '.join(map(str, cells))} |"
 
 

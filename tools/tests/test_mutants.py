@@ -12,7 +12,8 @@ import pytest
 from cosmic_ray.mutating import mutate_code
 
 from mutant_list import SOURCE, Mutant, mutants
-from mutant_report import Outcome, Reasons, Results, report, share_of
+from mutant_report import Outcome, Reasons, Results, report, sample, share_of
+from mutants import Bench, drawn
 from mutation_operators import OPERATORS
 from warm_tests import HUNG
 
@@ -115,9 +116,13 @@ def test_results_are_kept_and_the_page_tells_how_many_were_noticed_and_why_other
         results.note(one, outcome)
     assert [Results(tmp_path / "results").of(one) for one, _ in tried] == outcomes
     assert share_of(outcomes) == pytest.approx(2 / 3)
-    page = report("abc", [*tried, (mutant("- z\n+ y")._replace(module="new.py"), None)], reasons)
-    assert "Not tried whole: `new.py`." in page
-    assert "| `room.py` | 4 | 2 | 1 | 1 | 1 | 66.7 % |" in page
+    untried = (mutant("- z\n+ y"), None)
+    new = mutant("- z\n+ y")._replace(module="new.py")
+    page = report("abc", [[*tried, untried, tried[2]], [(new, None), (new, "killed")]], reasons)
+    assert "Not tried: `new.py`." in page
+    assert "changed in 4 places, drawn by lot in each module from 8," in page
+    assert "| `room.py` | 6 | 4 | 2 | 1 | 1 | 1 | 66.7 % |" in page
+    assert "| **All** | 8 | 4 | 2 | 1 | 1 | 1 | 66.7 % |" in page
     assert "without a reason\n\n`room.py`\n\n```diff\n- 2\n+ x\n```" in page
     assert "`room.py`: It is the same.\n\n```diff\n- a\n+ b\n```" in page
 
@@ -125,22 +130,59 @@ def test_results_are_kept_and_the_page_tells_how_many_were_noticed_and_why_other
 def test_each_run_of_the_warm_tests_sees_the_sources_as_they_are_and_one_that_hangs_is_ended(tmp_path):
     test = tmp_path / "test_it.py"
     source = tmp_path / "it.py"
-    test.write_text("import it\n\ndef test_it():\n    assert it.works()\n")
+    test.write_text("import it\n\ndef test_any():\n    it.works()\n\ndef test_it():\n    assert it.works()\n")
     with subprocess.Popen(
         [sys.executable, str(ROOT / "tools/warm_tests.py")],
         cwd=tmp_path, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         env={"PYTHONDONTWRITEBYTECODE": "1", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
     ) as process:  # fmt: skip
-        codes = []
-        for body in ("return True", "return False", "while True: pass", "return True"):
+        answers = []
+        for body, first in (
+            ("return True", []),
+            ("return False", []),
+            ("raise KeyError", []),
+            ("raise KeyError", ["test_it.py::test_it"]),
+            ("while True: pass", []),
+            ("return True", []),
+        ):
             source.write_text(f"def works():\n    {body}\n")
             assert process.stdin is not None
             assert process.stdout is not None
             print(
-                json.dumps([["-q", "-pno:cacheprovider", "-c/dev/null", "--rootdir=."], 5]),
+                json.dumps([["-q", "-x", "-pno:cacheprovider", "-c/dev/null", "--rootdir=."], 5, first]),
                 file=process.stdin,
                 flush=True,
             )
-            codes.append(int(process.stdout.readline()))
+            answers.append(json.loads(process.stdout.readline()))
         process.stdin.close()
-    assert codes == [0, 1, HUNG, 0]
+    one, other = "test_it.py::test_any", "test_it.py::test_it"
+    assert answers == [[0, ""], [1, other], [1, one], [1, other], [HUNG, ""], [0, ""]]
+
+
+def test_changes_are_drawn_in_the_same_order_each_time_and_a_sample_ends_where_one_was_not_tried():
+    changes = [mutant(f"- {n}\n+ x") for n in range(50)]
+    assert drawn(changes) == drawn(changes) != changes
+    assert set(drawn(changes)) == set(changes)
+    outcomes: list[Outcome | None] = ["killed", "survived", None, "killed"]
+    assert sample(zip(changes, outcomes, strict=False)) == [(changes[0], "killed"), (changes[1], "survived")]
+
+
+def test_what_fails_late_is_tried_again_with_patience_for_it_may_have_been_the_machine(tmp_path, monkeypatch):
+    monkeypatch.setattr("mutants.TEST_SECONDS", 0.0)
+    answers, asked = [1, 0, 1, 1, HUNG, HUNG], []
+
+    class Patient(Bench):
+        def __init__(self) -> None:
+            self._folder = tmp_path
+
+        def run(self, tests: list[str], seconds: float, patience: float = 1.0) -> int:
+            asked.append((path.read_text(), seconds, patience))
+            return answers.pop(0)
+
+    path = tmp_path / SOURCE / "room.py"
+    path.parent.mkdir(parents=True)
+    path.write_text("before")
+    became = [Patient().try_out(mutant("- a\n+ b"), [], 5) for _ in range(3)]
+    assert became == ["survived", "killed", "hung"]
+    assert asked == [("code", 5, 1.0), ("code", 15, 0.0)] * 3
+    assert path.read_text() == "before"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
-from pg import database, session_name, shared_server
+from pg import database, end_others, session_name, shared_server
 
 
 @pytest.fixture(scope="session")
@@ -17,7 +18,14 @@ def postgres_server() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def shared_postgres_url(postgres_server: str) -> Iterator[str]:
-    """The URL of a database of this test process: each test makes a schema of its own in it."""
+    """The URL of a database of this test process: each test makes a schema of its own in it.
+
+    With SAGAZ_TEST_POSTGRES_SCHEMA, tests share that one, and test processes that come one after another the database.
+    """
+    if "SAGAZ_TEST_POSTGRES_SCHEMA" in os.environ:
+        end_others(postgres_server)
+        yield postgres_server
+        return
     with database(postgres_server) as url:
         yield url
 

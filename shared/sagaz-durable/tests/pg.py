@@ -20,7 +20,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 
-__all__ = ["Server", "at", "database", "session_name", "shared_server"]
+__all__ = ["Server", "at", "database", "end_others", "session_name", "shared_server"]
 
 _OPTIONS = "-c max_connections=200 -c listen_addresses= -c max_prepared_transactions=0 -c track_functions=none"
 
@@ -174,6 +174,15 @@ def database(server_url: str) -> Iterator[str]:
     finally:
         with psycopg.connect(server_url, autocommit=True) as connection:
             connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)'.encode())
+
+
+def end_others(url: str) -> None:
+    """End what else is connected to a database: what a process that was killed was doing goes on."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(
+            "SELECT count(pg_terminate_backend(pid, 10000)) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
+        )
 
 
 def at(url: str, *, database: str | None = None, user: str | None = None, driver: str | None = None) -> str:

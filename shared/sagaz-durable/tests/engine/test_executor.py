@@ -493,7 +493,9 @@ def waiting(ledger, entered):
     return Waits
 
 
-async def test_a_run_that_is_stopped_calls_and_undoes_nothing_more_and_keeps_the_first_reason(scene):
+async def test_a_run_that_is_stopped_calls_and_undoes_nothing_more_and_keeps_the_first_reason(scene, monkeypatch):
+    # The first cancellation is the one that is heeded.
+    monkeypatch.setattr(call_tasks, "_AGAIN_SECONDS", 60.0)
     ledger, entered = [], asyncio.Event()
     one = scene(waiting(ledger, entered))
     task = asyncio.create_task(run(one))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from datetime import UTC, datetime
 from types import SimpleNamespace
 
 import pytest
@@ -12,6 +13,7 @@ from sagaz_durable.engine import journal_writer
 from sagaz_durable.engine.journal_entries import Entries, Entry
 from sagaz_integration_core.contract.events import EventWrite
 from sagaz_integration_core.contract.records import ClaimedRun, Release, RunWrite, StepRecord, StepWrite
+from sagaz_integration_core.contract.waits import WaitRecord
 from sagaz_integration_core.errors import LeaseLost, StoreUnavailable, UnstorableValue, WriteRefused
 
 pytestmark = pytest.mark.anyio
@@ -93,8 +95,10 @@ def time(monkeypatch) -> Time:
 def scene(time):
     """Makes the entries of a run in its third attempt, with all that is around them."""
 
-    def scene(*answers, steps=(), begun=(), patience=5.0):
-        run = ClaimedRun("run-1", "Order", "executing", "{}", None, None, 3, 0, tuple(steps), tuple(begun))
+    def scene(*answers, steps=(), begun=(), waits=(), patience=5.0):
+        run = ClaimedRun(
+            "run-1", "Order", "executing", "{}", None, None, 3, 0, tuple(steps), tuple(begun), waits=tuple(waits)
+        )
         store, lease, held = Store(*answers), Lease(time), Held()
         entries = Entries(run, "w1", lease, patience, store.submit, held)
         return SimpleNamespace(entries=entries, store=store, lease=lease, held=held)
@@ -106,6 +110,10 @@ def record(step, status, phase="do", attempt=1, **values):
     return StepRecord(
         "run-1", step, phase, status, values.get("result"), values.get("error"), attempt, None, None, True
     )
+
+
+def waited(step, phase="do", outcome=None, attempt=None):
+    return WaitRecord("run-1", step, phase, "paid", 0, None, None, datetime(2020, 1, 1, tzinfo=UTC), outcome, attempt)
 
 
 def written(*steps, **values):
@@ -134,6 +142,16 @@ async def test_a_step_that_the_claim_has_begun_is_called_without_a_further_write
     assert all_.entries.get("a", "do") == Entry("started", None, None, 3, True)
     await all_.entries.started("a", "do", compensated=True)
     assert len(all_.store.writes) == 1, "the next call of it is another one"
+
+
+async def test_a_call_that_the_claim_has_resumed_goes_on_without_a_further_write(scene):
+    all_ = scene(steps=[record("a", "started", attempt=3), record("b", "waiting", attempt=3)])
+    await all_.entries.started("a", "do", compensated=True)
+    assert all_.store.writes == []
+    assert all_.entries.get("a", "do") == Entry("started", None, None, 3, True)
+    await all_.entries.started("b", "do", compensated=True)
+    await all_.entries.started("a", "do", compensated=True)
+    assert [write.steps[0].step for write in all_.store.writes] == ["b", "a"], "the next call of it is another one"
 
 
 async def test_a_call_is_journaled_before_it_begins_and_is_the_last_in_the_order(scene):
@@ -210,6 +228,28 @@ async def test_the_end_of_a_run_takes_along_what_was_not_written_yet(scene):
             error="why",
         )
     ]
+
+
+async def test_a_run_that_fails_keeps_what_its_waits_have_brought_and_frees_those_that_are_open(scene):
+    over, still_open = waited("a", outcome="signal", attempt=2), waited("b")
+    for waits, stops in (([over, still_open], True), ([over], False)):
+        all_ = scene(waits=waits)
+        await all_.entries.finish("failed", "why")
+        assert all_.store.writes == [written(status="failed", error="why", stops_waiting=stops)]
+
+
+async def test_a_run_that_ends_otherwise_leaves_all_its_waits(scene):
+    all_ = scene(waits=[waited("a"), waited("b", "undo", "timeout", 2)])
+    await all_.entries.finish("rolled_back", None)
+    assert all_.store.writes == [written(status="rolled_back", left_waits=(("a", "do"), ("b", "undo")))]
+
+
+async def test_a_failure_that_rolls_the_run_back_leaves_the_waits_of_steps_and_any_other_only_its_own(scene):
+    waits = [waited("a"), waited("b"), waited("c", "undo")]
+    for decision, left in (("because", (("b", "do"), ("a", "do"))), (None, (("b", "do"),))):
+        all_ = scene(waits=waits)
+        await all_.entries.failed("b", "do", "no", decision=decision)
+        assert all_.store.writes[0].left_waits == left
 
 
 async def test_a_run_is_given_back_with_its_reason(scene):

@@ -145,6 +145,13 @@ async def _works(store: PostgresStore) -> bool:
     return True
 
 
+async def test_a_write_is_kept_though_all_connections_were_terminated(store, settings):
+    await asyncio.gather(*(store.insert([new(f"x{n}", owner="w1")], 30) for n in range(20)))
+    await terminate(settings.storage_url)
+    writes = [RunWrite(f"x{n}", "w1", 1, status="completed") for n in range(20)]
+    assert await store.write(writes) == [True] * 20
+
+
 @pytest.mark.parametrize("committed", [False, True])
 async def test_a_write_whose_answer_was_lost_is_answered_truly(store, monkeypatch, committed):
     """The connection breaks before, or after, the commit: which of the two is found out."""

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from sagaz_durable.settings.settings import Settings
@@ -29,9 +30,20 @@ async def opened(store: SagaStore) -> AsyncIterator[SagaStore]:
 
 @asynccontextmanager
 async def opened_postgres(url: str) -> AsyncIterator[SagaStore]:
-    settings = Settings(storage_url=url, schema=f"test_{secrets.token_hex(6)}", migrate=True)
+    # Whoever runs the tests over and over again has no time for new tables each time.
+    schema = os.environ.get("SAGAZ_TEST_POSTGRES_SCHEMA")
+    settings = Settings(storage_url=url, schema=schema or f"test_{secrets.token_hex(6)}", migrate=True)
     async with opened(create_store(settings)) as store:
+        if schema:
+            await emptied(url, schema)
         yield store
+
+
+async def emptied(url: str, schema: str) -> None:
+    """Empty all tables but the one that tells which store this is."""
+    tables = ("run", "step", "attempt", "worker", "outbox", "audit", "wait", "signal")
+    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+        await connection.execute("; ".join(f"DELETE FROM {schema}.sagaz_{table}" for table in tables))
 
 
 # Each makes an open, empty store, given a directory of its own, and fixtures.

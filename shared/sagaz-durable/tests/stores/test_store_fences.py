@@ -172,6 +172,23 @@ async def test_a_process_that_gave_a_run_back_and_died_with_one_is_charged_for_t
     assert await outcomes(store, run.saga_id) == [(1, "w1", "died")]
 
 
+async def test_a_process_that_was_alive_once_is_charged_for_its_death_as_one_that_never_told(store):
+    await store.heartbeat("w1", AT_ONCE)
+    run = await claimed(store, "w1", AT_ONCE)
+    again = await taken_one(store, run.saga_id)
+    assert (again.failures, again.after_death) == (1, True)
+    assert await outcomes(store, run.saga_id) == [(1, "w1", "died")]
+
+
+async def test_a_process_that_died_makes_suspects_of_its_own_runs_only(store):
+    other = await claimed(store, "w2", AT_ONCE)
+    runs = [await claimed(store, "w1", AT_ONCE) for _ in range(2)]
+    await suspected(store, "w1", [run.saga_id for run in runs])
+    record = await load(store, other.saga_id)
+    assert (record.lease_owner, record.suspicions) == ("w2", 0)
+    assert await store.load_attempts(other.saga_id) == []
+
+
 async def test_a_suspicion_is_a_change_of_the_run(store):
     run = await claimed(store, "w1", AT_ONCE)
     before = await load(store, run.saga_id)
