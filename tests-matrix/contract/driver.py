@@ -25,17 +25,17 @@ would write it, and says how to reach it. Cases never see the framework. To writ
                                         ``body["by"]``, make a token for an approval of it, and decide by that
     ``POST /signals/<name>?then=commit``     with "join_session": the same in a transaction, with a row of its own as in
                                         ``/joined``, whose id is ``body["payload"]["id"]``
+    ``POST /once/<saga>``               only with "repeatable": start it for a worker in an endpoint that is idempotent
+                                        for this saga, with ``location="/runs/{saga_id}"``: `once`. The caller is the
+                                        header ``User``; the header ``Then`` is given to `once`
+    ``POST /once-joined/<saga>``        with "join_session": the same in a transaction of its own, with a row as in
+                                        ``/joined``, which the plugin commits
     ``POST /accepted/<saga>``           only with "http": start it for a worker, for the owner in the header ``Owner``,
                                         and answer with the plugin's ``accepted``
     ``/sagas``, and what is beneath     with "http": the plugin's routes about sagas, with `permits` and `who` of the
                                         request's header ``User`` (or ``""``), ``shows=["order"]`` and
                                         ``longest_wait=5``
     ``GET /health/readiness``           with "http": the plugin's route; and ``/health/liveness``
-    ``POST /once/<saga>``               only with "repeatable": start it for a worker in an endpoint that is idempotent
-                                        for this saga, with ``location="/runs/{saga_id}"``: `once`. The caller is the
-                                        header ``User``; the header ``Then`` is given to `once`
-    ``POST /once-joined/<saga>``        with "join_session": the same in a transaction of its own, with a row as in
-                                        ``/joined``, which the plugin commits
     ``GET /whoami``                     200, `whoami()`
     ``GET /stream``                     with "streaming": a streamed body with one piece for each of `pieces()`
     ``GET /boom``                       raise `Boom`

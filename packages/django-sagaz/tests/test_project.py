@@ -171,6 +171,7 @@ MODELS = (
     models.Attempt,
     models.Wait,
     models.Signal,
+    models.RequestKey,
     models.OutboxEvent,
     models.AuditEntry,
     models.WorkerProcess,

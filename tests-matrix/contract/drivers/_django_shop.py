@@ -209,6 +209,8 @@ def _aonce_for(saga_class: type) -> Any:
         Driver.arrived.set()
         while not Driver.gate.is_set():
             await asyncio.sleep(0.01)
+        if request.headers.get("Then") == "stream":
+            return StreamingHttpResponse(_apieces(), status=202)
         return _answered(request, saga_id)
 
     return view
@@ -239,11 +241,12 @@ def _stream(request: HttpRequest) -> StreamingHttpResponse:
 
 
 async def _astream(request: HttpRequest) -> StreamingHttpResponse:
-    async def apieces() -> AsyncIterator[bytes]:
-        for piece in pieces():
-            yield piece
+    return StreamingHttpResponse(_apieces())
 
-    return StreamingHttpResponse(apieces())
+
+async def _apieces() -> AsyncIterator[bytes]:
+    for piece in pieces():
+        yield piece
 
 
 def _boom(request: HttpRequest) -> HttpResponse:

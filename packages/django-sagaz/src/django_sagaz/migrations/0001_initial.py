@@ -6,7 +6,7 @@ from typing import Any
 from django.db import migrations, models
 
 import django_sagaz.fields
-from django_sagaz.migrations._plain_sql import index, tuned
+from django_sagaz.migrations._plain_sql import indexed, tuned
 
 
 def identify(apps: Any, schema_editor: Any) -> None:
@@ -251,6 +251,6 @@ class Migration(migrations.Migration):
             },
         ),
         tuned("sagaz_run", "sagaz_step", "sagaz_outbox"),
-        migrations.RunPython(index, migrations.RunPython.noop, elidable=False),
+        indexed(),
         migrations.RunPython(identify, migrations.RunPython.noop, elidable=False),
     ]

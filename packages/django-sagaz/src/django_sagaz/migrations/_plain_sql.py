@@ -4,7 +4,7 @@ from typing import Any
 
 from django.db import migrations
 
-__all__ = ["index", "tuned"]
+__all__ = ["indexed", "tuned"]
 
 # A run's row is written a few times and then rests: its pages keep room for that, and vacuum comes early.
 _QUEUE = (
@@ -25,11 +25,16 @@ def tuned(*tables: str) -> migrations.RunPython:
     return migrations.RunPython(tune, migrations.RunPython.noop, elidable=False)
 
 
-def index(apps: Any, schema_editor: Any) -> None:
+def indexed() -> migrations.RunPython:
     """Index whose a run is, and what workers may erase, for which they look every minute.
 
-    Not indexes of the model: MySQL has no partial ones, and Django would warn of them at each migrate.
+    Not indexes of the model: MySQL has no partial ones, and Django would warn of them at each migrate. There,
+    Django makes none in a transaction either; elsewhere the whole migration is in one.
     """
+    return migrations.RunPython(_index, migrations.RunPython.noop, atomic=False, elidable=False)
+
+
+def _index(apps: Any, schema_editor: Any) -> None:
     owners = "CREATE INDEX sagaz_run_owner ON sagaz_run (owner, created_at, saga_id)"
     if not schema_editor.connection.features.supports_partial_indexes:
         # For the erasure, the index on finished_at has to do.

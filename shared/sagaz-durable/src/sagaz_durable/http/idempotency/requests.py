@@ -69,7 +69,7 @@ class RepeatableRequest:
                 raise
             raise told from error
         if claim.claimed:
-            return await self._resume(claim.saga_id) if claim.resumed and claim.saga_id is not None else None
+            return await self._resumed(claim)
         if claim.fingerprint not in (None, self._key.fingerprint):
             raise Problem(KEY_REUSED, f"Its {HEADER} was sent with another request: send a new one.")
         if claim.answer is None:
@@ -113,6 +113,15 @@ class RepeatableRequest:
                 break
             await self._place.pause(pause)
         return claim
+
+    async def _resumed(self, claim: KeyClaim) -> HttpResponse | None:
+        if not claim.resumed or claim.saga_id is None:
+            return None
+        try:
+            return await self._resume(claim.saga_id)
+        except BaseException:
+            await self.abandon()
+            raise
 
     async def _resume(self, saga_id: str) -> HttpResponse | None:
         """Answer from the run of a request that was executed before, and not answered; None without one."""
