@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import sys
+from types import SimpleNamespace
 
 import pytest
 from asgiref.sync import async_to_sync, iscoroutinefunction, sync_to_async
@@ -220,6 +222,14 @@ def test_while_a_transaction_is_open_nobody_waits_for_what_it_has_started(home, 
 
 @pytest.mark.parametrize("alias", [place("default", transaction=False)])
 def test_in_a_testcase_nobody_waits_for_what_no_worker_can_see(shop):
+    answer = shop()("POST", "/orders", Prefer="wait=1")
+    assert (answer.status_code, answer.headers["Preference-Applied"]) == (202, "wait=0")
+
+
+@on("default")
+@pytest.mark.parametrize("way", ["sync"])
+def test_where_threads_are_greenlets_nobody_waits(shop, monkeypatch):
+    monkeypatch.setitem(sys.modules, "gevent.monkey", SimpleNamespace(is_module_patched=lambda name: True))
     answer = shop()("POST", "/orders", Prefer="wait=1")
     assert (answer.status_code, answer.headers["Preference-Applied"]) == (202, "wait=0")
 

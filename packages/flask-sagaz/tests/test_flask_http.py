@@ -99,7 +99,9 @@ def test_hooks_get_the_request_itself_and_may_be_asynchronous(shop):
     location = started(app)
     with app.test_client() as client:
         assert client.get(location).status_code == 200
-        assert seen == [(request._get_current_object(), "read", "paid")]
+        [(asked, *told)] = seen
+        assert asked is request._get_current_object()
+        assert told == ["read", "paid"]
 
 
 def test_a_run_that_does_not_end_in_time_is_answered_as_accepted(shop):

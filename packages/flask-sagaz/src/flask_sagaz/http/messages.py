@@ -30,10 +30,7 @@ def _body(request: Request, most: int) -> bytes:
 
 def native_response(answer: HttpResponse) -> Response:
     """Return the framework's response."""
-    response = Response(answer.body, answer.status, dict(answer.headers))
-    if "Content-Type" not in answer.headers:
-        del response.headers["Content-Type"]
-    return response
+    return Response(answer.body, answer.status, dict(answer.headers))
 
 
 def hook_of(function: Callable[..., Any] | None) -> Callable[..., Any] | None:
