@@ -13,6 +13,7 @@ from sagaz_durable.engine import running
 from sagaz_durable.engine.ends import RecentDurations
 from sagaz_durable.http.api import SagaApi
 from sagaz_durable.http.rules import ApiRules
+from sagaz_integration_core.errors import StoreUnavailable
 
 
 async def accepted(shop, saga_id, prefer=None):
@@ -83,6 +84,17 @@ async def test_a_client_that_has_waited_for_a_failure_is_told_of_it(shop):
     saga_id = await shop.sagas.start(Order, {"declined": True})
     answer = await accepted(shop, saga_id, "wait=5")
     assert (answer.status, read(answer)["status"]) == (200, "rolled_back")
+
+
+@pytest.mark.parametrize("method", ["load", "load_steps"])
+async def test_a_store_that_is_away_by_then_takes_nothing_back(shop, monkeypatch, method):
+    async def away(*_):
+        raise StoreUnavailable("away")
+
+    saga_id = await shop.started()
+    monkeypatch.setattr(shop.runtime.store, method, away)
+    answer = await accepted(shop, saga_id, "wait=5")
+    assert (answer.status, answer.headers["Location"]) == (202, f"/sagas/{saga_id}")
 
 
 async def test_a_client_that_has_waited_in_vain_is_told_where_to_look(shop):

@@ -17,6 +17,7 @@ How a plugin serves them:
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from math import ceil
@@ -28,13 +29,16 @@ from sagaz_durable.http.headers import preference_of
 from sagaz_durable.http.messages import HttpRequest, HttpResponse
 from sagaz_durable.http.reading import Readings
 from sagaz_durable.http.rules import ApiRules
-from sagaz_integration_core.contract.records import FINISHED, RunRecord
-from sagaz_integration_core.errors import RunFailed, RunInProgress, RunNotFound, RunWaiting
+from sagaz_integration_core.contract.records import FINISHED
+from sagaz_integration_core.error_text import error_text
+from sagaz_integration_core.errors import RunInProgress, RunNotFound, RunWaiting, StoreUnavailable, UsageError
 
 if TYPE_CHECKING:
     from sagaz_durable.operations.scope import ReachableScope
 
 __all__ = ["SagaApi", "Wait"]
+
+logger = logging.getLogger(__name__)
 
 Wait = Callable[[str, float], Awaitable[object]]
 """Waits for a run's end for so many seconds, as `Sagas.wait` does."""
@@ -71,23 +75,28 @@ class SagaApi(Readings, Decidings):
         """
         preference = preference_of(request, self._rules.longest_wait if self._wait else 0)
         applied = {} if preference.applied is None else {"Preference-Applied": preference.applied}
-        if preference.wait and (run := await self._end_of(saga_id, preference.wait)) is not None:
-            answer = await self._document(None, run)
-            return replace(answer, headers={**answer.headers, "Content-Location": location, **applied})
+        if preference.wait and (ended := await self._end_of(saga_id, preference.wait)) is not None:
+            return replace(ended, headers={**ended.headers, "Content-Location": location, **applied})
         typical = self._scope.registry.durations.typical(saga_name)
         seconds = min(max(ceil(typical or _SOON), _SOON), _LATE)
         headers = {"Location": location, "Retry-After": str(seconds), "Cache-Control": "no-store", **applied}
         return json_answer(202, {"saga_id": saga_id, "saga": saga_name, "location": location}, headers)
 
-    async def _end_of(self, saga_id: str, seconds: float) -> RunRecord | None:
-        """Return a run that ends within this time."""
+    async def _end_of(self, saga_id: str, seconds: float) -> HttpResponse | None:
+        """Return what is told of a run that ends within this time; its start is recorded, whatever goes wrong here."""
         if self._wait is None:
             return None
         try:
             await self._wait(saga_id, seconds)
-        except (RunInProgress, RunNotFound, RunWaiting):
+        except (RunInProgress, RunNotFound, RunWaiting, StoreUnavailable):
             return None
-        except RunFailed:
-            pass
-        run = await self._load(saga_id)
-        return run if run is not None and run.status in FINISHED else None
+        except UsageError:
+            raise
+        except Exception as error:
+            # What a run failed with is raised. It is told as the application allows it.
+            logger.debug("Run %s failed while its client waited: %s", saga_id, error_text(error))
+        try:
+            run = await self._load(saga_id)
+            return await self._document(None, run) if run is not None and run.status in FINISHED else None
+        except StoreUnavailable:
+            return None
