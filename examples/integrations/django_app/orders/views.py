@@ -44,9 +44,7 @@ def authorize(request: HttpRequest, verb: Verb, subject: Subject) -> bool:
 
 # Status, lists and decisions: /sagas/, /sagas/{saga_id}, /sagas/{saga_id}/signal/approval …
 # Bearer tokens are no cookies: nobody's browser sends them along by itself, so that CSRF needs no protection.
-sagas = sagaz_urls(
-    authorize=authorize, actor=who, shows=["order_id", "amount", "parcel"], decorator=csrf_exempt
-)
+sagas = sagaz_urls(authorize=authorize, actor=who, shows=["order_id", "amount", "parcel"], decorator=csrf_exempt)
 
 # An order that is sent again with its Idempotency-Key, which is its customer's own, gets the answer that it got before.
 once = idempotent(OrderSaga, caller=who, location="/sagas/{saga_id}")
