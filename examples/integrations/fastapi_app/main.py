@@ -9,7 +9,7 @@ import os
 from typing import Annotated, Any
 
 from customers import customer_of, may
-from fastapi import APIRouter, BackgroundTasks, Depends, FastAPI, Header, HTTPException, Request, Response
+from fastapi import APIRouter, Depends, FastAPI, Header, HTTPException, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from sagas import OrderSaga
@@ -24,13 +24,12 @@ from fastapi_sagaz import (
     RunWaiting,
     SagaContextMiddleware,
     SagaFactory,
-    SagaStarter,
+    Sagas,
     Subject,
     Verb,
     create_lifespan,
     health_router,
     problem_handlers,
-    run_saga_background,
     sagaz_router,
 )
 from fastapi_sagaz.http.documents import AcceptedRun, RunDocument
@@ -107,19 +106,19 @@ async def create_order(
 
 @orders.post("/background", **ACCEPTED)
 async def create_order_in_background(
-    order: Order, customer: Customer, saga: BoundOrderSaga, request: Request, background_tasks: BackgroundTasks
+    order: Order, customer: Customer, sagas: Annotated[Sagas, Depends()], request: Request
 ) -> Response:
-    """Answer at once; this process runs the saga after the response."""
-    saga_id = await run_saga_background(background_tasks, saga, order.model_dump(), owner=customer)
+    """Answer at once; this process runs the saga meanwhile."""
+    saga_id = await sagas.run_background(OrderSaga, order.model_dump(), owner=customer)
     return await sagas_router.accepted(request, OrderSaga, saga_id)
 
 
 @orders.post("/deferred", **ACCEPTED)
 async def create_order_for_later(
-    order: Order, customer: Customer, start: Annotated[SagaStarter, Depends()], request: Request
+    order: Order, customer: Customer, sagas: Annotated[Sagas, Depends()], request: Request
 ) -> Response:
     """Answer at once; any worker runs the saga."""
-    saga_id = await start(OrderSaga, order.model_dump(), owner=customer)
+    saga_id = await sagas.start(OrderSaga, order.model_dump(), owner=customer)
     return await sagas_router.accepted(request, OrderSaga, saga_id)
 
 

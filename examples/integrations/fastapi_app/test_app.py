@@ -103,6 +103,13 @@ def test_only_a_manager_decides_and_a_refused_order_is_undone(server: str, tmp_p
     assert [line["service"] for line in ledger] == ["reserve", "charge", "refund", "release"]
 
 
+@pytest.mark.parametrize("path", ["/orders/background", "/orders/deferred"])
+def test_a_client_that_prefers_to_wait_is_told_of_the_end(server: str, path: str) -> None:
+    order, wait = {"order_id": "T3", "amount": 5}, {"Prefer": "wait=10"}
+    answer = httpx.post(f"{server}{path}", json=order, headers=ADA | wait, trust_env=False, timeout=30)
+    assert (answer.status_code, answer.json()["status"], answer.json()["owner"]) == (200, "completed", "ada")
+
+
 def await_until(condition: Callable[[], bool]) -> None:
     for _ in range(300):
         if condition():
