@@ -35,10 +35,13 @@ SECONDS = 30.0
 ADA = {"Authorization": "Bearer ada-token"}
 """The customer who orders everything."""
 
+BOB = {"Authorization": "Bearer bob-token"}
+"""Another customer."""
+
 MIA = {"Authorization": "Bearer mia-token"}
 """The manager who approves large orders."""
 
-TUNED = {"SAGAZ_LEASE_SECONDS": "3", "SAGAZ_RENEW_SECONDS": "0.5", "SAGAZ_POLL_SECONDS": "0.1"}
+TUNED = {"SAGAZ_LEASE_SECONDS": "2", "SAGAZ_RENEW_SECONDS": "0.5", "SAGAZ_POLL_SECONDS": "0.1"}
 """A dead process's runs are taken over when their leases end: after 30 s by default, which is long to watch."""
 
 
@@ -55,7 +58,7 @@ class App:
         prepare: A command to run once, before it is served.
         work: The command of a worker beside the server; without, the server works too.
         refused: The path of an endpoint that starts a saga and then rolls its transaction back.
-        approvals: The path at which a manager finds the large orders, which wait for an approval.
+        sagas: The path at which runs are listed.
     """
 
     name: str
@@ -65,7 +68,7 @@ class App:
     prepare: list[str] | None = None
     work: list[str] | None = None
     refused: str | None = None
-    approvals: str | None = None
+    sagas: str = "/sagas"
 
 
 def fastapi() -> App:
@@ -111,7 +114,7 @@ def django() -> App:
         prepare=[*manage, "migrate", "--verbosity", "0"],
         work=[*manage, "sagaz_worker"],
         refused="/orders/refused",
-        approvals="/approvals",
+        sagas="/sagas/",
     )
 
 
@@ -128,6 +131,7 @@ class Order:
     Attributes:
         killed_in: The service call that SIGKILL interrupts, after the effect and before the answer.
         calls: How often each service must have been called in the end; each did its work once.
+        answered: What its customer was answered.
     """
 
     name: str
@@ -137,6 +141,7 @@ class Order:
     killed_in: str | None = None
     calls: dict[str, int] = field(default_factory=lambda: {"reserve": 1, "charge": 1, "ship": 1})
     saga_id: str = ""
+    answered: bytes = b""
 
     @property
     def body(self) -> dict[str, Any]:
@@ -166,9 +171,9 @@ def doomed_orders() -> list[Order]:
     ]
 
 
-def waiting_orders(app: App) -> list[Order]:
-    """Orders that wait for a manager while everything is killed: no process has them."""
-    return [] if app.approvals is None else [Order("B5", "inline", amount=7_000)]
+def waiting_order() -> Order:
+    """An order that waits for a manager while everything is killed: no process has it."""
+    return Order("B5", "inline", amount=7_000)
 
 
 # The driver.
@@ -241,7 +246,7 @@ class Shop:
     def _is_up(self) -> bool:
         expect(self.server is not None and self.server.poll() is None, "the server ended while it was starting")
         try:
-            return self.http.get("/orders/none").status_code == 404
+            return self.http.get("/sagas/none").status_code == 404
         except httpx.TransportError:
             return False
 
@@ -262,12 +267,12 @@ class Shop:
         self.kill()
         self.http.close()
 
-    def send(self, order: Order, headers: dict[str, str] | None = None) -> httpx.Response:
-        own = {"Idempotency-Key": f"key-of-{order.name}"}
-        return self.http.post(self.app.kinds[order.kind], json=order.body, headers=own | (headers or {}))
+    def send(self, order: Order) -> httpx.Response:
+        key = {"Idempotency-Key": f"key-of-{order.name}"}
+        return self.http.post(self.app.kinds[order.kind], json=order.body, headers=key)
 
     def read(self, order: Order) -> dict[str, Any]:
-        answer = self.http.get(f"/orders/{order.saga_id}")
+        answer = self.http.get(f"/sagas/{order.saga_id}")
         expect(answer.status_code == 200, f"order {order.name} is gone: HTTP {answer.status_code}")
         state: dict[str, Any] = answer.json()
         return state
@@ -301,13 +306,13 @@ def tell(app: App, shop: Shop) -> None:
     print(f"Running: {shop.processes}.")
     calm = calm_orders()
     play_calm(shop, calm)
-    doomed, waiting = doomed_orders(), waiting_orders(app)
+    doomed, waiting = doomed_orders(), waiting_order()
     with ThreadPoolExecutor() as customers:
         try:
             unanswered = send_doomed(shop, doomed, customers)
-            for order in waiting:
-                body = received(shop.send(order), order, 202)
-                expect(body["status"] == "waiting", f"order {order.name}: {body}")
+            received(shop.send(waiting), waiting, 202)
+            expect(shop.read(waiting)["status"] == "waiting", f"order {waiting.name} does not wait")
+            print("      It is above the limit, and waits for a manager's approval.")
         finally:
             shop.kill()
         print(f"\nSIGKILL in the middle of {len(doomed)} sagas: {shop.processes}.")
@@ -317,13 +322,13 @@ def tell(app: App, shop: Shop) -> None:
     for held in shop.hold.iterdir():
         held.unlink()
     shop.start()
-    print(f"\nStarted again: {shop.processes}. Nobody sends anything again.")
-    for order in waiting:
-        approve(shop, order)
-    took = wait_for("all orders have ended", lambda: all(map(shop.ended, [*doomed, *waiting])))
+    print(f"\nStarted again: {shop.processes}. Nobody sends anything again yet.")
+    decide(shop, waiting)
+    took = wait_for("all orders have ended", lambda: all(map(shop.ended, [*doomed, waiting])))
     print(f"All orders have ended {took:.1f} s later (the dead process's leases had to run out first).")
+    repeat(shop, doomed[0])
     say("What happened to each order")
-    for order in [*calm, *doomed, *waiting]:
+    for order in [*calm, *doomed, waiting]:
         account(shop, order)
     shop.stop()
 
@@ -334,22 +339,29 @@ def play_calm(shop: Shop, orders: list[Order]) -> None:
     answer = received(shop.send(inline), inline, 201)
     expect(answer.get("status") == "completed", f"order {inline.name}: {answer}")
     received(shop.send(background), background, 202)
-    key = {"Idempotency-Key": "customer-7-basket-3"}
-    first = received(shop.send(deferred, key), deferred, 202)
-    again = received(shop.send(deferred, key), deferred, 202)
-    expect(first == again, f"the same Idempotency-Key gave {first} and {again}")
-    print(f"     {deferred.name} was sent twice with one Idempotency-Key: both answers name the same saga.")
+    received(shop.send(deferred), deferred, 202)
     received(shop.send(declined), declined, 402)
+    declined.saga_id = saga_of(shop, declined)
+    for order in (inline, deferred, declined):
+        expect_replay(shop, order)
+    print("     A1, A3 and A4 were sent again with their Idempotency-Keys, and got the same answers, byte by byte.")
     if shop.app.refused is not None:
         play_refused(shop, shop.app.refused)
     wait_for("the orders of act 1 have ended", lambda: all(map(shop.ended, orders)))
+
+
+def expect_replay(shop: Shop, order: Order) -> None:
+    """Send an order again: what is answered is what was answered before, byte by byte, and nothing is ordered."""
+    answer = shop.send(order)
+    expect(answer.headers.get("Idempotent-Replayed") == "true", f"order {order.name} was executed again")
+    expect(answer.content == order.answered, f"order {order.name} was answered with {answer.text}")
 
 
 def play_refused(shop: Shop, path: str) -> None:
     """Start a saga in a transaction that is rolled back: it was never there."""
     order = Order("A5", "rolled back")
     received(shop.http.post(path, json=order.body, headers={"Idempotency-Key": "key-of-A5"}), order, 409)
-    expect(shop.http.get(f"/orders/{order.saga_id}").status_code == 404, f"order {order.name} has a saga")
+    expect(shop.http.get(f"/sagas/{order.saga_id}").status_code == 404, f"order {order.name} has a saga")
     expect(not shop.ledger(order), f"order {order.name} was worked on")
     print(f"     {order.name}'s transaction was rolled back after the saga was started in it: there is no saga.")
 
@@ -358,20 +370,44 @@ def received(answer: httpx.Response, order: Order, status: int) -> dict[str, Any
     print(f"  {order.name}  {order.kind:<11}  HTTP {answer.status_code}  {answer.text.strip()}")
     expect(answer.status_code == status, f"order {order.name}: expected HTTP {status}")
     body: dict[str, Any] = answer.json()
-    order.saga_id = body["saga_id"] if "saga_id" in body else body["detail"]["saga_id"]
+    order.answered = answer.content
+    order.saga_id = body.get("saga_id", "")
     return body
 
 
-def approve(shop: Shop, order: Order) -> None:
-    """Follow the manager's link, as mail scanners do, and then decide: twice the same, and once otherwise."""
-    listed = shop.http.get(f"{shop.app.approvals}", headers=MIA).json()["approvals"]
-    [link] = [one["link"] for one in listed if one["order_id"] == order.name]
-    followed = [shop.http.get(link, headers=MIA).status_code for _ in range(3)]
-    expect(followed == [200] * 3 and shop.read(order)["status"] == "waiting", f"order {order.name} did not wait")
-    decisions = [shop.http.post(link, json={"approved": one}, headers=MIA).status_code for one in (True, True, False)]
+def decide(shop: Shop, order: Order) -> None:
+    """Have a manager decide about an order that waits: twice the same, and once otherwise; nobody else may."""
+    where, decision = f"/sagas/{order.saga_id}", f"/sagas/{order.saga_id}/signal/approval"
+
+    def post(who: dict[str, str], *, approved: bool) -> int:
+        return shop.http.post(decision, json={"payload": {"approved": approved}}, headers=who).status_code
+
+    refused = [shop.http.get(where, headers=BOB).status_code, post(BOB, approved=True), post(ADA, approved=True)]
+    expect(refused == [404] * 3, f"order {order.name}: customers were answered with {refused}")
+    listed = shop.http.get(shop.app.sagas, params={"status": "waiting"}, headers=MIA).json()["runs"]
+    expect([run["saga_id"] for run in listed] == [order.saga_id], f"order {order.name} did not wait")
+    print(f"  {order.name}  still waits. Bob may not see it, and neither he nor Ada may decide about it: HTTP 404.")
+    decisions = [post(MIA, approved=one) for one in (True, True, False)]
     expect(decisions == [200, 200, 409], f"order {order.name}: deciding gave {decisions}")
-    print(f"  {order.name}  waited for its approval. Following the link decided nothing; then Mia approved, twice.")
-    print("      To refuse it after that was answered with HTTP 409.")
+    print("      Mia, a manager, found it in the list of what waits, and approved it: HTTP 200, and again when it was")
+    print("      sent twice. To refuse it after that was answered with HTTP 409.")
+
+
+def repeat(shop: Shop, order: Order) -> None:
+    """Send again, with its key, what got no answer because the server was killed: the run that was started answers."""
+    calls, answer = shop.ledger(order), shop.send(order)
+    while answer.status_code == 409:
+        # Until the dead server's lease on the key ends.
+        time.sleep(int(answer.headers["Retry-After"]))
+        answer = shop.send(order)
+    print()
+    body = received(answer, order, 202)
+    expect(shop.ledger(order) == calls, f"order {order.name} was worked on again")
+    expect(shop.read(order)["status"] == body["status"], f"order {order.name}: {body}")
+    expect_replay(shop, order)
+    print(
+        "      Its customer, who had got no answer, sent it again with its key: the saga that it had started answers."
+    )
 
 
 Answers = list[tuple[Order, Future[httpx.Response]]]
@@ -388,9 +424,15 @@ def send_doomed(shop: Shop, orders: list[Order], customers: ThreadPoolExecutor) 
             received(answer.result(), order, 202)
     for order in orders:
         wait_for(f"order {order.name} is in {order.killed_in!r}", partial(is_held, shop, order))
-        order.saga_id = shop.ledger(order)[-1]["key"].partition(":")[0]
+        order.saga_id = saga_of(shop, order)
         print(f"  {order.name}  {order.kind:<11}  {order.killed_in!r} has done its work, and its answer is held back.")
     return [(order, answer) for order, answer in answers if order.kind == "inline"]
+
+
+def saga_of(shop: Shop, order: Order) -> str:
+    """Return the saga of an order, by the keys of its calls."""
+    saga_id: str = shop.ledger(order)[-1]["key"].partition(":")[0]
+    return saga_id
 
 
 def is_held(shop: Shop, order: Order) -> bool:
@@ -410,7 +452,7 @@ def account(shop: Shop, order: Order) -> None:
     for line in calls:
         print(f"      process {line['pid']}: {line['service']:<8} {remark(line, order)}")
     expect(state["status"] == order.status, f"order {order.name} ended as {state['status']}, not {order.status}")
-    expect(state["order_id"] == order.name, f"saga {order.saga_id} belongs to order {state['order_id']}")
+    expect(state["context"]["order_id"] == order.name, f"saga {order.saga_id} is that of {state['context']}")
     counted = dict(Counter(line["service"] for line in calls))
     expect(counted == order.calls, f"order {order.name}: the ledger has {counted}, expected {order.calls}")
     check_keys(order, calls)
@@ -473,7 +515,8 @@ def main(names: list[str]) -> int:
     say("Observed")
     print("Every order ended as it had to. Every charge, reservation and parcel was made once. Steps that had been")
     print("recorded as done were not called again; the one call of each killed order that was in doubt was repeated")
-    print("under its own idempotency key, and the service recognised it.")
+    print("under its own idempotency key, and the service recognised it. The order above the limit waited for its")
+    print("manager, whatever was killed meanwhile; and a request that was repeated got the same answer.")
     return 0
 
 

@@ -82,7 +82,8 @@ def hostile_requests(paths: Sequence[str], order: bytes = b'{"order_id": "../etc
         for who in ("", "Bearer", "Bearer nobody", "Basic YWRhOg==", "bearer \xe4".encode("latin-1")):
             yield Hostile("POST", path, _GOOD, {**kind, "Authorization": who, "Idempotency-Key": "k"})
     for saga_id in _IDS:
-        yield Hostile("GET", f"/orders/{saga_id}", headers={**ADA})
+        yield Hostile("GET", f"/sagas/{saga_id}", headers={**ADA})
+        yield Hostile("POST", f"/sagas/{saga_id}/signal/approval", b"{}", kind)
 
 
 def faults(send: Callable[[Hostile], int], path: str, order: str = _GOOD.decode()) -> list[str]:
@@ -126,8 +127,8 @@ def _squatting(client: httpx.Client, paths: Sequence[str]) -> list[str]:
             ids.append(answer.json().get("saga_id"))
         if not (ids[0] and ids[0] == ids[1] != ids[2]):
             found.append(f"{path}: the same key of two customers gave {ids}")
-        other = client.get(f"/orders/{ids[0]}", headers=BOB)
-        nobody = client.get(f"/orders/{ids[0]}")
+        other = client.get(f"/sagas/{ids[0]}", headers=BOB)
+        nobody = client.get(f"/sagas/{ids[0]}")
         if (other.status_code, nobody.status_code) != (404, 401):
             found.append(f"{path}: others see a customer's order: {other.status_code}, {nobody.status_code}")
     return found

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import socket
 import subprocess
@@ -14,17 +13,18 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
 from support.hostile import deviations
+from support.transcript import commands, play
 
 ADA = {"Authorization": "Bearer ada-token", "Idempotency-Key": "k"}
 
 HERE = Path(__file__).resolve().parent
 README = (HERE / "README.md").read_text()
-TRANSCRIPT = re.findall(r"^\$ (curl .*)\n((?:[^`$].*\n)*)", README, re.MULTILINE)
 
 SERVERS = {
     "runserver": ["manage.py", "runserver", "--noreload", "127.0.0.1:PORT"],
@@ -59,7 +59,11 @@ class Shop:
         return done.stdout + done.stderr
 
     def await_status(self, saga_id: str, status: str) -> None:
-        wait(lambda: self.get(f"/orders/{saga_id}").json()["status"] == status, f"{saga_id} is {status}")
+        wait(lambda: self.state(saga_id)["status"] == status, f"{saga_id} is {status}")
+
+    def state(self, saga_id: str) -> dict[str, Any]:
+        run: dict[str, Any] = self.get(f"/sagas/{saga_id}").json()
+        return run
 
 
 def wait(condition: Callable[[], bool], what: str) -> None:
@@ -98,7 +102,7 @@ def serving(words: list[str], folder: Path) -> Iterator[Shop]:
 def answers(process: subprocess.Popen[bytes], shop: Shop) -> bool:
     assert process.poll() is None, "the server ended"
     try:
-        return shop.get("/orders/none").status_code == 404
+        return shop.get("/sagas/none").status_code == 404
     except httpx.TransportError:
         return False
 
@@ -115,47 +119,39 @@ def shop(tmp_path: Path) -> Iterator[Shop]:
         yield shop
 
 
-def blanked(text: str) -> str:
-    """Replace saga ids and tokens, those of the README included, which are cut short."""
-    text = re.sub(r"[0-9a-f]{8}-(…|[0-9a-f-]{27})", "<id>", text).strip()
-    return re.sub(r"/approvals/[\w:-]+…?", "/approvals/<token>", text)
-
-
-def saga_ids(text: str) -> list[str]:
-    """Return what the commands that follow repeat: saga ids, and the tokens of approvals."""
-    return re.findall(r'(?:"saga_id": "|/approvals/)([\w:-]+…?)"', text)
-
-
 @pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
 @pytest.mark.skipif(sys.platform == "win32", reason="the README's quotes are a POSIX shell's")
 def test_every_command_of_the_readme_gives_the_answer_that_the_readme_shows(every_server: Shop) -> None:
-    assert len(TRANSCRIPT) == 19
-    ids: dict[str, str] = {}
+    assert len(commands(README)) == 26
     with running(["manage.py", "sagaz_worker"], every_server.env):
-        for command, expected in TRANSCRIPT:
-            line = command.replace("http://127.0.0.1:8000", every_server.url)
-            for shown, real in ids.items():
-                line = line.replace(shown, real)
-            if '"completed"' in expected and "--json" not in line:
-                every_server.await_status(line.rpartition("/orders/")[2].partition(" ")[0], "completed")
-            answer = subprocess.run(
-                ["sh", "-c", line], capture_output=True, text=True, check=True, env={**os.environ, "NO_PROXY": "*"}
-            ).stdout
-            assert blanked(answer) == blanked(expected), command
-            for shown, real in zip(saga_ids(expected), saga_ids(answer), strict=True):
-                assert ids.setdefault(shown, real) == real, command
+        ids = play(README, every_server.url)
     assert len(set(ids.values())) == len(ids), "orders with ids of their own"
 
 
-@pytest.mark.parametrize("path", ["/orders", "/orders/async"])
-def test_what_a_declined_order_did_is_undone(shop: Shop, path: str) -> None:
-    answer = shop.post(path, {"order_id": "T1", "amount": 10_001})
-    assert answer.status_code == 402
-    state = shop.get(f"/orders/{answer.json()['detail']['saga_id']}").json()
-    assert state["status"] == "rolled_back"
-    assert state["steps"] == ["reserve (do): done", "charge (do): failed", "reserve (undo): done"]
+def test_what_a_declined_order_did_is_undone(shop: Shop) -> None:
+    order = {"order_id": "T1", "amount": 10_001}
+    answers = [shop.post("/orders", order) for _ in range(2)]
+    assert [(one.status_code, one.headers.get("Idempotent-Replayed")) for one in answers] == [
+        (402, None),
+        (402, "true"),
+    ]
+    [listed] = shop.get("/sagas/?owner=ada&status=rolled_back").json()["runs"]
+    run = shop.state(listed["saga_id"])
+    assert run["context"] == order
+    assert [told(step) for step in run["steps"]] == [
+        "reserve: done, done",
+        "charge: failed, uncalled",
+        "approve: uncalled",
+        "ship: uncalled, uncalled",
+        "note: uncalled",
+    ]
     assert shop.ledger() == [("reserve", "done"), ("charge", "declined"), ("release", "done")]
     assert orders(shop) == "[('T1', 'cancelled')]"
+
+
+def told(step: dict[str, Any]) -> str:
+    undone = step["compensation"]
+    return f"{step['name']}: {step['state']}" + ("" if undone is None else f", {undone['state']}")
 
 
 def test_a_rolled_back_transaction_leaves_neither_order_nor_saga(shop: Shop) -> None:
@@ -180,7 +176,7 @@ def test_a_worker_resumes_what_a_killed_one_left(shop: Shop) -> None:
     assert orders(shop) == "[('T3', 'shipped')]"
 
 
-@pytest.mark.parametrize("path", ["/orders", "/orders/async", "/orders/deferred", "/orders/decorated"])
+@pytest.mark.parametrize("path", ["/orders", "/orders/deferred", "/orders/decorated"])
 def test_a_malformed_order_is_refused_before_any_saga(shop: Shop, path: str) -> None:
     for body in ({"order_id": "../etc", "amount": 1}, {"order_id": "T4", "amount": True}, ["T4", 1], "T4"):
         assert shop.post(path, body).status_code == 422
@@ -197,7 +193,7 @@ def test_a_refused_order_is_undone_and_links_that_are_wrong_decide_nothing(shop:
 
     answer = shop.post("/orders", {"order_id": "T5", "amount": 5_001})
     saga_id = answer.json()["saga_id"]
-    assert (answer.status_code, answer.headers["Location"]) == (202, f"/orders/{saga_id}")
+    assert (answer.status_code, answer.headers["Location"]) == (202, f"/sagas/{saga_id}")
     assert [ask("GET", "/approvals", who=ADA), ask("GET", "/approvals", who={})] == [403, 401]
     [waiting] = httpx.get(f"{shop.url}/approvals", headers=MIA, trust_env=False).json()["approvals"]
     assert [ask("GET", waiting["link"]) for _ in range(3)] == [200] * 3
@@ -206,12 +202,30 @@ def test_a_refused_order_is_undone_and_links_that_are_wrong_decide_nothing(shop:
         assert ask("POST", waiting["link"], body) == 422
     for wrong in ("x", "a:b:c", "%00", "%F0%28", waiting["link"][:-1].rpartition("/")[2]):
         assert [ask(method, f"/approvals/{wrong}", {"approved": True}) for method in ("GET", "POST")] == [404, 404]
-    assert shop.get(f"/orders/{saga_id}").json()["status"] == "waiting"
+    assert shop.state(saga_id)["status"] == "waiting"
     assert [ask("POST", waiting["link"], {"approved": one}) for one in (False, False, True)] == [200, 200, 409]
     shop.manage("sagaz_worker", "--drain")
-    assert shop.get(f"/orders/{saga_id}").json()["status"] == "rolled_back"
+    assert shop.state(saga_id)["status"] == "rolled_back"
     assert [service for service, _ in shop.ledger()] == ["reserve", "charge", "refund", "release"]
     assert orders(shop) == "[('T5', 'cancelled')]"
+
+
+def test_only_a_manager_decides_and_a_refused_order_is_undone(shop: Shop) -> None:
+    saga_id = shop.post("/orders", {"order_id": "T6", "amount": 5_001}).json()["saga_id"]
+    refusal = {"payload": {"approved": False}}
+
+    def decide(who: dict[str, str], verb: str = "signal/approval", body: object = refusal) -> int:
+        url = f"{shop.url}/sagas/{saga_id}/{verb}"
+        return httpx.post(url, json=body, headers=who, trust_env=False, timeout=30).status_code
+
+    everyone = ({}, ADA, {"Authorization": "Bearer bob-token"})
+    assert [decide(who, verb, {}) for verb in ("cancel", "retry", "run-now") for who in everyone] == [401, 404, 404] * 3
+    assert [decide(who) for who in everyone] == [401, 404, 404]
+    assert shop.state(saga_id)["status"] == "waiting"
+    assert decide(MIA) == 200
+    shop.manage("sagaz_worker", "--drain")
+    assert shop.state(saga_id)["status"] == "rolled_back"
+    assert orders(shop) == "[('T6', 'cancelled')]"
 
 
 def test_the_settings_are_fit_for_deployment(tmp_path: Path) -> None:
@@ -229,5 +243,5 @@ def orders(shop: Shop) -> str:
 def test_whatever_a_client_gets_wrong_is_answered_with_4xx_and_orders_are_their_customers_own(
     every_server: Shop,
 ) -> None:
-    paths = ["/orders", "/orders/async", "/orders/deferred", "/orders/decorated"]
+    paths = ["/orders", "/orders/deferred", "/orders/decorated"]
     assert deviations(every_server.url, paths) == []

@@ -8,41 +8,72 @@ from __future__ import annotations
 import os
 from typing import Annotated, Any
 
-from customers import customer_of
-from fastapi import BackgroundTasks, Depends, FastAPI, Header, HTTPException, Request
-from fastapi.exceptions import RequestValidationError
+from customers import customer_of, may
+from fastapi import APIRouter, Depends, FastAPI, Header, HTTPException, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from sagas import OrderSaga
 from services import PaymentDeclinedError
 
 from fastapi_sagaz import (
-    IdempotencyConflict,
-    InvalidInput,
-    Overloaded,
+    Idempotent,
+    IdempotentRoute,
     RunFailed,
     RunInProgress,
     RunInterrupted,
-    RuntimeNotOpen,
+    RunWaiting,
     SagaContextMiddleware,
     SagaFactory,
-    SagaStarter,
-    StoreUnavailable,
+    Sagas,
+    Subject,
+    Verb,
     create_lifespan,
-    get_config,
-    run_saga_background,
-    saga_id_of,
+    health_router,
+    problem_handlers,
+    sagaz_router,
 )
+from fastapi_sagaz.http.documents import AcceptedRun, RunDocument
 
 # A file, so that runs survive a restart; SAGAZ_STORAGE_URL=postgresql://… is for several machines.
 os.environ.setdefault("SAGAZ_STORAGE_URL", "sqlite:///orders.db")
 
-# worker=True: this process also resumes what an earlier one left, and runs what was started for later.
-app = FastAPI(title="Orders", lifespan=create_lifespan(worker=True, sagas=[OrderSaga]))
-app.add_middleware(SagaContextMiddleware)
+
+async def authenticated(request: Request, authorization: Annotated[str | None, Header()] = None) -> str:
+    """Return who sends the request."""
+    if (customer := customer_of(authorization)) is None:
+        raise HTTPException(401, "Who are you?", {"WWW-Authenticate": "Bearer"})
+    request.state.customer = customer
+    return customer
+
+
+def authorize(request: Request, verb: Verb, subject: Subject) -> bool:
+    """Whether somebody may see a run, or decide about it."""
+    return may(request.state.customer, verb, subject.owner)
+
+
+def actor(request: Request) -> str:
+    """Return who decides."""
+    who: str = request.state.customer
+    return who
+
 
 saga_factory = SagaFactory()
 BoundOrderSaga = Annotated[OrderSaga, Depends(saga_factory(OrderSaga))]
+Customer = Annotated[str, Depends(authenticated)]
+
+# Status, lists and decisions: /sagas, /sagas/{saga_id}, /sagas/{saga_id}/signal/approval …
+sagas_router = sagaz_router(
+    authorize=authorize, actor=actor, shows=["order_id", "amount", "parcel"], dependencies=[Depends(authenticated)]
+)
+
+# An order that is sent again with its Idempotency-Key, which is its customer's own, gets the answer that it got before.
+once = Idempotent(OrderSaga, caller=authenticated, location="/sagas/{saga_id}")
+orders = APIRouter(prefix="/orders", route_class=IdempotentRoute, dependencies=[Depends(once)])
+ACCEPTED: dict[str, Any] = {
+    "status_code": 202,
+    "response_model": AcceptedRun,
+    "responses": {200: {"model": RunDocument, "description": "With Prefer: wait=N, when the run ended in time."}},
+}
 
 
 class Order(BaseModel):
@@ -52,107 +83,51 @@ class Order(BaseModel):
     amount: int = Field(gt=0, lt=2**31, strict=True)
 
 
-async def authenticated(authorization: Annotated[str | None, Header()] = None) -> str:
-    """Return who sends the request."""
-    if (customer := customer_of(authorization)) is None:
-        raise HTTPException(401, "Who are you?", {"WWW-Authenticate": "Bearer"})
-    return customer
-
-
-Customer = Annotated[str, Depends(authenticated)]
-
-
-async def customers_key(
-    customer: Customer, idempotency_key: Annotated[str, Header(min_length=1, max_length=100)]
-) -> str:
-    """Return the key of a request: the customer's own, so that nobody can use up another's."""
-    return f"{customer}:{idempotency_key}"
-
-
-Key = Annotated[str, Depends(customers_key)]
-
-
-@app.post("/orders", status_code=201)
-async def create_order(order: Order, customer: Customer, key: Key, saga: BoundOrderSaga) -> dict[str, Any]:
-    """Run the saga now; the answer tells how it ended. Sent again with its key, an order is not ordered again."""
-    saga_id = saga_id_of(OrderSaga, key)
+@orders.post("", status_code=201, response_model=None)
+async def create_order(
+    order: Order, customer: Customer, saga: BoundOrderSaga, request: Request
+) -> dict[str, Any] | Response:
+    """Run the saga now; the answer tells how it ended, or where its status is."""
     try:
-        run = await saga.run(context_of(order, customer), idempotency_key=key)
+        run = await saga.run(order.model_dump(), owner=customer)
+    except RunWaiting as waiting:
+        # A manager decides, and no process waits for it.
+        return await sagas_router.accepted(request, OrderSaga, waiting.saga_id)
     except PaymentDeclinedError as declined:
-        # By now the stock has been released again.
-        raise HTTPException(402, {"saga_id": saga_id, "reason": str(declined)}) from declined
-    except RunFailed as failed:
-        raise HTTPException(409, {"saga_id": saga_id, "reason": "this order has failed; order anew"}) from failed
-    except RunInProgress as going_on:
-        raise HTTPException(409, {"saga_id": saga_id, "reason": "the order is still being processed"}) from going_on
-    except RunInterrupted as interrupted:
-        # This server is shutting down, and a worker finishes the order.
-        raise HTTPException(503, {"saga_id": saga_id, "reason": "the order is still being processed"}) from interrupted
+        # By now the stock has been released again. What is returned is kept for repeated requests; a raised one is not.
+        return JSONResponse({"detail": str(declined)}, 402)
+    except RunFailed:
+        return JSONResponse({"detail": "This order has failed: order anew."}, 409)
+    except (RunInProgress, RunInterrupted) as going_on:
+        # The server that had it was stopped, and a worker finishes the order.
+        raise HTTPException(503, "The order is being processed.", {"Retry-After": "1"}) from going_on
     return {"saga_id": run.saga_id, "status": run.status.value, "parcel": run["parcel"]}
 
 
-@app.post("/orders/background", status_code=202)
+@orders.post("/background", **ACCEPTED)
 async def create_order_in_background(
-    order: Order, customer: Customer, key: Key, saga: BoundOrderSaga, background_tasks: BackgroundTasks
-) -> dict[str, Any]:
-    """Answer at once; this process runs the saga after the response."""
-    context = context_of(order, customer)
-    saga_id = await run_saga_background(background_tasks, saga, context=context, idempotency_key=key)
-    return {"saga_id": saga_id, "status": "accepted"}
+    order: Order, customer: Customer, sagas: Annotated[Sagas, Depends()], request: Request
+) -> Response:
+    """Answer at once; this process runs the saga meanwhile."""
+    saga_id = await sagas.run_background(OrderSaga, order.model_dump(), owner=customer)
+    return await sagas_router.accepted(request, OrderSaga, saga_id)
 
 
-@app.post("/orders/deferred", status_code=202)
+@orders.post("/deferred", **ACCEPTED)
 async def create_order_for_later(
-    order: Order, customer: Customer, key: Key, start: Annotated[SagaStarter, Depends()]
-) -> dict[str, Any]:
+    order: Order, customer: Customer, sagas: Annotated[Sagas, Depends()], request: Request
+) -> Response:
     """Answer at once; any worker runs the saga."""
-    saga_id = await start(OrderSaga, context_of(order, customer), idempotency_key=key)
-    return {"saga_id": saga_id, "status": "accepted"}
+    saga_id = await sagas.start(OrderSaga, order.model_dump(), owner=customer)
+    return await sagas_router.accepted(request, OrderSaga, saga_id)
 
 
-@app.get("/orders/{saga_id}")
-async def read_order(saga_id: str, customer: Customer, config: Annotated[Any, Depends(get_config)]) -> dict[str, Any]:
-    """Tell a customer how far an order is; what went wrong inside is for the log."""
-    run = await config.storage.load_saga_state(saga_id)
-    if run is None or run["context"].get("customer") != customer:
-        raise HTTPException(404, "There is no such order.")
-    return {
-        "saga_id": saga_id,
-        "order_id": run["context"]["order_id"],
-        "status": run["status"],
-        "steps": [f"{step['name']}: {step['status']}" for step in run["steps"]],
-    }
-
-
-def context_of(order: Order, customer: str) -> dict[str, Any]:
-    """Return what the saga is given."""
-    return {**order.model_dump(), "customer": customer}
-
-
-# What the client caused is answered with 4xx, and what passes by itself with 503.
-
-
-@app.exception_handler(RequestValidationError)
-async def malformed(request: Request, error: RequestValidationError) -> JSONResponse:
-    """Tell what is wrong without repeating it: NaN and half a surrogate pair are values that JSON has not."""
-    return JSONResponse({"detail": [{"loc": problem["loc"], "msg": problem["msg"]} for problem in error.errors()]}, 422)
-
-
-@app.exception_handler(IdempotencyConflict)
-async def other_order(request: Request, error: IdempotencyConflict) -> JSONResponse:
-    """Refuse a key that was used before."""
-    return JSONResponse({"detail": "This Idempotency-Key was used for another order."}, 422)
-
-
-@app.exception_handler(InvalidInput)
-async def invalid_input(request: Request, error: InvalidInput) -> JSONResponse:
-    """Refuse what cannot be recorded."""
-    return JSONResponse({"detail": str(error)}, 422)
-
-
-@app.exception_handler(StoreUnavailable)
-@app.exception_handler(RuntimeNotOpen)
-@app.exception_handler(Overloaded)
-async def try_later(request: Request, error: Exception) -> JSONResponse:
-    """Nothing was recorded."""
-    return JSONResponse({"detail": "Try again later."}, 503, {"Retry-After": "5"})
+# worker=True: this process also resumes what an earlier one left, and runs what was started for later.
+# problem_handlers: what the client caused is answered with 4xx, and what passes by itself with 503.
+app = FastAPI(
+    title="Orders", lifespan=create_lifespan(worker=True, sagas=[OrderSaga]), exception_handlers=problem_handlers
+)
+app.add_middleware(SagaContextMiddleware)
+app.include_router(orders)
+app.include_router(sagas_router)
+app.include_router(health_router())

@@ -1,7 +1,11 @@
-"""The order saga: reserve the stock, charge the card, ship the parcel; and each step's way back."""
+"""The order saga: reserve the stock, charge the card, ship the parcel; and each step's way back.
+
+An order above an amount waits in between, for a manager's approval.
+"""
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import services
@@ -9,6 +13,13 @@ import services
 from fastapi_sagaz import Saga, action, compensate, current_step
 
 Context = dict[str, Any]
+
+SHIPPED_AT_ONCE = 5_000
+"""Larger orders need a manager's approval."""
+
+
+class NotApprovedError(Exception):
+    """A manager has refused the order."""
 
 
 class OrderSaga(Saga):
@@ -38,7 +49,15 @@ class OrderSaga(Saga):
     async def refund(self, ctx: Context) -> None:
         await services.call("refund", ctx["order_id"], current_step().idempotency_key)
 
-    @action("ship", depends_on=["charge"])
+    @action("approve", depends_on=["charge"])
+    async def approve(self, ctx: Context) -> None:
+        """Wait for a manager, who has three days; no process waits meanwhile, and this is called again then."""
+        if ctx["amount"] > SHIPPED_AT_ONCE:
+            decision = await current_step().signal("approval", timeout=timedelta(days=3))
+            if decision.get("approved") is not True:
+                raise NotApprovedError("The order was not approved.")
+
+    @action("ship", depends_on=["approve"])
     async def ship(self, ctx: Context) -> Context:
         shipped = await services.call("ship", ctx["order_id"], current_step().idempotency_key)
         return {"parcel": shipped["reference"]}

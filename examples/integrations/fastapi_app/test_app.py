@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
 from support.hostile import deviations
+from support.transcript import commands, play
 
 ADA = {"Authorization": "Bearer ada-token", "Idempotency-Key": "k"}
 
 HERE = Path(__file__).resolve().parent
 README = (HERE / "README.md").read_text()
-TRANSCRIPT = re.findall(r"^\$ (curl .*)\n((?:[^`$].*\n)*)", README, re.MULTILINE)
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def server(tmp_path: Path) -> Iterator[str]:
     command = [sys.executable, "-m", "uvicorn", "main:app", "--port", str(port), "--log-level", "warning"]
     process = subprocess.Popen(command, cwd=HERE, env=env)
     try:
-        await_start(process, f"http://127.0.0.1:{port}/orders/none")
+        await_start(process, f"http://127.0.0.1:{port}/sagas/none")
         yield f"http://127.0.0.1:{port}"
     finally:
         process.terminate()
@@ -54,32 +54,11 @@ def await_start(process: subprocess.Popen[bytes], url: str) -> None:
     pytest.fail("the server does not answer")
 
 
-def blanked(text: str) -> str:
-    """Replace saga ids, those of the README included, which are cut short."""
-    return re.sub(r"[0-9a-f]{8}-(…|[0-9a-f-]{27})", "<id>", text).strip()
-
-
-def saga_ids(text: str) -> list[str]:
-    return re.findall(r'"saga_id":"([0-9a-f-]{8,36}…?)"', text)
-
-
 @pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
 @pytest.mark.skipif(sys.platform == "win32", reason="the README's quotes are a POSIX shell's")
 def test_every_command_of_the_readme_gives_the_answer_that_the_readme_shows(server: str) -> None:
-    assert len(TRANSCRIPT) == 7
-    ids: dict[str, str] = {}
-    for command, expected in TRANSCRIPT:
-        line = command.replace("http://127.0.0.1:8000", server)
-        for shown, real in ids.items():
-            line = line.replace(shown, real)
-        if "/orders/" in line and "--json" not in line:
-            await_end(f"{server}/orders/{line.rpartition('/orders/')[2].partition(' ')[0]}")
-        answer = subprocess.run(
-            ["sh", "-c", line], capture_output=True, text=True, check=True, env={**os.environ, "NO_PROXY": "*"}
-        ).stdout
-        assert blanked(answer) == blanked(expected), command
-        for shown, real in zip(saga_ids(expected), saga_ids(answer), strict=True):
-            assert ids.setdefault(shown, real) == real, command
+    assert len(commands(README)) == 24
+    ids = play(README, server)
     assert len(set(ids.values())) == len(ids), "orders with ids of their own"
 
 
@@ -87,10 +66,10 @@ def test_what_a_declined_order_did_is_undone(server: str, tmp_path: Path) -> Non
     order = {"order_id": "T1", "amount": 10_001}
     answer = httpx.post(f"{server}/orders", json=order, headers=ADA, trust_env=False)
     assert answer.status_code == 402
-    saga_id = answer.json()["detail"]["saga_id"]
-    state = httpx.get(f"{server}/orders/{saga_id}", headers=ADA, trust_env=False).json()
-    assert state["status"] == "rolled_back"
-    assert state["steps"] == ["reserve: completed", "charge: failed", "reserve: compensated"]
+    assert repeated(server, "/orders", order).status_code == 402
+    assert [(run["context"], steps) for run, steps in her_runs(server, "rolled_back")] == [
+        (order, ["reserve: done, done", "charge: failed, uncalled", "approve: uncalled", "ship: uncalled, uncalled"])
+    ]
     ledger = map(json.loads, (tmp_path / "ledger.jsonl").read_text().splitlines())
     assert [(line["service"], line["outcome"]) for line in ledger] == [
         ("reserve", "done"),
@@ -107,12 +86,56 @@ def test_a_malformed_order_is_refused_before_any_saga(server: str, tmp_path: Pat
     assert not (tmp_path / "ledger.jsonl").exists()
 
 
-def await_end(url: str) -> None:
+def test_only_a_manager_decides_and_a_refused_order_is_undone(server: str, tmp_path: Path) -> None:
+    def send(path: str, body: object, who: dict[str, str]) -> httpx.Response:
+        return httpx.post(f"{server}{path}", json=body, headers=who, trust_env=False)
+
+    accepted = send("/orders", {"order_id": "T2", "amount": 5_001}, ADA)
+    assert (accepted.status_code, where := accepted.json()["location"]) == (202, accepted.headers["Location"])
+    refusal = {"payload": {"approved": False}}
+    everyone = ({}, ADA, {"Authorization": "Bearer bob-token"})
+    for verb, body in {"cancel": {}, "retry": {}, "run-now": {}, "signal/approval": refusal}.items():
+        assert [send(f"{where}/{verb}", body, who).status_code for who in everyone] == [401, 404, 404], verb
+    assert [run["context"]["order_id"] for run, _ in her_runs(server, "waiting")] == ["T2"]
+    assert send(f"{where}/signal/approval", refusal, {"Authorization": "Bearer mia-token"}).status_code == 200
+    await_until(lambda: bool(her_runs(server, "rolled_back")))
+    ledger = map(json.loads, (tmp_path / "ledger.jsonl").read_text().splitlines())
+    assert [line["service"] for line in ledger] == ["reserve", "charge", "refund", "release"]
+
+
+@pytest.mark.parametrize("path", ["/orders/background", "/orders/deferred"])
+def test_a_client_that_prefers_to_wait_is_told_of_the_end(server: str, path: str) -> None:
+    order, wait = {"order_id": "T3", "amount": 5}, {"Prefer": "wait=10"}
+    answer = httpx.post(f"{server}{path}", json=order, headers=ADA | wait, trust_env=False, timeout=30)
+    assert (answer.status_code, answer.json()["status"], answer.json()["owner"]) == (200, "completed", "ada")
+
+
+def await_until(condition: Callable[[], bool]) -> None:
     for _ in range(300):
-        if httpx.get(url, headers=ADA, trust_env=False).json()["status"] == "completed":
+        if condition():
             return
         time.sleep(0.1)
-    pytest.fail(f"{url} has not ended")
+    pytest.fail("not within 30 s")
+
+
+def her_runs(server: str, status: str) -> list[tuple[dict[str, Any], list[str]]]:
+    """Return Ada's runs, each with its steps and their compensations."""
+    with httpx.Client(base_url=server, headers=ADA, trust_env=False) as client:
+        listed = client.get("/sagas", params={"owner": "ada", "status": status}).json()["runs"]
+        found = [client.get(f"/sagas/{run['saga_id']}").json() for run in listed]
+    return [(run, [told(step) for step in run["steps"]]) for run in found]
+
+
+def told(step: dict[str, Any]) -> str:
+    undone = step["compensation"]
+    return f"{step['name']}: {step['state']}" + ("" if undone is None else f", {undone['state']}")
+
+
+def repeated(server: str, path: str, body: object) -> httpx.Response:
+    """Send it again with the key of all of them, and return the answer, which says that it was given before."""
+    answer = httpx.post(f"{server}{path}", json=body, headers=ADA, trust_env=False)
+    assert answer.headers["Idempotent-Replayed"] == "true"
+    return answer
 
 
 def test_whatever_a_client_gets_wrong_is_answered_with_4xx_and_orders_are_their_customers_own(server: str) -> None:

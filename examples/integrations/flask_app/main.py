@@ -9,25 +9,28 @@ import os
 import re
 from typing import Any
 
-from customers import customer_of
-from flask import Flask, request
+from customers import customer_of, may
+from flask import Flask, Request, request
+from flask.typing import ResponseReturnValue
 from sagas import OrderSaga
 from services import PaymentDeclinedError
 from werkzeug.datastructures import WWWAuthenticate
-from werkzeug.exceptions import BadRequest, Unauthorized
+from werkzeug.exceptions import Unauthorized
 
 from flask_sagaz import (
-    IdempotencyConflict,
     InvalidInput,
     Overloaded,
     RunFailed,
     RunInProgress,
     RunInterrupted,
     RuntimeNotOpen,
+    RunWaiting,
     SagazExtension,
     StoreUnavailable,
+    Subject,
+    Verb,
+    idempotent,
     read_json,
-    saga_id_of,
 )
 
 # A file, so that runs survive a restart; SAGAZ_STORAGE_URL=postgresql://… is for several machines.
@@ -51,83 +54,82 @@ def customer() -> str:
     return found
 
 
-def customers_key() -> str:
-    """Return the key of a request: the customer's own, so that nobody can use up another's."""
-    key = request.headers.get("Idempotency-Key", "")
-    if not 0 < len(key) <= 100:
-        raise BadRequest("Idempotency-Key: 1 to 100 characters")
-    return f"{customer()}:{key}"
+def authorize(request: Request, verb: Verb, subject: Subject) -> bool:
+    """Whether somebody may see a run, or decide about it."""
+    return may(customer(), verb, subject.owner)
+
+
+def actor(request: Request) -> str:
+    """Return who decides."""
+    return customer()
+
+
+# Status, lists and decisions: /sagas, /sagas/{saga_id}, /sagas/{saga_id}/signal/approval …
+routes = sagaz.blueprint(authorize=authorize, actor=actor, shows=["order_id", "amount", "parcel"])
+
+
+@routes.before_request
+def authenticate() -> None:
+    """Turn away whoever is not signed in at all."""
+    customer()
+
+
+app.register_blueprint(routes)
+app.register_blueprint(sagaz.health_blueprint())
+
+# An order that is sent again with its Idempotency-Key, which is its customer's own, gets the answer that it got before.
+once = idempotent(OrderSaga, caller=customer, location="/sagas/{saga_id}")
 
 
 def ordered() -> dict[str, Any]:
-    """Return what a customer sends, and who it is, or refuse it."""
+    """Return what a customer sends, or refuse it."""
     match read_json(request.get_data()):
         case {"order_id": str(order_id), "amount": int(amount)} if amount is not True and 0 < amount < 2**31:
             if ORDER_ID.fullmatch(order_id):
-                return {"order_id": order_id, "amount": amount, "customer": customer()}
+                return {"order_id": order_id, "amount": amount}
     raise InvalidInput("Expected an order_id of letters, digits and hyphens, and a positive amount.")
 
 
 @app.post("/orders")
-def create_order() -> tuple[dict[str, Any], int]:
-    """Run the saga now; the answer tells how it ended. Sent again with its key, an order is not ordered again."""
-    key = customers_key()
-    saga_id, saga = saga_id_of(OrderSaga, key), sagaz.create_saga(OrderSaga)
+@once
+def create_order() -> ResponseReturnValue:
+    """Run the saga now; the answer tells how it ended, or where its status is."""
     try:
-        run = sagaz.run_sync(saga, ordered(), idempotency_key=key)
+        run = sagaz.run_sync(sagaz.create_saga(OrderSaga), ordered(), owner=customer())
+    except RunWaiting as waiting:
+        # A manager decides, and no process waits for it.
+        return routes.accepted(OrderSaga, waiting.saga_id)
     except PaymentDeclinedError as declined:
         # By now the stock has been released again.
-        return {"detail": {"saga_id": saga_id, "reason": str(declined)}}, 402
+        return {"detail": str(declined)}, 402
     except RunFailed:
-        return {"detail": {"saga_id": saga_id, "reason": "this order has failed; order anew"}}, 409
-    except RunInProgress:
-        return {"detail": {"saga_id": saga_id, "reason": "the order is still being processed"}}, 409
-    except RunInterrupted:
-        # This server is shutting down, and a worker finishes the order.
-        return {"detail": {"saga_id": saga_id, "reason": "the order is still being processed"}}, 503
+        return {"detail": "This order has failed: order anew."}, 409
+    except (RunInProgress, RunInterrupted):
+        # The server that had it was stopped, and a worker finishes the order.
+        return {"detail": "The order is being processed."}, 503, {"Retry-After": "1"}
     return {"saga_id": run.saga_id, "status": run.status.value, "parcel": run["parcel"]}, 201
 
 
 @app.post("/orders/background")
-def create_order_in_background() -> tuple[dict[str, Any], int]:
+@once
+def create_order_in_background() -> ResponseReturnValue:
     """Answer at once; this process runs the saga meanwhile."""
-    key = customers_key()
-    saga_id = sagaz.run_background(sagaz.create_saga(OrderSaga), ordered(), idempotency_key=key)
-    return {"saga_id": saga_id, "status": "accepted"}, 202
+    saga_id = sagaz.run_background(sagaz.create_saga(OrderSaga), ordered(), owner=customer())
+    return routes.accepted(OrderSaga, saga_id)
 
 
 @app.post("/orders/deferred")
-def create_order_for_later() -> tuple[dict[str, Any], int]:
+@once
+def create_order_for_later() -> ResponseReturnValue:
     """Answer at once; any worker runs the saga."""
-    key = customers_key()
-    return {"saga_id": sagaz.start(OrderSaga, ordered(), idempotency_key=key), "status": "accepted"}, 202
-
-
-@app.get("/orders/<saga_id>")
-def read_order_state(saga_id: str) -> tuple[dict[str, Any], int]:
-    """Tell a customer how far an order is; what went wrong inside is for the log."""
-    who, run = customer(), sagaz.load_saga_state(saga_id)
-    if run is None or run["context"].get("customer") != who:
-        return {"detail": "There is no such order."}, 404
-    return {
-        "saga_id": saga_id,
-        "order_id": run["context"]["order_id"],
-        "status": run["status"],
-        "steps": [f"{step['name']}: {step['status']}" for step in run["steps"]],
-    }, 200
+    return routes.accepted(OrderSaga, sagaz.start(OrderSaga, ordered(), owner=customer()))
 
 
 # What the client caused is answered with 4xx, and what passes by itself with 503.
 
 
-@app.errorhandler(IdempotencyConflict)
-def other_order(error: IdempotencyConflict) -> tuple[dict[str, Any], int]:
-    """Refuse a key that was used before."""
-    return {"detail": "This Idempotency-Key was used for another order."}, 422
-
-
 @app.errorhandler(InvalidInput)
-def invalid_input(error: InvalidInput) -> tuple[dict[str, Any], int]:
+def invalid_input(error: InvalidInput) -> ResponseReturnValue:
     """Refuse what cannot be recorded."""
     return {"detail": str(error)}, 422
 
@@ -135,6 +137,6 @@ def invalid_input(error: InvalidInput) -> tuple[dict[str, Any], int]:
 @app.errorhandler(StoreUnavailable)
 @app.errorhandler(RuntimeNotOpen)
 @app.errorhandler(Overloaded)
-def try_later(error: Exception) -> tuple[dict[str, Any], int, dict[str, str]]:
+def try_later(error: Exception) -> ResponseReturnValue:
     """Nothing was recorded."""
     return {"detail": "Try again later."}, 503, {"Retry-After": "5"}

@@ -12,10 +12,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
-from fastapi import BackgroundTasks, Depends, FastAPI
+from fastapi import APIRouter, BackgroundTasks, Depends, FastAPI, Request, Response
 from fastapi_sagaz import (
-    Saga, SagaContextMiddleware, SagaFactory, SagaRun, SagaStarter, action, compensate, create_lifespan, current_step,
-    get_config, run_saga_background,
+    Idempotent, IdempotentRoute, Saga, SagaContextMiddleware, SagaFactory, SagaRun, SagaStarter, Subject, Verb, action,
+    compensate, create_lifespan, current_step, get_config, health_router, problem_handlers, run_saga_background,
+    sagaz_router,
 )
 
 
@@ -78,6 +79,28 @@ def sync(start: Annotated[SagaStarter, Depends()]) -> str:
 
 
 app.dependency_overrides[saga_factory(OrderSaga)] = OrderSaga
+
+
+async def caller(request: Request) -> str:
+    return request.headers["X-User"]
+
+
+async def may(request: Request, verb: Verb, subject: Subject) -> bool:
+    return verb in ("list", "read") and subject.owner == await caller(request)
+
+
+watched = FastAPI(lifespan=create_lifespan(worker=True), exception_handlers=problem_handlers)
+routes = sagaz_router(authorize=may, actor=caller, shows=["order_id"], dependencies=[Depends(caller)])
+orders = APIRouter(route_class=IdempotentRoute, dependencies=[Depends(Idempotent(OrderSaga, caller=caller))])
+
+
+@orders.post("/orders")
+async def repeatable(start: Annotated[SagaStarter, Depends()], request: Request) -> Response:
+    return await routes.accepted(request, OrderSaga, await start(OrderSaga, {"order_id": "1"}, owner="ada"))
+
+
+for router in (routes, orders, health_router()):
+    watched.include_router(router)
 """
 
 BAD = """

@@ -10,10 +10,8 @@ from django_sagaz import (
     ApprovalDecided,
     ApprovalError,
     ApprovalInvalid,
-    IdempotencyConflict,
     InvalidInput,
     Overloaded,
-    RunWaiting,
     StoreUnavailable,
 )
 from orders.customers import customer_of
@@ -37,15 +35,9 @@ class ShopMiddleware:
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
         """Answer for an exception of a view."""
-        if isinstance(error, RunWaiting):
-            # It is no failure: the run goes on by itself, when what it waits for has come.
-            body = {"saga_id": error.saga_id, "status": "waiting"}
-            return JsonResponse(body, status=202, headers={"Location": f"/orders/{error.saga_id}"})
         if isinstance(error, ApprovalError):
             status = {ApprovalInvalid: 404, ApprovalDecided: 409}.get(type(error), 410)
             return JsonResponse({"detail": str(error)}, status=status)
-        if isinstance(error, IdempotencyConflict):
-            return JsonResponse({"detail": "This Idempotency-Key was used for another order."}, status=422)
         if isinstance(error, InvalidInput):
             return JsonResponse({"detail": str(error)}, status=422)
         if isinstance(error, StoreUnavailable | Overloaded):

@@ -63,7 +63,7 @@ class OrderSaga(Saga):
         """Wait for a manager, who has three days; no process waits meanwhile, and this is called again then."""
         if ctx["amount"] > SHIPPED_AT_ONCE:
             decision = await current_step().signal("approval", timeout=timedelta(days=3))
-            if not decision["approved"]:
+            if decision.get("approved") is not True:
                 raise NotApprovedError("The order was not approved.")
 
     @action("ship", depends_on=["approve"])

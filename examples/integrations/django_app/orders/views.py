@@ -1,4 +1,4 @@
-"""Every way to start a saga: now, in a synchronous or asynchronous view, and with the database's transaction."""
+"""Every way to start a saga: with the database's transaction, now in an asynchronous view; and who may see it."""
 
 from __future__ import annotations
 
@@ -6,155 +6,112 @@ import re
 from typing import Any
 
 from django.db import transaction
-from django.http import HttpRequest, JsonResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_POST
 
 from django_sagaz import (
     InvalidInput,
     RunFailed,
     RunInProgress,
     RunInterrupted,
+    RunWaiting,
+    Subject,
+    Verb,
     async_saga_factory,
     atomic_saga_start,
-    create_saga,
+    idempotent,
     read_json,
-    run_saga,
     saga_context,
-    saga_id_of,
+    sagaz_urls,
 )
-from django_sagaz.models import Run, Step
+from orders.customers import may
 from orders.models import Order
 from orders.sagas import OrderSaga
 from orders.services import PaymentDeclinedError
 
+
+def who(request: HttpRequest) -> str:
+    """Return who sends a request, as `orders.middleware` has found out."""
+    customer: str = request.customer  # type: ignore[attr-defined]
+    return customer
+
+
+def authorize(request: HttpRequest, verb: Verb, subject: Subject) -> bool:
+    """Whether somebody may see a run, or decide about it."""
+    return may(who(request), verb, subject.owner)
+
+
+# Status, lists and decisions: /sagas/, /sagas/{saga_id}, /sagas/{saga_id}/signal/approval …
 # Bearer tokens are no cookies: nobody's browser sends them along by itself, so that CSRF needs no protection.
+sagas = sagaz_urls(authorize=authorize, actor=who, shows=["order_id", "amount", "parcel"], decorator=csrf_exempt)
+
+# An order that is sent again with its Idempotency-Key, which is its customer's own, gets the answer that it got before.
+once = idempotent(OrderSaga, caller=who, location="/sagas/{saga_id}")
 
 
 @csrf_exempt
 @require_POST
-def create_order(request: HttpRequest) -> JsonResponse:
-    """Run the saga now; the answer tells how it ended. Sent again with its key, an order is not ordered again."""
-    body, key = read_body(request), customers_key(request)
-    saga_id = saga_id_of(OrderSaga, key)
-    save_order(body)
-    saga = create_saga(OrderSaga)
-    try:
-        run = run_saga(saga, body, idempotency_key=key)
-    except PaymentDeclinedError as declined:
-        # By now the stock has been released again.
-        return refusal(402, saga_id, str(declined))
-    except RunFailed:
-        return refusal(409, saga_id, "this order has failed; order anew")
-    except RunInProgress:
-        return refusal(409, saga_id, "the order is still being processed")
-    except RunInterrupted:
-        # This server is shutting down, and a worker finishes the order.
-        return refusal(503, saga_id, "the order is still being processed")
-    return JsonResponse({"saga_id": run.saga_id, "status": run.status.value, "parcel": run["parcel"]}, status=201)
-
-
-@csrf_exempt
-@require_POST
-async def create_order_async(request: HttpRequest) -> JsonResponse:
-    """Do the same in an asynchronous view."""
-    body, key = read_body(request), customers_key(request)
-    saga_id = saga_id_of(OrderSaga, key)
-    await Order.objects.aget_or_create(
-        customer=body["customer"], number=body["order_id"], defaults={"amount": body["amount"]}
-    )
+@once
+async def create_order(request: HttpRequest) -> HttpResponse:
+    """Run the saga now; the answer tells how it ended, or where its status is."""
+    body = read_body(request)
+    await Order.objects.aget_or_create(**row_of(body))
     saga = await async_saga_factory(OrderSaga)
     try:
-        run = await saga.run(body, idempotency_key=key)
+        run = await saga.run(body, owner=who(request))
+    except RunWaiting as waiting:
+        # A manager decides, and no process waits for it.
+        return await sagas.aaccepted(request, OrderSaga, waiting.saga_id)
     except PaymentDeclinedError as declined:
-        return refusal(402, saga_id, str(declined))
+        # By now the stock has been released again.
+        return JsonResponse({"detail": str(declined)}, status=402)
     except RunFailed:
-        return refusal(409, saga_id, "this order has failed; order anew")
-    except RunInProgress:
-        return refusal(409, saga_id, "the order is still being processed")
-    except RunInterrupted:
-        return refusal(503, saga_id, "the order is still being processed")
+        return JsonResponse({"detail": "This order has failed: order anew."}, status=409)
+    except (RunInProgress, RunInterrupted):
+        # The server that had it was stopped, and a worker finishes the order.
+        answer = {"detail": "The order is being processed."}
+        return JsonResponse(answer, status=503, headers={"Retry-After": "1"})
     return JsonResponse({"saga_id": run.saga_id, "status": run.status.value, "parcel": run["parcel"]}, status=201)
 
 
 @csrf_exempt
 @require_POST
-def create_order_for_later(request: HttpRequest) -> JsonResponse:
-    """Save the order and start its saga in one transaction; a worker runs it after the commit."""
-    body, key = read_body(request), customers_key(request)
-    with transaction.atomic():
-        save_order(body)
-        saga_id = atomic_saga_start(
-            OrderSaga,
-            context=body,
-            connection=transaction.get_connection(),
-            idempotency_key=key,
-        )
-    return JsonResponse({"saga_id": saga_id, "status": "accepted"}, status=202)
+@once
+def create_order_for_later(request: HttpRequest) -> HttpResponse:
+    """Save the order and start its saga in one transaction, that of the key; a worker runs it after the commit."""
+    body = read_body(request)
+    Order.objects.get_or_create(**row_of(body))
+    return sagas.accepted(request, OrderSaga, atomic_saga_start(OrderSaga, body, owner=who(request)))
 
 
 @csrf_exempt
 @require_POST
-@transaction.atomic
+@once
 @saga_context
-def create_order_decorated(request: HttpRequest) -> JsonResponse:
-    """Do the same with decorators; the commit comes before the response is sent."""
-    body, key = read_body(request), customers_key(request)
-    save_order(body)
-    saga = OrderSaga()
-    saga_id = saga.run_deferred(body, idempotency_key=key)
-    return JsonResponse({"saga_id": saga_id, "status": "accepted"}, status=202)
+def create_order_decorated(request: HttpRequest) -> HttpResponse:
+    """Do the same with the saga's own method."""
+    body = read_body(request)
+    Order.objects.get_or_create(**row_of(body))
+    return sagas.accepted(request, OrderSaga, OrderSaga().run_deferred(body, owner=who(request)))
 
 
 @csrf_exempt
 @require_POST
-def create_order_and_fail(request: HttpRequest) -> JsonResponse:
+@once
+def create_order_and_fail(request: HttpRequest) -> HttpResponse:
     """Roll back after the saga was started: neither the order nor its saga exist then."""
-    body, key = read_body(request), customers_key(request)
+    body = read_body(request)
     with transaction.atomic():
-        save_order(body)
-        saga_id = atomic_saga_start(OrderSaga, context=body, idempotency_key=key)
+        Order.objects.get_or_create(**row_of(body))
+        saga_id = atomic_saga_start(OrderSaga, body, owner=who(request))
         transaction.set_rollback(True)
-    return refusal(409, saga_id, "rolled back on purpose")
+    return JsonResponse({"saga_id": saga_id, "detail": "rolled back on purpose"}, status=409)
 
 
-@require_GET
-def read_order(request: HttpRequest, saga_id: str) -> JsonResponse:
-    """Tell a customer how far an order is; what went wrong inside is for the log and the admin."""
-    # No text of a database has NUL.
-    run = None if "\0" in saga_id else Run.objects.filter(pk=saga_id).first()
-    if run is None or run.context.get("customer") != request.customer:  # type: ignore[attr-defined]
-        return JsonResponse({"detail": "There is no such order."}, status=404)
-    return JsonResponse(
-        {
-            "saga_id": saga_id,
-            "order_id": run.context["order_id"],
-            "status": run.status,
-            "steps": [
-                f"{step.step} ({step.phase}): {step.status}"
-                for step in Step.objects.filter(saga_id=saga_id).order_by("started_at")
-            ],
-        }
-    )
-
-
-def save_order(body: dict[str, Any]) -> None:
-    """Keep the order; one that is sent again is kept once."""
-    given = {"customer": body["customer"], "number": body["order_id"]}
-    Order.objects.get_or_create(**given, defaults={"amount": body["amount"]})
-
-
-def refusal(status: int, saga_id: str, reason: str) -> JsonResponse:
-    """Return why an order was not, or not yet, made."""
-    return JsonResponse({"detail": {"saga_id": saga_id, "reason": reason}}, status=status)
-
-
-def customers_key(request: HttpRequest) -> str:
-    """Return the key of a request: the customer's own, so that nobody can use up another's."""
-    key = request.headers.get("Idempotency-Key", "")
-    if not 0 < len(key) <= 100:
-        raise InvalidInput("Expected an Idempotency-Key of 1 to 100 characters.")
-    return f"{request.customer}:{key}"  # type: ignore[attr-defined]
+def row_of(body: dict[str, Any]) -> dict[str, Any]:
+    """Return the shop's own row of an order; one that is sent again, with another key, is kept once."""
+    return {"customer": body["customer"], "number": body["order_id"], "defaults": {"amount": body["amount"]}}
 
 
 def read_body(request: HttpRequest) -> dict[str, Any]:
@@ -162,5 +119,5 @@ def read_body(request: HttpRequest) -> dict[str, Any]:
     match read_json(request.body):
         case {"order_id": str(order_id), "amount": int(amount)} if amount is not True and 0 < amount < 2**31:
             if re.fullmatch(r"[A-Za-z0-9-]{1,40}", order_id):
-                return {"order_id": order_id, "amount": amount, "customer": request.customer}  # type: ignore[attr-defined]
+                return {"order_id": order_id, "amount": amount, "customer": who(request)}
     raise InvalidInput("Expected an order_id of letters, digits and hyphens, and a positive amount.")

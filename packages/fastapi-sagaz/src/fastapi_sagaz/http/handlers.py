@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from fastapi.exceptions import RequestValidationError
@@ -38,7 +38,7 @@ def _answer(request: Request, problem: Problem) -> Response:
     return native_response(problem_response(problem, header))
 
 
-problem_handlers: dict[Any, Callable[[Request, Exception], Awaitable[Response]]] = {
+problem_handlers: dict[Any, Callable[[Request, Exception], Coroutine[Any, Any, Response]]] = {
     SagazError: _of_sagas,
     RequestValidationError: _of_validation,
 }
