@@ -38,9 +38,10 @@ async def test_what_goes_forward_before_its_pivot_is_limited_by_its_deadline_and
         assert unlimited.limits is NO_LIMITS
 
 
-async def test_a_run_behind_its_pivot_heeds_no_deadline():
+async def test_behind_a_pivot_no_deadline_is_heeded_and_before_it_nothing_is_left_of_one():
     late, pivoted = course(deadline_in=-1.0), course("pay", deadline_in=-1.0)
     assert (late.is_overdue, pivoted.is_overdue) == (True, False)
+    assert (late.deadline.at_most(10.0), course().deadline.at_most(0.5)) == (0.0, 0.5)
 
 
 def test_a_run_that_rolled_back_without_a_decision_was_not_overdue():
