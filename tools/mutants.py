@@ -138,7 +138,7 @@ def main() -> None:
     results, reasons = Results(options.results), Reasons(table.get("unnoticed", []))
     # The page is of all rooms, whichever are tried now.
     wanted = table["rooms"] if options.report is not None else options.rooms
-    made = {m: drawn(list(mutants(ROOT, m))) for name in wanted for m in table["rooms"][name]["modules"]}
+    made: dict[str, list[Mutant]] = {}
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         if any("server" in table["rooms"][name] for name in options.rooms):
             # One server for all runs of the tests, or each would start its own.
@@ -151,16 +151,19 @@ def main() -> None:
         for name in options.rooms:
             # Those with a reason take longest, for no test ends them early.
             room = table["rooms"][name]
+            made |= {module: drawn(list(mutants(ROOT, module))) for module in room["modules"]}
             todo = [one for module in room["modules"] for one in made[module][: options.sample]]
             if todo := [one for one in todo if results.of(one) is None and reasons.of(one) is None]:
                 try_room(name, room, todo, benches, results)
-    became = [[(one, outcome_of(one, results, reasons)) for one in changes] for changes in made.values()]
+    modules = [module for name in wanted for module in table["rooms"][name]["modules"]]
+    changes = [made[module] if module in made else drawn(list(mutants(ROOT, module))) for module in modules]
+    became = [[(one, outcome_of(one, results, reasons)) for one in of_module] for of_module in changes]
     page = report(_commit(), became, reasons)
     if options.report is None:
         print(page)
     else:
         options.report.write_text(page)
-    sys.exit(share_of(outcome for changes in became for _, outcome in sample(changes)) < ENOUGH)
+    sys.exit(share_of(outcome for of_module in became for _, outcome in sample(of_module)) < ENOUGH)
 
 
 def drawn(changes: list[Mutant]) -> list[Mutant]:

@@ -23,13 +23,15 @@ from sagaz_durable.engine.state import RunState
 from sagaz_durable.leases.lease import Lease
 from sagaz_durable.settings.settings import Settings
 from sagaz_durable.settings.wording import NEUTRAL
+from sagaz_integration_core.context.current_step import current_step
 from sagaz_integration_core.contract.listings import AttemptRecord
-from sagaz_integration_core.contract.records import ClaimedRun, StepRecord
+from sagaz_integration_core.contract.records import ClaimedRun, Release, StepRecord
 from sagaz_integration_core.errors import (
     ContextValueError,
     LeaseLost,
     RunFailed,
     RunInterrupted,
+    RunWaiting,
     SagaDefinitionError,
     StepError,
     UnstorableValue,
@@ -61,6 +63,12 @@ class Order(Saga):
     async def pay(self, ctx):
         if ctx.get("fails"):
             raise ValueError("no money")
+
+
+class Awaits(Saga):
+    @action("ask")
+    async def ask(self, ctx):
+        await current_step().signal("paid", key="pi_1")
 
 
 class Store:
@@ -528,3 +536,12 @@ def test_a_result_has_nothing_of_sagaz_own_and_shows_no_values():
     result = SagaRun({"n": 1, "__sagaz": 2}, saga_id="run-1", saga_name="order", status="completed")
     assert dict(result) == {"n": 1}
     assert repr(result) == "<SagaRun order run-1 completed>"
+
+
+async def test_a_run_whose_call_waits_is_given_back_to_wait_until_its_deadline_at_most(scene):
+    one = scene(saga=Awaits, deadline_in=60.0)
+    with pytest.raises(RunWaiting, match=r"run-1.*waits for signal 'paid'") as waiting:
+        await execute(one)
+    assert (waiting.value.saga_id, one.execution.outcome) == ("run-1", "waiting")
+    assert one.store.last.release == Release(waits=True, by_deadline=True)
+    assert [(wait.step, wait.name, wait.key) for wait in one.store.last.waits] == [("ask", "paid", "pi_1")]

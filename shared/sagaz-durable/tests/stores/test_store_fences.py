@@ -163,6 +163,15 @@ async def test_what_was_under_way_is_told_in_the_order_in_which_it_began(store):
     assert attempt.under_way == "z, a, m"
 
 
+async def test_what_was_under_way_is_told_of_a_step_beside_its_compensation(store):
+    run = await claimed(store)
+    await store.write([write(run, steps=(step("a", "started"), step("b", "started")))])
+    steps = (step("a", "started", "undo"), step("b", "done"))
+    await store.write([write(run, steps=steps, status="compensating", release=Release())])
+    [attempt] = await store.load_attempts(run.saga_id)
+    assert attempt.under_way == "a, undo of a"
+
+
 async def test_a_process_that_gave_a_run_back_and_died_with_one_is_charged_for_that(store):
     given_back = await claimed(store)
     await store.write([write(given_back, release=Release(delay=3600))])

@@ -21,6 +21,7 @@ from sagaz_durable.testing.store_conformance.builders import (
     load,
     new,
     new_id,
+    park,
     parked,
     signal,
     step,
@@ -158,8 +159,11 @@ async def test_a_signal_to_a_run_that_has_ended_is_pruned_however_it_ended(store
 
 
 async def test_a_decision_ends_the_waits_of_its_own_run_only(store):
-    run, other = await parked(store, wait()), await parked(store, wait())
-    assert await store.intervene(Intervention(run.saga_id, 1, "waiting", "compensating", "cancel", "ann", "why"))
+    run, other = await parked(store, wait(), wait("over")), await parked(store, wait())
+    await store.send([signal("over", saga_id=run.saga_id)])
+    [again] = await claim_all(store)
+    await park(store, again)
+    assert await store.intervene(Intervention(run.saga_id, 2, "waiting", "compensating", "cancel", "ann", "why"))
     assert await store.load_waits(run.saga_id) == []
     assert [one.outcome for one in await store.load_waits(other.saga_id)] == [None]
 

@@ -1,0 +1,50 @@
+"""Which way a run goes, and until when it may go forward."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from sagaz_durable.calls.tries import NO_LIMITS
+from sagaz_durable.engine.course import Course, was_overdue
+from sagaz_durable.engine.journal_entries import Entry
+from sagaz_integration_core.contract.records import ClaimedRun
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+GRAPH = SimpleNamespace(nodes={"pay": SimpleNamespace(pivot=True)})
+
+
+def course(*done, direction="forward", deadline_in=60.0):
+    run = ClaimedRun(
+        "run-1", "Order", "executing", "{}", None, None, 1, 0, direction=direction, deadline_in=deadline_in
+    )
+    entries = {(step, "do"): Entry("done", None, None, 1, False) for step in done}
+    return Course(run, GRAPH, SimpleNamespace(all=entries))
+
+
+async def test_what_goes_forward_before_its_pivot_is_limited_by_its_deadline_and_nothing_else_is():
+    limited = course().limits
+    assert limited.shorten(1000.0) <= 60.0
+    assert (limited.shorten(1.0), limited.over()) == (1.0, False)
+    for unlimited in (course("pay"), course(direction="back"), course(deadline_in=None)):
+        assert unlimited.limits is NO_LIMITS
+
+
+async def test_behind_a_pivot_no_deadline_is_heeded_and_before_it_nothing_is_left_of_one():
+    late, pivoted = course(deadline_in=-1.0), course("pay", deadline_in=-1.0)
+    assert (late.is_overdue, pivoted.is_overdue) == (True, False)
+    assert (late.deadline.at_most(10.0), course().deadline.at_most(0.5)) == (0.0, 0.5)
+
+
+def test_a_run_that_rolled_back_without_a_decision_was_not_overdue():
+    assert not was_overdue(None)
+    assert not was_overdue("step 'pay': no money")
+    assert was_overdue("The run's deadline has passed. Step 'pay': no money")
