@@ -27,8 +27,8 @@ pytestmark = pytest.mark.anyio
 KNOWN = {"OrderSaga": ()}
 
 
-def new(saga_id: str | None = None, context: str = "{}", owner: str | None = None) -> NewRun:
-    return NewRun(saga_id or str(uuid4()), "OrderSaga", context, "f1", owner=owner)
+def new(saga_id: str | None = None, context: str = "{}", lease_owner: str | None = None) -> NewRun:
+    return NewRun(saga_id or str(uuid4()), "OrderSaga", context, "f1", lease_owner=lease_owner)
 
 
 def started(name: str) -> StepWrite:

@@ -48,8 +48,8 @@ async def own_store(own_server: Server) -> AsyncIterator[PostgresStore]:
     await store.close()
 
 
-def new(saga_id: str, owner: str | None = None) -> NewRun:
-    return NewRun(saga_id, "OrderSaga", "{}", "f1", lease_owner=owner)
+def new(saga_id: str, lease_owner: str | None = None) -> NewRun:
+    return NewRun(saga_id, "OrderSaga", "{}", "f1", lease_owner=lease_owner)
 
 
 async def terminate(url: str) -> int:
@@ -146,7 +146,7 @@ async def _works(store: PostgresStore) -> bool:
 
 
 async def test_a_write_is_kept_though_all_connections_were_terminated(store, settings):
-    await asyncio.gather(*(store.insert([new(f"x{n}", owner="w1")], 30) for n in range(20)))
+    await asyncio.gather(*(store.insert([new(f"x{n}", lease_owner="w1")], 30) for n in range(20)))
     await terminate(settings.storage_url)
     writes = [RunWrite(f"x{n}", "w1", 1, status="completed") for n in range(20)]
     assert await store.write(writes) == [True] * 20
