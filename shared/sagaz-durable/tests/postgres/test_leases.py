@@ -12,7 +12,7 @@ import pytest
 from sagaz_durable.serialization import codec
 from sagaz_durable.settings.settings import Settings
 from sagaz_durable.stores.factory import create_store
-from sagaz_durable.stores.postgresql import erasure as erasing
+from sagaz_durable.stores.postgresql import maintenance
 from sagaz_durable.stores.postgresql.claims import _CLAIM, _statement
 from sagaz_durable.stores.postgresql.store import PostgresStore
 from sagaz_durable.stores.wanted_runs import Wanted
@@ -132,7 +132,7 @@ async def test_runs_that_are_due_of_other_sagas_cost_a_claim_nothing(store, sett
 async def test_what_was_erased_costs_the_search_for_what_is_to_be_erased_nothing(store, settings):
     await store.insert([NewRun(f"e{n}", "OrderSaga", "{}", "f1") for n in range(5_000)], 30)
     erasure = Erasure("worker", "", ("completed",), before=datetime.now(UTC) + timedelta(days=1))
-    meant, values = erasing._meant(erasure)
+    meant, values = maintenance._meant(erasure)
     async with store.database._pool.connection() as connection:
         ended = "UPDATE {schema}.sagaz_run SET status = 'completed', finished_at = now(), fingerprint = 'erased:f1'"
         await connection.execute(store.database.text(ended).encode())
