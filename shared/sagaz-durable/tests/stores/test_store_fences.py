@@ -232,3 +232,12 @@ async def test_one_that_was_given_back_for_later_takes_no_room(store):
     await store.write([write(first, "w2", release=Release(delay=3600))])
     (second,) = await eventually(lambda: store.claim("w3", 100, LEASE, KNOWN, alone=True))
     assert second.saga_id != first.saga_id
+
+
+async def test_only_a_due_run_of_these_sagas_that_is_executed_alone_is_told_of(store):
+    await store.insert([new()], LEASE)
+    assert not await store.any_alone(KNOWN)
+    await alone_ones(store)
+    await eventually(lambda: is_due(store, 3, "OrderSaga"))
+    assert await store.any_alone(KNOWN)
+    assert not await store.any_alone({"A": ()})

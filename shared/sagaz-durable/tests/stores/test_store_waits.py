@@ -190,3 +190,19 @@ async def test_a_run_that_stops_waiting_keeps_what_its_waits_have_brought_and_ot
     assert await store.write([write(again, stops_waiting=True)]) == [True]
     assert [(one.name, one.outcome) for one in await store.load_waits(run.saga_id)] == [("paid", "signal")]
     assert len(await store.load_waits(other.saga_id)) == 1
+
+
+async def test_a_wait_takes_no_signal_of_another_name_that_was_sent_to_its_run(store):
+    run = await claimed(store)
+    await store.send([signal("shipped", saga_id=run.saga_id)])
+    await park(store, run, wait(), wait("", until=LONG_AGO))
+    [again] = await claim_all(store)
+    assert [one.outcome for one in again.waits] == [None, "timeout"]
+    assert await store.count_untaken() == 1
+
+
+async def test_a_persons_signal_to_a_key_is_noted_for_who_waits_for_its_name(store):
+    other, run = await parked(store, wait("shipped", key="pi_1")), await parked(store, wait(key="pi_1"))
+    await store.send([replace(signal(key="pi_1"), actor="anna", reason="called the bank")])
+    assert [note.actor for note in await store.load_audit(run.saga_id)] == ["anna"]
+    assert await store.load_audit(other.saga_id) == []
