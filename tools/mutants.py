@@ -29,8 +29,6 @@ from typing import Any
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "shared/sagaz-durable/tests"))
 
-from pg import shared_server
-
 from mutant_list import SOURCE, Mutant, mutants
 from mutant_report import Outcome, Reasons, Results, report, sample, share_of
 from warm_tests import HUNG
@@ -142,6 +140,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         if any("server" in table["rooms"][name] for name in options.rooms):
             # One server for all runs of the tests, or each would start its own.
+            # Only who changes something needs a server, and what it takes to speak to one.
+            from pg import shared_server
+
             os.environ["SAGAZ_TEST_POSTGRES_URL"] = stack.enter_context(shared_server("mutants"))
             if options.jobs == 1:
                 os.environ["SAGAZ_TEST_POSTGRES_SCHEMA"] = "mutants"

@@ -27,7 +27,7 @@ class _Session:
 
     def __init__(self, connection: Any) -> None:
         self.connection = connection
-        self.psycopg: psycopg.AsyncConnection[Row] = psycopg.AsyncConnection(connection.connection.pgconn)
+        self.psycopg: psycopg.AsyncConnection[Any] = psycopg.AsyncConnection(connection.connection.pgconn)
         self.psycopg.prepare_threshold = PREPARE_THRESHOLD
 
     async def execute(self, statement: bytes, values: Values) -> list[Row]:
@@ -105,6 +105,7 @@ class LoopDatabase(DjangoDatabase):
             await self._run(explain)
         except ConnectionDied as died:
             raise ConnectionLost(str(died)) from died
+        raise error
 
     def _connect(self) -> None:
         if connections[self._alias].settings_dict["OPTIONS"].get("pool"):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Coroutine
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
-from sagaz_durable.engine.state import step_views
+from sagaz_durable.engine.state import Entries, step_views
 from sagaz_durable.http.access import Verb, allow, not_found, subject_of
 from sagaz_durable.http.documents import run_document
 from sagaz_durable.http.headers import etag_of, is_unchanged
@@ -110,7 +110,7 @@ class Answers:
             return await store.load_steps(run.saga_id), await store.load_waits(run.saga_id)
 
         steps, waits = await self._scope.reach(read)
-        entries = {(step.step, step.phase): step for step in steps}
+        entries: Entries = {(step.step, step.phase): step for step in steps}
         views = step_views(self._scope.registry.graph(run.saga_name), run.direction, entries)
         return RunReport(run, tuple(steps), (), (), views, tuple(waits))
 

@@ -106,6 +106,7 @@ class RepeatableRequest:
 
     async def _claim(self) -> KeyClaim:
         assert self._key is not None  # noqa: S101
+        claim = KeyClaim(False)
         for pause in _pauses(self._wait_seconds):
             claim = await self._place.claim(self._key)
             others = claim.fingerprint not in (None, self._key.fingerprint)
