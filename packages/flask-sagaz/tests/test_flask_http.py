@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from flask_sagaz import Saga, SagazExtension, SettingsError, UsageError, action, current_step
+from support.answers import Ask
 from support.http_asks import asks, faults_of
 from support.wsgi import WsgiClient
 
@@ -239,6 +240,14 @@ def hostile():
     yield WsgiClient(app), location
     with app.app_context():
         sagaz.close()
+
+
+@pytest.mark.parametrize("path", ["/sagas//graph?saga=%1F", "/sagas//graph?saga=%0A"])
+def test_an_empty_id_is_not_found_and_nothing_of_the_request_is_repeated(hostile, path):
+    client, _ = hostile
+    answer = asyncio.run(client.request(Ask("GET", path)))
+    assert answer.status == 404
+    assert "location" not in {name.lower() for name in answer.headers}
 
 
 @settings(max_examples=200, suppress_health_check=list(HealthCheck), deadline=None)

@@ -34,7 +34,8 @@ class SagazBlueprint(Blueprint):
         self._rules = rules
         for route in ROUTES:
             path = f"/{route.path}" if route.path else ""
-            self.add_url_rule(path, route.name, self._view(route), methods=[route.method])
+            # An id may be empty: werkzeug's redirect to another address would repeat what the client has sent.
+            self.add_url_rule(path, route.name, self._view(route), methods=[route.method], merge_slashes=False)
 
     def accepted(self, saga_class: type[Saga], saga_id: str) -> Response:
         """Answer a request whose view has started a run: 202, its status' address, and when to look there.
