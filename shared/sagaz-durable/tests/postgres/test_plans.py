@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 
-import psycopg
 import pytest
 
 from sagaz_durable.stores.postgresql import ambiguous_inserts, claims, interventions, outbox, reads, signals, sql, waits
@@ -45,7 +44,7 @@ STATEMENTS = {
 
 
 def numbered(template):
-    """A statement with PostgreSQL's own parameters instead of psycopg's."""
+    """A statement with PostgreSQL's own parameters instead of psycopg's, and how many it has."""
     names = []
 
     def number(match):
@@ -54,7 +53,7 @@ def numbered(template):
             names.append(name)
         return f"${names.index(name) + 1}"
 
-    return re.sub(r"%(?:\((\w+)\))?s", number, template)
+    return re.sub(r"%(?:\((\w+)\))?s", number, template), len(names)
 
 
 def scans(plan):
@@ -74,11 +73,14 @@ def read_whole(plan):
 
 
 async def planned(store, template):
+    """The plan that one of our sessions makes of a statement and keeps."""
+    text, count = numbered(store.database.text(template))
+    values = f"({', '.join(['NULL'] * count)})" if count else ""
     async with store.database._pool.connection() as connection:
-        text = numbered(store.database.text(template))
-        [(plan,)] = await (
-            await psycopg.AsyncRawCursor(connection).execute(f"EXPLAIN (GENERIC_PLAN, FORMAT JSON) {text}".encode())
-        ).fetchall()
+        await connection.execute(f"PREPARE planned AS {text}".encode())
+        explained = await connection.execute(f"EXPLAIN (FORMAT JSON) EXECUTE planned{values}".encode())
+        [(plan,)] = await explained.fetchall()
+        await connection.execute("DEALLOCATE planned")
     return plan[0]["Plan"]
 
 

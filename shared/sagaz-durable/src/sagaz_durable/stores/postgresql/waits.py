@@ -139,7 +139,8 @@ END_WAITS = """
             UNION ALL
             SELECT id FROM {schema}.sagaz_signal WHERE key = wait.key AND name = wait.name AND taken_at IS NULL
         )) AND (taken_at IS NULL) IS TRUE
-        ORDER BY created_at, id LIMIT 1 FOR UPDATE SKIP LOCKED
+        -- By an expression: the index by time would be read from its beginning.
+        ORDER BY extract(epoch FROM created_at), id LIMIT 1 FOR UPDATE SKIP LOCKED
     ) AS signal
 ), taken_signal AS (
     UPDATE {schema}.sagaz_signal AS signal SET taken_at = statement_timestamp(), taken_by = offered.saga_id,
