@@ -74,7 +74,7 @@ class LoopDatabase(DjangoDatabase):
         try:
             return await super().store_id()
         finally:
-            await self._run(connections[self._alias].close)
+            await self._run(lambda: connections[self._alias].close())
 
     async def mend(self) -> None:
         """Disconnect what is idle, which the dead connection's server has left as well; others follow when needed."""
