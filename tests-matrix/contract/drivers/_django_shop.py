@@ -203,12 +203,14 @@ async def _aonce(request: HttpRequest, saga: str) -> HttpResponse:
 
 def _aonce_for(saga_class: type) -> Any:
     @idempotent(saga_class, caller=_user, location="/runs/{saga_id}")
-    async def view(request: HttpRequest) -> HttpResponse:
+    async def view(request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
         start = transaction.atomic(atomic_saga_start)
         saga_id = await sync_to_async(start)(saga_class, json.loads(request.body))
         Driver.arrived.set()
         while not Driver.gate.is_set():
             await asyncio.sleep(0.01)
+        if request.headers.get("Then") == "stream":
+            return StreamingHttpResponse(_apieces(), status=202)
         return _answered(request, saga_id)
 
     return view
@@ -239,11 +241,12 @@ def _stream(request: HttpRequest) -> StreamingHttpResponse:
 
 
 async def _astream(request: HttpRequest) -> StreamingHttpResponse:
-    async def apieces() -> AsyncIterator[bytes]:
-        for piece in pieces():
-            yield piece
+    return StreamingHttpResponse(_apieces())
 
-    return StreamingHttpResponse(apieces())
+
+async def _apieces() -> AsyncIterator[bytes]:
+    for piece in pieces():
+        yield piece
 
 
 def _boom(request: HttpRequest) -> HttpResponse:
