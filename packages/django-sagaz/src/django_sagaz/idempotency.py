@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from django.db import transaction
 from django.http import HttpResponse as DjangoResponse
 
-from django_sagaz._execution.current import current_executions
+from django_sagaz._execution.scopes import asynchronous_scope
 from django_sagaz._project.current import current_project
 from django_sagaz._stores.factory import open_store
 from django_sagaz._stores.runners import ThreadSensitive
@@ -87,7 +87,8 @@ def _once_async(view: View, endpoint: Repeatable, caller: Caller | None) -> View
         async def call() -> Any:
             return _rendered(await view(request, *args, **kwargs))
 
-        begin = _begin(endpoint, request, caller, Leases(_scope(project)), project)
+        scope: Any = await asynchronous_scope() if project.alias is None else _Here(project, project.alias)
+        begin = _begin(endpoint, request, caller, Leases(scope), project)
         return await answer(begin, _Answerer(), call, request.headers.get(project.settings.header_name))
 
     return once
@@ -103,12 +104,8 @@ def _begin(
     return begin
 
 
-def _scope(project: Project) -> Any:
-    return current_executions().shared_runtime() if project.alias is None else _Here(project, project.alias)
-
-
 class _Here:
-    """A project's sagas for a coroutine, by the connection that Django has for it."""
+    """A project's sagas for a coroutine, by the connection that Django has for it; leases are renewed on its loop."""
 
     def __init__(self, project: Project, alias: str) -> None:
         self.store = open_store(alias, ThreadSensitive(), notify=project.settings.notify)

@@ -29,7 +29,7 @@ class RunPage:
     """Some runs, the newest first.
 
     Attributes:
-        cursor: What `Listing.list_runs` takes for the runs that follow; None when there are none, for now.
+        cursor: What `Listing.list_runs` takes for the runs that follow; None when there are none.
     """
 
     runs: tuple[RunRecord, ...]
