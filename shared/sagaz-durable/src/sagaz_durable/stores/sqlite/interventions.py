@@ -31,9 +31,9 @@ _FORGET = "DELETE FROM sagaz_step WHERE saga_id = ? AND phase = 'undo' AND statu
 _FORGET_WAITS = "DELETE FROM sagaz_wait WHERE saga_id = ? AND phase = 'do'"
 _NOTE = "INSERT INTO sagaz_audit (saga_id, action, actor, reason, found, status, at) VALUES (?, ?, ?, ?, ?, ?, ?)"
 _NOTES = """
-    SELECT ?1, action, actor, reason, found, status, at FROM sagaz_audit
-    WHERE saga_id = ?1
-        OR saga_id IN (SELECT 'signal:' || id FROM sagaz_signal WHERE taken_by = ?1 AND taken_at IS NOT NULL)
+    SELECT :saga_id, action, actor, reason, found, status, at FROM sagaz_audit
+    WHERE saga_id = :saga_id
+        OR saga_id IN (SELECT 'signal:' || id FROM sagaz_signal WHERE taken_by = :saga_id AND taken_at IS NOT NULL)
     ORDER BY id
 """
 
@@ -64,7 +64,7 @@ def intervene(sqlite: sqlite3.Connection, change: Intervention) -> bool:
     elif change.status == "compensating":
         sqlite.execute(_FORGET_WAITS, (change.saga_id,))
     elif change.status in FINISHED:
-        sqlite.execute(DELETE_WAITS, (change.saga_id,))
+        sqlite.execute(DELETE_WAITS, {"saga_id": change.saga_id})
     insert_of_run(sqlite, change.saga_id, change.events, stamped)
     note = (change.saga_id, change.action, change.actor, change.reason, change.found, change.status, stamped)
     sqlite.execute(_NOTE, note)
@@ -73,4 +73,4 @@ def intervene(sqlite: sqlite3.Connection, change: Intervention) -> bool:
 
 def load_audit(sqlite: sqlite3.Connection, saga_id: str) -> list[AuditRecord]:
     """Return the notes about one run, the oldest first."""
-    return [audit_record(row) for row in sqlite.execute(_NOTES, (saga_id,))]
+    return [audit_record(row) for row in sqlite.execute(_NOTES, {"saga_id": saga_id})]

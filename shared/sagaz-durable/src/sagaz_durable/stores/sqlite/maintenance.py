@@ -68,10 +68,10 @@ def save_foreign(
 
 def delete(sqlite: sqlite3.Connection, saga_id: str) -> bool:
     """Delete a finished or foreign run with its journal; its events stay until they are sent."""
-    if sqlite.execute(DELETE_RUN, (saga_id,)).rowcount == 0:
+    if sqlite.execute(DELETE_RUN, {"saga_id": saga_id}).rowcount == 0:
         return False
     for statement in _WITH_RUN:
-        sqlite.execute(statement, (saga_id,))
+        sqlite.execute(statement, {"saga_id": saga_id})
     return True
 
 
@@ -80,7 +80,7 @@ def prune(sqlite: sqlite3.Connection, older_than: datetime, statuses: Sequence[R
     statement = f"SELECT saga_id FROM sagaz_run WHERE {_ended(statuses)} ORDER BY finished_at LIMIT ?"  # noqa: S608
     old = sqlite.execute(statement, (*statuses, stamp(older_than), limit)).fetchall()
     for statement in (DELETE_RUN, *_WITH_RUN):
-        sqlite.executemany(statement, old)
+        sqlite.executemany(statement, [{"saga_id": saga_id} for (saga_id,) in old])
     return len(old)
 
 

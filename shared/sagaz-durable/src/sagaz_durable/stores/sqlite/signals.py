@@ -57,15 +57,15 @@ _COUNT_PRUNABLE = "SELECT count(*) FROM {old}".replace("{old}", _OLD)
 _FIND_OLD = "SELECT id FROM {old} ORDER BY created_at LIMIT ?".replace("{old}", _OLD)
 _PRUNE = (
     """
-    UPDATE sagaz_audit SET saga_id = (SELECT taken_by FROM sagaz_signal WHERE id = ?1)
-    WHERE saga_id = 'signal:' || ?1 AND EXISTS (SELECT 1 FROM sagaz_signal AS signal
-        JOIN sagaz_run AS run ON run.saga_id = signal.taken_by WHERE signal.id = ?1)
+    UPDATE sagaz_audit SET saga_id = (SELECT taken_by FROM sagaz_signal WHERE id = :id)
+    WHERE saga_id = 'signal:' || :id AND EXISTS (SELECT 1 FROM sagaz_signal AS signal
+        JOIN sagaz_run AS run ON run.saga_id = signal.taken_by WHERE signal.id = :id)
     """,
     """
-    DELETE FROM sagaz_audit WHERE saga_id IN (SELECT 'signal:' || ?1 UNION ALL SELECT saga_id FROM sagaz_signal
-        WHERE id = ?1 AND saga_id NOT IN (SELECT saga_id FROM sagaz_run WHERE saga_id = sagaz_signal.saga_id))
+    DELETE FROM sagaz_audit WHERE saga_id IN (SELECT 'signal:' || :id UNION ALL SELECT saga_id FROM sagaz_signal
+        WHERE id = :id AND saga_id NOT IN (SELECT saga_id FROM sagaz_run WHERE saga_id = sagaz_signal.saga_id))
     """,
-    "DELETE FROM sagaz_signal WHERE id = ?1",
+    "DELETE FROM sagaz_signal WHERE id = :id",
 )
 
 
@@ -125,7 +125,7 @@ def prune_signals(sqlite: sqlite3.Connection, taken_before: datetime, untaken_be
     """Delete old signals; return how many."""
     old = sqlite.execute(_FIND_OLD, (stamp(taken_before), stamp(untaken_before), limit)).fetchall()
     for statement in _PRUNE:
-        sqlite.executemany(statement, old)
+        sqlite.executemany(statement, [{"id": signal_id} for (signal_id,) in old])
     return len(old)
 
 

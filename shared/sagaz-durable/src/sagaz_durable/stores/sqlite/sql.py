@@ -101,13 +101,13 @@ SAVE_FOREIGN = f"""
 
 DELETE_RUN = """
     DELETE FROM sagaz_run
-    WHERE saga_id = ? AND (fingerprint = 'foreign' OR status IN ('completed', 'rolled_back', 'failed'))
+    WHERE saga_id = :saga_id AND (fingerprint = 'foreign' OR status IN ('completed', 'rolled_back', 'failed'))
 """
-DELETE_STEPS = "DELETE FROM sagaz_step WHERE saga_id = ?"
-DELETE_ATTEMPTS = "DELETE FROM sagaz_attempt WHERE saga_id = ?"
+DELETE_STEPS = "DELETE FROM sagaz_step WHERE saga_id = :saga_id"
+DELETE_ATTEMPTS = "DELETE FROM sagaz_attempt WHERE saga_id = :saga_id"
 DELETE_AUDIT = """
-    DELETE FROM sagaz_audit WHERE saga_id = ?1
-        OR saga_id IN (SELECT 'signal:' || id FROM sagaz_signal WHERE taken_by = ?1 AND taken_at IS NOT NULL)
+    DELETE FROM sagaz_audit WHERE saga_id = :saga_id
+        OR saga_id IN (SELECT 'signal:' || id FROM sagaz_signal WHERE taken_by = :saga_id AND taken_at IS NOT NULL)
 """
-DELETE_WAITS = "DELETE FROM sagaz_wait WHERE saga_id = ?"
-DELETE_SENT = "DELETE FROM sagaz_outbox WHERE saga_id = ? AND status = 'sent'"
+DELETE_WAITS = "DELETE FROM sagaz_wait WHERE saga_id = :saga_id"
+DELETE_SENT = "DELETE FROM sagaz_outbox WHERE saga_id = :saga_id AND status = 'sent'"

@@ -7,6 +7,7 @@ import sqlite3
 from sagaz_durable.settings.wording import Wording
 from sagaz_integration_core.errors import (
     SagazError,
+    StoreRightsMissing,
     StoreUnavailable,
     UnstorableValue,
     WriteLockHeld,
@@ -50,7 +51,8 @@ def _unstorable(error: Exception) -> str:
 def unavailable(path: str, error: sqlite3.Error) -> StoreUnavailable:
     """Return the error that names the file, what SQLite said and what to do."""
     advice = _ADVICE.get(_code(error), "Nothing of this transaction was recorded")
-    return StoreUnavailable(f"The SQLite store {path} cannot be used: {error}. {advice}.")
+    kind = StoreRightsMissing if _code(error) in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM) else StoreUnavailable
+    return kind(f"The SQLite store {path} cannot be used: {error}. {advice}.")
 
 
 def locked(path: str, waited: float, own: bool | None, wording: Wording) -> StoreUnavailable:
