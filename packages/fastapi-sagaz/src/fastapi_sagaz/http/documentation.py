@@ -30,7 +30,7 @@ for _kind in CATALOGUE:
     if _kind.status >= 400:
         _TITLES[_kind.status] = "; or: ".join(filter(None, (_TITLES.get(_kind.status), _kind.title)))
 
-_TAG = {"ETag": {"description": "The run's version.", "schema": {"type": "string"}}}
+_TAG = {"ETag": {"description": "The run's version, and what a deployment may change.", "schema": {"type": "string"}}}
 _UNCHANGED = {304: {"description": "The client has it already.", "headers": _TAG}}
 
 
