@@ -86,7 +86,7 @@ class SagazRouter(APIRouter):
         """Answer a request whose endpoint has started a run: 202, its status' address, and when to look there.
 
         With ``Prefer: wait=N`` it waits for the end of the run, and answers 200 with its status if that comes in time.
-        The start must be committed before.
+        The start must be committed before; a run of `run_saga_background` begins when it is waited for.
 
         Args:
             saga_class: Which saga the run is of.
