@@ -35,6 +35,7 @@ __all__ = [
     "RUN_OVERDUE",
     "RUN_ROLLED_BACK",
     "TOO_LARGE",
+    "UNAVAILABLE",
     "UNSUPPORTED_MEDIA",
     "Kind",
     "Problem",
@@ -79,7 +80,7 @@ KEY_MALFORMED = Kind("idempotency-key-malformed", "The request's Idempotency-Key
 KEY_REUSED = Kind("idempotency-key-reused", "The Idempotency-Key belongs to another request", 422)
 KEY_IN_PROGRESS = Kind("idempotency-key-in-progress", "The request is being executed", 409)
 _OVERLOADED = Kind("overloaded", "Too many runs wait for workers", 503)
-_UNAVAILABLE = Kind("store-unavailable", "The store of the runs does not answer", 503)
+UNAVAILABLE = Kind("store-unavailable", "The store of the runs does not answer", 503)
 _NOT_OPEN = Kind("not-open", "This process takes no requests about sagas now", 503)
 RUN_ROLLED_BACK = Kind("run-rolled-back", "The run failed, and what it had done was compensated", 200)
 RUN_OVERDUE = Kind("run-overdue", "The run's deadline passed, and what it had done was compensated", 200)
@@ -87,7 +88,7 @@ RUN_FAILED = Kind("run-failed", "The run has failed and needs manual interventio
 
 CATALOGUE: tuple[Kind, ...] = (
     NOT_FOUND, CROSS_SITE, TOO_LARGE, UNSUPPORTED_MEDIA, INVALID_INPUT, RUN_CHANGED, REFUSED, KEY_MISSING,
-    KEY_MALFORMED, KEY_REUSED, KEY_IN_PROGRESS, _OVERLOADED, _UNAVAILABLE, _NOT_OPEN, RUN_ROLLED_BACK, RUN_OVERDUE,
+    KEY_MALFORMED, KEY_REUSED, KEY_IN_PROGRESS, _OVERLOADED, UNAVAILABLE, _NOT_OPEN, RUN_ROLLED_BACK, RUN_OVERDUE,
     RUN_FAILED,
 )  # fmt: skip
 
@@ -98,7 +99,7 @@ _OF_ERRORS: tuple[tuple[type[SagazError], Kind], ...] = (
     (RunChanged, RUN_CHANGED),
     (InvalidInput, INVALID_INPUT),
     (Overloaded, _OVERLOADED),
-    (StoreUnavailable, _UNAVAILABLE),
+    (StoreUnavailable, UNAVAILABLE),
     (RuntimeNotOpen, _NOT_OPEN),
 )
 
