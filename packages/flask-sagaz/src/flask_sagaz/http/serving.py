@@ -56,9 +56,9 @@ class Serving:
         rules = ApiRules(
             hook_of(authorize),
             hook_of(actor),
-            shows=shows if isinstance(shows, str) else tuple(shows),  # type: ignore[arg-type]
+            shows=shows,
             tells_errors=tells_errors,
-            trusted_origins=tuple(trusted_origins),
+            trusted_origins=trusted_origins,
             longest_wait=longest_wait,
         )
         return SagazBlueprint(rules, name, url_prefix=prefix, **options)

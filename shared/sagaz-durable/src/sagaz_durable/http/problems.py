@@ -41,6 +41,7 @@ __all__ = [
     "RUN_OVERDUE",
     "RUN_ROLLED_BACK",
     "TOO_LARGE",
+    "UNAVAILABLE",
     "UNSUPPORTED_MEDIA",
     "Kind",
     "Problem",
@@ -89,7 +90,7 @@ _IN_PROGRESS = Kind("run-in-progress", "The run of this request has not ended ye
 _UNSUCCESSFUL = Kind("run-unsuccessful", "The run of this request has ended without success", 409)
 _INTERRUPTED = Kind("run-interrupted", "The run goes on, and not in this process", 503)
 _OVERLOADED = Kind("overloaded", "Too many runs wait for workers", 503)
-_UNAVAILABLE = Kind("store-unavailable", "The store of the runs does not answer", 503)
+UNAVAILABLE = Kind("store-unavailable", "The store of the runs does not answer", 503)
 _NOT_OPEN = Kind("not-open", "This process takes no requests about sagas now", 503)
 RUN_ROLLED_BACK = Kind("run-rolled-back", "The run failed, and what it had done was compensated", 200)
 RUN_OVERDUE = Kind("run-overdue", "The run's deadline passed, and what it had done was compensated", 200)
@@ -98,7 +99,7 @@ RUN_FAILED = Kind("run-failed", "The run has failed and needs manual interventio
 CATALOGUE: tuple[Kind, ...] = (
     NOT_FOUND, CROSS_SITE, TOO_LARGE, UNSUPPORTED_MEDIA, INVALID_INPUT, RUN_CHANGED, REFUSED, KEY_MISSING,
     KEY_MALFORMED, KEY_REUSED, KEY_IN_PROGRESS, _IN_PROGRESS, _UNSUCCESSFUL, _INTERRUPTED, _OVERLOADED,
-    _UNAVAILABLE, _NOT_OPEN, RUN_ROLLED_BACK, RUN_OVERDUE, RUN_FAILED,
+    UNAVAILABLE, _NOT_OPEN, RUN_ROLLED_BACK, RUN_OVERDUE, RUN_FAILED,
 )  # fmt: skip
 
 _RETRY_SECONDS = 5
@@ -116,7 +117,7 @@ _OF_ERRORS: tuple[tuple[type[SagazError], Kind], ...] = (
     (RunFailed, _UNSUCCESSFUL),
     (RunInterrupted, _INTERRUPTED),
     (Overloaded, _OVERLOADED),
-    (StoreUnavailable, _UNAVAILABLE),
+    (StoreUnavailable, UNAVAILABLE),
     (RuntimeNotOpen, _NOT_OPEN),
 )
 
