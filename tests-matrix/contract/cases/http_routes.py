@@ -7,7 +7,7 @@ import re
 from dataclasses import replace
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from contract.case import case, variants
@@ -111,7 +111,10 @@ async def nothing_that_is_sent_tells_somebody_elses_run_from_none(site: Site) ->
     def answer(ask: Ask) -> Answer:
         return asyncio.run_coroutine_threadsafe(site.driver.request(ask), loop).result(30)
 
-    @settings(max_examples=30, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    # Without making what fails smaller: each example is two requests to a whole application.
+    @settings(
+        max_examples=30, deadline=None, database=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck)
+    )
     @given(st.data())
     def compare(data: st.DataObject) -> None:
         ask = data.draw(asks(BOB, location).filter(lambda ask: ask.path.startswith(location)))
