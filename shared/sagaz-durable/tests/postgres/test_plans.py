@@ -6,7 +6,17 @@ import re
 
 import pytest
 
-from sagaz_durable.stores.postgresql import ambiguous_inserts, claims, interventions, outbox, reads, signals, sql, waits
+from sagaz_durable.stores.postgresql import (
+    ambiguous_inserts,
+    claims,
+    interventions,
+    journal,
+    maintenance,
+    outbox,
+    reads,
+    signals,
+    sql,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -21,7 +31,8 @@ STATEMENTS = {
         claims._STATEMENTS[claims._SETTLE, oldest, alone] for oldest in (True, False) for alone in (False, True)
     ], strict=True)},
     **{f"write {kind}": text for kind, text in sql.WRITE.items()},
-    "any alone": claims._ANY_ALONE,
+    "any alone": reads._ANY_ALONE,
+    "locked": journal._LOCKED,
     "renew": sql.RENEW,
     "settled": sql.SETTLED,
     "steps": sql.STEPS_OF,
@@ -32,7 +43,8 @@ STATEMENTS = {
     "send": signals.SEND,
     "send noted": signals._SEND_NOTED,
     "find sent": signals.FIND_SENT,
-    "see": waits.SEE,
+    "heartbeat": maintenance._HEARTBEAT,
+    "deliver": signals.DELIVER,
     "insert events": outbox.INSERT_EVENTS,
     "events due": outbox._DUE,
     "events settled": outbox._SETTLE,
