@@ -49,7 +49,7 @@ _HEADS = f"""fresh AS MATERIALIZED (
             ORDER BY available_at LIMIT 1
         ) AS oldest
     ), signalled AS MATERIALIZED (
-        {_SIGNALLED} LIMIT %(half)s FOR NO KEY UPDATE SKIP LOCKED
+        {_SIGNALLED} LIMIT %(limit)s FOR NO KEY UPDATE SKIP LOCKED
     ), young AS MATERIALIZED (
         SELECT {_DUE} FROM {{schema}}.sagaz_run
         WHERE (SELECT bool_or(status = 'waiting') FROM head) AND saga_id = ANY(ARRAY(
@@ -63,7 +63,7 @@ _HEADS = f"""fresh AS MATERIALIZED (
         FOR NO KEY UPDATE SKIP LOCKED
     ), """  # noqa: S608
 _OLDEST = f"""
-    SELECT * FROM signalled UNION ALL SELECT * FROM young UNION ALL
+    (SELECT * FROM signalled LIMIT %(half)s) UNION ALL SELECT * FROM young UNION ALL
     SELECT run.* FROM (SELECT name FROM head ORDER BY available_at) AS waiting CROSS JOIN LATERAL (
         SELECT {_DUE} FROM {{schema}}.sagaz_run
         WHERE saga_name = waiting.name AND {{alone}} AND available_at <= statement_timestamp()
@@ -71,11 +71,7 @@ _OLDEST = f"""
         ORDER BY available_at LIMIT %(limit)s
         FOR NO KEY UPDATE SKIP LOCKED
     ) AS run UNION ALL
-    SELECT * FROM (
-        {_SIGNALLED} AND saga_id <> ALL(ARRAY(SELECT saga_id FROM signalled))
-            AND (SELECT count(*) = %(half)s FROM signalled)
-        LIMIT %(limit)s FOR NO KEY UPDATE SKIP LOCKED
-    ) AS others
+    (SELECT * FROM signalled OFFSET %(half)s)
     LIMIT CASE WHEN (SELECT bool_or(status = 'waiting') FROM head)
         THEN least(%(limit)s, greatest(%(half)s, 1) + (SELECT count(*) FROM young)) ELSE %(limit)s END
 """  # noqa: S608

@@ -96,26 +96,28 @@ OFFERED = """
     SELECT DISTINCT ON (saga_id, name) * FROM waited
     WHERE outcome IS NULL AND name <> ''
     ORDER BY saga_id, name, created_at, n
-), searched AS MATERIALIZED (
-    SELECT wait.saga_id, wait.step, wait.phase, wait.name, wait.n, wait.ended_by, ARRAY(
-        SELECT id FROM {schema}.sagaz_signal WHERE saga_id = wait.saga_id AND name = wait.name AND taken_at IS NULL
-        UNION ALL
-        SELECT id FROM {schema}.sagaz_signal WHERE key = wait.key AND name = wait.name AND taken_at IS NULL
-    ) AS ids FROM first_wait AS wait
 ), offered AS MATERIALIZED (
-    SELECT searched.*, signal.id, signal.payload
-    FROM searched CROSS JOIN LATERAL (
+    SELECT wait.*, signal.id, signal.payload
+    FROM (
+        SELECT saga_id, step, phase, name, n, ended_by, ARRAY(
+            SELECT id FROM {schema}.sagaz_signal
+                WHERE saga_id = first_wait.saga_id AND name = first_wait.name AND taken_at IS NULL
+            UNION ALL
+            SELECT id FROM {schema}.sagaz_signal
+                WHERE key = first_wait.key AND name = first_wait.name AND taken_at IS NULL
+        ) AS ids FROM first_wait OFFSET 0
+    ) AS wait LEFT JOIN LATERAL (
         SELECT id, payload FROM {schema}.sagaz_signal
-        WHERE id = ANY(searched.ids) AND (taken_at IS NULL) IS TRUE
+        WHERE id = ANY(wait.ids) AND (taken_at IS NULL) IS TRUE
         -- By an expression: the index by time would be read from its beginning.
         ORDER BY extract(epoch FROM created_at), id LIMIT 1 FOR UPDATE SKIP LOCKED
-    ) AS signal
+    ) AS signal ON true
+    WHERE wait.ids <> ARRAY[]::text[]
 ), free AS MATERIALIZED (
     SELECT * FROM due WHERE attempt = 0 OR (
-        (SELECT count(*) FROM {schema}.sagaz_wait AS wait WHERE wait.saga_id = due.saga_id)
-            <= (SELECT count(*) FROM waited WHERE waited.saga_id = due.saga_id)
-        AND (SELECT count(*) FROM searched WHERE searched.saga_id = due.saga_id AND ids <> ARRAY[]::text[])
-            <= (SELECT count(*) FROM offered WHERE offered.saga_id = due.saga_id))
+        saga_id <> ALL(ARRAY(SELECT saga_id FROM offered WHERE id IS NULL))
+        AND (SELECT count(*) FROM {schema}.sagaz_wait AS wait WHERE wait.saga_id = due.saga_id)
+            <= (SELECT count(*) FROM waited WHERE waited.saga_id = due.saga_id))
 """
 """The waits of runs that are due, the signals that they get, and those of these runs of which no other transaction has
 locked a wait or the signals for one: the rest is left to a later claim."""
