@@ -146,7 +146,7 @@ class Worker:
         registry = self._environment.registry
         if not self._runs.is_private:
             kind: WorkerKind = "worker" if self._command else "embedded"
-            self._environment.leases.announce(self, kind, lambda: [entry.name for entry in registry])
+            self._environment.leases.announce(self, kind, lambda: registry.announced)
 
     async def _work(self) -> None:
         stopping = asyncio.create_task(self._stopping.wait())
