@@ -112,7 +112,7 @@ OFFERED = """
         -- By an expression: the index by time would be read from its beginning.
         ORDER BY extract(epoch FROM created_at), id LIMIT 1 FOR UPDATE SKIP LOCKED
     ) AS signal ON true
-    WHERE wait.ids <> ARRAY[]::text[]
+    WHERE cardinality(wait.ids) > 0
 ), free AS MATERIALIZED (
     SELECT * FROM due WHERE attempt = 0 OR (
         saga_id <> ALL(ARRAY(SELECT saga_id FROM offered WHERE id IS NULL))
