@@ -129,7 +129,8 @@ def test_show_of_a_run_that_is_not_there_is_an_error(command):
     said = command("show", "nowhere")
     assert (said.exit_code, said.output) == (
         1,
-        "Error: There is no run nowhere in this store. It may have been pruned, or be in another database.\n",
+        "Error: There is no run nowhere in this store. It may have been pruned, or be in another database.\n"
+        f"See {NOT_FOUND.address}\n",
     )
 
 
