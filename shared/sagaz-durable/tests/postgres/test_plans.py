@@ -7,7 +7,17 @@ from datetime import UTC, datetime
 
 import pytest
 
-from sagaz_durable.stores.postgresql import ambiguous_inserts, claims, interventions, outbox, reads, signals, sql, waits
+from sagaz_durable.stores.postgresql import (
+    ambiguous_inserts,
+    claims,
+    interventions,
+    journal,
+    maintenance,
+    outbox,
+    reads,
+    signals,
+    sql,
+)
 from sagaz_integration_core.contract.listings import RunFilter
 
 pytestmark = pytest.mark.anyio
@@ -23,7 +33,8 @@ STATEMENTS = {
         claims._STATEMENTS[claims._SETTLE, oldest, alone] for oldest in (True, False) for alone in (False, True)
     ], strict=True)},
     **{f"write {kind}": text for kind, text in sql.WRITE.items()},
-    "any alone": claims._ANY_ALONE,
+    "any alone": reads._ANY_ALONE,
+    "locked": journal._LOCKED,
     "renew": sql.RENEW,
     "settled": sql.SETTLED,
     "steps": sql.STEPS_OF,
@@ -34,7 +45,8 @@ STATEMENTS = {
     "send": signals.SEND,
     "send noted": signals._SEND_NOTED,
     "find sent": signals.FIND_SENT,
-    "see": waits.SEE,
+    "heartbeat": maintenance._HEARTBEAT,
+    "deliver": signals.DELIVER,
     "insert events": outbox.INSERT_EVENTS,
     "events due": outbox._DUE,
     "events settled": outbox._SETTLE,

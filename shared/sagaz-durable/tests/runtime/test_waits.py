@@ -762,3 +762,13 @@ async def test_a_run_whose_lost_step_another_live_process_may_have_is_left_to_th
     async with with_worker(opened, shared_settings, Order) as before:
         await Sagas(before).send_signal("paid", saga_id=saga_id)
         assert (await ended(before, saga_id)).status == "completed"
+
+
+async def test_a_run_whose_lost_step_no_live_process_has_fails_at_once_however_many_there_are(
+    opened, shared_settings, left_waiting, ended
+):
+    async with opened(shared_settings, sagas=[Renamed]) as other:
+        await other.store.heartbeat("of the same version", 60, "worker", other.registry.announced)
+        async with with_worker(opened, shared_settings, Renamed) as after:
+            record = await ended(after, left_waiting)
+        assert (record.status, record.failures, record.attempt) == ("failed", 0, 2)

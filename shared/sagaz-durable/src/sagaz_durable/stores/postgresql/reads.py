@@ -6,14 +6,24 @@ from collections.abc import Collection
 from typing import Any
 
 from sagaz_durable.stores.postgresql.database.statements import Database
-from sagaz_durable.stores.postgresql.rows import attempt_record, run_record, step_record
-from sagaz_durable.stores.postgresql.sql import RUN_COLUMNS, STEPS_OF
+from sagaz_durable.stores.postgresql.rows import Journal, attempt_record, run_record, step_record
+from sagaz_durable.stores.postgresql.sql import RUN_COLUMNS, STEPS_AND_WAITS_OF, STEPS_OF
 from sagaz_durable.stores.postgresql.waits import wait_record
 from sagaz_integration_core.contract.listings import AttemptRecord, RunFilter, StoreStats
 from sagaz_integration_core.contract.records import ACTIVE, FINISHED, RunRecord, RunStatus, StepRecord
 from sagaz_integration_core.contract.waits import WaitRecord
 
-__all__ = ["find", "load", "load_attempts", "load_steps", "load_waits", "stats", "statuses"]
+__all__ = [
+    "any_alone",
+    "find",
+    "load",
+    "load_attempts",
+    "load_steps",
+    "load_waits",
+    "read_journals",
+    "stats",
+    "statuses",
+]
 
 _STATUSES: tuple[RunStatus, ...] = (*ACTIVE, *FINISHED)
 
@@ -63,6 +73,11 @@ SELECT saga_id, attempt, owner, began_at, ended_at, outcome, detail, under_way
 FROM {schema}.sagaz_attempt WHERE saga_id = %s ORDER BY attempt
 """
 
+_ANY_ALONE = """
+SELECT EXISTS (SELECT FROM {schema}.sagaz_run
+    WHERE saga_name = ANY(%(names)s::text[]) AND alone AND available_at <= statement_timestamp())
+"""
+
 _WAITS = """
 SELECT saga_id, step, phase, name, n, key, until, created_at, outcome, attempt, payload::text
 FROM {schema}.sagaz_wait WHERE saga_id = ANY(%s::text[]) ORDER BY created_at, n
@@ -78,6 +93,21 @@ async def load(db: Database, saga_id: str) -> RunRecord | None:
 async def load_steps(db: Database, saga_id: str) -> list[StepRecord]:
     """Return a run's journal in the order in which its entries were started."""
     return [step_record(row) for row in await db.fetch(STEPS_OF, [[saga_id]])]
+
+
+async def read_journals(db: Database, saga_ids: list[str]) -> dict[str, Journal]:
+    """Return the journals and the waits of these runs, in one round trip."""
+    journals: dict[str, Journal] = {saga_id: ([], []) for saga_id in saga_ids}
+    for row in await db.execute(STEPS_AND_WAITS_OF, {"saga_ids": saga_ids}):
+        saga_id, step, phase, outcome, payload, key, attempt, until, created_at, _, name, n, _ = row
+        steps, waits = journals[saga_id]
+        if name is None:
+            steps.append(step_record(row[:10]))
+        else:
+            waits.append(
+                wait_record((saga_id, step, phase, name, n, key, until, created_at, outcome, attempt, payload))
+            )
+    return journals
 
 
 async def load_attempts(db: Database, saga_id: str) -> list[AttemptRecord]:
@@ -115,6 +145,12 @@ async def find(db: Database, query: RunFilter) -> list[RunRecord]:
 async def statuses(db: Database, saga_ids: Collection[str]) -> dict[str, RunStatus]:
     """Return the statuses of these runs."""
     return {row[0]: row[1] for row in await db.fetch(_STATUSES_OF, [list(saga_ids)])}
+
+
+async def any_alone(db: Database, sagas: Collection[str]) -> bool:
+    """Whether a run is due that is to be executed alone."""
+    [[found]] = await db.fetch(_ANY_ALONE, {"names": list(sagas)})
+    return bool(found)
 
 
 async def stats(db: Database) -> StoreStats:

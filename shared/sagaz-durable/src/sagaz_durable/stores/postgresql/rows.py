@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeAlias
 
 from sagaz_durable.stores.postgresql.database.statements import Row
 from sagaz_durable.stores.postgresql.sql import INSERT_FRESH, INSERT_MANY, INSERT_ONE
@@ -23,15 +23,20 @@ from sagaz_integration_core.contract.records import (
 from sagaz_integration_core.contract.waits import WaitRecord
 
 __all__ = [
+    "Journal",
     "attempt_record",
     "audit_record",
     "claimed_run",
     "event_record",
     "insertion",
+    "journal_in",
     "run_record",
     "step_record",
     "worker_record",
 ]
+
+
+Journal: TypeAlias = tuple[list[StepRecord], list[WaitRecord]]
 
 
 def insertion(
@@ -86,6 +91,14 @@ def claimed_run(
     return ClaimedRun(*values)
 
 
+def journal_in(saga_id: str, text: str) -> Journal:
+    """Read the journal and the waits that a claim returns as JSON."""
+    steps, waits = json.loads(text)
+    return [
+        StepRecord(saga_id, *step[:6], _read_time(step[6]), _read_time(step[7]), step[8]) for step in steps or ()
+    ], [WaitRecord(saga_id, *wait[:5], _read_time(wait[5]), _read_time(wait[6]), *wait[7:]) for wait in waits or ()]
+
+
 def run_record(row: Row) -> RunRecord:
     """Read a row of ``sagaz_run``."""
     leased_at, suspicions, alone, deadline, owner = row[17:]
@@ -130,3 +143,7 @@ def _utc(moment: datetime | None) -> datetime | None:
 
 def _time(moment: datetime | None) -> str | None:
     return None if moment is None else moment.isoformat()
+
+
+def _read_time(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text).astimezone(UTC)
