@@ -231,7 +231,7 @@ async def claim(db: Database, owner: str, limit: int, lease_seconds: float, want
         journals = {row[0]: journal_in(row[0], row[14]) for row in rows if row[14] is not None}
         if changed := [row[0] for row in rows if row[6] > 1 and row[0] not in journals]:
             journals |= await read_journals(db, changed)
-    return [claimed_run(row, *journals.get(row[0], ((), ())), wanted.sagas) for row in rows]
+    return [claimed_run(row, journals.get(row[0], ([], [])), wanted.sagas) for row in rows]
 
 
 async def _claim(db: Database, wanted: Wanted, values: dict[str, Any]) -> list[Row]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
@@ -82,10 +82,9 @@ def _deadline(run: NewRun) -> dict[str, Any]:
     return {"deadline_seconds": run.deadline}
 
 
-def claimed_run(
-    row: Row, steps: Iterable[StepRecord], waits: Iterable[WaitRecord], first_steps: FirstSteps
-) -> ClaimedRun:
+def claimed_run(row: Row, journal: Journal, first_steps: FirstSteps) -> ClaimedRun:
     """Read a row that a claim returns."""
+    steps, waits = journal
     begun = tuple(step.name for step in begun_by_claim(row[1], row[6], first_steps))
     values: Row = (*row[:8], tuple(steps), begun, *row[8:12], row[13], tuple(waits), row[12])
     return ClaimedRun(*values)
@@ -94,9 +93,17 @@ def claimed_run(
 def journal_in(saga_id: str, text: str) -> Journal:
     """Read the journal and the waits that a claim returns as JSON."""
     steps, waits = json.loads(text)
-    return [
-        StepRecord(saga_id, *step[:6], _read_time(step[6]), _read_time(step[7]), step[8]) for step in steps or ()
-    ], [WaitRecord(saga_id, *wait[:5], _read_time(wait[5]), _read_time(wait[6]), *wait[7:]) for wait in waits or ()]
+    return [_step_in(saga_id, *step) for step in steps or ()], [_wait_in(saga_id, *wait) for wait in waits or ()]
+
+
+def _step_in(*row: Any) -> StepRecord:
+    values: Row = (*row[:7], _read_time(row[7]), _read_time(row[8]), row[9])
+    return StepRecord(*values)
+
+
+def _wait_in(*row: Any) -> WaitRecord:
+    values: Row = (*row[:6], _read_time(row[6]), _read_time(row[7]), *row[8:])
+    return WaitRecord(*values)
 
 
 def run_record(row: Row) -> RunRecord:
