@@ -1,6 +1,7 @@
 """The page of problems explains each kind that there is, and none that there is not; each has its use."""
 
 import re
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,21 @@ def test_the_addresses_are_those_of_the_page_and_each_is_one_problems():
     assert len({kind.slug for kind in CATALOGUE}) == len({kind.title for kind in CATALOGUE}) == len(CATALOGUE)
 
 
+DERIVED = re.compile(rf"^class \w+\([^)]*\b(?:{'|'.join(sagaz_integration_core.errors.__all__)})\b", re.MULTILINE)
+
+
+def modules_with_errors():
+    """The modules that derive errors from the contract's, and may not be loaded."""
+    for package in (sagaz_durable, django_sagaz):
+        for path in Path(package.__path__[0]).rglob("*.py"):
+            if DERIVED.search(path.read_text()):
+                below = path.relative_to(package.__path__[0]).with_suffix("")
+                yield ".".join((package.__name__, *below.parts))
+
+
+LOADED = [import_module(name) for name in modules_with_errors()]
+
+
 def subclasses(error):
     for kind in error.__subclasses__():
         yield kind
@@ -64,6 +80,7 @@ def test_every_error_has_its_address(name):
 def test_all_errors_are_looked_at():
     assert set(sagaz_integration_core.errors.__all__) - {"SagazError"} <= set(ERRORS)
     assert set(django_sagaz.errors.__all__) <= set(ERRORS)
+    assert len(LOADED) >= 4
 
 
 def test_an_error_that_another_distribution_has_made_up_has_none():

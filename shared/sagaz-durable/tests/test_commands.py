@@ -13,6 +13,7 @@ from sagaz import Saga, action, compensate
 
 from sagaz_durable import problem_types
 from sagaz_durable.cli import worker as working
+from sagaz_durable.cli.failures import failure_json, failure_text
 from sagaz_durable.operations import catalogue as commands
 from sagaz_durable.operations import checking
 from sagaz_durable.runtime.runtime import SagazRuntime
@@ -315,3 +316,10 @@ async def test_check_of_what_is_well_refers_to_nothing():
 async def test_runs_that_are_kept_in_memory_unasked_have_their_address():
     health = await checking.check(SagazRuntime(Settings()))
     assert [finding.kind for finding in health.findings] == [problem_types.RUNS_IN_MEMORY]
+
+
+def test_what_an_error_tells_moves_no_terminal_as_text_or_as_json():
+    error = StoreUnavailable("\x1b[2Jgone")
+    assert failure_text(error) == f"\\x1b[2Jgone\nSee {problem_types.UNAVAILABLE.address}"
+    assert json.loads(failure_json(error, {"format": "json"}))["detail"] == "\\x1b[2Jgone"
+    assert failure_json(error, {"format": "text"}) is None

@@ -94,11 +94,6 @@ def test_an_error_is_told_with_where_it_is_explained_and_to_programs_as_json(com
     assert f"See {PAGE}#settings-wrong" in command("list", "--limit", "3").stderr
 
 
-def test_what_no_store_has_moves_no_terminal_in_json(command):
-    told = command("show", "\x1b[2Jx", "--format", "json")
-    assert "\x1b" not in json.loads(told.stdout)["detail"]
-
-
 def test_events_that_cannot_be_retried_are_told_with_where_that_is_explained(command):
     assert command("events", "e-1", "--retry").output.endswith(f"\nSee {PAGE}#event-not-set-aside\n")
     told = json.loads(command("events", "e-1", "--retry", "--format", "json").output)
