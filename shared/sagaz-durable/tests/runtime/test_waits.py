@@ -13,6 +13,7 @@ import pytest
 from sagaz import Saga, SagaListener, action, compensate
 
 from sagaz_durable.operations.checking import Limits, check, health_json, health_text
+from sagaz_durable.problem_types import WAITS_LOST
 from sagaz_durable.runtime.launching import finished_run
 from sagaz_durable.sagas import Sagas
 from sagaz_integration_core.context.current_step import current_step
@@ -693,6 +694,7 @@ async def test_check_tells_of_runs_that_wait_in_a_step_which_a_deployment_has_lo
             health.problem or ""
         )
         assert f"problem    {health.problem}" in health_text(health)
+        assert [finding.kind for finding in health.findings] == [WAITS_LOST]
         found = json.loads(health_json(health))
         assert (found["healthy"], found["lost_waits"]) == (False, {"order": {"charge": 1}})
         allowed = await check(after, Limits(max_lost_waits=1))
