@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import psycopg
 import pytest
 
+from sagaz_durable.stores.postgresql.sql import WRITE
 from sagaz_durable.testing.store_conformance.builders import (
     AT_ONCE,
     KNOWN,
@@ -28,7 +30,6 @@ from sagaz_durable.testing.store_conformance.builders import (
     write,
 )
 from sagaz_integration_core.contract.events import EventFilter
-from sagaz_integration_core.contract.records import Release
 
 pytestmark = pytest.mark.anyio
 
@@ -116,10 +117,11 @@ async def test_a_journal_entry_that_is_locked_holds_up_no_other_runs_writes(stor
 
 async def test_a_write_leaves_its_sessions_settings_as_they_were(store):
     run = await claimed(store)
-    await store.write([write(run, release=Release())])
+    row = {"n": 0, "saga_id": run.saga_id, "owner": "w1", "attempt": 1, "writes": 1, "failed": 0, "progress": False}
+    statement = store.database.text(WRITE[False, False, False]).encode()
     async with store.database._pool.connection() as connection:
-        shown = await (await connection.execute("SHOW lock_timeout")).fetchone()
-    assert shown == ("0",)
+        assert await (await connection.execute(statement, (json.dumps([row]), 1))).fetchall() == [(0, True, None)]
+        assert await (await connection.execute("SHOW lock_timeout")).fetchone() == ("0",)
 
 
 async def test_an_event_that_is_locked_holds_up_no_other_of_the_relay(store, settings):

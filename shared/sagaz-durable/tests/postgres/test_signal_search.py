@@ -10,6 +10,7 @@ from sagaz_durable.testing.store_conformance.builders import (
     LEASE,
     claim_all,
     claimed,
+    is_due,
     parked,
     signal,
     step,
@@ -67,8 +68,9 @@ async def test_behind_many_signals_to_a_run_that_goes_on_one_that_is_waited_for_
     await store.write([write(busy, steps=(step("a", "waiting"),), waits=(wait("done"),))])
     await store.send([signal("done", busy.saga_id, signal_id=f"{n}") for n in range(MANY)])
     run = await parked(store, wait())
-    await store.send([signal(saga_id=run.saga_id)])
+    await store.send([signal(saga_id=run.saga_id, signal_id="waited for")])
     assert await found(store) == {run.saga_id}
+    assert all(is_seen for signal_id, is_seen in (await seen(store)).items() if signal_id != "waited for")
 
 
 async def test_behind_many_signals_to_an_unknown_sagas_runs_one_of_a_known_one_is_found(store):
@@ -78,6 +80,7 @@ async def test_behind_many_signals_to_an_unknown_sagas_runs_one_of_a_known_one_i
     await store.send([signal(saga_id=run.saga_id)])
     assert await found(store) == {run.saga_id}
     # Whoever knows the others finds them due.
+    assert await is_due(store, MANY, "Unknown")
     theirs = await store.claim("w2", 2 * MANY, LEASE, {"Unknown": ()})
     assert {one.saga_id for one in theirs} == {one.saga_id for one in unknown}
     assert all(one.waits[0].outcome == "signal" for one in theirs)
