@@ -111,6 +111,11 @@ def test_a_tolerance_that_is_none_is_refused(make, tolerance):
         make(secret, tolerance=tolerance)
 
 
+@pytest.mark.parametrize("tolerance", [1, 86_400])
+def test_a_tolerance_is_between_a_second_and_a_day(tolerance):
+    assert Stripe(STRIPE, tolerance=tolerance).tolerance == tolerance
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
