@@ -11,7 +11,7 @@ from signed_samples import BODY, JSON, NOW, SAMPLES, SECRET, SENT_AT
 
 from sagaz_durable.webhooks.errors import EventRefused, SignatureRefused
 from sagaz_durable.webhooks.reception import receive
-from sagaz_durable.webhooks.sources import GitHub, StandardWebhooks, Unsigned
+from sagaz_durable.webhooks.sources import Delivery, GitHub, StandardWebhooks, Unsigned
 
 each = pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: sample.name)
 hostile = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -101,6 +101,11 @@ def test_an_id_that_no_store_could_keep_is_refused(name):
             sample.source.verify({**sample.headers(), name: value}, BODY, NOW)
     with pytest.raises(SignatureRefused, match=f"^{name} is missing$"):
         sample.source.verify({**sample.headers(), name: ""}, BODY, NOW)
+
+
+def test_an_id_may_have_as_many_characters_as_a_store_keeps():
+    headers = {**SAMPLES[3].headers(), "X-GitHub-Delivery": "i" * 200, "X-GitHub-Event": "e" * 200}
+    assert SAMPLES[3].source.verify(headers, BODY, NOW) == Delivery("i" * 200, "e" * 200)
 
 
 def test_thousands_of_headers_are_no_more_than_a_refusal():
