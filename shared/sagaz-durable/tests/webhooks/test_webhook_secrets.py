@@ -130,6 +130,7 @@ def test_a_tolerance_is_between_a_second_and_a_day(tolerance):
         ({"delivery_header": "X-Id", "delivery_member": "id"}, "Hmac: delivery_header and delivery_member are both"),
         ({"event_header": "X-Type", "event_member": "type"}, "Hmac: event_header and event_member are both given"),
         ({"delivery_member": ""}, "Hmac(delivery_member=''): expected the name of a member."),
+        ({"event_member": 5}, "Hmac(event_member=5): expected the name of a member."),
         ({"signed": ""}, "Hmac(signed=''): expected {body} once"),
         ({"signed": "{body}{body}"}, "Hmac(signed='{body}{body}'): expected {body} once"),
         ({"signed": "{body}.{id}"}, "Hmac(signed='{body}.{id}'): expected {body} once"),
@@ -142,6 +143,17 @@ def test_a_way_to_sign_that_makes_no_sense_is_refused(arguments, message):
     with pytest.raises(SettingsError) as refused:
         Hmac(SECRET, **{"header": "X-Signature", **arguments})
     assert str(refused.value).startswith(message)
+
+
+def test_the_way_to_sign_is_written_out_by_name():
+    with pytest.raises(TypeError):
+        Hmac(SECRET, "X-Signature", "sha512")
+
+
+def test_a_secret_of_16_bytes_is_long_enough():
+    assert Hmac("hunter2-hunter2-", "X-Signature")
+    with pytest.raises(SettingsError, match="has 15 bytes; expected at least 16"):
+        Hmac("hunter2-hunter2", "X-Signature")
 
 
 def test_what_is_unsigned_has_its_id_in_one_place():
