@@ -15,13 +15,14 @@ from fastapi_sagaz.http.documents import (
     RunDocument,
     RunPage,
     SignalRequest,
+    WebhookReceipt,
 )
 from sagaz_durable.http.deciding import Decision
 from sagaz_durable.http.pages import LARGEST_PAGE, PARAMETERS
 from sagaz_durable.http.problems import CATALOGUE, PROBLEM_TYPE
 from sagaz_integration_core.contract.records import ACTIVE, FINISHED
 
-__all__ = ["DRAW", "DRAW_MERMAID", "DRAW_SVG", "LIST", "PROBE", "SHOW", "SIGNAL", "deciding"]
+__all__ = ["DRAW", "DRAW_MERMAID", "DRAW_SVG", "LIST", "PROBE", "SHOW", "SIGNAL", "WEBHOOK", "deciding"]
 
 Documented = dict[Any, Any]
 
@@ -81,6 +82,18 @@ DRAW_MERMAID: Documented = _pictures("text/vnd.mermaid")
 PROBE: Documented = {
     "response_model": ProbeDocument,
     "responses": {503: {"description": "It is not.", "model": ProbeDocument}},
+}
+
+
+_SOURCE = {**_parameter("source", "path", "Who sends the event."), "required": True}
+_EVENT = {"type": ["object", "array"], "description": "The event, signed as its source does."}
+WEBHOOK: Documented = {
+    "response_model": WebhookReceipt,
+    "responses": _problems(400, 404, 413, 415, 422, 503),
+    "openapi_extra": {
+        "parameters": [_SOURCE],
+        "requestBody": {"required": True, "content": {"application/json": {"schema": _EVENT}}},
+    },
 }
 
 

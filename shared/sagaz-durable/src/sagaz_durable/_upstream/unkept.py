@@ -50,6 +50,6 @@ def warn_of_triggers(saga_class: type[Any]) -> None:
     if names := [name for name, _ in decorated(saga_class, "_trigger_metadata")]:
         logger.warning(
             "%s.%s is a @trigger: what sagaz's fire_event starts by it is not durable, it is lost with its process and "
-            "nobody resumes it. Start the saga where the event arrives.",
+            "nobody resumes it. Have its events delivered as webhooks, or start the saga where they arrive.",
             saga_class.__qualname__, names[0],
         )  # fmt: skip

@@ -36,6 +36,8 @@ __all__ = [
     "RUN_ROLLED_BACK",
     "TOO_LARGE",
     "UNSUPPORTED_MEDIA",
+    "WEBHOOK_REFUSED",
+    "WEBHOOK_UNKNOWN",
     "Kind",
     "Problem",
     "problem_response",
@@ -78,6 +80,8 @@ KEY_MISSING = Kind("idempotency-key-missing", "The request has no Idempotency-Ke
 KEY_MALFORMED = Kind("idempotency-key-malformed", "The request's Idempotency-Key is malformed", 400)
 KEY_REUSED = Kind("idempotency-key-reused", "The Idempotency-Key belongs to another request", 422)
 KEY_IN_PROGRESS = Kind("idempotency-key-in-progress", "The request is being executed", 409)
+WEBHOOK_REFUSED = Kind("webhook-refused", "The webhook is not signed as it should be, or not now", 400)
+WEBHOOK_UNKNOWN = Kind("webhook-unknown", "No webhooks are taken at this address", 404)
 _OVERLOADED = Kind("overloaded", "Too many runs wait for workers", 503)
 _UNAVAILABLE = Kind("store-unavailable", "The store of the runs does not answer", 503)
 _NOT_OPEN = Kind("not-open", "This process takes no requests about sagas now", 503)
@@ -87,7 +91,8 @@ RUN_FAILED = Kind("run-failed", "The run has failed and needs manual interventio
 
 CATALOGUE: tuple[Kind, ...] = (
     NOT_FOUND, CROSS_SITE, TOO_LARGE, UNSUPPORTED_MEDIA, INVALID_INPUT, RUN_CHANGED, REFUSED, KEY_MISSING,
-    KEY_MALFORMED, KEY_REUSED, KEY_IN_PROGRESS, _OVERLOADED, _UNAVAILABLE, _NOT_OPEN, RUN_ROLLED_BACK, RUN_OVERDUE,
+    KEY_MALFORMED, KEY_REUSED, KEY_IN_PROGRESS,
+    WEBHOOK_REFUSED, WEBHOOK_UNKNOWN, _OVERLOADED, _UNAVAILABLE, _NOT_OPEN, RUN_ROLLED_BACK, RUN_OVERDUE,
     RUN_FAILED,
 )  # fmt: skip
 

@@ -1,0 +1,110 @@
+"""The methods of registered sagas that want events of a source, and what each makes of one."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
+from inspect import isawaitable
+from typing import TYPE_CHECKING, Any
+
+from sagaz_durable._upstream.triggers import Trigger, listeners
+from sagaz_durable.webhooks.resuming import Place, Resuming
+from sagaz_integration_core.error_text import error_text, value_text, visible
+from sagaz_integration_core.errors import SettingsError
+
+if TYPE_CHECKING:
+    from sagaz_durable.engine.registry import Registration, SagaRegistry
+
+__all__ = ["Handler", "Hook", "NotUsable", "check_served", "handlers_of"]
+
+Hook = Callable[[Callable[..., Any]], Callable[..., Any]]
+"""Makes a function callable as its framework calls the application's; what it returns is awaited if it can be."""
+
+_MOST_REASON = 500
+
+
+class NotUsable(Exception):
+    """An event cannot be used as a handler means it; says why, for operators."""
+
+
+@dataclass(frozen=True, slots=True)
+class Handler:
+    """One method that wants events of a source."""
+
+    registration: Registration
+    method: str
+    declared: Trigger | Resuming
+
+    @property
+    def name(self) -> str:
+        """Saga and method, as it is recorded."""
+        return f"{self.registration.name}.{self.method}"
+
+    async def meaning(self, event: Any, hook: Hook) -> Mapping[str, Any] | None:
+        """Return what the method makes of an event: a context or a payload, or None.
+
+        Raises:
+            NotUsable: It raises something, or returns something else.
+        """
+        try:
+            # Each has its own: what one does to it, no other one sees.
+            returned = hook(getattr(self.registration.create(), self.method))(copy.deepcopy(event))
+            returned = await returned if isawaitable(returned) else returned
+        except Exception as error:
+            raise NotUsable(f"{self.name} raised {_shown(error)}") from error
+        if returned is not None and not isinstance(returned, Mapping):
+            raise NotUsable(f"{self.name} returned {value_text(returned, 80)}; expected a dict, or None")
+        return returned
+
+    def address(self, what: str, place: Place, event: Any) -> str:
+        """Return a key or an id that the event has.
+
+        Raises:
+            NotUsable: It has none.
+        """
+        try:
+            found = place(copy.deepcopy(event)) if callable(place) else _member(event, place)
+        except Exception as error:
+            raise NotUsable(f"{self.name}: {what} raised {_shown(error)}") from error
+        if found is None or found == "":
+            where = "" if callable(place) else f" in its member {place!r}"
+            raise NotUsable(f"{self.name}: the event has no {what}{where}")
+        return str(found)
+
+
+def handlers_of(registry: SagaRegistry, source: str) -> Iterator[Handler]:
+    """Yield all of a source, in the order of their sagas' names."""
+    for registration in registry:
+        for method, declared in listeners(registration.saga_class):
+            if declared.source == source:
+                yield Handler(registration, method, declared)
+
+
+def check_served(registry: SagaRegistry, sources: Collection[str]) -> None:
+    """Refuse sagas that are resumed by events of a source of which this application takes none.
+
+    Args:
+        sources: The names of those that it takes webhooks of; with none, it is not the one that takes them.
+
+    Raises:
+        SettingsError: Naming the method, and the sources.
+    """
+    if not sources:
+        return
+    for registration in registry:
+        for method, declared in listeners(registration.saga_class):
+            if isinstance(declared, Resuming) and declared.source not in sources:
+                raise SettingsError(
+                    f"{registration.name}.{method} is resumed by webhooks of {declared.source!r}, and the application "
+                    f"takes none of these: it takes those of {', '.join(sorted(sources))}. Name one of them, or add "
+                    "the source."
+                )
+
+
+def _member(event: Any, name: str) -> Any:
+    return event.get(name) if isinstance(event, dict) else None
+
+
+def _shown(error: BaseException) -> str:
+    return visible(error_text(error), _MOST_REASON)
