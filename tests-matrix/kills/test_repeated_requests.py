@@ -3,60 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import ExitStack
-from pathlib import Path
 
 import httpx
 import pytest
 
+from kills.servers import Server
 from sagaz_durable.settings.settings import Settings
 from sagaz_durable.stores.factory import create_store
 from sagaz_integration_core.contract.listings import RunFilter
-from support import pg
-from support.programs import Program, environment, free_port
 from support.waiting import until
 
 pytest.importorskip("fastapi_sagaz")
 
 REQUESTS = 50
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def url(request, tmp_path) -> Iterator[str]:
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path / 'sagaz.db'}"
-        return
-    if reason := pg.why_not():
-        pytest.skip(f"PostgreSQL: {reason}")
-    with ExitStack() as stack:
-        yield stack.enter_context(pg.database(stack.enter_context(pg.shared_server("repeated"))))
-
-
-class Server:
-    """One server process."""
-
-    def __init__(self, folder: Path, url: str, number: int, **variables: str) -> None:
-        self.port = free_port()
-        command = [sys.executable, "-m", "uvicorn", "kills.repeated_app:app", "--port", str(self.port)]
-        env = environment(
-            SAGAZ_STORAGE_URL=url, SAGAZ_MIGRATE="1", SAGAZ_LEASE_SECONDS="2", SAGAZ_RENEW_SECONDS="0.5", **variables
-        )
-        self.program = Program(command, folder / f"server-{number}.log", env)
-        self.program.start()
-
-    @property
-    def address(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    async def is_up(self, http: httpx.AsyncClient) -> bool:
-        assert self.program.exitcode is None, self.program.tail()
-        try:
-            return (await http.get(f"{self.address}/up")).status_code == 200
-        except httpx.TransportError:
-            return False
 
 
 async def _answered(http: httpx.AsyncClient, servers: list[Server], first: int) -> tuple[int, bytes]:
@@ -77,7 +37,10 @@ async def _answered(http: httpx.AsyncClient, servers: list[Server], first: int) 
 
 async def test_fifty_equal_requests_over_three_processes_one_of_which_is_killed(tmp_path, url) -> None:
     held = tmp_path / "held"
-    servers = [Server(tmp_path, url, n, **({"KILLS_HOLD": str(held)} if n == 0 else {})) for n in range(3)]
+    servers = [
+        Server(tmp_path, "kills.repeated_app:app", url, n, **({"KILLS_HOLD": str(held)} if n == 0 else {}))
+        for n in range(3)
+    ]
     limits = httpx.Limits(max_connections=100, max_keepalive_connections=0)
     try:
         async with httpx.AsyncClient(timeout=60, trust_env=False, limits=limits) as http:
