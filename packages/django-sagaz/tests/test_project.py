@@ -172,6 +172,7 @@ MODELS = (
     models.Wait,
     models.Signal,
     models.RequestKey,
+    models.Webhook,
     models.OutboxEvent,
     models.AuditEntry,
     models.WorkerProcess,

@@ -5,18 +5,20 @@ A project is set up in every process, and checked in few: what only a check need
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.core import checks
 from django.core.checks import CheckMessage, Error, Tags, register
 from django.db import connections, router
+from django.urls import get_resolver
 
 from django_sagaz._project import dispatch
 from sagaz_integration_core.errors import SagazError
 
 if TYPE_CHECKING:
+    from sagaz_durable.engine.registry import SagaRegistry
     from sagaz_durable.settings.settings import Settings
 
 __all__ = ["register_all"]
@@ -79,7 +81,7 @@ def _check_psycopg(connection: Any) -> list[CheckMessage]:
 
 
 def check_sagas(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
-    """E003: a saga cannot be run as it is written. W001: there is none."""
+    """E003: a saga cannot be run as it is written. E006: nobody takes the webhooks that resume it. W001: none."""
     from django_sagaz._project.current import current_project
 
     try:
@@ -88,9 +90,28 @@ def check_sagas(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
         wrong_settings = bool(check_settings(None))
         return [] if wrong_settings else [Error(str(error), id="sagaz.E003")]
     if len(registry):
-        return []
+        return _check_webhooks(registry)
     hint = "Define them in the sagas.py module of an installed app; a worker runs only what it finds there."
     return [checks.Warning("No saga was found.", hint=hint, id="sagaz.W001")]
+
+
+def _check_webhooks(registry: SagaRegistry) -> list[CheckMessage]:
+    from sagaz_durable.intake.handlers import check_served, is_resumed
+
+    # Whoever has no such saga need not have his addresses loaded for it.
+    if not is_resumed(registry):
+        return []
+    try:
+        check_served(registry, set(_sources_in(get_resolver().url_patterns)))
+    except SagazError as error:
+        return [Error(str(error), id="sagaz.E006")]
+    return []
+
+
+def _sources_in(patterns: Any) -> Iterator[str]:
+    for pattern in patterns:
+        yield from getattr(getattr(pattern, "callback", None), "webhook_sources", ())
+        yield from _sources_in(getattr(pattern, "url_patterns", ()))
 
 
 def check_middleware(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:

@@ -20,7 +20,7 @@ from sagaz_integration_core.errors import SagazError
 if TYPE_CHECKING:
     from sagaz_durable.operations.scope import Scope
 
-__all__ = ["Event", "handled", "unhandled", "without_effect"]
+__all__ = ["Event", "handled", "unhandled", "unwanted", "without_effect"]
 
 _MOST_ID = 200
 _MOST_REASON = 500
@@ -71,6 +71,11 @@ async def handled(scope: Scope, event: Event, handler: Handler, hook: Hook) -> N
 def unhandled(event: Event) -> NewWebhook:
     """Return what is recorded of an event that no saga wants."""
     return _new(event, "")
+
+
+def unwanted(event: Event, handler: Handler) -> NewWebhook:
+    """Return what is recorded of a quarantined event that its handler does not want now."""
+    return _new(event, handler.name)
 
 
 def without_effect(event: NewWebhook, error: BaseException) -> NewWebhook:

@@ -16,7 +16,7 @@ from sagaz_integration_core.errors import SettingsError
 if TYPE_CHECKING:
     from sagaz_durable.engine.registry import Registration, SagaRegistry
 
-__all__ = ["Handler", "Hook", "NotUsable", "check_served", "handlers_of"]
+__all__ = ["Handler", "Hook", "NotUsable", "check_served", "handlers_of", "is_resumed"]
 
 Hook = Callable[[Callable[..., Any]], Callable[..., Any]]
 """Makes a function callable as its framework calls the application's; what it returns is awaited if it can be."""
@@ -90,16 +90,24 @@ def check_served(registry: SagaRegistry, sources: Collection[str]) -> None:
     Raises:
         SettingsError: Naming the method, and the sources.
     """
-    if not sources:
-        return
+    for name, resuming in _resuming(registry):
+        if sources and resuming.source not in sources:
+            raise SettingsError(
+                f"{name} is resumed by webhooks of {resuming.source!r}, and the application takes none of these: it "
+                f"takes those of {', '.join(sorted(sources))}. Name one of them, or add the source."
+            )
+
+
+def is_resumed(registry: SagaRegistry) -> bool:
+    """Whether webhooks resume any of these sagas."""
+    return any(True for _ in _resuming(registry))
+
+
+def _resuming(registry: SagaRegistry) -> Iterator[tuple[str, Resuming]]:
     for registration in registry:
         for method, declared in listeners(registration.saga_class):
-            if isinstance(declared, Resuming) and declared.source not in sources:
-                raise SettingsError(
-                    f"{registration.name}.{method} is resumed by webhooks of {declared.source!r}, and the application "
-                    f"takes none of these: it takes those of {', '.join(sorted(sources))}. Name one of them, or add "
-                    "the source."
-                )
+            if isinstance(declared, Resuming):
+                yield f"{registration.name}.{method}", declared
 
 
 def _member(event: Any, name: str) -> Any:

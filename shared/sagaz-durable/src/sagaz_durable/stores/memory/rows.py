@@ -67,6 +67,13 @@ class Rows:
         found = run if row is None else row
         return Inserted(run.saga_id, row is None, found.fingerprint, owner=found.owner)
 
+    def keep_webhook(self, record: WebhookRecord) -> None:
+        """Keep an event, and forget the first one that came and needs nobody, if they are too many."""
+        self.webhooks[record.id] = record
+        if len(self.webhooks) > self._keep_finished:
+            done = (one.id for one in self.webhooks.values() if one.outcome != "quarantined")
+            self.webhooks.pop(next(done, record.id))
+
     def held(self, saga_id: str, owner: str, attempt: int) -> RunRecord | None:
         """Return a run if this owner holds it in this attempt."""
         row = self.runs.rows.get(saga_id)

@@ -34,7 +34,7 @@ class _Webhooks:
         return [one for one in known if (one.source, one.delivery_id) == (source, delivery_id)]
 
     def add(self, record: WebhookRecord) -> None:
-        self._rows.webhooks[record.id] = record
+        self._rows.keep_webhook(record)
 
     def started(self, saga_id: str) -> str | None:
         events = self._rows.webhooks.values()
