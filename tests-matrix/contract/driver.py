@@ -32,6 +32,9 @@ would write it, and says how to reach it. Cases never see the framework. To writ
                                         ``/joined``, which the plugin commits
     ``POST /accepted/<saga>``           only with "http": start it for a worker, for the owner in the header ``Owner``,
                                         and answer with the plugin's ``accepted``
+    ``POST /unhandled/<saga>``          with "http": start it for a worker, with the key alone, and catch nothing: the
+                                        plugin's problem handlers answer what is raised; with ``?then=<name>`` raise
+                                        `raised` (name) instead
     ``/sagas``, and what is beneath     with "http": the plugin's routes about sagas, with `permits` and `who` of the
                                         request's header ``User`` (or ``""``), ``shows=["order"]`` and
                                         ``longest_wait=5``
@@ -93,8 +96,8 @@ if TYPE_CHECKING:
     from sagaz_integration_core.contract.store import SagaStore
 
 __all__ = [
-    "CAPABILITIES", "Boom", "Driver", "Spec", "accepted", "permits", "pieces", "ran", "signalled", "told", "who",
-    "whoami",
+    "CAPABILITIES", "Boom", "Driver", "Spec", "accepted", "permits", "pieces", "raised", "ran", "signalled", "told",
+    "who", "whoami",
 ]  # fmt: skip
 
 T = TypeVar("T")
@@ -263,6 +266,13 @@ def told(error: Exception) -> tuple[int, dict[str, Any]]:
         "saga_id": getattr(error, "saga_id", None),
         "waits_for": getattr(error, "waits_for", None),
     }
+
+
+def raised(name: str) -> Exception:
+    """One of our errors, with a text that is not for everybody."""
+    details = {"RunWaiting": ("o-1",), "RunErased": ("o-1", "completed")}
+    error: Exception = getattr(errors, name)("db.internal", *details.get(name, ()))
+    return error
 
 
 def ran(run: SagaRun) -> dict[str, Any]:

@@ -353,6 +353,8 @@ def _placing_by_setting(home):
         ({"AUTHORIZE": "testproject.may"}, "authorize='testproject.may'"),
         ({"AUTHORIZE": "no.such.module"}, "authorize='no.such.module'"),
         ({"SHOWS": "name"}, "shows='name'"),
+        ({"SHOWS": 5}, "shows=5"),
+        ({"TRUSTED_ORIGINS": "https://a.example"}, "trusted_origins='https://a.example'"),
         ({"LONGEST_WAIT": 600}, "longest_wait=600"),
     ],
 )
@@ -367,6 +369,14 @@ def test_a_setting_that_cannot_be_meant_is_an_error_of_the_checks(settings, wron
 def test_what_cannot_be_meant_is_refused_when_the_addresses_are_made(wrong):
     with pytest.raises(SettingsError):
         sagaz_urls(**wrong)
+
+
+@on("default")
+def test_keys_that_a_generator_names_are_shown_to_every_reader(shop):
+    ask = shop(shows=(key for key in ["name"]))
+    location = ask.started()
+    for _ in range(2):
+        assert ask("GET", location, **MIA).json()["context"] == {"name": "x"}
 
 
 @on("default")

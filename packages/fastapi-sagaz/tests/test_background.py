@@ -4,7 +4,7 @@ import asyncio
 from typing import Annotated
 
 import pytest
-from fastapi import BackgroundTasks, Depends, FastAPI, HTTPException, WebSocket
+from fastapi import BackgroundTasks, Depends, FastAPI, HTTPException, Request, WebSocket
 from fastapi.responses import PlainTextResponse
 from starlette.background import BackgroundTask
 
@@ -14,6 +14,7 @@ from fastapi_sagaz import (
     SagaFactory,
     create_lifespan,
     run_saga_background,
+    sagaz_router,
 )
 from fastapi_sagaz._app_state import open_app
 
@@ -91,6 +92,31 @@ async def test_a_response_with_tasks_of_its_own_does_not_lose_the_run(serve, ord
     async with serve(app) as client:
         await client.post("/")
         assert (await ended(runtime_of(app), ids[0])).status == "completed"
+    assert ledger == ["reserve", "charge", "ship"]
+
+
+@pytest.mark.parametrize(
+    ("prefer", "status", "before"), [("wait=5", 200, ["reserve", "charge", "ship"]), ("wait=0", 202, []), ("", 202, [])]
+)
+async def test_a_run_begins_before_the_response_for_a_client_that_prefers_to_wait(
+    serve, order_saga, ledger, ended, prefer, status, before
+):
+    app, routes, seen = FastAPI(lifespan=create_lifespan()), sagaz_router(), []
+    app.include_router(routes)
+
+    @app.post("/")
+    async def post(
+        request: Request, tasks: BackgroundTasks, saga: Annotated[order_saga, Depends(saga_factory(order_saga))]
+    ):
+        saga_id = await run_saga_background(tasks, saga, {"order_id": 1})
+        response = await routes.accepted(request, order_saga, saga_id)
+        seen.extend(ledger)
+        return response
+
+    async with serve(app) as client:
+        answer = await client.post("/", headers={"Prefer": prefer})
+        assert (answer.status_code, seen) == (status, before)
+        assert (await ended(runtime_of(app), answer.json()["saga_id"])).status == "completed"
     assert ledger == ["reserve", "charge", "ship"]
 
 

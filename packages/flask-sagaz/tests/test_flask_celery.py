@@ -160,6 +160,19 @@ def test_a_process_of_celerys_worker_that_ends_closes_the_runtime(shop, celery, 
     assert not runtime.is_open
 
 
+def test_each_application_of_a_process_that_ends_is_closed(make_app, tmp_path, OrderSaga):
+    runtimes = []
+    for name in ("one", "two"):
+        app, sagaz = make_app(f"sqlite:///{tmp_path / name}.db", sagas=[OrderSaga])
+        celery = Celery(name, broker="memory://", set_as_current=False)
+        register(celery, app)
+        with app.app_context():
+            celery.tasks["sagaz.run"](sagaz.start(OrderSaga, {"order_id": 1}))
+        runtimes.append(app.extensions["sagaz"].process().get())
+    signals.worker_process_shutdown.send(sender="test", pid=1, exitcode=0)
+    assert [runtime.is_open for runtime in runtimes] == [False, False]
+
+
 def test_what_cannot_work_is_refused(make_app, celery, tmp_path, OrderSaga):
     with pytest.raises(RuntimeNotOpen, match="no SagazExtension yet"):
         register(celery, Flask("bare"))

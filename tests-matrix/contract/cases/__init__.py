@@ -18,6 +18,7 @@ from contract.cases import (
     inline,
     lifecycle,
     owners,
+    problems,
     repeated_requests,
     shutdown,
     transactions,
@@ -49,6 +50,7 @@ CASES = {
         waits,
         approvals,
         http_routes,
+        problems,
         decisions,
         without_a_request,
     )

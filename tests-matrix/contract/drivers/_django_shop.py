@@ -18,7 +18,7 @@ from django.db import models, transaction
 from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
 from django.urls import include, path
 
-from contract.driver import Boom, Driver, accepted, once, permits, pieces, ran, signalled, told, who, whoami
+from contract.driver import Boom, Driver, accepted, once, permits, pieces, raised, ran, signalled, told, who, whoami
 from django_sagaz import (
     approval_token,
     async_saga_factory,
@@ -179,6 +179,18 @@ async def _aaccepted(request: HttpRequest, saga: str) -> HttpResponse:
     return await _AWATCHED.aaccepted(request, saga_class, await sync_to_async(_started)(request, saga_class))
 
 
+def _unhandled(request: HttpRequest, saga: str) -> HttpResponse:
+    if "then" in request.GET:
+        raise raised(request.GET["then"])
+    key = request.headers.get("Idempotency-Key")
+    with transaction.atomic():
+        return JsonResponse(accepted(atomic_saga_start(_named(saga), json.loads(request.body), idempotency_key=key)))
+
+
+async def _aunhandled(request: HttpRequest, saga: str) -> HttpResponse:
+    return await sync_to_async(_unhandled)(request, saga)
+
+
 def _once(request: HttpRequest, saga: str) -> HttpResponse:
     return _once_for(settings.SHOP_SAGAS[saga])(request)
 
@@ -265,6 +277,7 @@ URLS = (
     path("once-joined/<saga>", _once),
     path("signals/<signal>", _view(_signal)),
     path("accepted/<saga>", _accepted),
+    path("unhandled/<saga>", _unhandled),
     path("sagas/", include(_WATCHED)),
     path("health/", include(health_urls())),
     path("whoami", _who),
@@ -279,6 +292,7 @@ ASYNC_URLS = (
     path("once-joined/<saga>", sync_to_async(_once)),
     path("signals/<signal>", _view(sync_to_async(_signal))),
     path("accepted/<saga>", _aaccepted),
+    path("unhandled/<saga>", _aunhandled),
     path("sagas/", include(_AWATCHED)),
     path("health/", include(health_urls(asynchronous=True))),
     path("whoami", _awho),

@@ -48,7 +48,7 @@ from django_sagaz import (
     status,
 )
 from django_sagaz._execution.worker import work
-from django_sagaz.middleware import SagaContextMiddleware
+from django_sagaz.middleware import SagaContextMiddleware, SagaProblemMiddleware
 from support.answers import Answer, Ask
 from support.asgi import AsgiClient
 from support.wsgi import WsgiClient
@@ -91,7 +91,7 @@ class DjangoDriver(Driver):
         middleware = SagaContextMiddleware if spec.propagate else PrivateMiddleware
         self.settings = override_settings(
             INSTALLED_APPS=["django_sagaz", f"{ShopConfig.name}.ShopConfig"],
-            MIDDLEWARE=[f"{middleware.__module__}.{middleware.__name__}"],
+            MIDDLEWARE=[f"{one.__module__}.{one.__name__}" for one in (middleware, SagaProblemMiddleware)],
             ROOT_URLCONF=self.urls,
             SAGAZ=sagaz,
             SHOP_SAGAS=spec.routes,

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, BackgroundTasks, Depends, FastAPI, Header, Request, Response, WebSocket
 from fastapi.responses import JSONResponse, StreamingResponse
 
-from contract.driver import Boom, Driver, accepted, once, permits, pieces, ran, signalled, told, who, whoami
+from contract.driver import Boom, Driver, accepted, once, permits, pieces, raised, ran, signalled, told, who, whoami
 from contract.drivers._orders import Orders
 from fastapi_sagaz import (
     Idempotent,
@@ -24,6 +24,7 @@ from fastapi_sagaz import (
     Verb,
     create_lifespan,
     health_router,
+    problem_handlers,
     run_saga_background,
     sagas_of,
     sagaz_router,
@@ -76,7 +77,7 @@ class FastAPIDriver(Driver):
         self.orders = Orders(spec.options["STORAGE_URL"])
         options = {"SIGNING_KEYS": "k" * 32, **spec.options}
         lifespan = create_lifespan(options, sagas=spec.sagas, worker=spec.worker, lifespan=self.orders.lifespan)
-        self.app = app = FastAPI(lifespan=lifespan)
+        self.app = app = FastAPI(lifespan=lifespan, exception_handlers=problem_handlers)
         app.add_middleware(SagaContextMiddleware, propagate_to_context=spec.propagate)
         for name, saga_class in spec.routes.items():
             _add_saga(app, name, saga_class, self.orders)
@@ -233,6 +234,12 @@ def _add_routes(app: FastAPI, sagas: Mapping[str, type]) -> None:
     async def start_and_watch(saga: str, request: Request, start: Start, owner: Owner = None) -> Response:
         saga_id = await start(sagas[saga], await request.json(), owner=owner)
         return await router.accepted(request, sagas[saga], saga_id)
+
+    @app.post("/unhandled/{saga}")
+    async def unhandled(saga: str, request: Request, start: Start, key: Key = None, then: str = "") -> dict[str, Any]:
+        if then:
+            raise raised(then)
+        return accepted(await start(sagas[saga], await request.json(), idempotency_key=key))
 
 
 def _told(error: Exception) -> JSONResponse:

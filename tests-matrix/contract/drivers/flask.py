@@ -11,7 +11,7 @@ from typing import Any
 
 from flask import Flask, Response, request
 
-from contract.driver import Boom, Driver, accepted, once, permits, pieces, ran, signalled, told, who, whoami
+from contract.driver import Boom, Driver, accepted, once, permits, pieces, raised, ran, signalled, told, who, whoami
 from flask_sagaz import SagazExtension, idempotent
 from support.answers import Answer, Ask
 from support.wsgi import WsgiClient
@@ -273,11 +273,19 @@ def _add_routes(app: Flask, sagaz: SagazExtension, sagas: Any) -> None:
     )
     app.register_blueprint(routes)
     app.register_blueprint(sagaz.health_blueprint())
+    sagaz.add_problem_handlers(app)
 
     @app.post("/accepted/<saga>")
     def start_and_watch(saga: str) -> Response:
         saga_id = sagaz.start(sagas[saga], request.get_json(), owner=request.headers.get("Owner"))
         return routes.accepted(sagas[saga], saga_id)
+
+    @app.post("/unhandled/<saga>")
+    def unhandled(saga: str) -> Any:
+        if "then" in request.args:
+            raise raised(request.args["then"])
+        key = request.headers.get("Idempotency-Key")
+        return accepted(sagaz.start(sagas[saga], request.get_json(), idempotency_key=key))
 
 
 def _told(error: Exception) -> Any:

@@ -1,4 +1,4 @@
-"""The correlation id of each request: taken from its header or made, bound while it lasts, and sent back."""
+"""The correlation id of each request, bound while it lasts and sent back; and problem documents for what goes wrong."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from django.http.response import HttpResponseBase
 from django_sagaz._project.settings import given_settings, read_settings
 from sagaz_integration_core.context.correlation import Binding, accept, bind, bound, unbind
 from sagaz_integration_core.contract.lifecycle import RequestContext
+from sagaz_integration_core.errors import SagazError
 
-__all__ = ["SagaContextMiddleware"]
+__all__ = ["SagaContextMiddleware", "SagaProblemMiddleware"]
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
 AsyncGetResponse = Callable[[HttpRequest], Awaitable[HttpResponseBase]]
@@ -72,6 +73,40 @@ class SagaContextMiddleware:
                 _pieces_async(pieces, context) if response.is_async else _pieces(pieces, context)
             )
         return response
+
+
+class SagaProblemMiddleware:
+    """Has a project's own views, plain and asynchronous ones, answer what goes wrong with sagas as problem documents.
+
+    What a client got wrong is 422, a run that has not ended or has failed 409, what passes by itself 503 with
+    ``Retry-After``, all with the request's correlation id; a run that waits is 202. What is the project's own fault
+    stays a 500, and what another middleware below this one answers stays as that has it.
+    """
+
+    sync_capable = True
+    async_capable = True
+
+    def __init__(self, get_response: GetResponse | AsyncGetResponse) -> None:
+        self._get_response = get_response
+        settings, _ = read_settings(given_settings())
+        self._key = HttpHeaders.to_wsgi_name(settings.header_name)
+        if iscoroutinefunction(get_response):
+            markcoroutinefunction(self)
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
+        """Answer a request."""
+        return self._get_response(request)
+
+    def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponseBase | None:
+        """Answer what a view has raised; Django calls this, after the view's transaction was rolled back."""
+        if not isinstance(error, SagazError):
+            return None
+        # Django makes its middleware before a request, and this loads what the first error alone needs.
+        from django_sagaz.urls.messages import native_response
+        from sagaz_durable.http.problems import error_response
+
+        answer = error_response(error, request.META.get(self._key))
+        return None if answer is None else native_response(answer)
 
 
 def _pieces(pieces: Iterable[bytes], context: RequestContext) -> Iterator[bytes]:

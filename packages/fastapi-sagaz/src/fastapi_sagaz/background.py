@@ -26,8 +26,9 @@ async def run_saga_background(
     """Record a run that this process executes once the response is sent, and return its saga_id.
 
     When this returns the run is durable. It is executed even if the endpoint raises afterwards or the client
-    disconnects, and by a worker if this process dies. All else is as `Sagas.run_background` has it, which begins at
-    once.
+    disconnects, and by a worker if this process dies. If somebody waits for its end before, as `SagazRouter.accepted`
+    does for a client with ``Prefer: wait=…``, it begins then. All else is as `Sagas.run_background` has it, which
+    begins at once.
 
     Args:
         background_tasks: FastAPI's; it delays the execution and does not wait for its end.

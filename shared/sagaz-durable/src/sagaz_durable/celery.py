@@ -108,7 +108,8 @@ class CeleryDispatch:
             after_configure: Any = celery.on_after_configure
             after_configure.connect(self._configured)
         # Its processes end without Python's own exit; those of its other pools do not.
-        signals.worker_process_shutdown.connect(self._process_ends)
+        # Before 5.7 Celery knows a method by its function: the second application's would be left out.
+        signals.worker_process_shutdown.connect(self._process_ends, dispatch_uid=id(self))
 
     def send(self, saga_ids: Sequence[str]) -> None:
         """Tell Celery's workers of runs that are committed; an unreachable broker is logged, and the sweep finds them.

@@ -124,12 +124,23 @@ async def test_a_name_that_moves_terminals_is_kept_as_text(shop):
     [
         {"authorize": True}, {"actor": "mia"}, {"shows": "order_id"}, {"shows": [1]}, {"longest_wait": 61},
         {"trusted_origins": ["shop.example"]}, {"trusted_origins": ["https://shop.example/"]},
-        {"trusted_origins": ["*"]}, {"trusted_origins": ["https://["]},
+        {"trusted_origins": ["*"]}, {"trusted_origins": ["https://["]}, {"shows": 5}, {"shows": b"order_id"},
+        {"trusted_origins": None},
     ],
 )  # fmt: skip
 def test_rules_that_cannot_be_meant_are_refused_at_set_up(wrong):
     with pytest.raises(SettingsError, match=next(iter(wrong))):
         ApiRules(**wrong)
+
+
+def test_one_origin_that_was_meant_as_a_list_is_named_whole():
+    with pytest.raises(SettingsError, match=r"trusted_origins='https://shop\.example': expected a list of origins"):
+        ApiRules(trusted_origins="https://shop.example")
+
+
+def test_lists_of_the_rules_may_be_any_iterables():
+    rules = ApiRules(shows=(key for key in ("a", "b")), trusted_origins=iter(["HTTPS://shop.example"]))
+    assert (rules.shows, rules.trusted_origins) == (("a", "b"), ("https://shop.example",))
 
 
 async def test_whoever_may_see_his_own_runs_sees_those_and_no_others(shop):

@@ -68,6 +68,26 @@ async def test_a_decision_for_another_version_changes_nothing(shop, given):
     assert await shop.status(saga_id) == "waiting"
 
 
+async def test_a_decision_may_name_the_version_that_a_list_tells(shop):
+    saga_id = await shop.started("waiting", waits=True)
+    [listed] = read(await shop.api.list_runs(ask()))["runs"]
+    known = {"If-Match": f'"{listed["version"]}"'}
+    assert (await shop.api.decide(ask("POST", headers=known), saga_id, "cancel")).status == 200
+
+
+async def test_the_tag_of_a_picture_decides_nothing(shop):
+    saga_id = await shop.started("waiting", waits=True)
+    known = {"If-Match": (await shop.api.draw_run(ask(), saga_id)).headers["ETag"]}
+    assert kind(await shop.api.decide(ask("POST", headers=known), saga_id, "cancel")) == (412, "run-changed")
+
+
+async def test_a_decision_is_for_the_version_whichever_steps_the_other_release_has(shop):
+    saga_id = await shop.started("waiting", waits=True)
+    etag = (await shop.api.show_run(ask(), saga_id)).headers["ETag"]
+    known = {"If-Match": f'{etag.partition("-")[0]}-00000000"'}
+    assert (await shop.api.decide(ask("POST", headers=known), saga_id, "cancel")).status == 200
+
+
 @pytest.mark.parametrize("given", ["*", '"0", {}', None])
 async def test_a_decision_may_be_for_whatever_version_there_is(shop, given):
     saga_id = await shop.started("waiting", waits=True)

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import asynccontextmanager
 
 import pytest
-from http_shop import ask, read
+from http_shop import Order, ask, read
 
+from sagaz_durable import action
+from sagaz_durable.http.api import SagaApi
 from sagaz_durable.http.problems import CATALOGUE, INVALID_INPUT, Problem
+from sagaz_durable.http.rules import ApiRules
+from sagaz_durable.runtime.runtime import SagazRuntime
 
 
 async def test_a_run_is_shown_with_its_steps_and_when_they_were(shop):
@@ -69,6 +74,52 @@ async def test_a_reader_who_has_it_already_is_sent_nothing(shop):
     changed = await shop.api.show_run(ask(headers=known), saga_id)
     assert (changed.status, read(changed)["status"]) == (200, "completed")
     assert changed.headers["ETag"] != first.headers["ETag"]
+
+
+class OrderOfTheNextRelease(Order):
+    saga_name = "order"
+
+    @action("ship", depends_on=["charge"])
+    async def ship(self, ctx): ...
+
+
+async def test_after_a_deployment_with_other_steps_a_reader_is_sent_those(shop):
+    saga_id = await shop.started()
+    known = {"If-None-Match": (await shop.api.show_run(ask(), saga_id)).headers["ETag"]}
+    drawn = {"If-None-Match": (await shop.api.draw_run(ask(), saga_id)).headers["ETag"]}
+    async with deployed(shop, OrderOfTheNextRelease) as next_release:
+        shown = await next_release.show_run(ask(headers=known), saga_id)
+        assert (shown.status, [step["name"] for step in read(shown)["steps"]]) == (200, ["reserve", "charge", "ship"])
+        picture = await next_release.draw_run(ask(headers=drawn), saga_id)
+        assert (picture.status, b"ship" in picture.body) == (200, True)
+    async with deployed(shop, Order) as same_release:
+        assert (await same_release.show_run(ask(headers=known), saga_id)).status == 304
+
+
+@pytest.mark.parametrize("changed", [{"shows": ["order_id"]}, {"tells_errors": True}])
+async def test_a_reader_who_may_be_shown_more_is_sent_it(shop, changed):
+    saga_id = await shop.started("rolled_back", declined=True, order_id="o-1")
+    known = {"If-None-Match": (await shop.api.show_run(ask(), saga_id)).headers["ETag"]}
+    shop.rules |= changed
+    assert (await shop.api.show_run(ask(headers=known), saga_id)).status == 200
+
+
+@asynccontextmanager
+async def deployed(shop, saga_class):
+    """The routes of a process of another release, over the same runs."""
+    scope = SagazRuntime(shop.runtime.settings, sagas=[saga_class])
+    await scope.open()
+    try:
+        yield SagaApi(OverStore(scope, shop.runtime.store), ApiRules(**shop.rules))
+    finally:
+        await scope.close()
+
+
+class OverStore:
+    """A process's scope, with the runs of another one that are in memory."""
+
+    def __init__(self, scope, store):
+        self.settings, self.registry, self.reach, self.store = scope.settings, scope.registry, scope.reach, store
 
 
 @pytest.mark.parametrize("given", ["*", "W/{}", '"x", {}', '{} , W/"y"'])

@@ -11,6 +11,7 @@ from sagaz import Saga, action
 from sagaz_durable.runtime import launching
 from sagaz_durable.sagas import Sagas
 from sagaz_integration_core.contract.listings import RunFilter
+from sagaz_integration_core.errors import RunInProgress
 
 pytestmark = pytest.mark.anyio
 
@@ -101,6 +102,23 @@ async def test_what_waits_for_a_place_belongs_to_its_owner(shared_settings, open
         runs = [await runtime.store.load(saga_id) for saga_id in ids]
         assert [(run.status, run.owner) for run in runs] == [("executing", "user:42"), ("pending", "user:42")]
         gated.go.set()
+
+
+@pytest.mark.parametrize(("seconds", "calls"), [(10, 1), (0, 0)])
+async def test_a_run_that_waits_for_its_turn_begins_when_its_end_is_waited_for(shared_settings, opened, seconds, calls):
+    gated = Gated()
+    gated.go.set()
+    async with opened(shared_settings, sagas=[gated.saga]) as runtime:
+        saga_id, execution = await launching.launch_in_background(runtime, gated.saga, {})
+        _, parked = await launching.launch_in_background(runtime, gated.saga, {})
+        if seconds:
+            assert (await Sagas(runtime).wait(saga_id, seconds)).saga_id == saga_id
+        else:
+            with pytest.raises(RunInProgress):
+                await Sagas(runtime).wait(saga_id, 0)
+        assert gated.calls == calls
+        assert runtime.runs.is_parked(execution) == (not calls)
+        assert runtime.runs.is_parked(parked), "nobody waits for that one"
 
 
 async def test_a_start_that_fails_takes_no_place(shared_settings, opened, ended):

@@ -7,11 +7,11 @@ from collections.abc import Callable
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from signed_samples import BODY, JSON, NOW, SAMPLES, SECRET, SENT_AT
+from signed_samples import BODY, JSON, NOW, SAMPLES, SECRET, SENT_AT, digest
 
 from sagaz_durable.webhooks.errors import EventRefused, SignatureRefused
 from sagaz_durable.webhooks.reception import receive
-from sagaz_durable.webhooks.sources import GitHub, StandardWebhooks, Unsigned
+from sagaz_durable.webhooks.sources import Delivery, GitHub, Hmac, StandardWebhooks, Unsigned
 
 each = pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: sample.name)
 hostile = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -86,6 +86,13 @@ def test_more_signatures_than_anybody_sends_are_not_even_compared(size):
             sample.source.verify({**headers, sample.signature: first + many}, BODY, NOW)
 
 
+def test_a_good_signature_may_be_the_twentieth():
+    for sample in SAMPLES[:2]:
+        headers = dict(sample.headers())
+        headers[sample.signature] = " ".join([*["v1,x"] * 19, headers[sample.signature]])
+        assert sample.source.verify(headers, BODY, NOW) == sample.delivery
+
+
 @pytest.mark.parametrize("name", ["webhook-id", "X-GitHub-Delivery", "X-GitHub-Event"])
 def test_an_id_that_no_store_could_keep_is_refused(name):
     sample = SAMPLES[3] if name.startswith("X-") else SAMPLES[0]
@@ -94,6 +101,21 @@ def test_an_id_that_no_store_could_keep_is_refused(name):
             sample.source.verify({**sample.headers(), name: value}, BODY, NOW)
     with pytest.raises(SignatureRefused, match=f"^{name} is missing$"):
         sample.source.verify({**sample.headers(), name: ""}, BODY, NOW)
+
+
+def test_an_id_may_have_as_many_characters_as_a_store_keeps():
+    headers = {**SAMPLES[3].headers(), "X-GitHub-Delivery": "i" * 200, "X-GitHub-Event": "e" * 200}
+    assert SAMPLES[3].source.verify(headers, BODY, NOW) == Delivery("i" * 200, "e" * 200)
+
+
+def test_a_type_that_is_empty_is_none():
+    source = Hmac(SECRET, "X-Signature", event_header="X-Event")
+    headers = {"X-Signature": digest(SECRET, BODY).hex(), "X-Event": ""}
+    assert source.verify(headers, BODY, NOW) == Delivery(None, None)
+    assert (
+        Unsigned(delivery_header="X-Id", event_header="X-Event").verify({"X-Event": ""}, BODY, NOW).event_type is None
+    )
+    assert Unsigned(delivery_header="X-Id").verify({"X-Id": ""}, BODY, NOW).delivery_id is None
 
 
 def test_thousands_of_headers_are_no_more_than_a_refusal():

@@ -68,12 +68,16 @@ def test_a_secret_of_standard_webhooks_is_what_the_sender_shows(secret, message)
         StandardWebhooks(secret)
     assert str(refused.value).startswith(f"StandardWebhooks(secrets=…): the secret {message}")
     assert HIDDEN not in str(refused.value)
+    with pytest.raises(SettingsError, match=r"^StandardWebhooks\(secrets=…\): secret 2 of 2 "):
+        StandardWebhooks([STANDARD, secret])
 
 
 @pytest.mark.parametrize("secret", ["sk_live_hunter2hunter2", "WHSEC_hunter2hunter2", "whsec_hunter2hunter2ä"])
 def test_an_api_key_is_no_secret_of_an_endpoint_of_stripe(secret):
     with pytest.raises(SettingsError, match=r"the secret is none of an endpoint; expected whsec_…"):
         Stripe(secret)
+    with pytest.raises(SettingsError, match=r"secret 2 of 2 is none of an endpoint"):
+        Stripe([STRIPE, secret])
 
 
 def test_a_secret_of_standard_webhooks_may_come_without_prefix_and_padding():
@@ -94,6 +98,14 @@ def test_no_repr_and_no_refusal_shows_a_secret(sample):
             assert secret.partition("_")[2] not in text or "_" not in secret
 
 
+def test_a_repr_tells_how_a_source_verifies_and_nothing_of_its_keys():
+    assert repr(StandardWebhooks([STANDARD, PUBLIC])) == "StandardWebhooks(tolerance=300.0)"
+    assert repr(Stripe(STRIPE, tolerance=10)) == "Stripe(tolerance=10)"
+    assert repr(GitHub(SECRET)) == "GitHub()"
+    assert repr(Hmac(SECRET, "X-A")).startswith("Hmac(header='X-A', digest='sha256', encoding='hex', prefix='', ")
+    assert repr(Hmac(SECRET, "X-A")).endswith(" signed='{body}', tolerance=300.0)")
+
+
 @each
 def test_a_source_cannot_be_changed_and_is_one_value(sample):
     with pytest.raises(FrozenInstanceError):
@@ -104,11 +116,16 @@ def test_a_source_cannot_be_changed_and_is_one_value(sample):
 
 
 @pytest.mark.parametrize("tolerance", [0, -1, 86_401, float("nan"), float("inf"), True, None, "300"])
-@pytest.mark.parametrize("make", [StandardWebhooks, Stripe], ids=lambda make: make.__name__)
+@pytest.mark.parametrize("make", [StandardWebhooks, Stripe, Hmac], ids=lambda make: make.__name__)
 def test_a_tolerance_that_is_none_is_refused(make, tolerance):
-    secret = STRIPE if make is Stripe else STANDARD
+    arguments = {Stripe: (STRIPE,), StandardWebhooks: (STANDARD,), Hmac: (SECRET, "X-Signature")}[make]
     with pytest.raises(SettingsError, match=r"tolerance=.*: expected seconds from 1 to 86,400"):
-        make(secret, tolerance=tolerance)
+        make(*arguments, tolerance=tolerance)
+
+
+@pytest.mark.parametrize("tolerance", [1, 86_400])
+def test_a_tolerance_is_between_a_second_and_a_day(tolerance):
+    assert Stripe(STRIPE, tolerance=tolerance).tolerance == tolerance
 
 
 @pytest.mark.parametrize(
@@ -125,6 +142,7 @@ def test_a_tolerance_that_is_none_is_refused(make, tolerance):
         ({"delivery_header": "X-Id", "delivery_member": "id"}, "Hmac: delivery_header and delivery_member are both"),
         ({"event_header": "X-Type", "event_member": "type"}, "Hmac: event_header and event_member are both given"),
         ({"delivery_member": ""}, "Hmac(delivery_member=''): expected the name of a member."),
+        ({"event_member": 5}, "Hmac(event_member=5): expected the name of a member."),
         ({"signed": ""}, "Hmac(signed=''): expected {body} once"),
         ({"signed": "{body}{body}"}, "Hmac(signed='{body}{body}'): expected {body} once"),
         ({"signed": "{body}.{id}"}, "Hmac(signed='{body}.{id}'): expected {body} once"),
@@ -137,6 +155,17 @@ def test_a_way_to_sign_that_makes_no_sense_is_refused(arguments, message):
     with pytest.raises(SettingsError) as refused:
         Hmac(SECRET, **{"header": "X-Signature", **arguments})
     assert str(refused.value).startswith(message)
+
+
+def test_the_way_to_sign_is_written_out_by_name():
+    with pytest.raises(TypeError):
+        Hmac(SECRET, "X-Signature", "sha512")
+
+
+def test_a_secret_of_16_bytes_is_long_enough():
+    assert Hmac("hunter2-hunter2-", "X-Signature")
+    with pytest.raises(SettingsError, match="has 15 bytes; expected at least 16"):
+        Hmac("hunter2-hunter2", "X-Signature")
 
 
 def test_what_is_unsigned_has_its_id_in_one_place():

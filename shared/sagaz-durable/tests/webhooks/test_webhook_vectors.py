@@ -53,6 +53,13 @@ def test_a_signature_of_another_version_does_not_count(version):
         StandardWebhooks((SHARED, PUBLIC)).verify(standard(f"{version},{V1[3:]}"), PAYLOAD, NOW)
 
 
+def test_a_signature_without_a_version_does_not_count():
+    with pytest.raises(SignatureRefused):
+        StandardWebhooks(SHARED).verify(standard(V1.removeprefix("v1,")), PAYLOAD, NOW)
+    with pytest.raises(SignatureRefused):
+        StandardWebhooks(PUBLIC).verify(standard(V1A.removeprefix("v1a,")), PAYLOAD, NOW)
+
+
 def test_what_the_package_of_standard_webhooks_signs_is_verified():
     package("standardwebhooks")
     from standardwebhooks import Webhook

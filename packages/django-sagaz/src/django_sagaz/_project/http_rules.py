@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
@@ -17,7 +17,6 @@ __all__ = ["chosen_rules", "rules_of"]
 
 _NAMES = tuple(field.name for field in fields(ApiRules) if field.name != "checks_origin")
 _HOOKS = ("authorize", "actor")
-_LISTS = ("shows", "trusted_origins")
 
 
 def chosen_rules(given: Mapping[str, Any]) -> ApiRules:
@@ -42,9 +41,6 @@ def rules_of(chosen: Mapping[str, Any]) -> ApiRules:
     for name in _HOOKS:
         if isinstance(path := rules.get(name), str):
             rules[name] = _imported(name, path)
-    for name in _LISTS:
-        if isinstance(values := rules.get(name), Iterable) and not isinstance(values, str):
-            rules[name] = tuple(values)
     return ApiRules(**rules)
 
 

@@ -67,13 +67,12 @@ def sagaz_urls(
     given = {
         "authorize": authorize,
         "actor": actor,
-        "shows": shows if shows is None or isinstance(shows, str) else tuple(shows),
+        "shows": shows,
         "tells_errors": tells_errors,
-        "trusted_origins": None if trusted_origins is None else tuple(trusted_origins),
+        "trusted_origins": trusted_origins,
         "longest_wait": longest_wait,
     }
-    rules_of({name: value for name, value in given.items() if value is not None and not _is_path(name, value)})
-    return SagazUrls(Views(given), name, asynchronous=asynchronous, decorator=decorator)
+    return SagazUrls(Views(_checked(given)), name, asynchronous=asynchronous, decorator=decorator)
 
 
 class SagazUrls:
@@ -129,6 +128,13 @@ def health_urls(*, asynchronous: bool = False) -> list[URLPattern]:
         path("readiness", require_safe(ready), name="sagaz_readiness"),
         path("liveness", require_safe(live), name="sagaz_liveness"),
     ]
+
+
+def _checked(given: dict[str, Any]) -> dict[str, Any]:
+    known = {name: value for name, value in given.items() if value is not None and not _is_path(name, value)}
+    rules = rules_of(known)
+    # Each request reads them, and a generator could be read once.
+    return {**given, **{name: getattr(rules, name) for name in known}}
 
 
 def _is_path(name: str, value: object) -> bool:

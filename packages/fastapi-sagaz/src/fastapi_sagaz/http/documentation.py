@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pydantic import BaseModel
@@ -18,26 +19,36 @@ from fastapi_sagaz.http.documents import (
     WebhookReceipt,
 )
 from sagaz_durable.http.deciding import Decision
+from sagaz_durable.http.idempotency.requests import PROBLEMS
 from sagaz_durable.http.pages import LARGEST_PAGE, PARAMETERS
-from sagaz_durable.http.problems import CATALOGUE, PROBLEM_TYPE
+from sagaz_durable.http.problems import CATALOGUE, PROBLEM_TYPE, Kind
 from sagaz_integration_core.contract.records import ACTIVE, FINISHED
 
-__all__ = ["DRAW", "DRAW_MERMAID", "DRAW_SVG", "LIST", "PROBE", "SHOW", "SIGNAL", "WEBHOOK", "deciding"]
+__all__ = ["DRAW", "DRAW_MERMAID", "DRAW_SVG", "LIST", "PROBE", "SHOW", "SIGNAL", "WEBHOOK", "deciding", "repeatable"]
 
 Documented = dict[Any, Any]
 
-_TITLES: dict[int, str] = {}
-for _kind in CATALOGUE:
-    if _kind.status >= 400:
-        _TITLES[_kind.status] = "; or: ".join(filter(None, (_TITLES.get(_kind.status), _kind.title)))
 
-_TAG = {"ETag": {"description": "The run's version.", "schema": {"type": "string"}}}
+def _titles(kinds: Iterable[Kind]) -> dict[int, str]:
+    titles: dict[int, list[str]] = {}
+    for kind in kinds:
+        titles.setdefault(kind.status, []).append(kind.title)
+    return {status: "; or: ".join(told) for status, told in titles.items()}
+
+
+_TITLES = _titles(CATALOGUE)
+_TITLES_OF_KEYS = _titles(PROBLEMS)
+
+_TAG = {"ETag": {"description": "The run's version, and what a deployment may change.", "schema": {"type": "string"}}}
 _UNCHANGED = {304: {"description": "The client has it already.", "headers": _TAG}}
 
 
 def _problems(*statuses: int) -> Documented:
-    content = {PROBLEM_TYPE: {"schema": ProblemDocument.model_json_schema()}}
-    return {status: {"description": _TITLES[status], "content": content} for status in statuses}
+    return {status: {"description": _TITLES[status], "content": _content()} for status in statuses}
+
+
+def _content() -> Documented:
+    return {PROBLEM_TYPE: {"schema": ProblemDocument.model_json_schema()}}
 
 
 def _parameter(name: str, where: str, told: str, schema: Documented | None = None) -> Documented:
@@ -115,3 +126,30 @@ SIGNAL: Documented = _deciding(SignalRequest, _SIGNAL_NAME)
 def deciding(decision: Decision) -> Documented:
     """Return what is said of one decision."""
     return _deciding(ResolutionRequest if decision == "resolve" else DecisionRequest)
+
+
+_UNREADABLE = {"title": "Unreadable", "type": "object", "properties": {"detail": {"type": "string"}}}
+"""What FastAPI answers if it cannot read a body at all."""
+
+
+def repeatable(documented: Mapping[int | str, Documented], *, has_body: bool) -> Documented:
+    """Return, as ``openapi_extra``, what is said of an endpoint that clients may repeat besides its own.
+
+    Args:
+        documented: The responses that the application documents; these stay as they are.
+        has_body: Whether FastAPI reads a body, and may answer 400 by itself.
+    """
+    known = {str(status): told for status, told in documented.items()}
+    found = {str(status): title for status, title in _TITLES_OF_KEYS.items()}
+    # Every such endpoint has a header, so that FastAPI documents its own 422 as well.
+    found["422"] = f"Validation Error; or: {found['422']}"
+    responses = {status: _beside(known.get(status), title) for status, title in found.items()}
+    if has_body and "400" not in known:
+        responses["400"]["content"]["application/json"] = {"schema": _UNREADABLE}
+    return {"responses": responses}
+
+
+def _beside(told: Documented | None, title: str) -> Documented:
+    if told is None:
+        return {"description": title, "content": _content()}
+    return {} if PROBLEM_TYPE in told.get("content", {}) else {"content": _content()}

@@ -13,6 +13,7 @@ from fastapi import Depends, Header, Request, Response
 from fastapi.dependencies.models import Dependant
 from fastapi.params import Depends as DependsClass
 from fastapi.routing import APIRoute
+from fastapi.utils import deep_dict_update
 from starlette.concurrency import run_in_threadpool
 
 from fastapi_sagaz._app_state import runtime_of
@@ -105,8 +106,11 @@ class IdempotentRoute(APIRoute):
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
         super().__init__(path, endpoint, **options)
-        for dependency in _dependencies_in(self.dependant):
+        dependencies = list(_dependencies_in(self.dependant))
+        for dependency in dependencies:
             dependency.check(f"{self.path} ({endpoint.__module__}.{getattr(endpoint, '__qualname__', endpoint)})")
+        if dependencies:
+            self.openapi_extra = _documented(self)
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Return what handles a request, and keeps its answer."""
@@ -160,6 +164,14 @@ def _dependency(name: str, of: Callable[..., Any] | None) -> Iterator[inspect.Pa
     if of is not None:
         needed = of if isinstance(of, DependsClass) else Depends(of)
         yield inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=Any, default=needed)
+
+
+def _documented(route: APIRoute) -> dict[str, Any]:
+    from fastapi_sagaz.http.documentation import repeatable
+
+    documented = repeatable(route.responses, has_body=route.body_field is not None)
+    deep_dict_update(documented, route.openapi_extra or {})
+    return documented
 
 
 def _dependencies_in(dependant: Dependant) -> Iterator[Idempotent]:

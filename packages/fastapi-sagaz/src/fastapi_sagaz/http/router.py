@@ -64,9 +64,9 @@ def sagaz_router(
     rules = ApiRules(
         hook_of(authorize),
         hook_of(actor),
-        shows=shows if isinstance(shows, str) else tuple(shows),  # type: ignore[arg-type]
+        shows=shows,
         tells_errors=tells_errors,
-        trusted_origins=tuple(trusted_origins),
+        trusted_origins=trusted_origins,
         longest_wait=longest_wait,
     )
     return SagazRouter(rules, name, prefix=prefix, **{"tags": ["sagas"], **options})
@@ -86,7 +86,7 @@ class SagazRouter(APIRouter):
         """Answer a request whose endpoint has started a run: 202, its status' address, and when to look there.
 
         With ``Prefer: wait=N`` it waits for the end of the run, and answers 200 with its status if that comes in time.
-        The start must be committed before.
+        The start must be committed before; a run of `run_saga_background` begins when it is waited for.
 
         Args:
             saga_class: Which saga the run is of.
@@ -123,7 +123,7 @@ class SagazRouter(APIRouter):
             return native_response(await self._api(request).list_runs(await neutral_request(request)))
 
         async def show_run(request: Request) -> Response:
-            """Tell how far a run is; `ETag` is its version, for `If-None-Match` here and `If-Match` of decisions."""
+            """Tell how far a run is; `ETag` is for `If-None-Match` here, and for `If-Match` of decisions."""
             return native_response(await self._api(request).show_run(await neutral_request(request), _id(request)))
 
         def draw(form: Form | None) -> Callable[..., Any]:

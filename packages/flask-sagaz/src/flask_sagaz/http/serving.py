@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from flask import Blueprint
+    from flask import Blueprint, Flask
 
     from flask_sagaz.http.blueprint import SagazBlueprint
     from sagaz_durable.http.access import Actor, Authorize
@@ -15,7 +15,7 @@ __all__ = ["Serving"]
 
 
 class Serving:
-    """Makes blueprints."""
+    """Makes blueprints, and answers errors."""
 
     def blueprint(
         self,
@@ -56,9 +56,9 @@ class Serving:
         rules = ApiRules(
             hook_of(authorize),
             hook_of(actor),
-            shows=shows if isinstance(shows, str) else tuple(shows),  # type: ignore[arg-type]
+            shows=shows,
             tells_errors=tells_errors,
-            trusted_origins=tuple(trusted_origins),
+            trusted_origins=trusted_origins,
             longest_wait=longest_wait,
         )
         return SagazBlueprint(rules, name, url_prefix=prefix, **options)
@@ -71,3 +71,14 @@ class Serving:
         from flask_sagaz.http.blueprint import health_blueprint
 
         return health_blueprint(prefix, name)
+
+    def add_problem_handlers(self, to: Flask | Blueprint) -> None:
+        """Have an application's or a blueprint's own views answer what goes wrong with sagas as problem documents.
+
+        What a client got wrong is 422, a run that has not ended or has failed 409, what passes by itself 503 with
+        ``Retry-After``, all with the request's correlation id; a run that waits is 202. What is the application's own
+        fault is answered as without this, and so is each error that the application has a handler for.
+        """
+        from flask_sagaz.http.problem_handlers import add_problem_handlers
+
+        add_problem_handlers(to)

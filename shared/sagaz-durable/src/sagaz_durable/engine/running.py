@@ -104,6 +104,11 @@ class Runs:
         """Whether nobody has executed this run yet; a drain executes what is parked."""
         return execution in self._parked
 
+    def begin(self, saga_id: str) -> None:
+        """Execute a run at once that is parked for later: somebody waits for its end, and it could not come."""
+        for execution in [parked for parked in self._parked if parked.run.saga_id == saga_id]:
+            self.execute(execution)
+
     def execute(self, execution: RunExecution) -> asyncio.Task[SagaRun]:
         """Execute a parked run, once nothing of an earlier execution of the same run goes on in this process.
 

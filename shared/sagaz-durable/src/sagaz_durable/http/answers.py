@@ -6,14 +6,13 @@ from collections.abc import Callable, Coroutine
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
-from sagaz_durable.engine.state import Entries, step_views
 from sagaz_durable.http.access import Verb, allow, not_found, subject_of
 from sagaz_durable.http.documents import run_document
 from sagaz_durable.http.headers import etag_of, is_unchanged
 from sagaz_durable.http.messages import HttpRequest, HttpResponse
 from sagaz_durable.http.problems import Problem, problem_response
 from sagaz_durable.http.rules import ApiRules
-from sagaz_durable.operations.outcomes import RunReport
+from sagaz_durable.operations.outcomes import RunReport, views_of
 from sagaz_durable.serialization.client_ids import findable
 from sagaz_integration_core.contract.records import FINISHED, RunRecord, StepRecord
 from sagaz_integration_core.contract.waits import WaitRecord
@@ -97,7 +96,7 @@ class Answers:
     async def _document(self, request: HttpRequest | None, run: RunRecord) -> HttpResponse:
         """Return what a reader is told of a run; 304 if the request has it already."""
         self._note(run)
-        headers = {"ETag": etag_of(run), "Cache-Control": "private, no-cache"}
+        headers = {"ETag": self._etag(run), "Cache-Control": "private, no-cache"}
         if request is not None and is_unchanged(request, headers["ETag"]):
             return HttpResponse(304, headers)
         return json_answer(200, run_document(await self._report(run), self._rules), headers)
@@ -110,9 +109,12 @@ class Answers:
             return await store.load_steps(run.saga_id), await store.load_waits(run.saga_id)
 
         steps, waits = await self._scope.reach(read)
-        entries: Entries = {(step.step, step.phase): step for step in steps}
-        views = step_views(self._scope.registry.graph(run.saga_name), run.direction, entries)
-        return RunReport(run, tuple(steps), (), (), views, tuple(waits))
+        return RunReport(run, tuple(steps), (), (), views_of(run, steps, self._scope.registry), tuple(waits))
+
+    def _etag(self, run: RunRecord, form: str = "") -> str:
+        # A run that has ended keeps its version, whatever a deployment makes of its class or of these rules.
+        steps = tuple(self._scope.registry.graph(run.saga_name).nodes.values())
+        return etag_of(run, (steps, self._rules.shows, self._rules.tells_errors), form)
 
     def _note(self, run: RunRecord) -> None:
         # Where workers are processes of their own, this is how a web process learns what runs take.

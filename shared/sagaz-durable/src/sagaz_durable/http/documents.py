@@ -47,7 +47,7 @@ def run_document(report: RunReport, rules: ApiRules) -> Json:
         **run_summary(report.run),
         "steps": [_step(name, view, report.steps) for name, view in report.views.items()],
         "waits_for": [_wait(wait) for wait in report.waits if wait.outcome is None],
-        "context": _shown(report, rules.shows),
+        "context": _shown(report, tuple(rules.shows)),
         "error": _error(report.run, tells=rules.tells_errors),
     }
 

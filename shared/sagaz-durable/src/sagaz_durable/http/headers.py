@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Hashable
 from dataclasses import dataclass
+from functools import lru_cache
+from hashlib import sha256
 
 from sagaz_durable.http.messages import HttpRequest
 from sagaz_durable.http.problems import RUN_CHANGED, Problem
@@ -12,14 +15,24 @@ from sagaz_integration_core.contract.records import RunRecord
 __all__ = ["Preference", "changed", "etag_of", "is_unchanged", "preference_of", "wanted_version"]
 
 _TAG = re.compile(r'(W/)?"([\x21\x23-\x7e]*)"')
-_VERSION = re.compile(r"[0-9]{1,18}")
+_VERSION = re.compile(r"([0-9]{1,18})(?:-[0-9a-f]{8})?")
 _WAIT = re.compile(r'(?:^|,)\s*wait\s*=\s*"?([0-9]{1,9})"?\s*(?=[,;]|$)', re.IGNORECASE)
 _ASYNC = re.compile(r"(?:^|,)\s*respond-async\s*(?=[,;]|$)", re.IGNORECASE)
 
 
-def etag_of(run: RunRecord, form: str = "") -> str:
-    """Return the entity tag of a run; ``form`` tells apart what is not its document."""
-    return f'"{run.version}{form}"'
+def etag_of(run: RunRecord, made_with: Hashable, form: str = "") -> str:
+    """Return the entity tag of what is told of a run.
+
+    Args:
+        made_with: All else that it depends on, and a deployment may change; equal things have equal ``repr``.
+        form: Tells apart what is not the run's document.
+    """
+    return f'"{run.version}-{_digest(made_with)}{form}"'
+
+
+@lru_cache(maxsize=1000)
+def _digest(made_with: Hashable) -> str:
+    return sha256(repr(made_with).encode()).hexdigest()[:8]
 
 
 def is_unchanged(request: HttpRequest, etag: str) -> bool:
@@ -33,6 +46,9 @@ def is_unchanged(request: HttpRequest, etag: str) -> bool:
 def wanted_version(request: HttpRequest, run: RunRecord) -> int | None:
     """Return the version that a decision is for; None if it is for whatever there is.
 
+    It is the run's alone, as lists tell it or as the begin of an entity tag: while a deployment is under way, processes
+    disagree about the rest.
+
     Raises:
         Problem: It is for another one than the run has.
     """
@@ -40,7 +56,8 @@ def wanted_version(request: HttpRequest, run: RunRecord) -> int | None:
     if given is None or given.strip() == "*":
         return None
     # Weak ones never match here: RFC 9110, 13.1.1.
-    versions = {int(tag) for weak, tag in _TAG.findall(given) if not weak and _VERSION.fullmatch(tag)}
+    tags = (_VERSION.fullmatch(tag) for weak, tag in _TAG.findall(given) if not weak)
+    versions = {int(tag[1]) for tag in tags if tag is not None}
     if run.version not in versions:
         raise changed()
     return run.version

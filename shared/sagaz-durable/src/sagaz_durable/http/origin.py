@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from urllib.parse import urlsplit
 
 from sagaz_durable.http.messages import HttpRequest
@@ -17,7 +17,7 @@ _OWN = frozenset(("same-origin", "none"))
 """What ``Sec-Fetch-Site`` says of a page of this very origin, and of what a user has typed."""
 
 
-def check_origin(request: HttpRequest, trusted: Sequence[str] = ()) -> None:
+def check_origin(request: HttpRequest, trusted: Iterable[str] = ()) -> None:
     """Refuse a request that may change something and comes from the page of another origin.
 
     Browsers name the origin; a client that names none is no browser, and sends no cookies that are not its own.

@@ -13,8 +13,14 @@ from sagaz_integration_core.errors import (
     InvalidInput,
     Overloaded,
     RunChanged,
+    RunFailed,
+    RunInProgress,
+    RunInterrupted,
+    RunNotFound,
     RuntimeNotOpen,
+    RunWaiting,
     SagazError,
+    SignalRefused,
     StoreUnavailable,
 )
 
@@ -35,11 +41,13 @@ __all__ = [
     "RUN_OVERDUE",
     "RUN_ROLLED_BACK",
     "TOO_LARGE",
+    "UNAVAILABLE",
     "UNSUPPORTED_MEDIA",
     "WEBHOOK_REFUSED",
     "WEBHOOK_UNKNOWN",
     "Kind",
     "Problem",
+    "error_response",
     "problem_response",
 ]
 
@@ -82,8 +90,11 @@ KEY_REUSED = Kind("idempotency-key-reused", "The Idempotency-Key belongs to anot
 KEY_IN_PROGRESS = Kind("idempotency-key-in-progress", "The request is being executed", 409)
 WEBHOOK_REFUSED = Kind("webhook-refused", "The webhook is not signed as it should be, or not now", 400)
 WEBHOOK_UNKNOWN = Kind("webhook-unknown", "No webhooks are taken at this address", 404)
+_IN_PROGRESS = Kind("run-in-progress", "The run of this request has not ended yet", 409)
+_UNSUCCESSFUL = Kind("run-unsuccessful", "The run of this request has ended without success", 409)
+_INTERRUPTED = Kind("run-interrupted", "The run goes on, and not in this process", 503)
 _OVERLOADED = Kind("overloaded", "Too many runs wait for workers", 503)
-_UNAVAILABLE = Kind("store-unavailable", "The store of the runs does not answer", 503)
+UNAVAILABLE = Kind("store-unavailable", "The store of the runs does not answer", 503)
 _NOT_OPEN = Kind("not-open", "This process takes no requests about sagas now", 503)
 RUN_ROLLED_BACK = Kind("run-rolled-back", "The run failed, and what it had done was compensated", 200)
 RUN_OVERDUE = Kind("run-overdue", "The run's deadline passed, and what it had done was compensated", 200)
@@ -91,19 +102,26 @@ RUN_FAILED = Kind("run-failed", "The run has failed and needs manual interventio
 
 CATALOGUE: tuple[Kind, ...] = (
     NOT_FOUND, CROSS_SITE, TOO_LARGE, UNSUPPORTED_MEDIA, INVALID_INPUT, RUN_CHANGED, REFUSED, KEY_MISSING,
-    KEY_MALFORMED, KEY_REUSED, KEY_IN_PROGRESS,
-    WEBHOOK_REFUSED, WEBHOOK_UNKNOWN, _OVERLOADED, _UNAVAILABLE, _NOT_OPEN, RUN_ROLLED_BACK, RUN_OVERDUE,
-    RUN_FAILED,
+    KEY_MALFORMED, KEY_REUSED, KEY_IN_PROGRESS, WEBHOOK_REFUSED, WEBHOOK_UNKNOWN, _IN_PROGRESS, _UNSUCCESSFUL,
+    _INTERRUPTED, _OVERLOADED, UNAVAILABLE, _NOT_OPEN, RUN_ROLLED_BACK, RUN_OVERDUE, RUN_FAILED,
 )  # fmt: skip
 
 _RETRY_SECONDS = 5
 """After how many seconds it is tried again where nothing tells better."""
 
+_TOLD = (RunChanged, InvalidInput)
+"""Errors whose text is for whoever sent the request; others' may name hosts, or say what a step's exception said."""
+
 _OF_ERRORS: tuple[tuple[type[SagazError], Kind], ...] = (
     (RunChanged, RUN_CHANGED),
     (InvalidInput, INVALID_INPUT),
+    (RunNotFound, NOT_FOUND),
+    (SignalRefused, REFUSED),
+    (RunInProgress, _IN_PROGRESS),
+    (RunFailed, _UNSUCCESSFUL),
+    (RunInterrupted, _INTERRUPTED),
     (Overloaded, _OVERLOADED),
-    (StoreUnavailable, _UNAVAILABLE),
+    (StoreUnavailable, UNAVAILABLE),
     (RuntimeNotOpen, _NOT_OPEN),
 )
 
@@ -125,14 +143,15 @@ class Problem(Exception):
     def of(cls, error: SagazError) -> Problem | None:
         """Return what an error is to a client; None if it is no client's to know of.
 
-        What stops the server is told without a detail: that is the operators' to read.
+        Why the server or a run stopped is told without a detail: that is the operators' to read.
         """
         kind = next((kind for kind_of_error, kind in _OF_ERRORS if isinstance(error, kind_of_error)), None)
         if kind is None:
             return None
-        if kind.status != 503:
-            return cls(kind, str(error))
-        return cls(kind, None, {"Retry-After": str(getattr(error, "retry_after", _RETRY_SECONDS))})
+        detail = str(error) if isinstance(error, _TOLD) else None
+        if kind.status != 503 and kind is not _IN_PROGRESS:
+            return cls(kind, detail)
+        return cls(kind, detail, {"Retry-After": str(getattr(error, "retry_after", _RETRY_SECONDS))})
 
     def document(self, correlation_id: str | None = None) -> dict[str, object]:
         """Return it as JSON has it; one that is part of another document has no status of its own."""
@@ -155,3 +174,18 @@ def problem_response(problem: Problem, correlation_header: str | None = None) ->
     correlation_id = correlation.correlation_id() or correlation.accept(correlation_header)
     headers = {"Content-Type": PROBLEM_TYPE, "Cache-Control": "no-store", **problem.headers}
     return HttpResponse(problem.kind.status, headers, json_text(problem.document(correlation_id)).encode())
+
+
+def error_response(error: Exception, correlation_header: str | None = None) -> HttpResponse | None:
+    """Return what an application's own endpoint answers for an error that it raised; None if it is its own fault.
+
+    A run that waits is no problem: 202, with its saga_id.
+
+    Args:
+        correlation_header: See `problem_response`.
+    """
+    if isinstance(error, RunWaiting):
+        document = json_text({"saga_id": error.saga_id, "status": "waiting"})
+        return HttpResponse(202, {"Content-Type": "application/json", "Cache-Control": "no-store"}, document.encode())
+    problem = Problem.of(error) if isinstance(error, SagazError) else None
+    return None if problem is None else problem_response(problem, correlation_header)

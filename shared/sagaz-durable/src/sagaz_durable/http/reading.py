@@ -11,7 +11,7 @@ from sagaz_durable.diagram.svg import STYLE, svg
 from sagaz_durable.http.access import Subject, allow, permits, subject_of
 from sagaz_durable.http.answers import Answers, answered, json_answer
 from sagaz_durable.http.documents import run_summary
-from sagaz_durable.http.headers import etag_of, is_unchanged
+from sagaz_durable.http.headers import is_unchanged
 from sagaz_durable.http.messages import HttpRequest, HttpResponse
 from sagaz_durable.http.pages import query_of
 from sagaz_durable.operations.health import ProbeResult
@@ -57,7 +57,7 @@ class Readings(Answers):
         """
         run = await self._permitted(request, "read", saga_id)
         chosen = form or _accepted_form(request.header("Accept") or "")
-        headers = {"ETag": etag_of(run, f"-{chosen}"), "Cache-Control": "private, no-cache", "Vary": "Accept"}
+        headers = {"ETag": self._etag(run, f"-{chosen}"), "Cache-Control": "private, no-cache", "Vary": "Accept"}
         if is_unchanged(request, headers["ETag"]):
             return HttpResponse(304, headers)
         steps, is_known = self._drawn(await self._report(run)), run.saga_name in self._scope.registry

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from sagaz_durable.http.access import Actor, Authorize
@@ -15,6 +16,8 @@ __all__ = ["ApiRules"]
 @dataclass(frozen=True, slots=True)
 class ApiRules:
     """Who may do what, and what is shown.
+
+    Lists may be given as any iterable, and are kept as tuples.
 
     Attributes:
         authorize: Who may do what; without it nobody may do anything.
@@ -33,9 +36,9 @@ class ApiRules:
 
     authorize: Authorize | None = None
     actor: Actor | None = None
-    shows: tuple[str, ...] = ()
+    shows: Iterable[str] = ()
     tells_errors: bool = False
-    trusted_origins: tuple[str, ...] = ()
+    trusted_origins: Iterable[str] = ()
     checks_origin: bool = True
     longest_wait: float = 10.0
 
@@ -43,9 +46,17 @@ class ApiRules:
         for name in ("authorize", "actor"):
             if (given := getattr(self, name)) is not None and not callable(given):
                 raise SettingsError(f"{name}={value_text(given, 60)}: expected a function that is given the request.")
-        if isinstance(self.shows, str) or not all(isinstance(key, str) for key in self.shows):
-            raise SettingsError(f"shows={value_text(self.shows, 60)}: expected keys, as ['order_id', 'reservation'].")
-        object.__setattr__(self, "shows", tuple(self.shows))
-        object.__setattr__(self, "trusted_origins", tuple(map(check_trusted, self.trusted_origins)))
+        shows = _listed("shows", self.shows, "keys, as ['order_id', 'reservation']")
+        origins = _listed("trusted_origins", self.trusted_origins, "origins, as ['https://shop.example']")
+        object.__setattr__(self, "shows", shows)
+        object.__setattr__(self, "trusted_origins", tuple(map(check_trusted, origins)))
         if not 0 <= self.longest_wait <= 60:
             raise SettingsError(f"longest_wait={value_text(self.longest_wait, 60)}: expected 0 to 60 seconds.")
+
+
+def _listed(name: str, given: object, expected: str) -> tuple[str, ...]:
+    """Return texts that were given as any iterable; a single text would be taken for its letters."""
+    values = None if isinstance(given, str) or not isinstance(given, Iterable) else tuple(given)
+    if values is None or not all(isinstance(value, str) for value in values):
+        raise SettingsError(f"{name}={value_text(given, 60)}: expected a list of {expected}.")
+    return values

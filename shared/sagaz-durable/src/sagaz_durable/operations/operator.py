@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 from sagaz_durable.engine.registry import SagaRegistry
-from sagaz_durable.engine.state import passed_pivots, step_views
-from sagaz_durable.operations.outcomes import Outcome, RunReport, changed, check_version, missing
+from sagaz_durable.engine.state import passed_pivots
+from sagaz_durable.operations.outcomes import Outcome, RunReport, by_call, changed, check_version, missing, views_of
 from sagaz_durable.operations.removal import TRIES
 from sagaz_durable.operations.sending import Sender
 from sagaz_durable.outbox.run_events import EventLog
 from sagaz_durable.settings.wording import NEUTRAL, Wording
 from sagaz_integration_core.contract.decisions import Action, Intervention
-from sagaz_integration_core.contract.records import FOREIGN, Phase, RunRecord, RunStatus, StepRecord, erased_as
+from sagaz_integration_core.contract.records import FOREIGN, RunRecord, RunStatus, StepRecord, erased_as
 from sagaz_integration_core.contract.store import SagaStore
 from sagaz_integration_core.error_text import storable
 from sagaz_integration_core.errors import RunNotFound
@@ -79,7 +79,7 @@ class Operator(Sender):
         steps = await self._store.load_steps(saga_id)
         audit, attempts = await self._store.load_audit(saga_id), await self._store.load_attempts(saga_id)
         waits = await self._store.load_waits(saga_id)
-        views = step_views(self._registry.graph(run.saga_name), run.direction, _entries(steps))
+        views = views_of(run, steps, self._registry)
         return RunReport(run, tuple(steps), tuple(audit), tuple(attempts), views, tuple(waits))
 
     async def retry(
@@ -215,7 +215,7 @@ class Operator(Sender):
         return run.error or "The run was rolling back."
 
     def _passed_pivots(self, run: RunRecord, steps: Sequence[StepRecord]) -> list[str]:
-        return passed_pivots(self._registry.graph(run.saga_name), _entries(steps))
+        return passed_pivots(self._registry.graph(run.saga_name), by_call(steps))
 
     async def _carry_out(
         self, run: RunRecord, action: Action, reason: str, decision: _Decision, version: int | None
@@ -254,10 +254,6 @@ class Operator(Sender):
         notes = await self._store.load_audit(change.saga_id)
         expected = (change.action, change.actor, change.reason)
         return bool(notes) and (notes[-1].action, notes[-1].actor, notes[-1].reason) == expected
-
-
-def _entries(steps: Sequence[StepRecord]) -> dict[tuple[str, Phase], StepRecord]:
-    return {(step.step, step.phase): step for step in steps}
 
 
 def _cancelled(actor: str, reason: str) -> str:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from sagaz_durable.engine.registry import SagaRegistry
 from sagaz_durable.engine.result import missing
-from sagaz_durable.engine.state import StepView
+from sagaz_durable.engine.state import StepView, step_views
 from sagaz_integration_core.contract.decisions import Action, AuditRecord
 from sagaz_integration_core.contract.listings import AttemptRecord
-from sagaz_integration_core.contract.records import RunRecord, RunStatus, StepRecord
+from sagaz_integration_core.contract.records import Phase, RunRecord, RunStatus, StepRecord
 from sagaz_integration_core.contract.waits import WaitRecord
 from sagaz_integration_core.error_text import value_text
 from sagaz_integration_core.errors import RunChanged, UsageError
 
-__all__ = ["Outcome", "RunReport", "changed", "check_version", "missing"]
+__all__ = ["Outcome", "RunReport", "by_call", "changed", "check_version", "missing", "views_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,3 +81,13 @@ class RunReport:
     def status(self) -> RunStatus:
         """The run's status."""
         return self.run.status
+
+
+def by_call(steps: Sequence[StepRecord]) -> dict[tuple[str, Phase], StepRecord]:
+    """Return a journal's entries by what was called."""
+    return {(step.step, step.phase): step for step in steps}
+
+
+def views_of(run: RunRecord, steps: Sequence[StepRecord], registry: SagaRegistry) -> dict[str, StepView]:
+    """Return what is told of each step of a run, as `RunReport.views` has it."""
+    return step_views(registry.graph(run.saga_name), run.direction, by_call(steps))

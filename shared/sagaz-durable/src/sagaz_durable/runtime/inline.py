@@ -83,7 +83,8 @@ class InlineRuns(RuntimeClient):
     async def wait(self, saga_id: str, seconds: float) -> SagaRun:
         """Return the result of a run that ends within this time, whatever process executes it.
 
-        However many wait in a process, one of them at a time asks the store.
+        However many wait in a process, one of them at a time asks the store. A run that this process has recorded, and
+        would begin after a response, begins now.
 
         Args:
             saga_id: The run's.

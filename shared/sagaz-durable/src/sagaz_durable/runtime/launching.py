@@ -140,6 +140,7 @@ async def run_here(
 async def result_within(runtime: SagazRuntime, saga_id: str, seconds: float) -> SagaRun:
     """Return the result of a run, which may end within this time; see `InlineRuns.wait`."""
     if seconds_to_wait("seconds", seconds) > 0 and findable(saga_id):
+        runtime.runs.begin(saga_id)
         here = await runtime.runs.ends.wait(saga_id, seconds)
         error = None if here is None else here.exception()
         # With a `StepError`, the step's own exception was raised in another attempt.

@@ -11,7 +11,14 @@ from sagaz_durable.http.idempotency.keys import HEADER, Repeatable, new_key, rea
 from sagaz_durable.http.idempotency.places import KeyPlace
 from sagaz_durable.http.idempotency.stored_answers import MOST_BYTES, is_kept, stored, unstored
 from sagaz_durable.http.messages import HttpRequest, HttpResponse
-from sagaz_durable.http.problems import KEY_IN_PROGRESS, KEY_REUSED, Problem
+from sagaz_durable.http.problems import (
+    KEY_IN_PROGRESS,
+    KEY_MALFORMED,
+    KEY_MISSING,
+    KEY_REUSED,
+    UNAVAILABLE,
+    Problem,
+)
 from sagaz_integration_core.context.request_run import starting_under
 from sagaz_integration_core.contract.request_keys import KeyClaim
 from sagaz_integration_core.error_text import json_text
@@ -21,7 +28,10 @@ if TYPE_CHECKING:
     from sagaz_durable.settings.settings import Settings
     from sagaz_integration_core.contract.records import RunStatus
 
-__all__ = ["RepeatableRequest"]
+__all__ = ["PROBLEMS", "RepeatableRequest"]
+
+PROBLEMS = (KEY_MISSING, KEY_MALFORMED, KEY_IN_PROGRESS, KEY_REUSED, UNAVAILABLE)
+"""What such a request is answered with in the endpoint's place."""
 
 _LOOK_SECONDS = 0.05
 

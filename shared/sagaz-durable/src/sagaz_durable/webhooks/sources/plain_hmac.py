@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from datetime import datetime
 from typing import Literal, get_args
 
@@ -50,16 +50,17 @@ class Hmac:
 
     secrets: Secrets = field(repr=False)
     header: str
-    digest: Digest = field(default="sha256", kw_only=True)
-    encoding: Encoding = field(default="hex", kw_only=True)
-    prefix: str = field(default="", kw_only=True)
-    delivery_header: str | None = field(default=None, kw_only=True)
-    delivery_member: str | None = field(default=None, kw_only=True)
-    event_header: str | None = field(default=None, kw_only=True)
-    event_member: str | None = field(default=None, kw_only=True)
-    timestamp_header: str | None = field(default=None, kw_only=True)
-    signed: str = field(default="{body}", kw_only=True)
-    tolerance: float = field(default=TOLERANCE, kw_only=True)
+    _: KW_ONLY
+    digest: Digest = "sha256"
+    encoding: Encoding = "hex"
+    prefix: str = ""
+    delivery_header: str | None = None
+    delivery_member: str | None = None
+    event_header: str | None = None
+    event_member: str | None = None
+    timestamp_header: str | None = None
+    signed: str = "{body}"
+    tolerance: float = TOLERANCE
     _keys: tuple[bytes, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

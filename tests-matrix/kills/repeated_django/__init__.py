@@ -1,0 +1,1 @@
+"""The Django project whose clients repeat their orders."""
