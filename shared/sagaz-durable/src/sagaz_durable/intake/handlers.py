@@ -93,10 +93,12 @@ def check_served(registry: SagaRegistry, sources: Collection[str]) -> None:
         sources: The names of those that it takes webhooks of; with none, it is not the one that takes them.
 
     Raises:
-        SettingsError: Naming the method, and the sources.
+        SettingsError: Naming the method, and the sources; or a trigger has a limit that is not kept.
     """
-    for name, declared in _unserved(registry, sources):
-        if isinstance(declared, Trigger):
+    for name, declared in _declared(registry):
+        if declared.source in sources:
+            _check_limits(name, declared)
+        elif isinstance(declared, Trigger):
             logger.warning(
                 "%s is a @trigger of %r, of which no webhooks are taken here: what sagaz's fire_event starts by it is "
                 "not durable, it is lost with its process and nobody resumes it. Have its events delivered as "
@@ -110,16 +112,26 @@ def check_served(registry: SagaRegistry, sources: Collection[str]) -> None:
             )
 
 
+def _check_limits(name: str, declared: Trigger | Resuming) -> None:
+    if isinstance(declared, Resuming):
+        return
+    for limit in ("max_concurrent", "rate_limit"):
+        if getattr(declared, limit) is not None:
+            raise SettingsError(
+                f"{name} is a @trigger with {limit}, which is not kept for webhooks: all of their runs are started as "
+                "they come. Leave it out, and limit how many runs are executed at once by the workers' concurrency."
+            )
+
+
 def wants_events(registry: SagaRegistry) -> bool:
     """Whether any of these sagas wants events."""
-    return any(True for _ in _unserved(registry, ()))
+    return any(True for _ in _declared(registry))
 
 
-def _unserved(registry: SagaRegistry, sources: Collection[str]) -> Iterator[tuple[str, Trigger | Resuming]]:
+def _declared(registry: SagaRegistry) -> Iterator[tuple[str, Trigger | Resuming]]:
     for registration in registry:
         for method, declared in listeners(registration.saga_class):
-            if declared.source not in sources:
-                yield f"{registration.name}.{method}", declared
+            yield f"{registration.name}.{method}", declared
 
 
 def _member(event: Any, name: str) -> Any:
