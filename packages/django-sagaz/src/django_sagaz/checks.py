@@ -96,10 +96,10 @@ def check_sagas(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
 
 
 def _check_webhooks(registry: SagaRegistry) -> list[CheckMessage]:
-    from sagaz_durable.intake.handlers import check_served, is_resumed
+    from sagaz_durable.intake.handlers import check_served, wants_events
 
     # Whoever has no such saga need not have his addresses loaded for it.
-    if not is_resumed(registry):
+    if not wants_events(registry):
         return []
     try:
         check_served(registry, set(_sources_in(get_resolver().url_patterns)))

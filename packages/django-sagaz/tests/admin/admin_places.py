@@ -8,6 +8,7 @@ from places import place
 RUNS = "/admin/django_sagaz/run/"
 EVENTS = "/admin/django_sagaz/outboxevent/"
 SIGNALS = "/admin/django_sagaz/signal/"
+WEBHOOKS = "/admin/django_sagaz/webhook/"
 
 
 def kept_in(*aliases):

@@ -144,10 +144,9 @@ class AppState:
         from flask_sagaz._runtime import FlaskRuntime
 
         app = self._app()
-        if app is not None and (sources := app.extensions.get(SOURCES)):
-            from sagaz_durable.intake.handlers import check_served
+        from sagaz_durable.intake.handlers import check_served
 
-            check_served(self.registry, sources)
+        check_served(self.registry, () if app is None else app.extensions.get(SOURCES, ()))
         config = self._config if self._config is not None else configured_globally()
         embedded = self.worker if worker is None else worker
         return FlaskRuntime(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from sagaz_durable._upstream.unkept import decorated
@@ -22,8 +23,19 @@ class Trigger:
     rate_limit: float | None
 
 
-def listeners(saga_class: type[Any]) -> Iterator[tuple[str, Trigger | Resuming]]:
-    """Yield the methods of a class that want events, by their names, and what they declare."""
+def listeners(saga_class: type[Any]) -> tuple[tuple[str, Trigger | Resuming], ...]:
+    """Return the methods of a class that want events, by their names, and what they declare."""
+    key: Any = saga_class
+    return _known(key)
+
+
+@lru_cache(maxsize=1_000)
+def _known(saga_class: Any) -> tuple[tuple[str, Trigger | Resuming], ...]:
+    # Each attribute is looked at, which takes longer than all else that is done with an event.
+    return tuple(_listeners(saga_class))
+
+
+def _listeners(saga_class: type[Any]) -> Iterator[tuple[str, Trigger | Resuming]]:
     for attribute, method in decorated(saga_class, "_trigger_metadata"):
         given = method._trigger_metadata
         yield attribute, Trigger(given.source, given.idempotency_key, given.max_concurrent, given.rate_limit)

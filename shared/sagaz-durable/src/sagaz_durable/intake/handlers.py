@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from inspect import isawaitable
@@ -16,7 +17,9 @@ from sagaz_integration_core.errors import SettingsError
 if TYPE_CHECKING:
     from sagaz_durable.engine.registry import Registration, SagaRegistry
 
-__all__ = ["Handler", "Hook", "NotUsable", "check_served", "handlers_of", "is_resumed"]
+__all__ = ["Handler", "Hook", "NotUsable", "check_served", "handlers_of", "wants_events"]
+
+logger = logging.getLogger(__name__)
 
 Hook = Callable[[Callable[..., Any]], Callable[..., Any]]
 """Makes a function callable as its framework calls the application's; what it returns is awaited if it can be."""
@@ -84,30 +87,51 @@ def handlers_of(registry: SagaRegistry, source: str) -> Iterator[Handler]:
 def check_served(registry: SagaRegistry, sources: Collection[str]) -> None:
     """Refuse sagas that are resumed by events of a source of which this application takes none.
 
+    Of triggers of such sources it is told in the log: what sagaz itself starts by them is not durable.
+
     Args:
         sources: The names of those that it takes webhooks of; with none, it is not the one that takes them.
 
     Raises:
-        SettingsError: Naming the method, and the sources.
+        SettingsError: Naming the method, and the sources; or a trigger has a limit that is not kept.
     """
-    for name, resuming in _resuming(registry):
-        if sources and resuming.source not in sources:
+    for name, declared in _declared(registry):
+        if declared.source in sources:
+            _check_limits(name, declared)
+        elif isinstance(declared, Trigger):
+            logger.warning(
+                "%s is a @trigger of %r, of which no webhooks are taken here: what sagaz's fire_event starts by it is "
+                "not durable, it is lost with its process and nobody resumes it. Have its events delivered as "
+                "webhooks, or start the saga where they arrive.",
+                name, declared.source,
+            )  # fmt: skip
+        elif sources:
             raise SettingsError(
-                f"{name} is resumed by webhooks of {resuming.source!r}, and the application takes none of these: it "
+                f"{name} is resumed by webhooks of {declared.source!r}, and the application takes none of these: it "
                 f"takes those of {', '.join(sorted(sources))}. Name one of them, or add the source."
             )
 
 
-def is_resumed(registry: SagaRegistry) -> bool:
-    """Whether webhooks resume any of these sagas."""
-    return any(True for _ in _resuming(registry))
+def _check_limits(name: str, declared: Trigger | Resuming) -> None:
+    if isinstance(declared, Resuming):
+        return
+    for limit in ("max_concurrent", "rate_limit"):
+        if getattr(declared, limit) is not None:
+            raise SettingsError(
+                f"{name} is a @trigger with {limit}, which is not kept for webhooks: all of their runs are started as "
+                "they come. Leave it out, and limit how many runs are executed at once by the workers' concurrency."
+            )
 
 
-def _resuming(registry: SagaRegistry) -> Iterator[tuple[str, Resuming]]:
+def wants_events(registry: SagaRegistry) -> bool:
+    """Whether any of these sagas wants events."""
+    return any(True for _ in _declared(registry))
+
+
+def _declared(registry: SagaRegistry) -> Iterator[tuple[str, Trigger | Resuming]]:
     for registration in registry:
         for method, declared in listeners(registration.saga_class):
-            if isinstance(declared, Resuming):
-                yield f"{registration.name}.{method}", declared
+            yield f"{registration.name}.{method}", declared
 
 
 def _member(event: Any, name: str) -> Any:
