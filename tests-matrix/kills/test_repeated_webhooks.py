@@ -9,21 +9,43 @@ import hmac
 import json
 import time
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import httpx
 import pytest
 
-from kills.servers import Server
+from kills.servers import GUNICORN, MIGRATE, Served, Servers
 from sagaz_durable.settings.settings import Settings
 from sagaz_durable.stores.factory import create_store
 from sagaz_integration_core.contract.listings import RunFilter
 from sagaz_integration_core.contract.webhooks import WebhookFilter
 from support.waiting import until
 
-pytest.importorskip("fastapi_sagaz")
-
 DELIVERIES = 50
+
+PATH = "/webhooks/shop"
+DJANGO = {"DJANGO_SETTINGS_MODULE": "kills.webhook_django.settings"}
+DJANGO_WORKER = ["-m", "django", "sagaz_worker"]
+APPLICATIONS = {
+    "fastapi": Served(
+        "fastapi_sagaz", ["-m", "uvicorn", "kills.webhook_fastapi:app"], path=PATH, env={"SAGAZ_MIGRATE": "1"}
+    ),
+    "flask": Served(
+        "flask_sagaz", [*GUNICORN, "kills.webhook_flask:app"], path=PATH, env={"SAGAZ_MIGRATE": "1"},
+        worker=["-m", "flask", "--app", "kills.webhook_flask", "sagaz", "worker"],
+    ),
+    "django": Served(
+        "django_sagaz", [*GUNICORN, "kills.webhook_django.applications:wsgi()"], path=PATH,
+        env=DJANGO, tables=MIGRATE, worker=DJANGO_WORKER,
+    ),
+    "django-async": Served(
+        "django_sagaz",
+        ["-m", "uvicorn", "--factory", "kills.webhook_django.applications:asgi", "--lifespan", "off"],
+        path="/webhooks/async/shop", env=DJANGO, tables=MIGRATE, worker=DJANGO_WORKER,
+    ),
+}  # fmt: skip
+
 KEY = base64.b64decode("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
 
 
@@ -39,52 +61,57 @@ def signed(delivery_id: str, body: bytes) -> dict[str, str]:
     }
 
 
-async def _delivered(
-    http: httpx.AsyncClient, servers: list[Server], first: int, delivery_id: str, event: dict[str, Any]
-) -> tuple[int, bytes]:
-    """Deliver an event as senders do: again, to whichever server it reaches, until it is acknowledged."""
-    body = json.dumps(event).encode()
-    for attempt in range(200):
-        server = servers[(first + attempt) % len(servers)]
-        try:
-            answer = await http.post(f"{server.address}/webhooks/shop", content=body, headers=signed(delivery_id, body))
-        except httpx.TransportError:
-            continue
-        if answer.status_code != 503:
-            return answer.status_code, answer.content
-        await asyncio.sleep(float(answer.headers["Retry-After"]) / 4)
-    raise AssertionError(f"not acknowledged: {answer.text}")
+class Sender:
+    """Delivers events as senders do: again, to whichever process it reaches, until they are acknowledged."""
+
+    def __init__(self, http: httpx.AsyncClient, address: Callable[[int], str]) -> None:
+        self._http = http
+        self._address = address
+
+    async def deliver(self, delivery_id: str, event: dict[str, Any], first: int = 0) -> tuple[int, bytes]:
+        body = json.dumps(event).encode()
+        for attempt in range(first, first + 500):
+            try:
+                answer = await self._http.post(self._address(attempt), content=body, headers=signed(delivery_id, body))
+            except httpx.TransportError:
+                await asyncio.sleep(0.05)
+                continue
+            if answer.status_code != 503:
+                return answer.status_code, answer.content
+            await asyncio.sleep(float(answer.headers["Retry-After"]) / 4)
+        raise AssertionError("not acknowledged")
+
+    async def repeat(self, delivery_id: str, event: dict[str, Any], number: int) -> list[tuple[int, bytes]]:
+        return await asyncio.gather(*(self.deliver(delivery_id, event, first) for first in range(number)))
 
 
-async def test_fifty_deliveries_of_an_event_over_three_processes_one_of_which_is_killed(tmp_path, url) -> None:
-    held, ledger = tmp_path / "held", tmp_path / "ledger"
-    variables = [{"KILLS_LEDGER": str(ledger)} for _ in range(3)]
-    variables[0]["KILLS_HOLD"] = str(held)
-    servers = [Server(tmp_path, "kills.webhook_app:app", url, n, **variables[n]) for n in range(3)]
-    limits = httpx.Limits(max_connections=100, max_keepalive_connections=0)
+@pytest.mark.parametrize("application", APPLICATIONS)
+async def test_fifty_deliveries_of_an_event_over_three_processes_one_of_which_is_killed(
+    tmp_path, url, application, monkeypatch
+) -> None:
+    served, ledger = APPLICATIONS[application], tmp_path / "ledger"
+    pytest.importorskip(served.package)
+    monkeypatch.setenv("KILLS_LEDGER", str(ledger))
+    servers = Servers(served, tmp_path, url)
     ordered, paid = {"type": "ordered", "order": "o-1"}, {"type": "paid", "order": "o-1", "amount": 42}
     try:
-        async with httpx.AsyncClient(timeout=60, trust_env=False, limits=limits) as http:
-            for server in servers:
-                await until(lambda server=server: server.is_up(http), "the server answers", 60)
-
-            async def repeated(delivery_id: str, event: dict[str, Any], number: int) -> list[tuple[int, bytes]]:
-                some = (_delivered(http, servers, n, delivery_id, event) for n in range(1, number + 1))
-                return await asyncio.gather(*some)
-
-            first = asyncio.create_task(_delivered(http, servers, 0, "e-1", ordered))
-            await until(lambda: asyncio.to_thread(held.exists), "an event was stored, and not acknowledged", 60)
+        async with httpx.AsyncClient(
+            timeout=60, trust_env=False, limits=httpx.Limits(max_connections=100, max_keepalive_connections=0)
+        ) as http:
+            await until(lambda: servers.are_up(http), "the servers answer", 60)
+            sender = Sender(http, servers.address)
+            first = asyncio.create_task(sender.deliver("e-1", ordered))
+            await until(lambda: asyncio.to_thread(servers.held.exists), "an event was stored, and not answered", 60)
             # It is committed by the process that dies now, with what it leads to.
-            assert [json.loads(run.context) for run in await _runs(url)] == [{"order": "o-1"}]
-            others = asyncio.create_task(repeated("e-1", ordered, DELIVERIES - 1))
-            servers[0].program.kill()
+            assert [json.loads(run.context)["order"] for run in await _runs(url)] == ["o-1"]
+            others = asyncio.create_task(sender.repeat("e-1", ordered, DELIVERIES - 1))
+            servers.kill_the_one_that_is_held()
             answers = [await first, *await others]
-            answers += await repeated("e-2", paid, DELIVERIES)
+            answers += await sender.repeat("e-2", paid, DELIVERIES)
             await until(lambda: _has_ended(url), "the run has ended", 60)
-            answers += await repeated("e-1", ordered, 3) + await repeated("e-2", paid, 3)
+            answers += await sender.repeat("e-1", ordered, 3) + await sender.repeat("e-2", paid, 3)
     finally:
-        for server in servers:
-            server.program.close()
+        servers.close()
     assert Counter(answers) == {(200, b'{"received": true}'): 2 * DELIVERIES + 6}
     assert ledger.read_text() == "o-1\n"
     [run] = await _runs(url)

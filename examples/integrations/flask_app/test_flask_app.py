@@ -64,7 +64,7 @@ def await_start(process: subprocess.Popen[bytes], url: str) -> None:
 @pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
 @pytest.mark.skipif(sys.platform == "win32", reason="the README's quotes are a POSIX shell's")
 def test_every_command_of_the_readme_gives_the_answer_that_the_readme_shows(server: str) -> None:
-    assert len(commands(README)) == 24
+    assert len(commands(README)) == 30
     ids = play(README, server)
     assert len(set(ids.values())) == len(ids), "orders with ids of their own"
 
@@ -75,7 +75,16 @@ def test_what_a_declined_order_did_is_undone(server: str, tmp_path: Path) -> Non
     assert answer.status_code == 402
     assert repeated(server, "/orders", order).status_code == 402
     assert [(run["context"], steps) for run, steps in her_runs(server, "rolled_back")] == [
-        (order, ["reserve: done, done", "charge: failed, uncalled", "approve: uncalled", "ship: uncalled, uncalled"])
+        (
+            order,
+            [
+                "reserve: done, done",
+                "charge: failed, uncalled",
+                "confirm: uncalled",
+                "approve: uncalled",
+                "ship: uncalled, uncalled",
+            ],
+        )
     ]
     ledger = map(json.loads, (tmp_path / "ledger.jsonl").read_text().splitlines())
     assert [(line["service"], line["outcome"]) for line in ledger] == [

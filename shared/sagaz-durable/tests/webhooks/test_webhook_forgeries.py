@@ -9,7 +9,7 @@ import pytest
 from signed_samples import BODY, NOW, PUBLIC, SAMPLES, SENT_AT, STANDARD, STRIPE, TIMED, sign_standard, sign_stripe
 
 from sagaz_durable.webhooks.errors import SignatureRefused
-from sagaz_durable.webhooks.sources import StandardWebhooks, Stripe, Unsigned
+from sagaz_durable.webhooks.sources import Delivery, StandardWebhooks, Stripe, Unsigned
 
 each = pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: sample.name)
 timed = pytest.mark.parametrize("sample", TIMED, ids=lambda sample: sample.name)
@@ -147,5 +147,5 @@ def test_a_public_key_does_not_count_as_a_shared_secret():
 
 def test_what_is_declared_unsigned_is_taken_from_anybody():
     source = Unsigned(delivery_header="X-Delivery", event_header="X-Event")
-    assert source.verify({"x-delivery": "d-1"}, BODY, NOW).delivery_id == "d-1"
-    assert source.verify({}, BODY, NOW).delivery_id is None
+    assert source.verify({"x-delivery": "d-1", "x-event": "paid"}, BODY, NOW) == Delivery("d-1", "paid")
+    assert source.verify({}, BODY, NOW) == Delivery(None, None)

@@ -27,4 +27,4 @@ class EventNotJson(EventRefused):
 
 
 class EventMalformed(EventRefused):
-    """The body is no JSON, nests too deeply, or says what no two readers would understand in the same way."""
+    """The body is no JSON, nests too deeply, or says what readers understand differently; 422 is the answer."""

@@ -29,7 +29,7 @@ class GitHub:
     """
 
     secrets: Secrets = field(repr=False)
-    _keys: tuple[bytes, ...] = field(init=False, repr=False, compare=False)
+    _keys: tuple[bytes, ...] = field(init=False, repr=False)
 
     delivery_member: ClassVar[str | None] = None
     event_member: ClassVar[str | None] = None

@@ -61,7 +61,7 @@ class Hmac:
     timestamp_header: str | None = None
     signed: str = "{body}"
     tolerance: float = TOLERANCE
-    _keys: tuple[bytes, ...] = field(init=False, repr=False, compare=False)
+    _keys: tuple[bytes, ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         check_tolerance("Hmac", self.tolerance)

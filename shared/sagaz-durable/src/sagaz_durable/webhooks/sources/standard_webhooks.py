@@ -42,7 +42,7 @@ class StandardWebhooks:
 
     secrets: Secrets = field(repr=False)
     tolerance: float = TOLERANCE
-    _keys: tuple[bytes, ...] = field(init=False, repr=False, compare=False)
+    _keys: tuple[bytes, ...] = field(init=False, repr=False)
     _public: tuple[Ed25519PublicKey, ...] = field(init=False, repr=False, compare=False)
 
     delivery_member: ClassVar[str | None] = None

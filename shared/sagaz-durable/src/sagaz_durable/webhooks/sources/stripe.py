@@ -33,7 +33,7 @@ class Stripe:
 
     secrets: Secrets = field(repr=False)
     tolerance: float = TOLERANCE
-    _keys: tuple[bytes, ...] = field(init=False, repr=False, compare=False)
+    _keys: tuple[bytes, ...] = field(init=False, repr=False)
 
     delivery_member: ClassVar[str | None] = "id"
     event_member: ClassVar[str | None] = "type"
