@@ -8,6 +8,9 @@ printed below was observed.
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import hmac
 import json
 import os
 import signal
@@ -41,6 +44,9 @@ BOB = {"Authorization": "Bearer bob-token"}
 MIA = {"Authorization": "Bearer mia-token"}
 """The manager who approves large orders."""
 
+PROVIDER, FORGER = b"the-provider-of-the-demonstration", b"somebody-else-with-another-secret"
+"""What the payment provider signs its webhooks with, and what somebody else does who knows their address."""
+
 TUNED = {"SAGAZ_LEASE_SECONDS": "2", "SAGAZ_RENEW_SECONDS": "0.5", "SAGAZ_POLL_SECONDS": "0.1"}
 """A dead process's runs are taken over when their leases end: after 30 s by default, which is long to watch."""
 
@@ -53,7 +59,7 @@ class App:
     """An example application, and how to serve it.
 
     Attributes:
-        serve: The command that serves it in one process, given a port.
+        serve: The command that serves it in one process, given a port; `held_answers` lets it be killed in time.
         kinds: The paths of its endpoints, by what they do with an order.
         prepare: A command to run once, before it is served.
         work: The command of a worker beside the server; without, the server works too.
@@ -73,9 +79,10 @@ class App:
 
 def fastapi() -> App:
     """The FastAPI application, under uvicorn."""
+    uvicorn = [sys.executable, "-m", "uvicorn"]
 
     def serve(port: int) -> list[str]:
-        return [sys.executable, "-m", "uvicorn", "main:app", "--no-access-log", "--port", str(port)]
+        return [*uvicorn, "--factory", "held_answers:fastapi_app", "--no-access-log", "--port", str(port)]
 
     return App(
         "fastapi",
@@ -89,7 +96,7 @@ def flask() -> App:
     """The Flask application, under Flask's own server: one process, so that killing it kills all there is."""
 
     def serve(port: int) -> list[str]:
-        return [sys.executable, "-m", "flask", "--app", "main", "run", "--port", str(port)]
+        return [sys.executable, "-m", "flask", "--app", "held_answers:flask_app()", "run", "--port", str(port)]
 
     return App(
         "flask",
@@ -104,7 +111,7 @@ def django() -> App:
     manage = [sys.executable, "manage.py"]
 
     def serve(port: int) -> list[str]:
-        return [*manage, "runserver", "--noreload", f"127.0.0.1:{port}"]
+        return [sys.executable, str(HERE / "held_answers.py"), str(port)]
 
     return App(
         "django",
@@ -132,6 +139,7 @@ class Order:
         killed_in: The service call that SIGKILL interrupts, after the effect and before the answer.
         calls: How often each service must have been called in the end; each did its work once.
         answered: What its customer was answered.
+        payment: By ``card``, or by a ``transfer`` that the payment provider tells of in a webhook.
     """
 
     name: str
@@ -142,10 +150,11 @@ class Order:
     calls: dict[str, int] = field(default_factory=lambda: {"reserve": 1, "charge": 1, "ship": 1})
     saga_id: str = ""
     answered: bytes = b""
+    payment: str = "card"
 
     @property
     def body(self) -> dict[str, Any]:
-        return {"order_id": self.name, "amount": self.amount}
+        return {"order_id": self.name, "amount": self.amount, "payment": self.payment}
 
 
 DECLINED = {"reserve": 1, "charge": 1, "release": 1}
@@ -174,6 +183,11 @@ def doomed_orders() -> list[Order]:
 def waiting_order() -> Order:
     """An order that waits for a manager while everything is killed: no process has it."""
     return Order("B5", "inline", amount=7_000)
+
+
+def transferred_order() -> Order:
+    """An order whose server is killed when it has stored the provider's webhook, and has not answered it."""
+    return Order("C1", "inline", payment="transfer", killed_in="ship", calls={"reserve": 1, "charge": 1, "ship": 2})
 
 
 # The driver.
@@ -218,6 +232,8 @@ class Shop:
             "DJANGO_DEBUG": "1",
             "SHOP_LEDGER": str(self.ledger_file),
             "SHOP_HOLD": str(self.hold),
+            "SHOP_PAYMENTS_SECRET": f"whsec_{base64.b64encode(PROVIDER).decode()}",
+            "PYTHONPATH": os.pathsep.join([str(HERE), *filter(None, [os.environ.get("PYTHONPATH")])]),
             **TUNED,
         }
 
@@ -270,6 +286,22 @@ class Shop:
     def send(self, order: Order) -> httpx.Response:
         key = {"Idempotency-Key": f"key-of-{order.name}"}
         return self.http.post(self.app.kinds[order.kind], json=order.body, headers=key)
+
+    def tell_paid(self, order: Order, secret: bytes = PROVIDER, age: int = 0) -> httpx.Response:
+        """Tell of an order's payment as the payment provider does: signed as Standard Webhooks has it."""
+        body = json.dumps({"type": "payment.paid", "data": {"reference": order.saga_id}}).encode()
+        message, now = f"msg_{order.name}", str(int(time.time()) - age)
+        signature = hmac.digest(secret, f"{message}.{now}.".encode() + body, hashlib.sha256)
+        headers = {
+            "Content-Type": "application/json",
+            "webhook-id": message,
+            "webhook-timestamp": now,
+            "webhook-signature": f"v1,{base64.b64encode(signature).decode()}",
+        }
+        # With no bearer token, unlike a customer.
+        return httpx.post(
+            f"{self.http.base_url}/webhooks/payments", content=body, headers=headers, timeout=SECONDS, trust_env=False
+        )
 
     def read(self, order: Order) -> dict[str, Any]:
         answer = self.http.get(f"/sagas/{order.saga_id}")
@@ -327,8 +359,10 @@ def tell(app: App, shop: Shop) -> None:
     took = wait_for("all orders have ended", lambda: all(map(shop.ended, [*doomed, waiting])))
     print(f"All orders have ended {took:.1f} s later (the dead process's leases had to run out first).")
     repeat(shop, doomed[0])
+    transferred = transferred_order()
+    play_webhooks(shop, transferred)
     say("What happened to each order")
-    for order in [*calm, *doomed, waiting]:
+    for order in [*calm, *doomed, waiting, transferred]:
         account(shop, order)
     shop.stop()
 
@@ -410,6 +444,38 @@ def repeat(shop: Shop, order: Order) -> None:
     )
 
 
+def play_webhooks(shop: Shop, order: Order) -> None:
+    """Have the provider tell of a payment: forged, then killed before it is answered, then again and again."""
+    say("Act 3: the payment provider")
+    received(shop.send(order), order, 202)
+    print("      It is paid by transfer, and waits for the payment provider's webhook.")
+    refused = [shop.tell_paid(order, FORGER).status_code, shop.tell_paid(order, age=3_600).status_code]
+    expect(refused == [400, 400], f"order {order.name}: forged webhooks were answered with {refused}")
+    expect(shop.read(order)["status"] == "waiting", f"order {order.name} was taken for paid")
+    print("      A webhook with a forged signature, and one that was recorded an hour ago, are refused: HTTP 400.")
+    (shop.hold / "webhook").touch()
+    (shop.hold / f"{order.killed_in}-{order.name}").touch()
+    with ThreadPoolExecutor() as provider:
+        try:
+            answer = provider.submit(shop.tell_paid, order)
+            wait_for("the webhook is stored", (shop.hold / "stored").exists)
+            wait_for(f"order {order.name} is in {order.killed_in!r}", partial(is_held, shop, order))
+        finally:
+            shop.kill()
+        expect(is_broken(answer), f"the webhook of order {order.name} was answered although its server was dead")
+    print(f"\nSIGKILL when the webhook was stored, and before it was answered: {shop.processes}.")
+    for held in shop.hold.iterdir():
+        held.unlink()
+    shop.start()
+    print(f"Started again: {shop.processes}. The provider got no answer, and sends its webhook again, three times.")
+    answers = [shop.tell_paid(order) for _ in range(3)]
+    told = [(one.status_code, one.text.strip()) for one in answers]
+    expect([status for status, _ in told] == [200] * 3, f"the webhook of order {order.name} was answered with {told}")
+    wait_for(f"order {order.name} has ended", partial(shop.ended, order))
+    expect(shop.tell_paid(order).status_code == 200, f"the webhook of order {order.name} was refused after its end")
+    print(f"      HTTP 200, each time, and also after the order's end: {told[0][1]}")
+
+
 Answers = list[tuple[Order, Future[httpx.Response]]]
 
 
@@ -478,7 +544,8 @@ def check_keys(order: Order, calls: list[dict[str, Any]]) -> None:
         expect(len({line["key"] for line in own}) == 1, f"order {order.name}: {service} was called with several keys")
         expect(len(own) == 1 or service == order.killed_in, f"order {order.name}: {service} was called again")
     if order.killed_in is not None:
-        expect(len({line["pid"] for line in calls}) == 2, f"order {order.name} was not resumed by another process")
+        doubtful = {line["pid"] for line in calls if line["service"] == order.killed_in}
+        expect(len(doubtful) == 2, f"order {order.name} was not resumed by another process")
 
 
 def say(title: str) -> None:
@@ -516,7 +583,8 @@ def main(names: list[str]) -> int:
     print("Every order ended as it had to. Every charge, reservation and parcel was made once. Steps that had been")
     print("recorded as done were not called again; the one call of each killed order that was in doubt was repeated")
     print("under its own idempotency key, and the service recognised it. The order above the limit waited for its")
-    print("manager, whatever was killed meanwhile; and a request that was repeated got the same answer.")
+    print("manager, whatever was killed meanwhile; and a request that was repeated got the same answer. The payment")
+    print("that the provider told of counted once, however often it was told, and forged ones did not count.")
     return 0
 
 

@@ -38,6 +38,7 @@ would write it, and says how to reach it. Cases never see the framework. To writ
     ``/sagas``, and what is beneath     with "http": the plugin's routes about sagas, with `permits` and `who` of the
                                         request's header ``User`` (or ``""``), ``shows=["order"]`` and
                                         ``longest_wait=5``
+    ``POST /webhooks/<source>``         only with "webhooks": the plugin's route about webhooks, with `webhook_sources`
     ``GET /health/readiness``           with "http": the plugin's route; and ``/health/liveness``
     ``GET /whoami``                     200, `whoami()`
     ``GET /stream``                     with "streaming": a streamed body with one piece for each of `pieces()`
@@ -71,9 +72,12 @@ Then add the class to ``contract/drivers/__init__.py``, and run ``pytest tests-m
 from __future__ import annotations
 
 import asyncio
+import base64
+import hmac
 import json
 import os
 import threading
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -96,8 +100,8 @@ if TYPE_CHECKING:
     from sagaz_integration_core.contract.store import SagaStore
 
 __all__ = [
-    "CAPABILITIES", "Boom", "Driver", "Spec", "accepted", "permits", "pieces", "raised", "ran", "signalled", "told",
-    "who", "whoami",
+    "CAPABILITIES", "WEBHOOK_SECRET", "Boom", "Driver", "Spec", "accepted", "permits", "pieces", "raised", "ran",
+    "sign", "signalled", "told", "webhook_sources", "who", "whoami",
 ]  # fmt: skip
 
 T = TypeVar("T")
@@ -120,6 +124,7 @@ CAPABILITIES = {
     "propagate": "the correlation id can be kept out of the sagas' contexts",
     "own_store": "the plugin opens SQLite files and PostgreSQL itself, and not through the framework's connections",
     "sagas": "code has the verbs of `Sagas` without a request, and driver.verb calls one",
+    "webhooks": "senders can deliver webhooks to the plugin's own route",
     "several": "one process can hold several applications with settings of their own",
 }
 
@@ -312,6 +317,28 @@ def pieces() -> Iterator[bytes]:
     """The body of ``/stream``: the correlation id, as it is seen while each of three pieces is made."""
     for _ in range(3):
         yield f"{context.correlation_id()}\n".encode()
+
+
+WEBHOOK_SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+
+
+def webhook_sources() -> dict[str, Any]:
+    """What the route about webhooks takes: what nobody signs, and Standard Webhooks."""
+    from sagaz_durable.webhooks.sources import StandardWebhooks, Unsigned
+
+    return {
+        "shop": Unsigned(delivery_member="id", event_member="type"),
+        "signed": StandardWebhooks([WEBHOOK_SECRET]),
+    }
+
+
+def sign(delivery_id: str, body: bytes, *, secret: str = WEBHOOK_SECRET, sent_at: int | None = None) -> dict[str, str]:
+    """The headers of a Standard Webhook, with underscores for hyphens."""
+    at = int(time.time()) if sent_at is None else sent_at
+    key = base64.b64decode(WEBHOOK_SECRET.removeprefix("whsec_")) if secret == WEBHOOK_SECRET else secret.encode()
+    digest = hmac.new(key, f"{delivery_id}.{at}.".encode() + body, "sha256").digest()
+    signature = f"v1,{base64.b64encode(digest).decode()}"
+    return {"webhook_id": delivery_id, "webhook_timestamp": str(at), "webhook_signature": signature}
 
 
 def permits(user: str, verb: Verb, subject: Subject) -> bool:

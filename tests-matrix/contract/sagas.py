@@ -12,7 +12,9 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 from sagaz import Saga, action, compensate
+from sagaz.core.triggers import trigger
 
+from sagaz_durable.webhooks.resuming import resumes
 from sagaz_integration_core.context.current_step import current_step
 
 __all__ = ["LIMIT_SECONDS", "UNKEPT", "Declined", "Entry", "Shop"]
@@ -211,6 +213,16 @@ def _paid(shop: Shop) -> type[Saga]:
         """Waits for what its context names: to be paid and to be packed, and to be told of the refund."""
 
         saga_name = "paid"
+
+        @trigger(source="shop", idempotency_key="order")
+        def on_order(self, event: Any) -> Context | None:
+            if event.get("type") == "broken":
+                raise Declined("the card was declined")
+            return {"order": event["order"], "key": event["key"]} if event.get("type") == "ordered" else None
+
+        @resumes("shop", signal="paid", key="key")
+        async def on_paid(self, event: Any) -> Context | None:
+            return {"amount": event["amount"]} if event.get("type") == "paid" else None
 
         @action("reserve")
         async def reserve(self, ctx: Context) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from file_store import request_keys, signals
+from file_store import request_keys, signals, webhooks
 from file_store.outbox import empty_sent, forget_sent, has_unsent
 from file_store.tables import Run, Tables, now
 from sagaz_integration_core.contract.decisions import AuditRecord, Erasure
@@ -65,6 +65,7 @@ def erase(tables: Tables, erasure: Erasure, limit: int) -> int:
         run.steps = {key: replace(entry, result=None) for key, entry in run.steps.items()}
         run.waits = [replace(wait, payload=None) for wait in run.waits]
         empty_sent(tables, row.saga_id)
+        webhooks.erase(tables, row.saga_id)
         signals.erase(tables, row.saga_id)
         request_keys.erase(tables, row.saga_id)
         run.audit.append(

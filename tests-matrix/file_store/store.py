@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO, Concatenate, ParamSpec, TypeVar
 
-from file_store import outbox, removal, request_keys, runs, signals, tables, waits
+from file_store import outbox, removal, request_keys, runs, signals, tables, waits, webhooks
 from file_store.tables import Tables
 from sagaz_durable.stores.base import Answer, BaseStore, does
 from sagaz_durable.stores.open_check import Opened
@@ -164,6 +164,13 @@ class FileStore(BaseStore):
     free_key = _commits(request_keys.free)
     find_key = _reads(request_keys.find)
     prune_keys = _commits(request_keys.prune)
+
+    record_webhook = _commits(webhooks.receive)
+    redo_webhook = _commits(webhooks.replay)
+    find_webhooks = _reads(webhooks.find)
+    count_quarantined = _reads(webhooks.count_quarantined)
+    prune_webhooks = _commits(webhooks.prune)
+    count_prunable_webhooks = _reads(webhooks.count_prunable)
 
     add_events = _commits(outbox.insert)
     due_events = _commits(outbox.due)

@@ -23,6 +23,7 @@ from sagaz_integration_core.contract.records import (
     StepWrite,
 )
 from sagaz_integration_core.contract.waits import SignalRecord, WaitRecord
+from sagaz_integration_core.contract.webhooks import WebhookRecord
 
 __all__ = ["Run", "Tables", "find", "load", "load_attempts", "load_audit", "load_steps", "now", "stats", "workers"]
 
@@ -85,6 +86,8 @@ class Tables:
     signals: dict[str, SignalRecord] = field(default_factory=dict)
     notes: dict[str, AuditRecord] = field(default_factory=dict)
     keys: dict[str, Any] = field(default_factory=dict)
+    webhooks: dict[str, WebhookRecord] = field(default_factory=dict)
+    webhook_notes: list[AuditRecord] = field(default_factory=list)
 
     def rows(self) -> Iterator[RunRecord]:
         """Yield the rows of all runs, in the order in which they were inserted."""
@@ -113,7 +116,7 @@ def load_attempts(tables: Tables, saga_id: str) -> list[AttemptRecord]:
 def load_audit(tables: Tables, saga_id: str) -> list[AuditRecord]:
     """Return the notes of a run, with those of signals that it took, or was sent, before it waited or was there."""
     if saga_id not in tables.runs:
-        return []
+        return [note for note in tables.webhook_notes if note.saga_id == saga_id]
     mine = [its_id for its_id, one in tables.signals.items() if saga_id in (one.taken_by, one.saga_id)]
     early = [replace(tables.notes[its_id], saga_id=saga_id) for its_id in mine if its_id in tables.notes]
     return sorted([*tables.runs[saga_id].audit, *early], key=lambda note: note.at)

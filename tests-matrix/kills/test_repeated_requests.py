@@ -3,53 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
-import subprocess
-import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Callable
 
 import httpx
 import pytest
 
+from kills.servers import GUNICORN, MIGRATE, Served, Servers
 from sagaz_durable.settings.settings import Settings
 from sagaz_durable.stores.factory import create_store
 from sagaz_integration_core.contract.listings import RunFilter
-from support import pg
-from support.programs import Program, environment, free_port
 from support.waiting import until
 
-REQUESTS, PROCESSES = 50, 3
-
-GUNICORN = ["-m", "gunicorn", "--preload", "--workers", str(PROCESSES), "--timeout", "300"]
-
-
-@dataclass(frozen=True)
-class Served:
-    """An application, and how it is served.
-
-    Attributes:
-        command: Without a place to listen at. gunicorn's forks its processes; of other servers there are several.
-        tables: What makes the tables, where the application does not.
-    """
-
-    package: str
-    command: list[str]
-    path: str = "/orders"
-    env: dict[str, str] = field(default_factory=dict)
-    tables: list[str] = field(default_factory=list)
-
-    @property
-    def forks(self) -> bool:
-        return self.command[1] == "gunicorn"
-
+REQUESTS = 50
 
 DJANGO = {"DJANGO_SETTINGS_MODULE": "kills.repeated_django.settings"}
-MIGRATE = ["-m", "django", "migrate", "--verbosity", "0"]
 APPLICATIONS = {
     "fastapi": Served("fastapi_sagaz", ["-m", "uvicorn", "kills.repeated_fastapi:app"], env={"SAGAZ_MIGRATE": "1"}),
     "flask": Served("flask_sagaz", [*GUNICORN, "kills.repeated_flask:app"], env={"SAGAZ_MIGRATE": "1"}),
@@ -62,61 +30,6 @@ APPLICATIONS = {
         path="/async/orders", env=DJANGO, tables=MIGRATE,
     ),
 }  # fmt: skip
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def url(request, tmp_path) -> Iterator[str]:
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path / 'sagaz.db'}"
-        return
-    if reason := pg.why_not():
-        pytest.skip(f"PostgreSQL: {reason}")
-    with ExitStack() as stack:
-        yield stack.enter_context(pg.database(stack.enter_context(pg.shared_server("repeated"))))
-
-
-class Servers:
-    """The processes of one application."""
-
-    def __init__(self, served: Served, folder: Path, url: str) -> None:
-        self.held = folder / "held"
-        self._path = served.path
-        pace = {"SAGAZ_LEASE_SECONDS": "2", "SAGAZ_RENEW_SECONDS": "0.5", "SAGAZ_ANSWER_WAIT_SECONDS": "0.5"}
-        env = environment(SAGAZ_STORAGE_URL=url, KILLS_HELD=str(self.held), **pace, **served.env)
-        if served.tables:
-            subprocess.run([sys.executable, *served.tables], env=env, check=True)
-        self._ports = [free_port() for _ in range(1 if served.forks else PROCESSES)]
-        self._programs = []
-        for port in self._ports:
-            place = ["--bind", f"127.0.0.1:{port}"] if served.forks else ["--port", str(port)]
-            program = Program([sys.executable, *served.command, *place], folder / f"server-{port}.log", env)
-            self._programs.append(program)
-            program.start()
-
-    def address(self, number: int) -> str:
-        return f"http://127.0.0.1:{self._ports[number % len(self._ports)]}{self._path}"
-
-    async def are_up(self, http: httpx.AsyncClient) -> bool:
-        for program, port in zip(self._programs, self._ports, strict=True):
-            assert program.exitcode is None, program.tail()
-            try:
-                (await http.get(f"http://127.0.0.1:{port}/up")).raise_for_status()
-            except httpx.TransportError:
-                return False
-        return True
-
-    def kill_the_one_that_is_held(self) -> None:
-        """SIGKILL."""
-        os.kill(int(self.held.read_text()), signal.SIGKILL)
-
-    def close(self) -> None:
-        for program in self._programs:
-            children = program.children()
-            program.close()
-            # What a master has forked does not end with it at once.
-            for child in children:
-                with suppress(ProcessLookupError):
-                    os.kill(child, signal.SIGKILL)
 
 
 class Client:

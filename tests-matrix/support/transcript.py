@@ -9,7 +9,7 @@ import time
 
 __all__ = ["commands", "play"]
 
-_COMMAND = re.compile(r"^\$ (curl .*)\n((?:[^`$].*\n)*)", re.MULTILINE)
+_COMMAND = re.compile(r"^\$ ((?:\w+=.*; )?curl .*)\n((?:[^`$].*\n)*)", re.MULTILINE)
 
 _NAME = re.compile(r"[\w:-]{8,}…")
 """An id or a token that is cut short, ``22a8a5a4-…``: the same one wherever it is shown. Any other ``…`` is whatever

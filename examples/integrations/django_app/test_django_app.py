@@ -122,7 +122,7 @@ def shop(tmp_path: Path) -> Iterator[Shop]:
 @pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
 @pytest.mark.skipif(sys.platform == "win32", reason="the README's quotes are a POSIX shell's")
 def test_every_command_of_the_readme_gives_the_answer_that_the_readme_shows(every_server: Shop) -> None:
-    assert len(commands(README)) == 26
+    assert len(commands(README)) == 32
     with running(["manage.py", "sagaz_worker"], every_server.env):
         ids = play(README, every_server.url)
     assert len(set(ids.values())) == len(ids), "orders with ids of their own"
@@ -141,6 +141,7 @@ def test_what_a_declined_order_did_is_undone(shop: Shop) -> None:
     assert [told(step) for step in run["steps"]] == [
         "reserve: done, done",
         "charge: failed, uncalled",
+        "confirm: uncalled",
         "approve: uncalled",
         "ship: uncalled, uncalled",
         "note: uncalled",

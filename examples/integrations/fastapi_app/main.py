@@ -6,14 +6,14 @@ Run it with ``uvicorn main:app`` in this folder; the README has requests to try.
 from __future__ import annotations
 
 import os
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from customers import customer_of, may
 from fastapi import APIRouter, Depends, FastAPI, Header, HTTPException, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from sagas import OrderSaga
-from services import PaymentDeclinedError
+from services import PAYMENTS_SECRET, PaymentDeclinedError
 
 from fastapi_sagaz import (
     Idempotent,
@@ -33,6 +33,7 @@ from fastapi_sagaz import (
     sagaz_router,
 )
 from fastapi_sagaz.http.documents import AcceptedRun, RunDocument
+from fastapi_sagaz.webhooks import StandardWebhooks, webhook_router
 
 # A file, so that runs survive a restart; SAGAZ_STORAGE_URL=postgresql://… is for several machines.
 os.environ.setdefault("SAGAZ_STORAGE_URL", "sqlite:///orders.db")
@@ -75,12 +76,16 @@ ACCEPTED: dict[str, Any] = {
     "responses": {200: {"model": RunDocument, "description": "With Prefer: wait=N, when the run ended in time."}},
 }
 
+# /webhooks/payments, where the payment provider tells of transfers; what it has signed needs no bearer token.
+webhooks = webhook_router({"payments": StandardWebhooks(PAYMENTS_SECRET)})
+
 
 class Order(BaseModel):
     """What a customer sends."""
 
     order_id: str = Field(pattern=r"^[A-Za-z0-9-]{1,40}$")
     amount: int = Field(gt=0, lt=2**31, strict=True)
+    payment: Literal["card", "transfer"] = "card"
 
 
 @orders.post("", status_code=201, response_model=None)
@@ -91,7 +96,7 @@ async def create_order(
     try:
         run = await saga.run(order.model_dump(), owner=customer)
     except RunWaiting as waiting:
-        # A manager decides, and no process waits for it.
+        # The payment provider, or a manager, has to answer first, and no process waits for them.
         return await sagas_router.accepted(request, OrderSaga, waiting.saga_id)
     except PaymentDeclinedError as declined:
         # By now the stock has been released again. What is returned is kept for repeated requests; a raised one is not.
@@ -130,4 +135,5 @@ app = FastAPI(
 app.add_middleware(SagaContextMiddleware)
 app.include_router(orders)
 app.include_router(sagas_router)
+app.include_router(webhooks)
 app.include_router(health_router())

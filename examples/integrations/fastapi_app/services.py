@@ -18,6 +18,9 @@ LEDGER = Path(os.environ.get("SHOP_LEDGER", "ledger.jsonl"))
 CARD_LIMIT = 10_000
 """The fake provider declines larger amounts."""
 
+PAYMENTS_SECRET = os.environ.get("SHOP_PAYMENTS_SECRET", "whsec_YS1zZWNyZXQtb2YtdGhlLWV4YW1wbGUtc2hvcA==")
+"""What the payment provider signs its webhooks with; this one is ``a-secret-of-the-example-shop``."""
+
 _HOLD = os.environ.get("SHOP_HOLD")
 
 

@@ -13,7 +13,7 @@ from customers import customer_of, may
 from flask import Flask, Request, request
 from flask.typing import ResponseReturnValue
 from sagas import OrderSaga
-from services import PaymentDeclinedError
+from services import PAYMENTS_SECRET, PaymentDeclinedError
 from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import Unauthorized
 
@@ -32,6 +32,7 @@ from flask_sagaz import (
     idempotent,
     read_json,
 )
+from flask_sagaz.webhooks import StandardWebhooks, webhook_blueprint
 
 # A file, so that runs survive a restart; SAGAZ_STORAGE_URL=postgresql://… is for several machines.
 os.environ.setdefault("SAGAZ_STORAGE_URL", "sqlite:///orders.db")
@@ -77,17 +78,20 @@ def authenticate() -> None:
 app.register_blueprint(routes)
 app.register_blueprint(sagaz.health_blueprint())
 
+# /webhooks/payments, where the payment provider tells of transfers; what it has signed needs no bearer token.
+app.register_blueprint(webhook_blueprint({"payments": StandardWebhooks(PAYMENTS_SECRET)}))
+
 # An order that is sent again with its Idempotency-Key, which is its customer's own, gets the answer that it got before.
 once = idempotent(OrderSaga, caller=customer, location="/sagas/{saga_id}")
 
 
 def ordered() -> dict[str, Any]:
     """Return what a customer sends, or refuse it."""
-    match read_json(request.get_data()):
-        case {"order_id": str(order_id), "amount": int(amount)} if amount is not True and 0 < amount < 2**31:
-            if ORDER_ID.fullmatch(order_id):
-                return {"order_id": order_id, "amount": amount}
-    raise InvalidInput("Expected an order_id of letters, digits and hyphens, and a positive amount.")
+    match {"payment": "card"} | read_json(request.get_data()):
+        case {"order_id": str(order_id), "amount": int(amount), "payment": "card" | "transfer" as payment}:
+            if ORDER_ID.fullmatch(order_id) and amount is not True and 0 < amount < 2**31:
+                return {"order_id": order_id, "amount": amount, "payment": payment}
+    raise InvalidInput("Expected an order_id of letters, digits and hyphens, a positive amount, and a way to pay.")
 
 
 @app.post("/orders")
@@ -97,7 +101,7 @@ def create_order() -> ResponseReturnValue:
     try:
         run = sagaz.run_sync(sagaz.create_saga(OrderSaga), ordered(), owner=customer())
     except RunWaiting as waiting:
-        # A manager decides, and no process waits for it.
+        # The payment provider, or a manager, has to answer first, and no process waits for them.
         return routes.accepted(OrderSaga, waiting.saga_id)
     except PaymentDeclinedError as declined:
         # By now the stock has been released again.

@@ -1,6 +1,7 @@
 """The order saga: reserve the stock, charge the card, ship the parcel; and each step's way back.
 
-An order above an amount waits in between, for a manager's approval.
+An order that is paid by transfer waits in between, for the payment provider's webhook, and one above an amount for a
+manager's approval.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from typing import Any
 
 import services
 
-from flask_sagaz import Saga, action, compensate, current_step
+from flask_sagaz import Saga, action, compensate, current_step, resumes
 
 Context = dict[str, Any]
 
@@ -49,7 +50,21 @@ class OrderSaga(Saga):
     def refund(self, ctx: Context) -> None:
         services.call("refund", ctx["order_id"], current_step().idempotency_key)
 
-    @action("approve", depends_on=["charge"])
+    @action("confirm", depends_on=["charge"])
+    def confirm(self, ctx: Context) -> None:
+        """Wait for the transfer, which takes days: the provider tells of it in a webhook that names this saga."""
+        if ctx["payment"] == "transfer":
+            answer = current_step().signal("payment", timeout=timedelta(days=7))
+            if answer.get("paid") is not True:
+                raise services.PaymentDeclinedError("The transfer was not made.")
+
+    @resumes("payments", signal="payment", saga_id=lambda event: event["data"]["reference"])
+    def on_payment(self, event: Any) -> Context | None:
+        """Return what `confirm` is told of the provider's event; None if it is about something else."""
+        paid = {"payment.paid": True, "payment.failed": False}.get(event["type"])
+        return None if paid is None else {"paid": paid}
+
+    @action("approve", depends_on=["confirm"])
     def approve(self, ctx: Context) -> None:
         """Wait for a manager, who has three days; no process waits meanwhile, and this is called again then."""
         if ctx["amount"] > SHIPPED_AT_ONCE:

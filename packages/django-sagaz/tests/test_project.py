@@ -174,6 +174,7 @@ MODELS = (
     models.Wait,
     models.Signal,
     models.RequestKey,
+    models.Webhook,
     models.OutboxEvent,
     models.AuditEntry,
     models.WorkerProcess,

@@ -24,6 +24,7 @@ from contract.cases import (
     transactions,
     unusable_stores,
     waits,
+    webhooks,
     without_a_request,
 )
 
@@ -48,6 +49,7 @@ CASES = {
         transactions,
         shutdown,
         waits,
+        webhooks,
         approvals,
         http_routes,
         problems,

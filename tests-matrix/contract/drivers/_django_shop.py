@@ -18,7 +18,21 @@ from django.db import models, transaction
 from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
 from django.urls import include, path
 
-from contract.driver import Boom, Driver, accepted, once, permits, pieces, raised, ran, signalled, told, who, whoami
+from contract.driver import (
+    Boom,
+    Driver,
+    accepted,
+    once,
+    permits,
+    pieces,
+    raised,
+    ran,
+    signalled,
+    told,
+    webhook_sources,
+    who,
+    whoami,
+)
 from django_sagaz import (
     approval_token,
     async_saga_factory,
@@ -30,6 +44,7 @@ from django_sagaz import (
     run_saga,
     sagaz_urls,
     send_signal,
+    webhook_urls,
 )
 from django_sagaz.middleware import SagaContextMiddleware
 
@@ -280,6 +295,7 @@ URLS = (
     path("unhandled/<saga>", _unhandled),
     path("sagas/", include(_WATCHED)),
     path("health/", include(health_urls())),
+    path("webhooks/", include(webhook_urls(webhook_sources()))),
     path("whoami", _who),
     path("stream", _stream),
     path("boom", _boom),
@@ -295,6 +311,7 @@ ASYNC_URLS = (
     path("unhandled/<saga>", _aunhandled),
     path("sagas/", include(_AWATCHED)),
     path("health/", include(health_urls(asynchronous=True))),
+    path("webhooks/", include(webhook_urls(webhook_sources(), asynchronous=True))),
     path("whoami", _awho),
     path("stream", _astream),
     path("boom", _aboom),

@@ -78,6 +78,7 @@ class DjangoDriver(Driver):
             "propagate",
             "repeatable",
             "sagas",
+            "webhooks",
             "signals",
             "http",
         )

@@ -11,7 +11,21 @@ from typing import Annotated, Any
 from fastapi import APIRouter, BackgroundTasks, Depends, FastAPI, Header, Request, Response, WebSocket
 from fastapi.responses import JSONResponse, StreamingResponse
 
-from contract.driver import Boom, Driver, accepted, once, permits, pieces, raised, ran, signalled, told, who, whoami
+from contract.driver import (
+    Boom,
+    Driver,
+    accepted,
+    once,
+    permits,
+    pieces,
+    raised,
+    ran,
+    signalled,
+    told,
+    webhook_sources,
+    who,
+    whoami,
+)
 from contract.drivers._orders import Orders
 from fastapi_sagaz import (
     Idempotent,
@@ -28,6 +42,7 @@ from fastapi_sagaz import (
     run_saga_background,
     sagas_of,
     sagaz_router,
+    webhook_router,
 )
 from fastapi_sagaz._app_state import open_app
 from support.answers import Answer, Ask
@@ -62,6 +77,7 @@ class FastAPIDriver(Driver):
             "lifespan",
             "several",
             "sagas",
+            "webhooks",
             "own_commits",
             "repeatable",
             "signals",
@@ -229,6 +245,7 @@ def _add_routes(app: FastAPI, sagas: Mapping[str, type]) -> None:
     router = sagaz_router(authorize=authorize, actor=actor, shows=["order"], longest_wait=5)
     app.include_router(router)
     app.include_router(health_router())
+    app.include_router(webhook_router(webhook_sources()))
 
     @app.post("/accepted/{saga}")
     async def start_and_watch(saga: str, request: Request, start: Start, owner: Owner = None) -> Response:

@@ -11,8 +11,22 @@ from typing import Any
 
 from flask import Flask, Response, request
 
-from contract.driver import Boom, Driver, accepted, once, permits, pieces, raised, ran, signalled, told, who, whoami
-from flask_sagaz import SagazExtension, idempotent
+from contract.driver import (
+    Boom,
+    Driver,
+    accepted,
+    once,
+    permits,
+    pieces,
+    raised,
+    ran,
+    signalled,
+    told,
+    webhook_sources,
+    who,
+    whoami,
+)
+from flask_sagaz import SagazExtension, idempotent, webhook_blueprint
 from support.answers import Answer, Ask
 from support.wsgi import WsgiClient
 
@@ -35,6 +49,7 @@ class FlaskDriver(Driver):
             "propagate",
             "several",
             "sagas",
+            "webhooks",
             "own_commits",
             "repeatable",
             "signals",
@@ -273,6 +288,7 @@ def _add_routes(app: Flask, sagaz: SagazExtension, sagas: Any) -> None:
     )
     app.register_blueprint(routes)
     app.register_blueprint(sagaz.health_blueprint())
+    app.register_blueprint(webhook_blueprint(webhook_sources()))
     sagaz.add_problem_handlers(app)
 
     @app.post("/accepted/<saga>")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from base64 import b64encode
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,10 @@ DEBUG = os.environ.get("DJANGO_DEBUG") == "1"
 # Sagas: it signs the tokens of approvals, which every process has to read. Set the variable in production.
 SECRET_KEY = os.environ.get("DJANGO_SECRET_KEY") or (
     "django-insecure-and-for-your-own-machine-only" if DEBUG else get_random_secret_key()
+)
+# Sagas: what the payment provider signs its webhooks with. For your own machine it is ``a-secret-of-the-example-shop``.
+PAYMENTS_SECRET = os.environ.get("SHOP_PAYMENTS_SECRET") or (
+    "whsec_YS1zZWNyZXQtb2YtdGhlLWV4YW1wbGUtc2hvcA==" if DEBUG else f"whsec_{b64encode(os.urandom(32)).decode()}"
 )
 ALLOWED_HOSTS = os.environ.get("DJANGO_ALLOWED_HOSTS", "localhost,127.0.0.1").split(",")
 

@@ -61,7 +61,7 @@ async def create_order(request: HttpRequest) -> HttpResponse:
     try:
         run = await saga.run(body, owner=who(request))
     except RunWaiting as waiting:
-        # A manager decides, and no process waits for it.
+        # The payment provider, or a manager, has to answer first, and no process waits for them.
         return await sagas.aaccepted(request, OrderSaga, waiting.saga_id)
     except PaymentDeclinedError as declined:
         # By now the stock has been released again.
@@ -116,8 +116,8 @@ def row_of(body: dict[str, Any]) -> dict[str, Any]:
 
 def read_body(request: HttpRequest) -> dict[str, Any]:
     """Return the order that a request carries, and whose it is; nothing else of its body gets any further."""
-    match read_json(request.body):
-        case {"order_id": str(order_id), "amount": int(amount)} if amount is not True and 0 < amount < 2**31:
-            if re.fullmatch(r"[A-Za-z0-9-]{1,40}", order_id):
-                return {"order_id": order_id, "amount": amount, "customer": who(request)}
-    raise InvalidInput("Expected an order_id of letters, digits and hyphens, and a positive amount.")
+    match {"payment": "card"} | read_json(request.body):
+        case {"order_id": str(order_id), "amount": int(amount), "payment": "card" | "transfer" as payment}:
+            if re.fullmatch(r"[A-Za-z0-9-]{1,40}", order_id) and amount is not True and 0 < amount < 2**31:
+                return {"order_id": order_id, "amount": amount, "payment": payment, "customer": who(request)}
+    raise InvalidInput("Expected an order_id of letters, digits and hyphens, a positive amount, and a way to pay.")

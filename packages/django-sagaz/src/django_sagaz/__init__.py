@@ -38,12 +38,14 @@ if TYPE_CHECKING:
     from django_sagaz.signalling import approval_token, decide_approval, read_approval, send_signal
     from django_sagaz.transactions import atomic_saga_start, atomic_saga_start_many, run_deferred, saga_context
     from django_sagaz.urls.patterns import SagazUrls, health_urls, sagaz_urls
+    from django_sagaz.webhooks import webhook_urls
     from sagaz_durable import action, compensate
     from sagaz_durable.engine.result import SagaRun
     from sagaz_durable.http.access import Subject, Verb
     from sagaz_durable.operations.approvals import Approval
     from sagaz_durable.operations.health import ProbeResult
     from sagaz_durable.runtime.new_run import saga_id_of
+    from sagaz_durable.webhooks.resuming import resumes
 
 __all__ = [
     "Approval",
@@ -84,6 +86,7 @@ __all__ = [
     "read_json",
     "readiness",
     "resolve",
+    "resumes",
     "retry",
     "run_deferred",
     "run_now",
@@ -94,6 +97,7 @@ __all__ = [
     "send_signal",
     "signal_run",
     "status",
+    "webhook_urls",
 ]
 __all__ += _errors.__all__
 
@@ -134,6 +138,7 @@ _PLACES = {
     "publish": "django_sagaz.events",
     "read_approval": "django_sagaz.signalling",
     "readiness": "django_sagaz.health",
+    "resumes": "sagaz_durable.webhooks.resuming",
     "resolve": "django_sagaz._execution.decisions",
     "retry": "django_sagaz._execution.decisions",
     "run_deferred": "django_sagaz.transactions",
@@ -145,6 +150,7 @@ _PLACES = {
     "send_signal": "django_sagaz.signalling",
     "signal_run": "django_sagaz._execution.decisions",
     "status": "django_sagaz._execution.decisions",
+    "webhook_urls": "django_sagaz.webhooks",
 }
 
 

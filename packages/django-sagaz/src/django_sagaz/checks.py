@@ -5,19 +5,21 @@ A project is set up in every process, and checked in few: what only a check need
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.core import checks
 from django.core.checks import CheckMessage, Tags, register
 from django.db import connections, router
+from django.urls import get_resolver
 
 from django_sagaz._project import dispatch
 from sagaz_durable import problem_types as kinds
 from sagaz_integration_core.errors import SagazError
 
 if TYPE_CHECKING:
+    from sagaz_durable.engine.registry import SagaRegistry
     from sagaz_durable.settings.settings import Settings
 
 __all__ = ["KINDS", "register_all"]
@@ -30,6 +32,7 @@ KINDS: Mapping[str, kinds.Kind] = {
     "sagaz.E003": kinds.SAGA_WRONG,
     "sagaz.E004": kinds.TABLES_ROUTED_AWAY,
     "sagaz.E005": kinds.CELERY_MISSING,
+    "sagaz.E006": kinds.WEBHOOK_WITHOUT_SOURCE,
     "sagaz.W001": kinds.NO_SAGAS,
     "sagaz.W002": kinds.MIDDLEWARE_LATE,
     "sagaz.W003": kinds.RUNS_IN_MEMORY,
@@ -110,7 +113,7 @@ def _check_psycopg(connection: Any) -> list[CheckMessage]:
 
 
 def check_sagas(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
-    """E003: a saga cannot be run as it is written. W001: there is none."""
+    """E003: a saga cannot be run as it is written. E006: nobody takes the webhooks that resume it. W001: none."""
     from django_sagaz._project.current import current_project
 
     try:
@@ -119,9 +122,28 @@ def check_sagas(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
         wrong_settings = bool(check_settings(None))
         return [] if wrong_settings else [_error(str(error), None, "sagaz.E003")]
     if len(registry):
-        return []
+        return _check_webhooks(registry)
     hint = "Define them in the sagas.py module of an installed app; a worker runs only what it finds there."
     return [_warning("No saga was found.", hint, "sagaz.W001")]
+
+
+def _check_webhooks(registry: SagaRegistry) -> list[CheckMessage]:
+    from sagaz_durable.intake.handlers import check_served, wants_events
+
+    # Whoever has no such saga need not have his addresses loaded for it.
+    if not wants_events(registry):
+        return []
+    try:
+        check_served(registry, set(_sources_in(get_resolver().url_patterns)))
+    except SagazError as error:
+        return [_error(str(error), None, "sagaz.E006")]
+    return []
+
+
+def _sources_in(patterns: Any) -> Iterator[str]:
+    for pattern in patterns:
+        yield from getattr(getattr(pattern, "callback", None), "webhook_sources", ())
+        yield from _sources_in(getattr(pattern, "url_patterns", ()))
 
 
 def check_middleware(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:

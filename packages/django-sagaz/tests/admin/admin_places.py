@@ -13,6 +13,7 @@ from sagaz_durable.problem_types import PAGE
 RUNS = "/admin/django_sagaz/run/"
 EVENTS = "/admin/django_sagaz/outboxevent/"
 SIGNALS = "/admin/django_sagaz/signal/"
+WEBHOOKS = "/admin/django_sagaz/webhook/"
 
 
 def kept_in(*aliases):

@@ -7,7 +7,7 @@ from django.contrib.auth.management import create_permissions
 from django.contrib.auth.models import Permission, User
 from django.test import Client
 
-_SEES = ["view_run", "view_signal", "view_outboxevent"]
+_SEES = ["view_run", "view_signal", "view_outboxevent", "view_webhook"]
 _DECIDES = ["retry_run", "cancel_run", "resolve_run", "signal_run", "run_now_run", "retry_outboxevent"]
 
 PERMISSIONS = {

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from fastapi_sagaz.http.handlers import problem_handlers
     from fastapi_sagaz.http.probes import health_router
     from fastapi_sagaz.http.router import SagazRouter, sagaz_router
+    from fastapi_sagaz.webhooks import webhook_router
     from sagaz_durable import Saga, action, compensate
     from sagaz_durable.engine.result import SagaRun
     from sagaz_durable.http.access import Subject, Verb
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from sagaz_durable.operations.health import ProbeResult
     from sagaz_durable.runtime.new_run import saga_id_of
     from sagaz_durable.settings.settings import Settings
+    from sagaz_durable.webhooks.resuming import resumes
     from sagaz_integration_core.context.current_step import CurrentStep, current_step
 
 __all__ = [
@@ -57,10 +59,12 @@ __all__ = [
     "liveness",
     "problem_handlers",
     "readiness",
+    "resumes",
     "run_saga_background",
     "saga_id_of",
     "sagas_of",
     "sagaz_router",
+    "webhook_router",
 ]
 __all__ += _errors.__all__
 
@@ -84,7 +88,9 @@ _LATER = {
     "health_router": "fastapi_sagaz.http.probes",
     "problem_handlers": "fastapi_sagaz.http.handlers",
     "saga_id_of": "sagaz_durable.runtime.new_run",
+    "resumes": "sagaz_durable.webhooks.resuming",
     "sagaz_router": "fastapi_sagaz.http.router",
+    "webhook_router": "fastapi_sagaz.webhooks",
 }
 
 

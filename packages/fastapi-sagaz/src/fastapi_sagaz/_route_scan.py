@@ -23,7 +23,7 @@ from sagaz_integration_core.errors import UsageError
 if TYPE_CHECKING:
     from sagaz import Saga
 
-__all__ = ["sagas_in_routes"]
+__all__ = ["sagas_in_routes", "sources_in_routes"]
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +44,19 @@ def sagas_in_routes(routes: Iterable[Any]) -> Iterator[type[Saga]]:
             yield from sagas_in_routes(_mounted(route.app))
         elif not isinstance(route, Route | WebSocketRoute):
             _warn(route)
+
+
+def sources_in_routes(routes: Iterable[Any]) -> set[str]:
+    """Return the names of the sources of every `webhook_router`, where one is included or mounted."""
+    names: set[str] = set()
+    for route in routes:
+        if (sources := getattr(getattr(route, "endpoint", None), "webhook_sources", None)) is not None:
+            names |= sources.keys()
+        elif isinstance(router := getattr(route, "original_router", None), Router):
+            names |= sources_in_routes(router.routes)
+        elif isinstance(route, Mount | Host):
+            names |= sources_in_routes(_mounted(route.app))
+    return names
 
 
 def _sagas_of_inclusion(route: Any) -> Iterator[type[Saga]]:

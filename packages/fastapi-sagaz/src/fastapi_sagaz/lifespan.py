@@ -12,7 +12,7 @@ from fastapi import APIRouter
 
 from fastapi_sagaz._app_state import OpenApp, attached, open_app
 from fastapi_sagaz._asgi_lifespan import current_visit
-from fastapi_sagaz._route_scan import sagas_in_routes
+from fastapi_sagaz._route_scan import sagas_in_routes, sources_in_routes
 from fastapi_sagaz._wording import WORDING
 from sagaz_durable import configured_globally
 from sagaz_durable.engine.registry import listed
@@ -106,6 +106,7 @@ class SagazLifespan:
             yield state
 
     def _runtime(self, app: Any) -> SagazRuntime:
+        from sagaz_durable.intake.handlers import check_served
         from sagaz_durable.runtime.runtime import SagazRuntime
 
         settings, config = _resolve(self._config)
@@ -114,6 +115,7 @@ class SagazLifespan:
         runtime = SagazRuntime(settings, config=config, sagas=self._sagas, app=app, worker=worker)
         for saga in sagas_in_routes(app.routes):
             runtime.registry.add(saga)
+        check_served(runtime.registry, sources_in_routes(app.routes))
         if visit is not None:
             visit.meet(runtime)
         return runtime

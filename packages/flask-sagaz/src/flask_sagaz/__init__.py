@@ -16,13 +16,15 @@ from sagaz_integration_core.errors import *  # noqa: F403 - whatever it raises i
 
 if TYPE_CHECKING:
     from flask_sagaz.http.blueprint import SagazBlueprint
-    from flask_sagaz.idempotency import idempotent
+    from flask_sagaz.http.idempotency import idempotent
+    from flask_sagaz.webhooks import webhook_blueprint
     from sagaz_durable import Saga, action, compensate
     from sagaz_durable.engine.result import SagaRun
     from sagaz_durable.http.access import Subject, Verb
     from sagaz_durable.operations.approvals import Approval
     from sagaz_durable.operations.health import ProbeResult
     from sagaz_durable.runtime.new_run import saga_id_of
+    from sagaz_durable.webhooks.resuming import resumes
 
 __all__ = [
     "Approval",
@@ -42,7 +44,9 @@ __all__ = [
     "exclude_sagaz_tables",
     "idempotent",
     "read_json",
+    "resumes",
     "saga_id_of",
+    "webhook_blueprint",
 ]
 __all__ += _errors.__all__
 
@@ -61,8 +65,10 @@ _LATER = {
     "Verb": "sagaz_durable.http.access",
     "action": "sagaz_durable",
     "compensate": "sagaz_durable",
-    "idempotent": "flask_sagaz.idempotency",
+    "idempotent": "flask_sagaz.http.idempotency",
+    "resumes": "sagaz_durable.webhooks.resuming",
     "saga_id_of": "sagaz_durable.runtime.new_run",
+    "webhook_blueprint": "flask_sagaz.webhooks",
 }
 
 

@@ -28,10 +28,13 @@ if TYPE_CHECKING:
     from sagaz_durable.runtime.runtime import SagazRuntime
     from sagaz_durable.settings.settings import Settings
 
-__all__ = ["KEY", "AppState", "current_state"]
+__all__ = ["KEY", "SOURCES", "AppState", "current_state"]
 
 KEY = "sagaz"
 """Where the extension keeps an application's state, in ``app.extensions``."""
+
+SOURCES = "sagaz_webhook_sources"
+"""Where blueprints note the names of the sources of which they take webhooks."""
 
 
 def current_state() -> AppState:
@@ -140,6 +143,10 @@ class AppState:
         # Here and below: asyncio, and what executes runs, are loaded with the first saga and not with the application.
         from flask_sagaz._runtime import FlaskRuntime
 
+        app = self._app()
+        from sagaz_durable.intake.handlers import check_served
+
+        check_served(self.registry, () if app is None else app.extensions.get(SOURCES, ()))
         config = self._config if self._config is not None else configured_globally()
         embedded = self.worker if worker is None else worker
         return FlaskRuntime(

@@ -40,8 +40,9 @@ __all__ = [
     "RUN_FAILED", "RUN_INTERRUPTED", "RUN_IN_PROGRESS", "RUN_OVERDUE", "RUN_ROLLED_BACK", "RUN_UNSUCCESSFUL",
     "RUN_WAITING", "SAGA_UNKNOWN", "SAGA_WITHOUT_WORKER", "SAGA_WRONG", "SETTINGS_WRONG", "SETTING_WITHOUT_USE",
     "SIGNAL_TIMEOUT", "STEP_FAILED", "TABLES_ROUTED_AWAY", "TOO_LARGE", "TRANSACTION_REQUIRED", "UNAVAILABLE",
-    "UNSUPPORTED_MEDIA", "USAGE_WRONG", "WAITS_LOST", "WORKER_UNFIT", "WRITE_REFUSED", "WRONG_DATABASE", "Finding",
-    "Kind", "kind_of", "references",
+    "UNSUPPORTED_MEDIA", "USAGE_WRONG", "WAITS_LOST", "WEBHOOKS_QUARANTINED", "WEBHOOK_REFUSED", "WEBHOOK_UNKNOWN",
+    "WEBHOOK_WITHOUT_SOURCE", "WORKER_UNFIT", "WRITE_REFUSED", "WRONG_DATABASE", "Finding", "Kind", "kind_of",
+    "references",
 ]  # fmt: skip
 
 PAGE = "https://github.com/sagaz-web/sagaz-web/blob/main/docs/problems.md"
@@ -95,6 +96,8 @@ KEY_MISSING = Kind("idempotency-key-missing", "The request has no Idempotency-Ke
 KEY_MALFORMED = Kind("idempotency-key-malformed", "The request's Idempotency-Key is malformed", 400)
 KEY_REUSED = Kind("idempotency-key-reused", "The Idempotency-Key belongs to another request", 422)
 KEY_IN_PROGRESS = Kind("idempotency-key-in-progress", "The request is being executed", 409)
+WEBHOOK_REFUSED = Kind("webhook-refused", "The webhook is not signed as it should be, or not now", 400)
+WEBHOOK_UNKNOWN = Kind("webhook-unknown", "No webhooks are taken at this address", 404)
 RUN_IN_PROGRESS = Kind("run-in-progress", "The run of this request has not ended yet", 409)
 RUN_UNSUCCESSFUL = Kind("run-unsuccessful", "The run of this request has ended without success", 409)
 RUN_INTERRUPTED = Kind("run-interrupted", "The run goes on, and not in this process", 503)
@@ -127,6 +130,8 @@ WAITS_LOST = Kind("waits-lost", "Runs wait in a step that is gone")
 EVENTS_SET_ASIDE = Kind("events-set-aside", "Events were set aside")
 EVENT_NOT_SET_ASIDE = Kind("event-not-set-aside", "No event with this id was set aside")
 EVENTS_LATE = Kind("events-late", "Events wait for longer than they may to be sent")
+WEBHOOKS_QUARANTINED = Kind("webhooks-quarantined", "Events of webhooks are quarantined")
+WEBHOOK_WITHOUT_SOURCE = Kind("webhook-without-source", "A saga wants events of a source that nobody takes")
 
 DRIVER_MISSING = Kind("driver-missing", "The database's driver is missing")
 CELERY_MISSING = Kind("celery-missing", "No Celery application is registered")

@@ -12,6 +12,7 @@ from sagaz.core.triggers import trigger
 
 from sagaz_durable._upstream.definitions import describe
 from sagaz_durable.engine.registry import SagaRegistry
+from sagaz_durable.intake.handlers import check_served
 from sagaz_durable.runtime.configuration import Configuration
 from sagaz_durable.settings.settings import Settings
 from sagaz_durable.settings.wording import Wording
@@ -174,5 +175,11 @@ def test_a_trigger_gets_one_warning_that_what_it_starts_is_not_durable(caplog):
     shop = saga(a=action("a")(work()), on_order=trigger(source="orders")(work()))
     registry = SagaRegistry([shop])
     registry.add(shop)
+    check_served(registry, ["orders"])
+    assert not [record for record in caplog.records if record.name.startswith("sagaz_durable")]
+    check_served(registry, ["others"])
     [record] = [record for record in caplog.records if record.name.startswith("sagaz_durable")]
-    assert "Shop.on_order is a @trigger: what sagaz's fire_event starts by it is not durable" in record.getMessage()
+    assert (
+        "Shop.on_order is a @trigger of 'orders', of which no webhooks are taken here: what sagaz's fire_event"
+        in record.getMessage()
+    )

@@ -15,9 +15,17 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from django_sagaz._project.current import current_project
-from django_sagaz.models import OutboxEvent, Run
+from django_sagaz.models import OutboxEvent, Run, Webhook
 
-__all__ = ["EventStatusFilter", "SagaFilter", "ScannedFilter", "SignalFilter", "StartedFilter", "StatusFilter"]
+__all__ = [
+    "EventStatusFilter",
+    "OutcomeFilter",
+    "SagaFilter",
+    "ScannedFilter",
+    "SignalFilter",
+    "StartedFilter",
+    "StatusFilter",
+]
 
 Lookups = Any
 """Values and what they are called: strings, or translations that wait for the reader's language."""
@@ -165,6 +173,22 @@ class SignalFilter(SimpleListFilter):
             _one_of(("taken",), value)
             return queryset.filter(taken_at__isnull=False)
         return queryset if self._searches else queryset.filter(taken_at=None)
+
+
+class OutcomeFilter(SimpleListFilter):
+    """By what became of the events of webhooks."""
+
+    title = _("outcome")  # type: ignore[assignment,unused-ignore]
+    parameter_name = "outcome"
+
+    def lookups(self, request: Any, model_admin: Any) -> Lookups:
+        """Return the outcomes."""
+        return Webhook.Outcome.choices
+
+    def queryset(self, request: Any, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Return the events with this outcome."""
+        value = self.value()
+        return queryset if value is None else queryset.filter(outcome=_one_of(Webhook.Outcome.values, value))
 
 
 _SETTLED = ("sent", "dead")

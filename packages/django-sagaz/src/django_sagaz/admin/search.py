@@ -8,7 +8,7 @@ from django.db.models import QuerySet
 
 from django_sagaz.admin.changelist import SCANNED
 
-__all__ = ["FOUND", "found_events", "found_runs", "found_signals"]
+__all__ = ["FOUND", "found_events", "found_runs", "found_signals", "found_webhooks"]
 
 FOUND = 500
 """How many rows a search finds at most."""
@@ -47,6 +47,13 @@ def found_signals(signals: QuerySet[Any], term: str) -> list[str]:
     """Return the ids of signals to saga_ids or keys that begin so, and of those that the run of a saga_id has taken."""
     found = set(_beginning(signals, "saga_id", term)) | set(_beginning(signals, "key", term))
     found |= set(signals.filter(taken_by=term).values_list("pk", flat=True)[:FOUND])
+    return list(found)[:FOUND]
+
+
+def found_webhooks(events: QuerySet[Any], term: str) -> list[str]:
+    """Return the ids of events whose delivery ids begin so, and of those that led to the run with this saga_id."""
+    found = set(_beginning(events, "delivery_id", term))
+    found |= set(events.filter(saga_id=term).values_list("pk", flat=True)[:FOUND])
     return list(found)[:FOUND]
 
 

@@ -16,6 +16,7 @@ from django_sagaz._project.project import Project
 from django_sagaz._project.wording import WORDING
 from django_sagaz._stores.connections import commit_by_themselves
 from django_sagaz._stores.runners import immediately
+from django_sagaz.urls.messages import asynchronous_hook, synchronous_hook
 from sagaz_durable.cli.argparse_commands import add_options, given_values
 from sagaz_durable.cli.command import Command, Option, Values, spelled
 from sagaz_durable.cli.failures import failure_json, failure_text
@@ -54,6 +55,7 @@ class _Scope:
     registry: SagaRegistry
     settings: Settings
     publishes: bool
+    handler_hook: Any
 
 
 class ProjectCommand(BaseCommand):
@@ -107,7 +109,9 @@ class OperatorCommand(ProjectCommand):
             commit_by_themselves()
         project = current_project().changed(alias=options["database"])
         registry, publishes = project.registry, project.configuration.publishes
+        # The project's database is asked on this thread, and another store on an event loop.
+        hook = asynchronous_hook if project.alias is None else synchronous_hook
         return ask(
             project,
-            lambda store: self.command.run(_Scope(store, registry, project.settings, publishes), given),
+            lambda store: self.command.run(_Scope(store, registry, project.settings, publishes, hook), given),
         )

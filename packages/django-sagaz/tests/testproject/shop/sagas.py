@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 from datetime import timedelta
 
+from sagaz.core.triggers import trigger
+
 from django_sagaz import Saga, action, compensate, current_step
+from django_sagaz.webhooks import resumes
 from testproject.shop.models import Order
 
 
@@ -84,3 +87,24 @@ class PaidSaga(Saga):
         if ctx.get("rest"):
             current_step().sleep(timedelta(days=7))
         return {"paid": paid}
+
+
+class WebhookSaga(Saga):
+    """Started and resumed by the webhooks of a shop."""
+
+    saga_name = "webhook"
+
+    @trigger(source="shop", idempotency_key="order")
+    def on_order(self, event):
+        if event.get("type") != "ordered":
+            return None
+        # As any code of a project's may.
+        return {"order": event["order"], "known": Order.objects.using(event["db"]).count()}
+
+    @resumes("shop", signal="paid", key="order")
+    async def on_paid(self, event):
+        return {"amount": event["amount"]} if event.get("type") == "paid" else None
+
+    @action("pay")
+    async def pay(self, ctx):
+        return {"paid": (await current_step().signal("paid", key=ctx["order"]))["amount"]}

@@ -16,6 +16,7 @@ from fastapi_sagaz.http.documents import (
     RunDocument,
     RunPage,
     SignalRequest,
+    WebhookReceipt,
 )
 from sagaz_durable.http.deciding import Decision
 from sagaz_durable.http.idempotency.requests import PROBLEMS
@@ -24,7 +25,7 @@ from sagaz_durable.http.problems import PROBLEM_TYPE
 from sagaz_durable.problem_types import CATALOGUE, Kind
 from sagaz_integration_core.contract.records import ACTIVE, FINISHED
 
-__all__ = ["DRAW", "DRAW_MERMAID", "DRAW_SVG", "LIST", "PROBE", "SHOW", "SIGNAL", "deciding", "repeatable"]
+__all__ = ["DRAW", "DRAW_MERMAID", "DRAW_SVG", "LIST", "PROBE", "SHOW", "SIGNAL", "WEBHOOK", "deciding", "repeatable"]
 
 Documented = dict[Any, Any]
 
@@ -93,6 +94,18 @@ DRAW_MERMAID: Documented = _pictures("text/vnd.mermaid")
 PROBE: Documented = {
     "response_model": ProbeDocument,
     "responses": {503: {"description": "It is not.", "model": ProbeDocument}},
+}
+
+
+_SOURCE = {**_parameter("source", "path", "Who sends the event."), "required": True}
+_EVENT = {"type": ["object", "array"], "description": "The event, signed as its source does."}
+WEBHOOK: Documented = {
+    "response_model": WebhookReceipt,
+    "responses": _problems(400, 404, 413, 415, 422, 503),
+    "openapi_extra": {
+        "parameters": [_SOURCE],
+        "requestBody": {"required": True, "content": {"application/json": {"schema": _EVENT}}},
+    },
 }
 
 

@@ -21,6 +21,7 @@ __all__ = [
     "SignalRequest",
     "StepDocument",
     "WaitDocument",
+    "WebhookReceipt",
 ]
 
 Status = Literal["pending", "executing", "compensating", "waiting", "completed", "rolled_back", "failed"]
@@ -117,6 +118,12 @@ class DecisionDocument(Document):
     action: Literal["cancel", "retry", "resolve", "run-now", "signal"]
     status: Status = Field(description="The run's, after it.")
     message: str
+
+
+class WebhookReceipt(Document):
+    """That an event was recorded."""
+
+    received: Literal[True]
 
 
 class ProbeDocument(Document):

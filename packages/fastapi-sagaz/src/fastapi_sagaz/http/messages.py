@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from sagaz_durable.http.messages import HttpRequest, HttpResponse
 
-__all__ = ["hook_of", "native_response", "neutral_request"]
+__all__ = ["handler_of", "hook_of", "native_response", "neutral_request"]
 
 
 async def neutral_request(request: Request, most_bytes: int = 0) -> HttpRequest:
@@ -41,6 +41,11 @@ async def _body(request: Request, most_bytes: int) -> bytes:
 def native_response(answer: HttpResponse) -> Response:
     """Return the framework's response."""
     return Response(answer.body, answer.status, dict(answer.headers))
+
+
+def handler_of(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a saga's method that is called as `hook_of` has it."""
+    return hook_of(function) or function
 
 
 def hook_of(function: Callable[..., Any] | None) -> Callable[..., Any] | None:

@@ -1,17 +1,14 @@
-"""What sagaz lets a class declare and does not do: refused where a saga would end otherwise than it says, else told."""
+"""What sagaz lets a class declare and does not do: refused, because a saga would end otherwise than it says."""
 
 from __future__ import annotations
 
 import inspect
-import logging
 from collections.abc import Iterator
 from typing import Any
 
 from sagaz_integration_core.errors import SagaDefinitionError
 
-__all__ = ["decorated", "refuse_unkept", "warn_of_triggers"]
-
-logger = logging.getLogger(__name__)
+__all__ = ["decorated", "refuse_unkept"]
 
 
 def decorated(saga_class: type[Any], marker: str) -> Iterator[tuple[str, Any]]:
@@ -43,13 +40,3 @@ def refuse_unkept(saga_class: type[Any]) -> None:
                 "and no person asked. Raise an exception in the compensation, so that the run ends as failed and "
                 "waits for a person, or leave the type out."
             )
-
-
-def warn_of_triggers(saga_class: type[Any]) -> None:
-    """Tell once, when the class is registered, that what sagaz starts by ``fire_event`` is not durable."""
-    if names := [name for name, _ in decorated(saga_class, "_trigger_metadata")]:
-        logger.warning(
-            "%s.%s is a @trigger: what sagaz's fire_event starts by it is not durable, it is lost with its process and "
-            "nobody resumes it. Start the saga where the event arrives.",
-            saga_class.__qualname__, names[0],
-        )  # fmt: skip

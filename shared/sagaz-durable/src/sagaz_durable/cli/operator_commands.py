@@ -19,6 +19,7 @@ from sagaz_durable.cli.runs import (
     show_run,
 )
 from sagaz_durable.cli.signals import list_signals, send_signal
+from sagaz_durable.cli.webhooks import list_webhooks, replay_webhooks
 from sagaz_durable.operations import catalogue
 from sagaz_durable.operations.checking import THRESHOLDS, Limits, check, health_json, health_text
 from sagaz_durable.operations.operator import Operator
@@ -43,6 +44,7 @@ __all__ = [
     "run_now",
     "show",
     "signal",
+    "webhooks",
 ]
 
 Values = Mapping[str, Any]
@@ -119,7 +121,9 @@ async def resolve(scope: Scope, given: Values) -> Said:
 async def prune(scope: Scope, given: Values) -> Said:
     """Delete runs, or erase what they were given and have returned."""
     words = PruneWords(given["saga_ids"], given["contexts"], given["older_than"], given["status"], given["reason"])
-    return await prune_runs(_operator(scope, given["by"]), words, given["format"], dry_run=given["dry_run"])
+    keep = scope.settings.keep_webhooks_seconds, scope.settings.keep_ignored_webhooks_seconds
+    operator = _operator(scope, given["by"])
+    return await prune_runs(operator, words, given["format"], keep_webhooks=keep, dry_run=given["dry_run"])
 
 
 async def events(scope: Scope, given: Values) -> Said:
@@ -138,6 +142,14 @@ async def events(scope: Scope, given: Values) -> Said:
         output=given["format"],
     )
     return await answer(scope.store, request, redact_keys=scope.settings.redact_keys)
+
+
+async def webhooks(scope: Scope, given: Values) -> Said:
+    """List webhooks' events, or replay those that are quarantined."""
+    if not given["replay"]:
+        return await list_webhooks(scope, given)
+    # Where the framework has code called in a way of its own, its scope says how.
+    return await replay_webhooks(scope, given, getattr(scope, "handler_hook", None) or (lambda method: method))
 
 
 async def check_store(

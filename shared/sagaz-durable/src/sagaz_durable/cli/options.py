@@ -13,6 +13,7 @@ from sagaz_durable.operations.checking import THRESHOLDS, Limits
 from sagaz_durable.operations.operator import Settlement
 from sagaz_integration_core.contract.events import EventStatus
 from sagaz_integration_core.contract.records import ACTIVE, FINISHED
+from sagaz_integration_core.contract.statuses import WebhookOutcome
 
 __all__ = ["COMMANDS"]
 
@@ -150,7 +151,8 @@ _TABLE = (
         "prune",
         "Delete runs that ended long ago, with their journals; their idempotency keys are free again. With --contexts, "
         "erase only what runs were given and have returned, and keep their journals and keys. Signals that were taken, "
-        "or sent in vain, before that are deleted, too, unless --status chooses among runs.",
+        "or sent in vain, before that are deleted, too, unless --status chooses among runs, and webhooks' events after "
+        "{keep_webhooks_seconds}.",
         functions.prune,
         (
             _SAGA_IDS,
@@ -188,6 +190,27 @@ _TABLE = (
             _FORMAT,
         ),
         writes="retry",
+    ),
+    Command(
+        "webhooks",
+        "List the events that were delivered as webhooks, newest first, or show the named ones, or (--replay) have "
+        "quarantined ones given to their sagas again.",
+        functions.webhooks,
+        (
+            Option("webhook_ids", "The events.", "WEBHOOK_ID", many=True),
+            Option("--outcome", "Of which this came only.", "OUTCOME", choices=get_args(WebhookOutcome)),
+            Option("--source", "Of this source only.", "NAME"),
+            Option("--run", "That started this run, or were sent to it, only.", "SAGA_ID"),
+            Option("--limit", "At most so many; by default 50.", "N", number="limit"),
+            _flag("--body", "With their bodies; secrets are masked."),
+            _flag("--replay", "Give quarantined ones to their sagas again: the named ones, or --all that match."),
+            _flag("--all", "With --replay: all that match."),
+            _reason("With --replay: why, for the audit."),
+            _BY,
+            _flag("--dry-run", "With --replay: tell what would be done, and do nothing."),
+            _FORMAT,
+        ),
+        writes="replay",
     ),
     Command(
         "check",

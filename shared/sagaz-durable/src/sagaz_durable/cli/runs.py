@@ -194,7 +194,14 @@ async def resolve_runs(
     return _said(outcomes, output)
 
 
-async def prune_runs(operator: Operator, words: PruneWords, output: Format, *, dry_run: bool) -> Said:
+async def prune_runs(
+    operator: Operator,
+    words: PruneWords,
+    output: Format,
+    *,
+    keep_webhooks: tuple[float, float],
+    dry_run: bool,
+) -> Said:
     """Delete runs that ended long ago, or erase what they were given and have returned.
 
     Raises:
@@ -212,13 +219,23 @@ async def prune_runs(operator: Operator, words: PruneWords, output: Format, *, d
     only_runs = words.contexts or words.statuses
     signals = 0 if only_runs else await operator.prune_signals(before, dry_run=dry_run)
     answers = 0 if only_runs or dry_run else await operator.prune_keys()
+    webhooks = 0 if only_runs else await operator.prune_webhooks(*map(_before, keep_webhooks), dry_run=dry_run)
     if output == "json":
-        others = {name: deleted for name, deleted in (("signals", signals), ("answers", answers)) if deleted}
+        others = {
+            name: deleted
+            for name, deleted in (("signals", signals), ("answers", answers), ("webhooks", webhooks))
+            if deleted
+        }
         return Said(json.dumps({"runs": count, **others, "dry_run": dry_run, "before": before.isoformat()}))
     verbs = ("Would erase the contexts of", "Erased the contexts of") if words.contexts else ("Would delete", "Deleted")
     more = f", and {signals} signals that were taken, or sent in vain, before that" if signals else ""
     more += f", and {answers} answers to requests whose time was over" if answers else ""
+    more += f", and {webhooks} webhooks whose time was over" if webhooks else ""
     return Said(f"{verbs[0 if dry_run else 1]} {count} runs that ended before {time_text(before)} UTC{more}.")
+
+
+def _before(seconds: float) -> datetime:
+    return datetime.now(UTC) - timedelta(seconds=seconds)
 
 
 def _ago(age: str) -> datetime:

@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection
 from typing import Any
 
 from sagaz_durable.http.messages import HttpRequest
 from sagaz_durable.http.problems import Problem
 from sagaz_durable.problem_types import INVALID_INPUT, TOO_LARGE, UNSUPPORTED_MEDIA
-from sagaz_durable.serialization.json_body import read_json
+from sagaz_durable.serialization.json_body import MOST_NESTED, nesting, read_json
 from sagaz_integration_core.errors import InvalidInput
 
 __all__ = ["read_body", "text_member"]
-
-_MOST_NESTED = 64
-"""How many brackets may stand open; what is recorded nests less."""
-
-# Each text is left in one go, closed or not: a body of many quotes takes no longer than another one.
-_TEXT = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
-_ALL_BUT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 
 _LONGEST_TEXT = 2_000
 
@@ -41,8 +33,8 @@ def read_body(request: HttpRequest, most: int, members: Collection[str]) -> dict
     media = (request.header("Content-Type") or "").partition(";")[0].strip().lower()
     if media != "application/json":
         raise Problem(UNSUPPORTED_MEDIA, "Expected Content-Type: application/json.")
-    if _nesting(request.body) > _MOST_NESTED:
-        raise Problem(INVALID_INPUT, f"the body nests more than {_MOST_NESTED} levels deep")
+    if nesting(request.body) > MOST_NESTED:
+        raise Problem(INVALID_INPUT, f"the body nests more than {MOST_NESTED} levels deep")
     try:
         given = read_json(request.body)
     except InvalidInput as error:
@@ -62,19 +54,3 @@ def text_member(given: dict[str, Any], name: str, default: str | None = None) ->
     if not isinstance(value, str) or len(value) > _LONGEST_TEXT:
         raise Problem(INVALID_INPUT, f"{name} must be a text of at most {_LONGEST_TEXT} characters")
     return value
-
-
-def _nesting(body: bytes) -> int:
-    """Return how deeply a body nests at most, without reading it as JSON."""
-    if body.count(b"[") + body.count(b"{") <= _MOST_NESTED:
-        return 0
-    deepest = depth = 0
-    for byte in _without_texts(body):
-        depth += 1 if byte in b"[{" else -1
-        deepest = max(deepest, depth)
-    return deepest
-
-
-def _without_texts(body: bytes) -> bytes:
-    brackets = _TEXT.sub(b"", body)
-    return brackets.translate(None, _ALL_BUT_BRACKETS)

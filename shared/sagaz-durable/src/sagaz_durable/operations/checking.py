@@ -18,6 +18,7 @@ from sagaz_durable.problem_types import (
     SAGA_WITHOUT_WORKER,
     UNAVAILABLE,
     WAITS_LOST,
+    WEBHOOKS_QUARANTINED,
     Finding,
     references,
 )
@@ -42,6 +43,7 @@ THRESHOLDS = {
     "max_unknown": "More due runs than N whose saga no live worker knows are a problem; by default one is.",
     "max_lost_waits": "More waits than N of steps that are gone are a problem; by default one is.",
     "max_dead": "More events than N that were set aside are a problem; by default one is.",
+    "max_quarantined": "More quarantined webhooks than N are a problem; by default one is.",
     "max_event_age": "An event that waits to be sent for more SECONDS is a problem; by default 300.",
 }
 """The options, by the fields of `Limits`, with their help."""
@@ -57,6 +59,7 @@ class Limits:
         max_unknown: How many due runs there may be whose saga no live worker knows.
         max_lost_waits: How many waits there may be of steps that this deployment's class has not.
         max_dead: How many events may have been set aside.
+        max_quarantined: How many events of webhooks may be quarantined.
         max_event_age: Seconds for which an event may wait to be sent.
     """
 
@@ -65,6 +68,7 @@ class Limits:
     max_unknown: int = 0
     max_lost_waits: int = 0
     max_dead: int = 0
+    max_quarantined: int = 0
     max_event_age: float = 300.0
 
 
@@ -79,6 +83,7 @@ class Health:
         stats: The figures, if it answered.
         findings: What a person has to look at; none when all is well.
         lost_waits: How many runs wait in a step or compensation that this deployment's class has not, by saga and step.
+        quarantined: How many events of webhooks need a person.
     """
 
     store: str
@@ -87,6 +92,7 @@ class Health:
     stats: StoreStats | None
     findings: tuple[Finding, ...] = ()
     lost_waits: dict[str, dict[str, int]] = field(default_factory=dict)
+    quarantined: int = 0
 
     @property
     def problem(self) -> str | None:
@@ -117,6 +123,7 @@ async def check(
         stats = await _stats(runtime.store)
         known = {saga for worker in await runtime.store.workers() if worker.kind != "web" for saga in worker.sagas}
         lost = await _lost_waits(runtime)
+        quarantined = await runtime.store.count_quarantined()
     except StoreNotReady as error:
         is_migrated = not isinstance(error, StoreNotMigrated)
         return Health(_address(runtime), True, is_migrated, None, (Finding(UNAVAILABLE, str(error)),))
@@ -132,8 +139,9 @@ async def check(
         *_of_runs(stats, known, limits, wording),
         *_of_lost_waits(lost, limits),
         *_of_events(stats, limits, wording),
+        *_of_webhooks(quarantined, limits, wording),
     ]
-    return Health(_address(runtime), True, True, stats, tuple(found), lost)
+    return Health(_address(runtime), True, True, stats, tuple(found), lost, quarantined)
 
 
 async def _stats(store: SagaStore) -> StoreStats:
@@ -234,6 +242,16 @@ def _of_events(stats: StoreStats, limits: Limits, wording: Wording) -> list[Find
     return found
 
 
+def _of_webhooks(quarantined: int, limits: Limits, wording: Wording) -> list[Finding]:
+    if quarantined <= limits.max_quarantined:
+        return []
+    text = (
+        f"{quarantined} webhooks are quarantined and need a person. See "
+        f"{wording.command('webhooks', '--outcome quarantined')}, and {wording.command('webhooks', '--replay')}."
+    )
+    return [Finding(WEBHOOKS_QUARANTINED, text)]
+
+
 def health_text(health: Health) -> str:
     """Render what `check` found for people."""
     lines = [("store", health.store), ("reachable", _yes(health.reachable)), ("tables", _tables(health))]
@@ -245,6 +263,7 @@ def health_text(health: Health) -> str:
             ("signals", f"{stats.untaken_signals} not taken"),
             ("deadlines", f"{stats.overdue} passed"),
             ("events", f"{stats.dead_events} set aside{_oldest(stats.oldest_unsent_age, 'unsent ')}"),
+            ("webhooks", f"{health.quarantined} quarantined"),
         ]
     if health.store.startswith("memory"):
         lines.append(("note", "each process has a memory of its own; this is not what the server runs"))

@@ -107,6 +107,23 @@ class Remover:
         logger.warning("prune by %s: %d answers to requests whose time was over", self._actor, deleted)
         return deleted
 
+    async def prune_webhooks(self, before: datetime, ignored_before: datetime, *, dry_run: bool = False) -> int:
+        """Delete webhooks' events that came before, or that no saga wanted and came before; return how many.
+
+        Quarantined ones stay.
+
+        Args:
+            dry_run: Count them only.
+        """
+        if dry_run:
+            return await self._store.count_prunable_webhooks(before, ignored_before)
+        deleted = 0
+        while batch := await self._store.prune_webhooks(before, ignored_before, _BATCH):
+            deleted += batch
+        if deleted:
+            logger.warning("prune by %s: %d webhooks whose time was over", self._actor, deleted)
+        return deleted
+
     async def prune(self, older_than: datetime, statuses: Sequence[RunStatus], *, dry_run: bool = False) -> int:
         """Delete runs that ended before ``older_than`` with one of these statuses, a batch at a time.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from sagaz_durable.serialization import codec
 from sagaz_durable.serialization.client_ids import check_identifier
@@ -18,15 +18,30 @@ from sagaz_integration_core.errors import IdempotencyConflict, RunErased, UsageE
 if TYPE_CHECKING:
     from sagaz import Saga
 
-    from sagaz_durable.runtime.configuration import Configuration
+    from sagaz_durable.engine.registry import SagaRegistry
+    from sagaz_durable.settings.settings import Settings
 
-__all__ = ["accept", "due_now", "new_run", "saga_id_of", "undelayed"]
+__all__ = ["accept", "due_now", "new_run", "saga_id_of", "saga_id_of_event", "undelayed"]
 
 _NAMESPACE = uuid.UUID("3f1d5c0e-7c55-5a5c-9b1e-6f0f4f6f7a11")
 
 
+class Known(Protocol):
+    """What an application says of its sagas."""
+
+    @property
+    def registry(self) -> SagaRegistry:
+        """The sagas that can be started."""
+        ...
+
+    @property
+    def settings(self) -> Settings:
+        """The application's."""
+        ...
+
+
 def new_run(
-    configuration: Configuration,
+    configuration: Known,
     saga_class: type[Saga],
     context: Mapping[str, Any],
     *,
@@ -86,6 +101,11 @@ def saga_id_of(saga_class: type[Saga], idempotency_key: str) -> str:
     from sagaz_durable._upstream.definitions import saga_name
 
     return _saga_id(saga_name(saga_class), None, idempotency_key)
+
+
+def saga_id_of_event(saga_name: str, source: str, key: str) -> str:
+    """Return the saga_id of the run that an event of a source starts, which no other start can have."""
+    return str(uuid.uuid5(_NAMESPACE, f"{saga_name}\0webhook\0{source}\0{key}"))
 
 
 def _saga_id(name: str, saga_id: str | None, key: str | None) -> str:

@@ -50,6 +50,10 @@ class Settings:
         keep_signals_seconds: How long it is known that a signal was taken, so that a repeated one changes nothing.
         keep_unclaimed_seconds: How long a signal is kept that nobody has taken; one that a run may yet take stays.
         keep_answers_seconds: How long the answer to a request with an ``Idempotency-Key`` is kept, and given again.
+        keep_webhooks_seconds: How long a webhook's event is kept, so that a repeated one changes nothing; then
+            a worker deletes it, unless it is quarantined.
+        keep_ignored_webhooks_seconds: How long an event is kept that no saga wants.
+        max_webhook_bytes: The largest body of a webhook.
         answer_wait_seconds: How long a repeated request waits for the first one before it is told to come again.
         keep_context_seconds: How long after its end a completed or rolled back run keeps its context and results; then
             they are erased, and its journal stays. None keeps them.
@@ -91,6 +95,9 @@ class Settings:
     keep_signals_seconds: float = 604_800.0
     keep_unclaimed_seconds: float = 2_592_000.0
     keep_answers_seconds: float = 86_400.0
+    keep_webhooks_seconds: float = 2_592_000.0
+    keep_ignored_webhooks_seconds: float = 604_800.0
+    max_webhook_bytes: int = 1_048_576
     answer_wait_seconds: float = 1.0
     keep_context_seconds: float | None = None
     dispatch: str = "worker"

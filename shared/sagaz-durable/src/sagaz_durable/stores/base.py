@@ -15,6 +15,7 @@ from sagaz_integration_core.contract.decisions import Intervention
 from sagaz_integration_core.contract.events import NewEvent
 from sagaz_integration_core.contract.records import ClaimedRun, FirstSteps, Inserted, NewRun, RunWrite
 from sagaz_integration_core.contract.waits import NewSignal, Sent
+from sagaz_integration_core.contract.webhooks import NewWebhook, WebhookRecord
 
 __all__ = ["Answer", "BaseStore", "does"]
 
@@ -80,6 +81,14 @@ class BaseStore(ABC):
     @abstractmethod
     async def add_events(self, /, events: Sequence[NewEvent]) -> list[bool]:
         """Insert events of the application in one transaction; False for each that was there already."""
+
+    @abstractmethod
+    async def record_webhook(self, /, events: Sequence[NewWebhook]) -> list[WebhookRecord]:
+        """Record one delivery of an event, with what it leads to, in one transaction."""
+
+    @abstractmethod
+    async def redo_webhook(self, /, event: NewWebhook, actor: str, reason: str) -> WebhookRecord | None:
+        """Do what a quarantined event leads to now, and note whose decision it was."""
 
     @abstractmethod
     async def revive_events(self, /, event_ids: Sequence[str]) -> list[str]:
@@ -157,6 +166,18 @@ class BaseStore(ABC):
         inserted = await self.add_events(events)
         self.wake_own()
         return inserted
+
+    async def receive_webhook(self, events: Sequence[NewWebhook]) -> list[WebhookRecord]:
+        """Record one delivery of a webhook's event, with what it leads to, in one transaction."""
+        records = await self.record_webhook(events)
+        self.wake_own()
+        return records
+
+    async def replay_webhook(self, event: NewWebhook, actor: str, reason: str) -> WebhookRecord | None:
+        """Do what a quarantined event leads to now."""
+        record = await self.redo_webhook(event, actor, reason)
+        self.wake_own()
+        return record
 
     async def retry_events(self, event_ids: Sequence[str]) -> list[str]:
         """Make dead events pending again."""

@@ -8,11 +8,12 @@ from typing import Literal
 
 from sagaz_integration_core.contract.events import EventWrite
 from sagaz_integration_core.contract.records import FINISHED, RunStatus
+from sagaz_integration_core.contract.statuses import WebhookOutcome
 
 __all__ = ["Action", "AuditRecord", "Erasure", "Intervention"]
 
-Action = Literal["retry", "cancel", "resolve", "run-now", "signal", "erase"]
-"""What a person can decide about a run; a worker erases, too, when a setting says so."""
+Action = Literal["retry", "cancel", "resolve", "run-now", "signal", "erase", "replay"]
+"""What a person can decide about a run, or about a webhook's event; a worker erases, too, when a setting says so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +67,15 @@ class Erasure:
 
 @dataclass(frozen=True, slots=True)
 class AuditRecord:
-    """One row of ``sagaz_audit``: who decided what about a run, and why; ``at`` is an aware datetime in UTC."""
+    """One row of ``sagaz_audit``: who decided what about a run, and why; ``at`` is an aware datetime in UTC.
+
+    Of a webhook's event, ``saga_id`` is its `webhook_subject`, and ``found`` and ``status`` are its outcomes.
+    """
 
     saga_id: str
     action: Action
     actor: str
     reason: str
-    found: RunStatus
-    status: RunStatus
+    found: RunStatus | WebhookOutcome
+    status: RunStatus | WebhookOutcome
     at: datetime

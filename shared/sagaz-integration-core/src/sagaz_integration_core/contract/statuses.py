@@ -13,6 +13,7 @@ __all__ = [
     "Phase",
     "RunStatus",
     "StepStatus",
+    "WebhookOutcome",
 ]
 
 RunStatus = Literal["pending", "executing", "compensating", "waiting", "completed", "rolled_back", "failed"]
@@ -39,6 +40,10 @@ AttemptOutcome = Literal["died", "lost", "released", "halted", "failed", "decide
 - ``released``: it was given back, as at a shutdown; ``halted``: it was given back and counted as a failure;
 - ``failed``: the run ended as failed; ``decided``: a person's decision ended it.
 """
+
+WebhookOutcome = Literal["started", "resumed", "early", "ignored", "quarantined"]
+"""What became of a webhook's event: it started a run; a run waits for its signal; its signal is kept until one does; no
+saga wants it; or it needs a person."""
 
 ACTIVE: tuple[RunStatus, ...] = ("pending", "executing", "compensating", "waiting")
 FINISHED: tuple[RunStatus, ...] = ("completed", "rolled_back", "failed")

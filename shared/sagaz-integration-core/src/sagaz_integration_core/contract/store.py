@@ -22,11 +22,12 @@ from sagaz_integration_core.contract.records import (
 )
 from sagaz_integration_core.contract.request_keys import RequestKeyStore
 from sagaz_integration_core.contract.waits import SignalStore
+from sagaz_integration_core.contract.webhooks import WebhookStore
 
 __all__ = ["SagaStore"]
 
 
-class SagaStore(EventStore, SignalStore, RequestKeyStore, Protocol):
+class SagaStore(EventStore, SignalStore, RequestKeyStore, WebhookStore, Protocol):
     """Durable runs: everything the runtime asks of a database.
 
     A store is used from the event loop that opened it. Times are taken from the store's own clock. Every method

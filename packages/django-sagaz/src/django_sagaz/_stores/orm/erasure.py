@@ -8,6 +8,7 @@ from django.db.models import BooleanField, Exists, F, OuterRef, Value
 from django.db.models.expressions import RawSQL
 from django.db.models.functions import Coalesce
 
+from django_sagaz._stores.orm import webhooks
 from django_sagaz._stores.orm.rows import Moment, stored
 from django_sagaz._stores.orm.runs import unlocked
 from django_sagaz.models import AuditEntry, OutboxEvent, RequestKey, Run, Signal, Step, Wait
@@ -46,6 +47,7 @@ def _erase(connection: Any, run: Run, meant: Any, erasure: Erasure, moment: Mome
     OutboxEvent.objects.using(using).filter(saga_id=run.saga_id, status="sent").update(payload={}, headers={})
     Wait.objects.using(using).filter(saga_id=run.saga_id).update(payload=None)
     RequestKey.objects.using(using).filter(saga_id=run.saga_id).update(answer=None)
+    webhooks.erase(connection, run.saga_id)
     signals = Signal.objects.using(using)
     signals.filter(saga_id=run.saga_id, taken_at=None).delete()
     signals.filter(taken_by=run.saga_id).update(fingerprint=ERASED)

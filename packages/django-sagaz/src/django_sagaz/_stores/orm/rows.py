@@ -16,6 +16,7 @@ from sagaz_integration_core.contract.events import OutboxRecord
 from sagaz_integration_core.contract.listings import AttemptRecord, WorkerRecord
 from sagaz_integration_core.contract.records import RunRecord, StepRecord
 from sagaz_integration_core.contract.waits import SignalRecord, WaitRecord
+from sagaz_integration_core.contract.webhooks import WebhookRecord
 
 __all__ = [
     "Moment",
@@ -30,6 +31,7 @@ __all__ = [
     "step_record",
     "stored",
     "wait_record",
+    "webhook_record",
     "worker_record",
 ]
 
@@ -112,6 +114,11 @@ def wait_record(wait: Any) -> WaitRecord:
 def signal_record(signal: Any) -> SignalRecord:
     """Read a signal that was asked for with its ``payload_text``."""
     return _record(SignalRecord, signal, payload="payload_text")
+
+
+def webhook_record(event: Any) -> WebhookRecord:
+    """Read an event that was delivered."""
+    return _record(WebhookRecord, event)
 
 
 def worker_record(worker: Any) -> WorkerRecord:

@@ -22,6 +22,7 @@ from django_sagaz._stores.orm import (
     request_keys,
     signals,
     waits,
+    webhooks,
 )
 from django_sagaz._stores.orm import maintenance as upkeep
 from django_sagaz._stores.orm import runs as orm_runs
@@ -165,6 +166,13 @@ class ORMStore(BaseStore):
     free_key = _does(request_keys.free_key)
     find_key = _does(request_keys.find_key)
     prune_keys = _does(request_keys.prune_keys)
+
+    record_webhook = _does(webhooks.receive)
+    redo_webhook = _does(webhooks.replay)
+    find_webhooks = _does(webhooks.find_webhooks)
+    count_quarantined = _does(webhooks.count_quarantined)
+    prune_webhooks = _does(webhooks.prune_webhooks)
+    count_prunable_webhooks = _does(webhooks.count_prunable_webhooks)
 
     add_events = _does(outbox.insert)
     due_events = _does(outbox.due)

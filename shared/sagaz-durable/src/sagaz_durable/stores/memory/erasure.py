@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from sagaz_durable.stores.memory import request_keys
+from sagaz_durable.stores.memory import request_keys, webhooks
 from sagaz_durable.stores.memory.outbox import Outbox
 from sagaz_durable.stores.memory.rows import Rows
 from sagaz_integration_core.contract.decisions import AuditRecord, Erasure
@@ -36,6 +36,7 @@ def erase(rows: Rows, erasure: Erasure, limit: int) -> int:
         )
         runs.forget_results(saga_id)
         rows.outbox.empty_sent(saga_id)
+        webhooks.erase(rows, saga_id)
         rows.waits.erase(saga_id)
         request_keys.erase(rows, saga_id)
         runs.note(AuditRecord(saga_id, "erase", erasure.actor, erasure.reason, row.status, row.status, moment))

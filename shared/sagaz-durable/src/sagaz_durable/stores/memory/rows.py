@@ -15,6 +15,7 @@ from sagaz_integration_core.contract.events import of_run
 from sagaz_integration_core.contract.listings import WorkerRecord
 from sagaz_integration_core.contract.records import FINISHED, AttemptOutcome, Inserted, NewRun, RunRecord, RunWrite
 from sagaz_integration_core.contract.waits import NewSignal, Sent
+from sagaz_integration_core.contract.webhooks import WebhookRecord
 
 __all__ = ["RequestKey", "Rows"]
 
@@ -36,7 +37,7 @@ class RequestKey:
 
 
 class Rows:
-    """Runs, what they wait for, events, the processes that execute runs, and the keys of requests.
+    """Runs, what they wait for, events, the processes that execute runs, the keys of requests, and webhooks.
 
     Args:
         keep_finished: How many finished runs are kept, and how many sent events.
@@ -48,6 +49,7 @@ class Rows:
         self.waits = Waits(keep_finished)
         self.workers: dict[str, WorkerRecord] = {}
         self.request_keys: dict[str, RequestKey] = {}
+        self.webhooks: dict[str, WebhookRecord] = {}
         self._keep_finished = keep_finished
 
     def living(self, moment: datetime) -> dict[str, WorkerRecord]:
@@ -64,6 +66,13 @@ class Rows:
                 self.runs.enter(changes.begun(new, step))
         found = run if row is None else row
         return Inserted(run.saga_id, row is None, found.fingerprint, owner=found.owner)
+
+    def keep_webhook(self, record: WebhookRecord) -> None:
+        """Keep an event, and forget the first one that came and needs nobody, if they are too many."""
+        self.webhooks[record.id] = record
+        if len(self.webhooks) > self._keep_finished:
+            done = (one.id for one in self.webhooks.values() if one.outcome != "quarantined")
+            self.webhooks.pop(next(done, record.id))
 
     def held(self, saga_id: str, owner: str, attempt: int) -> RunRecord | None:
         """Return a run if this owner holds it in this attempt."""

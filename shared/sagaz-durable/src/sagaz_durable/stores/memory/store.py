@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Concatenate, ParamSpec, TypeVar
 
 from sagaz_durable.stores.base import Answer, BaseStore, does
-from sagaz_durable.stores.memory import erasure, events, leases, maintenance, reads, request_keys, signals
+from sagaz_durable.stores.memory import erasure, events, leases, maintenance, reads, request_keys, signals, webhooks
 from sagaz_durable.stores.memory.rows import Rows
 from sagaz_durable.stores.open_check import Opened
 
@@ -111,6 +111,13 @@ class MemoryStore(BaseStore):
     free_key = _does(request_keys.free_key)
     find_key = _does(request_keys.find_key)
     prune_keys = _does(request_keys.prune_keys)
+
+    record_webhook = _does(webhooks.receive)
+    redo_webhook = _does(webhooks.replay)
+    find_webhooks = _does(webhooks.find_webhooks)
+    count_quarantined = _does(webhooks.count_quarantined)
+    prune_webhooks = _does(webhooks.prune_webhooks)
+    count_prunable_webhooks = _does(webhooks.count_prunable_webhooks)
 
     add_events = _does(events.insert)
     due_events = _does(events.due)

@@ -120,6 +120,17 @@ class Waits:
         )  # fmt: skip
         return signal.saga_id if signal.key is None else self._awaiting.get((signal.name, signal.key))
 
+    def is_awaited(self, signal: NewSignal) -> bool:
+        """Whether a run waits for this signal."""
+        if signal.key is not None:
+            return (signal.name, signal.key) in self._awaiting
+        waits = self.of_run(signal.saga_id or "")
+        return any(wait.name == signal.name and wait.outcome is None for wait in waits)
+
+    def taken_by(self, saga_id: str) -> set[tuple[str, str]]:
+        """Return name and signal_id of the signals that a run has taken."""
+        return {(one.name, one.signal_id) for one in self._taken.values() if one.taken_by == saga_id}
+
     def note(self, its_id: str, note: AuditRecord) -> None:
         """Keep a person's note about a signal to a key that nobody waits under, for the run that takes it."""
         self._notes[its_id] = note

@@ -218,6 +218,14 @@ WITH chosen AS MATERIALIZED (
     DELETE FROM {schema}.sagaz_signal WHERE saga_id = ANY((SELECT ids FROM chosen)::text[]) AND taken_at IS NULL
 ), answers AS (
     UPDATE {schema}.sagaz_idempotency SET answer = NULL WHERE saga_id = ANY((SELECT ids FROM chosen)::text[])
+), webhooks AS (
+    UPDATE {schema}.sagaz_webhook SET body = NULL, fingerprint = 'erased:' WHERE id = ANY(ARRAY(
+        SELECT id FROM {schema}.sagaz_webhook WHERE saga_id = ANY((SELECT ids FROM chosen)::text[])
+        UNION ALL SELECT event.id
+        FROM (SELECT name, signal_id FROM {schema}.sagaz_signal
+            WHERE taken_by = ANY((SELECT ids FROM chosen)::text[]) AND taken_at IS NOT NULL OFFSET 0) AS own
+        CROSS JOIN LATERAL (SELECT id FROM {schema}.sagaz_webhook
+            WHERE delivery_id = own.signal_id AND signal = own.name OFFSET 0) AS event))
 ), taken AS (
     UPDATE {schema}.sagaz_signal SET fingerprint = 'erased:'
     WHERE taken_by = ANY((SELECT ids FROM chosen)::text[]) AND taken_at IS NOT NULL

@@ -20,6 +20,7 @@ from sagaz_durable.stores.postgresql import maintenance as upkeep
 from sagaz_durable.stores.postgresql.database.notifications import Notifications
 from sagaz_durable.stores.postgresql.database.statements import Database
 from sagaz_durable.stores.postgresql.joining import joining
+from sagaz_durable.stores.postgresql.webhooks import listing, receiving
 from sagaz_durable.transactions.statements import Joining
 
 __all__ = ["PostgresStore"]
@@ -140,6 +141,13 @@ class PostgresStore(BaseStore):
     free_key = _does(request_keys.free_key)
     find_key = _does(request_keys.find_key)
     prune_keys = _does(request_keys.prune_keys)
+
+    record_webhook = _does(receiving.receive)
+    redo_webhook = _does(receiving.replay)
+    find_webhooks = _does(listing.find_webhooks)
+    count_quarantined = _does(listing.count_quarantined)
+    prune_webhooks = _does(listing.prune_webhooks)
+    count_prunable_webhooks = _does(listing.count_prunable_webhooks)
 
     add_events = _does(outbox.insert)
     due_events = _does(outbox.due)

@@ -104,6 +104,12 @@ _MEANT = """
     )
 """
 _ERASING = (
+    """
+    UPDATE sagaz_webhook SET body = NULL, fingerprint = 'erased:' WHERE saga_id = :saga_id OR id IN (
+        SELECT event.id FROM sagaz_signal AS signal CROSS JOIN sagaz_webhook AS event
+            ON event.delivery_id = signal.signal_id AND event.signal = signal.name
+        WHERE signal.taken_by = :saga_id AND signal.taken_at IS NOT NULL)
+    """,
     "UPDATE sagaz_step SET result = NULL WHERE saga_id = :saga_id",
     "UPDATE sagaz_outbox SET payload = '{}', headers = '{}' WHERE saga_id = :saga_id AND status = 'sent'",
     "UPDATE sagaz_wait SET payload = NULL WHERE saga_id = :saga_id",

@@ -23,6 +23,7 @@ from sagaz_durable.stores.sqlite import (
 from sagaz_durable.stores.sqlite import maintenance as upkeep
 from sagaz_durable.stores.sqlite.database.transactions import Transactions
 from sagaz_durable.stores.sqlite.joining import joining
+from sagaz_durable.stores.sqlite.webhooks import listing, receiving
 from sagaz_durable.stores.wanted_runs import Wanted
 from sagaz_durable.transactions.statements import Joining
 from sagaz_integration_core.contract.events import OutboxRecord
@@ -144,6 +145,13 @@ class SQLiteStore(BaseStore):
     free_key = _writes(request_keys.free_key)
     find_key = _reads(request_keys.find_key)
     prune_keys = _writes(request_keys.prune_keys)
+
+    record_webhook = _writes(receiving.receive, wary=True)
+    redo_webhook = _writes(receiving.replay)
+    find_webhooks = _reads(listing.find_webhooks)
+    count_quarantined = _reads(listing.count_quarantined)
+    prune_webhooks = _writes(listing.prune_webhooks)
+    count_prunable_webhooks = _reads(listing.count_prunable_webhooks)
 
     async def due_events(self, limit: int, lease_seconds: float) -> list[OutboxRecord]:
         """Lease and return events to publish, at most the oldest pending one of each saga."""

@@ -39,6 +39,7 @@ from sagaz_durable.testing.store_conformance.signals import Signals
 from sagaz_durable.testing.store_conformance.suspects import Suspects
 from sagaz_durable.testing.store_conformance.waiting import Reopening, Waiting
 from sagaz_durable.testing.store_conformance.waits import Waits
+from sagaz_durable.testing.store_conformance.webhooks import Webhooks
 
 __all__ = ["Reopening", "StoreConformance"]
 
@@ -58,6 +59,7 @@ class StoreConformance(
     Removal,
     Erasures,
     RequestKeys,
+    Webhooks,
     Events,
 ):
     """Everything that `SagaStore` promises; each case is given the fixture ``store``."""

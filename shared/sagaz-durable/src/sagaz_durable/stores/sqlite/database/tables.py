@@ -177,5 +177,28 @@ CREATE = (
     """,
     "CREATE INDEX IF NOT EXISTS sagaz_idempotency_expires ON sagaz_idempotency (expires_at)",
     "CREATE INDEX IF NOT EXISTS sagaz_idempotency_saga ON sagaz_idempotency (saga_id) WHERE saga_id IS NOT NULL",
+    """
+    CREATE TABLE IF NOT EXISTS sagaz_webhook (
+        id TEXT NOT NULL PRIMARY KEY,
+        source TEXT NOT NULL,
+        delivery_id TEXT NOT NULL,
+        handler TEXT NOT NULL,
+        event_type TEXT,
+        received_at TEXT NOT NULL,
+        outcome TEXT NOT NULL,
+        reason TEXT,
+        saga_id TEXT,
+        signal TEXT,
+        key TEXT,
+        fingerprint TEXT NOT NULL,
+        body TEXT,
+        correlation_id TEXT
+    )
+    """,
+    "CREATE INDEX IF NOT EXISTS sagaz_webhook_delivery ON sagaz_webhook (source, delivery_id)",
+    "CREATE INDEX IF NOT EXISTS sagaz_webhook_signal ON sagaz_webhook (delivery_id, signal) WHERE signal IS NOT NULL",
+    "CREATE INDEX IF NOT EXISTS sagaz_webhook_saga ON sagaz_webhook (saga_id) WHERE saga_id IS NOT NULL",
+    "CREATE INDEX IF NOT EXISTS sagaz_webhook_received ON sagaz_webhook (received_at, id)",
+    "CREATE INDEX IF NOT EXISTS sagaz_webhook_quarantined ON sagaz_webhook (id) WHERE outcome = 'quarantined'",
     "CREATE TABLE IF NOT EXISTS sagaz_meta (key TEXT NOT NULL PRIMARY KEY, value TEXT NOT NULL)",
 )

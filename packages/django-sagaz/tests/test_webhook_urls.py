@@ -1,0 +1,119 @@
+"""The address of webhooks in Django projects: what is taken, in which transaction, and what Django's own checks say."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from asgiref.sync import async_to_sync
+from django.db import connections
+from django.test import AsyncClient, Client
+from django.urls import include, path
+from places import on, worked
+
+from django_sagaz import SettingsError, close
+from django_sagaz.checks import check_sagas
+from django_sagaz.models import Run, Webhook
+from django_sagaz.webhooks import Stripe, Unsigned, webhook_urls
+
+SHOP = {"shop": Unsigned(delivery_member="id", event_member="type")}
+CSRF = "django.middleware.csrf.CsrfViewMiddleware"
+
+
+async def _deliver(*given):
+    return await AsyncClient(enforce_csrf_checks=True).generic(*given)
+
+
+@pytest.fixture(params=["sync", "async"])
+def deliver(request, home, settings):
+    """Include the address, and return what delivers an event to it."""
+    asynchronous = request.param == "async"
+    settings.MIDDLEWARE = [*settings.MIDDLEWARE, CSRF]
+    settings.ROOT_URLCONF = (path("webhooks/", include(webhook_urls(SHOP, asynchronous=asynchronous))),)
+    settings.SAGAZ = {**settings.SAGAZ, "MAX_WEBHOOK_BYTES": 4_096}
+
+    def deliver(event, source="shop"):
+        body = event if isinstance(event, bytes) else json.dumps({"db": home, **event}).encode()
+        given = ("POST", f"/webhooks/{source}", body, "application/json")
+        if asynchronous:
+            return async_to_sync(_deliver)(*given)
+        return Client(enforce_csrf_checks=True).generic(*given)
+
+    yield deliver
+    close()
+
+
+@on()
+def test_events_start_and_resume_a_run(deliver, home):
+    answer = deliver({"id": "1", "type": "ordered", "order": "o1"})
+    assert (answer.status_code, answer.json()) == (200, {"received": True})
+    worked()
+    assert deliver({"id": "2", "type": "paid", "order": "o1", "amount": 42}).status_code == 200
+    worked()
+    assert Run.objects.using(home).get().status == "completed"
+    outcomes = Webhook.objects.using(home).order_by("received_at").values_list("handler", "outcome")
+    assert list(outcomes) == [("webhook.on_order", "started"), ("webhook.on_paid", "resumed")]
+
+
+@on()
+def test_a_repeated_event_starts_no_second_run(deliver, home):
+    for delivery in ("1", "1", "2"):
+        assert deliver({"id": delivery, "type": "ordered", "order": "o1"}).status_code == 200
+    assert Run.objects.using(home).count() == 1
+    assert Webhook.objects.using(home).filter(outcome="started").count() == 2
+
+
+@on("default", "pg")
+def test_an_event_that_no_saga_wants_is_kept(deliver, home):
+    assert deliver({"id": "1", "type": "weather"}).status_code == 200
+    assert Webhook.objects.using(home).get().outcome == "ignored"
+
+
+@on("default", "pg")
+def test_what_a_triggers_own_statement_breaks_is_quarantined_with_atomic_requests_too(deliver, home, monkeypatch):
+    monkeypatch.setitem(connections.settings[home], "ATOMIC_REQUESTS", True)
+    monkeypatch.setitem(connections[home].settings_dict, "ATOMIC_REQUESTS", True)
+    assert deliver({"id": "1", "type": "ordered"}).status_code == 200
+    assert Webhook.objects.using(home).get().reason == "webhook.on_order raised KeyError: 'order'"
+
+
+@on("default")
+def test_problems_are_documents(deliver, home):
+    answer = deliver({}, "nobody")
+    assert (answer.status_code, answer.headers["Content-Type"]) == (404, "application/problem+json")
+    assert deliver(b"{").status_code == 422
+    assert deliver(b" " * 5_000).status_code == 413
+
+
+@on("default")
+def test_only_posts_are_taken(home, settings):
+    settings.ROOT_URLCONF = (path("webhooks/", include(webhook_urls(SHOP))),)
+    assert Client().get("/webhooks/shop").status_code == 405
+    close()
+
+
+@on("default")
+def test_a_forged_webhook_is_refused(home, settings):
+    stripe = {"stripe": Stripe(["whsec_0123456789abcdef0123456789"])}
+    settings.ROOT_URLCONF = (path("webhooks/", include(webhook_urls(stripe))),)
+    answer = Client().post("/webhooks/stripe", "{}", "application/json", headers={"Stripe-Signature": "t=1,v1=0"})
+    assert answer.status_code == 400
+    close()
+
+
+@on("default")
+def test_the_check_names_a_saga_whose_webhooks_nobody_takes(home, settings):
+    settings.ROOT_URLCONF = (path("hooks/", include(webhook_urls({"bank": Unsigned()}))),)
+    [error] = check_sagas(None)
+    assert error.id == "sagaz.E006"
+    assert "webhook.on_paid is resumed by webhooks of 'shop'" in error.msg
+    settings.ROOT_URLCONF = (path("hooks/", include(webhook_urls(SHOP))),)
+    assert check_sagas(None) == []
+    settings.ROOT_URLCONF = ()
+    assert check_sagas(None) == []
+
+
+@pytest.mark.parametrize("sources", [{}, {"shop": "secret"}])
+def test_sources_that_are_none_are_refused(sources):
+    with pytest.raises(SettingsError, match="expected"):
+        webhook_urls(sources)

@@ -1,0 +1,148 @@
+"""The methods of registered sagas that want events of a source, and what each makes of one."""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
+from inspect import isawaitable
+from typing import TYPE_CHECKING, Any
+
+from sagaz_durable._upstream.triggers import Trigger, listeners
+from sagaz_durable.serialization.client_ids import check_identifier
+from sagaz_durable.webhooks.resuming import Place, Resuming
+from sagaz_integration_core.error_text import error_text, value_text, visible
+from sagaz_integration_core.errors import InvalidInput, SettingsError
+
+if TYPE_CHECKING:
+    from sagaz_durable.engine.registry import Registration, SagaRegistry
+
+__all__ = ["Handler", "Hook", "NotUsable", "check_served", "handlers_of", "wants_events"]
+
+logger = logging.getLogger(__name__)
+
+Hook = Callable[[Callable[..., Any]], Callable[..., Any]]
+"""Makes a function callable as its framework calls the application's; what it returns is awaited if it can be."""
+
+_MOST_REASON = 500
+
+
+class NotUsable(Exception):
+    """An event cannot be used as a handler means it; says why, for operators."""
+
+
+@dataclass(frozen=True, slots=True)
+class Handler:
+    """One method that wants events of a source."""
+
+    registration: Registration
+    method: str
+    declared: Trigger | Resuming
+
+    @property
+    def name(self) -> str:
+        """Saga and method, as it is recorded."""
+        return f"{self.registration.name}.{self.method}"
+
+    async def meaning(self, event: Any, hook: Hook) -> Mapping[str, Any] | None:
+        """Return what the method makes of an event: a context or a payload, or None.
+
+        Raises:
+            NotUsable: It raises something, or returns something else.
+        """
+        try:
+            # Each has its own: what one does to it, no other one sees.
+            returned = hook(getattr(self.registration.create(), self.method))(copy.deepcopy(event))
+            returned = await returned if isawaitable(returned) else returned
+        except Exception as error:
+            raise NotUsable(f"{self.name} raised {_shown(error)}") from error
+        if returned is not None and not isinstance(returned, Mapping):
+            raise NotUsable(f"{self.name} returned {value_text(returned, 80)}; expected a dict, or None")
+        return returned
+
+    def address(self, what: str, place: Place, event: Any) -> str:
+        """Return a key or an id that the event has.
+
+        Raises:
+            NotUsable: It has none.
+        """
+        try:
+            found = place(copy.deepcopy(event)) if callable(place) else _member(event, place)
+        except Exception as error:
+            raise NotUsable(f"{self.name}: {what} raised {_shown(error)}") from error
+        if found is None or found == "":
+            where = "" if callable(place) else f" in its member {place!r}"
+            raise NotUsable(f"{self.name}: the event has no {what}{where}")
+        try:
+            address = str(found)
+            check_identifier(f"{self.name}: the event's {what}", address)
+        except InvalidInput as error:
+            raise NotUsable(str(error)) from None
+        return address
+
+
+def handlers_of(registry: SagaRegistry, source: str) -> Iterator[Handler]:
+    """Yield all of a source, in the order of their sagas' names."""
+    for registration in registry:
+        for method, declared in listeners(registration.saga_class):
+            if declared.source == source:
+                yield Handler(registration, method, declared)
+
+
+def check_served(registry: SagaRegistry, sources: Collection[str]) -> None:
+    """Refuse sagas that are resumed by events of a source of which this application takes none.
+
+    Of triggers of such sources it is told in the log: what sagaz itself starts by them is not durable.
+
+    Args:
+        sources: The names of those that it takes webhooks of; with none, it is not the one that takes them.
+
+    Raises:
+        SettingsError: Naming the method, and the sources; or a trigger has a limit that is not kept.
+    """
+    for name, declared in _declared(registry):
+        if declared.source in sources:
+            _check_limits(name, declared)
+        elif isinstance(declared, Trigger):
+            logger.warning(
+                "%s is a @trigger of %r, of which no webhooks are taken here: what sagaz's fire_event starts by it is "
+                "not durable, it is lost with its process and nobody resumes it. Have its events delivered as "
+                "webhooks, or start the saga where they arrive.",
+                name, declared.source,
+            )  # fmt: skip
+        elif sources:
+            raise SettingsError(
+                f"{name} is resumed by webhooks of {declared.source!r}, and the application takes none of these: it "
+                f"takes those of {', '.join(sorted(sources))}. Name one of them, or add the source."
+            )
+
+
+def _check_limits(name: str, declared: Trigger | Resuming) -> None:
+    if isinstance(declared, Resuming):
+        return
+    for limit in ("max_concurrent", "rate_limit"):
+        if getattr(declared, limit) is not None:
+            raise SettingsError(
+                f"{name} is a @trigger with {limit}, which is not kept for webhooks: all of their runs are started as "
+                "they come. Leave it out, and limit how many runs are executed at once by the workers' concurrency."
+            )
+
+
+def wants_events(registry: SagaRegistry) -> bool:
+    """Whether any of these sagas wants events."""
+    return any(True for _ in _declared(registry))
+
+
+def _declared(registry: SagaRegistry) -> Iterator[tuple[str, Trigger | Resuming]]:
+    for registration in registry:
+        for method, declared in listeners(registration.saga_class):
+            yield f"{registration.name}.{method}", declared
+
+
+def _member(event: Any, name: str) -> Any:
+    return event.get(name) if isinstance(event, dict) else None
+
+
+def _shown(error: BaseException) -> str:
+    return visible(error_text(error), _MOST_REASON)

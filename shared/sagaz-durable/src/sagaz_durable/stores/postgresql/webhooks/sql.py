@@ -1,0 +1,136 @@
+"""The statements that record an event with what it leads to, in one round trip; `stores.webhook_rules` in SQL."""
+
+from __future__ import annotations
+
+from sagaz_integration_core.contract.webhooks import (
+    RUN_ENDED,
+    SENT_OTHERWISE,
+    STARTED_OTHERWISE,
+    TOLD_OTHERWISE,
+    webhook_subject,
+)
+
+__all__ = ["COLUMNS", "RECEIVE", "REPLAY"]
+
+COLUMNS = (
+    "id, source, delivery_id, handler, event_type, received_at, outcome, reason, saga_id, signal, key, fingerprint, "
+    "body, correlation_id"
+)
+
+# What is inserted without being returned was inserted by a transaction that has ended since this statement began: it
+# cannot be seen yet, so that nothing is recorded, and the statement is executed again.
+_EFFECTS = f"""
+), led AS MATERIALIZED (
+    SELECT given.*, coalesce(event.fingerprint, run.fingerprint) AS there, sent.fingerprint AS sent_there,
+        run.status IN ('completed', 'rolled_back', 'failed') AS has_ended, wait.awaited
+    FROM given
+    LEFT JOIN LATERAL (
+        SELECT fingerprint, status FROM {{schema}}.sagaz_run WHERE saga_id = given.saga_id OFFSET 0) AS run ON true
+    LEFT JOIN LATERAL (
+        SELECT fingerprint FROM {{schema}}.sagaz_webhook
+        WHERE saga_id = given.saga_id AND outcome = 'started' LIMIT 1) AS event ON given.context IS NOT NULL
+    LEFT JOIN LATERAL (
+        SELECT fingerprint FROM {{schema}}.sagaz_signal WHERE id = given.its_id OFFSET 0) AS sent ON true
+    LEFT JOIN LATERAL (
+        SELECT true AS awaited FROM {{schema}}.sagaz_wait WHERE name = given.signal AND key = given.key
+        UNION ALL SELECT true FROM {{schema}}.sagaz_wait
+            WHERE saga_id = given.saga_id AND name = given.signal AND outcome IS NULL AND given.key IS NULL
+        LIMIT 1) AS wait ON given.its_id IS NOT NULL
+    WHERE {{is_new}}
+), made AS (
+    INSERT INTO {{schema}}.sagaz_run
+        (saga_id, saga_name, status, context, correlation_id, attempt, failures, available_at, created_at, updated_at,
+         fingerprint, deadline, owner)
+    SELECT saga_id, saga_name, 'pending', context::jsonb, run_correlation_id, 0, 0,
+        coalesce(not_before, statement_timestamp()), statement_timestamp(), statement_timestamp(), fingerprint,
+        coalesce(deadline, statement_timestamp() + deadline_seconds * interval '1 second'), owner
+    FROM led WHERE context IS NOT NULL AND there IS NULL AND reason IS NULL
+    ORDER BY saga_id
+    ON CONFLICT (saga_id) DO NOTHING
+    RETURNING saga_id, fingerprint, {{wake}} AS woken
+), sent AS (
+    INSERT INTO {{schema}}.sagaz_signal (id, name, saga_id, key, signal_id, payload, fingerprint, created_at)
+    SELECT its_id, signal, saga_id, key, signal_id, payload::jsonb, fingerprint, statement_timestamp()
+    FROM led WHERE its_id IS NOT NULL AND sent_there IS NULL AND has_ended IS NOT TRUE AND reason IS NULL
+    ORDER BY its_id
+    ON CONFLICT (id) DO NOTHING
+    RETURNING id, fingerprint, {{wake}} AS woken
+), judged AS MATERIALIZED (
+    SELECT led.*, CASE
+        WHEN reason IS NOT NULL THEN 'quarantined'
+        WHEN context IS NOT NULL AND (saga_id, fingerprint) IN (SELECT made.saga_id, made.fingerprint FROM made)
+            THEN 'started'
+        WHEN context IS NOT NULL AND (there = fingerprint OR left(there, 7) = 'erased:') THEN 'started'
+        WHEN context IS NOT NULL AND (there IS NOT NULL OR saga_id IN (SELECT made.saga_id FROM made))
+            THEN 'quarantined'
+        WHEN (its_id, fingerprint) IN (SELECT sent.id, sent.fingerprint FROM sent)
+            THEN CASE WHEN awaited THEN 'resumed' ELSE 'early' END
+        WHEN its_id IS NOT NULL AND (sent_there = fingerprint OR left(sent_there, 7) = 'erased:') THEN 'resumed'
+        WHEN its_id IS NOT NULL AND (sent_there IS NOT NULL OR has_ended OR its_id IN (SELECT sent.id FROM sent))
+            THEN 'quarantined'
+        WHEN context IS NULL AND its_id IS NULL THEN 'ignored'
+    END AS outcome, CASE
+        WHEN reason IS NOT NULL THEN reason
+        WHEN context IS NOT NULL THEN '{STARTED_OTHERWISE}'
+        WHEN has_ended AND sent_there IS NULL THEN '{RUN_ENDED}'
+        ELSE '{SENT_OTHERWISE}'
+    END AS its_reason
+    FROM led
+"""  # noqa: S608
+
+_GIVEN = """
+WITH given AS MATERIALIZED (
+    SELECT * FROM json_to_recordset(%(given)s::text::json) AS rows
+        (id text, other_id text, source text, delivery_id text, handler text, event_type text, fingerprint text,
+         body text, correlation_id text, reason text, saga_id text, saga_name text, context text,
+         run_correlation_id text, not_before timestamptz, deadline timestamptz, deadline_seconds double precision,
+         owner text, its_id text, signal text, key text, signal_id text, payload text)
+)"""
+
+_VALUES = """source, delivery_id, handler, event_type, statement_timestamp(), {outcome}, {reason}, saga_id, signal, key,
+        fingerprint, body, correlation_id"""
+_JUDGED = _VALUES.replace("{outcome}", "outcome").replace(
+    "{reason}", "CASE outcome WHEN 'quarantined' THEN its_reason END"
+)
+_CHANGED = _VALUES.replace("{outcome}", "'quarantined'").replace("{reason}", f"coalesce(reason, '{TOLD_OTHERWISE}')")
+
+RECEIVE = f"""{_GIVEN}, known AS MATERIALIZED (
+    SELECT {COLUMNS} FROM {{schema}}.sagaz_webhook WHERE source = %(source)s AND delivery_id = %(delivery_id)s
+{_EFFECTS}), added AS (
+    INSERT INTO {{schema}}.sagaz_webhook ({COLUMNS})
+    SELECT id, {_JUDGED}
+    FROM judged WHERE NOT EXISTS (SELECT FROM judged WHERE outcome IS NULL)
+    ORDER BY id
+    ON CONFLICT (id) DO NOTHING
+    RETURNING {COLUMNS}
+), changed AS (
+    INSERT INTO {{schema}}.sagaz_webhook ({COLUMNS})
+    SELECT other_id, {_CHANGED}
+    FROM given WHERE EXISTS (SELECT FROM known) AND handler <> '' AND NOT EXISTS (
+        SELECT FROM known WHERE known.id = given.other_id OR (known.handler = given.handler
+            AND known.fingerprint IN (given.fingerprint, 'erased:')))
+    ORDER BY other_id
+    ON CONFLICT (id) DO NOTHING
+    RETURNING {COLUMNS}
+), woken AS MATERIALIZED (SELECT woken::text FROM made UNION ALL SELECT woken::text FROM sent)
+SELECT {COLUMNS}, (SELECT count(woken) FROM woken) FROM known
+UNION ALL SELECT {COLUMNS}, 0 FROM added
+UNION ALL SELECT {COLUMNS}, 0 FROM changed
+""".replace("{is_new}", "NOT EXISTS (SELECT FROM known)")  # noqa: S608
+
+REPLAY = f"""{_GIVEN}, quarantined AS MATERIALIZED (
+    SELECT id FROM {{schema}}.sagaz_webhook WHERE id = %(id)s AND outcome = 'quarantined' FOR UPDATE
+{_EFFECTS}), replayed AS (
+    UPDATE {{schema}}.sagaz_webhook AS event SET outcome = judged.outcome,
+        reason = CASE judged.outcome WHEN 'quarantined' THEN judged.its_reason END, saga_id = judged.saga_id,
+        signal = judged.signal, key = judged.key, fingerprint = judged.fingerprint
+    FROM judged WHERE event.id = judged.id AND judged.outcome IS NOT NULL
+    RETURNING {", ".join(f"event.{column}" for column in COLUMNS.split(", "))}
+), noted AS (
+    INSERT INTO {{schema}}.sagaz_audit (saga_id, action, actor, reason, found, status, at)
+    SELECT '{webhook_subject("")}' || id, 'replay', %(actor)s::text, %(why)s::text, 'quarantined', outcome,
+        statement_timestamp()
+    FROM replayed
+), woken AS MATERIALIZED (SELECT woken::text FROM made UNION ALL SELECT woken::text FROM sent)
+SELECT {COLUMNS}, (SELECT count(woken) FROM woken) FROM replayed
+""".replace("{is_new}", "EXISTS (SELECT FROM quarantined)")  # noqa: S608

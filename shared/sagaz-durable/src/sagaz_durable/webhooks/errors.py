@@ -1,0 +1,30 @@
+"""Why a webhook is not taken."""
+
+from __future__ import annotations
+
+from sagaz_integration_core.errors import InvalidInput
+
+__all__ = ["EventMalformed", "EventNotJson", "EventRefused", "EventTooLarge", "SignatureRefused"]
+
+
+class SignatureRefused(InvalidInput):
+    """A webhook is not from whom it says, or from another time; 400 is the answer, without the reason.
+
+    The message is for the log: it names headers and numbers, and repeats nothing that was sent and no secret.
+    """
+
+
+class EventRefused(InvalidInput):
+    """A webhook's body cannot be used; the message repeats nothing of it, so that it may be the answer."""
+
+
+class EventTooLarge(EventRefused):
+    """The body has more bytes than are taken; 413 is the answer."""
+
+
+class EventNotJson(EventRefused):
+    """The body is said to be something else than JSON in UTF-8; 415 is the answer."""
+
+
+class EventMalformed(EventRefused):
+    """The body is no JSON, nests too deeply, or says what readers understand differently; 422 is the answer."""

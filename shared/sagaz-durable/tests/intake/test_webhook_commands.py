@@ -1,0 +1,154 @@
+"""What people are told of webhooks, and what they decide about those that are quarantined."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+
+import pytest
+from webhook_shop import Mail
+
+from sagaz_durable.cli.operator_commands import prune, webhooks
+from sagaz_durable.cli.options import COMMANDS
+from sagaz_durable.engine.registry import SagaRegistry
+from sagaz_durable.operations.checking import Limits, check, health_text
+from sagaz_integration_core.contract.webhooks import TOLD_OTHERWISE
+from sagaz_integration_core.errors import SettingsError
+
+ORDERED = {"id": "evt_1", "type": "ordered", "order": "o1", "card_number": "4111"}
+BROKEN = {**ORDERED, "type": "broken"}
+
+
+def given(**values):
+    options = COMMANDS["webhooks"].options
+    return {option.name: option.value(values.pop(option.name, None)) for option in options} | {"by": "ann"} | values
+
+
+async def said(shop, **values):
+    return await webhooks(shop.runtime, given(**values))
+
+
+@pytest.fixture
+def working(shop, monkeypatch):
+    """Have the trigger work that raised before."""
+
+    def mend():
+        order = shop.runtime.registry.get("order").saga_class
+        trigger = order.on_order
+
+        def on_order(self, event):
+            return {"order": event["order"]}
+
+        on_order._trigger_metadata = trigger._trigger_metadata
+        monkeypatch.setattr(order, "on_order", on_order)
+
+    return mend
+
+
+async def test_webhooks_are_listed_with_what_became_of_them(shop):
+    await shop.deliver(ORDERED)
+    await shop.deliver({"id": "evt_2", "type": "weather"})
+    await shop.deliver({"id": "evt_3", "type": "paid", "payment": "o9", "amount": 1})
+    lines = (await said(shop)).text.splitlines()
+    assert [line.split("  ")[1].strip() for line in lines[::2]] == ["early", "ignored", "started"]
+    assert "signal paid to key o9" in lines[0]
+    assert f"run {(await shop.events(outcome='started'))[0].saga_id}" in lines[4]
+    assert "4111" not in (await said(shop)).text
+    [row] = json.loads((await said(shop, outcome="ignored", format="json")).text)
+    assert (row["delivery_id"], row["handler"], "body" in row) == ("evt_2", "", False)
+
+
+async def test_bodies_are_shown_masked_when_they_are_asked_for(shop):
+    await shop.deliver(ORDERED)
+    text = (await said(shop, body=True)).text
+    assert '"order": "o1"' in text
+    assert "4111" not in text
+    [row] = json.loads((await said(shop, body=True, format="json")).text)
+    assert row["body"]["card_number"] == "***"
+
+
+async def test_a_quarantined_webhook_is_replayed_when_its_trigger_works_and_noted(shop, working):
+    await shop.deliver(BROKEN)
+    event = await shop.event()
+    first = await said(shop, webhook_ids=[event.id], replay=True)
+    assert (first.done, first.text) == (
+        False,
+        f"{event.id}  refused: order.on_order raised ValueError: no such product",
+    )
+    working()
+    looked = await said(shop, all=True, replay=True, dry_run=True)
+    assert (looked.done, looked.text) == (True, f"{event.id}  would be given to order.on_order again")
+    replayed = await said(shop, webhook_ids=[event.id], replay=True, reason="deployed the fix")
+    started = (await shop.event()).saga_id
+    assert (replayed.done, replayed.text) == (True, f"{event.id}  started run {started}")
+    await shop.until(started, "waiting")
+    shown = (await said(shop, webhook_ids=[event.id])).text
+    assert "replay by ann: quarantined → started (deployed the fix)" in shown
+    again = await said(shop, webhook_ids=[event.id], replay=True)
+    assert (again.done, again.text) == (False, f"{event.id}  refused: it is not quarantined, but started")
+
+
+async def test_what_cannot_be_replayed_is_said(shop, monkeypatch):
+    assert (await said(shop, webhook_ids=["none"], replay=True)).text == "none  refused: there is no event with this id"
+    assert (await said(shop, all=True, replay=True)).text == "No quarantined webhooks."
+    await shop.deliver(BROKEN)
+    monkeypatch.setattr(shop.runtime, "registry", SagaRegistry([Mail]))
+    gone = await said(shop, all=True, replay=True)
+    assert not gone.done
+    assert "order.on_order wants no events of 'shop' in this deployment" in gone.text
+
+
+async def test_a_meaning_that_came_later_can_be_replayed_too(shop):
+    await shop.deliver(ORDERED)
+    await shop.deliver({**ORDERED, "order": "o2"})
+    [event] = await shop.events(outcome="quarantined")
+    assert event.reason == TOLD_OTHERWISE
+    assert (await said(shop, all=True, replay=True)).done
+    assert len({event.saga_id for event in await shop.events(outcome="started")}) == 2
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        {"replay": True},
+        {"replay": True, "all": True, "webhook_ids": ["x"]},
+        {"replay": True, "all": True, "outcome": "started"},
+        {"replay": True, "all": True, "limit": 5},
+        {"replay": True, "all": True, "body": True},
+        {"all": True},
+        {"dry_run": True},
+        {"reason": "because"},
+        {"source": "a\0b"},
+    ],
+)
+async def test_words_that_contradict_each_other_are_refused(shop, words):
+    with pytest.raises(SettingsError):
+        await said(shop, **words)
+
+
+async def test_the_check_counts_quarantined_webhooks(shop):
+    assert (await check(shop.runtime)).quarantined == 0
+    await shop.deliver(BROKEN)
+    health = await check(shop.runtime)
+    assert health.quarantined == 1
+    assert health.problem is not None
+    assert "1 webhooks are quarantined and need a person" in health.problem
+    assert "webhooks   1 quarantined" in health_text(health)
+    lenient = await check(shop.runtime, Limits(max_quarantined=1))
+    assert "quarantined" not in (lenient.problem or "")
+
+
+async def test_prune_deletes_webhooks_whose_time_is_over(shop):
+    await shop.deliver(ORDERED)
+    await shop.deliver({"id": "evt_2", "type": "weather"})
+    words = {"saga_ids": (), "contexts": False, "older_than": "1d", "status": (), "reason": "", "format": "text"}
+    settings = SimpleNamespace(
+        keep_webhooks_seconds=60.0, keep_ignored_webhooks_seconds=-60.0, wording=shop.runtime.settings.wording
+    )
+    scope = SimpleNamespace(store=shop.store, registry=shop.runtime.registry, publishes=False, settings=settings)
+    for dry_run in (True, False):
+        text = (await prune(scope, {**words, "by": "ann", "dry_run": dry_run})).text
+        assert "and 1 webhooks whose time was over" in text
+    assert [event.outcome for event in await shop.events()] == ["started"]
+    kept = await prune(scope, {**words, "by": "ann", "dry_run": False, "status": ("completed",)})
+    assert "webhooks" not in kept.text

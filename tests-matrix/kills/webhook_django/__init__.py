@@ -1,0 +1,1 @@
+"""The Django project that is told of orders and payments by webhooks."""
