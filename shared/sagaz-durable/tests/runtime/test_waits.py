@@ -12,7 +12,8 @@ import psycopg
 import pytest
 from sagaz import Saga, SagaListener, action, compensate
 
-from sagaz_durable.operations.checking import Limits, check, health_json, health_text
+from sagaz_durable.cli.render_health import health_json, health_text
+from sagaz_durable.operations.checking import Limits, check
 from sagaz_durable.problem_types import WAITS_LOST
 from sagaz_durable.runtime.launching import finished_run
 from sagaz_durable.sagas import Sagas

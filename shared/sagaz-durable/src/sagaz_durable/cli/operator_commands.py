@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from sagaz_durable.cli.events import EventsRequest, answer
+from sagaz_durable.cli.render_health import health_json, health_text
 from sagaz_durable.cli.runs import (
     LISTED,
     PruneWords,
@@ -21,7 +22,7 @@ from sagaz_durable.cli.runs import (
 from sagaz_durable.cli.signals import list_signals, send_signal
 from sagaz_durable.cli.webhooks import list_webhooks, replay_webhooks
 from sagaz_durable.operations import catalogue
-from sagaz_durable.operations.checking import THRESHOLDS, Limits, check, health_json, health_text
+from sagaz_durable.operations.checking import THRESHOLDS, Limits, check
 from sagaz_durable.operations.operator import Operator
 from sagaz_integration_core.contract.listings import RunFilter
 from sagaz_integration_core.contract.records import RunStatus
