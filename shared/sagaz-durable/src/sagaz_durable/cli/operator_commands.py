@@ -29,6 +29,7 @@ from sagaz_integration_core.errors import SettingsError
 
 if TYPE_CHECKING:
     from sagaz_durable.operations.scope import Scope
+    from sagaz_durable.problem_types import Finding
     from sagaz_durable.runtime.runtime import SagazRuntime
 
 __all__ = [
@@ -152,16 +153,16 @@ async def webhooks(scope: Scope, given: Values) -> Said:
 
 
 async def check_store(
-    runtime: SagazRuntime, given: Values, *, problems: Sequence[str] = (), place: str | None = None
+    runtime: SagazRuntime, given: Values, *, findings: Sequence[Finding] = (), place: str | None = None
 ) -> Said:
     """Look at a runtime's store; it need not be open.
 
     Args:
-        problems: What the plugin has found already.
+        findings: What the plugin has found already.
         place: What to call the place that the runs are kept in.
     """
     limits = Limits(**{name: given[name] for name in THRESHOLDS})
-    health = await check(runtime, limits, only_reads=given["read_only"], problems=problems)
+    health = await check(runtime, limits, only_reads=given["read_only"], findings=findings)
     health = health if place is None else replace(health, store=place)
     return Said(health_json(health) if given["format"] == "json" else health_text(health), health.healthy)
 
