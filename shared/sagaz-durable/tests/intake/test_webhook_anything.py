@@ -7,7 +7,7 @@ import hmac
 import json
 import time
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from webhook_shop import SECRET
 
@@ -55,6 +55,11 @@ async def test_nothing_that_a_sender_signs_is_the_servers_fault(shop, event):
 
 @anything
 @given(event=EVENTS)
+@example(event={"type": "ordered", "order": "\ud800"})
+@example(event={"type": "ordered\ud800", "id": "\x00"})
+@example(event={"type": "mailed", "order": "\x00"})
+@example(event={"type": "paid", "payment": "o-1", "amount": 10**400})
+@example(event={"type": "refunded", "saga": {"\udfff": []}})
 async def test_an_event_that_sagas_want_is_recorded_whatever_is_in_it(shop, event):
     status = await shop.deliver(event)
     assert status in {200, 422}

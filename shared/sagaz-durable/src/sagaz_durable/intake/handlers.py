@@ -10,6 +10,7 @@ from inspect import isawaitable
 from typing import TYPE_CHECKING, Any
 
 from sagaz_durable._upstream.triggers import Trigger, listeners
+from sagaz_durable.serialization.client_ids import findable
 from sagaz_durable.webhooks.resuming import Place, Resuming
 from sagaz_integration_core.error_text import error_text, value_text, visible
 from sagaz_integration_core.errors import SettingsError
@@ -73,7 +74,10 @@ class Handler:
         if found is None or found == "":
             where = "" if callable(place) else f" in its member {place!r}"
             raise NotUsable(f"{self.name}: the event has no {what}{where}")
-        return str(found)
+        text = str(found)
+        if not findable(text):
+            raise NotUsable(f"{self.name}: the event's {what} has characters that no database keeps")
+        return text
 
 
 def handlers_of(registry: SagaRegistry, source: str) -> Iterator[Handler]:
