@@ -100,6 +100,7 @@ async def test_a_runtime_that_is_not_open_is_opened_for_the_check_and_closed(set
         "signals    0 not taken\n"
         "deadlines  0 passed\n"
         "events     0 set aside\n"
+        "webhooks   0 quarantined\n"
         "problem    none"
     )
 

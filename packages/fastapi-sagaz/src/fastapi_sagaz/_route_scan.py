@@ -50,7 +50,6 @@ def sources_in_routes(routes: Iterable[Any]) -> set[str]:
     """Return the names of the sources of every `webhook_router`, where one is included or mounted."""
     names: set[str] = set()
     for route in routes:
-        # Not by its class, which few applications need to have loaded.
         if (sources := getattr(getattr(route, "endpoint", None), "webhook_sources", None)) is not None:
             names |= sources.keys()
         elif isinstance(router := getattr(route, "original_router", None), Router):

@@ -19,7 +19,7 @@ from sagaz_durable.intake.api import WebhookApi, check_sources
 from sagaz_durable.webhooks.resuming import resumes
 from sagaz_durable.webhooks.sources import GitHub, Hmac, Source, StandardWebhooks, Stripe, Unsigned
 
-__all__ = ["GitHub", "Hmac", "StandardWebhooks", "Stripe", "Unsigned", "WebhookEndpoint", "resumes", "webhook_router"]
+__all__ = ["GitHub", "Hmac", "StandardWebhooks", "Stripe", "Unsigned", "resumes", "webhook_router"]
 
 
 def webhook_router(
@@ -41,24 +41,19 @@ def webhook_router(
         SettingsError: The sources are no mapping of names to sources.
     """
     router = APIRouter(prefix=prefix, **{"tags": ["webhooks"], **options})
-    endpoint = WebhookEndpoint(check_sources(sources))
+    endpoint = _endpoint(check_sources(sources))
     names: dict[str, Any] = {"name": name, "operation_id": name, "summary": "Take a webhook"}
     router.add_api_route("/{source}", endpoint, methods=["POST"], **names, **WEBHOOK)
     return router
 
 
-class WebhookEndpoint:
-    """What the route calls.
-
-    Attributes:
-        webhook_sources: By name.
-    """
-
-    def __init__(self, sources: Mapping[str, Source]) -> None:
-        self.webhook_sources = sources
-
-    async def __call__(self, request: Request) -> Response:
+def _endpoint(sources: Mapping[str, Source]) -> Any:
+    async def receive(request: Request) -> Response:
         """Take an event that a sender delivers, durably, before it is answered."""
-        api = WebhookApi(runtime_of(request), self.webhook_sources, handler_of)
+        api = WebhookApi(runtime_of(request), sources, handler_of)
         asked = await neutral_request(request, api.most_bytes)
         return native_response(await api.receive(asked, request.path_params["source"]))
+
+    # By which the lifespan finds what is taken.
+    receive.webhook_sources = sources  # type: ignore[attr-defined]
+    return receive

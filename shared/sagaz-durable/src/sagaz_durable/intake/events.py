@@ -62,10 +62,11 @@ async def handled(scope: Scope, event: Event, handler: Handler, hook: Hook) -> N
         meant = await handler.meaning(event.content, hook)
         return None if meant is None else _effect(scope, event, handler, meant)
     except NotUsable as error:
-        return replace(_new(event, handler.name), reason=str(error))
+        return replace(_new(event, handler.name), reason=_plain(str(error)))
     except SagazError as error:
         # A context or an address that cannot be recorded.
-        return replace(_new(event, handler.name), reason=f"{handler.name}: {visible(error_text(error), _MOST_REASON)}")
+        reason = f"{handler.name}: {visible(error_text(error), _MOST_REASON)}"
+        return replace(_new(event, handler.name), reason=_plain(reason))
 
 
 def unhandled(event: Event) -> NewWebhook:

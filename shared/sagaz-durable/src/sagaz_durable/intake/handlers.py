@@ -10,10 +10,10 @@ from inspect import isawaitable
 from typing import TYPE_CHECKING, Any
 
 from sagaz_durable._upstream.triggers import Trigger, listeners
-from sagaz_durable.serialization.client_ids import findable
+from sagaz_durable.serialization.client_ids import check_identifier
 from sagaz_durable.webhooks.resuming import Place, Resuming
 from sagaz_integration_core.error_text import error_text, value_text, visible
-from sagaz_integration_core.errors import SettingsError
+from sagaz_integration_core.errors import InvalidInput, SettingsError
 
 if TYPE_CHECKING:
     from sagaz_durable.engine.registry import Registration, SagaRegistry
@@ -74,10 +74,12 @@ class Handler:
         if found is None or found == "":
             where = "" if callable(place) else f" in its member {place!r}"
             raise NotUsable(f"{self.name}: the event has no {what}{where}")
-        text = str(found)
-        if not findable(text):
-            raise NotUsable(f"{self.name}: the event's {what} has characters that no database keeps")
-        return text
+        try:
+            address = str(found)
+            check_identifier(f"{self.name}: the event's {what}", address)
+        except InvalidInput as error:
+            raise NotUsable(str(error)) from None
+        return address
 
 
 def handlers_of(registry: SagaRegistry, source: str) -> Iterator[Handler]:

@@ -1,4 +1,4 @@
-"""What workers remove, as settings say: what ended runs were given and have returned, old signals and answers."""
+"""What workers remove, as settings say: what ended runs were given and returned, old signals, answers and webhooks."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import logging
 from datetime import UTC, datetime, timedelta
 
+from sagaz_durable._upstream.triggers import listeners
 from sagaz_durable.engine.environment import ExecutionEnvironment
 from sagaz_integration_core.contract.decisions import Erasure
 from sagaz_integration_core.error_text import visible
@@ -30,6 +31,8 @@ async def erase_outdated(environment: ExecutionEnvironment) -> None:
         pass
     while await _prune_keys(environment) == BATCH:
         pass
+    while await _prune_webhooks(environment) == BATCH:
+        pass
 
 
 async def erase_regularly(environment: ExecutionEnvironment) -> None:
@@ -38,7 +41,8 @@ async def erase_regularly(environment: ExecutionEnvironment) -> None:
         erased = await _erase_batch(environment)
         pruned = await _prune_signals(environment)
         forgotten = await _prune_keys(environment)
-        await asyncio.sleep(_SECONDS if max(erased, pruned, forgotten) < BATCH else 1.0)
+        delivered = await _prune_webhooks(environment)
+        await asyncio.sleep(_SECONDS if max(erased, pruned, forgotten, delivered) < BATCH else 1.0)
 
 
 async def _prune_signals(environment: ExecutionEnvironment) -> int:
@@ -63,6 +67,23 @@ async def _prune_keys(environment: ExecutionEnvironment) -> int:
     except Exception:
         # A worker goes on with its runs, and tries this again.
         logger.exception("No answers to requests were removed")
+    return 0
+
+
+async def _prune_webhooks(environment: ExecutionEnvironment) -> int:
+    # Where no saga wants events, nobody is asked about them.
+    if not any(listeners(registration.saga_class) for registration in environment.registry):
+        return 0
+    now, settings = datetime.now(UTC), environment.settings
+    before = now - timedelta(seconds=settings.keep_webhooks_seconds)
+    ignored_before = now - timedelta(seconds=settings.keep_ignored_webhooks_seconds)
+    try:
+        return await environment.store.prune_webhooks(before, ignored_before, BATCH)
+    except StoreUnavailable as error:
+        logger.debug("No webhooks were removed: %s", error)
+    except Exception:
+        # A worker goes on with its runs, and tries this again.
+        logger.exception("No webhooks were removed")
     return 0
 
 
