@@ -16,6 +16,8 @@ from typing import Any
 
 import pytest
 
+pytest.register_assert_rewrite("support.example_cases")
+
 IN_CI = bool(os.environ.get("CI"))
 
 MAY_BE_SKIPPED = re.compile(

@@ -19,11 +19,20 @@ from testproject.shop.sagas import OrderSaga
 
 from django_sagaz import Saga, action, atomic_saga_start, run_saga
 from django_sagaz.models import Attempt, Run, Step
+from sagaz_durable.problem_types import NOT_FOUND, PAGE
 
 
 def said(*arguments, **options):
     out = io.StringIO()
     call_command(*arguments, stdout=out, **options)
+    return out.getvalue()
+
+
+def refused(*arguments, **options):
+    out = io.StringIO()
+    with pytest.raises(SystemExit) as caught:
+        call_command(*arguments, stdout=out, **options)
+    assert caught.value.code == 1
     return out.getvalue()
 
 
@@ -71,6 +80,9 @@ def test_sagaz_check_is_a_health_probe(home):
     assert caught.value.code == 1
     told = json.loads(out.getvalue())
     assert "no worker is alive" in told["problem"]
+    [finding] = told["findings"]
+    assert (finding["type"], finding["detail"]) == (f"{PAGE}#no-worker", told["problem"])
+    assert f"\nSee {PAGE}#no-worker" in refused("sagaz_check")
     stats = told["stats"]
     assert [stats["counts"][status] for status in ("pending", "executing", "failed")] == [1, 1, 1]
     assert (stats["due"], stats["live_workers"], stats["oldest_due_age"] > 86400) == (1, 0, True)
@@ -92,8 +104,21 @@ def test_a_wrong_option_is_an_error(home):
         said("sagaz_worker", "--drain", "--lease-seconds", "5")
     with pytest.raises(CommandError, match="no such database"):
         said("sagaz_worker", "--drain", "--database", "nowhere")
-    with pytest.raises(CommandError, match="DEBUG is off"):
+    with pytest.raises(CommandError, match="DEBUG is off") as caught:
         said("sagaz_worker", "--autoreload")
+    assert str(caught.value).endswith(f"\nSee {PAGE}#settings-wrong")
+
+
+@on("default")
+def test_an_error_is_told_to_programs_that_asked_for_json(home):
+    out = io.StringIO()
+    with pytest.raises(CommandError, match="There is no run nowhere") as caught:
+        call_command("sagaz_show", "nowhere", format="json", stdout=out)
+    told = json.loads(out.getvalue())
+    assert (told["type"], told["title"]) == (NOT_FOUND.address, NOT_FOUND.title)
+    assert str(caught.value) == f"{told['detail']}\nSee {NOT_FOUND.address}"
+    with pytest.raises(CommandError):
+        assert said("sagaz_show", "nowhere") == ""
 
 
 @on("default", "pg", "maria")

@@ -23,6 +23,7 @@ from django_sagaz import SettingsError, create_saga, models, run_saga
 from django_sagaz._project.current import current_project
 from django_sagaz._project.discovery import discover
 from django_sagaz.storage import DjangoPostgreSQLSagaStorage, DjangoSagaStorage
+from sagaz_durable.problem_types import PAGE
 from sagaz_integration_core.contract.schema import TABLES
 
 
@@ -49,6 +50,7 @@ def test_a_wrong_setting_is_an_error_of_check(given, told):
     with override_settings(SAGAZ=given):
         [message] = [m for m in checks.run_checks(tags=["sagaz"]) if m.id == "sagaz.E001"]
         assert told in message.msg
+        assert message.hint == f"See {PAGE}#settings-wrong"
         assert "hunter2" not in message.msg
         with pytest.raises(SettingsError):
             current_project()

@@ -5,19 +5,13 @@ from __future__ import annotations
 import sys
 
 import pytest
-from test_readme import project, run, started
+from test_readme import BLOCK, HOWTO, project, run, started
 
-URLS = """
+[SHOWN] = [text for kind, text in BLOCK.findall(HOWTO) if kind == "python" and "watched.sagas" in text]
+
+OTHERS = """
 from importlib import import_module
 from django.conf import settings
-from django.urls import include, path
-from django_sagaz import health_urls
-from orders import watched
-urlpatterns = [
-    path("orders", watched.view),
-    path("sagas/", include(watched.sagas)),
-    path("health/", include(health_urls())),
-]
 for name in settings.VIEWS:
     urlpatterns.append(path(f"{name}/sagas/", include(import_module(f"orders.{name}").sagas)))
     if name == "ninja_watched":
@@ -114,5 +108,5 @@ def test_an_order_is_watched_by_its_customer_and_decided_by_an_operator(tmp_path
     project(tmp_path, [])
     with (tmp_path / "settings.py").open("a") as file:
         file.write(f"VIEWS = {[] if view is None else [view]}\n")
-    (tmp_path / "urls.py").write_text(URLS)
+    (tmp_path / "urls.py").write_text(SHOWN + OTHERS)
     run(tmp_path, sys.executable, "-W", "ignore", "-c", started(STORY + story))

@@ -15,6 +15,7 @@ import pytest
 from flask import Flask
 
 from flask_sagaz import Saga, SagazExtension, action, current_sagaz, current_step
+from sagaz_durable.problem_types import UNAVAILABLE
 from sagaz_integration_core.contract.events import EventOutcome
 from support.programs import Program, environment
 
@@ -60,6 +61,10 @@ def test_check_of_a_store_that_cannot_be_reached_exits_with_1(make_app, run, tmp
     told = run(app, "check")
     assert told.exit_code == 1
     assert "reachable  no" in told.output
+    assert told.output.endswith(f"\nSee {UNAVAILABLE.address}\n")
+    health = json.loads(run(app, "check", "--format", "json").output)
+    assert [finding["type"] for finding in health["findings"]] == [UNAVAILABLE.address]
+    assert health["problem"] == health["findings"][0]["detail"]
 
 
 def test_migrate_has_nothing_to_do_on_a_file(make_app, run, tmp_path):

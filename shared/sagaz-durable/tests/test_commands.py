@@ -11,7 +11,9 @@ from dataclasses import replace
 import pytest
 from sagaz import Saga, action, compensate
 
+from sagaz_durable import problem_types
 from sagaz_durable.cli import worker as working
+from sagaz_durable.cli.failures import failure_json, failure_text
 from sagaz_durable.operations import catalogue as commands
 from sagaz_durable.operations import checking
 from sagaz_durable.runtime.runtime import SagazRuntime
@@ -272,3 +274,53 @@ async def test_a_worker_tunes_the_interpreter_only_while_it_works(settings, own_
     assert sys.getswitchinterval() == pytest.approx(before)
     assert (gc.get_threshold(), gc.get_freeze_count()) == collector
     await runtime.close()
+
+
+NONE_FAILED = {"completed": 1, "failed": 0}
+
+
+@pytest.mark.parametrize(
+    ("stats", "limits", "kind"),
+    [
+        (StoreStats(NONE_FAILED, 1, 90.0, 0), checking.Limits(), problem_types.NO_WORKER),
+        (StoreStats(NONE_FAILED, 1, 90.0, 1), checking.Limits(max_age=60), problem_types.RUNS_LATE),
+        (StoreStats({"failed": 1}, 0, None, 1), checking.Limits(max_failed=0), problem_types.RUN_FAILED),
+        (
+            StoreStats(NONE_FAILED, 1, 1.0, 1, due_by_saga={"refund": 1}),
+            checking.Limits(),
+            problem_types.SAGA_WITHOUT_WORKER,
+        ),
+        (StoreStats(NONE_FAILED, 0, None, 1, dead_events=1), checking.Limits(), problem_types.EVENTS_SET_ASIDE),
+        (StoreStats(NONE_FAILED, 0, None, 1, oldest_unsent_age=400), checking.Limits(), problem_types.EVENTS_LATE),
+    ],
+)
+async def test_what_check_finds_has_the_address_where_it_is_explained(monkeypatch, stats, limits, kind):
+    async def figures(store):
+        return stats
+
+    runtime = SagazRuntime(Settings.from_mapping({"STORAGE_URL": "memory://"}), sagas=[OrderSaga])
+    monkeypatch.setattr(checking, "_stats", figures)
+    health = await checking.check(runtime, limits)
+    assert [finding.kind for finding in health.findings] == [kind]
+    assert checking.health_text(health).endswith(f"problem    {health.problem}\nSee {kind.address}")
+    [told] = json.loads(checking.health_json(health))["findings"]
+    assert told == {"type": kind.address, "title": kind.title, "detail": health.problem}
+
+
+async def test_check_of_what_is_well_refers_to_nothing():
+    health = await checking.check(SagazRuntime(Settings.from_mapping({"STORAGE_URL": "memory://"})))
+    assert checking.health_text(health).endswith("problem    none")
+    told = json.loads(checking.health_json(health))
+    assert (told["healthy"], told["problem"], told["findings"]) == (True, None, [])
+
+
+async def test_runs_that_are_kept_in_memory_unasked_have_their_address():
+    health = await checking.check(SagazRuntime(Settings()))
+    assert [finding.kind for finding in health.findings] == [problem_types.RUNS_IN_MEMORY]
+
+
+def test_what_an_error_tells_moves_no_terminal_as_text_or_as_json():
+    error = StoreUnavailable("\x1b[2Jgone")
+    assert failure_text(error) == f"\\x1b[2Jgone\nSee {problem_types.UNAVAILABLE.address}"
+    assert json.loads(failure_json(error, {"format": "json"}))["detail"] == "\\x1b[2Jgone"
+    assert failure_json(error, {"format": "text"}) is None

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import re
+from dataclasses import replace
 from typing import Any
+
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
 
 from contract.case import case, variants
 from contract.site import Site
+from sagaz_durable.http.routes import ROUTES as ALL
 from support.answers import Answer, Ask
+from support.http_asks import asks
 
 OPERATOR, ADA, BOB = {"User": "operator-mia"}, {"User": "ada"}, {"User": "bob"}
-ROUTES = ("GET ", "GET /graph", "GET /graph.svg", "GET /graph.mmd", "POST /cancel", "POST /retry", "POST /resolve",
-          "POST /run-now", "POST /signal/paid")  # fmt: skip
+ROUTES = tuple(
+    f"{route.method} {route.path.removeprefix('<saga_id>').replace('<name>', 'paid')}" for route in ALL if route.path
+)
+"""All that are about one run, beneath its address."""
 
 
 def problem(answer: Answer) -> tuple[int, str]:
@@ -84,6 +92,35 @@ async def somebody_elses_run_answers_as_one_that_is_not_there(site: Site) -> Non
             plain = {re.sub(rb'"correlation_id": "[^"]*"', b"", answer.body) for answer in answers}
             assert {answer.status for answer in answers} == {404}
             assert len(plain) == 1
+    assert (await site.run(location.rpartition("/")[2])).status == "waiting"
+
+
+def alike(answer: Answer) -> tuple[Any, ...]:
+    """An answer, without the id that each request has of its own."""
+    headers = {
+        name.lower(): value for name, value in answer.headers if name.lower() not in ("x-correlation-id", "date")
+    }
+    return answer.status, headers, re.sub(rb'"correlation_id": "[^"]*"', b"", answer.body)
+
+
+@case("http", "deferred")
+async def nothing_that_is_sent_tells_somebody_elses_run_from_none(site: Site) -> None:
+    location, loop = await waiting(site), asyncio.get_running_loop()
+    none = location[:-36] + "0" * 36
+
+    def answer(ask: Ask) -> Answer:
+        return asyncio.run_coroutine_threadsafe(site.driver.request(ask), loop).result(30)
+
+    # Without making what fails smaller: each example is two requests to a whole application.
+    @settings(
+        max_examples=30, deadline=None, database=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck)
+    )
+    @given(st.data())
+    def compare(data: st.DataObject) -> None:
+        ask = data.draw(asks(BOB, location).filter(lambda ask: ask.path.startswith(location)))
+        assert alike(answer(ask)) == alike(answer(replace(ask, path=ask.path.replace(location, none))))
+
+    await asyncio.to_thread(compare)
     assert (await site.run(location.rpartition("/")[2])).status == "waiting"
 
 

@@ -5,25 +5,44 @@ A project is set up in every process, and checked in few: what only a check need
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.core import checks
-from django.core.checks import CheckMessage, Error, Tags, register
+from django.core.checks import CheckMessage, Tags, register
 from django.db import connections, router
 from django.urls import get_resolver
 
 from django_sagaz._project import dispatch
+from sagaz_durable import problem_types as kinds
 from sagaz_integration_core.errors import SagazError
 
 if TYPE_CHECKING:
     from sagaz_durable.engine.registry import SagaRegistry
     from sagaz_durable.settings.settings import Settings
 
-__all__ = ["register_all"]
+__all__ = ["KINDS", "register_all"]
 
 _MIDDLEWARE = "django_sagaz.middleware.SagaContextMiddleware"
+
+KINDS: Mapping[str, kinds.Kind] = {
+    "sagaz.E001": kinds.SETTINGS_WRONG,
+    "sagaz.E002": kinds.DRIVER_MISSING,
+    "sagaz.E003": kinds.SAGA_WRONG,
+    "sagaz.E004": kinds.TABLES_ROUTED_AWAY,
+    "sagaz.E005": kinds.CELERY_MISSING,
+    "sagaz.E006": kinds.WEBHOOK_WITHOUT_SOURCE,
+    "sagaz.W001": kinds.NO_SAGAS,
+    "sagaz.W002": kinds.MIDDLEWARE_LATE,
+    "sagaz.W003": kinds.RUNS_IN_MEMORY,
+    "sagaz.W004": kinds.DEBUG_ON,
+    "sagaz.W005": kinds.LEASE_SHORT,
+    "sagaz.W006": kinds.SETTING_WITHOUT_USE,
+    "sagaz.W007": kinds.POOL_SMALL,
+    "sagaz.W008": kinds.NO_AUTOCOMMIT,
+}
+"""By the id of what a check finds, which problem that is."""
 
 
 def register_all() -> None:
@@ -45,10 +64,23 @@ def check_settings(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
         values, alias = read_settings(given_settings())
         chosen_rules({})
     except SagazError as error:
-        return [Error(f"SAGAZ: {error}", id="sagaz.E001")]
+        return [_error(f"SAGAZ: {error}", None, "sagaz.E001")]
     found = _check_unbuilt(values)
     found += _check_celery() if values.dispatch == "celery" else []
     return found if alias is None else [*found, *_check_psycopg(connections[alias])]
+
+
+def _error(message: str, hint: str | None, check_id: str) -> CheckMessage:
+    return checks.Error(message, hint=_with_reference(hint, check_id), id=check_id)
+
+
+def _warning(message: str, hint: str, check_id: str) -> CheckMessage:
+    return checks.Warning(message, hint=_with_reference(hint, check_id), id=check_id)
+
+
+def _with_reference(hint: str | None, check_id: str) -> str:
+    [reference] = kinds.references([KINDS[check_id]])
+    return reference if hint is None else f"{hint}\n\t\t{reference}"
 
 
 def _check_unbuilt(values: Settings) -> list[CheckMessage]:
@@ -58,7 +90,7 @@ def _check_unbuilt(values: Settings) -> list[CheckMessage]:
         return []
     names = " and ".join(values.wording.setting(name) for name in found)
     message = f"{names}: accepted, and without use yet: {'; '.join(found.values())}."
-    return [checks.Warning(message, hint="Leave it out.", id="sagaz.W006")]
+    return [_warning(message, "Leave it out.", "sagaz.W006")]
 
 
 def _check_celery() -> list[CheckMessage]:
@@ -68,7 +100,7 @@ def _check_celery() -> list[CheckMessage]:
 
     hint = f"{WORDING.celery}. ({WORDING.install('celery')})"
     message = f"{WORDING.setting('dispatch')} is 'celery', and no Celery application is registered."
-    return [Error(message, hint=hint, id="sagaz.E005")]
+    return [_error(message, hint, "sagaz.E005")]
 
 
 def _check_psycopg(connection: Any) -> list[CheckMessage]:
@@ -77,7 +109,7 @@ def _check_psycopg(connection: Any) -> list[CheckMessage]:
     from django_sagaz._project.wording import WORDING
 
     hint = WORDING.install("postgres")
-    return [Error("Sagas in PostgreSQL need psycopg 3, and only psycopg2 is installed.", hint=hint, id="sagaz.E002")]
+    return [_error("Sagas in PostgreSQL need psycopg 3, and only psycopg2 is installed.", hint, "sagaz.E002")]
 
 
 def check_sagas(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
@@ -88,11 +120,11 @@ def check_sagas(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
         registry = current_project().registry
     except SagazError as error:
         wrong_settings = bool(check_settings(None))
-        return [] if wrong_settings else [Error(str(error), id="sagaz.E003")]
+        return [] if wrong_settings else [_error(str(error), None, "sagaz.E003")]
     if len(registry):
         return _check_webhooks(registry)
     hint = "Define them in the sagas.py module of an installed app; a worker runs only what it finds there."
-    return [checks.Warning("No saga was found.", hint=hint, id="sagaz.W001")]
+    return [_warning("No saga was found.", hint, "sagaz.W001")]
 
 
 def _check_webhooks(registry: SagaRegistry) -> list[CheckMessage]:
@@ -104,7 +136,7 @@ def _check_webhooks(registry: SagaRegistry) -> list[CheckMessage]:
     try:
         check_served(registry, set(_sources_in(get_resolver().url_patterns)))
     except SagazError as error:
-        return [Error(str(error), id="sagaz.E006")]
+        return [_error(str(error), None, "sagaz.E006")]
     return []
 
 
@@ -123,7 +155,7 @@ def check_middleware(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     if not before:
         return []
     hint = f"Move {_MIDDLEWARE} to the top of MIDDLEWARE, so that their log records have the correlation id too."
-    return [checks.Warning(f"{before[0]} comes before SagaContextMiddleware.", hint=hint, id="sagaz.W002")]
+    return [_warning(f"{before[0]} comes before SagaContextMiddleware.", hint, "sagaz.W002")]
 
 
 def check_database(app_configs: Any, databases: Sequence[str] | None = None, **kwargs: Any) -> list[CheckMessage]:
@@ -140,7 +172,7 @@ def check_database(app_configs: Any, databases: Sequence[str] | None = None, **k
         return []
     hint = "Have the router's allow_migrate return True for app label 'django_sagaz' there, or set SAGAZ[\"DATABASE\"]."
     message = f"Sagas are kept in database {alias!r}, and a database router does not let their tables be made there."
-    return [Error(message, hint=hint, id="sagaz.E004")]
+    return [_error(message, hint, "sagaz.E004")]
 
 
 def check_connections(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
@@ -155,14 +187,14 @@ def check_connections(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     found: list[CheckMessage] = []
     if pools := too_small_pools(project.settings.step_threads, project.alias):
         hint = "A worker calls steps in fewer threads until then."
-        found.append(checks.Warning(pool_text(pools), hint=hint, id="sagaz.W007"))
+        found.append(_warning(pool_text(pools), hint, "sagaz.W007"))
     if project.alias is not None and not connections.settings[project.alias]["AUTOCOMMIT"]:
         message = (
             f"DATABASES[{project.alias!r}] has AUTOCOMMIT=False: run_saga is refused, because a transaction is always "
             "open, and what a step does not commit is rolled back when it ends."
         )
         hint = "Leave AUTOCOMMIT out, and use transaction.atomic()."
-        found.append(checks.Warning(message, hint=hint, id="sagaz.W008"))
+        found.append(_warning(message, hint, "sagaz.W008"))
     return found
 
 
@@ -177,13 +209,11 @@ def check_deployment(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     found: list[CheckMessage] = []
     if alias is None and values.storage_url.startswith("memory:"):
         hint = 'Leave out SAGAZ["STORAGE_URL"] to keep them in the project\'s own database.'
-        found.append(checks.Warning("Sagas are kept in memory, and lost with the process.", hint=hint, id="sagaz.W003"))
+        found.append(_warning("Sagas are kept in memory, and lost with the process.", hint, "sagaz.W003"))
     if alias is not None and settings.DEBUG:
         hint = "Set DEBUG = False."
-        found.append(
-            checks.Warning("With DEBUG, Django keeps the worker's queries in memory.", hint=hint, id="sagaz.W004")
-        )
+        found.append(_warning("With DEBUG, Django keeps the worker's queries in memory.", hint, "sagaz.W004"))
     if values.lease_seconds < 5:
         hint = 'Leave out SAGAZ["LEASE_SECONDS"]: a pause of the process, or of the network, must not end a lease.'
-        found.append(checks.Warning(f"A lease is {values.lease_seconds:g} s short.", hint=hint, id="sagaz.W005"))
+        found.append(_warning(f"A lease is {values.lease_seconds:g} s short.", hint, "sagaz.W005"))
     return found

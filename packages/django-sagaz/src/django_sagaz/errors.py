@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from sagaz_integration_core.errors import SagazError
+from sagaz_integration_core.errors import UsageError
 
 __all__ = ["AtomicBlockError"]
 
 
-class AtomicBlockError(SagazError):
+class AtomicBlockError(UsageError):
     """A saga was to run inside ``transaction.atomic()``, where its journal could be rolled back."""

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import html
+import re
+
 import pytest
 from places import place
+
+from sagaz_durable.problem_types import PAGE
 
 RUNS = "/admin/django_sagaz/run/"
 EVENTS = "/admin/django_sagaz/outboxevent/"
@@ -35,6 +40,15 @@ def send(client, saga_id, *, follow=True, **given):
     return client.post(f"{RUNS}signal/", data, follow=follow)
 
 
+_LINK = re.compile(r' <a href="([^"]*)">What this means</a>$')
+
+
 def said(answer):
-    """Return the messages of a page."""
-    return [str(message) for message in answer.context["messages"]]
+    """Return the messages of a page, without their links."""
+    return [html.unescape(_LINK.sub("", str(message))) for message in answer.context["messages"]]
+
+
+def explained(answer):
+    """Return the kinds of the problems that the messages of a page link to; None for a message without a link."""
+    found = [_LINK.search(str(message)) for message in answer.context["messages"]]
+    return [link and link[1].removeprefix(f"{PAGE}#") for link in found]

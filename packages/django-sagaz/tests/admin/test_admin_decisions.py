@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from admin_places import EVENTS, RUNS, decide, kept_in, said
+from admin_places import EVENTS, RUNS, decide, explained, kept_in, said
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.core.management import call_command
 
@@ -53,6 +53,7 @@ def test_each_run_has_an_outcome_of_its_own(operator, make, alias):
         "nowhere: There is no run nowhere in this store. It may have been pruned, or be in another database.",
     ]
     assert [message.level_tag for message in answer.context["messages"]] == ["success", "warning", "success", "warning"]
+    assert explained(answer) == [None, "decision-refused", None, "not-found"]
     assert statuses(alias) == {made[0]: "pending", made[1]: "completed", made[2]: "pending"}
 
 
@@ -224,6 +225,8 @@ def test_a_database_that_fails_in_between_is_told_and_nothing_is_claimed(operato
     monkeypatch.setattr(Operator, "retry", failing)
     answer = decide(operator, "retry", *made)
     assert said(answer) == ["run-0000: It goes on where it stopped.", "Database cannot be used: <b>gone</b>."]
+    assert explained(answer) == [None, "store-unavailable"]
+    assert "<b>gone" not in answer.content.decode()
     assert b"<b>gone" not in answer.content
     assert [statuses(alias)[pk] for pk in made] == ["pending", "failed", "failed"]
     asked = operator.post(f"{RUNS}decide/retry/", {"_selected_action": made[1]}, follow=True)

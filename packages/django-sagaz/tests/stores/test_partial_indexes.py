@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
@@ -12,6 +14,7 @@ from places import place
 
 from django_sagaz._stores.orm.erasure import _meant
 from django_sagaz._stores.orm.maintenance import find
+from sagaz_durable.stores.postgresql import reads
 from sagaz_integration_core.contract.decisions import Erasure
 from sagaz_integration_core.contract.listings import RunFilter
 
@@ -41,15 +44,44 @@ def test_what_is_to_be_erased_is_found_by_an_index_of_its_own(alias):
     assert "sagaz_run_erasable" in plan
 
 
-@PLACES
-@pytest.mark.parametrize("before", [None, (datetime(2026, 1, 1, tzinfo=UTC), "x")], ids=["first", "later"])
-def test_the_runs_of_an_owner_are_found_by_an_index_of_their_own(alias, before):
+FIRST_AND_LATER = pytest.mark.parametrize(
+    "before", [None, (datetime(2026, 1, 1, tzinfo=UTC), "x")], ids=["first", "later"]
+)
+STATUSES = pytest.mark.parametrize("statuses", [(), ("failed",), ("failed", "waiting")], ids=["all", "one", "two"])
+
+
+@pytest.mark.parametrize("alias", [place("default")])
+@FIRST_AND_LATER
+@STATUSES
+def test_the_runs_of_an_owner_are_found_by_an_index_of_their_own(alias, before, statuses):
     with CaptureQueriesContext(connections[alias]) as asked:
-        assert find(connections[alias], RunFilter(owner="user:42", before=before)) == []
-    [question] = [query["sql"] for query in asked.captured_queries]
+        assert find(connections[alias], RunFilter(owner="user:42", statuses=statuses, before=before)) == []
+    assert len(asked.captured_queries) == (len(statuses) or 7)
     with by_index(alias) as cursor:
-        cursor.execute(("EXPLAIN " if alias == "pg" else "EXPLAIN QUERY PLAN ") + question.replace("%", "%%"))
+        for query in asked.captured_queries:
+            cursor.execute("EXPLAIN QUERY PLAN " + query["sql"].replace("%", "%%"))
+            plan = "\n".join(str(row) for row in cursor.fetchall())
+            assert "sagaz_run_owner (owner=? AND status=?" in plan
+            assert "TEMP B-TREE" not in plan
+
+
+class Asked:
+    """A database that only notes what it is asked."""
+
+    async def fetch(self, template, values):
+        self.question = template.replace("{schema}.", ""), values
+        return []
+
+
+@pytest.mark.parametrize("alias", [place("pg")])
+@FIRST_AND_LATER
+@STATUSES
+def test_in_postgresql_that_index_is_as_the_engines_statement_needs_it(alias, before, statuses):
+    asked = Asked()
+    asyncio.run(reads.find(asked, RunFilter(owner="user:42", statuses=statuses, before=before)))
+    statement, values = asked.question
+    with by_index(alias) as cursor:
+        cursor.execute(f"EXPLAIN {statement}", values)
         plan = "\n".join(str(row) for row in cursor.fetchall())
     assert "sagaz_run_owner" in plan
-    assert "Sort" not in plan
-    assert "TEMP B-TREE" not in plan
+    assert re.search(r"Index Cond: .*owner.*status", plan)

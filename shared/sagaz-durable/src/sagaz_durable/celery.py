@@ -109,7 +109,7 @@ class CeleryDispatch:
             after_configure.connect(self._configured)
         # Its processes end without Python's own exit; those of its other pools do not.
         # Before 5.7 Celery knows a method by its function: the second application's would be left out.
-        signals.worker_process_shutdown.connect(self._process_ends, dispatch_uid=id(self))
+        signals.worker_process_shutdown.connect(self._process_ends, dispatch_uid=f"sagaz-{id(self)}")
 
     def send(self, saga_ids: Sequence[str]) -> None:
         """Tell Celery's workers of runs that are committed; an unreachable broker is logged, and the sweep finds them.

@@ -91,10 +91,22 @@ async def test_a_store_that_is_away_by_then_takes_nothing_back(shop, monkeypatch
     async def away(*_):
         raise StoreUnavailable("away")
 
+    async def wait(*_):
+        monkeypatch.setattr(shop.runtime.store, method, away)
+
     saga_id = await shop.started()
-    monkeypatch.setattr(shop.runtime.store, method, away)
-    answer = await accepted(shop, saga_id, "wait=5")
+    api = SagaApi(shop.runtime, ApiRules(), wait=wait)
+    answer = await api.accepted(ask("POST", headers={"prefer": "wait=5"}), "order", saga_id, f"/sagas/{saga_id}")
     assert (answer.status, answer.headers["Location"]) == (202, f"/sagas/{saga_id}")
+
+
+async def test_so_does_one_that_is_away_while_it_waits(shop, monkeypatch):
+    async def away(*_):
+        raise StoreUnavailable("away")
+
+    saga_id = await shop.started()
+    monkeypatch.setattr(shop.runtime.store, "load", away)
+    assert (await accepted(shop, saga_id, "wait=5")).status == 202
 
 
 async def test_a_client_that_has_waited_in_vain_is_told_where_to_look(shop):

@@ -10,8 +10,9 @@ from http_shop import Order, ask, read
 
 from sagaz_durable import action
 from sagaz_durable.http.api import SagaApi
-from sagaz_durable.http.problems import CATALOGUE, INVALID_INPUT, Problem
+from sagaz_durable.http.problems import Problem
 from sagaz_durable.http.rules import ApiRules
+from sagaz_durable.problem_types import CATALOGUE, INVALID_INPUT
 from sagaz_durable.runtime.runtime import SagazRuntime
 
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from sagaz_durable.http.idempotency.keys import Repeatable, new_key, read_key
 from sagaz_durable.http.idempotency.stored_answers import MOST_BYTES, is_kept, stored, unstored
 from sagaz_durable.http.messages import HttpRequest, HttpResponse
-from sagaz_durable.http.problems import KEY_MALFORMED, KEY_MISSING, Problem
+from sagaz_durable.http.problems import Problem
+from sagaz_durable.problem_types import KEY_MALFORMED, KEY_MISSING
 from sagaz_durable.runtime.new_run import saga_id_of
 from sagaz_durable.settings.settings import Settings
 from sagaz_integration_core.errors import UsageError

@@ -10,7 +10,8 @@ from http_shop import Order
 from sagaz_durable.http.idempotency.keys import Repeatable
 from sagaz_durable.http.idempotency.requests import RepeatableRequest
 from sagaz_durable.http.messages import HttpRequest, HttpResponse
-from sagaz_durable.http.problems import KEY_IN_PROGRESS, Problem
+from sagaz_durable.http.problems import Problem
+from sagaz_durable.problem_types import KEY_IN_PROGRESS
 from sagaz_durable.settings.settings import Settings
 from sagaz_integration_core.contract.request_keys import KeyClaim
 from sagaz_integration_core.errors import StoreUnavailable, UsageError

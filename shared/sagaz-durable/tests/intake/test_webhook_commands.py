@@ -10,8 +10,9 @@ from webhook_shop import Mail
 
 from sagaz_durable.cli.operator_commands import prune, webhooks
 from sagaz_durable.cli.options import COMMANDS
+from sagaz_durable.cli.render_health import health_text
 from sagaz_durable.engine.registry import SagaRegistry
-from sagaz_durable.operations.checking import Limits, check, health_text
+from sagaz_durable.operations.checking import Limits, check
 from sagaz_integration_core.contract.webhooks import TOLD_OTHERWISE
 from sagaz_integration_core.errors import SettingsError
 

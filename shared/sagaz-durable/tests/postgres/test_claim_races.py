@@ -15,13 +15,17 @@ from sagaz_durable.testing.store_conformance.builders import (
     LEASE,
     LONG_AGO,
     alone_ones,
+    claimed,
     eventually,
     is_due,
     new,
     parked,
     signal,
+    step,
     wait,
+    write,
 )
+from sagaz_integration_core.contract.records import Release
 
 pytestmark = pytest.mark.anyio
 
@@ -97,3 +101,20 @@ async def test_a_claim_reads_the_journals_and_waits_of_its_own_runs_only(store):
         named = [runs[1].saga_id]
         rows = await store.database.fetch(statement, [named] if statement == STEPS_OF else {"saga_ids": named})
         assert {row[0] for row in rows} == set(named)
+
+
+async def test_what_was_journaled_since_a_claim_began_is_known_to_it(store, settings):
+    run = await claimed(store)
+    await store.write([write(run, steps=(step("a", "started"),), release=Release())])
+    async with await psycopg.AsyncConnection.connect(settings.storage_url, autocommit=True) as other:
+        await other.execute(HALT.format(settings.schema).encode())
+        await other.execute("SELECT pg_advisory_lock(16)")
+        claiming = asyncio.create_task(store.claim("w2", 1, LEASE, KNOWN))
+        async with asyncio.timeout(10):
+            while not await (await other.execute(BLOCKED)).fetchall():
+                await asyncio.sleep(0.01)
+        done = "UPDATE {0}.sagaz_step SET status = 'done'; UPDATE {0}.runs SET version = version + 1"
+        await other.execute(done.format(settings.schema).encode())
+        await other.execute("SELECT pg_advisory_unlock(16)")
+        [again] = await asyncio.wait_for(claiming, 10)
+    assert [(entry.step, entry.status) for entry in again.steps] == [("a", "done")]

@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 
 import pytest
 
-from sagaz_durable.stores.postgresql import ambiguous_inserts, claims, interventions, outbox, reads, signals, sql, waits
+from sagaz_durable.stores.postgresql import (
+    ambiguous_inserts,
+    claims,
+    interventions,
+    journal,
+    maintenance,
+    outbox,
+    reads,
+    signals,
+    sql,
+)
+from sagaz_integration_core.contract.listings import RunFilter
 
 pytestmark = pytest.mark.anyio
 
@@ -21,7 +33,8 @@ STATEMENTS = {
         claims._STATEMENTS[claims._SETTLE, oldest, alone] for oldest in (True, False) for alone in (False, True)
     ], strict=True)},
     **{f"write {kind}": text for kind, text in sql.WRITE.items()},
-    "any alone": claims._ANY_ALONE,
+    "any alone": reads._ANY_ALONE,
+    "locked": journal._LOCKED,
     "renew": sql.RENEW,
     "settled": sql.SETTLED,
     "steps": sql.STEPS_OF,
@@ -32,7 +45,8 @@ STATEMENTS = {
     "send": signals.SEND,
     "send noted": signals._SEND_NOTED,
     "find sent": signals.FIND_SENT,
-    "see": waits.SEE,
+    "heartbeat": maintenance._HEARTBEAT,
+    "deliver": signals.DELIVER,
     "insert events": outbox.INSERT_EVENTS,
     "events due": outbox._DUE,
     "events settled": outbox._SETTLE,
@@ -108,3 +122,47 @@ async def test_no_statement_reads_a_table_whole(store, rows):
                 await connection.execute(part.encode())
     found = {name: list(read_whole(await planned(store, text))) for name, text in STATEMENTS.items()}
     assert {name: reads for name, reads in found.items() if reads} == {}
+
+
+class Asked:
+    """A database that only notes what it is asked."""
+
+    async def fetch(self, template, values):
+        self.template, self.values = template, values
+        return []
+
+
+OF_A_BIG_OWNER = """
+INSERT INTO {schema}.sagaz_run (saga_id, saga_name, status, context, attempt, failures, created_at, updated_at,
+    fingerprint, owner)
+SELECT 'r' || n, 'O', CASE WHEN n > 4000 THEN 'failed' ELSE 'completed' END, '{}', 1, 0,
+    now() - n * interval '1 second', now(), 'f', CASE WHEN n > 4000 THEN 'other' ELSE 'user:42' END
+FROM generate_series(1, 5000) AS n;
+ANALYZE {schema}.sagaz_run
+"""
+
+
+@pytest.mark.parametrize("rows", [0, 5_000])
+@pytest.mark.parametrize("before", [None, (datetime(2026, 1, 1, tzinfo=UTC), "x")], ids=["first", "later"])
+@pytest.mark.parametrize("statuses", [(), ("failed",), ("failed", "waiting")], ids=["all", "one", "two"])
+async def test_of_an_owners_runs_no_more_are_looked_at_than_are_listed(store, statuses, before, rows):
+    if rows:
+        async with store.database._pool.connection() as connection:
+            for part in store.database.text(OF_A_BIG_OWNER).split(";"):
+                await connection.execute(part.encode())
+    asked = Asked()
+    await reads.find(asked, RunFilter(owner="user:42", statuses=statuses, before=before))
+    plan = await planned(store, asked.template)
+    [listed] = [scan for scan in scans(plan) if "owner" in scan.get("Index Cond", "")]
+    assert listed["Index Name"] == "sagaz_run_owner"
+    assert "status" in listed["Index Cond"]
+    sorts = [node for node in nodes(plan) if node["Node Type"] == "Sort"]
+    assert [sort["Parent Relationship"] for sort in sorts] == ["Outer"], "only what was found is sorted"
+    assert sorts[0] in plan["Plans"]
+
+
+def nodes(plan):
+    """A plan and all its parts."""
+    yield plan
+    for part in plan.get("Plans", ()):
+        yield from nodes(part)

@@ -8,6 +8,7 @@ import logging
 import pytest
 
 from sagaz_durable.cli.events import EventsRequest, answer
+from sagaz_durable.problem_types import EVENT_NOT_SET_ASIDE
 from sagaz_integration_core.contract.events import EventOutcome, NewEvent
 from sagaz_integration_core.errors import SettingsError
 
@@ -83,7 +84,8 @@ async def test_the_setting_says_which_other_values_of_payloads_and_headers_are_m
 async def test_the_named_ones_are_retried_and_the_others_refused(store, caplog):
     caplog.set_level(logging.INFO)
     said = await answer(store, EventsRequest(event_ids=["a", "waits", "none"], retry=True, by="ann", output="json"))
-    assert json.loads(said.text) == {"retried": ["a"], "refused": ["waits", "none"], "dry_run": False}
+    told = {"retried": ["a"], "refused": ["waits", "none"], "dry_run": False, "type": EVENT_NOT_SET_ASIDE.address}
+    assert json.loads(said.text) == told
     assert not said.done
     assert [found.event_id for found in await store.due_events(10, 30)] == ["waits", "a"]
     assert "Event a, which was set aside, is published again at the word of ann." in caplog.text

@@ -8,6 +8,7 @@ import pytest
 from sagaz import Saga, action, compensate
 
 from sagaz_durable.cli.runs import person, read_age
+from sagaz_durable.problem_types import NOT_FOUND, PAGE, REFUSED
 from sagaz_durable.sagas import Sagas
 from sagaz_integration_core.contract.request_keys import NewKey
 
@@ -69,6 +70,36 @@ def test_list_runs_filters_and_never_shows_contexts(command, fail):
     assert "broken  (" in command("list").output
 
 
+def test_what_is_refused_is_told_with_where_that_is_explained(command, fail):
+    saga_id = fail()
+    told = command("run-now", saga_id, saga_id, "nowhere")
+    assert told.exit_code == 1
+    assert told.output.splitlines()[-2:] == [f"See {REFUSED.address}", f"See {NOT_FOUND.address}"]
+    outcomes = json.loads(command("run-now", saga_id, "nowhere", "--format", "json").output)
+    assert [outcome["type"] for outcome in outcomes] == [REFUSED.address, NOT_FOUND.address]
+    [done] = json.loads(command("retry", saga_id, "--dry-run", "--format", "json").output)
+    assert (done["done"], done["type"]) == (True, None)
+    assert "See " not in command("retry", saga_id, "--dry-run").output
+
+
+def test_an_error_is_told_with_where_it_is_explained_and_to_programs_as_json(command):
+    told = command("show", "nowhere")
+    assert (told.exit_code, told.stdout) == (1, "")
+    text, see = told.stderr.splitlines()
+    assert (text.startswith("Error: There is no run nowhere"), see) == (True, f"See {NOT_FOUND.address}")
+    told = command("show", "nowhere", "--format", "json")
+    document = json.loads(told.stdout)
+    assert (document["type"], document["title"]) == (NOT_FOUND.address, NOT_FOUND.title)
+    assert told.stderr == f"Error: {document['detail']}\nSee {NOT_FOUND.address}\n"
+    assert f"See {PAGE}#settings-wrong" in command("list", "--limit", "3").stderr
+
+
+def test_events_that_cannot_be_retried_are_told_with_where_that_is_explained(command):
+    assert command("events", "e-1", "--retry").output.endswith(f"\nSee {PAGE}#event-not-set-aside\n")
+    told = json.loads(command("events", "e-1", "--retry", "--format", "json").output)
+    assert (told["refused"], told["type"]) == (["e-1"], f"{PAGE}#event-not-set-aside")
+
+
 def test_show_tells_all_of_a_run_and_masks_secrets(command, fail):
     saga_id = fail(owner="user:42")
     text = command("show", saga_id).output
@@ -93,7 +124,8 @@ def test_show_of_a_run_that_is_not_there_is_an_error(command):
     said = command("show", "nowhere")
     assert (said.exit_code, said.output) == (
         1,
-        "Error: There is no run nowhere in this store. It may have been pruned, or be in another database.\n",
+        "Error: There is no run nowhere in this store. It may have been pruned, or be in another database.\n"
+        f"See {NOT_FOUND.address}\n",
     )
 
 

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sagaz import Saga, action, compensate
 
+from sagaz_durable.problem_types import SETTINGS_WRONG
 from sagaz_durable.sagas import Sagas
 from sagaz_integration_core.context.current_step import current_step
 
@@ -227,7 +228,8 @@ def test_what_chooses_among_runs_is_refused_where_signals_are_listed(command, wo
 def test_what_chooses_among_runs_is_refused_where_sagas_are_listed(command, words):
     said = command("list", *words)
     about = "runs or signals; add --runs or --signals" if words[0] == "--limit" else "runs; add --runs"
-    assert (said.exit_code, said.output) == (1, f"Error: {words[0]} is about {about}, or leave it out.\n")
+    told = f"Error: {words[0]} is about {about}, or leave it out.\nSee {SETTINGS_WRONG.address}\n"
+    assert (said.exit_code, said.output) == (1, told)
     assert command("list", "--runs", *words).exit_code == 0
 
 

@@ -12,7 +12,9 @@ import psycopg
 import pytest
 from sagaz import Saga, SagaListener, action, compensate
 
-from sagaz_durable.operations.checking import Limits, check, health_json, health_text
+from sagaz_durable.cli.render_health import health_json, health_text
+from sagaz_durable.operations.checking import Limits, check
+from sagaz_durable.problem_types import WAITS_LOST
 from sagaz_durable.runtime.launching import finished_run
 from sagaz_durable.sagas import Sagas
 from sagaz_integration_core.context.current_step import current_step
@@ -693,6 +695,7 @@ async def test_check_tells_of_runs_that_wait_in_a_step_which_a_deployment_has_lo
             health.problem or ""
         )
         assert f"problem    {health.problem}" in health_text(health)
+        assert [finding.kind for finding in health.findings] == [WAITS_LOST]
         found = json.loads(health_json(health))
         assert (found["healthy"], found["lost_waits"]) == (False, {"order": {"charge": 1}})
         allowed = await check(after, Limits(max_lost_waits=1))
@@ -760,3 +763,13 @@ async def test_a_run_whose_lost_step_another_live_process_may_have_is_left_to_th
     async with with_worker(opened, shared_settings, Order) as before:
         await Sagas(before).send_signal("paid", saga_id=saga_id)
         assert (await ended(before, saga_id)).status == "completed"
+
+
+async def test_a_run_whose_lost_step_no_live_process_has_fails_at_once_however_many_there_are(
+    opened, shared_settings, left_waiting, ended
+):
+    async with opened(shared_settings, sagas=[Renamed]) as other:
+        await other.store.heartbeat("of the same version", 60, "worker", other.registry.announced)
+        async with with_worker(opened, shared_settings, Renamed) as after:
+            record = await ended(after, left_waiting)
+        assert (record.status, record.failures, record.attempt) == ("failed", 0, 2)

@@ -128,6 +128,25 @@ async def test_a_claim_and_the_relay_use_their_indexes(sqlite_store, tmp_path):
     assert "TEMP B-TREE" not in prune
 
 
+@pytest.mark.parametrize("before", [None, (datetime(2026, 1, 1, tzinfo=UTC), "x")], ids=["first", "later"])
+@pytest.mark.parametrize("statuses", [(), ("failed",), ("failed", "waiting")], ids=["all", "one", "two"])
+async def test_of_an_owners_runs_no_more_are_looked_at_than_are_listed(sqlite_store, tmp_path, statuses, before):
+    from sagaz_durable.stores.sqlite import reads
+
+    asked = []
+    with contextlib.closing(sqlite3.connect(tmp_path / "sagaz.db")) as sqlite:
+        sqlite.set_trace_callback(asked.append)
+        assert reads.find(sqlite, RunFilter(owner="user:42", statuses=statuses, before=before)) == []
+        sqlite.set_trace_callback(None)
+        [question] = asked
+        plan = sqlite.execute(f"EXPLAIN QUERY PLAN {question}").fetchall()
+    # A part with a limit for each status; only what they have found is sorted.
+    parts = [number for number, _, _, text in plan if text.startswith("CO-ROUTINE")]
+    looks = [text for _, parent, _, text in plan if parent in parts]
+    assert len(looks) == (len(statuses) or 7)
+    assert all("USING INDEX sagaz_run_owner (owner=? AND status=?" in text for text in looks)
+
+
 async def test_runs_that_were_sent_signals_are_found_without_looking_at_all_that_wait(sqlite_store, tmp_path):
     from sagaz_durable.stores.sqlite import waits
 

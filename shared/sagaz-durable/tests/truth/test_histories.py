@@ -31,7 +31,7 @@ from sagaz_integration_core.contract.records import FINISHED, NewRun
 
 SAGA_ID = "run-1"
 WHOLE = "CI" in os.environ and sys.version_info[:2] == (3, 11)
-COUNTS = {"memory": 1_000, "sqlite": 400, "postgres": 100} if WHOLE else {"memory": 60, "sqlite": 40, "postgres": 10}
+COUNTS = {"memory": 2_000, "sqlite": 1_000, "postgres": 200} if WHOLE else {"memory": 60, "sqlite": 40, "postgres": 10}
 
 _FAULTS = st.lists(
     st.tuples(
@@ -246,7 +246,7 @@ def _postgres(url: str) -> Any:
 
 
 @pytest.mark.filterwarnings("default")
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("kind", ["memory", "sqlite", "postgres"])
 def test_after_any_history_the_end_of_a_run_is_true(kind, tmp_path, request, monkeypatch):
     monkeypatch.setattr(journal_writer, "_RETRY_SECONDS", (0.001,))

@@ -35,6 +35,9 @@ _FORBIDDEN = ("42501", 1142, 1143, 1044)
 _CONFLICTS = ("40001", "40P01", 1213)
 """The codes for a transaction that cannot be serialized, or waits for one that waits for it: to be begun anew."""
 
+_LOCKED = "55P03"
+"""PostgreSQL's code for rows that another transaction has locked for longer than a statement waits."""
+
 _UNSTORABLE = ("22", "54")
 """The classes of PostgreSQL's codes for a value that it cannot store, or that is too large."""
 
@@ -82,6 +85,8 @@ class translated:
         if _is_unstorable(error):
             known = f"code {_code(error)}" if _code(error) else "too long, or characters that it has not"
             raise _unstorable(self._connection, known) from None
+        if _code(error) == _LOCKED and not in_transaction(self._connection):
+            raise _locked(self._connection) from error
         is_outage = isinstance(error, OperationalError | InterfaceError) and _code(error) not in _CONFLICTS
         if is_outage or _code(error) in (_READ_ONLY, *_FORBIDDEN):
             raise _unavailable(self._connection, error) from error
@@ -102,6 +107,16 @@ def _unstorable(connection: Any, why: str) -> UnstorableValue:
     return UnstorableValue(
         f"Database {connection.alias!r} can never store one of the values that it was given ({why}), and nothing was "
         "recorded."
+    )
+
+
+def _locked(connection: Any) -> Exception:
+    # Projects on other databases have no psycopg.
+    from sagaz_durable.stores.postgresql.database.errors import RowsLocked
+
+    return RowsLocked(
+        f"Another transaction has locked rows in database {connection.alias!r} that a statement would change, and "
+        "nothing was recorded. Find out which one does (pg_locks, pg_stat_activity)."
     )
 
 

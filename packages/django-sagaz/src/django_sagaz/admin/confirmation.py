@@ -6,15 +6,20 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django import forms
+from django.contrib import messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.utils import quote
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.functional import Promise
+from django.utils.html import format_html
 from django.utils.translation import gettext
 
 from django_sagaz.admin.readonly import ReadOnlyAdmin
+from django_sagaz.admin.values import visible
+from sagaz_durable.problem_types import Kind, kind_of
+from sagaz_integration_core.errors import SagazError
 
 __all__ = ["AskingAdmin", "chosen", "problem_with"]
 
@@ -82,6 +87,18 @@ class AskingAdmin(ReadOnlyAdmin):
         }
         request.current_app = self.admin_site.name  # type: ignore[attr-defined,unused-ignore]
         return TemplateResponse(request, "admin/django_sagaz/ask.html", context)
+
+    def tell_problem(self, request: HttpRequest, text: str, kind: Kind | None, level: int = messages.ERROR) -> None:
+        """Tell the user what is wrong, with a link to where that kind of problem is explained."""
+        if kind is None:
+            self.message_user(request, text, level)
+            return
+        link = format_html('<a href="{}">{}</a>', kind.address, gettext("What this means"))
+        self.message_user(request, format_html("{} {}", text, link), level)
+
+    def tell_error(self, request: HttpRequest, error: SagazError) -> None:
+        """Do so of an error."""
+        self.tell_problem(request, visible(error), kind_of(error))
 
     def leave(self, request: HttpRequest) -> HttpResponse:
         """Lead back."""

@@ -175,7 +175,7 @@ class Decisions(AskingAdmin):
         try:
             previews = [_decide(request, action, saga_id, {"reason": "-"}, dry_run=True) for saga_id in saga_ids]
         except SagazError as error:
-            self.message_user(request, visible(error), messages.ERROR)
+            self.tell_error(request, error)
             return self.leave(request)
         runs = self.get_queryset(request).in_bulk(saga_ids)
         # As what it is resolved, is not said yet.
@@ -198,7 +198,7 @@ class Decisions(AskingAdmin):
                 outcome = _decide(request, action, saga_id, given)
             except SagazError as error:
                 # The others would hardly fare better, and each would take its time to find out.
-                self.message_user(request, visible(error), messages.ERROR)
+                self.tell_error(request, error)
                 return
             self.tell(request, outcome, ACTIONS[action].verb, given["reason"])
 
@@ -209,7 +209,7 @@ class Decisions(AskingAdmin):
             text = f"{done}: {visible(outcome.message)}"
             self.log_change(request, run, f"{text} ({visible(reason)})" if reason else text)
         level = messages.SUCCESS if outcome.done else messages.WARNING
-        self.message_user(request, f"{visible(outcome.saga_id)}: {visible(outcome.message)}", level)
+        self.tell_problem(request, f"{visible(outcome.saga_id)}: {visible(outcome.message)}", outcome.kind, level)
 
 
 def _is_of_use(action: str, run: Run, sleeps: bool) -> bool:

@@ -21,6 +21,7 @@ from django_sagaz.admin.filters import EventStatusFilter
 from django_sagaz.admin.search import found_events
 from django_sagaz.admin.values import LOADED, json_size, json_text, shown_value, time_text, visible
 from django_sagaz.models import OutboxEvent, Run
+from sagaz_durable.problem_types import EVENT_NOT_SET_ASIDE
 from sagaz_durable.redaction import secret_keys
 from sagaz_integration_core.errors import SagazError
 
@@ -122,7 +123,7 @@ class OutboxEventAdmin(AskingAdmin):
             event_ids = [event.event_id for event in events]
             retried = set(ask(current_project(), lambda store: store.retry_events(event_ids)))
         except SagazError as error:
-            self.message_user(request, visible(error), messages.ERROR)
+            self.tell_error(request, error)
             return
         for event in events:
             done = event.event_id in retried
@@ -130,7 +131,8 @@ class OutboxEventAdmin(AskingAdmin):
                 self.log_change(request, event, gettext("Retry"))
             text = gettext("It is published again.") if done else _refusal()
             level = messages.SUCCESS if done else messages.WARNING
-            self.message_user(request, f"{visible(event.event_id)}: {text}", level)
+            kind = None if done else EVENT_NOT_SET_ASIDE
+            self.tell_problem(request, f"{visible(event.event_id)}: {text}", kind, level)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """Return the events, without what is long."""

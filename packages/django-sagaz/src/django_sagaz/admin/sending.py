@@ -189,7 +189,7 @@ class Sending(Decisions):
                 return self.leave(request)
             return self._ask_which(request, saga_id, form)
         except SagazError as error:
-            self.message_user(request, visible(error), messages.ERROR)
+            self.tell_error(request, error)
             return self.leave(request)
 
     def _ask_which(self, request: HttpRequest, saga_id: str, form: SignalForm) -> HttpResponse:

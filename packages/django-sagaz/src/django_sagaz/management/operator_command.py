@@ -19,12 +19,12 @@ from django_sagaz._stores.runners import immediately
 from django_sagaz.urls.messages import asynchronous_hook, synchronous_hook
 from sagaz_durable.cli.argparse_commands import add_options, given_values
 from sagaz_durable.cli.command import Command, Option, Values, spelled
+from sagaz_durable.cli.failures import failure_json, failure_text
 from sagaz_durable.cli.runs import Said
 from sagaz_durable.engine.registry import SagaRegistry
 from sagaz_durable.operations.operator import Operator
 from sagaz_durable.settings.settings import Settings
 from sagaz_integration_core.contract.store import SagaStore
-from sagaz_integration_core.error_text import visible_lines
 from sagaz_integration_core.errors import SagazError
 
 __all__ = ["OperatorCommand", "ProjectCommand", "operate"]
@@ -74,10 +74,13 @@ class ProjectCommand(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Do it; the exit code is 1 if something was refused, or is not well."""
+        given = given_values(self.command.options, options)
         try:
-            said = self.work(given_values(self.command.options, options), options)
+            said = self.work(given, options)
         except SagazError as error:
-            raise CommandError(visible_lines(str(error))) from error
+            if (document := failure_json(error, given)) is not None:
+                self.stdout.write(document)
+            raise CommandError(failure_text(error)) from error
         if options["verbosity"] > 0 or not (self.command.writes is True and said.done):
             self.stdout.write(said.text)
         if not said.done:

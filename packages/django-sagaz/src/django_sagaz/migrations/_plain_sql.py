@@ -35,7 +35,9 @@ def indexed() -> migrations.RunPython:
 
 
 def _index(apps: Any, schema_editor: Any) -> None:
-    owners = "CREATE INDEX sagaz_run_owner ON sagaz_run (owner, created_at, saga_id)"
+    # As the engine's own tables in PostgreSQL have it, whose statements it is for.
+    status = 'status COLLATE "POSIX"' if schema_editor.connection.vendor == "postgresql" else "status"
+    owners = f"CREATE INDEX sagaz_run_owner ON sagaz_run (owner, {status}, created_at, saga_id)"
     if not schema_editor.connection.features.supports_partial_indexes:
         # For the erasure, the index on finished_at has to do.
         schema_editor.execute(owners)

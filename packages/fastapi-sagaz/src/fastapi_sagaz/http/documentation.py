@@ -21,7 +21,8 @@ from fastapi_sagaz.http.documents import (
 from sagaz_durable.http.deciding import Decision
 from sagaz_durable.http.idempotency.requests import PROBLEMS
 from sagaz_durable.http.pages import LARGEST_PAGE, PARAMETERS
-from sagaz_durable.http.problems import CATALOGUE, PROBLEM_TYPE, Kind
+from sagaz_durable.http.problems import PROBLEM_TYPE
+from sagaz_durable.problem_types import CATALOGUE, Kind
 from sagaz_integration_core.contract.records import ACTIVE, FINISHED
 
 __all__ = ["DRAW", "DRAW_MERMAID", "DRAW_SVG", "LIST", "PROBE", "SHOW", "SIGNAL", "WEBHOOK", "deciding", "repeatable"]

@@ -11,7 +11,8 @@ from starlette.responses import Response
 
 from fastapi_sagaz._app_state import open_app
 from fastapi_sagaz.http.messages import native_response
-from sagaz_durable.http.problems import INVALID_INPUT, Problem, error_response, problem_response
+from sagaz_durable.http.problems import Problem, error_response, problem_response
+from sagaz_durable.problem_types import INVALID_INPUT
 from sagaz_integration_core.errors import SagazError
 
 __all__ = ["problem_handlers"]

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import click
 
 from sagaz_durable.cli.command import Command, Option, Values, spelled
+from sagaz_durable.cli.failures import failure_json, failure_text
 from sagaz_durable.cli.numbers import command_number
 from sagaz_durable.cli.options import COMMANDS
 from sagaz_durable.cli.runs import Said
 from sagaz_durable.settings.wording import Wording
-from sagaz_integration_core.error_text import value_text, visible_lines
+from sagaz_integration_core.error_text import value_text
 from sagaz_integration_core.errors import SagazError
 
 if TYPE_CHECKING:
@@ -52,7 +53,9 @@ def _command(
         try:
             said = run(_run(command, reach, given, values))
         except SagazError as error:
-            raise click.ClickException(visible_lines(str(error))) from error
+            if (document := failure_json(error, given)) is not None:
+                click.echo(document)
+            raise click.ClickException(failure_text(error)) from error
         click.echo(said.text)
         raise SystemExit(0 if said.done else 1)
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from sagaz_durable.cli.render_runs import time_text
 from sagaz_durable.cli.runs import LISTED, Format, Said
+from sagaz_durable.problem_types import EVENT_NOT_SET_ASIDE, references
 from sagaz_durable.redaction import masked, secret_keys
 from sagaz_durable.serialization.client_ids import findable
 from sagaz_integration_core.contract.events import EventFilter, EventStatus, EventStore, OutboxRecord
@@ -107,11 +108,13 @@ async def _retry(store: EventStore, request: EventsRequest) -> Said:
     done = event_ids if request.dry_run else retried
     refused = [event_id for event_id in dict.fromkeys([*request.event_ids, *event_ids]) if event_id not in set(done)]
     if request.output == "json":
-        text = json.dumps({"retried": done, "refused": refused, "dry_run": request.dry_run}, indent=2)
-        return Said(text, not refused)
+        kind = EVENT_NOT_SET_ASIDE.address if refused else None
+        told = {"retried": done, "refused": refused, "dry_run": request.dry_run, "type": kind}
+        return Said(json.dumps(told, indent=2), not refused)
     verb = "would be published again" if request.dry_run else "is due again"
     lines = [f"{event_id}  {verb}" for event_id in done]
     lines += [f"{event_id}  refused: no event with this id is set aside" for event_id in refused]
+    lines += references([EVENT_NOT_SET_ASIDE] if refused else [])
     return Said("\n".join(map(visible, lines)) or "No events were set aside.", not refused)
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from sagaz_durable.cli.events import EventsRequest, answer
+from sagaz_durable.cli.render_health import health_json, health_text
 from sagaz_durable.cli.runs import (
     LISTED,
     PruneWords,
@@ -21,7 +22,7 @@ from sagaz_durable.cli.runs import (
 from sagaz_durable.cli.signals import list_signals, send_signal
 from sagaz_durable.cli.webhooks import list_webhooks, replay_webhooks
 from sagaz_durable.operations import catalogue
-from sagaz_durable.operations.checking import THRESHOLDS, Limits, check, health_json, health_text
+from sagaz_durable.operations.checking import THRESHOLDS, Limits, check
 from sagaz_durable.operations.operator import Operator
 from sagaz_integration_core.contract.listings import RunFilter
 from sagaz_integration_core.contract.records import RunStatus
@@ -29,6 +30,7 @@ from sagaz_integration_core.errors import SettingsError
 
 if TYPE_CHECKING:
     from sagaz_durable.operations.scope import Scope
+    from sagaz_durable.problem_types import Finding
     from sagaz_durable.runtime.runtime import SagazRuntime
 
 __all__ = [
@@ -152,16 +154,16 @@ async def webhooks(scope: Scope, given: Values) -> Said:
 
 
 async def check_store(
-    runtime: SagazRuntime, given: Values, *, problems: Sequence[str] = (), place: str | None = None
+    runtime: SagazRuntime, given: Values, *, findings: Sequence[Finding] = (), place: str | None = None
 ) -> Said:
     """Look at a runtime's store; it need not be open.
 
     Args:
-        problems: What the plugin has found already.
+        findings: What the plugin has found already.
         place: What to call the place that the runs are kept in.
     """
     limits = Limits(**{name: given[name] for name in THRESHOLDS})
-    health = await check(runtime, limits, only_reads=given["read_only"], problems=problems)
+    health = await check(runtime, limits, only_reads=given["read_only"], findings=findings)
     health = health if place is None else replace(health, store=place)
     return Said(health_json(health) if given["format"] == "json" else health_text(health), health.healthy)
 

@@ -11,6 +11,7 @@ from typing import Any
 from sagaz_durable.calls.waits import waits_for
 from sagaz_durable.engine.state import StepView
 from sagaz_durable.operations.outcomes import Outcome, RunReport
+from sagaz_durable.problem_types import references
 from sagaz_durable.redaction import looks_secret, masked_json
 from sagaz_durable.serialization.attempt_text import attempt_text
 from sagaz_integration_core.contract.decisions import AuditRecord
@@ -158,14 +159,15 @@ def report_json(report: RunReport, *, values: bool, is_secret: IsSecret = looks_
 
 
 def outcomes_text(outcomes: Sequence[Outcome]) -> str:
-    """Render what became of decisions, a line each."""
+    """Render what became of decisions, a line each, and where a refusal is explained."""
     lines = [f"{'ok' if outcome.done else 'refused':<8} {outcome.saga_id}  {outcome.message}" for outcome in outcomes]
+    lines += references(outcome.kind for outcome in outcomes)
     return "\n".join(map(visible, lines)) or "No runs."
 
 
 def outcomes_json(outcomes: Sequence[Outcome]) -> str:
     """Render what became of decisions for programs."""
-    return _json([asdict(outcome) for outcome in outcomes])
+    return _json([{**asdict(outcome), "type": outcome.kind and outcome.kind.address} for outcome in outcomes])
 
 
 def _row(

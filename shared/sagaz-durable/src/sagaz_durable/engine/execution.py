@@ -170,8 +170,11 @@ class RunExecution:
         return await self._fail(f"{text}, and retry; nothing was compensated.")
 
     async def _is_known_elsewhere(self) -> bool:
-        own, workers = self._environment.owner, await self._environment.store.workers()
-        return any(self.run.saga_name in worker.sagas for worker in workers if worker.name != own)
+        """Whether another process lives that knows the saga, and not with the very steps that it has here."""
+        name, own = self.run.saga_name, self._environment.owner
+        mark = self._environment.registry.mark(name)
+        workers = [worker for worker in await self._environment.store.workers() if worker.name != own]
+        return any(name in worker.sagas and mark not in worker.sagas for worker in workers)
 
     async def _ended(self, executor: Executor, state: RunState, end: End) -> _Ending:
         values = executor.values

@@ -7,6 +7,8 @@ refused.
 from __future__ import annotations
 
 import difflib
+import hashlib
+import json
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -167,6 +169,19 @@ class SagaRegistry:
     def known_steps(self) -> dict[str, list[str]]:
         """Return the steps of each saga whose class tells all of them; see `first_steps`."""
         return {entry.name: list(entry.graph.nodes) for entry in self if self.first_steps.get(entry.name)}
+
+    @property
+    def announced(self) -> list[str]:
+        """What a process tells others of itself: the sagas that it knows, and behind them `mark` of each."""
+        names = [entry.name for entry in self]
+        return names + [mark for name in names if (mark := self.mark(name)) is not None]
+
+    def mark(self, name: str) -> str | None:
+        """Return what processes announce alike whose saga of this name has the same steps; None if that varies."""
+        if not self.first_steps.get(name):
+            return None
+        steps = json.dumps(sorted(self._by_name[name].graph.nodes))
+        return f"{name} steps:{hashlib.sha256(steps.encode()).hexdigest()[:16]}"
 
     def _unknown(self, name: str) -> str:
         close = difflib.get_close_matches(name, self._by_name, n=1)

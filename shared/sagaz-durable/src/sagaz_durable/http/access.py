@@ -9,7 +9,8 @@ from inspect import isawaitable
 from typing import Any, Literal
 
 from sagaz_durable.http.messages import HttpRequest
-from sagaz_durable.http.problems import NOT_FOUND, Problem
+from sagaz_durable.http.problems import Problem
+from sagaz_durable.problem_types import NOT_FOUND
 from sagaz_integration_core.contract.records import RunRecord
 from sagaz_integration_core.error_text import value_text, visible
 from sagaz_integration_core.errors import UsageError

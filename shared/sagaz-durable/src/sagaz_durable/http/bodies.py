@@ -6,7 +6,8 @@ from collections.abc import Collection
 from typing import Any
 
 from sagaz_durable.http.messages import HttpRequest
-from sagaz_durable.http.problems import INVALID_INPUT, TOO_LARGE, UNSUPPORTED_MEDIA, Problem
+from sagaz_durable.http.problems import Problem
+from sagaz_durable.problem_types import INVALID_INPUT, TOO_LARGE, UNSUPPORTED_MEDIA
 from sagaz_durable.serialization.json_body import MOST_NESTED, nesting, read_json
 from sagaz_integration_core.errors import InvalidInput
 

@@ -9,9 +9,10 @@ from typing import Any
 
 from sagaz_durable.engine.course import was_overdue
 from sagaz_durable.engine.state import StepView
-from sagaz_durable.http.problems import RUN_FAILED, RUN_OVERDUE, RUN_ROLLED_BACK, Kind, Problem
+from sagaz_durable.http.problems import Problem
 from sagaz_durable.http.rules import ApiRules
 from sagaz_durable.operations.outcomes import RunReport
+from sagaz_durable.problem_types import RUN_FAILED, RUN_OVERDUE, RUN_ROLLED_BACK, Kind
 from sagaz_durable.serialization.context_values import values_of
 from sagaz_integration_core.contract.records import FOREIGN, Phase, RunRecord, StepRecord
 from sagaz_integration_core.contract.waits import WaitRecord

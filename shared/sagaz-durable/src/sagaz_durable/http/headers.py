@@ -9,7 +9,8 @@ from functools import lru_cache
 from hashlib import sha256
 
 from sagaz_durable.http.messages import HttpRequest
-from sagaz_durable.http.problems import RUN_CHANGED, Problem
+from sagaz_durable.http.problems import Problem
+from sagaz_durable.problem_types import RUN_CHANGED
 from sagaz_integration_core.contract.records import RunRecord
 
 __all__ = ["Preference", "changed", "etag_of", "is_unchanged", "preference_of", "wanted_version"]

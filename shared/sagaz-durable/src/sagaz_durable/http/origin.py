@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from urllib.parse import urlsplit
 
 from sagaz_durable.http.messages import HttpRequest
-from sagaz_durable.http.problems import CROSS_SITE, Problem
+from sagaz_durable.http.problems import Problem
+from sagaz_durable.problem_types import CROSS_SITE
 from sagaz_integration_core.error_text import value_text
 from sagaz_integration_core.errors import SettingsError
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import TypedDict, cast
 
 from sagaz_durable.http.messages import HttpRequest
-from sagaz_durable.http.problems import INVALID_INPUT, Problem
+from sagaz_durable.http.problems import Problem
+from sagaz_durable.problem_types import INVALID_INPUT
 from sagaz_integration_core.contract.records import RunStatus
 
 __all__ = ["LARGEST_PAGE", "PAGE_SIZE", "PARAMETERS", "Query", "query_of"]

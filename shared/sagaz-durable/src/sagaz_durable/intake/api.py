@@ -14,17 +14,10 @@ from typing import TYPE_CHECKING
 
 from sagaz_durable.http.answers import json_answer
 from sagaz_durable.http.messages import HttpRequest, HttpResponse
-from sagaz_durable.http.problems import (
-    INVALID_INPUT,
-    TOO_LARGE,
-    UNSUPPORTED_MEDIA,
-    WEBHOOK_REFUSED,
-    WEBHOOK_UNKNOWN,
-    Problem,
-    problem_response,
-)
+from sagaz_durable.http.problems import Problem, problem_response
 from sagaz_durable.intake.handlers import Hook
 from sagaz_durable.intake.receiving import Webhooks
+from sagaz_durable.problem_types import INVALID_INPUT, TOO_LARGE, UNSUPPORTED_MEDIA, WEBHOOK_REFUSED, WEBHOOK_UNKNOWN
 from sagaz_durable.webhooks.delivery import Source
 from sagaz_durable.webhooks.errors import EventNotJson, EventRefused, EventTooLarge, SignatureRefused
 from sagaz_integration_core.context import correlation

@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from sagaz_durable.problem_types import (
+    EVENTS_LATE,
+    EVENTS_SET_ASIDE,
+    NO_WORKER,
+    RUN_FAILED,
+    RUNS_IN_MEMORY,
+    RUNS_LATE,
+    SAGA_WITHOUT_WORKER,
+    UNAVAILABLE,
+    WAITS_LOST,
+    WEBHOOKS_QUARANTINED,
+    Finding,
+)
 from sagaz_durable.redaction import redact
 from sagaz_durable.settings.wording import Wording
 from sagaz_integration_core.contract.listings import StoreStats
 from sagaz_integration_core.contract.store import SagaStore
-from sagaz_integration_core.error_text import visible
 from sagaz_integration_core.errors import StoreNotMigrated, StoreNotReady, StoreUnavailable
 
 if TYPE_CHECKING:
     from sagaz_durable.runtime.runtime import SagazRuntime
 
-__all__ = ["THRESHOLDS", "Health", "Limits", "check", "health_json", "health_text"]
+__all__ = ["THRESHOLDS", "Health", "Limits", "check"]
 
 _PATIENCE = 60.0
 """Seconds for which a due run may find no worker, as while a deployment replaces its processes."""
@@ -67,33 +78,38 @@ class Health:
         reachable: Whether it answered.
         migrated: Whether its tables are those that this release needs.
         stats: The figures, if it answered.
+        findings: What a person has to look at; none when all is well.
         lost_waits: How many runs wait in a step or compensation that this deployment's class has not, by saga and step.
         quarantined: How many events of webhooks need a person.
-        problem: What a person has to look at; None when all is well.
     """
 
     store: str
     reachable: bool
     migrated: bool
     stats: StoreStats | None
-    problem: str | None
+    findings: tuple[Finding, ...] = ()
     lost_waits: dict[str, dict[str, int]] = field(default_factory=dict)
     quarantined: int = 0
 
     @property
+    def problem(self) -> str | None:
+        """What a person has to look at, in one text; None when all is well."""
+        return " ".join(finding.text for finding in self.findings) or None
+
+    @property
     def healthy(self) -> bool:
         """Whether runs can be started, somebody executes them, and no threshold is passed."""
-        return self.problem is None
+        return not self.findings
 
 
 async def check(
-    runtime: SagazRuntime, limits: Limits | None = None, *, only_reads: bool = False, problems: Sequence[str] = ()
+    runtime: SagazRuntime, limits: Limits | None = None, *, only_reads: bool = False, findings: Sequence[Finding] = ()
 ) -> Health:
     """Look at a runtime's store; one that is not open is opened for that, and closed.
 
     Args:
         only_reads: Whoever asks has no right to write, and needs none.
-        problems: What the plugin has found already.
+        findings: What the plugin has found already.
     """
     was_open = runtime.is_open
     runtime.only_reads = runtime.only_reads or only_reads
@@ -106,22 +122,23 @@ async def check(
         lost = await _lost_waits(runtime)
         quarantined = await runtime.store.count_quarantined()
     except StoreNotReady as error:
-        return Health(_address(runtime), True, not isinstance(error, StoreNotMigrated), None, str(error))
+        is_migrated = not isinstance(error, StoreNotMigrated)
+        return Health(_address(runtime), True, is_migrated, None, (Finding(UNAVAILABLE, str(error)),))
     except StoreUnavailable as error:
-        return Health(_address(runtime), False, False, None, str(error))
+        return Health(_address(runtime), False, False, None, (Finding(UNAVAILABLE, str(error)),))
     finally:
         if not was_open:
             await runtime.close()
     limits, wording = limits or Limits(), runtime.settings.wording
     found = [
-        *problems,
+        *findings,
         *_of_settings(runtime),
         *_of_runs(stats, known, limits, wording),
         *_of_lost_waits(lost, limits),
         *_of_events(stats, limits, wording),
         *_of_webhooks(quarantined, limits, wording),
     ]
-    return Health(_address(runtime), True, True, stats, " ".join(found) or None, lost, quarantined)
+    return Health(_address(runtime), True, True, stats, tuple(found), lost, quarantined)
 
 
 async def _stats(store: SagaStore) -> StoreStats:
@@ -147,115 +164,86 @@ def _address(runtime: SagazRuntime) -> str:
     return redact(runtime.settings.storage_url) if explicit else runtime.store.kind
 
 
-def _of_settings(runtime: SagazRuntime) -> list[str]:
+def _of_settings(runtime: SagazRuntime) -> list[Finding]:
     if not runtime.store.embedded or "storage_url" in runtime.settings.explicit:
         return []
     return [
-        "Runs are kept in memory, because no setting says where: set "
-        f"{runtime.settings.wording.setting('storage_url')} (memory://, if that is what you want)."
+        Finding(
+            RUNS_IN_MEMORY,
+            "Runs are kept in memory, because no setting says where: set "
+            f"{runtime.settings.wording.setting('storage_url')} (memory://, if that is what you want).",
+        )
     ]
 
 
-def _of_runs(stats: StoreStats, known: set[str], limits: Limits, wording: Wording) -> list[str]:
-    problems = _of_unknown_sagas(stats, known, limits)
+def _of_runs(stats: StoreStats, known: set[str], limits: Limits, wording: Wording) -> list[Finding]:
+    found = _of_unknown_sagas(stats, known, limits)
     age = stats.oldest_due_age or 0.0
     if stats.due and not stats.live_workers and age >= _PATIENCE:
-        problems.append(
+        text = (
             f"{stats.due} runs are due, the oldest for {age:.0f} s, and no worker is alive. Start "
             f"{wording.command('worker')}, or let the application run one."
         )
+        found.append(Finding(NO_WORKER, text))
     elif limits.max_age is not None and age > limits.max_age:
-        problems.append(
-            f"{stats.due} runs are due, the oldest for {age:.0f} s; at most {limits.max_age:g} s was asked for."
-        )
+        text = f"{stats.due} runs are due, the oldest for {age:.0f} s; at most {limits.max_age:g} s was asked for."
+        found.append(Finding(RUNS_LATE, text))
     if limits.max_failed is not None and (failed := stats.counts["failed"]) > limits.max_failed:
-        problems.append(
+        text = (
             f"{failed} runs have failed and need manual intervention; at most {limits.max_failed} was asked for. See "
             f"{wording.command('list', '--runs --status failed')}."
         )
-    return problems
+        found.append(Finding(RUN_FAILED, text))
+    return found
 
 
-def _of_unknown_sagas(stats: StoreStats, known: set[str], limits: Limits) -> list[str]:
+def _of_unknown_sagas(stats: StoreStats, known: set[str], limits: Limits) -> list[Finding]:
     """Tell of runs for which there is no worker among those that live; that none lives is told otherwise."""
     unknown = {saga: count for saga, count in stats.due_by_saga.items() if saga not in known}
     if not stats.live_workers or sum(unknown.values()) <= limits.max_unknown:
         return []
     names = ", ".join(f"{count} of {saga!r}" for saga, count in sorted(unknown.items()))
-    return [
+    text = (
         f"No live worker knows the saga of runs that are due: {names}. Start a worker of the service, or the release, "
         "that has it; until then they stay as they are."
-    ]
+    )
+    return [Finding(SAGA_WITHOUT_WORKER, text)]
 
 
-def _of_lost_waits(lost: dict[str, dict[str, int]], limits: Limits) -> list[str]:
+def _of_lost_waits(lost: dict[str, dict[str, int]], limits: Limits) -> list[Finding]:
     places = [(count, step, saga) for saga, steps in lost.items() for step, count in steps.items()]
     if sum(count for count, _, _ in places) <= limits.max_lost_waits:
         return []
     names = ", ".join(f"{count} in {step!r} of {saga!r}" for count, step, saga in places)
-    return [
+    text = (
         f"Runs wait in a step that their saga has not in this deployment: {names}. Deploy a version that has it; a "
         "worker that starts without it makes them due, and they end as failed."
-    ]
+    )
+    return [Finding(WAITS_LOST, text)]
 
 
-def _of_events(stats: StoreStats, limits: Limits, wording: Wording) -> list[str]:
-    problems = []
+def _of_events(stats: StoreStats, limits: Limits, wording: Wording) -> list[Finding]:
+    found = []
     if stats.dead_events > limits.max_dead:
-        problems.append(
+        text = (
             f"{stats.dead_events} events were set aside and need manual intervention. See "
             f"{wording.command('events', '--status dead')}, and {wording.command('events', '--retry')}."
         )
+        found.append(Finding(EVENTS_SET_ASIDE, text))
     if (age := stats.oldest_unsent_age or 0.0) > limits.max_event_age:
-        problems.append(
+        text = (
             f"An event has waited for {age:.0f} s to be sent; at most {limits.max_event_age:g} s is right. Look "
             "whether the broker answers, and whether a worker with its URL is alive."
         )
-    return problems
+        found.append(Finding(EVENTS_LATE, text))
+    return found
 
 
-def _of_webhooks(quarantined: int, limits: Limits, wording: Wording) -> list[str]:
+def _of_webhooks(quarantined: int, limits: Limits, wording: Wording) -> list[Finding]:
     if quarantined <= limits.max_quarantined:
         return []
-    return [
+    text = (
         f"{quarantined} webhooks are quarantined and need a person. See "
         f"{wording.command('webhooks', '--outcome quarantined')}, and {wording.command('webhooks', '--replay')}."
-    ]
-
-
-def health_text(health: Health) -> str:
-    """Render what `check` found for people."""
-    lines = [("store", health.store), ("reachable", _yes(health.reachable)), ("tables", _tables(health))]
-    if (stats := health.stats) is not None:
-        lines += [
-            ("runs", ", ".join(f"{count} {status}" for status, count in stats.counts.items())),
-            ("due", f"{stats.due}{_oldest(stats.oldest_due_age)}"),
-            ("workers", f"{stats.live_workers} alive"),
-            ("signals", f"{stats.untaken_signals} not taken"),
-            ("deadlines", f"{stats.overdue} passed"),
-            ("events", f"{stats.dead_events} set aside{_oldest(stats.oldest_unsent_age, 'unsent ')}"),
-            ("webhooks", f"{health.quarantined} quarantined"),
-        ]
-    if health.store.startswith("memory"):
-        lines.append(("note", "each process has a memory of its own; this is not what the server runs"))
-    lines.append(("problem", health.problem or "none"))
-    return "\n".join(visible(f"{name:<10} {value}") for name, value in lines)
-
-
-def _oldest(age: float | None, of: str = "") -> str:
-    return "" if age is None else f", the oldest {of}for {age:.1f} s"
-
-
-def _yes(value: bool) -> str:
-    return "yes" if value else "no"
-
-
-def _tables(health: Health) -> str:
-    if health.migrated:
-        return "up to date"
-    return "missing or old" if health.reachable else "unknown"
-
-
-def health_json(health: Health) -> str:
-    """Render what `check` found for programs; the keys are the attributes' names, and ``healthy``."""
-    return json.dumps({**asdict(health), "healthy": health.healthy}, indent=2)
+    )
+    return [Finding(WEBHOOKS_QUARANTINED, text)]

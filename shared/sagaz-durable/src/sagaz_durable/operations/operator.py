@@ -107,8 +107,6 @@ class Operator(Sender):
             settled: ``completed`` or ``rolled_back``, whichever the person has seen to.
             reason: What was done; it is kept, and must not be empty.
         """
-        if not reason.strip():
-            return Outcome(saga_id, "resolve", False, None, "Say what was done: a reason is kept with a resolved run.")
         return await self._decide(saga_id, "resolve", reason, dry_run, settled, version)
 
     async def run_now(
@@ -142,6 +140,8 @@ class Operator(Sender):
     async def _consider(
         self, run: RunRecord, action: Action, reason: str, settled: Settlement | None
     ) -> _Decision | _Refusal:
+        if action == "resolve" and not reason.strip():
+            return _Refusal("Say what was done: a reason is kept with a resolved run.")
         if run.fingerprint == FOREIGN:
             return _Refusal(f"Run {run.saga_id} belongs to sagaz's own engine, which this is not.")
         if action != "resolve" and erased_as(run.fingerprint) is not None:

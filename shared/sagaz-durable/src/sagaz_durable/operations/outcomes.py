@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from sagaz_durable.engine.registry import SagaRegistry
 from sagaz_durable.engine.result import missing
 from sagaz_durable.engine.state import StepView, step_views
+from sagaz_durable.problem_types import NOT_FOUND, REFUSED, Kind
 from sagaz_integration_core.contract.decisions import Action, AuditRecord
 from sagaz_integration_core.contract.listings import AttemptRecord
 from sagaz_integration_core.contract.records import Phase, RunRecord, RunStatus, StepRecord
@@ -33,6 +34,14 @@ class Outcome:
     done: bool
     status: RunStatus | None
     message: str
+
+    @property
+    def kind(self) -> Kind | None:
+        """Which problem it is that the decision takes no effect; None if it does."""
+        if self.done:
+            return None
+        # One without a saga_id is about whichever run waits under a key.
+        return NOT_FOUND if self.saga_id and self.status is None else REFUSED
 
 
 def check_version(version: object, saga_id: str | None) -> None:

@@ -29,7 +29,7 @@ from sagaz_integration_core.contract.events import NewEvent
 from sagaz_integration_core.contract.records import Inserted, NewRun
 from sagaz_integration_core.contract.waits import NewSignal, Sent
 from sagaz_integration_core.error_text import without_rows
-from sagaz_integration_core.errors import SagazError
+from sagaz_integration_core.errors import SagazError, UsageError
 
 __all__ = [
     "JoinableStore",
@@ -58,7 +58,7 @@ _ACCEPTED_ASYNC = (
 )
 
 
-class UnsupportedSession(SagazError, TypeError):
+class UnsupportedSession(UsageError):
     """What was passed as ``session`` is nothing that rows can be inserted through."""
 
 

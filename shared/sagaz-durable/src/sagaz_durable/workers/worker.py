@@ -146,9 +146,16 @@ class Worker:
         registry = self._environment.registry
         if not self._runs.is_private:
             kind: WorkerKind = "worker" if self._command else "embedded"
-            self._environment.leases.announce(self, kind, lambda: [entry.name for entry in registry])
+            self._environment.leases.announce(self, kind, lambda: registry.announced)
 
     async def _work(self) -> None:
+        stopping = asyncio.create_task(self._stopping.wait())
+        try:
+            await self._claim_until(stopping)
+        finally:
+            await cancel_all([stopping])
+
+    async def _claim_until(self, stopping: asyncio.Task[Any]) -> None:
         while not self._stopping.is_set():
             if unfit := self._runs.unfit():
                 self.problem = "; ".join(unfit)
@@ -156,7 +163,7 @@ class Worker:
                     # Its supervisor starts another one, which has all its threads.
                     self.failure = self.problem
                     return
-                await self._pause(*self._running, idle=True)
+                await self._pause(stopping, *self._running, idle=True)
                 continue
             # A run that ended or came to a wait during the claim may be due again, and the claim has not seen it.
             quiet = not self._running
@@ -167,7 +174,7 @@ class Worker:
                     return
                 continue
             if not (more and claimed and self._free):
-                await self._pause(*self._running, idle=not more)
+                await self._pause(stopping, *self._running, idle=not more)
 
     async def _take(self) -> tuple[int, bool]:
         """Claim what there is room for; return how many runs, and whether there may be more of them."""
@@ -235,15 +242,15 @@ class Worker:
         if self._on_progress is not None:
             self._on_progress(self)
 
-    async def _pause(self, *running: asyncio.Task[SagaRun], idle: bool = False) -> None:
-        """Return when a run ends, or the worker is to stop, or (when idle) new runs may have become due."""
-        own: list[asyncio.Task[Any]] = [asyncio.create_task(self._stopping.wait())]
+    async def _pause(self, *until: asyncio.Task[Any], idle: bool = False) -> None:
+        """Return when the worker is to stop, or a run ends, or (when idle) new runs may have become due."""
+        looking: list[asyncio.Task[Any]] = []
         if idle:
-            own.append(asyncio.create_task(self._environment.store.wait(self._environment.settings.poll_seconds)))
+            looking.append(asyncio.create_task(self._environment.store.wait(self._environment.settings.poll_seconds)))
         try:
-            await asyncio.wait([*running, *own], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([*until, *looking], return_when=asyncio.FIRST_COMPLETED)
         finally:
-            await cancel_all(own)
+            await cancel_all(looking)
         if idle and self._relay is not None:
             # What was committed elsewhere may have events too.
             self._relay.nudge()

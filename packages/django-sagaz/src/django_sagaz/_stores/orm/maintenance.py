@@ -43,9 +43,21 @@ def statuses(connection: Any, saga_ids: Collection[str]) -> dict[str, RunStatus]
 
 def find(connection: Any, query: RunFilter) -> list[RunRecord]:
     """Return the runs that match, the newest first."""
+    runs = _matching(connection, query)
+    if query.owner is None:
+        found = runs.filter(status__in=query.statuses) if query.statuses else runs
+        return [run_record(run) for run in found[: query.limit]]
+    # The newest of each status come from the index on owner, status and time, however many there are. These are all
+    # statuses: sagaz's own rows, which may have others, have no owner.
+    statuses: Sequence[RunStatus] = query.statuses or (*ACTIVE, *FINISHED)
+    newest = [run for status in dict.fromkeys(statuses) for run in runs.filter(status=status)[: query.limit]]
+    newest.sort(key=lambda run: (run.created_at, run.saga_id), reverse=True)
+    return [run_record(run) for run in newest[: query.limit]]
+
+
+def _matching(connection: Any, query: RunFilter) -> Any:
+    """Return the runs that match but for their status, the newest first."""
     runs = _runs(connection).order_by("-created_at", "-saga_id")
-    if query.statuses:
-        runs = runs.filter(status__in=query.statuses)
     if query.saga_name is not None:
         runs = runs.filter(saga_name=query.saga_name)
     if query.correlation_id is not None:
@@ -55,7 +67,7 @@ def find(connection: Any, query: RunFilter) -> list[RunRecord]:
     if query.before is not None:
         created_at, saga_id = stored(query.before[0]), query.before[1]
         runs = runs.filter(Q(created_at__lt=created_at) | Q(created_at=created_at, saga_id__lt=saga_id))
-    return [run_record(run) for run in runs[: query.limit]]
+    return runs
 
 
 def _runs(connection: Any) -> Any:

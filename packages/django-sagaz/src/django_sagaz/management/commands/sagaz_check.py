@@ -6,12 +6,13 @@ from typing import Any
 
 from django_sagaz._execution.executions import Executions
 from django_sagaz._project.current import current_project
-from django_sagaz.checks import check_connections
+from django_sagaz.checks import KINDS, check_connections
 from django_sagaz.management.operator_command import ProjectCommand
 from sagaz_durable.cli.command import Values
 from sagaz_durable.cli.operator_commands import check_store
 from sagaz_durable.cli.options import COMMANDS
 from sagaz_durable.cli.runs import Said
+from sagaz_durable.problem_types import Finding
 
 __all__ = ["Command"]
 
@@ -26,7 +27,7 @@ class Command(ProjectCommand):
         project = current_project().changed(alias=options["database"])
         executions = Executions(project)
         try:
-            problems = [message.msg for message in check_connections(None)]
-            return executions.run(lambda runtime: check_store(runtime, given, problems=problems, place=project.place))
+            findings = [Finding(KINDS[str(message.id)], str(message.msg)) for message in check_connections(None)]
+            return executions.run(lambda runtime: check_store(runtime, given, findings=findings, place=project.place))
         finally:
             executions.close()

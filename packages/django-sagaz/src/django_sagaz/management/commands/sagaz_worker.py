@@ -17,10 +17,12 @@ from django_sagaz._project.project import Project
 from django_sagaz.management.operator_command import ProjectCommand
 from django_sagaz.management.reloading import run_with_reloader
 from sagaz_durable.cli.command import Option, Values
+from sagaz_durable.cli.failures import failure_text
 from sagaz_durable.cli.options import COMMANDS
 from sagaz_durable.cli.runs import Said
 from sagaz_durable.cli.worker import logging_to_stderr
 from sagaz_durable.workers.worker import summary
+from sagaz_integration_core.errors import SettingsError
 
 __all__ = ["Command"]
 
@@ -43,7 +45,8 @@ class Command(ProjectCommand):
             super().handle(*args, **options)
             return
         if not django_settings.DEBUG:
-            raise CommandError("--autoreload is for development, and DEBUG is off. Leave it out.")
+            error = SettingsError("--autoreload is for development, and DEBUG is off. Leave it out.")
+            raise CommandError(failure_text(error))
         run_with_reloader(partial(super().handle, *args, **options), tell=self._tell)
 
     def work(self, given: Values, options: dict[str, Any]) -> Said:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sagaz_durable.http.messages import HttpRequest
-from sagaz_durable.http.problems import KEY_MALFORMED, KEY_MISSING, Problem
+from sagaz_durable.http.problems import Problem
+from sagaz_durable.problem_types import KEY_MALFORMED, KEY_MISSING
 from sagaz_durable.runtime.new_run import saga_id_of
 from sagaz_integration_core.context.identifiers import random_uuid
 from sagaz_integration_core.contract.request_keys import NewKey

@@ -11,14 +11,8 @@ from sagaz_durable.http.idempotency.keys import HEADER, Repeatable, new_key, rea
 from sagaz_durable.http.idempotency.places import KeyPlace
 from sagaz_durable.http.idempotency.stored_answers import MOST_BYTES, is_kept, stored, unstored
 from sagaz_durable.http.messages import HttpRequest, HttpResponse
-from sagaz_durable.http.problems import (
-    KEY_IN_PROGRESS,
-    KEY_MALFORMED,
-    KEY_MISSING,
-    KEY_REUSED,
-    UNAVAILABLE,
-    Problem,
-)
+from sagaz_durable.http.problems import Problem
+from sagaz_durable.problem_types import KEY_IN_PROGRESS, KEY_MALFORMED, KEY_MISSING, KEY_REUSED, UNAVAILABLE
 from sagaz_integration_core.context.request_run import starting_under
 from sagaz_integration_core.contract.request_keys import KeyClaim
 from sagaz_integration_core.error_text import json_text

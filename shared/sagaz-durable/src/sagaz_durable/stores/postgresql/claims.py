@@ -3,30 +3,34 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
-from collections.abc import Collection, Iterable
+import logging
 from typing import Any
 
 from sagaz_durable.stores.ended_leases import ALONE_FROM
 from sagaz_durable.stores.postgresql.database.statements import Database, Row
-from sagaz_durable.stores.postgresql.rows import claimed_run, step_record
-from sagaz_durable.stores.postgresql.sql import STEPS_AND_WAITS_OF, STEPS_OF, UNDER_WAY
-from sagaz_durable.stores.postgresql.waits import END_WAITS, SIGNALLED, wait_record
+from sagaz_durable.stores.postgresql.reads import read_journals
+from sagaz_durable.stores.postgresql.rows import claimed_run, journal_in
+from sagaz_durable.stores.postgresql.signals import CROWD, DELIVER, FRESH, SENT_TO, SENT_TO_NAMED
+from sagaz_durable.stores.postgresql.sql import UNDER_WAY
+from sagaz_durable.stores.postgresql.waits import END_WAITS, JOURNALS, OFFERED
 from sagaz_durable.stores.wanted_runs import Wanted, half_of
-from sagaz_integration_core.contract.records import ClaimedRun, StepRecord
-from sagaz_integration_core.contract.waits import WaitRecord
+from sagaz_integration_core.contract.records import ClaimedRun
+from sagaz_integration_core.error_text import error_text
+from sagaz_integration_core.errors import SagazError
 
-__all__ = ["any_alone", "claim"]
+__all__ = ["claim"]
+
+logger = logging.getLogger(__name__)
 
 _DUE = "saga_id, available_at, attempt, lease_owner, leased_at, lease_expires_at"
 
-# Runs that wait are many and cost nothing: one for which a signal is there is found by that. These have up to half of a
-# claim, before all that is due, and what is left of it after that. (IS TRUE keeps the planner from looking for them by
-# their status.)
+# What a signal is there for has up to half of a claim, before all that is due, and what is left of it after that. (IS
+# TRUE keeps the planner from looking for it by its status.)
 _SIGNALLED = f"""
     SELECT {_DUE} FROM {{schema}}.sagaz_run
-    WHERE saga_id = ANY(ARRAY({SIGNALLED})) AND (status = 'waiting') IS TRUE AND saga_name = ANY(%(names)s::text[])
-        AND {{alone}} AND (available_at IS NULL OR available_at > statement_timestamp())
+    WHERE saga_id = ANY(ARRAY(SELECT saga_id FROM sent)) AND (status = 'waiting') IS TRUE
+        AND saga_name = ANY(%(names)s::text[]) AND {{alone}}
+        AND (available_at IS NULL OR available_at > statement_timestamp())
 """  # noqa: S608
 
 # By the index of each known saga: other sagas' runs cost nothing, however many are due. First comes the saga whose
@@ -34,15 +38,18 @@ _SIGNALLED = f"""
 # so that claims at the same time find all the rest. Where the oldest have slept, there may be thousands that wake up at
 # the same moment: half of the claim is for the youngest of those that have not, and is left free if there are none, so
 # that a worker has places left for them.
-_OLDEST = f"""
-    WITH head AS MATERIALIZED (
+_HEADS = f"""fresh AS MATERIALIZED (
+    {FRESH}
+), sent AS MATERIALIZED (
+    {SENT_TO}
+), head AS MATERIALIZED (
         SELECT known.name, oldest.* FROM unnest(%(names)s::text[]) AS known (name) CROSS JOIN LATERAL (
             SELECT available_at, status FROM {{schema}}.sagaz_run
             WHERE saga_name = known.name AND {{alone}} AND available_at <= statement_timestamp()
             ORDER BY available_at LIMIT 1
         ) AS oldest
     ), signalled AS MATERIALIZED (
-        {_SIGNALLED} LIMIT %(half)s FOR NO KEY UPDATE SKIP LOCKED
+        {_SIGNALLED} LIMIT %(limit)s FOR NO KEY UPDATE SKIP LOCKED
     ), young AS MATERIALIZED (
         SELECT {_DUE} FROM {{schema}}.sagaz_run
         WHERE (SELECT bool_or(status = 'waiting') FROM head) AND saga_id = ANY(ARRAY(
@@ -54,8 +61,9 @@ _OLDEST = f"""
             WHERE newest.status <> 'waiting' ORDER BY newest.available_at DESC LIMIT %(half)s
         )) AND status <> 'waiting' AND available_at <= statement_timestamp()
         FOR NO KEY UPDATE SKIP LOCKED
-    )
-    SELECT * FROM signalled UNION ALL SELECT * FROM young UNION ALL
+    ), """  # noqa: S608
+_OLDEST = f"""
+    (SELECT * FROM signalled LIMIT %(half)s) UNION ALL SELECT * FROM young UNION ALL
     SELECT run.* FROM (SELECT name FROM head ORDER BY available_at) AS waiting CROSS JOIN LATERAL (
         SELECT {_DUE} FROM {{schema}}.sagaz_run
         WHERE saga_name = waiting.name AND {{alone}} AND available_at <= statement_timestamp()
@@ -63,18 +71,14 @@ _OLDEST = f"""
         ORDER BY available_at LIMIT %(limit)s
         FOR NO KEY UPDATE SKIP LOCKED
     ) AS run UNION ALL
-    SELECT * FROM (
-        {_SIGNALLED} AND saga_id <> ALL(ARRAY(SELECT saga_id FROM signalled))
-            AND (SELECT count(*) = %(half)s FROM signalled)
-        LIMIT %(limit)s FOR NO KEY UPDATE SKIP LOCKED
-    ) AS others
+    (SELECT * FROM signalled OFFSET %(half)s)
     LIMIT CASE WHEN (SELECT bool_or(status = 'waiting') FROM head)
         THEN least(%(limit)s, greatest(%(half)s, 1) + (SELECT count(*) FROM young)) ELSE %(limit)s END
 """  # noqa: S608
 _NAMED = f"""
     SELECT {_DUE} FROM {{schema}}.sagaz_run
     WHERE saga_id = ANY(%(saga_ids)s::text[]) AND saga_name = ANY(%(names)s::text[]) AND {{alone}}
-        AND (available_at <= statement_timestamp() OR (status = 'waiting' AND saga_id = ANY(ARRAY({SIGNALLED}))))
+        AND (available_at <= statement_timestamp() OR (status = 'waiting' AND saga_id = ANY(ARRAY({SENT_TO_NAMED}))))
     ORDER BY available_at LIMIT %(limit)s
     FOR NO KEY UPDATE SKIP LOCKED
 """  # noqa: S608
@@ -111,33 +115,37 @@ _CLAIMED = """
     WHERE claimed.attempt = 1
     ON CONFLICT (saga_id, step, phase) DO NOTHING
 """
+_CROWDED = f"""(SELECT count(*) FROM fresh WHERE new) = {CROWD}
+    AND (SELECT count(*) FROM signalled) < %(half)s"""  # noqa: S608
+"""Whether a claim has seen as many new signals as it looks at, and few of them were for runs that it may take."""
+
 _AFTER_DEATH = """(SELECT count(*) > 0 FROM {schema}.sagaz_attempt AS former
         WHERE former.saga_id = claimed.saga_id AND former.attempt = claimed.attempt - 1
             AND former.outcome IN ('died', 'lost'))"""
 
-_HAS_WAITS = """claimed.attempt > 1 AND (
-    SELECT count(*) > 0 FROM {schema}.sagaz_wait AS wait WHERE wait.saga_id = claimed.saga_id) AS has_waits"""
-
 # Takes what has no lease, and tells whether there were leases that have ended.
 _CLAIM = f"""
-WITH due AS MATERIALIZED (
+WITH {{heads}}due AS MATERIALIZED (
     {{due}}
+{OFFERED.strip()}
 ), taken AS MATERIALIZED (
-    SELECT ARRAY(SELECT saga_id FROM due WHERE lease_owner IS NULL ORDER BY available_at) AS ids
+    SELECT ARRAY(SELECT saga_id FROM free WHERE lease_owner IS NULL ORDER BY available_at) AS ids
 ), claimed AS (
     UPDATE {{schema}}.sagaz_run SET {_CLAIMED.rstrip()}{END_WAITS}
-SELECT claimed.*, claimed.attempt > 1 AND {_AFTER_DEATH} AS after_death, more.ended, {_HAS_WAITS}
-FROM (SELECT count(*) > 0 AS ended FROM due WHERE lease_owner IS NOT NULL) AS more LEFT JOIN claimed ON true
+SELECT claimed.*, claimed.attempt > 1 AND {_AFTER_DEATH} AS after_death, {JOURNALS}, more.*
+FROM (SELECT count(*) > 0, {{crowded}} FROM free WHERE lease_owner IS NOT NULL) AS more (ended, crowded)
+LEFT JOIN claimed ON true
 ORDER BY array_position((SELECT ids FROM taken), claimed.saga_id)
 """  # noqa: S608
 
 # Settles leases that have ended, too. A leased run is executing or compensating, which are few beside all runs.
 _SETTLE = f"""
-WITH due AS MATERIALIZED (
+WITH {{heads}}due AS MATERIALIZED (
     {{due}}
+{OFFERED.strip()}
 ), verdict AS MATERIALIZED (
     SELECT owner, lives, company AND NOT lives AS suspects
-    FROM (SELECT DISTINCT lease_owner AS owner FROM due WHERE lease_owner IS NOT NULL) AS former
+    FROM (SELECT DISTINCT lease_owner AS owner FROM free WHERE lease_owner IS NOT NULL) AS former
     CROSS JOIN LATERAL (SELECT
         (SELECT count(*) > 0 FROM {{schema}}.sagaz_worker
             WHERE name = former.owner AND alive_until > statement_timestamp()) AS lives,
@@ -156,7 +164,7 @@ WITH due AS MATERIALIZED (
     WHERE verdict.suspects
 ), taken AS MATERIALIZED (
     SELECT ARRAY(
-        SELECT saga_id FROM due
+        SELECT saga_id FROM free
         WHERE lease_owner IS NULL OR lease_owner <> ALL(ARRAY(SELECT owner FROM verdict WHERE suspects))
         ORDER BY available_at
     ) AS ids
@@ -164,7 +172,7 @@ WITH due AS MATERIALIZED (
     INSERT INTO {{schema}}.sagaz_attempt (saga_id, attempt, owner, began_at, ended_at, outcome, under_way)
     SELECT run.saga_id, run.attempt, run.lease_owner, coalesce(run.leased_at, run.lease_expires_at),
         run.lease_expires_at, CASE WHEN verdict.lives THEN 'lost' ELSE 'died' END, {UNDER_WAY.format(run="run")}
-    FROM (SELECT * FROM suspect UNION SELECT * FROM due WHERE lease_owner IS NOT NULL) AS run
+    FROM (SELECT * FROM suspect UNION SELECT * FROM free WHERE lease_owner IS NOT NULL) AS run
     JOIN verdict ON verdict.owner = run.lease_owner
     ON CONFLICT (saga_id, attempt) DO NOTHING
 ), dropped AS (
@@ -185,22 +193,17 @@ WITH due AS MATERIALIZED (
             + coalesce(lease_owner = ANY(ARRAY(SELECT owner FROM verdict WHERE NOT lives)), false)::integer,
         {_CLAIMED.strip()}{END_WAITS}
 SELECT claimed.*, claimed.attempt > 1 AND (
-        claimed.saga_id = ANY(ARRAY(SELECT saga_id FROM due WHERE lease_owner IS NOT NULL)) OR {_AFTER_DEATH}
-    ) AS after_death, settled.suspects, {_HAS_WAITS}
+        claimed.saga_id = ANY(ARRAY(SELECT saga_id FROM free WHERE lease_owner IS NOT NULL)) OR {_AFTER_DEATH}
+    ) AS after_death, {JOURNALS}, settled.suspects, false
 FROM (SELECT count(*) > 0 AS suspects FROM dropped) AS settled LEFT JOIN claimed ON true
 ORDER BY array_position((SELECT ids FROM taken), claimed.saga_id)
 """  # noqa: S608
 
-_ANY_ALONE = """
-SELECT EXISTS (SELECT FROM {schema}.sagaz_run
-    WHERE saga_name = ANY(%(names)s::text[]) AND alone AND available_at <= statement_timestamp())
-"""
-
-
 _STATEMENTS = {
-    (template, oldest, alone): template.replace("{due}", _OLDEST if oldest else _NAMED).replace(
-        "{alone}", _ROOM if alone else "NOT alone"
-    )
+    (template, oldest, alone): template.replace("{heads}", _HEADS if oldest else "")
+    .replace("{due}", _OLDEST if oldest else _NAMED)
+    .replace("{crowded}", _CROWDED if oldest and not alone else "false")
+    .replace("{alone}", _ROOM if alone else "NOT alone")
     for template in (_CLAIM, _SETTLE)
     for oldest in (True, False)
     for alone in (True, False)
@@ -225,54 +228,47 @@ async def claim(db: Database, owner: str, limit: int, lease_seconds: float, want
         return []
     with db.in_use():
         rows = await _claim(db, wanted, values)
-        journals, waits = await _journals(db, rows)
-    return [claimed_run(row, journals.get(row[0], ()), waits.get(row[0], ()), wanted.sagas) for row in rows]
-
-
-async def any_alone(db: Database, sagas: Collection[str]) -> bool:
-    """Whether a run is due that is to be executed alone."""
-    [[found]] = await db.fetch(_ANY_ALONE, {"names": list(sagas)})
-    return bool(found)
+        journals = {row[0]: journal_in(row[0], row[14]) for row in rows if row[14] is not None}
+        if changed := [row[0] for row in rows if row[6] > 1 and row[0] not in journals]:
+            journals |= await read_journals(db, changed)
+    return [claimed_run(row, journals.get(row[0], ([], [])), wanted.sagas) for row in rows]
 
 
 async def _claim(db: Database, wanted: Wanted, values: dict[str, Any]) -> list[Row]:
-    """Claim, mostly in one statement; once more where leases have ended, and where all that was found were suspects."""
-    claimed, more = _split(await db.execute(_statement(_CLAIM, wanted), values))
-    limit = values["limit"]
-    while more and len(claimed) < limit:
-        rest = limit - len(claimed)
-        values = {**values, "limit": rest, "half": half_of(rest)}
-        found, more = _split(await db.execute(_statement(_SETTLE, wanted), values))
+    """Claim, mostly in one statement.
+
+    Once more where many signals came at once, where leases have ended, and where all that was found were suspects.
+    """
+    claimed, ended, crowded = _split(await db.execute(_statement(_CLAIM, wanted), values))
+    if crowded:
+        await _deliver(db)
+        if rest := _rest(values, claimed):
+            found, ended, _ = _split(await db.execute(_statement(_CLAIM, wanted), rest))
+            claimed += found
+    while ended and (rest := _rest(values, claimed)):
+        found, ended, _ = _split(await db.execute(_statement(_SETTLE, wanted), rest))
         claimed += found
     return claimed
+
+
+def _rest(values: dict[str, Any], claimed: list[Row]) -> dict[str, Any] | None:
+    """Return the values of a further claim, if there is room for one."""
+    rest = values["limit"] - len(claimed)
+    return {**values, "limit": rest, "half": half_of(rest)} if rest > 0 else None
+
+
+async def _deliver(db: Database) -> None:
+    try:
+        await db.execute(DELIVER)
+    except SagazError as error:
+        # What has been claimed is this process's by now.
+        logger.warning("Signals wait until they are looked for again: %s", error_text(error))
 
 
 def _statement(template: str, wanted: Wanted) -> str:
     return _STATEMENTS[template, wanted.saga_ids is None, wanted.alone]
 
 
-def _split(rows: list[Row]) -> tuple[list[Row], bool]:
-    """Return the runs that were claimed, and whether it is worth the while to claim again."""
-    return [row for row in rows if row[0] is not None], bool(rows[0][14])
-
-
-async def _journals(
-    db: Database, rows: Iterable[Row]
-) -> tuple[dict[str, list[StepRecord]], dict[str, list[WaitRecord]]]:
-    """Read journals and waits of the runs that were claimed before: from now on, nobody else adds to them."""
-    again = [row for row in rows if row[6] > 1]
-    journals: dict[str, list[StepRecord]] = defaultdict(list)
-    waits: dict[str, list[WaitRecord]] = defaultdict(list)
-    saga_ids = [row[0] for row in again]
-    if any(row[15] for row in again):
-        for row in await db.execute(STEPS_AND_WAITS_OF, {"saga_ids": saga_ids}):
-            saga_id, step, phase, outcome, payload, key, attempt, until, created_at, _, name, n, _ = row
-            if name is None:
-                journals[saga_id].append(step_record(row[:10]))
-            else:
-                wait = (saga_id, step, phase, name, n, key, until, created_at, outcome, attempt, payload)
-                waits[saga_id].append(wait_record(wait))
-    elif again:
-        for row in await db.execute(STEPS_OF, [saga_ids]):
-            journals[row[0]].append(step_record(row))
-    return journals, waits
+def _split(rows: list[Row]) -> tuple[list[Row], bool, bool]:
+    """Return the runs that were claimed, and why it is worth the while to claim again."""
+    return [row for row in rows if row[0] is not None], rows[0][15], rows[0][16]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from sagaz_durable.stores.ended_leases import released
-from sagaz_durable.stores.postgresql.database.errors import ConnectionLost
+from sagaz_durable.stores.postgresql.database.errors import ConnectionLost, RowsLocked
 from sagaz_durable.stores.postgresql.database.statements import Database
 from sagaz_durable.stores.postgresql.sql import SETTLED, WRITE
 from sagaz_durable.stores.postgresql.waits import wait_rows
@@ -15,6 +15,20 @@ from sagaz_integration_core.contract.events import EventWrite
 from sagaz_integration_core.contract.records import FINISHED, AttemptOutcome, RunWrite, StepWrite
 
 __all__ = ["write"]
+
+
+_LOCKED = """
+SELECT given.n FROM (
+    SELECT * FROM json_to_recordset(%s::text::json) AS rows (n integer, saga_id text) LIMIT %s
+) AS given
+WHERE (SELECT count(*) FROM {schema}.sagaz_step AS entry WHERE entry.saga_id = given.saga_id)
+        > (SELECT count(*) FROM (SELECT FROM {schema}.sagaz_step AS entry WHERE entry.saga_id = given.saga_id
+            FOR NO KEY UPDATE SKIP LOCKED) AS free)
+    OR (SELECT count(*) FROM {schema}.sagaz_wait AS wait WHERE wait.saga_id = given.saga_id)
+        > (SELECT count(*) FROM (SELECT FROM {schema}.sagaz_wait AS wait WHERE wait.saga_id = given.saga_id
+            FOR NO KEY UPDATE SKIP LOCKED) AS free)
+"""
+"""The runs of which another transaction has locked a journal entry or a wait."""
 
 
 class _Tenure:
@@ -144,6 +158,20 @@ async def write(db: Database, writes: Sequence[RunWrite]) -> list[bool | None]:
 
 
 async def _commit(db: Database, tenures: Sequence[_Tenure]) -> dict[_Tenure, bool | None]:
+    """Commit all of them, but for those of which another transaction has locked something."""
+    try:
+        return await _commit_all(db, tenures)
+    except RowsLocked:
+        given = json.dumps([{"n": n, "saga_id": tenure.saga_id} for n, tenure in enumerate(tenures)])
+        locked = {n for (n,) in await db.execute(_LOCKED, (given, len(tenures)))}
+        if not locked:
+            raise
+    free = [tenure for n, tenure in enumerate(tenures) if n not in locked]
+    answers: dict[_Tenure, bool | None] = {tenures[n]: None for n in locked}
+    return answers | await _commit(db, free) if free else answers
+
+
+async def _commit_all(db: Database, tenures: Sequence[_Tenure]) -> dict[_Tenure, bool | None]:
     given = json.dumps([tenure.row(n) for n, tenure in enumerate(tenures)], ensure_ascii=False)
     ended = any(tenure.outcome is not None for tenure in tenures)
     waits = any(tenure.concerns_waits for tenure in tenures)

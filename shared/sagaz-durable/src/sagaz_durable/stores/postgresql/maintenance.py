@@ -9,7 +9,7 @@ from typing import Any
 
 from sagaz_durable.stores.postgresql.database.statements import Database
 from sagaz_durable.stores.postgresql.rows import worker_record
-from sagaz_durable.stores.postgresql.waits import SEE, SIGNALLED_SINCE
+from sagaz_durable.stores.postgresql.signals import SEE, SIGNALLED_SINCE
 from sagaz_integration_core.contract.decisions import Erasure
 from sagaz_integration_core.contract.listings import WorkerKind, WorkerRecord
 from sagaz_integration_core.contract.records import FINISHED, FOREIGN, RunStatus
@@ -46,7 +46,7 @@ WITH forgotten AS (
         statement_timestamp() + %(seconds)s * interval '1 second'
     WHERE NOT EXISTS (SELECT FROM {schema}.sagaz_worker WHERE name = %(name)s::text)
     ON CONFLICT (name) DO NOTHING
-), looked_at AS ({see})
+), {see}
 SELECT name FROM own
 """.replace("{see}", SEE)
 

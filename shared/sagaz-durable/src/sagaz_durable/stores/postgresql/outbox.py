@@ -48,10 +48,13 @@ WITH due AS MATERIALIZED (SELECT ARRAY(
 SELECT * FROM leased ORDER BY array_position((SELECT ids FROM due), id)
 """  # noqa: S608
 
+# What another transaction has locked stays leased, and is published once more when that lease has ended.
 _SETTLE = """
 WITH given AS MATERIALIZED (
     SELECT * FROM json_to_recordset(%s::text::json) AS rows
         (id bigint, status text, error text, delay double precision, charged boolean)
+), free AS MATERIALIZED (
+    SELECT id FROM {schema}.sagaz_outbox WHERE id = ANY(ARRAY(SELECT id FROM given)) FOR NO KEY UPDATE SKIP LOCKED
 )
 UPDATE {schema}.sagaz_outbox AS event SET
     status = given.status,
@@ -61,7 +64,7 @@ UPDATE {schema}.sagaz_outbox AS event SET
         THEN statement_timestamp() + given.delay * interval '1 second' END,
     sent_at = CASE WHEN given.status = 'sent' THEN statement_timestamp() END
 FROM given
-WHERE event.id = ANY(ARRAY(SELECT id FROM given)) AND event.id = given.id
+WHERE event.id = ANY(ARRAY(SELECT id FROM free)) AND event.id = given.id
     AND (event.status = 'pending' OR (event.status = 'dead' AND given.status = 'sent'))
 RETURNING event.id
 """

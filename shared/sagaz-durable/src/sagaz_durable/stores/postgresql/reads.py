@@ -6,21 +6,32 @@ from collections.abc import Collection
 from typing import Any
 
 from sagaz_durable.stores.postgresql.database.statements import Database
-from sagaz_durable.stores.postgresql.rows import attempt_record, run_record, step_record
-from sagaz_durable.stores.postgresql.sql import RUN_COLUMNS, STEPS_OF
+from sagaz_durable.stores.postgresql.rows import Journal, attempt_record, run_record, step_record
+from sagaz_durable.stores.postgresql.sql import RUN_COLUMNS, STEPS_AND_WAITS_OF, STEPS_OF
 from sagaz_durable.stores.postgresql.waits import wait_record
 from sagaz_integration_core.contract.listings import AttemptRecord, RunFilter, StoreStats
 from sagaz_integration_core.contract.records import ACTIVE, FINISHED, RunRecord, RunStatus, StepRecord
 from sagaz_integration_core.contract.waits import WaitRecord
 
-__all__ = ["find", "load", "load_attempts", "load_steps", "load_waits", "stats", "statuses"]
+__all__ = [
+    "any_alone",
+    "find",
+    "load",
+    "load_attempts",
+    "load_steps",
+    "load_waits",
+    "read_journals",
+    "stats",
+    "statuses",
+]
 
 _STATUSES: tuple[RunStatus, ...] = (*ACTIVE, *FINISHED)
 
 _LOAD = f"SELECT {RUN_COLUMNS} FROM {{schema}}.sagaz_run WHERE saga_id = %s"  # noqa: S608
 
-# The newest of each status come from the index on status and time; however many there are, few are read. Which there
-# are is found by leaping from one to the next: sagaz's own rows have some that ours have not.
+# The newest of each status come from the index on status and time, or on owner, status and time; however many there
+# are, few are read. Which statuses there are is found by leaping from one to the next: sagaz's own rows have some that
+# ours have not.
 _FIND = f"""
 WITH RECURSIVE present (status) AS (
     (SELECT status FROM {{schema}}.sagaz_run ORDER BY status LIMIT 1)
@@ -31,15 +42,9 @@ WITH RECURSIVE present (status) AS (
 )
 SELECT newest.* FROM present CROSS JOIN LATERAL (
     SELECT {RUN_COLUMNS} FROM {{schema}}.sagaz_run AS run
-    WHERE run.status = present.status{{conditions}}
+    WHERE {{status}} = present.status{{conditions}}
     ORDER BY created_at DESC, saga_id DESC LIMIT %(limit)s) AS newest
-ORDER BY created_at DESC, saga_id DESC LIMIT %(limit)s
-"""  # noqa: S608
-
-# Those of one owner come from an index of their own.
-_FIND_OWNED = f"""
-SELECT {RUN_COLUMNS} FROM {{schema}}.sagaz_run AS run
-WHERE true{{conditions}}
+WHERE true{{among}}
 ORDER BY created_at DESC, saga_id DESC LIMIT %(limit)s
 """  # noqa: S608
 
@@ -68,6 +73,11 @@ SELECT saga_id, attempt, owner, began_at, ended_at, outcome, detail, under_way
 FROM {schema}.sagaz_attempt WHERE saga_id = %s ORDER BY attempt
 """
 
+_ANY_ALONE = """
+SELECT EXISTS (SELECT FROM {schema}.sagaz_run
+    WHERE saga_name = ANY(%(names)s::text[]) AND alone AND available_at <= statement_timestamp())
+"""
+
 _WAITS = """
 SELECT saga_id, step, phase, name, n, key, until, created_at, outcome, attempt, payload::text
 FROM {schema}.sagaz_wait WHERE saga_id = ANY(%s::text[]) ORDER BY created_at, n
@@ -85,6 +95,21 @@ async def load_steps(db: Database, saga_id: str) -> list[StepRecord]:
     return [step_record(row) for row in await db.fetch(STEPS_OF, [[saga_id]])]
 
 
+async def read_journals(db: Database, saga_ids: list[str]) -> dict[str, Journal]:
+    """Return the journals and the waits of these runs, in one round trip."""
+    journals: dict[str, Journal] = {saga_id: ([], []) for saga_id in saga_ids}
+    for row in await db.execute(STEPS_AND_WAITS_OF, {"saga_ids": saga_ids}):
+        saga_id, step, phase, outcome, payload, key, attempt, until, created_at, _, name, n, _ = row
+        steps, waits = journals[saga_id]
+        if name is None:
+            steps.append(step_record(row[:10]))
+        else:
+            waits.append(
+                wait_record((saga_id, step, phase, name, n, key, until, created_at, outcome, attempt, payload))
+            )
+    return journals
+
+
 async def load_attempts(db: Database, saga_id: str) -> list[AttemptRecord]:
     """Return how a run's earlier attempts ended, the oldest first."""
     return [attempt_record(row) for row in await db.fetch(_ATTEMPTS, [saga_id])]
@@ -98,9 +123,12 @@ async def load_waits(db: Database, *saga_ids: str) -> list[WaitRecord]:
 async def find(db: Database, query: RunFilter) -> list[RunRecord]:
     """Return the runs that match, the newest first."""
     values: dict[str, Any] = {"limit": query.limit}
-    conditions = ""
+    conditions = among = ""
+    # By its collation, the index on owner, status and time is chosen. With the one on status and time, runs of others
+    # would be looked at: how many, the planner cannot know.
+    status = "run.status" if query.owner is None else 'run.status COLLATE "POSIX"'
     if query.statuses:
-        conditions += " AND run.status = ANY(%(statuses)s::text[])"
+        among = " AND present.status = ANY(%(statuses)s::text[])"
         values["statuses"] = list(query.statuses)
     for column in ("saga_name", "correlation_id", "owner"):
         if (value := getattr(query, column)) is not None:
@@ -109,14 +137,20 @@ async def find(db: Database, query: RunFilter) -> list[RunRecord]:
     if query.before is not None:
         conditions += " AND (created_at, saga_id) < (%(created_at)s, %(saga_id)s)"
         values["created_at"], values["saga_id"] = query.before
-    statement = _FIND if query.owner is None else _FIND_OWNED
-    rows = await db.fetch(statement.replace("{conditions}", conditions), values)
+    statement = _FIND.replace("{status}", status).replace("{conditions}", conditions).replace("{among}", among)
+    rows = await db.fetch(statement, values)
     return [run_record(row) for row in rows]
 
 
 async def statuses(db: Database, saga_ids: Collection[str]) -> dict[str, RunStatus]:
     """Return the statuses of these runs."""
     return {row[0]: row[1] for row in await db.fetch(_STATUSES_OF, [list(saga_ids)])}
+
+
+async def any_alone(db: Database, sagas: Collection[str]) -> bool:
+    """Whether a run is due that is to be executed alone."""
+    [[found]] = await db.fetch(_ANY_ALONE, {"names": list(sagas)})
+    return bool(found)
 
 
 async def stats(db: Database) -> StoreStats:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeAlias
 
 from sagaz_durable.stores.postgresql.database.statements import Row
 from sagaz_durable.stores.postgresql.sql import INSERT_FRESH, INSERT_MANY, INSERT_ONE
@@ -23,15 +23,20 @@ from sagaz_integration_core.contract.records import (
 from sagaz_integration_core.contract.waits import WaitRecord
 
 __all__ = [
+    "Journal",
     "attempt_record",
     "audit_record",
     "claimed_run",
     "event_record",
     "insertion",
+    "journal_in",
     "run_record",
     "step_record",
     "worker_record",
 ]
+
+
+Journal: TypeAlias = tuple[list[StepRecord], list[WaitRecord]]
 
 
 def insertion(
@@ -77,13 +82,28 @@ def _deadline(run: NewRun) -> dict[str, Any]:
     return {"deadline_seconds": run.deadline}
 
 
-def claimed_run(
-    row: Row, steps: Iterable[StepRecord], waits: Iterable[WaitRecord], first_steps: FirstSteps
-) -> ClaimedRun:
+def claimed_run(row: Row, journal: Journal, first_steps: FirstSteps) -> ClaimedRun:
     """Read a row that a claim returns."""
+    steps, waits = journal
     begun = tuple(step.name for step in begun_by_claim(row[1], row[6], first_steps))
     values: Row = (*row[:8], tuple(steps), begun, *row[8:12], row[13], tuple(waits), row[12])
     return ClaimedRun(*values)
+
+
+def journal_in(saga_id: str, text: str) -> Journal:
+    """Read the journal and the waits that a claim returns as JSON."""
+    steps, waits = json.loads(text)
+    return [_step_in(saga_id, *step) for step in steps or ()], [_wait_in(saga_id, *wait) for wait in waits or ()]
+
+
+def _step_in(*row: Any) -> StepRecord:
+    values: Row = (*row[:7], _read_time(row[7]), _read_time(row[8]), row[9])
+    return StepRecord(*values)
+
+
+def _wait_in(*row: Any) -> WaitRecord:
+    values: Row = (*row[:6], _read_time(row[6]), _read_time(row[7]), *row[8:])
+    return WaitRecord(*values)
 
 
 def run_record(row: Row) -> RunRecord:
@@ -130,3 +150,7 @@ def _utc(moment: datetime | None) -> datetime | None:
 
 def _time(moment: datetime | None) -> str | None:
     return None if moment is None else moment.isoformat()
+
+
+def _read_time(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text).astimezone(UTC)

@@ -11,9 +11,16 @@ from sagaz_durable.stores.postgresql.database.statements import Database, Row
 from sagaz_integration_core.contract.waits import NewSignal, Sent, SignalFilter, SignalRecord
 
 __all__ = [
+    "CROWD",
+    "DELIVER",
     "FIND_SENT",
+    "FRESH",
     "NOTE",
+    "SEE",
     "SEND",
+    "SENT_TO",
+    "SENT_TO_NAMED",
+    "SIGNALLED_SINCE",
     "count_prunable_signals",
     "count_untaken",
     "find_signals",
@@ -22,6 +29,105 @@ __all__ = [
     "sending",
     "signal_values",
 ]
+
+# Runs that wait are many, and cost nothing: they are found from the signals that are new, of which a claim looks at so
+# many, whatever there is. Whoever begins to wait later looks for its signals itself.
+CROWD = "100 + %(limit)s"
+"""How many new signals a claim looks at."""
+
+FRESH = f"""
+    SELECT saga_id, key, name, true AS new FROM (
+        SELECT * FROM {{schema}}.sagaz_signal WHERE taken_at IS NULL AND seen_at IS NULL LIMIT {CROWD}
+    ) AS unseen
+    UNION ALL
+    SELECT saga_id, key, name, false FROM (
+        SELECT * FROM {{schema}}.sagaz_signal
+        WHERE taken_at IS NULL AND seen_at > statement_timestamp() - interval '1 minute'
+        ORDER BY seen_at DESC LIMIT {CROWD}
+    ) AS seen
+"""  # noqa: S608
+"""The signals that a claim looks at."""
+
+_WAITS_FOR = """(
+        SELECT saga_id FROM {schema}.sagaz_wait
+            WHERE saga_id = signal.saga_id AND name = signal.name AND outcome IS NULL
+        UNION ALL
+        SELECT saga_id FROM {schema}.sagaz_wait WHERE key = signal.key AND name = signal.name
+    ) AS wait"""
+
+SENT_TO = f"SELECT wait.saga_id FROM fresh AS signal CROSS JOIN LATERAL {_WAITS_FOR}"  # noqa: S608
+"""The runs for one of whose waits one of these signals is there."""
+
+SENT_TO_NAMED = """
+    SELECT wait.saga_id FROM {schema}.sagaz_wait AS wait
+    WHERE wait.saga_id = ANY(%(saga_ids)s::text[]) AND wait.outcome IS NULL AND (
+        (SELECT count(*) > 0 FROM {schema}.sagaz_signal
+            WHERE saga_id = wait.saga_id AND name = wait.name AND taken_at IS NULL)
+        OR (SELECT count(*) > 0 FROM {schema}.sagaz_signal
+            WHERE key = wait.key AND name = wait.name AND taken_at IS NULL))
+"""
+"""Those of some runs for one of whose waits a signal is there."""
+
+SIGNALLED_SINCE = f"""
+    SELECT wait.saga_id, signal.created_at FROM (
+        SELECT * FROM {{schema}}.sagaz_signal WHERE taken_at IS NULL AND seen_at IS NULL
+        UNION ALL
+        SELECT * FROM {{schema}}.sagaz_signal
+            WHERE taken_at IS NULL AND seen_at > statement_timestamp() - interval '1 minute'
+    ) AS signal CROSS JOIN LATERAL {_WAITS_FOR}
+"""  # noqa: S608
+"""The runs for one of whose waits a signal is there that claims look at, and when it was sent."""
+
+_AWAITED = """
+    SELECT wait.saga_id FROM {schema}.sagaz_wait AS wait WHERE wait.name = signal.name AND wait.outcome IS NULL
+        AND (wait.saga_id = signal.saga_id OR wait.key = signal.key)"""
+
+# Not only once: a transaction that began to wait may not have been visible yet. After a minute it has ended, whatever
+# claims have looked at meanwhile: what nobody waits for even then is settled, which is written as a time long past.
+SEE = f"""unawaited AS MATERIALIZED (
+    SELECT id FROM {{schema}}.sagaz_signal AS signal
+    WHERE taken_at IS NULL AND seen_at IS NULL AND NOT EXISTS ({_AWAITED}) LIMIT 1000 FOR UPDATE SKIP LOCKED
+), unseen AS (
+    UPDATE {{schema}}.sagaz_signal SET seen_at = statement_timestamp() WHERE id = ANY(ARRAY(SELECT id FROM unawaited))
+), seen AS MATERIALIZED (
+    SELECT id, (SELECT count(*) = 0 FROM {{schema}}.sagaz_run AS run
+        WHERE run.saga_id = ANY(ARRAY({_AWAITED})) AND run.status = 'waiting') AS settled
+    FROM {{schema}}.sagaz_signal AS signal
+    WHERE taken_at IS NULL AND seen_at > timestamptz 'epoch'
+        AND seen_at <= statement_timestamp() - interval '1 minute'
+    LIMIT 5000 FOR UPDATE SKIP LOCKED
+), settled AS (
+    UPDATE {{schema}}.sagaz_signal SET seen_at = timestamptz 'epoch'
+    WHERE id = ANY(ARRAY(SELECT id FROM seen WHERE settled))
+), awaited AS (
+    UPDATE {{schema}}.sagaz_signal SET seen_at = NULL WHERE id = ANY(ARRAY(SELECT id FROM seen WHERE NOT settled))
+)"""  # noqa: S608
+"""Has claims look at signals that nobody waits for a minute longer, and then no more."""
+
+DELIVER = f"""
+WITH fresh AS MATERIALIZED (
+    SELECT id, saga_id, key, name FROM {{schema}}.sagaz_signal WHERE taken_at IS NULL AND seen_at IS NULL
+    LIMIT 1000 FOR UPDATE SKIP LOCKED
+), meant AS MATERIALIZED (
+    SELECT signal.id, run.saga_id
+    FROM fresh AS signal CROSS JOIN LATERAL {_WAITS_FOR} CROSS JOIN LATERAL (
+        SELECT saga_id FROM {{schema}}.sagaz_run WHERE saga_id = wait.saga_id AND status = 'waiting' OFFSET 0
+    ) AS run
+), reached AS MATERIALIZED (
+    SELECT saga_id FROM {{schema}}.sagaz_run
+    WHERE saga_id = ANY(ARRAY(SELECT saga_id FROM meant)) AND (status = 'waiting') IS TRUE
+    FOR NO KEY UPDATE SKIP LOCKED
+), roused AS (
+    UPDATE {{schema}}.sagaz_run SET available_at = least(available_at, statement_timestamp())
+    WHERE saga_id = ANY(ARRAY(SELECT saga_id FROM reached))
+)
+UPDATE {{schema}}.sagaz_signal SET seen_at = statement_timestamp() WHERE id = ANY(ARRAY(
+    SELECT id FROM fresh WHERE id <> ALL(ARRAY(
+        SELECT id FROM meant WHERE saga_id <> ALL(ARRAY(SELECT saga_id FROM reached))))))
+RETURNING id
+"""  # noqa: S608
+"""Makes the runs due for which the signals are, so that claims need not look at these; but for runs that another
+transaction has locked."""
 
 # It touches no row of a run: whoever parks that run, and whoever claims it, looks for its signals.
 SEND = """

@@ -120,7 +120,8 @@ EVENT_ID = """
 # The rows are locked first, and what another transaction has locked is left out: it is still ours by a plain read, and
 # nothing waits for it. A claim that comes later waits for this commit, or leaves the run out, and one that came before
 # is seen when the lock is obtained. LATERAL makes it one look-up by key for each. The limit is the number of the rows:
-# the planner takes a hundred for granted, for which it would rather read a table of some size whole.
+# the planner takes a hundred for granted, for which it would rather read a table of some size whole. Only a stranger
+# can have locked journal entries and waits, which are their run's alone: he is waited for, a moment.
 _WRITE = """
 WITH seen AS MATERIALIZED (
     SELECT given.*, lock.* FROM (
@@ -129,7 +130,7 @@ WITH seen AS MATERIALIZED (
              back boolean, progress boolean, error text, delay double precision, failed integer, outcome text,
              detail text, steps json, events json, parks boolean, by_deadline boolean, waits json, left_waits json,
              stops_waiting boolean)
-        LIMIT %s
+        LIMIT CASE WHEN set_config('lock_timeout', '100ms', true) IS NOT NULL THEN %s::bigint END
     ) AS given
     LEFT JOIN LATERAL (
         SELECT true AS found, run.leased_at, run.error AS former_error, run.deadline FROM {schema}.sagaz_run AS run

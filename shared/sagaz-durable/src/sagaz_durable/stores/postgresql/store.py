@@ -103,7 +103,7 @@ class PostgresStore(BaseStore):
 
     insert_runs = _does(leases.insert)
     claim_runs = _does(claims.claim)
-    any_alone = _does(claims.any_alone)
+    any_alone = _does(reads.any_alone)
     renew = _does(leases.renew)
     write_runs = _does(journal.write)
 

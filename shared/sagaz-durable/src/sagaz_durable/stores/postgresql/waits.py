@@ -1,4 +1,4 @@
-"""What runs wait for: the parts of the engine's statements that register waits, look for signals and end waits."""
+"""What runs wait for: the parts of the engine's statements that register waits, and end them."""
 
 from __future__ import annotations
 
@@ -11,47 +11,13 @@ from sagaz_integration_core.contract.waits import WaitRecord, WaitWrite
 
 __all__ = [
     "END_WAITS",
+    "JOURNALS",
+    "OFFERED",
     "PARKED_AT",
     "RECORD_WAITS",
-    "SEE",
-    "SIGNALLED",
-    "SIGNALLED_SINCE",
     "wait_record",
     "wait_rows",
 ]
-
-_FRESH = """(
-        SELECT saga_id, key, name, created_at FROM {schema}.sagaz_signal WHERE taken_at IS NULL AND seen_at IS NULL
-        UNION ALL
-        SELECT saga_id, key, name, created_at FROM {schema}.sagaz_signal
-            WHERE taken_at IS NULL AND seen_at > statement_timestamp() - interval '1 minute'
-    )"""
-
-# From the signals that are new: runs that wait are many, and cost nothing. Whoever begins to wait later looks for its
-# signals itself.
-_SENT_TO = f"""
-    SELECT wait.saga_id{{more}} FROM {_FRESH} AS signal CROSS JOIN LATERAL (
-        SELECT saga_id FROM {{schema}}.sagaz_wait
-            WHERE saga_id = signal.saga_id AND name = signal.name AND outcome IS NULL
-        UNION ALL
-        SELECT saga_id FROM {{schema}}.sagaz_wait WHERE key = signal.key AND name = signal.name
-    ) AS wait
-"""  # noqa: S608
-SIGNALLED = _SENT_TO.replace("{more}", "")
-"""The runs for one of whose waits a signal is there."""
-SIGNALLED_SINCE = _SENT_TO.replace("{more}", ", signal.created_at")
-"""The same runs, and when each of their signals was sent."""
-
-# Not at once: a transaction that began to wait may not be visible yet.
-SEE = """
-    UPDATE {schema}.sagaz_signal SET seen_at = statement_timestamp() WHERE id = ANY(ARRAY(
-        SELECT id FROM {schema}.sagaz_signal AS signal
-        WHERE taken_at IS NULL AND seen_at IS NULL AND NOT EXISTS (
-            SELECT FROM {schema}.sagaz_wait AS wait WHERE wait.name = signal.name AND wait.outcome IS NULL
-                AND (wait.saga_id = signal.saga_id OR wait.key = signal.key))
-        LIMIT 1000 FOR UPDATE SKIP LOCKED))
-"""
-"""Has claims look at signals that nobody waits for a minute longer, and then no more."""
 
 RECORD_WAITS = """), gone AS MATERIALIZED (
     SELECT held.saga_id, call.step, call.phase
@@ -117,40 +83,58 @@ RECORD_WAITS = """), gone AS MATERIALIZED (
 
 PARKED_AT = "(SELECT due_at FROM parked WHERE parked.saga_id = held.saga_id)"
 
-# Only of runs that were claimed before; first the claims that are made in the same statement. Waits are read once, by
-# their runs: OFFSET and the arrays keep the planner, who may find the tables empty, from reading them whole for ever.
-END_WAITS = """
+# Before the claims that are made in the same statement, and only of runs that were claimed before. Waits are read once,
+# by their runs: OFFSET and arrays keep the planner, who may find the tables empty, from reading them whole for ever.
+OFFERED = """
 ), waited AS MATERIALIZED (
-    SELECT wait.*, claimed.attempt AS ended_by
-    FROM claimed CROSS JOIN LATERAL (
-        SELECT * FROM {schema}.sagaz_wait WHERE saga_id = claimed.saga_id OFFSET 0
+    SELECT wait.*, due.attempt + 1 AS ended_by
+    FROM due CROSS JOIN LATERAL (
+        SELECT * FROM {schema}.sagaz_wait WHERE saga_id = due.saga_id OFFSET 0 FOR NO KEY UPDATE SKIP LOCKED
     ) AS wait
-    WHERE claimed.attempt > 1
+    WHERE due.attempt > 0
 ), first_wait AS MATERIALIZED (
     SELECT DISTINCT ON (saga_id, name) * FROM waited
     WHERE outcome IS NULL AND name <> ''
     ORDER BY saga_id, name, created_at, n
 ), offered AS MATERIALIZED (
-    SELECT wait.saga_id, wait.step, wait.phase, wait.name, wait.n, wait.ended_by, signal.id, signal.payload
-    FROM first_wait AS wait CROSS JOIN LATERAL (
-        SELECT id, payload FROM {schema}.sagaz_signal
-        WHERE id = ANY(ARRAY(
-            SELECT id FROM {schema}.sagaz_signal WHERE saga_id = wait.saga_id AND name = wait.name AND taken_at IS NULL
+    SELECT wait.*, signal.id, signal.payload
+    FROM (
+        SELECT saga_id, step, phase, name, n, ended_by, ARRAY(
+            SELECT id FROM {schema}.sagaz_signal
+                WHERE saga_id = first_wait.saga_id AND name = first_wait.name AND taken_at IS NULL
             UNION ALL
-            SELECT id FROM {schema}.sagaz_signal WHERE key = wait.key AND name = wait.name AND taken_at IS NULL
-        )) AND (taken_at IS NULL) IS TRUE
+            SELECT id FROM {schema}.sagaz_signal
+                WHERE key = first_wait.key AND name = first_wait.name AND taken_at IS NULL
+        ) AS ids FROM first_wait OFFSET 0
+    ) AS wait LEFT JOIN LATERAL (
+        SELECT id, payload FROM {schema}.sagaz_signal
+        WHERE id = ANY(wait.ids) AND (taken_at IS NULL) IS TRUE
         -- By an expression: the index by time would be read from its beginning.
         ORDER BY extract(epoch FROM created_at), id LIMIT 1 FOR UPDATE SKIP LOCKED
-    ) AS signal
+    ) AS signal ON true
+    WHERE cardinality(wait.ids) > 0
+), free AS MATERIALIZED (
+    SELECT * FROM due WHERE attempt = 0 OR (
+        saga_id <> ALL(ARRAY(SELECT saga_id FROM offered WHERE id IS NULL))
+        AND (SELECT count(*) FROM {schema}.sagaz_wait AS wait WHERE wait.saga_id = due.saga_id)
+            <= (SELECT count(*) FROM waited WHERE waited.saga_id = due.saga_id))
+"""
+"""The waits of runs that are due, the signals that they get, and those of these runs of which no other transaction has
+locked a wait or the signals for one: the rest is left to a later claim."""
+
+END_WAITS = """
 ), taken_signal AS (
     UPDATE {schema}.sagaz_signal AS signal SET taken_at = statement_timestamp(), taken_by = offered.saga_id,
         taken_step = offered.step, taken_phase = offered.phase, payload = NULL
     FROM offered WHERE signal.id = ANY(ARRAY(SELECT id FROM offered)) AND signal.id = offered.id
+        AND offered.saga_id = ANY((SELECT ids FROM taken)::text[])
 ), ending AS MATERIALIZED (
     SELECT saga_id, step, phase, name, n, ended_by, 'signal' AS outcome, payload FROM offered
+    WHERE saga_id = ANY((SELECT ids FROM taken)::text[])
     UNION ALL
     SELECT saga_id, step, phase, name, n, ended_by, 'timeout', NULL FROM waited
     WHERE outcome IS NULL AND until <= statement_timestamp()
+        AND saga_id = ANY((SELECT ids FROM taken)::text[])
         AND (saga_id, step, phase, name, n) NOT IN (SELECT saga_id, step, phase, name, n FROM offered)
 ), ended_wait AS (
     UPDATE {schema}.sagaz_wait AS wait SET outcome = ending.outcome, attempt = ending.ended_by,
@@ -180,6 +164,35 @@ END_WAITS = """
 )"""
 """Gives the waits of claimed runs that are over their outcome, and journals that their calls go on; what another
 transaction has locked of the journal is left to the call."""
+
+# A statement reads what there was before it began, and what it changes itself is put in. Had somebody else written
+# between its beginning and its lock, the run's version would tell, and a further statement reads.
+JOURNALS = """
+    CASE WHEN claimed.attempt > 1 AND claimed.version = (
+        SELECT version + 1 FROM {schema}.sagaz_run AS before WHERE before.saga_id = claimed.saga_id
+    ) THEN json_build_array((
+        SELECT json_agg(json_build_array(
+            entry.step, entry.phase, CASE WHEN again.attempt IS NULL THEN entry.status ELSE 'started' END,
+            entry.result::text, entry.error, coalesce(again.attempt, entry.attempt),
+            CASE WHEN again.attempt IS NULL THEN entry.started_at ELSE statement_timestamp() END,
+            CASE WHEN again.attempt IS NULL THEN entry.finished_at END, entry.compensated
+        ) ORDER BY again.attempt IS NOT NULL, coalesce(entry.started_at, entry.finished_at), entry.step, entry.phase)
+        FROM {schema}.sagaz_step AS entry LEFT JOIN left_there AS again
+            ON again.saga_id = claimed.saga_id AND again.step = entry.step AND again.phase = entry.phase
+        WHERE entry.saga_id = claimed.saga_id
+    ), (
+        SELECT json_agg(json_build_array(
+            wait.step, wait.phase, wait.name, wait.n, CASE WHEN ending.outcome IS NULL THEN wait.key END,
+            wait.until, wait.created_at, coalesce(ending.outcome, wait.outcome),
+            CASE WHEN ending.outcome IS NULL THEN wait.attempt ELSE ending.ended_by END,
+            CASE WHEN ending.outcome IS NULL THEN wait.payload ELSE ending.payload END::text
+        ) ORDER BY wait.created_at, wait.step, wait.phase, wait.n)
+        FROM waited AS wait LEFT JOIN ending ON ending.saga_id = wait.saga_id AND ending.step = wait.step
+            AND ending.phase = wait.phase AND ending.name = wait.name AND ending.n = wait.n
+        WHERE wait.saga_id = claimed.saga_id
+    ))::text END AS journal"""
+"""The journal and the waits of a run that was claimed before, as JSON; NULL of one that was not, and of one that has
+changed since the statement began."""
 
 
 def wait_rows(write: RunWrite) -> list[dict[str, Any]]:

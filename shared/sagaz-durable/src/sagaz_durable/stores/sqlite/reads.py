@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 from sagaz_durable.stores.sqlite.maintenance import live_workers
@@ -16,6 +18,7 @@ from sagaz_integration_core.contract.records import ACTIVE, FINISHED, RunRecord,
 __all__ = ["find", "load", "stats", "statuses"]
 
 _SELECT = f"SELECT {RUN_COLUMNS} FROM sagaz_run"  # noqa: S608
+_NEWEST_FIRST = " ORDER BY created_at DESC, saga_id DESC LIMIT ?"
 _STATUSES = "SELECT saga_id, status FROM sagaz_run WHERE saga_id IN (SELECT value FROM json_each(?))"
 _COUNT_DUE = """
     SELECT saga_name, count(*), min(available_at) FROM sagaz_run WHERE available_at <= ? GROUP BY saga_name
@@ -41,10 +44,11 @@ def statuses(sqlite: sqlite3.Connection, saga_ids: Collection[str]) -> dict[str,
 
 def find(sqlite: sqlite3.Connection, query: RunFilter) -> list[RunRecord]:
     """Return the runs that match, the newest first."""
-    conditions, values = _conditions(query)
-    where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
-    statement = f"{_SELECT}{where} ORDER BY created_at DESC, saga_id DESC LIMIT ?"
-    return [run_record(row) for row in sqlite.execute(statement, (*values, query.limit))]
+    if query.owner is None:
+        statement, values = _newest(query)
+    else:
+        statement, values = _newest_of_owner(query)
+    return [run_record(row) for row in sqlite.execute(statement, values)]
 
 
 def stats(sqlite: sqlite3.Connection) -> StoreStats:
@@ -62,6 +66,21 @@ def stats(sqlite: sqlite3.Connection) -> StoreStats:
     unsent = when(first)
     unsent_age = None if unsent is None else (moment - unsent).total_seconds()
     return StoreStats(counts, sum(by_saga.values()), age, live, dead, unsent_age, by_saga, untaken, overdue)
+
+
+def _newest(query: RunFilter) -> tuple[str, list[Any]]:
+    conditions, values = _conditions(query)
+    where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
+    return f"{_SELECT}{where}{_NEWEST_FIRST}", [*values, query.limit]
+
+
+def _newest_of_owner(query: RunFilter) -> tuple[str, list[Any]]:
+    # The newest of each status come from the index on owner, status and time, however many there are. These are all
+    # statuses: sagaz's own rows, which may have others, have no owner.
+    statuses: Sequence[RunStatus] = query.statuses or (*ACTIVE, *FINISHED)
+    parts = [_newest(replace(query, statuses=(status,))) for status in dict.fromkeys(statuses)]
+    together = " UNION ALL ".join(f"SELECT * FROM ({statement})" for statement, _ in parts)  # noqa: S608
+    return f"{together}{_NEWEST_FIRST}", [*chain.from_iterable(values for _, values in parts), query.limit]
 
 
 def _conditions(query: RunFilter) -> tuple[list[str], list[Any]]:

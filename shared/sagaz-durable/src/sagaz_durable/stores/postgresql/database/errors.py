@@ -22,6 +22,7 @@ from sagaz_integration_core.errors import (
 
 __all__ = [
     "ConnectionLost",
+    "RowsLocked",
     "busy",
     "how_to_migrate",
     "lost",
@@ -41,6 +42,10 @@ _CONNECT = re.compile(r"FATAL: .*\n.*\bCONNECT\b")
 
 class ConnectionLost(StoreUnavailable):
     """The connection went away during a statement: whether that was committed is not known."""
+
+
+class RowsLocked(WriteRefused):
+    """Another transaction had locked rows for longer than a statement waits for them; nothing was recorded."""
 
 
 def how_to_migrate(wording: Wording) -> str:
@@ -113,6 +118,11 @@ def meaning(address: Address, error: psycopg.Error | UnicodeEncodeError) -> Saga
         known = error.sqlstate is not None
         return _unstorable(
             address.shown, f"{type(error).__name__}, SQLSTATE {error.sqlstate}" if known else "it has a NUL"
+        )
+    if isinstance(error, pg.LockNotAvailable):
+        return RowsLocked(
+            f"Another transaction has locked rows of the PostgreSQL store {shown} that a statement would change, and "
+            "nothing was recorded. Find out which one does (pg_locks, pg_stat_activity)."
         )
     if not isinstance(error, _CONFLICTS) and (found := unavailable(address, error)) is not None:
         return found

@@ -43,7 +43,8 @@ CREATE = (
     WHERE deadline IS NOT NULL AND finished_at IS NULL
     """,
     """
-    CREATE INDEX IF NOT EXISTS sagaz_run_owner ON sagaz_run (owner, created_at, saga_id) WHERE owner IS NOT NULL
+    CREATE INDEX IF NOT EXISTS sagaz_run_owner ON sagaz_run (owner, status, created_at, saga_id)
+    WHERE owner IS NOT NULL
     """,
     "CREATE INDEX IF NOT EXISTS sagaz_run_finished ON sagaz_run (finished_at) WHERE finished_at IS NOT NULL",
     # Workers look for these every minute, and hold the file's write lock meanwhile: what was erased is not in it.
