@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from sagaz_durable.engine.start_limits import limits_of, start_delayed
 from sagaz_durable.intake.events import Event, handled, unhandled, without_effect
 from sagaz_durable.intake.handlers import Hook, handlers_of
 from sagaz_durable.webhooks.delivery import Source
@@ -17,7 +18,7 @@ from sagaz_durable.webhooks.reception import receive
 from sagaz_integration_core.context import correlation
 from sagaz_integration_core.contract.webhooks import NewWebhook, WebhookRecord
 from sagaz_integration_core.error_text import message_text, visible
-from sagaz_integration_core.errors import UnstorableValue
+from sagaz_integration_core.errors import SagazError, UnstorableValue
 
 if TYPE_CHECKING:
     from sagaz_durable.operations.scope import ReachableScope
@@ -82,4 +83,14 @@ class Webhooks:
                     "Event %s of source %r is quarantined as %s: %s",
                     visible(record.delivery_id), record.source, record.id, visible(record.reason or ""),
                 )  # fmt: skip
+        if any(record.outcome == "delayed" for record in records):
+            await self._start_delayed()
         return records
+
+    async def _start_delayed(self) -> None:
+        limits = limits_of(self._scope.registry)
+        try:
+            await self._scope.reach(lambda: start_delayed(self._scope.store, limits))
+        except SagazError as error:
+            # It is recorded, and workers look for it.
+            logger.warning("Delayed runs cannot be started now; a worker tries again: %s", message_text(error))
