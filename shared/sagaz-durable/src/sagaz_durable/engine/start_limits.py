@@ -38,7 +38,7 @@ def check_limits(name: str, trigger: Trigger) -> None:
 
 
 def limit_of(saga_name: str, handler: str, trigger: Trigger) -> StartLimit:
-    """Return the limit of a trigger that has one: ``rate_limit=10`` is 10 in any second, 0.5 is 1 in any two."""
+    """Return the limit of a trigger: ``rate_limit=10`` is 10 starts in any second, 0.5 is 1 in any two seconds."""
     rate = trigger.rate_limit
     starts = None if rate is None else max(1, math.floor(rate))
     seconds = 0.0 if rate is None or starts is None else starts / rate
@@ -46,12 +46,12 @@ def limit_of(saga_name: str, handler: str, trigger: Trigger) -> StartLimit:
 
 
 def limits_of(registry: SagaRegistry) -> list[StartLimit]:
-    """Return the limits of the triggers that have one."""
+    """Return the limits of all triggers; one that has none any more may have had one when events of it came."""
     return [
         limit_of(registration.name, f"{registration.name}.{method}", declared)
         for registration in registry
         for method, declared in listeners(registration.saga_class)
-        if isinstance(declared, Trigger) and declared.is_limited
+        if isinstance(declared, Trigger)
     ]
 
 

@@ -16,20 +16,23 @@ logger = logging.getLogger(__name__)
 _SECONDS = 1.0
 """How long others' ends, and starts that are long enough ago, are not noticed."""
 
+_SELDOM_SECONDS = 60.0
+"""How often somebody looks whose triggers have no limit: they may have had one before they were deployed anew."""
+
 
 class DelayedStarts:
-    """Looks for delayed runs, if a saga has a trigger with a limit; it asks nothing of the store if none has."""
+    """Looks for delayed runs, if a saga has a trigger; it asks nothing of the store if none has."""
 
     def __init__(self, environment: ExecutionEnvironment) -> None:
         self._store = environment.store
         self._limits = limits_of(environment.registry)
-        self._sagas = {limit.saga_name for limit in self._limits}
-        self._seconds = min(_SECONDS, environment.settings.poll_seconds)
+        self._sagas = {limit.saga_name for limit in self._limits if limit.is_limited}
+        self._seconds = min(_SECONDS, environment.settings.poll_seconds) if self._sagas else _SELDOM_SECONDS
         self._ended = asyncio.Event()
 
     @property
     def is_needed(self) -> bool:
-        """Whether there is a limit."""
+        """Whether a saga has a trigger."""
         return bool(self._limits)
 
     def run_ended(self, saga_name: str) -> None:

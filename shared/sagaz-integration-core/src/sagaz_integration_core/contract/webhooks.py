@@ -62,7 +62,7 @@ class NewWebhook:
 
 @dataclass(frozen=True, slots=True)
 class StartLimit:
-    """How many runs one trigger may start; at least one of ``max_concurrent`` and ``starts`` is given.
+    """How many runs one trigger may start; with neither ``max_concurrent`` nor ``starts``, all.
 
     Attributes:
         handler: As `NewWebhook` has it.
@@ -77,14 +77,23 @@ class StartLimit:
     starts: int | None = None
     seconds: float = 0.0
 
+    @property
+    def is_limited(self) -> bool:
+        """Whether there is a limit."""
+        return self.max_concurrent is not None or self.starts is not None
+
     def since(self, moment: datetime) -> datetime:
         """Return the time after which starts are counted."""
         return moment - timedelta(seconds=self.seconds)
 
-    def room(self, under_way: int, started: int) -> int:
-        """Return how many more may start beside those that are under way, and those that started in this time."""
+    def room(self, under_way: int, started: int) -> int | None:
+        """Return how many more may start beside those that are under way, and those that started in this time.
+
+        None if there is no limit.
+        """
         rooms = [(self.max_concurrent, under_way), (self.starts, started)]
-        return max(0, min(most - there for most, there in rooms if most is not None))
+        narrowest = min((most - there for most, there in rooms if most is not None), default=None)
+        return None if narrowest is None else max(0, narrowest)
 
 
 @dataclass(frozen=True, slots=True)

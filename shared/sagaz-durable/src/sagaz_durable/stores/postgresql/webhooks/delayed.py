@@ -22,7 +22,7 @@ _START = f"""
 WITH seen AS MATERIALIZED (
     SELECT (SELECT value FROM {{schema}}.sagaz_meta WHERE key = 'delayed_starts') AS value
 ), room AS MATERIALIZED (
-    SELECT greatest(0, least(
+    SELECT CASE WHEN narrowest IS NOT NULL THEN greatest(0, narrowest) END AS n FROM (SELECT least(
         %(max_concurrent)s::bigint - (
             SELECT count(*) FROM {{schema}}.sagaz_run AS run
             WHERE status IN ('pending', 'executing', 'compensating', 'waiting') AND saga_name = %(saga_name)s
@@ -30,7 +30,7 @@ WITH seen AS MATERIALIZED (
         %(starts)s::bigint - (
             SELECT count(*) FROM {{schema}}.sagaz_run AS run
             WHERE created_at > statement_timestamp() - %(seconds)s::double precision * interval '1 second'
-                AND saga_name = %(saga_name)s AND {_OF_TRIGGER}))) AS n
+                AND saga_name = %(saga_name)s AND {_OF_TRIGGER})) AS narrowest) AS least
 ), chosen AS MATERIALIZED (
     SELECT saga_id FROM {{schema}}.sagaz_webhook WHERE outcome = 'delayed' AND handler = %(handler)s
     GROUP BY saga_id ORDER BY min(received_at), saga_id LIMIT (SELECT n FROM room)

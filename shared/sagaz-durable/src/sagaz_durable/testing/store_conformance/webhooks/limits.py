@@ -18,6 +18,7 @@ from sagaz_durable.testing.store_conformance.builders import (
     write,
 )
 from sagaz_durable.testing.store_conformance.webhooks.events import event, one, received, starting
+from sagaz_integration_core.contract.records import RunRecord
 from sagaz_integration_core.contract.store import SagaStore
 from sagaz_integration_core.contract.webhooks import (
     DELAYED_UNTIL,
@@ -38,6 +39,12 @@ def delayed(
     """Return an event whose run starts when there is room."""
     given = starting(saga_id, delivery_id, fingerprint, not_before=DELAYED_UNTIL, **run)
     return replace(given, delayed=True)
+
+
+async def run_of(store: SagaStore, given: NewWebhook) -> RunRecord:
+    """Return the run of an event."""
+    assert given.run is not None
+    return await load(store, given.run.saga_id)
 
 
 async def deliver(store: SagaStore, count: int) -> list[str]:
@@ -104,6 +111,11 @@ class Limits:
         assert await store.start_delayed(replace(SLOWLY, max_concurrent=9)) == 1
         assert await store.start_delayed(replace(SLOWLY, max_concurrent=9)) == 0
 
+    async def test_without_a_limit_all_that_was_delayed_starts(self, store: SagaStore) -> None:
+        await deliver(store, 3)
+        assert await store.start_delayed(replace(ONE, max_concurrent=None)) == 3
+        assert len(await claim_all(store)) == 3
+
     async def test_many_who_look_at_once_start_no_more_than_there_is_room(self, store: SagaStore) -> None:
         await deliver(store, 6)
         started = await asyncio.gather(*(store.start_delayed(TWO) for _ in range(8)))
@@ -134,13 +146,13 @@ class Limits:
         fixed = delayed("evt_2", deadline=SOON)
         await received(store, counted)
         await received(store, fixed)
-        before = await load(store, counted.run.saga_id if counted.run else "")
+        before = await run_of(store, counted)
         assert await store.start_delayed(TWO) == 2
-        run = await load(store, counted.run.saga_id if counted.run else "")
+        run = await run_of(store, counted)
         assert (run.available_at, run.version) == (run.created_at, before.version + 1)
         assert run.created_at > before.created_at
         assert run.deadline == run.created_at + timedelta(seconds=60)
-        assert (await load(store, fixed.run.saga_id if fixed.run else "")).deadline == SOON
+        assert (await run_of(store, fixed)).deadline == SOON
 
     async def test_a_replayed_event_is_delayed_like_others(self, store: SagaStore) -> None:
         given = delayed()
