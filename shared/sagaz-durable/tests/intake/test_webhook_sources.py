@@ -7,9 +7,9 @@ from sagaz.core.triggers import trigger
 
 from sagaz_durable import Saga, action
 from sagaz_durable.engine.registry import SagaRegistry
-from sagaz_durable.engine.start_limits import limits_of
 from sagaz_durable.intake.handlers import check_served, wants_events
 from sagaz_durable.webhooks.resuming import resumes
+from sagaz_durable.workers.start_limits import limits_of
 from sagaz_integration_core.errors import SagaDefinitionError, SettingsError
 
 

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from sagaz_durable._upstream.triggers import Trigger
-from sagaz_durable.engine.start_limits import delayed
 from sagaz_durable.intake.handlers import Handler, Hook, NotUsable
 from sagaz_durable.runtime.new_run import new_run, saga_id_of_event
 from sagaz_durable.runtime.signalling import new_signal
 from sagaz_durable.webhooks.resuming import Resuming
+from sagaz_durable.workers.start_limits import delayed
 from sagaz_integration_core.contract.webhooks import NewWebhook
 from sagaz_integration_core.error_text import error_text, visible
 from sagaz_integration_core.errors import SagazError

@@ -10,9 +10,9 @@ from inspect import isawaitable
 from typing import TYPE_CHECKING, Any
 
 from sagaz_durable._upstream.triggers import Trigger, listeners
-from sagaz_durable.engine.start_limits import check_limits
 from sagaz_durable.serialization.client_ids import check_identifier
 from sagaz_durable.webhooks.resuming import Place, Resuming
+from sagaz_durable.workers.start_limits import check_limits
 from sagaz_integration_core.error_text import error_text, value_text, visible
 from sagaz_integration_core.errors import InvalidInput, SettingsError
 

@@ -8,13 +8,13 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from sagaz_durable.engine.start_limits import limits_of, start_delayed
 from sagaz_durable.intake.events import Event, handled, unhandled, without_effect
 from sagaz_durable.intake.handlers import Hook, handlers_of
 from sagaz_durable.webhooks.delivery import Source
 from sagaz_durable.webhooks.errors import SignatureRefused
 from sagaz_durable.webhooks.headers import Headers
 from sagaz_durable.webhooks.reception import receive
+from sagaz_durable.workers.start_limits import limits_of, start_delayed
 from sagaz_integration_core.context import correlation
 from sagaz_integration_core.contract.webhooks import NewWebhook, WebhookRecord
 from sagaz_integration_core.error_text import message_text, visible

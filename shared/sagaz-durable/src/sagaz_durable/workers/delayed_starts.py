@@ -6,7 +6,7 @@ import asyncio
 import logging
 
 from sagaz_durable.engine.environment import ExecutionEnvironment
-from sagaz_durable.engine.start_limits import limits_of, start_delayed
+from sagaz_durable.workers.start_limits import limits_of, start_delayed
 from sagaz_integration_core.errors import StoreUnavailable
 
 __all__ = ["DelayedStarts"]
