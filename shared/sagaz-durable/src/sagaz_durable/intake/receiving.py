@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 from sagaz_durable.intake.events import Event, handled, unhandled, without_effect
@@ -14,7 +15,7 @@ from sagaz_durable.webhooks.delivery import Source
 from sagaz_durable.webhooks.errors import SignatureRefused
 from sagaz_durable.webhooks.headers import Headers
 from sagaz_durable.webhooks.reception import receive
-from sagaz_durable.workers.start_limits import limits_of, start_delayed
+from sagaz_durable.workers.start_limits import limits_of
 from sagaz_integration_core.context import correlation
 from sagaz_integration_core.contract.webhooks import NewWebhook, WebhookRecord
 from sagaz_integration_core.error_text import message_text, visible
@@ -83,14 +84,15 @@ class Webhooks:
                     "Event %s of source %r is quarantined as %s: %s",
                     visible(record.delivery_id), record.source, record.id, visible(record.reason or ""),
                 )  # fmt: skip
-        if any(record.outcome == "delayed" for record in records):
-            await self._start_delayed()
+        if delayed := {record.handler for record in records if record.outcome == "delayed"}:
+            await self._start_delayed(delayed)
         return records
 
-    async def _start_delayed(self) -> None:
-        limits = limits_of(self._scope.registry)
+    async def _start_delayed(self, handlers: Collection[str]) -> None:
+        limits = [limit for limit in limits_of(self._scope.registry) if limit.handler in handlers]
         try:
-            await self._scope.reach(lambda: start_delayed(self._scope.store, limits))
+            for limit in limits:
+                await self._scope.reach(partial(self._scope.store.start_delayed, limit))
         except SagazError as error:
             # It is recorded, and workers look for it.
             logger.warning("Delayed runs cannot be started now; a worker tries again: %s", message_text(error))
