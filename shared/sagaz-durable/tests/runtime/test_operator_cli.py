@@ -223,9 +223,7 @@ def test_prune_deletes_signals_sent_in_vain_and_tells_how_many(command, caplog):
     assert command.runner.run(command.runtime.store.count_untaken()) == 1
 
 
-def test_prune_deletes_the_answers_to_requests_whose_time_is_over_and_tells_how_many(
-    command_line, caplog, monkeypatch
-):
+def test_prune_deletes_the_answers_to_requests_whose_time_is_over_and_tells_how_many(command_line, caplog, monkeypatch):
     # The worker would delete some of them first.
     monkeypatch.setattr(worker, "erase_regularly", lambda _: asyncio.sleep(3_600))
     command = command_line()
