@@ -23,9 +23,6 @@ _KINDS = ("deferred", "deferred", "deferred", "background", "inline")
 _CROWD = 50
 """How many send the same signal at once, of some."""
 
-_KILLERS = 2
-"""How many webhooks kill the server that has recorded them, before it answers."""
-
 
 @dataclass(frozen=True)
 class Signal:
@@ -190,8 +187,9 @@ class Plan:
         events = [n for n, signal in enumerate(found) if signal.is_webhook]
         for n in events:
             found[n] = replace(found[n], pause=dice.uniform(0, 0.1), is_repeated=dice.random() < 0.4)
-        early = [n for n in events if found[n].due < self.seconds]
-        for n in dice.sample(early, min(_KILLERS, len(early))):
+        # One, and early: with a single server nobody is answered until there is another one.
+        killers = [n for n in events if not found[n].to_run and found[n].due < self.seconds / 2]
+        for n in dice.sample(killers, min(1, len(killers))):
             found[n] = replace(found[n], kills=True)
         return found
 

@@ -105,6 +105,7 @@ async def rage(
             await _calm(fleet, store)
             phases["every run had ended"] = time.monotonic() - began
             clients.deliver_late()
+            phases["the last events were delivered"] = time.monotonic() - began
             clients.save(folder / "requests.jsonl")
             runs, signals, webhooks = await _rows(store)
         exit_codes = fleet.leave()

@@ -60,7 +60,9 @@ def _untrue_of_refused(
     if its or calls:
         yield f"left {len(its)} signals, and was taken by {sorted(calls)}"
     known = min(one.answered, default=math.inf) if one else math.inf
-    if any(line.saga_id == row.saga_id and line.at > known for line in evidence.lines):
+    # What a process that has lost its run notes later is that it gave it up.
+    later = [line for line in evidence.lines if line.saga_id == row.saga_id and line.at > known]
+    if any(line.event == "begin" or line.event.startswith("took ") for line in later):
         yield f"came before the end of {row.saga_id}"
 
 
