@@ -197,7 +197,7 @@ def worker_without_sagas(wording: Wording) -> str:
 def check_of_memory(wording: Wording) -> str:
     from sagaz_durable.operations.checking import _of_settings
 
-    return " ".join(_of_settings(Stand(wording, embedded=True)))
+    return " ".join(found.text for found in _of_settings(Stand(wording, embedded=True)))
 
 
 def check_of_runs(wording: Wording) -> str:
@@ -205,14 +205,21 @@ def check_of_runs(wording: Wording) -> str:
     from sagaz_integration_core.contract.listings import StoreStats
 
     stats = StoreStats({"failed": 3}, 2, 100.0, 0)
-    return " ".join(_of_runs(stats, set(), Limits(max_failed=0), wording))
+    return " ".join(found.text for found in _of_runs(stats, set(), Limits(max_failed=0), wording))
 
 
 def check_of_events(wording: Wording) -> str:
     from sagaz_durable.operations.checking import Limits, _of_events
     from sagaz_integration_core.contract.listings import StoreStats
 
-    return " ".join(_of_events(StoreStats({}, 0, None, 1, dead_events=4), Limits(), wording))
+    found = _of_events(StoreStats({}, 0, None, 1, dead_events=4), Limits(), wording)
+    return " ".join(one.text for one in found)
+
+
+def check_of_webhooks(wording: Wording) -> str:
+    from sagaz_durable.operations.checking import Limits, _of_webhooks
+
+    return " ".join(found.text for found in _of_webhooks(4, Limits(), wording))
 
 
 def default_that_contradicts(wording: Wording) -> str:
@@ -289,6 +296,7 @@ MESSAGES = {
     check_of_memory: ["set STORAGE_URL (memory"],
     check_of_runs: ["Start <worker>, or", "See <list --runs --status failed>."],
     check_of_events: ["See <events --status dead>, and <events --retry>."],
+    check_of_webhooks: ["See <webhooks --outcome quarantined>, and <webhooks --replay>."],
     storage_manager: ["with STORAGE_URL."],
     unsent_events: ["were set aside: <events --retry>)"],
     warnings_at_start: ["METRICS: accepted, and without use yet", "Set STORAGE_URL: sqlite"],

@@ -13,7 +13,8 @@ from celery import Celery, signals
 from django.apps import apps
 from django.core import checks
 from django.db import connections, transaction
-from django.test import TestCase
+from django.test import Client, TestCase
+from django.urls import include, path
 from places import on
 from testproject.shop.models import Order
 from testproject.shop.sagas import OrderSaga
@@ -22,6 +23,7 @@ import django_sagaz.celery
 from django_sagaz import Saga, SettingsError, action, atomic_saga_start, run_saga
 from django_sagaz._project import dispatch
 from django_sagaz.models import AuditEntry, Run
+from django_sagaz.webhooks import Unsigned, webhook_urls
 
 EVERYWHERE = on()
 
@@ -81,6 +83,18 @@ def test_the_message_is_sent_after_the_commit_and_its_task_executes_the_run(disp
     assert celery.tasks["sagaz.run"](saga_id) == "no runs"
     assert Run.objects.using(dispatching).get().status == "completed"
     assert Order.objects.using(dispatching).get().paid
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+@on("default", "pg")
+def test_a_webhook_sends_a_message_for_the_run_that_it_starts(dispatching, queued, settings, asynchronous):
+    urls = webhook_urls({"shop": Unsigned(delivery_member="id", event_member="type")}, asynchronous=asynchronous)
+    settings.ROOT_URLCONF = (path("webhooks/", include(urls)),)
+    event = {"db": dispatching, "id": "1", "type": "ordered", "order": "o1"}
+    assert Client().post("/webhooks/shop", event, "application/json").status_code == 200
+    assert queued() == 1
+    assert Client().post("/webhooks/shop", {**event, "id": "2", "type": "other"}, "application/json").status_code == 200
+    assert queued() == 1
 
 
 @on("default", "pg")

@@ -12,9 +12,11 @@ import pytest
 from celery import Celery, Task, signals
 from flask import Flask, current_app
 from flask_sqlalchemy import SQLAlchemy
+from sagaz.core.triggers import trigger
 
 from flask_sagaz import RuntimeNotOpen, Saga, SagazExtension, SettingsError, action
 from flask_sagaz.celery import register
+from flask_sagaz.webhooks import Unsigned, webhook_blueprint
 
 
 @pytest.fixture
@@ -34,12 +36,26 @@ def queued(celery):
     return queued
 
 
+class OrderedSaga(Saga):
+    """Is started by an event."""
+
+    saga_name = "ordered"
+
+    @trigger(source="shop")
+    def on_order(self, event):
+        return {"order": event["order"]} if "order" in event else None
+
+    @action("ship")
+    def ship(self, ctx):
+        return {}
+
+
 @pytest.fixture
 def shop(make_app, tmp_path, celery, OrderSaga):
     """An application with a database of its own, in which its runs are too."""
     url = f"sqlite:///{tmp_path / 'shop.db'}"
     config = {"SAGAZ_DISPATCH": "celery", "SQLALCHEMY_DATABASE_URI": url}
-    app, sagaz = make_app(url, config=config, sagas=[OrderSaga])
+    app, sagaz = make_app(url, config=config, sagas=[OrderSaga, OrderedSaga])
     register(celery, app)
     db = SQLAlchemy(app)
     with app.app_context():
@@ -158,6 +174,16 @@ def test_a_process_of_celerys_worker_that_ends_closes_the_runtime(shop, celery, 
     assert runtime.is_open
     signals.worker_process_shutdown.send(sender="test", pid=1, exitcode=0)
     assert not runtime.is_open
+
+
+def test_a_webhook_sends_a_message_for_the_run_that_it_starts(shop, queued):
+    app, _, _ = shop
+    app.register_blueprint(webhook_blueprint({"shop": Unsigned(delivery_member="id")}))
+    client = app.test_client()
+    assert client.post("/webhooks/shop", json={"id": "1", "order": 1}).status_code == 200
+    assert queued() == 1
+    assert client.post("/webhooks/shop", json={"id": "2"}).status_code == 200
+    assert queued() == 1
 
 
 def test_each_application_of_a_process_that_ends_is_closed(make_app, tmp_path, OrderSaga):

@@ -14,6 +14,7 @@ from sagaz import Saga, action, compensate
 from sagaz_durable import problem_types
 from sagaz_durable.cli import worker as working
 from sagaz_durable.cli.failures import failure_json, failure_text
+from sagaz_durable.cli.render_health import health_json, health_text
 from sagaz_durable.operations import catalogue as commands
 from sagaz_durable.operations import checking
 from sagaz_durable.runtime.runtime import SagazRuntime
@@ -92,7 +93,7 @@ async def test_a_runtime_that_is_not_open_is_opened_for_the_check_and_closed(set
     health = await checking.check(runtime)
     assert (health.healthy, health.reachable, health.migrated, health.problem) == (True, True, True, None)
     assert not runtime.is_open
-    assert checking.health_text(health) == (
+    assert health_text(health) == (
         f"store      {settings.storage_url}\n"
         "reachable  yes\n"
         "tables     up to date\n"
@@ -114,22 +115,22 @@ async def test_a_runtime_that_is_open_stays_open(settings):
     health = await checking.check(runtime)
     assert runtime.is_open
     await runtime.close()
-    found = json.loads(checking.health_json(health))
+    found = json.loads(health_json(health))
     assert (found["stats"]["counts"]["pending"], found["stats"]["due"], found["healthy"]) == (1, 1, True)
-    assert "due        1, the oldest for 0." in checking.health_text(health)
+    assert "due        1, the oldest for 0." in health_text(health)
 
 
 async def test_a_store_that_cannot_be_reached_is_a_problem_and_no_exception(tmp_path):
     runtime = SagazRuntime(Settings(storage_url=f"sqlite:///{tmp_path}/none/sagas.db"))
     health = await checking.check(runtime)
     assert (health.healthy, health.reachable, health.migrated, health.stats) == (False, False, False, None)
-    text = checking.health_text(health)
+    text = health_text(health)
     assert "reachable  no\ntables     unknown\nproblem    The SQLite store" in text
 
 
 async def test_the_check_of_a_memory_store_says_whose_memory_it_is():
     health = await checking.check(SagazRuntime(Settings()))
-    assert "note       each process has a memory of its own" in checking.health_text(health)
+    assert "note       each process has a memory of its own" in health_text(health)
 
 
 @pytest.mark.parametrize(
@@ -158,7 +159,7 @@ async def test_failed_runs_are_counted_and_no_problem(settings, monkeypatch):
     monkeypatch.setattr(SQLiteStore, "stats", answer)
     health = await checking.check(SagazRuntime(settings))
     assert health.healthy
-    assert "2 failed" in checking.health_text(health)
+    assert "2 failed" in health_text(health)
 
 
 # Migrating.
@@ -302,15 +303,15 @@ async def test_what_check_finds_has_the_address_where_it_is_explained(monkeypatc
     monkeypatch.setattr(checking, "_stats", figures)
     health = await checking.check(runtime, limits)
     assert [finding.kind for finding in health.findings] == [kind]
-    assert checking.health_text(health).endswith(f"problem    {health.problem}\nSee {kind.address}")
-    [told] = json.loads(checking.health_json(health))["findings"]
+    assert health_text(health).endswith(f"problem    {health.problem}\nSee {kind.address}")
+    [told] = json.loads(health_json(health))["findings"]
     assert told == {"type": kind.address, "title": kind.title, "detail": health.problem}
 
 
 async def test_check_of_what_is_well_refers_to_nothing():
     health = await checking.check(SagazRuntime(Settings.from_mapping({"STORAGE_URL": "memory://"})))
-    assert checking.health_text(health).endswith("problem    none")
-    told = json.loads(checking.health_json(health))
+    assert health_text(health).endswith("problem    none")
+    told = json.loads(health_json(health))
     assert (told["healthy"], told["problem"], told["findings"]) == (True, None, [])
 
 

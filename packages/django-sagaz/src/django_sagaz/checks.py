@@ -32,7 +32,7 @@ KINDS: Mapping[str, kinds.Kind] = {
     "sagaz.E003": kinds.SAGA_WRONG,
     "sagaz.E004": kinds.TABLES_ROUTED_AWAY,
     "sagaz.E005": kinds.CELERY_MISSING,
-    "sagaz.E006": kinds.WEBHOOK_WITHOUT_SOURCE,
+    "sagaz.E006": kinds.WEBHOOKS_UNSERVED,
     "sagaz.W001": kinds.NO_SAGAS,
     "sagaz.W002": kinds.MIDDLEWARE_LATE,
     "sagaz.W003": kinds.RUNS_IN_MEMORY,

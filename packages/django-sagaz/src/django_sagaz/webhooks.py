@@ -16,10 +16,12 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
 
 from django_sagaz._execution.scopes import asynchronous_scope, synchronous_scope
+from django_sagaz._project.current import current_project
 from django_sagaz.urls.messages import asynchronous_hook, native_response, neutral_request, synchronous_hook
 from sagaz_durable.http.routes import not_opened
 from sagaz_durable.http.synchronous import BlockingScope, done_now
 from sagaz_durable.intake.api import WebhookApi, check_sources
+from sagaz_durable.intake.receiving import Dispatch
 from sagaz_durable.webhooks.resuming import resumes
 from sagaz_durable.webhooks.sources import GitHub, Hmac, Source, StandardWebhooks, Stripe, Unsigned
 from sagaz_integration_core.errors import SagazError
@@ -58,7 +60,7 @@ def webhook_urls(
 def _view(sources: Mapping[str, Source]) -> View:
     def view(request: HttpRequest, source: str) -> HttpResponse:
         try:
-            api = WebhookApi(BlockingScope(synchronous_scope()), sources, _synchronous)
+            api = WebhookApi(BlockingScope(synchronous_scope()), sources, _synchronous, _dispatch())
         except SagazError as error:
             return native_response(not_opened(error))
         return native_response(done_now(api.receive(neutral_request(request, api.most_bytes), source)))
@@ -69,12 +71,16 @@ def _view(sources: Mapping[str, Source]) -> View:
 def _aview(sources: Mapping[str, Source]) -> View:
     async def view(request: HttpRequest, source: str) -> HttpResponse:
         try:
-            api = WebhookApi(await asynchronous_scope(), sources, _asynchronous)
+            api = WebhookApi(await asynchronous_scope(), sources, _asynchronous, _dispatch())
         except SagazError as error:
             return native_response(not_opened(error))
         return native_response(await api.receive(neutral_request(request, api.most_bytes), source))
 
     return view
+
+
+def _dispatch() -> Dispatch | None:
+    return current_project().configuration.dispatch
 
 
 def _synchronous(method: View) -> View:

@@ -6,9 +6,10 @@ import threading
 from django.apps import apps
 from django.db import transaction
 from django.http import HttpResponse, JsonResponse, StreamingHttpResponse
-from django.urls import path
+from django.urls import include, path
 
 from django_sagaz import async_saga_factory, atomic_saga_start, create_saga, run_saga
+from django_sagaz.webhooks import Unsigned, webhook_urls
 from sagaz_integration_core.context.correlation import correlation_id
 from testproject.shop.sagas import OrderSaga
 
@@ -69,6 +70,7 @@ def stream(request):
 
 
 urlpatterns = [
+    path("webhooks/", include(webhook_urls({"shop": Unsigned(delivery_member="id")}))),
     path("run", run),
     path("run_async", run_async),
     path("run_without_await", run_without_await),

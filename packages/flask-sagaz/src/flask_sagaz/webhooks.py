@@ -71,7 +71,9 @@ def _exempted(state: BlueprintSetupState) -> bool:
 def _view(sources: Mapping[str, Source]) -> Callable[[str], Response]:
     def receive(source: str) -> Response:
         try:
-            api = WebhookApi(BlockingScope(current_state().process().get()), sources, current_app.ensure_sync)
+            runtime = current_state().process().get()
+            dispatch = runtime.configuration.dispatch
+            api = WebhookApi(BlockingScope(runtime), sources, current_app.ensure_sync, dispatch)
         except SagazError as error:
             return native_response(not_opened(error))
         # Itself, not the proxy, as `flask_sagaz.http.blueprint` has it.

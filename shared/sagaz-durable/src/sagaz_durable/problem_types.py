@@ -23,6 +23,7 @@ from sagaz_integration_core.errors import (
     SettingsError,
     SignalRefused,
     SignalTimeout,
+    SignatureRefused,
     StepError,
     StoreUnavailable,
     TransactionRequired,
@@ -40,9 +41,9 @@ __all__ = [
     "RUN_FAILED", "RUN_INTERRUPTED", "RUN_IN_PROGRESS", "RUN_OVERDUE", "RUN_ROLLED_BACK", "RUN_UNSUCCESSFUL",
     "RUN_WAITING", "SAGA_UNKNOWN", "SAGA_WITHOUT_WORKER", "SAGA_WRONG", "SETTINGS_WRONG", "SETTING_WITHOUT_USE",
     "SIGNAL_TIMEOUT", "STEP_FAILED", "TABLES_ROUTED_AWAY", "TOO_LARGE", "TRANSACTION_REQUIRED", "UNAVAILABLE",
-    "UNSUPPORTED_MEDIA", "USAGE_WRONG", "WAITS_LOST", "WEBHOOKS_QUARANTINED", "WEBHOOK_REFUSED", "WEBHOOK_UNKNOWN",
-    "WEBHOOK_WITHOUT_SOURCE", "WORKER_UNFIT", "WRITE_REFUSED", "WRONG_DATABASE", "Finding", "Kind", "kind_of",
-    "references",
+    "UNSUPPORTED_MEDIA", "USAGE_WRONG", "WAITS_LOST", "WEBHOOKS_QUARANTINED", "WEBHOOKS_UNSERVED",
+    "WEBHOOK_REFUSED", "WEBHOOK_UNKNOWN", "WORKER_UNFIT", "WRITE_REFUSED", "WRONG_DATABASE", "Finding",
+    "Kind", "kind_of", "references",
 ]  # fmt: skip
 
 PAGE = "https://github.com/sagaz-web/sagaz-web/blob/main/docs/problems.md"
@@ -130,12 +131,12 @@ WAITS_LOST = Kind("waits-lost", "Runs wait in a step that is gone")
 EVENTS_SET_ASIDE = Kind("events-set-aside", "Events were set aside")
 EVENT_NOT_SET_ASIDE = Kind("event-not-set-aside", "No event with this id was set aside")
 EVENTS_LATE = Kind("events-late", "Events wait for longer than they may to be sent")
-WEBHOOKS_QUARANTINED = Kind("webhooks-quarantined", "Events of webhooks are quarantined")
-WEBHOOK_WITHOUT_SOURCE = Kind("webhook-without-source", "A saga wants events of a source that nobody takes")
+WEBHOOKS_QUARANTINED = Kind("webhooks-quarantined", "Webhooks are quarantined")
 
 DRIVER_MISSING = Kind("driver-missing", "The database's driver is missing")
 CELERY_MISSING = Kind("celery-missing", "No Celery application is registered")
 TABLES_ROUTED_AWAY = Kind("tables-routed-away", "A database router keeps the tables out of their database")
+WEBHOOKS_UNSERVED = Kind("webhooks-unserved", "Nobody takes the webhooks that a saga wants")
 NO_SAGAS = Kind("no-sagas", "No saga was found")
 MIDDLEWARE_LATE = Kind("middleware-late", "The middleware comes after others")
 DEBUG_ON = Kind("debug-on", "A deployment runs with DEBUG")
@@ -164,6 +165,7 @@ _OF_ERRORS: dict[type[SagazError], Kind] = {
     SettingsError: SETTINGS_WRONG,
     SignalRefused: REFUSED,
     SignalTimeout: SIGNAL_TIMEOUT,
+    SignatureRefused: WEBHOOK_REFUSED,
     StepError: STEP_FAILED,
     StoreUnavailable: UNAVAILABLE,
     TransactionRequired: TRANSACTION_REQUIRED,

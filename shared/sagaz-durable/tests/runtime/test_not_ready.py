@@ -16,6 +16,7 @@ from pg import at
 from sagaz import Saga, action
 
 from sagaz_durable.cli import worker as working
+from sagaz_durable.cli.render_health import health_json, health_text
 from sagaz_durable.operations import checking
 from sagaz_durable.operations.health import liveness, readiness, readiness_sync
 from sagaz_durable.runtime.bound_saga import bind
@@ -285,8 +286,8 @@ async def test_check_counts_signals_that_nobody_took_and_runs_past_their_deadlin
             await Sagas(runtime).send_signal("paid", {"n": n}, key=f"pi_{n}")
         await Sagas(runtime).start(Order, {}, deadline=datetime.now(UTC) - timedelta(hours=1))
         health = await checking.check(runtime)
-        assert "signals    2 not taken\ndeadlines  1 passed\n" in checking.health_text(health)
-        found = json.loads(checking.health_json(health))["stats"]
+        assert "signals    2 not taken\ndeadlines  1 passed\n" in health_text(health)
+        found = json.loads(health_json(health))["stats"]
         assert (found["untaken_signals"], found["overdue"]) == (2, 1)
 
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import importlib.util
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+
+import pytest
 
 from sagaz_durable.webhooks.sources import Delivery, GitHub, Hmac, Source, StandardWebhooks, Stripe
 
@@ -155,3 +158,16 @@ SAMPLES = [
 ]  # fmt: skip
 
 TIMED = [sample for sample in SAMPLES if sample.name not in ("github", "shopify")]
+
+
+def _params(samples):
+    marks = {PUBLIC: [with_public_keys]}
+    return [pytest.param(sample, id=sample.name, marks=marks.get(sample.secret, [])) for sample in samples]
+
+
+with_public_keys = pytest.mark.skipif(
+    importlib.util.find_spec("cryptography") is None,
+    reason="CRYPTOGRAPHY IS NOT INSTALLED: nothing tries the public keys of webhooks",
+)
+each = pytest.mark.parametrize("sample", _params(SAMPLES))
+timed = pytest.mark.parametrize("sample", _params(TIMED))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from signed_samples import BODY, JSON, NOW, SAMPLES
+from signed_samples import BODY, JSON, NOW, SAMPLES, each
 
 from sagaz_durable.redaction import masked_json, secret_keys
 from sagaz_durable.webhooks.bodies import parse_event
@@ -151,7 +151,7 @@ def test_what_is_shown_of_an_event_is_masked_as_contexts_are():
     assert shown["data"] == {"card_number": "***", "iban": "***", "customer_note": "***", "amount": 4}
 
 
-@pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: sample.name)
+@each
 def test_an_event_is_named_by_its_headers_or_by_itself(sample):
     received = receive(sample.source, {**sample.headers(), **JSON}, BODY, NOW, most=MOST)
     named = {"standard": ("msg_1", "order.paid"), "public": ("msg_1", "order.paid"), "stripe": ("evt_1", "order.paid"),
@@ -162,13 +162,13 @@ def test_an_event_is_named_by_its_headers_or_by_itself(sample):
     assert "42" not in repr(received)
 
 
-@pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: sample.name)
+@each
 def test_a_forged_webhook_is_refused_before_anything_is_read_of_it(sample):
     with pytest.raises(SignatureRefused):
         receive(sample.source, sample.headers(), b"no JSON, and of no type", NOW, most=MOST)
 
 
-@pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: sample.name)
+@each
 def test_a_body_that_is_too_large_is_refused_before_it_is_hashed(sample):
     with pytest.raises(EventTooLarge):
         receive(sample.source, {**sample.headers(b"another body"), **JSON}, BODY, NOW, most=len(BODY) - 1)

@@ -7,9 +7,9 @@ __all__ = [
     "ContextValueError", "DeadlinePassed", "IdempotencyConflict", "InvalidInput", "LeaseLost", "Overloaded",
     "RunChanged", "RunErased", "RunFailed", "RunInProgress", "RunInterrupted", "RunNotFound", "RunWaiting",
     "RuntimeNotOpen", "SagaDefinitionError", "SagaNotRegistered", "SagazError", "SettingsError", "SignalConflict",
-    "SignalRefused", "SignalTimeout", "StepError", "StoreNotMigrated", "StoreNotReady", "StoreRightsMissing",
-    "StoreUnavailable", "TransactionRequired", "UnstorableValue", "UsageError", "WorkerUnfit", "WriteLockHeld",
-    "WriteRefused", "WrongDatabase",
+    "SignalRefused", "SignalTimeout", "SignatureRefused", "StepError", "StoreNotMigrated", "StoreNotReady",
+    "StoreRightsMissing", "StoreUnavailable", "TransactionRequired", "UnstorableValue", "UsageError", "WorkerUnfit",
+    "WriteLockHeld", "WriteRefused", "WrongDatabase",
 ]  # fmt: skip
 
 
@@ -203,6 +203,13 @@ class SignalConflict(InvalidInput):
 
 class SignalRefused(SagazError):
     """The run that a signal is addressed to has ended; nothing was recorded."""
+
+
+class SignatureRefused(SagazError):
+    """A webhook is not from whom it says, or from another time; 400 is the answer, without the reason.
+
+    The message is for the log: it names headers and numbers, and repeats nothing that was sent and no secret.
+    """
 
 
 class ApprovalError(InvalidInput):

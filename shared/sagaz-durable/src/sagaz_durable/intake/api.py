@@ -16,7 +16,7 @@ from sagaz_durable.http.answers import json_answer
 from sagaz_durable.http.messages import HttpRequest, HttpResponse
 from sagaz_durable.http.problems import Problem, problem_response
 from sagaz_durable.intake.handlers import Hook
-from sagaz_durable.intake.receiving import Webhooks
+from sagaz_durable.intake.receiving import Dispatch, Webhooks
 from sagaz_durable.problem_types import INVALID_INPUT, TOO_LARGE, UNSUPPORTED_MEDIA, WEBHOOK_REFUSED, WEBHOOK_UNKNOWN
 from sagaz_durable.webhooks.delivery import Source
 from sagaz_durable.webhooks.errors import EventNotJson, EventRefused, EventTooLarge, SignatureRefused
@@ -64,12 +64,16 @@ class WebhookApi:
         scope: What the application's sagas are asked through.
         sources: By name; checked.
         hook: How the application's functions are called; what that returns is awaited if it can be.
+        dispatch: Told of the runs that go on by an event, if others than workers execute them.
     """
 
-    def __init__(self, scope: ReachableScope, sources: Mapping[str, Source], hook: Hook) -> None:
+    def __init__(
+        self, scope: ReachableScope, sources: Mapping[str, Source], hook: Hook, dispatch: Dispatch | None = None
+    ) -> None:
         self._scope = scope
         self._sources = sources
         self._hook = hook
+        self._dispatch = dispatch
 
     @property
     def most_bytes(self) -> int:
@@ -98,7 +102,7 @@ class WebhookApi:
         if known is None:
             raise Problem(WEBHOOK_UNKNOWN)
         correlation_id = correlation.accept(request.header(self._scope.settings.header_name))
-        webhooks = Webhooks(self._scope, self._hook)
+        webhooks = Webhooks(self._scope, self._hook, self._dispatch)
         await webhooks.take(source, known, request.headers, request.body, correlation_id)
 
 

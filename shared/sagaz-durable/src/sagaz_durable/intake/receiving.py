@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING
+from inspect import isawaitable
+from typing import TYPE_CHECKING, Any
 
 from sagaz_durable.intake.events import Event, handled, unhandled, without_effect
 from sagaz_durable.intake.handlers import Hook, handlers_of
@@ -24,9 +25,12 @@ from sagaz_integration_core.errors import SagazError, UnstorableValue
 if TYPE_CHECKING:
     from sagaz_durable.operations.scope import ReachableScope
 
-__all__ = ["Webhooks"]
+__all__ = ["Dispatch", "Webhooks"]
 
 logger = logging.getLogger("sagaz_durable.webhooks")
+
+Dispatch = Callable[[Sequence[str]], None]
+"""Tells of committed runs whoever executes them; raises nothing."""
 
 
 class Webhooks:
@@ -35,11 +39,13 @@ class Webhooks:
     Args:
         scope: The application's open runtime, or what stands for it.
         hook: How the application's functions are called.
+        dispatch: Told of the runs that go on; None if workers find them by themselves.
     """
 
-    def __init__(self, scope: ReachableScope, hook: Hook) -> None:
+    def __init__(self, scope: ReachableScope, hook: Hook, dispatch: Dispatch | None = None) -> None:
         self._scope = scope
         self._hook = hook
+        self._dispatch = dispatch
 
     async def take(
         self, name: str, source: Source, headers: Headers, body: bytes, correlation_id: str | None
@@ -65,7 +71,9 @@ class Webhooks:
             raise
         event = Event.of(name, received.delivery_id, received.event_type, received.event, body=body)
         event = replace(event, correlation_id=correlation.correlation_id() or correlation_id)
-        return await self._record(await self._meanings(event))
+        records = await self._record(await self._meanings(event))
+        await self._tell(records)
+        return records
 
     async def _meanings(self, event: Event) -> list[NewWebhook]:
         handlers = list(handlers_of(self._scope.registry, event.source))
@@ -96,3 +104,12 @@ class Webhooks:
         except SagazError as error:
             # It is recorded, and workers look for it.
             logger.warning("Delayed runs cannot be started now; a worker tries again: %s", message_text(error))
+
+    async def _tell(self, records: Sequence[WebhookRecord]) -> None:
+        # One that is delayed may have started meanwhile; else the message changes nothing.
+        goes_on = ("started", "resumed", "delayed")
+        on = [one.saga_id for one in records if one.outcome in goes_on and one.saga_id is not None]
+        if on and self._dispatch is not None:
+            told: Any = self._hook(self._dispatch)(on)
+            if isawaitable(told):
+                await told

@@ -2,16 +2,9 @@
 
 from __future__ import annotations
 
-from sagaz_integration_core.errors import InvalidInput
+from sagaz_integration_core.errors import InvalidInput, SignatureRefused
 
 __all__ = ["EventMalformed", "EventNotJson", "EventRefused", "EventTooLarge", "SignatureRefused"]
-
-
-class SignatureRefused(InvalidInput):
-    """A webhook is not from whom it says, or from another time; 400 is the answer, without the reason.
-
-    The message is for the log: it names headers and numbers, and repeats nothing that was sent and no secret.
-    """
 
 
 class EventRefused(InvalidInput):
