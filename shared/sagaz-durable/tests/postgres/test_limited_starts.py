@@ -48,15 +48,15 @@ async def test_two_processes_never_execute_more_runs_than_the_trigger_allows(sto
 async def test_who_counted_before_another_has_started_a_run_counts_again(store, settings):
     await deliver(store, 2)
     async with await psycopg.AsyncConnection.connect(settings.storage_url, autocommit=True) as other:
-        # Another process has counted as well, and has not committed: this one waits for its row, and was late.
+        # Another process has counted, and started a run that is not the oldest to this one, and has not committed.
         async with other.transaction():
             await other.execute(f"INSERT INTO {settings.schema}.sagaz_meta VALUES ('delayed_starts', '1')")
             await other.execute(
-                f"UPDATE {settings.schema}.sagaz_webhook SET outcome = 'started' WHERE delivery_id = 'evt_0'"
+                f"UPDATE {settings.schema}.sagaz_webhook SET outcome = 'started' WHERE delivery_id = 'evt_1'"
             )
             await other.execute(
                 f"UPDATE {settings.schema}.sagaz_run SET available_at = now(), created_at = now()"
-                f" WHERE saga_id = (SELECT saga_id FROM {settings.schema}.sagaz_webhook WHERE delivery_id = 'evt_0')"
+                f" WHERE saga_id = (SELECT saga_id FROM {settings.schema}.sagaz_webhook WHERE delivery_id = 'evt_1')"
             )
             starting = asyncio.create_task(store.start_delayed(ONE))
             async with asyncio.timeout(20), await psycopg.AsyncConnection.connect(settings.storage_url) as watching:

@@ -1,0 +1,49 @@
+"""A trigger's limit is kept by several processes on databases that the ORM serves."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+import pytest
+from places import place
+
+from django_sagaz._stores.runners import DatabaseThread
+from sagaz_durable.testing.store_conformance.builders import claim_all
+from sagaz_durable.testing.store_conformance.webhooks.limits import ONE, deliver
+
+
+@pytest.fixture(params=[pytest.param(alias, marks=place(alias).marks) for alias in ("pg", "maria")])
+async def stores(request, transactional_db):
+    # Its models cannot be imported earlier.
+    from django_sagaz._stores.orm.store import ORMStore
+
+    stores = [ORMStore(request.param, DatabaseThread()) for _ in range(2)]
+    for store in stores:
+        await store.open()
+    yield stores
+    for store in stores:
+        await store.close()
+
+
+async def test_who_would_start_runs_while_another_does_waits_and_counts_them(stores):
+    from django_sagaz._stores.orm.delayed import start_delayed
+
+    store, other = stores
+    await deliver(store, 2)
+    has_started, may_commit = threading.Event(), threading.Event()
+
+    def start_and_hold(connection):
+        started = start_delayed(connection, ONE)
+        has_started.set()
+        assert may_commit.wait(30)
+        return started
+
+    first = asyncio.create_task(other.transact(start_and_hold))
+    assert await asyncio.to_thread(has_started.wait, 30)
+    second = asyncio.create_task(store.start_delayed(ONE))
+    done, _ = await asyncio.wait([second], timeout=0.5)
+    may_commit.set()
+    assert not done
+    assert (await first, await second) == (1, 0)
+    assert len(await claim_all(store)) == 1
