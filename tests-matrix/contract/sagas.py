@@ -220,6 +220,10 @@ def _paid(shop: Shop) -> type[Saga]:
                 raise Declined("the card was declined")
             return {"order": event["order"], "key": event["key"]} if event.get("type") == "ordered" else None
 
+        @trigger(source="shop", max_concurrent=1)
+        def on_queue(self, event: Any) -> Context | None:
+            return {"order": event["order"], "key": event["key"]} if event.get("type") == "queued" else None
+
         @resumes("shop", signal="paid", key="key")
         async def on_paid(self, event: Any) -> Context | None:
             return {"amount": event["amount"]} if event.get("type") == "paid" else None

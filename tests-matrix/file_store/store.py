@@ -167,6 +167,8 @@ class FileStore(BaseStore):
 
     record_webhook = _commits(webhooks.receive)
     redo_webhook = _commits(webhooks.replay)
+    release_delayed = _commits(webhooks.start_delayed)
+    count_delayed = _reads(webhooks.count_delayed)
     find_webhooks = _reads(webhooks.find)
     count_quarantined = _reads(webhooks.count_quarantined)
     prune_webhooks = _commits(webhooks.prune)

@@ -8,12 +8,21 @@ from datetime import datetime
 
 from file_store import runs, signals
 from file_store.tables import Tables, now
+from sagaz_durable.stores.delayed_starts import deadline_from
+from sagaz_durable.stores.delayed_starts import start_delayed as start_in_turn
 from sagaz_durable.stores.webhook_rules import receive as receive_events
 from sagaz_durable.stores.webhook_rules import replayed
 from sagaz_integration_core.contract.decisions import AuditRecord
-from sagaz_integration_core.contract.records import ERASED, Inserted, NewRun
+from sagaz_integration_core.contract.records import ERASED, FINISHED, Inserted, NewRun, RunRecord
 from sagaz_integration_core.contract.waits import NewSignal, Sent
-from sagaz_integration_core.contract.webhooks import NewWebhook, WebhookFilter, WebhookRecord, webhook_subject
+from sagaz_integration_core.contract.webhooks import (
+    DELAYED_UNTIL,
+    NewWebhook,
+    StartLimit,
+    WebhookFilter,
+    WebhookRecord,
+    webhook_subject,
+)
 
 
 class Rows:
@@ -48,6 +57,36 @@ class Rows:
             return any((wait.name, wait.key) == (signal.name, signal.key) for wait in waits)
         return any((w.name, w.saga_id, w.outcome) == (signal.name, signal.saga_id, None) for w in waits)
 
+    def delayed(self, handler: str) -> list[str]:
+        known = [one for one in self.tables.webhooks.values() if (one.outcome, one.handler) == ("delayed", handler)]
+        return [one.saga_id or "" for one in sorted(known, key=lambda one: (one.received_at, one.id))]
+
+    def under_way(self, limit: StartLimit) -> int:
+        return sum(row.status not in FINISHED for row in self._started(limit))
+
+    def started_since(self, limit: StartLimit, since: datetime) -> int:
+        return sum(row.created_at > since for row in self._started(limit))
+
+    def start_now(self, saga_id: str, moment: datetime) -> None:
+        run = self.tables.runs.get(saga_id)
+        if run is not None and run.row.status == "pending" and run.row.available_at == DELAYED_UNTIL:
+            run.row = replace(
+                run.row,
+                available_at=moment,
+                created_at=moment,
+                updated_at=moment,
+                version=run.row.version + 1,
+                deadline=deadline_from(run.row.deadline, moment),
+            )
+        for one in self.tables.webhooks.values():
+            if (one.saga_id, one.outcome) == (saga_id, "delayed"):
+                self.tables.webhooks[one.id] = replace(one, outcome="started")
+
+    def _started(self, limit: StartLimit) -> list[RunRecord]:
+        known = self.tables.webhooks.values()
+        started = {one.saga_id for one in known if (one.outcome, one.handler) == ("started", limit.handler)}
+        return [run.row for run in self.tables.runs.values() if run.row.saga_id in started]
+
 
 def receive(tables: Tables, events: Sequence[NewWebhook]) -> list[WebhookRecord]:
     return receive_events(Rows(tables), events)
@@ -77,6 +116,14 @@ def find(tables: Tables, query: WebhookFilter) -> list[WebhookRecord]:
         and (query.before is None or age(one) < query.before)
     ]
     return sorted(found, key=age, reverse=True)[: query.limit]
+
+
+def start_delayed(tables: Tables, limit: StartLimit) -> int:
+    return start_in_turn(Rows(tables), limit)
+
+
+def count_delayed(tables: Tables) -> int:
+    return sum(one.outcome == "delayed" for one in tables.webhooks.values())
 
 
 def count_quarantined(tables: Tables) -> int:

@@ -150,3 +150,20 @@ async def a_webhook_is_known_after_a_restart(site: Site) -> None:
     await site.driver.start()
     await taken(site, ORDERED)
     assert await started(site) == saga_id
+
+
+@case("webhooks")
+async def webhooks_beyond_the_limit_of_their_trigger_start_runs_one_after_another(site: Site) -> None:
+    for number in (1, 2):
+        await taken(site, {"id": f"evt_q{number}", "type": "queued", "order": number, "key": f"pi_q{number}"})
+    second, first = await events(site)
+    assert (first.outcome, second.outcome) == ("started", "delayed")
+    assert first.saga_id
+    assert second.saga_id
+    await site.waiting(first.saga_id)
+    assert (await site.run(second.saga_id)).status == "pending"
+    await taken(site, {**PAID, "key": "pi_q1"})
+    assert (await site.ended(first.saga_id)).status == "completed"
+    await site.waiting(second.saga_id)
+    [record] = await events(site, id=second.id)
+    assert record.outcome == "started"

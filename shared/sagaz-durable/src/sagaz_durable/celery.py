@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from celery import signals
 
 from sagaz_durable.concurrency.clock import now
+from sagaz_durable.workers.delayed_starts import DelayedStarts
 from sagaz_durable.workers.erasing import erase_outdated
 from sagaz_durable.workers.suspects import Suspects
 from sagaz_durable.workers.worker import summary
@@ -174,9 +175,11 @@ async def _sweep(runtime: SagazRuntime) -> Counter[str]:
     )
     if runtime.relay is not None:
         await runtime.relay.publish_all()
+    delayed = DelayedStarts(runtime.runs.environment)
+    await delayed.start()
     limit, until = runtime.settings.concurrency, time.monotonic() + runtime.settings.lease_seconds
     ended = found = await _execute(runtime, limit)
-    while found.total() == limit and time.monotonic() < until:
+    while (found.total() == limit or await delayed.start()) and time.monotonic() < until:
         found = await _execute(runtime, limit)
         ended = ended + found
     ended = ended + await _execute_suspects(runtime, until)

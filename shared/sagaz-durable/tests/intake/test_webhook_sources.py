@@ -9,6 +9,7 @@ from sagaz_durable import Saga, action
 from sagaz_durable.engine.registry import SagaRegistry
 from sagaz_durable.intake.handlers import check_served, wants_events
 from sagaz_durable.webhooks.resuming import resumes
+from sagaz_durable.workers.start_limits import limits_of
 from sagaz_integration_core.errors import SagaDefinitionError, SettingsError
 
 
@@ -38,12 +39,28 @@ def test_a_source_that_is_not_taken_is_refused_and_without_webhooks_nothing_is()
     check_served(registry, [])
 
 
-@pytest.mark.parametrize("limit", ["max_concurrent", "rate_limit"])
-def test_a_triggers_limit_that_webhooks_do_not_keep_is_refused(limit):
-    registry = registry_of(trigger(source="shop", idempotency_key="id", **{limit: 5}))
-    with pytest.raises(SettingsError, match=rf"Marked\.on_0 is a @trigger with {limit}, which is not kept"):
+@pytest.mark.parametrize(
+    ("limit", "given"),
+    [
+        *(("max_concurrent", given) for given in (0, -1, True, 1.5, "5")),
+        *(("rate_limit", given) for given in (0, -1.0, True, float("nan"), float("inf"), "5")),
+    ],
+)
+def test_a_triggers_limit_that_is_none_is_refused(limit, given):
+    registry = registry_of(trigger(source="shop", idempotency_key="id", **{limit: given}))
+    with pytest.raises(SettingsError, match=rf"Marked\.on_0 is a @trigger with {limit}={given!r}; expected"):
         check_served(registry, ["shop"])
     check_served(registry, ["bank"])
+
+
+def test_a_triggers_limits_are_so_many_runs_and_starts_in_a_time():
+    given = [(5, None), (None, 10), (None, 0.5), (None, 2.5), (2, 1)]
+    registry = registry_of(*(trigger(source="shop", max_concurrent=most, rate_limit=rate) for most, rate in given))
+    check_served(registry, ["shop"])
+    assert [(limit.max_concurrent, limit.starts, limit.seconds) for limit in limits_of(registry)] == [
+        (5, None, 0.0), (None, 10, 1.0), (None, 1, 2.0), (None, 2, 0.8), (2, 1, 1.0),
+    ]  # fmt: skip
+    assert [limit.handler for limit in limits_of(registry)] == [f"Marked.on_{n}" for n in range(5)]
 
 
 @pytest.mark.parametrize(

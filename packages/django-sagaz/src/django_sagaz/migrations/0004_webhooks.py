@@ -42,6 +42,7 @@ class Migration(migrations.Migration):
                             ("early", "kept until a run waits for it"),
                             ("ignored", "not for us"),
                             ("quarantined", "quarantined"),
+                            ("delayed", "waits for the limit of its trigger"),
                         ],
                         max_length=11,
                     ),

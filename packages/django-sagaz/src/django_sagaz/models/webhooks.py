@@ -22,6 +22,7 @@ class Webhook(models.Model):
         EARLY = "early", _("kept until a run waits for it")
         IGNORED = "ignored", _("not for us")
         QUARANTINED = "quarantined", _("quarantined")
+        DELAYED = "delayed", _("waits for the limit of its trigger")
 
     # A digest of source, delivery and handler.
     id = ExactCharField(max_length=64, primary_key=True)

@@ -22,6 +22,11 @@ class Trigger:
     max_concurrent: int | None
     rate_limit: float | None
 
+    @property
+    def is_limited(self) -> bool:
+        """Whether runs that it starts may have to wait for others."""
+        return self.max_concurrent is not None or self.rate_limit is not None
+
 
 def listeners(saga_class: type[Any]) -> tuple[tuple[str, Trigger | Resuming], ...]:
     """Return the methods of a class that want events, by their names, and what they declare."""

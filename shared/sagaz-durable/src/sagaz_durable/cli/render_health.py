@@ -23,13 +23,17 @@ def health_text(health: Health) -> str:
             ("signals", f"{stats.untaken_signals} not taken"),
             ("deadlines", f"{stats.overdue} passed"),
             ("events", f"{stats.dead_events} set aside{_oldest(stats.oldest_unsent_age, 'unsent ')}"),
-            ("webhooks", f"{health.quarantined} quarantined"),
+            ("webhooks", f"{health.quarantined} quarantined{_delayed(health)}"),
         ]
     if health.store.startswith("memory"):
         lines.append(("note", "each process has a memory of its own; this is not what the server runs"))
     lines.append(("problem", health.problem or "none"))
     shown = [f"{name:<10} {value}" for name, value in lines]
     return "\n".join(map(visible, [*shown, *references(finding.kind for finding in health.findings)]))
+
+
+def _delayed(health: Health) -> str:
+    return f", {health.delayed} delayed" if health.delayed else ""
 
 
 def _oldest(age: float | None, of: str = "") -> str:

@@ -13,6 +13,7 @@ from sagaz_durable.intake.handlers import Handler, Hook, NotUsable
 from sagaz_durable.runtime.new_run import new_run, saga_id_of_event
 from sagaz_durable.runtime.signalling import new_signal
 from sagaz_durable.webhooks.resuming import Resuming
+from sagaz_durable.workers.start_limits import delayed
 from sagaz_integration_core.contract.webhooks import NewWebhook
 from sagaz_integration_core.error_text import error_text, visible
 from sagaz_integration_core.errors import SagazError
@@ -103,6 +104,8 @@ def _run(scope: Scope, event: Event, handler: Handler, trigger: Trigger, context
     saga_id = saga_id_of_event(name, event.source, key)
     run = new_run(scope, handler.registration.saga_class, dict(context), saga_id=saga_id)
     run = replace(run, correlation_id=run.correlation_id or event.correlation_id)
+    if trigger.is_limited:
+        return _new(event, handler.name, run.fingerprint, run=delayed(run), delayed=True)
     return _new(event, handler.name, run.fingerprint, run=run)
 
 

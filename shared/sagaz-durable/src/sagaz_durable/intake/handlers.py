@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from sagaz_durable._upstream.triggers import Trigger, listeners
 from sagaz_durable.serialization.client_ids import check_identifier
 from sagaz_durable.webhooks.resuming import Place, Resuming
+from sagaz_durable.workers.start_limits import check_limits
 from sagaz_integration_core.error_text import error_text, value_text, visible
 from sagaz_integration_core.errors import InvalidInput, SettingsError
 
@@ -99,11 +100,12 @@ def check_served(registry: SagaRegistry, sources: Collection[str]) -> None:
         sources: The names of those that it takes webhooks of; with none, it is not the one that takes them.
 
     Raises:
-        SettingsError: Naming the method, and the sources; or a trigger has a limit that is not kept.
+        SettingsError: Naming the method, and the sources; or a trigger has a limit that is none.
     """
     for name, declared in _declared(registry):
         if declared.source in sources:
-            _check_limits(name, declared)
+            if isinstance(declared, Trigger):
+                check_limits(name, declared)
         elif isinstance(declared, Trigger):
             logger.warning(
                 "%s is a @trigger of %r, of which no webhooks are taken here: what sagaz's fire_event starts by it is "
@@ -115,17 +117,6 @@ def check_served(registry: SagaRegistry, sources: Collection[str]) -> None:
             raise SettingsError(
                 f"{name} is resumed by webhooks of {declared.source!r}, and the application takes none of these: it "
                 f"takes those of {', '.join(sorted(sources))}. Name one of them, or add the source."
-            )
-
-
-def _check_limits(name: str, declared: Trigger | Resuming) -> None:
-    if isinstance(declared, Resuming):
-        return
-    for limit in ("max_concurrent", "rate_limit"):
-        if getattr(declared, limit) is not None:
-            raise SettingsError(
-                f"{name} is a @trigger with {limit}, which is not kept for webhooks: all of their runs are started as "
-                "they come. Leave it out, and limit how many runs are executed at once by the workers' concurrency."
             )
 
 

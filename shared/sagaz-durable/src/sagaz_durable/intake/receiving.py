@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +16,11 @@ from sagaz_durable.webhooks.delivery import Source
 from sagaz_durable.webhooks.errors import SignatureRefused
 from sagaz_durable.webhooks.headers import Headers
 from sagaz_durable.webhooks.reception import receive
+from sagaz_durable.workers.start_limits import limits_of
 from sagaz_integration_core.context import correlation
 from sagaz_integration_core.contract.webhooks import NewWebhook, WebhookRecord
 from sagaz_integration_core.error_text import message_text, visible
-from sagaz_integration_core.errors import UnstorableValue
+from sagaz_integration_core.errors import SagazError, UnstorableValue
 
 if TYPE_CHECKING:
     from sagaz_durable.operations.scope import ReachableScope
@@ -90,10 +92,23 @@ class Webhooks:
                     "Event %s of source %r is quarantined as %s: %s",
                     visible(record.delivery_id), record.source, record.id, visible(record.reason or ""),
                 )  # fmt: skip
+        if delayed := {record.handler for record in records if record.outcome == "delayed"}:
+            await self._start_delayed(delayed)
         return records
 
+    async def _start_delayed(self, handlers: Collection[str]) -> None:
+        limits = [limit for limit in limits_of(self._scope.registry) if limit.handler in handlers]
+        try:
+            for limit in limits:
+                await self._scope.reach(partial(self._scope.store.start_delayed, limit))
+        except SagazError as error:
+            # It is recorded, and workers look for it.
+            logger.warning("Delayed runs cannot be started now; a worker tries again: %s", message_text(error))
+
     async def _tell(self, records: Sequence[WebhookRecord]) -> None:
-        on = [one.saga_id for one in records if one.outcome in ("started", "resumed") and one.saga_id is not None]
+        # What was delayed may have begun meanwhile; a message for what has not does nothing.
+        going = ("started", "delayed", "resumed")
+        on = [one.saga_id for one in records if one.outcome in going and one.saga_id is not None]
         if on and self._dispatch is not None:
             told: Any = self._hook(self._dispatch)(on)
             if isawaitable(told):

@@ -109,6 +109,7 @@ def _told(record: WebhookRecord) -> str:
     told = {
         "started": f"started run {record.saga_id}",
         "resumed": f"sent signal {record.signal}, which a run waits for",
+        "delayed": f"recorded run {record.saga_id}, which starts when the limit of its trigger allows it",
         "early": f"sent signal {record.signal}, which is kept until a run waits for it",
     }
     return told.get(record.outcome, f"{record.handler} does not want it")

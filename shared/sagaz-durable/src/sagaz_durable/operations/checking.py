@@ -48,6 +48,7 @@ class Health:
         findings: What a person has to look at; none when all is well.
         lost_waits: How many runs wait in a step or compensation that this deployment's class has not, by saga and step.
         quarantined: How many events of webhooks need a person.
+        delayed: How many events of webhooks wait for the limit of their trigger.
     """
 
     store: str
@@ -57,6 +58,7 @@ class Health:
     findings: tuple[Finding, ...] = ()
     lost_waits: dict[str, dict[str, int]] = field(default_factory=dict)
     quarantined: int = 0
+    delayed: int = 0
 
     @property
     def problem(self) -> str | None:
@@ -88,6 +90,7 @@ async def check(
         known = {saga for worker in await runtime.store.workers() if worker.kind != "web" for saga in worker.sagas}
         lost = await _lost_waits(runtime)
         quarantined = await runtime.store.count_quarantined()
+        delayed = await runtime.store.count_delayed()
     except StoreNotReady as error:
         is_migrated = not isinstance(error, StoreNotMigrated)
         return Health(_address(runtime), True, is_migrated, None, (Finding(UNAVAILABLE, str(error)),))
@@ -105,7 +108,7 @@ async def check(
         *_of_events(stats, limits, wording),
         *_of_webhooks(quarantined, limits, wording),
     ]
-    return Health(_address(runtime), True, True, stats, tuple(found), lost, quarantined)
+    return Health(_address(runtime), True, True, stats, tuple(found), lost, quarantined, delayed)
 
 
 async def _stats(store: SagaStore) -> StoreStats:

@@ -51,7 +51,7 @@ class Settings:
         keep_unclaimed_seconds: How long a signal is kept that nobody has taken; one that a run may yet take stays.
         keep_answers_seconds: How long the answer to a request with an ``Idempotency-Key`` is kept, and given again.
         keep_webhooks_seconds: How long a webhook's event is kept, so that a repeated one changes nothing; then
-            a worker deletes it, unless it is quarantined.
+            a worker deletes it, unless it is quarantined or delayed.
         keep_ignored_webhooks_seconds: How long an event is kept that no saga wants.
         max_webhook_bytes: The largest body of a webhook.
         answer_wait_seconds: How long a repeated request waits for the first one before it is told to come again.

@@ -15,7 +15,7 @@ from sagaz_integration_core.contract.decisions import Intervention
 from sagaz_integration_core.contract.events import NewEvent
 from sagaz_integration_core.contract.records import ClaimedRun, FirstSteps, Inserted, NewRun, RunWrite
 from sagaz_integration_core.contract.waits import NewSignal, Sent
-from sagaz_integration_core.contract.webhooks import NewWebhook, WebhookRecord
+from sagaz_integration_core.contract.webhooks import NewWebhook, StartLimit, WebhookRecord
 
 __all__ = ["Answer", "BaseStore", "does"]
 
@@ -89,6 +89,10 @@ class BaseStore(ABC):
     @abstractmethod
     async def redo_webhook(self, /, event: NewWebhook, actor: str, reason: str) -> WebhookRecord | None:
         """Do what a quarantined event leads to now, and note whose decision it was."""
+
+    @abstractmethod
+    async def release_delayed(self, /, limit: StartLimit) -> int:
+        """Start the runs of a trigger's delayed events as far as there is room, in one transaction; return how many."""
 
     @abstractmethod
     async def revive_events(self, /, event_ids: Sequence[str]) -> list[str]:
@@ -172,6 +176,13 @@ class BaseStore(ABC):
         records = await self.record_webhook(events)
         self.wake_own()
         return records
+
+    async def start_delayed(self, limit: StartLimit) -> int:
+        """Start the runs of a trigger's delayed events as far as there is room."""
+        started = await self.release_delayed(limit)
+        if started:
+            self.wake_own()
+        return started
 
     async def replay_webhook(self, event: NewWebhook, actor: str, reason: str) -> WebhookRecord | None:
         """Do what a quarantined event leads to now."""

@@ -84,19 +84,20 @@ def _done(rows: WebhookRows, event: NewWebhook) -> tuple[WebhookOutcome, str | N
     if event.reason is not None:
         return "quarantined", event.reason
     if event.run is not None:
-        return _started(rows, event.run)
+        return _started(rows, event.run, delayed=event.delayed)
     return ("ignored", None) if event.signal is None else _sent(rows, event.signal)
 
 
-def _started(rows: WebhookRows, run: NewRun) -> tuple[WebhookOutcome, str | None]:
+def _started(rows: WebhookRows, run: NewRun, *, delayed: bool) -> tuple[WebhookOutcome, str | None]:
     there = rows.started(run.saga_id)
+    outcome: WebhookOutcome = "delayed" if delayed and there is None else "started"
     if there is None:
         inserted = rows.start(run)
         there = run.fingerprint if inserted.created else inserted.fingerprint
     # Of a run that was erased it is not known any more what it was given.
     if there != run.fingerprint and not there.startswith(ERASED):
         return "quarantined", STARTED_OTHERWISE
-    return "started", None
+    return outcome, None
 
 
 def _sent(rows: WebhookRows, signal: NewSignal) -> tuple[WebhookOutcome, str | None]:

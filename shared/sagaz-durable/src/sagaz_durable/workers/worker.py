@@ -12,6 +12,7 @@ from sagaz_durable.concurrency.cancellation import cancel_all
 from sagaz_durable.concurrency.clock import now
 from sagaz_durable.engine.execution import RunExecution
 from sagaz_durable.engine.result import SagaRun
+from sagaz_durable.workers.delayed_starts import DelayedStarts
 from sagaz_durable.workers.erasing import erase_outdated, erase_regularly
 from sagaz_durable.workers.lost_waits import rouse_lost_waits
 from sagaz_durable.workers.suspects import Suspects
@@ -79,6 +80,7 @@ class Worker:
         self._claims = asyncio.Lock()
         self._running: dict[asyncio.Task[SagaRun], RunExecution] = {}
         self._task: asyncio.Task[None] | None = None
+        self._delayed = DelayedStarts(runs.environment)
         self._suspects = Suspects(runs.environment, command=command, drain=drain)
         self.ended: Counter[str] = Counter()
         self.failure: str | None = None
@@ -127,7 +129,9 @@ class Worker:
         await rouse_lost_waits(self._environment)
         relay = self._relay
         relaying = None if relay is None or self._drain else asyncio.create_task(relay.run())
-        erasing = None if self._drain else asyncio.create_task(erase_regularly(self._environment))
+        upkeep = [] if self._drain else [asyncio.create_task(erase_regularly(self._environment))]
+        if self._delayed.is_needed and not self._drain:
+            upkeep.append(asyncio.create_task(self._delayed.start_regularly()))
         try:
             await self._work()
             if relay is not None and self._drain:
@@ -135,7 +139,7 @@ class Worker:
             if self._drain:
                 await erase_outdated(self._environment)
         finally:
-            await cancel_all([] if erasing is None else [erasing])
+            await cancel_all(upkeep)
             if relay is not None and relaying is not None:
                 relay.stop()
                 await asyncio.wait([relaying])
@@ -170,7 +174,7 @@ class Worker:
             async with self._claims:
                 claimed, more = await self._take()
             if self._drain and not claimed and not self._running:
-                if quiet:
+                if quiet and not await self._delayed.start():
                     return
                 continue
             if not (more and claimed and self._free):
@@ -234,8 +238,9 @@ class Worker:
         self.problem = str(error)
 
     def _ended(self, task: asyncio.Task[SagaRun]) -> None:
-        outcome = self._running.pop(task).outcome
-        self.ended[outcome or "given back"] += 1
+        execution = self._running.pop(task)
+        self.ended[execution.outcome or "given back"] += 1
+        self._delayed.run_ended(execution.run.saga_name)
         self._progress()
 
     def _progress(self) -> None:

@@ -41,9 +41,9 @@ AttemptOutcome = Literal["died", "lost", "released", "halted", "failed", "decide
 - ``failed``: the run ended as failed; ``decided``: a person's decision ended it.
 """
 
-WebhookOutcome = Literal["started", "resumed", "early", "ignored", "quarantined"]
+WebhookOutcome = Literal["started", "resumed", "early", "ignored", "quarantined", "delayed"]
 """What became of a webhook's event: it started a run; a run waits for its signal; its signal is kept until one does; no
-saga wants it; or it needs a person."""
+saga wants it; it needs a person; or its run waits until the limits of its trigger allow that it starts."""
 
 ACTIVE: tuple[RunStatus, ...] = ("pending", "executing", "compensating", "waiting")
 FINISHED: tuple[RunStatus, ...] = ("completed", "rolled_back", "failed")

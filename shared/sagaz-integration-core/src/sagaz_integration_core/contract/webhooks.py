@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 from sagaz_integration_core.contract.records import NewRun
@@ -16,14 +16,18 @@ from sagaz_integration_core.contract.statuses import WebhookOutcome
 from sagaz_integration_core.contract.waits import NewSignal
 
 __all__ = [
-    "RUN_ENDED", "SENT_OTHERWISE", "STARTED_OTHERWISE", "TOLD_OTHERWISE", "NewWebhook", "WebhookFilter",
-    "WebhookOutcome", "WebhookRecord", "WebhookStore", "webhook_subject",
+    "DELAYED_UNTIL", "RUN_ENDED", "SENT_OTHERWISE", "STARTED_OTHERWISE", "TOLD_OTHERWISE", "NewWebhook", "StartLimit",
+    "WebhookFilter", "WebhookOutcome", "WebhookRecord", "WebhookStore", "webhook_subject",
 ]  # fmt: skip
 
 TOLD_OTHERWISE = "the same event was delivered before, and meant something else"
 STARTED_OTHERWISE = "the run of this key is there, and was started with another context"
 SENT_OTHERWISE = "the same signal was sent before, with another payload"
 RUN_ENDED = "the run has ended, and would never take the signal"
+
+DELAYED_UNTIL = datetime(9000, 1, 1, tzinfo=UTC)
+"""When a run is due that is delayed until there is room for it: nobody claims it before. A deadline that is counted
+from its start is kept as so long after this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +42,7 @@ class NewWebhook:
         fingerprint: Of the run's context or of the signal's payload; empty if there is neither.
         reason: Why the event is quarantined as it comes; None if it is not.
         body: As it came; None if it is not kept.
+        delayed: Whether the run, which is due at `DELAYED_UNTIL`, starts when `WebhookStore.start_delayed` says so.
     """
 
     id: str
@@ -52,6 +57,43 @@ class NewWebhook:
     reason: str | None = None
     run: NewRun | None = None
     signal: NewSignal | None = None
+    delayed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StartLimit:
+    """How many runs one trigger may start; with neither ``max_concurrent`` nor ``starts``, all.
+
+    Attributes:
+        handler: As `NewWebhook` has it.
+        saga_name: Of the runs that it starts.
+        max_concurrent: How many of its runs may be under way; one that waits for a signal is.
+        starts, seconds: How many of its runs may start in any so many seconds.
+    """
+
+    handler: str
+    saga_name: str
+    max_concurrent: int | None = None
+    starts: int | None = None
+    seconds: float = 0.0
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether there is a limit."""
+        return self.max_concurrent is not None or self.starts is not None
+
+    def since(self, moment: datetime) -> datetime:
+        """Return the time after which starts are counted."""
+        return moment - timedelta(seconds=self.seconds)
+
+    def room(self, under_way: int, started: int) -> int | None:
+        """Return how many more may start beside those that are under way, and those that started in this time.
+
+        None if there is no limit.
+        """
+        rooms = [(self.max_concurrent, under_way), (self.starts, started)]
+        narrowest = min((most - there for most, there in rooms if most is not None), default=None)
+        return None if narrowest is None else max(0, narrowest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +154,19 @@ class WebhookStore(Protocol):
         """
         ...
 
+    async def start_delayed(self, limit: StartLimit) -> int:
+        """Start the runs of a trigger's delayed events, the oldest first, as far as there is room; return how many.
+
+        Processes that do so at the same time never start more than the limit allows, together. What is counted is the
+        runs that events of this trigger have started, as long as these events are kept. A run's ``created_at`` is
+        afterwards when it started, and its deadline is counted from then.
+        """
+        ...
+
+    async def count_delayed(self) -> int:
+        """Return how many events are delayed."""
+        ...
+
     async def replay_webhook(self, event: NewWebhook, actor: str, reason: str) -> WebhookRecord | None:
         """Do what a quarantined event leads to now, note whose decision it was, and return what became of it.
 
@@ -130,7 +185,8 @@ class WebhookStore(Protocol):
     async def prune_webhooks(self, before: datetime, ignored_before: datetime, limit: int) -> int:
         """Delete at most ``limit`` events that came before, or that no saga wanted and came before; return how many.
 
-        Quarantined ones stay however old they are. What people decided about the others is deleted with them.
+        Quarantined and delayed ones stay however old they are. What people decided about the others is deleted with
+        them.
         """
         ...
 

@@ -15,6 +15,7 @@ from django_sagaz._stores.identity import read_store_id
 from django_sagaz._stores.orm import (
     attempts,
     claims,
+    delayed,
     erasure,
     interventions,
     journal,
@@ -169,6 +170,8 @@ class ORMStore(BaseStore):
 
     record_webhook = _does(webhooks.receive)
     redo_webhook = _does(webhooks.replay)
+    release_delayed = _does(delayed.start_delayed)
+    count_delayed = _does(delayed.count_delayed)
     find_webhooks = _does(webhooks.find_webhooks)
     count_quarantined = _does(webhooks.count_quarantined)
     prune_webhooks = _does(webhooks.prune_webhooks)

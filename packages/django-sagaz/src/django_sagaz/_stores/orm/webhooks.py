@@ -128,6 +128,6 @@ def erase(connection: Any, saga_id: str) -> None:
 
 
 def _old(connection: Any, before: datetime, ignored_before: datetime) -> Any:
-    kept = Q(received_at__lt=stored(before)) & ~Q(outcome__in=("quarantined", "ignored"))
+    kept = Q(received_at__lt=stored(before)) & ~Q(outcome__in=("quarantined", "ignored", "delayed"))
     ignored = Q(received_at__lt=stored(ignored_before), outcome="ignored")
     return Webhook.objects.using(connection.alias).filter(kept | ignored)

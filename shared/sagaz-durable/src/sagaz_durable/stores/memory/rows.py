@@ -71,7 +71,7 @@ class Rows:
         """Keep an event, and forget the first one that came and needs nobody, if they are too many."""
         self.webhooks[record.id] = record
         if len(self.webhooks) > self._keep_finished:
-            done = (one.id for one in self.webhooks.values() if one.outcome != "quarantined")
+            done = (one.id for one in self.webhooks.values() if one.outcome not in ("quarantined", "delayed"))
             self.webhooks.pop(next(done, record.id))
 
     def held(self, saga_id: str, owner: str, attempt: int) -> RunRecord | None:

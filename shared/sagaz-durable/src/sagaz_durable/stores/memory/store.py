@@ -114,6 +114,8 @@ class MemoryStore(BaseStore):
 
     record_webhook = _does(webhooks.receive)
     redo_webhook = _does(webhooks.replay)
+    release_delayed = _does(webhooks.start_delayed)
+    count_delayed = _does(webhooks.count_delayed)
     find_webhooks = _does(webhooks.find_webhooks)
     count_quarantined = _does(webhooks.count_quarantined)
     prune_webhooks = _does(webhooks.prune_webhooks)

@@ -6,16 +6,26 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
+from sagaz_durable.stores.delayed_starts import deadline_from
+from sagaz_durable.stores.delayed_starts import start_delayed as start_in_turn
 from sagaz_durable.stores.memory.rows import Rows
 from sagaz_durable.stores.webhook_rules import receive as receive_events
 from sagaz_durable.stores.webhook_rules import replayed
 from sagaz_integration_core.contract.decisions import AuditRecord
-from sagaz_integration_core.contract.records import ERASED, Inserted, NewRun
+from sagaz_integration_core.contract.records import ERASED, FINISHED, Inserted, NewRun, RunRecord
 from sagaz_integration_core.contract.waits import NewSignal, Sent
-from sagaz_integration_core.contract.webhooks import NewWebhook, WebhookFilter, WebhookRecord, webhook_subject
+from sagaz_integration_core.contract.webhooks import (
+    DELAYED_UNTIL,
+    NewWebhook,
+    StartLimit,
+    WebhookFilter,
+    WebhookRecord,
+    webhook_subject,
+)
 
 __all__ = [
-    "count_prunable_webhooks", "count_quarantined", "erase", "find_webhooks", "prune_webhooks", "receive", "replay",
+    "count_delayed", "count_prunable_webhooks", "count_quarantined", "erase", "find_webhooks", "prune_webhooks",
+    "receive", "replay", "start_delayed",
 ]  # fmt: skip
 
 
@@ -50,6 +60,38 @@ class _Webhooks:
     def is_awaited(self, signal: NewSignal) -> bool:
         return self._rows.waits.is_awaited(signal)
 
+    def delayed(self, handler: str) -> list[str]:
+        events = [one for one in self._rows.webhooks.values() if (one.outcome, one.handler) == ("delayed", handler)]
+        return [one.saga_id or "" for one in sorted(events, key=_age)]
+
+    def under_way(self, limit: StartLimit) -> int:
+        return sum(run.status not in FINISHED for run in self._started(limit))
+
+    def started_since(self, limit: StartLimit, since: datetime) -> int:
+        return sum(run.created_at > since for run in self._started(limit))
+
+    def start_now(self, saga_id: str, moment: datetime) -> None:
+        run = self._rows.runs.rows.get(saga_id)
+        if run is not None and run.status == "pending" and run.available_at == DELAYED_UNTIL:
+            self._rows.put(
+                replace(
+                    run,
+                    available_at=moment,
+                    created_at=moment,
+                    updated_at=moment,
+                    version=run.version + 1,
+                    deadline=deadline_from(run.deadline, moment),
+                )
+            )
+        for one in [one for one in self._rows.webhooks.values() if one.saga_id == saga_id]:
+            if one.outcome == "delayed":
+                self._rows.webhooks[one.id] = replace(one, outcome="started")
+
+    def _started(self, limit: StartLimit) -> list[RunRecord]:
+        events = self._rows.webhooks.values()
+        known = {one.saga_id for one in events if (one.outcome, one.handler) == ("started", limit.handler)}
+        return [run for run in map(self._rows.runs.rows.get, map(str, known)) if run is not None]
+
 
 def receive(rows: Rows, events: Sequence[NewWebhook]) -> list[WebhookRecord]:
     """Record one delivery of an event, with what it leads to."""
@@ -71,6 +113,16 @@ def find_webhooks(rows: Rows, query: WebhookFilter) -> list[WebhookRecord]:
     """Return events, the newest first."""
     found = [one for one in rows.webhooks.values() if _matches(one, query)]
     return sorted(found, key=_age, reverse=True)[: query.limit]
+
+
+def start_delayed(rows: Rows, limit: StartLimit) -> int:
+    """Start the runs of a trigger's delayed events as far as there is room; return how many."""
+    return start_in_turn(_Webhooks(rows), limit)
+
+
+def count_delayed(rows: Rows) -> int:
+    """Return how many events are delayed."""
+    return sum(one.outcome == "delayed" for one in rows.webhooks.values())
 
 
 def count_quarantined(rows: Rows) -> int:
@@ -106,7 +158,8 @@ def _of_run(rows: Rows, saga_id: str) -> Callable[[WebhookRecord], bool]:
 
 
 def _is_old(one: WebhookRecord, before: datetime, ignored_before: datetime) -> bool:
-    return one.outcome != "quarantined" and one.received_at < (ignored_before if one.outcome == "ignored" else before)
+    limit = ignored_before if one.outcome == "ignored" else before
+    return one.outcome not in ("quarantined", "delayed") and one.received_at < limit
 
 
 def _matches(one: WebhookRecord, query: WebhookFilter) -> bool:

@@ -20,7 +20,7 @@ from sagaz_durable.stores.postgresql import maintenance as upkeep
 from sagaz_durable.stores.postgresql.database.notifications import Notifications
 from sagaz_durable.stores.postgresql.database.statements import Database
 from sagaz_durable.stores.postgresql.joining import joining
-from sagaz_durable.stores.postgresql.webhooks import listing, receiving
+from sagaz_durable.stores.postgresql.webhooks import delayed, listing, receiving
 from sagaz_durable.transactions.statements import Joining
 
 __all__ = ["PostgresStore"]
@@ -144,6 +144,8 @@ class PostgresStore(BaseStore):
 
     record_webhook = _does(receiving.receive)
     redo_webhook = _does(receiving.replay)
+    release_delayed = _does(delayed.start_delayed)
+    count_delayed = _does(delayed.count_delayed)
     find_webhooks = _does(listing.find_webhooks)
     count_quarantined = _does(listing.count_quarantined)
     prune_webhooks = _does(listing.prune_webhooks)

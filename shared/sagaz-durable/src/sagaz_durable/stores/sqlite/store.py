@@ -23,7 +23,7 @@ from sagaz_durable.stores.sqlite import (
 from sagaz_durable.stores.sqlite import maintenance as upkeep
 from sagaz_durable.stores.sqlite.database.transactions import Transactions
 from sagaz_durable.stores.sqlite.joining import joining
-from sagaz_durable.stores.sqlite.webhooks import listing, receiving
+from sagaz_durable.stores.sqlite.webhooks import delayed, listing, receiving
 from sagaz_durable.stores.wanted_runs import Wanted
 from sagaz_durable.transactions.statements import Joining
 from sagaz_integration_core.contract.events import OutboxRecord
@@ -148,6 +148,8 @@ class SQLiteStore(BaseStore):
 
     record_webhook = _writes(receiving.receive, wary=True)
     redo_webhook = _writes(receiving.replay)
+    release_delayed = _writes(delayed.start_delayed)
+    count_delayed = _reads(delayed.count_delayed)
     find_webhooks = _reads(listing.find_webhooks)
     count_quarantined = _reads(listing.count_quarantined)
     prune_webhooks = _writes(listing.prune_webhooks)

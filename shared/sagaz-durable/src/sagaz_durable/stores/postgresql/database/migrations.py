@@ -229,6 +229,9 @@ _CREATE = (
     "CREATE INDEX sagaz_webhook_saga ON {schema}.sagaz_webhook (saga_id) WHERE saga_id IS NOT NULL",
     "CREATE INDEX sagaz_webhook_received ON {schema}.sagaz_webhook (received_at, id)",
     "CREATE INDEX sagaz_webhook_quarantined ON {schema}.sagaz_webhook (id) WHERE outcome = 'quarantined'",
+    """
+    CREATE INDEX sagaz_webhook_delayed ON {schema}.sagaz_webhook (handler, received_at, id) WHERE outcome = 'delayed'
+    """,
     "CREATE INDEX sagaz_audit_saga ON {schema}.sagaz_audit (saga_id, id)",
     "CREATE INDEX sagaz_outbox_due ON {schema}.sagaz_outbox (available_at, id) WHERE status = 'pending'",
     "CREATE INDEX sagaz_outbox_saga ON {schema}.sagaz_outbox (saga_id, status, id)",

@@ -21,7 +21,7 @@ ORDER BY received_at DESC, id DESC LIMIT %(limit)s
 """  # noqa: S608
 _COUNT_QUARANTINED = "SELECT count(*) FROM {schema}.sagaz_webhook WHERE outcome = 'quarantined'"
 _OLD = """{schema}.sagaz_webhook
-        WHERE (received_at < %(before)s AND outcome NOT IN ('quarantined', 'ignored'))
+        WHERE (received_at < %(before)s AND outcome NOT IN ('quarantined', 'ignored', 'delayed'))
             OR (received_at < %(ignored)s AND outcome = 'ignored')"""
 _COUNT_OLD = "SELECT count(*) FROM {old}".replace("{old}", _OLD)
 _PRUNE = f"""

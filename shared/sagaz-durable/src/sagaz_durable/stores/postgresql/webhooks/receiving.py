@@ -60,7 +60,7 @@ def _as_row(event: NewWebhook) -> dict[str, Any]:
     )  # fmt: skip
     row = {name: getattr(event, name) for name in names}
     if event.run is not None:
-        row |= _run(event.run)
+        row |= _run(event.run) | {"delayed": event.delayed}
     elif (signal := event.signal) is not None:
         row |= {"its_id": signal.id, "signal": signal.name, "saga_id": signal.saga_id, "key": signal.key}
         row |= {"signal_id": signal.signal_id, "payload": signal.payload}

@@ -21,8 +21,9 @@ COLUMNS = (
 # cannot be seen yet, so that nothing is recorded, and the statement is executed again.
 _EFFECTS = f"""
 ), led AS MATERIALIZED (
-    SELECT given.*, coalesce(event.fingerprint, run.fingerprint) AS there, sent.fingerprint AS sent_there,
-        run.status IN ('completed', 'rolled_back', 'failed') AS has_ended, wait.awaited
+    SELECT given.*, coalesce(event.fingerprint, run.fingerprint) AS there,
+        CASE WHEN given.delayed AND event.fingerprint IS NULL THEN 'delayed' ELSE 'started' END AS its_start,
+        sent.fingerprint AS sent_there, run.status IN ('completed', 'rolled_back', 'failed') AS has_ended, wait.awaited
     FROM given
     LEFT JOIN LATERAL (
         SELECT fingerprint, status FROM {{schema}}.sagaz_run WHERE saga_id = given.saga_id OFFSET 0) AS run ON true
@@ -59,8 +60,8 @@ _EFFECTS = f"""
     SELECT led.*, CASE
         WHEN reason IS NOT NULL THEN 'quarantined'
         WHEN context IS NOT NULL AND (saga_id, fingerprint) IN (SELECT made.saga_id, made.fingerprint FROM made)
-            THEN 'started'
-        WHEN context IS NOT NULL AND (there = fingerprint OR left(there, 7) = 'erased:') THEN 'started'
+            THEN its_start
+        WHEN context IS NOT NULL AND (there = fingerprint OR left(there, 7) = 'erased:') THEN its_start
         WHEN context IS NOT NULL AND (there IS NOT NULL OR saga_id IN (SELECT made.saga_id FROM made))
             THEN 'quarantined'
         WHEN (its_id, fingerprint) IN (SELECT sent.id, sent.fingerprint FROM sent)
@@ -84,7 +85,7 @@ WITH given AS MATERIALIZED (
         (id text, other_id text, source text, delivery_id text, handler text, event_type text, fingerprint text,
          body text, correlation_id text, reason text, saga_id text, saga_name text, context text,
          run_correlation_id text, not_before timestamptz, deadline timestamptz, deadline_seconds double precision,
-         owner text, its_id text, signal text, key text, signal_id text, payload text)
+         owner text, delayed boolean, its_id text, signal text, key text, signal_id text, payload text)
 )"""
 
 _VALUES = """source, delivery_id, handler, event_type, statement_timestamp(), {outcome}, {reason}, saga_id, signal, key,

@@ -200,5 +200,9 @@ CREATE = (
     "CREATE INDEX IF NOT EXISTS sagaz_webhook_saga ON sagaz_webhook (saga_id) WHERE saga_id IS NOT NULL",
     "CREATE INDEX IF NOT EXISTS sagaz_webhook_received ON sagaz_webhook (received_at, id)",
     "CREATE INDEX IF NOT EXISTS sagaz_webhook_quarantined ON sagaz_webhook (id) WHERE outcome = 'quarantined'",
+    """
+    CREATE INDEX IF NOT EXISTS sagaz_webhook_delayed ON sagaz_webhook (handler, received_at, id)
+    WHERE outcome = 'delayed'
+    """,
     "CREATE TABLE IF NOT EXISTS sagaz_meta (key TEXT NOT NULL PRIMARY KEY, value TEXT NOT NULL)",
 )

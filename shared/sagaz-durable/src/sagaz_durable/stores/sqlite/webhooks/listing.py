@@ -12,7 +12,10 @@ from sagaz_integration_core.contract.webhooks import WebhookFilter, WebhookRecor
 
 __all__ = ["count_prunable_webhooks", "count_quarantined", "find_webhooks", "prune_webhooks"]
 
-_OLD = "received_at < ? AND outcome NOT IN ('quarantined', 'ignored') OR received_at < ? AND outcome = 'ignored'"
+_OLD = (
+    "received_at < ? AND outcome NOT IN ('quarantined', 'ignored', 'delayed') "
+    "OR received_at < ? AND outcome = 'ignored'"
+)
 _FIND_OLD = f"SELECT id FROM sagaz_webhook WHERE {_OLD} ORDER BY received_at LIMIT ?"  # noqa: S608
 _COUNT_OLD = f"SELECT count(*) FROM sagaz_webhook WHERE {_OLD}"  # noqa: S608
 _COUNT_QUARANTINED = "SELECT count(*) FROM sagaz_webhook WHERE outcome = 'quarantined'"
