@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -199,6 +200,19 @@ def test_deaths_of_servers_with_an_event_are_counted() -> None:
 
 def test_what_came_before_during_and_after_waits_is_counted() -> None:
     assert summary(delivered())["webhooks came"] == {"before the wait": 1, "during the wait": 1, "after the end": 1}
+
+
+def test_about_half_of_the_signals_of_a_plan_are_webhooks_of_all_kinds() -> None:
+    for seed in range(1, 21):
+        plan = Plan(workers=2, webs=1, sagas=50, seconds=10, waits=True, seed=seed)
+        needed = [signal.is_webhook for signal in plan.signals() if not signal.to_run]
+        events = [signal for signal in plan.signals() if signal.is_webhook]
+        assert len(needed) == sum(len(one.waits) for one in plan.orders())
+        assert 0.3 < sum(needed) / len(needed) < 0.7
+        assert sum(signal.kills for signal in events) == 1
+        assert any(signal.is_repeated for signal in events)
+        assert any(signal.to_run and signal.due == math.inf for signal in events)
+        assert any(signal.to_run and signal.due <= plan.seconds for signal in events)
 
 
 CASES = {
