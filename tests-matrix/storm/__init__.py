@@ -11,6 +11,8 @@ What happens follows from a seed (`storm.plan`); when exactly a kill lands does 
 
     POST /signal  (key, signal_id, payload)            2xx and {"new": …} once the signal "go" is recorded; else 5xx
 
+    POST /webhooks/shop  (an event)                    2xx once it is recorded, with the signal "go" that it means
+
 and ``storm/test_storm_fastapi.py`` shows the rest. Parameters, all optional, from the environment:
 
     SAGAZ_TEST_STORM_SEED       what is planned (default 1)

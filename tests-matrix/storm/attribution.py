@@ -78,11 +78,14 @@ def reasons(evidence: Evidence, by_saga: dict[str, list[Line]]) -> tuple[Counter
 
 
 def deaths_met(evidence: Evidence, by_saga: dict[str, list[Line]]) -> Counter[str]:
-    """Count the waits, and the signals on their way to their wait, during which a process died that executes runs."""
+    """Count what a death met: open waits and signals on their way to theirs, and deliveries of events.
+
+    Of the former, the death of a process that executes runs; of the latter, of the one that was to answer.
+    """
     found: Counter[str] = Counter()
     executors = {line.pid for line in evidence.lines}
     deaths = sorted(at for pid, at in evidence.deaths.items() if pid in executors)
-    sent = {one.signal.signal_id: one.new[0] for one in evidence.signalled if one.new}
+    sent = {one.signal.signal_id: one.arrived_at for one in evidence.signalled if one.arrived_at is not None}
     for lines in by_saga.values():
         left: dict[tuple[str, str], float] = {}
         for line in lines:
@@ -93,7 +96,15 @@ def deaths_met(evidence: Evidence, by_saga: dict[str, list[Line]]) -> Counter[st
                 found["waiting compensations" if line.phase == "undo" else "waiting steps"] += 1
             if signal_id in sent and _between(sent[signal_id], deaths, line.at):
                 found["signals that were sent"] += 1
-    return found
+    recorded = {row.delivery_id for row in evidence.webhooks}
+    found["events between their recording and the answer"] = len(recorded & evidence.unanswered.keys())
+    deaths = sorted(evidence.deaths.values())
+    found["events between their reception and the answer"] = sum(
+        delivery.is_broken and _between(delivery.began, deaths, delivery.ended)
+        for one in evidence.signalled
+        for delivery in one.deliveries
+    )
+    return +found
 
 
 def _between(since: float | None, deaths: list[float], until: float) -> bool:

@@ -12,6 +12,7 @@ from sagaz_integration_core.contract.records import FINISHED, RunRecord
 from storm.attribution import deaths_met, reasons, visits
 from storm.plan import STEPS, Order
 from storm.storm import Evidence
+from storm.webhook_checks import WEBHOOK_CHECKS
 from support.ledger import Line
 
 __all__ = ["CHECKS", "by_saga", "contradictions"]
@@ -163,12 +164,26 @@ def every_signal_had_one_effect(evidence: Evidence) -> Iterator[str]:
         if took != waits or len(taken) != len(waits):
             yield f"{order.key} ({run.saga_id}): {sorted(waits)} were to take a signal each, and took {dict(taken)}"
     for one in evidence.signalled:
+        if one.signal.is_webhook:
+            continue
         if len(one.new) > 1 or not (one.new or one.unanswered):
             yield f"signal {one.signal.signal_id} was a new one for {len(one.new)} of {one.signal.senders} senders"
-    started = {order_of(evidence, run).key for run in evidence.runs}
-    for signal in evidence.untaken:
-        if signal.key in started:
-            yield f"signal {signal.signal_id} to {signal.key} was never taken"
+    yield from _never_taken(evidence)
+
+
+def _never_taken(evidence: Evidence) -> Iterator[str]:
+    """Of an order that has run, as many signals are left as were sent that it did not need."""
+    started = {order_of(evidence, run).number for run in evidence.runs}
+    surplus = {one.signal.signal_id for one in evidence.signalled if one.signal.to_run}
+    left, sent = defaultdict(list), Counter[int]()
+    for signal in evidence.signals:
+        number = int(signal.signal_id.split("-")[0])
+        sent[number] += signal.signal_id in surplus
+        if signal.taken_by is None:
+            left[number].append(signal.signal_id)
+    for number in started & left.keys():
+        if len(left[number]) > sent[number]:
+            yield f"order-{number}: {left[number]} were never taken, and {sent[number]} were not needed"
 
 
 def the_last_processes_left_when_asked(evidence: Evidence) -> Iterator[str]:
@@ -198,7 +213,10 @@ def enough_was_killed(evidence: Evidence) -> Iterator[str]:
 def deaths_met_waits(evidence: Evidence) -> Iterator[str]:
     """Nothing is proved of waits by a storm in which nobody died during them."""
     met = deaths_met(evidence, by_saga(evidence))
-    for what in ("waiting steps", "waiting compensations", "signals that were sent"):
+    for what in (
+        "waiting steps", "waiting compensations", "signals that were sent",
+        "events between their reception and the answer", "events between their recording and the answer",
+    ):  # fmt: skip
         if evidence.plan.waits and not met[what]:
             yield f"nobody died in time for {what}"
 
@@ -214,6 +232,7 @@ CHECKS: tuple[Callable[[Evidence], Iterator[str]], ...] = (
     no_process_died_of_itself,
     enough_was_killed,
     deaths_met_waits,
+    *WEBHOOK_CHECKS,
 )
 
 

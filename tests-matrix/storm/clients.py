@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import threading
 import time
 from collections.abc import Sequence
@@ -12,13 +13,13 @@ from pathlib import Path
 
 import httpx
 
+from storm.deliveries import UNSENT, Delivery, deliver
 from storm.plan import Order, Signal
 
 __all__ = ["Clients", "Sent", "Signalled"]
 
 _TIMEOUT = 15.0
 _PAUSE = 0.1
-_UNSENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 
 
 @dataclass
@@ -51,12 +52,24 @@ class Signalled:
         new: The times at which a sender was told that it is a new one.
         repeated: How many were told that it is not.
         unanswered: How many requests got no answer: theirs may have been the first.
+        deliveries: Those of a webhook, of which no sender is told whether it is a new one.
     """
 
     signal: Signal
     new: list[float] = field(default_factory=list)
     repeated: int = 0
     unanswered: int = 0
+    deliveries: list[Delivery] = field(default_factory=list)
+
+    @property
+    def answered(self) -> list[float]:
+        """When senders of a webhook were told that it was received."""
+        return sorted(delivery.ended for delivery in self.deliveries if delivery.is_answered)
+
+    @property
+    def arrived_at(self) -> float | None:
+        """When its first sender knew that it was recorded."""
+        return min([*self.new, *self.answered], default=None)
 
 
 class Clients:
@@ -79,21 +92,60 @@ class Clients:
                 clients.submit(self._send, sent).add_done_callback(lambda done: done.result())
 
     def signal_all(self, began: float) -> None:
-        """Send every signal when it is due after ``began``, from all of its senders at once."""
+        """Send every signal of the storm when it is due after ``began``, from all of its senders at once."""
         with ThreadPoolExecutor(64, thread_name_prefix="sender") as senders:
             for signalled in self.signalled:
+                if signalled.signal.due == math.inf:
+                    continue
                 if self._stop.wait(max(0.0, began + signalled.signal.due - time.monotonic())):
                     return
-                for number in range(signalled.signal.senders):
-                    senders.submit(self._signal, signalled, number).add_done_callback(lambda done: done.result())
+                self._submit(senders, signalled)
+
+    def deliver_late(self) -> None:
+        """Deliver the events that come when every run has ended, and repeat those that are delivered once more then."""
+        with ThreadPoolExecutor(16, thread_name_prefix="sender") as senders:
+            for signalled in self.signalled:
+                if signalled.signal.due == math.inf:
+                    self._submit(senders, signalled)
+                elif signalled.signal.is_repeated:
+                    senders.submit(self._deliver, signalled, 0, 1).add_done_callback(lambda done: done.result())
 
     def signal_now(self, signals: Sequence[Signal]) -> None:
         """Send these signals, each from all of its senders, and return when all are acknowledged."""
         made = [Signalled(signal) for signal in signals]
         with ThreadPoolExecutor(16, thread_name_prefix="sender") as senders:
             for one in made:
-                for number in range(one.signal.senders):
-                    senders.submit(self._signal, one, number).add_done_callback(lambda done: done.result())
+                self._submit(senders, one)
+
+    def _submit(self, senders: ThreadPoolExecutor, signalled: Signalled) -> None:
+        for number in range(signalled.signal.senders):
+            if signalled.signal.is_webhook:
+                done = senders.submit(self._deliver, signalled, number, 1 + signalled.signal.is_repeated)
+            else:
+                done = senders.submit(self._signal, signalled, number)
+            done.add_done_callback(lambda done: done.result())
+
+    def _deliver(self, signalled: Signalled, number: int, times: int) -> None:
+        """Deliver an event until it was answered so many times that it was received, as a sender does."""
+        signal = signalled.signal
+        saga_id = self._run_for(signal) if signal.to_run else None
+        # Nobody delivers an event of a run that he has not heard of.
+        while times and (saga_id or not signal.to_run) and not self._stop.is_set():
+            number += 1
+            delivery = deliver(self._http[number % len(self._http)], signal, saga_id, number)
+            if delivery is not None:
+                signalled.deliveries.append(delivery)
+            if delivery is not None and delivery.is_answered:
+                times -= 1
+            else:
+                self._stop.wait(_PAUSE)
+
+    def _run_for(self, signal: Signal) -> str | None:
+        """Return the run of a signal's order, as its client was told; None if he was told of none."""
+        [sent] = [sent for sent in self.sent if sent.order.key == signal.key]
+        while not sent.ended and not self._stop.wait(_PAUSE):
+            pass
+        return sent.saga_ids[0] if sent.saga_ids else None
 
     def _signal(self, signalled: Signalled, number: int) -> None:
         """Send a signal until it is acknowledged."""
@@ -103,7 +155,7 @@ class Clients:
             number += 1
             try:
                 answer = self._http[number % len(self._http)].post("/signal", json=body)
-            except _UNSENT:
+            except UNSENT:
                 self._stop.wait(_PAUSE)
                 continue
             except httpx.TransportError:
@@ -146,7 +198,7 @@ class Clients:
         order = sent.order
         try:
             answer = server.post(f"/{order.kind}", json=order.context, headers={"Idempotency-Key": order.key})
-        except _UNSENT:
+        except UNSENT:
             return False
         except httpx.TransportError:
             sent.unanswered += 1

@@ -10,6 +10,8 @@ from fastapi import BackgroundTasks, Depends, FastAPI, Header, Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from sagaz import Saga
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fastapi_sagaz import (
     RunInterrupted,
@@ -23,10 +25,30 @@ from fastapi_sagaz import (
     create_lifespan,
     run_saga_background,
 )
+from fastapi_sagaz.webhooks import webhook_router
 from storm.sagas import KNOWN, PlannedError, StormSaga, saga_of
+from storm.webhooks import SOURCES, die_before_the_answer
+
+
+class Dying:
+    """Kills the process before it answers an event that asks for it."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def answer(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                die_before_the_answer(Headers(scope=scope), message["status"])
+            await send(message)
+
+        await self._app(scope, receive, answer if scope["type"] == "http" else send)
+
 
 app = FastAPI(lifespan=create_lifespan(sagas=KNOWN))
 app.add_middleware(SagaContextMiddleware)
+app.add_middleware(Dying)
+app.include_router(webhook_router(SOURCES))
 
 Bound = Annotated[Saga, Depends(SagaFactory()(StormSaga))]
 Key = Annotated[str, Header(alias="Idempotency-Key")]

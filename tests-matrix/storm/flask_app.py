@@ -6,13 +6,22 @@ from contextlib import suppress
 from typing import Any
 from uuid import uuid4
 
-from flask import Flask, request
+from flask import Flask, Response, request
 
 from flask_sagaz import RunInterrupted, RuntimeNotOpen, RunWaiting, SagazExtension, StoreUnavailable
+from flask_sagaz.webhooks import webhook_blueprint
 from storm.sagas import KNOWN, PlannedError, StormSaga, saga_of
+from storm.webhooks import SOURCES, die_before_the_answer
 
 app = Flask("storm")
 sagaz = SagazExtension(app, sagas=KNOWN)
+app.register_blueprint(webhook_blueprint(SOURCES))
+
+
+@app.after_request
+def die(response: Response) -> Response:
+    die_before_the_answer(request.headers, response.status_code)
+    return response
 
 
 @app.errorhandler(StoreUnavailable)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import random
 from collections import Counter
@@ -29,13 +30,25 @@ class Signal:
 
     Attributes:
         key: Of the order that it is for, under which whatever waits of that order waits.
-        due: Seconds after the storm's beginning at which all of its senders send it.
+        due: Seconds after the storm's beginning at which all of its senders send it; infinite if they wait until every
+            run has ended.
+        is_webhook: Whether it is an event that is delivered as a webhook.
+        pause: Seconds that an application takes to see what an event means.
+        is_repeated: Whether an event is delivered again by each sender although it was answered, and once more at the
+            end.
+        kills: Whether an event kills the server that has recorded it first, before it answers.
+        to_run: Whether an event is for a run by its id, and none that it needs: it may come when that has ended.
     """
 
     signal_id: str
     key: str
     due: float
     senders: int
+    is_webhook: bool = False
+    pause: float = 0.0
+    is_repeated: bool = False
+    kills: bool = False
+    to_run: bool = False
 
 
 @dataclass(frozen=True)
@@ -99,7 +112,8 @@ class Plan:
         kill_every: The shortest and the longest pause between kills.
         rough: Whether processes are stopped and go on, steps block their event loops, one order kills whoever executes
             it, and the first of several workers knows half of the sagas.
-        waits: Whether steps and compensations wait for signals, some of which come early and some from many at once.
+        waits: Whether steps and compensations wait for signals, some of which come early and some from many at once;
+            half of them are webhooks.
     """
 
     workers: int
@@ -150,7 +164,7 @@ class Plan:
         return waiting
 
     def signals(self) -> list[Signal]:
-        """Return the signals for all that waits, in the order in which they are sent: one for each wait."""
+        """Return the signals, in the order in which they are sent: one for each wait, and events that nobody needs."""
         dice = random.Random(f"signals {self.seed}")
         found = []
         for order in self.orders():
@@ -159,7 +173,25 @@ class Plan:
                 at += dice.uniform(0, 2)
                 senders = _CROWD if dice.random() < 0.05 else dice.choice((1, 2))
                 found.append(Signal(f"{order.number}-{n}", order.key, min(at, self.seconds), senders))
-        return sorted(found, key=lambda signal: signal.due)
+        return sorted(self._with_webhooks(found), key=lambda signal: signal.due)
+
+    def _with_webhooks(self, signals: list[Signal]) -> list[Signal]:
+        """Make webhooks of half of the signals, and add some that come when their run needs them no more."""
+        dice = random.Random(f"webhooks {self.seed}")
+        found = [replace(signal, is_webhook=dice.random() < 0.5) for signal in signals]
+        for order in self.orders():
+            if dice.random() < 0.25:
+                due = math.inf if dice.random() < 0.3 else min(order.due + dice.uniform(0, self.seconds), self.seconds)
+                event = Signal(f"{order.number}-run", order.key, due, dice.choice((1, 2)), is_webhook=True, to_run=True)
+                found.append(event)
+        events = [n for n, signal in enumerate(found) if signal.is_webhook]
+        for n in events:
+            found[n] = replace(found[n], pause=dice.uniform(0, 0.1), is_repeated=dice.random() < 0.4)
+        # One, and early: with a single server nobody is answered until there is another one.
+        killers = [n for n in events if not found[n].to_run and found[n].due < self.seconds / 2]
+        for n in dice.sample(killers, min(1, len(killers))):
+            found[n] = replace(found[n], kills=True)
+        return found
 
     def _roughened(self, orders: list[Order]) -> list[Order]:
         dice = random.Random(f"rough orders {self.seed}")

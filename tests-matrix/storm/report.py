@@ -11,6 +11,7 @@ from typing import Any
 from storm.attribution import deaths_met, reasons, visits
 from storm.checker import by_saga, contradictions
 from storm.storm import Evidence
+from storm.webhook_checks import moments
 
 __all__ = ["judge", "summary"]
 
@@ -40,7 +41,10 @@ def summary(evidence: Evidence) -> dict[str, Any]:
         "crashes inside compensations": sum(line.event == "suicide" for line in evidence.lines),
         "signals": len(evidence.signalled),
         "signals repeated": sum(one.repeated for one in evidence.signalled),
-        "signals without a run": len(evidence.untaken),
+        "signals that nobody took": sum(signal.taken_by is None for signal in evidence.signals),
+        "webhooks": dict(Counter(row.outcome for row in evidence.webhooks)),
+        "webhooks came": dict(moments(evidence)),
+        "deliveries of webhooks": sum(len(one.deliveries) for one in evidence.signalled),
         "deaths during": dict(deaths_met(evidence, lines)),
         "processes stopped": len(evidence.stops),
         "rows locked by others": len(evidence.locks),

@@ -6,20 +6,19 @@ import asyncio
 import os
 import signal
 import time
-from pathlib import Path
 from typing import Any
 
 from sagaz import Saga, action, compensate
 
+from sagaz_durable.webhooks.resuming import resumes
 from sagaz_integration_core.context.current_step import current_step
 from storm.plan import STEPS
+from storm.webhooks import LEDGER, SOURCE
 from support import ledger
 
 __all__ = ["KNOWN", "NEXT_STEPS", "OtherSaga", "PlannedError", "StormSaga", "saga_of"]
 
 Context = dict[str, Any]
-
-LEDGER = Path(os.environ.get("STORM_LEDGER", "ledger"))
 
 
 class PlannedError(Exception):
@@ -99,6 +98,22 @@ NEXT_STEPS = ("reserve", "charge", "ship", "label")
 """The steps of the next version: one is gone, and one is new."""
 
 
+@resumes(SOURCE, signal="go", key="order")
+def on_order(self: Saga, event: Context) -> Context | None:
+    return _payload(event) if "order" in event else None
+
+
+@resumes(SOURCE, signal="go", saga_id="run")
+def on_run(self: Saga, event: Context) -> Context | None:
+    return _payload(event) if "run" in event else None
+
+
+def _payload(event: Context) -> Context:
+    """Take a while to say what an event means, in which its server may be killed."""
+    time.sleep(event["pause"])
+    return {"id": event["id"]}
+
+
 def _methods(steps: tuple[str, ...]) -> dict[str, Any]:
     methods: dict[str, Any] = {}
     for index, name in enumerate(steps):
@@ -114,12 +129,13 @@ def _methods(steps: tuple[str, ...]) -> dict[str, Any]:
     return methods
 
 
-def _saga(class_name: str, saga_name: str) -> type[Saga]:
+def _saga(class_name: str, saga_name: str, **more: Any) -> type[Saga]:
     steps = NEXT_STEPS if os.environ.get("STORM_VERSION") == "next" else STEPS
-    return type(class_name, (Saga,), {"saga_name": saga_name, "__doc__": "Four steps in a row.", **_methods(steps)})
+    methods = {**_methods(steps), **more}
+    return type(class_name, (Saga,), {"saga_name": saga_name, "__doc__": "Four steps in a row.", **methods})
 
 
-StormSaga = _saga("StormSaga", "storm")
+StormSaga = _saga("StormSaga", "storm", on_order=on_order, on_run=on_run)
 OtherSaga = _saga("OtherSaga", "storm-other")
 
 KNOWN = (StormSaga,) if os.environ.get("STORM_KNOWS_HALF") else (StormSaga, OtherSaga)

@@ -7,25 +7,31 @@ import shutil
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, TypeVar
 
 from sagaz_durable.settings.settings import Settings
 from sagaz_durable.stores.factory import create_store
 from sagaz_integration_core.contract.listings import RunFilter
 from sagaz_integration_core.contract.records import ACTIVE, RunRecord
+from sagaz_integration_core.contract.store import SagaStore
 from sagaz_integration_core.contract.waits import SignalFilter, SignalRecord
+from sagaz_integration_core.contract.webhooks import WebhookFilter, WebhookRecord
 from storm.clients import Clients, Sent, Signalled
 from storm.fleet import Fleet, Framework
 from storm.plan import Plan
+from storm.webhooks import unanswered
 from support import ledger
 from support.waiting import until
 
 __all__ = ["Evidence", "rage"]
 
 _CALM_SECONDS = 240.0
+
+Row = TypeVar("Row")
 
 
 @dataclass
@@ -42,7 +48,9 @@ class Evidence:
         locks: Which rows were locked by somebody else, and when, if anybody did.
         refused: When the database refused what was written to the journal, if it did.
         signalled: What became of the signals, as their senders know.
-        untaken: The signals that nobody has taken.
+        signals: All rows of signals, taken or not.
+        webhooks: All rows of events that were delivered as webhooks.
+        unanswered: Which events have killed the server that had recorded them before it answered: its pid, and when.
         broker_outages: When Celery's broker was away, if there is one: its workers may end of that.
     """
 
@@ -57,7 +65,9 @@ class Evidence:
     kills: int
     phases: dict[str, float]
     signalled: list[Signalled] = field(default_factory=list)
-    untaken: list[SignalRecord] = field(default_factory=list)
+    signals: list[SignalRecord] = field(default_factory=list)
+    webhooks: list[WebhookRecord] = field(default_factory=list)
+    unanswered: dict[str, tuple[int, float]] = field(default_factory=dict)
     broker_outages: list[tuple[float, float]] = field(default_factory=list)
     struck: Counter[str] = field(default_factory=Counter)
     stops: list[tuple[int, float, float]] = field(default_factory=list)
@@ -91,15 +101,23 @@ async def rage(
         )
         phases["every client was answered"] = time.monotonic() - began
         clients.save(folder / "requests.jsonl")
-        runs, untaken = await _calm(fleet, storage_url)
-        phases["every run had ended"] = time.monotonic() - began
+        async with _opened(storage_url) as store:
+            await _calm(fleet, store)
+            phases["every run had ended"] = time.monotonic() - began
+            clients.deliver_late()
+            phases["the last events were delivered"] = time.monotonic() - began
+            clients.save(folder / "requests.jsonl")
+            runs, signals, webhooks = await _rows(store)
         exit_codes = fleet.leave()
         phases["every process had left"] = time.monotonic() - began
         lines = ledger.read(folder / "ledger")
-        deaths = {line.pid: line.at for line in lines if line.event == "suicide"} | dict(fleet.kills)
+        died = unanswered(folder)
+        deaths = {line.pid: line.at for line in lines if line.event == "suicide"} | dict(died.values())
+        deaths |= dict(fleet.kills)
         return Evidence(
             plan, clients.sent, runs, lines, deaths, outages, fleet.exits, exit_codes, len(fleet.kills),
-            phases, struck=fleet.struck, stops=fleet.stops, signalled=clients.signalled, untaken=untaken,
+            phases, struck=fleet.struck, stops=fleet.stops, signalled=clients.signalled, signals=signals,
+            webhooks=webhooks, unanswered=died,
         )  # fmt: skip
     finally:
         clients.stop()
@@ -186,27 +204,46 @@ def _restart(
         outages.append((down, time.monotonic()))
 
 
-async def _calm(fleet: Fleet, storage_url: str) -> tuple[list[RunRecord], list[SignalRecord]]:
-    """Wait without kills until no run is active, and return all runs, and all signals that nobody has taken."""
+@asynccontextmanager
+async def _opened(storage_url: str) -> AsyncIterator[SagaStore]:
     store = create_store(Settings(storage_url=storage_url))
     await store.open()
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+async def _calm(fleet: Fleet, store: SagaStore) -> None:
+    """Wait without kills until no run is active."""
 
     async def ended() -> bool:
         fleet.tend()
         return not await store.find(RunFilter(statuses=ACTIVE, limit=1))
 
-    try:
-        await until(ended, "every run has a final status", _CALM_SECONDS)
-        runs: list[RunRecord] = []
-        while page := await store.find(RunFilter(limit=500, before=_position(runs))):
-            runs.extend(page)
-        return runs, await store.find_signals(SignalFilter(limit=1_000))
-    finally:
-        await store.close()
+    await until(ended, "every run has a final status", _CALM_SECONDS)
 
 
-def _position(runs: list[RunRecord]) -> tuple:
-    return (runs[-1].created_at, runs[-1].saga_id) if runs else None  # type: ignore[return-value]
+async def _rows(store: SagaStore) -> tuple[list[RunRecord], list[SignalRecord], list[WebhookRecord]]:
+    """Return all runs, signals and webhooks."""
+    return (
+        await _all(lambda last: store.find(RunFilter(limit=500, before=last and (last.created_at, last.saga_id)))),
+        await _all(
+            lambda last: store.find_signals(
+                SignalFilter(state=None, limit=500, before=last and (last.created_at, last.id))
+            )
+        ),
+        await _all(
+            lambda last: store.find_webhooks(WebhookFilter(limit=500, before=last and (last.received_at, last.id)))
+        ),
+    )
+
+
+async def _all(page_after: Callable[[Any], Awaitable[list[Row]]]) -> list[Row]:
+    found: list[Row] = []
+    while page := await page_after(found[-1] if found else None):
+        found.extend(page)
+    return found
 
 
 def _keep(folder: Path) -> None:

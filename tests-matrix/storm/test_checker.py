@@ -10,9 +10,12 @@ from datetime import UTC, datetime
 import pytest
 
 from sagaz_integration_core.contract.records import RunRecord
+from sagaz_integration_core.contract.statuses import Phase
 from sagaz_integration_core.contract.waits import SignalRecord
+from sagaz_integration_core.contract.webhooks import RUN_ENDED, SENT_OTHERWISE, WebhookOutcome, WebhookRecord
 from storm.checker import contradictions
 from storm.clients import Sent, Signalled
+from storm.deliveries import Delivery
 from storm.plan import STEPS, Order, Plan, Signal
 from storm.report import summary
 from storm.storm import Evidence
@@ -115,14 +118,87 @@ def signalled(new: int = 1, unanswered: int = 0) -> list[Signalled]:
     return [Signalled(Signal("0-0", "order-0", 0.0, 2), [0.0] * new, 2 - new, unanswered)]
 
 
-def untaken(key: str) -> list[SignalRecord]:
-    return [SignalRecord("id", "go", None, key, "0-1", None, "f", NOW, None, None)]
+def untaken(signal_id: str) -> list[SignalRecord]:
+    return [SignalRecord("id", "go", None, f"order-{signal_id[0]}", signal_id, None, "f", NOW, None, None)]
 
 
 def test_storms_in_which_steps_wait_pass() -> None:
     assert found(evidence(waited(), WAITS, signalled=signalled())) == []
-    assert found(evidence(waited(), WAITS, signalled=signalled(new=0, unanswered=1), untaken=untaken("order-1"))) == []
+    assert found(evidence(waited(), WAITS, signalled=signalled(new=0, unanswered=1), signals=untaken("1-1"))) == []
     assert found(evidence(waited(spurious=True), WAITS, deaths={1: 0.35})) == []
+
+
+def event(its_id: str, at: float, *statuses: int | None, **changes) -> Signalled:
+    """An event, and what was answered to its deliveries, half a second after another; by default, 200 to one."""
+    signal = Signal(its_id, "order-0", 0.0, 1, is_webhook=True, **changes)
+    times = [(at + n / 2, status) for n, status in enumerate(statuses or (200,))]
+    return Signalled(signal, deliveries=[Delivery(when, when + 0.1, status, status is None) for when, status in times])
+
+
+def webhook(
+    its_id: str, outcome: WebhookOutcome, reason: str | None = None, saga_id: str | None = None
+) -> WebhookRecord:
+    return WebhookRecord(
+        f"{its_id} {outcome}", "shop", its_id, "storm.on_order", None, NOW, outcome, reason, saga_id, "go", "order-0",
+        "f", None, None,
+    )  # fmt: skip
+
+
+def taken(its_id: str, step: str, phase: Phase = "do") -> SignalRecord:
+    return SignalRecord(its_id, "go", None, "order-0", its_id, None, "f", NOW, NOW, "s", step, phase)
+
+
+REFUSED = webhook("0-run", "quarantined", RUN_ENDED, "s")
+LEFT = replace(untaken("0-1")[0], signal_id="0-run")
+EVENTS = [
+    event("0-0", 0.0),
+    event("0-1", 0.5, None, 503, 200, 200, 200, is_repeated=True),
+    event("0-run", 5, to_run=True),
+]
+ROWS = [webhook("0-0", "early"), webhook("0-1", "resumed"), REFUSED]
+TAKEN = [taken("0-0", "charge"), taken("0-1", "ship")]
+
+
+def delivered(lines: list[Line] | None = None, **changes) -> Evidence:
+    """A storm with an event that came early, one that was delivered often, and one to a run that had ended."""
+    given = {"signalled": EVENTS, "webhooks": ROWS, "signals": TAKEN, **changes}
+    return evidence(waited() if lines is None else lines, WAITS, **given)
+
+
+def killed(**changes) -> Evidence:
+    """A storm in which workers died while a step and its compensation waited, and a server before it answered."""
+    lines = calls("reserve do left") + calls("reserve do took:0-0", pid=2, attempt=2, start=0.3)
+    lines += calls("reserve do end", "charge do failed", "reserve undo left", pid=2, attempt=2, start=0.4)[1:]
+    lines += calls("reserve undo took:0-1", pid=3, attempt=3, start=1.2)
+    lines += calls("reserve undo end", pid=3, attempt=3, start=1.3)[1:]
+    given = {
+        "plan": replace(PLAN, waits=True), "deaths": {1: 0.15, 2: 1.0, 9: 2.0}, "unanswered": {"0-run": (9, 2.0)},
+        "signalled": [event("0-0", 0.0), event("0-1", 0.5), event("0-run", 1.95, None, 200, to_run=True)],
+        "webhooks": ROWS, "signals": [taken("0-0", "reserve"), taken("0-1", "reserve", "undo")],
+    }  # fmt: skip
+    waits = replace(order("charge"), waits=("reserve do", "reserve undo"))
+    return evidence(lines, waits, "rolled_back", **given | changes)
+
+
+def test_storms_in_which_each_event_was_taken_or_is_unclaimed_pass() -> None:
+    assert found(delivered()) == []
+    kept = [*ROWS[:2], webhook("0-run", "early", saga_id="s")]
+    assert found(delivered(webhooks=kept, signals=[*TAKEN, LEFT])) == []
+    assert found(killed()) == []
+    never = [*EVENTS[:2], Signalled(EVENTS[2].signal)]
+    assert found(delivered(signalled=never, webhooks=ROWS[:2])) == []
+
+
+def test_deaths_of_servers_with_an_event_are_counted() -> None:
+    assert summary(killed())["deaths during"] == {
+        "waiting steps": 1, "signals that were sent": 2, "waiting compensations": 1,
+        "events between their reception and the answer": 1, "events between their recording and the answer": 1,
+    }  # fmt: skip
+    assert summary(delivered())["deaths during"] == {}
+
+
+def test_what_came_before_during_and_after_waits_is_counted() -> None:
+    assert summary(delivered())["webhooks came"] == {"before the wait": 1, "during the wait": 1, "after the end": 1}
 
 
 CASES = {
@@ -135,10 +211,100 @@ CASES = {
     "a signal that was new for nobody": (
         evidence(waited(), WAITS, signalled=signalled(new=0)), ["every_signal_had_one_effect"],
     ),
-    "a lost signal": (evidence(waited(), WAITS, untaken=untaken("order-0")), ["every_signal_had_one_effect"]),
+    "a lost signal": (evidence(waited(), WAITS, signals=untaken("0-1")), ["every_signal_had_one_effect"]),
     "a wake-up for nothing": (evidence(waited(spurious=True), WAITS), ["repeated_calls_were_in_doubt"]),
     "a storm in which nobody died while anybody waited": (
-        evidence(waited(), WAITS, plan=replace(PLAN, waits=True)), ["deaths_met_waits"],
+        evidence(waited(), WAITS, plan=replace(PLAN, waits=True)),
+        ["deaths_met_waits", "events_came_before_while_and_after_their_run_waited"],
+    ),
+    "a lost event": (
+        delivered(webhooks=ROWS[:2]), ["each_event_was_recorded_once"],
+    ),
+    "an event that was taken, and is recorded nowhere": (
+        delivered(webhooks=ROWS[1:]), ["each_event_was_recorded_once", "each_event_was_taken_once_or_is_unclaimed"],
+    ),
+    "an event that was recorded at each of its deliveries": (
+        delivered(webhooks=[*ROWS, ROWS[1]]), ["each_event_was_recorded_once"],
+    ),
+    "an event that nobody has delivered": (
+        delivered(signalled=[*EVENTS[:2], Signalled(EVENTS[2].signal)]), ["each_event_was_recorded_once"],
+    ),
+    "an event that nobody has": (
+        delivered(webhooks=[*ROWS, webhook("0-9", "quarantined", RUN_ENDED)]), ["each_event_was_recorded_once"],
+    ),
+    "an event that is quarantined for another reason": (
+        delivered(webhooks=[*ROWS[:2], replace(REFUSED, reason=SENT_OTHERWISE)]),
+        ["each_event_was_taken_once_or_is_unclaimed"],
+    ),
+    "a quarantined event that was taken": (
+        delivered(webhooks=[webhook("0-0", "quarantined", RUN_ENDED), *ROWS[1:]]),
+        ["each_event_was_taken_once_or_is_unclaimed"],
+    ),
+    "a quarantined event that is kept for its run, too": (
+        delivered(signals=[*TAKEN, LEFT]), ["each_event_was_taken_once_or_is_unclaimed"],
+    ),
+    "an event that was refused before its run had ended": (
+        delivered(signalled=[*EVENTS[:2], event("0-run", 0.2, to_run=True)]),
+        ["each_event_was_taken_once_or_is_unclaimed"],
+    ),
+    "an event that led to nothing": (
+        delivered(webhooks=[*ROWS[:2], webhook("0-run", "ignored")]), ["each_event_was_taken_once_or_is_unclaimed"],
+    ),
+    "an unclaimed event that is nowhere to be seen": (
+        delivered(webhooks=[*ROWS[:2], webhook("0-run", "early", saga_id="s")]),
+        ["each_event_was_taken_once_or_is_unclaimed"],
+    ),
+    "a taken event that seems unclaimed": (
+        delivered(signals=[TAKEN[0], *untaken("0-1")]),
+        ["every_signal_had_one_effect", "each_event_was_taken_once_or_is_unclaimed"],
+    ),
+    "an event that seems taken, and no step was given it": (
+        delivered(webhooks=[*ROWS[:2], webhook("0-run", "early")], signals=[*TAKEN, taken("0-run", "ship")]),
+        ["each_event_was_taken_once_or_is_unclaimed"],
+    ),
+    "an event that two runs took": (
+        delivered([*waited(), *(line._replace(saga_id="t") for line in waited() if line.event == "took 0-0")]),
+        ["no_run_was_invented", "each_event_was_taken_once_or_is_unclaimed"],
+    ),
+    "an event that another run took": (
+        delivered(
+            waited(second="0-run"),
+            webhooks=[*ROWS[:2], webhook("0-run", "resumed", saga_id="t")],
+            signals=[TAKEN[0], taken("0-run", "ship"), *untaken("0-1")],
+        ),
+        ["each_event_was_taken_once_or_is_unclaimed"],
+    ),
+    "an event that was refused for its signature": (
+        delivered(signalled=[event("0-0", 0.0, 400, 200), *EVENTS[1:]]), ["repeated_deliveries_were_received_too"],
+    ),
+    "an event that was refused when it was delivered again": (
+        delivered(signalled=[EVENTS[0], event("0-1", 0.5, 200, 200, 409, is_repeated=True), EVENTS[2]]),
+        ["repeated_deliveries_were_received_too"],
+    ),
+    "an event that was not delivered again": (
+        delivered(signalled=[EVENTS[0], event("0-1", 0.5, 200, is_repeated=True), EVENTS[2]]),
+        ["repeated_deliveries_were_received_too"],
+    ),
+    "a storm in which no server died that had recorded an event": (killed(unanswered={}), ["deaths_met_waits"]),
+    "a storm in which no server died that was to answer": (
+        killed(signalled=[event("0-0", 0.0), event("0-1", 0.5), event("0-run", 1.95, 503, 200, to_run=True)]),
+        ["deaths_met_waits"],
+    ),
+    "a storm in which an event's connection ended and no server died": (
+        killed(deaths={1: 0.15, 2: 1.0}), ["deaths_met_waits"],
+    ),
+    "a storm in which all events found their run waiting": (
+        killed(webhooks=[webhook("0-0", "resumed"), *ROWS[1:]]),
+        ["events_came_before_while_and_after_their_run_waited"],
+    ),
+    "a storm in which no event found its run waiting": (
+        killed(webhooks=[ROWS[0], webhook("0-1", "early"), REFUSED]),
+        ["events_came_before_while_and_after_their_run_waited"],
+    ),
+    "a storm in which no event came after the end": (
+        killed(webhooks=[*ROWS[:2], webhook("0-run", "early", saga_id="s")],
+               signals=[taken("0-0", "reserve"), taken("0-1", "reserve", "undo"), LEFT]),
+        ["events_came_before_while_and_after_their_run_waited"],
     ),
     "a lost run": (evidence(WHOLE, runs=[]), ["acknowledged_starts_have_ended", "no_run_was_invented"]),
     "a run that never ends": (

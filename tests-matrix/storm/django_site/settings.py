@@ -7,6 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 SECRET_KEY = "storm"
 ALLOWED_HOSTS = ["127.0.0.1"]
 INSTALLED_APPS = ["django_sagaz", "storm.django_site"]
+MIDDLEWARE = ["storm.django_site.middleware.dying"]
 ROOT_URLCONF = "storm.django_site.urls"
 WSGI_APPLICATION = "storm.django_site.wsgi.application"
 USE_TZ = True

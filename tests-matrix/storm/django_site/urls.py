@@ -9,7 +9,7 @@ from uuid import uuid4
 
 from django.db import DatabaseError, InterfaceError, transaction
 from django.http import HttpRequest, JsonResponse
-from django.urls import path
+from django.urls import include, path
 
 from django_sagaz import (
     RunInterrupted,
@@ -20,8 +20,10 @@ from django_sagaz import (
     run_saga,
     send_signal,
 )
+from django_sagaz.webhooks import webhook_urls
 from storm.django_site.sagas import REGISTERED, Registered
 from storm.sagas import PlannedError, saga_of
+from storm.webhooks import SOURCES
 
 View = Callable[[HttpRequest], JsonResponse]
 
@@ -77,4 +79,5 @@ urlpatterns = [
     path("background", deferred),
     path("deferred", deferred),
     path("signal", signal),
+    path("webhooks/", include(webhook_urls(SOURCES))),
 ]

@@ -91,7 +91,7 @@ class KillingStore:
 
 def settings_for(path):
     return Settings(
-        storage_url=f"sqlite:///{path}", lease_seconds=0.5, renew_seconds=0.1, poll_seconds=0.02, backoff_seconds=0.01
+        storage_url=f"sqlite:///{path}", lease_seconds=1.0, renew_seconds=0.1, poll_seconds=0.02, backoff_seconds=0.01
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import pytest
@@ -10,6 +11,7 @@ from sagaz import Saga, action, compensate
 from sagaz_durable.cli.runs import person, read_age
 from sagaz_durable.problem_types import NOT_FOUND, PAGE, REFUSED
 from sagaz_durable.sagas import Sagas
+from sagaz_durable.workers import worker
 from sagaz_integration_core.contract.request_keys import NewKey
 
 
@@ -221,7 +223,10 @@ def test_prune_deletes_signals_sent_in_vain_and_tells_how_many(command, caplog):
     assert command.runner.run(command.runtime.store.count_untaken()) == 1
 
 
-def test_prune_deletes_the_answers_to_requests_whose_time_is_over_and_tells_how_many(command, caplog):
+def test_prune_deletes_the_answers_to_requests_whose_time_is_over_and_tells_how_many(command_line, caplog, monkeypatch):
+    # The worker would delete some of them first.
+    monkeypatch.setattr(worker, "erase_regularly", lambda _: asyncio.sleep(3_600))
+    command = command_line()
     store = command.runtime.store
     for number in range(3):
         key = NewKey(f"k{number}", "f", None, "r1", 30.0, 0.0 if number else 86_400.0)

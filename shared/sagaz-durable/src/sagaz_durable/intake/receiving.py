@@ -106,9 +106,9 @@ class Webhooks:
             logger.warning("Delayed runs cannot be started now; a worker tries again: %s", message_text(error))
 
     async def _tell(self, records: Sequence[WebhookRecord]) -> None:
-        # One that is delayed may have started meanwhile; else the message changes nothing.
-        goes_on = ("started", "resumed", "delayed")
-        on = [one.saga_id for one in records if one.outcome in goes_on and one.saga_id is not None]
+        # What was delayed may have begun meanwhile; a message for what has not does nothing.
+        going = ("started", "delayed", "resumed")
+        on = [one.saga_id for one in records if one.outcome in going and one.saga_id is not None]
         if on and self._dispatch is not None:
             told: Any = self._hook(self._dispatch)(on)
             if isawaitable(told):
