@@ -11,7 +11,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from webhook_shop import SECRET
 
+from sagaz_durable.intake.handlers import Handler, NotUsable
 from sagaz_durable.sagas import Sagas
+from sagaz_durable.webhooks.resuming import Resuming
 from sagaz_integration_core.contract.webhooks import SENT_OTHERWISE, STARTED_OTHERWISE, TOLD_OTHERWISE
 from sagaz_integration_core.errors import StoreUnavailable, UnstorableValue
 
@@ -149,6 +151,35 @@ async def test_an_event_that_a_saga_cannot_use_is_acknowledged_and_quarantined(s
     quarantined = await shop.events(outcome="quarantined")
     assert [event.reason for event in quarantined if event.reason.startswith(reason)]
     assert {event.saga_id for event in quarantined} == {None}
+
+
+@pytest.mark.parametrize("address", [["a"], {"a": 1}, {}, True, False, 1.0, 1.5])
+@pytest.mark.parametrize(
+    ("event", "what"),
+    [
+        ({"type": "ordered", "order": ...}, "order.on_order: the event's idempotency key"),
+        ({"type": "paid", "payment": ..., "amount": 1}, "order.on_paid: the event's key"),
+        ({"type": "refunded", "saga": ...}, "order.on_refund: the event's saga_id"),
+    ],
+)
+async def test_only_texts_and_whole_numbers_are_addresses(shop, event, what, address):
+    given = {key: address if value is ... else value for key, value in event.items()}
+    assert await shop.deliver({"id": "1", **given}) == 200
+    expected = f"{what} is a {type(address).__name__}; expected a text or a whole number"
+    assert ((await shop.event()).outcome, (await shop.event()).reason) == ("quarantined", expected)
+
+
+async def test_a_whole_number_is_the_same_key_as_its_text(shop):
+    for delivery, order in (("1", 0), ("2", "0")):
+        await shop.deliver({"id": delivery, "type": "paid", "payment": order, "amount": 1})
+    assert [event.key for event in await shop.events()] == ["0", "0"]
+
+
+async def test_a_key_of_too_many_digits_is_quarantined(shop):
+    registration = shop.runtime.registry.get("order")
+    handler = Handler(registration, "on_paid", Resuming("shop", "paid", None, lambda event: 10**5_000))
+    with pytest.raises(NotUsable, match=r"order\.on_paid: the event's saga_id is a number of too many digits"):
+        handler.address("saga_id", handler.declared.saga_id, {})
 
 
 async def test_an_event_that_no_saga_wants_is_kept(shop):

@@ -63,10 +63,10 @@ class Handler:
         return returned
 
     def address(self, what: str, place: Place, event: Any) -> str:
-        """Return a key or an id that the event has.
+        """Return a key or an id that the event has: a text, or a whole number as text.
 
         Raises:
-            NotUsable: It has none.
+            NotUsable: It has none, or has something else there.
         """
         try:
             found = place(copy.deepcopy(event)) if callable(place) else _member(event, place)
@@ -75,11 +75,18 @@ class Handler:
         if found is None or found == "":
             where = "" if callable(place) else f" in its member {place!r}"
             raise NotUsable(f"{self.name}: the event has no {what}{where}")
+        # Of others the text is Python's, and says less than what it is of: True, 1.0, the order of an object's members.
+        if not isinstance(found, str | int) or isinstance(found, bool):
+            raise NotUsable(
+                f"{self.name}: the event's {what} is a {type(found).__name__}; expected a text or a whole number"
+            )
         try:
             address = str(found)
             check_identifier(f"{self.name}: the event's {what}", address)
         except InvalidInput as error:
             raise NotUsable(str(error)) from None
+        except ValueError:
+            raise NotUsable(f"{self.name}: the event's {what} is a number of too many digits") from None
         return address
 
 
