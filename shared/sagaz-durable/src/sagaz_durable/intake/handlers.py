@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import logging
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -10,6 +11,7 @@ from inspect import isawaitable
 from typing import TYPE_CHECKING, Any
 
 from sagaz_durable._upstream.triggers import Trigger, listeners
+from sagaz_durable.calls.interpreter_exit import stops_the_process
 from sagaz_durable.serialization.client_ids import check_identifier
 from sagaz_durable.webhooks.resuming import Place, Resuming
 from sagaz_durable.workers.start_limits import check_limits
@@ -56,7 +58,9 @@ class Handler:
             # Each has its own: what one does to it, no other one sees.
             returned = hook(getattr(self.registration.create(), self.method))(copy.deepcopy(event))
             returned = await returned if isawaitable(returned) else returned
-        except Exception as error:
+        except BaseException as error:
+            if _is_from_outside(error):
+                raise
             raise NotUsable(f"{self.name} raised {_shown(error)}") from error
         if returned is not None and not isinstance(returned, Mapping):
             raise NotUsable(f"{self.name} returned {value_text(returned, 80)}; expected a dict, or None")
@@ -70,7 +74,9 @@ class Handler:
         """
         try:
             found = place(copy.deepcopy(event)) if callable(place) else _member(event, place)
-        except Exception as error:
+        except BaseException as error:
+            if _is_from_outside(error):
+                raise
             raise NotUsable(f"{self.name}: {what} raised {_shown(error)}") from error
         if found is None or found == "":
             where = "" if callable(place) else f" in its member {place!r}"
@@ -140,6 +146,22 @@ def _declared(registry: SagaRegistry) -> Iterator[tuple[str, Trigger | Resuming]
 
 def _member(event: Any, name: str) -> Any:
     return event.get(name) if isinstance(event, dict) else None
+
+
+def _is_from_outside(error: BaseException) -> bool:
+    """Whether it ends the request or the process, and is not what the application's function raised by itself."""
+    if isinstance(error, asyncio.CancelledError):
+        return _is_cancelled()
+    return isinstance(error, GeneratorExit) or stops_the_process(error)
+
+
+def _is_cancelled() -> bool:
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:
+        # Without an event loop, as in synchronous servers, nobody cancels a request.
+        return False
+    return task is not None and task.cancelling() > 0
 
 
 def _shown(error: BaseException) -> str:
