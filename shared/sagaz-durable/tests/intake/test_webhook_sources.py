@@ -39,6 +39,16 @@ def test_a_source_that_is_not_taken_is_refused_and_without_webhooks_nothing_is()
     check_served(registry, [])
 
 
+def test_a_source_that_no_saga_wants_is_told_of_in_the_log(caplog):
+    wanted = registry_of(resumes("shop", signal="paid", key="id"), trigger(source="bank", idempotency_key="id"))
+    check_served(wanted, ["shop", "bank"])
+    assert caplog.text == ""
+    check_served(registry_of(resumes("shop", signal="paid", key="id")), ["shop", "post"])
+    [told] = caplog.records
+    assert told.levelname == "WARNING"
+    assert "Webhooks of 'post' are taken here, and no saga of this process wants them" in told.getMessage()
+
+
 @pytest.mark.parametrize(
     ("limit", "given"),
     [

@@ -107,7 +107,8 @@ def handlers_of(registry: SagaRegistry, source: str) -> Iterator[Handler]:
 def check_served(registry: SagaRegistry, sources: Collection[str]) -> None:
     """Refuse sagas that are resumed by events of a source of which this application takes none.
 
-    Of triggers of such sources it is told in the log: what sagaz itself starts by them is not durable.
+    Of triggers of such sources it is told in the log: what sagaz itself starts by them is not durable. So it is of
+    sources that no saga wants: their events are answered 200 and ignored.
 
     Args:
         sources: The names of those that it takes webhooks of; with none, it is not the one that takes them.
@@ -115,6 +116,13 @@ def check_served(registry: SagaRegistry, sources: Collection[str]) -> None:
     Raises:
         SettingsError: Naming the method, and the sources; or a trigger has a limit that is none.
     """
+    wanted = {declared.source for _, declared in _declared(registry)}
+    for source in sorted(set(sources) - wanted):
+        logger.warning(
+            "Webhooks of %r are taken here, and no saga of this process wants them: they are answered 200 and ignored. "
+            "Register the saga that has @trigger(source=%r) or @resumes(%r, …), or take the source away.",
+            source, source, source,
+        )  # fmt: skip
     for name, declared in _declared(registry):
         if declared.source in sources:
             if isinstance(declared, Trigger):
