@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from webhook_shop import SECRET
 
+from sagaz_durable.engine.registry import SagaRegistry
 from sagaz_durable.intake.handlers import Handler, NotUsable
 from sagaz_durable.sagas import Sagas
 from sagaz_durable.webhooks.resuming import MARK, Resuming
@@ -187,6 +188,15 @@ async def test_an_event_that_no_saga_wants_is_kept(shop):
     assert await shop.deliver({"id": "evt_1", "type": "weather"}) == 200
     event = await shop.event()
     assert (event.outcome, event.handler, event.saga_id, event.signal) == ("ignored", "", None, None)
+
+
+async def test_an_event_that_came_before_its_saga_starts_it_when_it_is_delivered_again(shop, monkeypatch):
+    registry = shop.runtime.registry
+    monkeypatch.setattr(shop.runtime, "registry", SagaRegistry())
+    assert await shop.deliver(ORDERED) == 200
+    monkeypatch.setattr(shop.runtime, "registry", registry)
+    assert await shop.deliver(ORDERED) == 200
+    assert sorted(event.outcome for event in await shop.events()) == ["ignored", "started"]
 
 
 class Strange(BaseException):
