@@ -21,7 +21,7 @@ from sagaz_durable.problem_types import INVALID_INPUT, TOO_LARGE, UNSUPPORTED_ME
 from sagaz_durable.webhooks.delivery import Source
 from sagaz_durable.webhooks.errors import EventNotJson, EventRefused, EventTooLarge, SignatureRefused
 from sagaz_integration_core.context import correlation
-from sagaz_integration_core.error_text import value_text
+from sagaz_integration_core.error_text import type_name, value_text
 from sagaz_integration_core.errors import SagazError, SettingsError
 
 if TYPE_CHECKING:
@@ -39,9 +39,9 @@ def check_sources(given: object) -> Mapping[str, Source]:
         SettingsError: They are no mapping of names to sources.
     """
     if not isinstance(given, Mapping) or not given:
+        what = "no source" if isinstance(given, Mapping) else f"type {type_name(given)}"
         raise SettingsError(
-            f"webhooks of {value_text(given, 60)}: expected sources by name, as "
-            '{"stripe": Stripe([os.environ["STRIPE_SECRET"]])}.'
+            f'webhooks of {what}: expected sources by name, as {{"stripe": Stripe([os.environ["STRIPE_SECRET"]])}}.'
         )
     for name, source in given.items():
         if not isinstance(name, str) or _NAME.fullmatch(name) is None:
@@ -51,10 +51,15 @@ def check_sources(given: object) -> Mapping[str, Source]:
             )
         if isinstance(source, type) or not callable(getattr(source, "verify", None)):
             raise SettingsError(
-                f"The source {name!r} is {value_text(source, 60)}; expected StandardWebhooks(…), Stripe(…), GitHub(…), "
+                f"The source {name!r} is {_kind(source)}; expected StandardWebhooks(…), Stripe(…), GitHub(…), "
                 "Hmac(…) or Unsigned()."
             )
     return MappingProxyType(dict(given))
+
+
+def _kind(source: object) -> str:
+    # Never itself: it may be the secret.
+    return f"the class {source.__name__}" if isinstance(source, type) else f"of type {type_name(source)}"
 
 
 class WebhookApi:
