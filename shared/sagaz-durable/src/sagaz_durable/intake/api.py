@@ -7,6 +7,7 @@ who the request is from but the source, and the framework's protection from requ
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -21,13 +22,15 @@ from sagaz_durable.problem_types import INVALID_INPUT, TOO_LARGE, UNSUPPORTED_ME
 from sagaz_durable.webhooks.delivery import Source
 from sagaz_durable.webhooks.errors import EventNotJson, EventRefused, EventTooLarge, SignatureRefused
 from sagaz_integration_core.context import correlation
-from sagaz_integration_core.error_text import type_name, value_text
-from sagaz_integration_core.errors import SagazError, SettingsError
+from sagaz_integration_core.error_text import message_text, type_name, value_text, visible
+from sagaz_integration_core.errors import SagazError, SettingsError, StoreUnavailable, WriteRefused
 
 if TYPE_CHECKING:
     from sagaz_durable.operations.scope import ReachableScope
 
 __all__ = ["WebhookApi", "check_sources"]
+
+logger = logging.getLogger("sagaz_durable.webhooks")
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")
 
@@ -89,7 +92,8 @@ class WebhookApi:
         """Answer a delivery after its event was recorded with what it leads to: 200, whatever that is.
 
         Other answers are the sender's to know of, and to send the event again: 400 for a signature that is none, 404
-        for a source that is not known, 413, 415 and 422 for a body that cannot be used, 503 if it was not recorded.
+        for a source that is not known, 413, 415 and 422 for a body that cannot be used, and 503 if it was not
+        recorded, whyever.
         """
         header = self._scope.settings.header_name
         try:
@@ -97,6 +101,11 @@ class WebhookApi:
         except Problem as problem:
             return problem_response(problem, request.header(header))
         except SagazError as error:
+            if isinstance(error, WriteRefused):
+                logger.error(
+                    "An event of source %r was not recorded, and its sender is to repeat it: %s",
+                    source, visible(message_text(error), 500),
+                )  # fmt: skip
             if (told := _problem_of(error)) is None:
                 raise
             return problem_response(told, request.header(header))
@@ -118,4 +127,7 @@ def _problem_of(error: SagazError) -> Problem | None:
     if isinstance(error, EventRefused):
         kinds = {EventTooLarge: TOO_LARGE, EventNotJson: UNSUPPORTED_MEDIA}
         return Problem(kinds.get(type(error), INVALID_INPUT), str(error))
+    if isinstance(error, WriteRefused):
+        # What has to be mended is here; to the sender it is as if the store did not answer.
+        return Problem.of(StoreUnavailable())
     return Problem.of(error)
