@@ -178,6 +178,12 @@ def test_a_hook_may_be_asynchronous(shop, kind):
 
 
 @on("default")
+def test_a_hook_that_raises_stop_iteration_is_an_error_and_no_endless_wait(shop):
+    ask = shop(authorize=lambda *_: next(iter(())))
+    assert ask("GET", "/sagas/", **MIA).status_code == 500
+
+
+@on("default")
 def test_every_view_is_within_the_projects_decorator(shop, way):
     def nobody(view):
         async def arefuse(request, **named):

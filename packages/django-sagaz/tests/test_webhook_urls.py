@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import pytest
@@ -10,6 +11,7 @@ from django.db import connections
 from django.test import AsyncClient, Client
 from django.urls import include, path
 from places import on, worked
+from testproject.shop import sagas
 
 from django_sagaz import SettingsError, close
 from django_sagaz.checks import check_sagas
@@ -21,7 +23,8 @@ CSRF = "django.middleware.csrf.CsrfViewMiddleware"
 
 
 async def _deliver(*given):
-    return await AsyncClient(enforce_csrf_checks=True).generic(*given)
+    async with asyncio.timeout(60):
+        return await AsyncClient(enforce_csrf_checks=True).generic(*given)
 
 
 @pytest.fixture(params=["sync", "async"])
@@ -75,6 +78,20 @@ def test_what_a_triggers_own_statement_breaks_is_quarantined_with_atomic_request
     monkeypatch.setitem(connections[home].settings_dict, "ATOMIC_REQUESTS", True)
     assert deliver({"id": "1", "type": "ordered"}).status_code == 200
     assert Webhook.objects.using(home).get().reason == "webhook.on_order raised KeyError: 'order'"
+
+
+@on("default")
+def test_a_trigger_that_raises_stop_iteration_is_answered_and_quarantined(deliver, home, monkeypatch):
+    class Nothing:
+        @property
+        def objects(self):
+            return next(iter(()))
+
+    monkeypatch.setattr(sagas, "Order", Nothing())
+    assert deliver({"id": "1", "type": "ordered", "order": "o1"}).status_code == 200
+    event = Webhook.objects.using(home).get()
+    assert event.outcome == "quarantined"
+    assert "StopIteration" in event.reason
 
 
 @on("default")

@@ -17,7 +17,7 @@ from sagaz_durable.intake.handlers import Handler, NotUsable
 from sagaz_durable.sagas import Sagas
 from sagaz_durable.webhooks.resuming import MARK, Resuming
 from sagaz_integration_core.contract.webhooks import SENT_OTHERWISE, STARTED_OTHERWISE, TOLD_OTHERWISE
-from sagaz_integration_core.errors import StoreUnavailable, UnstorableValue
+from sagaz_integration_core.errors import StoreUnavailable, UnstorableValue, WriteRefused
 
 ORDERED = {"id": "evt_1", "type": "ordered", "order": "o1"}
 PAID = {"id": "evt_2", "type": "paid", "payment": "o1", "amount": 42}
@@ -299,6 +299,20 @@ async def test_answers_tell_senders_what_to_do(shop, monkeypatch):
     monkeypatch.setattr(shop.store, "receive_webhook", unavailable)
     assert await shop.deliver(ORDERED) == 503
     assert await shop.events() == []
+
+
+async def test_what_the_database_refuses_to_record_is_to_be_repeated_and_told_in_the_log(shop, monkeypatch, caplog):
+    async def refuse(events):
+        raise WriteRefused("a trigger says no")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(shop.store, "receive_webhook", refuse)
+        answer = await shop.answer(ORDERED)
+    assert (answer.status, answer.headers["Retry-After"]) == (503, "5")
+    assert b"a trigger says no" not in answer.body
+    [record] = [one for one in caplog.records if one.levelname == "ERROR"]
+    assert record.getMessage().endswith("'shop' was not recorded, and its sender is to repeat it: a trigger says no")
+    assert await shop.deliver(ORDERED) == 200
 
 
 async def test_run_and_event_have_the_requests_correlation_id(shop):

@@ -7,8 +7,10 @@ from sagaz.core.triggers import trigger
 
 from sagaz_durable import Saga, action
 from sagaz_durable.engine.registry import SagaRegistry
+from sagaz_durable.intake.api import check_sources
 from sagaz_durable.intake.handlers import check_served, handlers_of, wants_events
 from sagaz_durable.webhooks.resuming import resumes
+from sagaz_durable.webhooks.sources import Stripe
 from sagaz_durable.workers.start_limits import limits_of
 from sagaz_integration_core.errors import SagaDefinitionError, SettingsError
 
@@ -130,3 +132,20 @@ class Twice(Saga):
 def test_a_second_trigger_that_sagaz_would_lose_is_refused():
     with pytest.raises(SagaDefinitionError, match=r"Twice\.on_either is decorated with @trigger twice"):
         SagaRegistry([Twice])
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ("{secret}", "webhooks of type str: expected sources by name"),
+        (["{secret}"], "webhooks of type list: expected sources by name"),
+        ({}, "webhooks of no source: expected sources by name"),
+        ({"stripe": "{secret}"}, r"The source 'stripe' is of type str; expected StandardWebhooks\(…\)"),
+        ({"stripe": ["{secret}"]}, "The source 'stripe' is of type list; expected"),
+        ({"stripe": Stripe}, "The source 'stripe' is the class Stripe; expected"),
+    ],
+)
+def test_a_secret_in_place_of_a_source_is_refused_and_not_shown(given, told):
+    with pytest.raises(SettingsError, match=told) as refused:
+        check_sources(given)
+    assert "{secret}" not in str(refused.value)

@@ -10,7 +10,7 @@ from typing import Any
 from sagaz.core.triggers import trigger
 
 from sagaz_durable import Saga, action
-from sagaz_durable.http.messages import HttpRequest
+from sagaz_durable.http.messages import HttpRequest, HttpResponse
 from sagaz_durable.intake.api import WebhookApi
 from sagaz_durable.runtime.runtime import SagazRuntime
 from sagaz_durable.webhooks.resuming import resumes
@@ -76,11 +76,14 @@ class Shop:
 
     async def deliver(self, event: Any, source: str = "shop", headers: dict[str, str] | None = None) -> int:
         """Deliver an event and return the status of the answer."""
+        return (await self.answer(event, source, headers)).status
+
+    async def answer(self, event: Any, source: str = "shop", headers: dict[str, str] | None = None) -> HttpResponse:
+        """Deliver an event and return the answer."""
         body = event if isinstance(event, bytes) else json.dumps(event).encode()
         given = tuple({"content-type": "application/json", **(headers or {})}.items())
         api = WebhookApi(self.runtime, SOURCES, lambda function: function)
-        answer = await api.receive(HttpRequest("POST", f"/webhooks/{source}", "", given, body), source)
-        return answer.status
+        return await api.receive(HttpRequest("POST", f"/webhooks/{source}", "", given, body), source)
 
     async def events(self, **query: Any) -> Sequence[WebhookRecord]:
         """Return what is recorded."""

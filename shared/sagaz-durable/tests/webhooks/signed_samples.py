@@ -73,21 +73,21 @@ def sign_all(body: bytes, sent_at: str, key: str) -> dict[str, str]:
 
 def slack(secrets: object) -> Hmac:
     return Hmac(
-        secrets, "X-Slack-Signature", prefix="v0=", timestamp_header="X-Slack-Request-Timestamp",
+        secrets, header="X-Slack-Signature", prefix="v0=", timestamp_header="X-Slack-Request-Timestamp",
         signed="v0:{timestamp}:{body}", delivery_member="id", event_member="type",
     )  # fmt: skip
 
 
 def shopify(secrets: object) -> Hmac:
     return Hmac(
-        secrets, "X-Shopify-Hmac-Sha256", encoding="base64", delivery_header="X-Shopify-Event-Id",
+        secrets, header="X-Shopify-Hmac-Sha256", encoding="base64", delivery_header="X-Shopify-Event-Id",
         event_header="X-Shopify-Topic",
     )  # fmt: skip
 
 
 def all_signed(secrets: object) -> Hmac:
     return Hmac(
-        secrets, "X-Signature", digest="sha512", timestamp_header="X-Time", delivery_header="X-Delivery",
+        secrets, header="X-Signature", digest="sha512", timestamp_header="X-Time", delivery_header="X-Delivery",
         signed="{timestamp}|{delivery_id}|{body}",
     )  # fmt: skip
 

@@ -110,7 +110,7 @@ def test_an_id_may_have_as_many_characters_as_a_store_keeps():
 
 
 def test_a_type_that_is_empty_is_none():
-    source = Hmac(SECRET, "X-Signature", event_header="X-Event")
+    source = Hmac(SECRET, header="X-Signature", event_header="X-Event")
     headers = {"X-Signature": digest(SECRET, BODY).hex(), "X-Event": ""}
     assert source.verify(headers, BODY, NOW) == Delivery(None, None)
     assert (

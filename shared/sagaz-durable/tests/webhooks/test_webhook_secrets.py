@@ -101,8 +101,10 @@ def test_a_repr_tells_how_a_source_verifies_and_nothing_of_its_keys():
     assert repr(StandardWebhooks([STANDARD, PUBLIC])) == "StandardWebhooks(tolerance=300.0)"
     assert repr(Stripe(STRIPE, tolerance=10)) == "Stripe(tolerance=10)"
     assert repr(GitHub(SECRET)) == "GitHub()"
-    assert repr(Hmac(SECRET, "X-A")).startswith("Hmac(header='X-A', digest='sha256', encoding='hex', prefix='', ")
-    assert repr(Hmac(SECRET, "X-A")).endswith(" signed='{body}', tolerance=300.0)")
+    assert repr(Hmac(SECRET, header="X-A")).startswith(
+        "Hmac(header='X-A', digest='sha256', encoding='hex', prefix='', "
+    )
+    assert repr(Hmac(SECRET, header="X-A")).endswith(" signed='{body}', tolerance=300.0)")
 
 
 @each
@@ -117,9 +119,10 @@ def test_a_source_cannot_be_changed_and_is_one_value(sample):
 @pytest.mark.parametrize("tolerance", [0, -1, 86_401, float("nan"), float("inf"), True, None, "300"])
 @pytest.mark.parametrize("make", [StandardWebhooks, Stripe, Hmac], ids=lambda make: make.__name__)
 def test_a_tolerance_that_is_none_is_refused(make, tolerance):
-    arguments = {Stripe: (STRIPE,), StandardWebhooks: (STANDARD,), Hmac: (SECRET, "X-Signature")}[make]
+    secret = {Stripe: STRIPE, StandardWebhooks: STANDARD, Hmac: SECRET}[make]
+    more = {"header": "X-Signature"} if make is Hmac else {}
     with pytest.raises(SettingsError, match=r"tolerance=.*: expected seconds from 1 to 86,400"):
-        make(*arguments, tolerance=tolerance)
+        make(secret, tolerance=tolerance, **more)
 
 
 @pytest.mark.parametrize("tolerance", [1, 86_400])
@@ -159,12 +162,30 @@ def test_a_way_to_sign_that_makes_no_sense_is_refused(arguments, message):
 def test_the_way_to_sign_is_written_out_by_name():
     with pytest.raises(TypeError):
         Hmac(SECRET, "X-Signature", "sha512")
+    with pytest.raises(TypeError) as swapped:
+        Hmac("X-Signature-Header", SECRET)
+    assert SECRET not in str(swapped.value)
+
+
+def test_a_secret_in_place_of_a_headers_name_is_not_shown():
+    for arguments in ({"header": STRIPE}, {"header": "X-A", "timestamp_header": STRIPE}):
+        with pytest.raises(SettingsError, match=r"header=…\): expected a header's name") as refused:
+            Hmac(SECRET, **arguments)
+        assert STRIPE not in str(refused.value)
+
+
+def test_stripes_secrets_that_nobody_split_are_refused():
+    with pytest.raises(
+        SettingsError, match=r'the secret has a comma; are they several\? \.split\(","\) them\.'
+    ) as refused:
+        Stripe(f"{STRIPE},{STRIPE}")
+    assert STRIPE not in str(refused.value)
 
 
 def test_a_secret_of_16_bytes_is_long_enough():
-    assert Hmac("hunter2-hunter2-", "X-Signature")
+    assert Hmac("hunter2-hunter2-", header="X-Signature")
     with pytest.raises(SettingsError, match="has 15 bytes; expected at least 16"):
-        Hmac("hunter2-hunter2", "X-Signature")
+        Hmac("hunter2-hunter2", header="X-Signature")
 
 
 def test_what_is_unsigned_has_its_id_in_one_place():

@@ -48,7 +48,20 @@ def synchronous_hook(hook: Hook | None) -> Hook | None:
 
 def asynchronous_hook(hook: Hook | None) -> Hook | None:
     """Return a hook for asynchronous views; a plain function may use the ORM, and ``request.user``."""
-    return hook if hook is None or _asynchronous(hook) is not None else sync_to_async(hook)
+    return hook if hook is None or _asynchronous(hook) is not None else sync_to_async(_ending(hook))
+
+
+def _ending(hook: Hook) -> Hook:
+    """Have a plain function raise no StopIteration, which no future takes: whoever awaits it would wait for ever."""
+
+    def call(*given: Any, **named: Any) -> Any:
+        try:
+            return hook(*given, **named)
+        except StopIteration as error:
+            # As Python itself has it of coroutines.
+            raise RuntimeError("a plain function raised StopIteration") from error
+
+    return call
 
 
 def _asynchronous(hook: Hook) -> Hook | None:

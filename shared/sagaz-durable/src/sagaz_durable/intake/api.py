@@ -7,6 +7,7 @@ who the request is from but the source, and the framework's protection from requ
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -21,13 +22,15 @@ from sagaz_durable.problem_types import INVALID_INPUT, TOO_LARGE, UNSUPPORTED_ME
 from sagaz_durable.webhooks.delivery import Source
 from sagaz_durable.webhooks.errors import EventNotJson, EventRefused, EventTooLarge, SignatureRefused
 from sagaz_integration_core.context import correlation
-from sagaz_integration_core.error_text import value_text
-from sagaz_integration_core.errors import SagazError, SettingsError
+from sagaz_integration_core.error_text import message_text, type_name, value_text, visible
+from sagaz_integration_core.errors import SagazError, SettingsError, StoreUnavailable, WriteRefused
 
 if TYPE_CHECKING:
     from sagaz_durable.operations.scope import ReachableScope
 
 __all__ = ["WebhookApi", "check_sources"]
+
+logger = logging.getLogger("sagaz_durable.webhooks")
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")
 
@@ -39,9 +42,9 @@ def check_sources(given: object) -> Mapping[str, Source]:
         SettingsError: They are no mapping of names to sources.
     """
     if not isinstance(given, Mapping) or not given:
+        what = "no source" if isinstance(given, Mapping) else f"type {type_name(given)}"
         raise SettingsError(
-            f"webhooks of {value_text(given, 60)}: expected sources by name, as "
-            '{"stripe": Stripe([os.environ["STRIPE_SECRET"]])}.'
+            f'webhooks of {what}: expected sources by name, as {{"stripe": Stripe([os.environ["STRIPE_SECRET"]])}}.'
         )
     for name, source in given.items():
         if not isinstance(name, str) or _NAME.fullmatch(name) is None:
@@ -51,10 +54,15 @@ def check_sources(given: object) -> Mapping[str, Source]:
             )
         if isinstance(source, type) or not callable(getattr(source, "verify", None)):
             raise SettingsError(
-                f"The source {name!r} is {value_text(source, 60)}; expected StandardWebhooks(…), Stripe(…), GitHub(…), "
+                f"The source {name!r} is {_kind(source)}; expected StandardWebhooks(…), Stripe(…), GitHub(…), "
                 "Hmac(…) or Unsigned()."
             )
     return MappingProxyType(dict(given))
+
+
+def _kind(source: object) -> str:
+    # Never itself: it may be the secret.
+    return f"the class {source.__name__}" if isinstance(source, type) else f"of type {type_name(source)}"
 
 
 class WebhookApi:
@@ -84,7 +92,8 @@ class WebhookApi:
         """Answer a delivery after its event was recorded with what it leads to: 200, whatever that is.
 
         Other answers are the sender's to know of, and to send the event again: 400 for a signature that is none, 404
-        for a source that is not known, 413, 415 and 422 for a body that cannot be used, 503 if it was not recorded.
+        for a source that is not known, 413, 415 and 422 for a body that cannot be used, and 503 if it was not
+        recorded, whyever.
         """
         header = self._scope.settings.header_name
         try:
@@ -92,6 +101,11 @@ class WebhookApi:
         except Problem as problem:
             return problem_response(problem, request.header(header))
         except SagazError as error:
+            if isinstance(error, WriteRefused):
+                logger.error(
+                    "An event of source %r was not recorded, and its sender is to repeat it: %s",
+                    source, visible(message_text(error), 500),
+                )  # fmt: skip
             if (told := _problem_of(error)) is None:
                 raise
             return problem_response(told, request.header(header))
@@ -113,4 +127,7 @@ def _problem_of(error: SagazError) -> Problem | None:
     if isinstance(error, EventRefused):
         kinds = {EventTooLarge: TOO_LARGE, EventNotJson: UNSUPPORTED_MEDIA}
         return Problem(kinds.get(type(error), INVALID_INPUT), str(error))
+    if isinstance(error, WriteRefused):
+        # What has to be mended is here; to the sender it is as if the store did not answer.
+        return Problem.of(StoreUnavailable())
     return Problem.of(error)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 from sagaz_durable.webhooks.errors import SignatureRefused
+from sagaz_durable.webhooks.secret_keys import LEAST_BYTES
 from sagaz_integration_core.error_text import value_text
 from sagaz_integration_core.errors import SettingsError
 
@@ -30,7 +31,9 @@ def check_header(source: str, argument: str, name: object) -> None:
         SettingsError: It is not made of letters, digits and hyphens.
     """
     if not isinstance(name, str) or _NAME.fullmatch(name) is None:
-        raise SettingsError(f"{source}({argument}={value_text(name, 80)}): expected a header's name, as X-Signature.")
+        # What is as long as a secret may be one.
+        shown = value_text(name) if name is None or (isinstance(name, str) and len(name) < LEAST_BYTES) else "…"
+        raise SettingsError(f"{source}({argument}={shown}): expected a header's name, as X-Signature.")
 
 
 def needed_header(headers: Headers, name: str, most: int = _MOST) -> str:

@@ -49,8 +49,8 @@ class Hmac:
     """
 
     secrets: Secrets = field(repr=False)
-    header: str
     _: KW_ONLY
+    header: str
     digest: Digest = "sha256"
     encoding: Encoding = "hex"
     prefix: str = ""

@@ -42,6 +42,8 @@ class Stripe:
         check_tolerance("Stripe", self.tolerance)
         secrets = checked_secrets("Stripe", self.secrets)
         for place, secret in enumerate(secrets, 1):
+            if "," in secret:
+                raise refused_secret("Stripe", place, len(secrets), 'has a comma; are they several? .split(",") them.')
             if not (secret.startswith(_PREFIX) and secret.isascii()):
                 raise refused_secret("Stripe", place, len(secrets), f"is none of an endpoint; expected {_PREFIX}….")
         object.__setattr__(self, "secrets", secrets)
