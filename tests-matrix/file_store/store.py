@@ -167,6 +167,7 @@ class FileStore(BaseStore):
 
     record_webhook = _commits(webhooks.receive)
     redo_webhook = _commits(webhooks.replay)
+    dismiss_webhook = _commits(webhooks.dismiss)
     release_delayed = _commits(webhooks.start_delayed)
     count_delayed = _reads(webhooks.count_delayed)
     find_webhooks = _reads(webhooks.find)

@@ -102,6 +102,16 @@ def replay(tables: Tables, event: NewWebhook, actor: str, reason: str) -> Webhoo
     return record
 
 
+def dismiss(tables: Tables, webhook_id: str, actor: str, reason: str) -> WebhookRecord | None:
+    known = tables.webhooks.get(webhook_id)
+    if known is None or known.outcome != "quarantined":
+        return None
+    record = tables.webhooks[webhook_id] = replace(known, outcome="ignored")
+    subject = webhook_subject(webhook_id)
+    tables.webhook_notes.append(AuditRecord(subject, "dismiss", actor, reason, known.outcome, record.outcome, now()))
+    return record
+
+
 def find(tables: Tables, query: WebhookFilter) -> list[WebhookRecord]:
     def age(one: WebhookRecord) -> tuple[datetime, str]:
         return one.received_at, one.id

@@ -158,6 +158,10 @@ async def test_what_is_wrong_with_an_ignored_webhook_is_said_at_its_replay(shop,
         {"replay": True, "all": True, "limit": 5},
         {"replay": True, "all": True, "body": True},
         {"all": True},
+        {"dismiss": True},
+        {"dismiss": True, "all": True},
+        {"dismiss": True, "replay": True, "webhook_ids": ["x"]},
+        *({"dismiss": True, "webhook_ids": ["x"], name: "s"} for name in ("source", "run", "outcome")),
         {"dry_run": True},
         {"reason": "because"},
         {"source": "a\0b"},
@@ -178,6 +182,42 @@ async def test_the_check_counts_quarantined_webhooks(shop):
     assert "webhooks   1 quarantined" in health_text(health)
     lenient = await check(shop.runtime, Limits(max_quarantined=1))
     assert "quarantined" not in (lenient.problem or "")
+
+
+async def test_a_quarantined_webhook_is_dismissed_and_check_is_quiet(shop):
+    await shop.deliver(BROKEN)
+    event = await shop.event()
+    words = {"webhook_ids": [event.id], "dismiss": True}
+    looked = await said(shop, **words, dry_run=True)
+    assert (looked.done, looked.text) == (True, f"{event.id}  would be ignored")
+    assert (await check(shop.runtime)).quarantined == 1
+    dismissed = await said(shop, **words, reason="a test of theirs")
+    assert (dismissed.done, dismissed.text) == (True, f"{event.id}  is ignored")
+    assert (await check(shop.runtime)).quarantined == 0
+    assert "dismiss by ann: quarantined → ignored (a test of theirs)" in (await said(shop, webhook_ids=[event.id])).text
+    again = await said(shop, **words)
+    assert (again.done, again.text) == (False, f"{event.id}  refused: it is not quarantined, but ignored")
+    assert (
+        await said(shop, webhook_ids=["none"], dismiss=True)
+    ).text == "none  refused: there is no event with this id"
+    await shop.deliver(BROKEN)
+    assert (await shop.event()).outcome == "ignored", "what was dismissed is not quarantined again"
+
+
+async def test_a_dismissed_webhook_can_be_replayed_after_all(shop, working):
+    await shop.deliver(BROKEN)
+    event = await shop.event()
+    await said(shop, webhook_ids=[event.id], dismiss=True)
+    working()
+    assert (await said(shop, webhook_ids=[event.id], replay=True)).done
+    assert (await shop.event()).outcome == "started"
+
+
+def test_the_command_asks_for_the_right_to_write_only_when_it_decides():
+    command = COMMANDS["webhooks"]
+    assert [command.only_reads(given(**words)) for words in ({}, {"replay": True}, {"dismiss": True})] == [
+        True, False, False,
+    ]  # fmt: skip
 
 
 async def test_prune_deletes_webhooks_whose_time_is_over(shop):

@@ -71,7 +71,7 @@ class Command:
         run: Does it, with what `needs` says and the values of the options.
         needs: What it is called with.
         store_with: The flags with which it needs the store, if it does not need it anyway.
-        writes: Whether it writes, or with which flag.
+        writes: Whether it writes, or with which flags.
     """
 
     name: str
@@ -80,7 +80,7 @@ class Command:
     options: tuple[Option, ...] = ()
     needs: Need = "store"
     store_with: tuple[str, ...] = ()
-    writes: bool | str = False
+    writes: bool | tuple[str, ...] = False
 
     def need(self, given: Values) -> Need:
         """Return what it needs with these options."""
@@ -88,7 +88,9 @@ class Command:
 
     def only_reads(self, given: Values) -> bool:
         """Whether it writes nothing with these options."""
-        return not (given[self.writes] if isinstance(self.writes, str) else self.writes)
+        if isinstance(self.writes, tuple):
+            return not any(given[flag] for flag in self.writes)
+        return not self.writes
 
 
 def spelled(text: str, wording: Wording) -> str:

@@ -20,7 +20,7 @@ from sagaz_durable.cli.runs import (
     show_run,
 )
 from sagaz_durable.cli.signals import list_signals, send_signal
-from sagaz_durable.cli.webhooks import list_webhooks, replay_webhooks
+from sagaz_durable.cli.webhooks import dismiss_webhooks, list_webhooks, replay_webhooks
 from sagaz_durable.operations import catalogue
 from sagaz_durable.operations.checking import THRESHOLDS, Limits, check
 from sagaz_durable.operations.operator import Operator
@@ -146,7 +146,9 @@ async def events(scope: Scope, given: Values) -> Said:
 
 
 async def webhooks(scope: Scope, given: Values) -> Said:
-    """List webhooks' events, or replay those that are quarantined."""
+    """List webhooks' events, or replay or dismiss those that are quarantined."""
+    if given["dismiss"]:
+        return await dismiss_webhooks(scope, given)
     if not given["replay"]:
         return await list_webhooks(scope, given)
     # Where the framework has code called in a way of its own, its scope says how.

@@ -189,12 +189,12 @@ _TABLE = (
             _flag("--dry-run", "With --retry: tell what would be done, and do nothing."),
             _FORMAT,
         ),
-        writes="retry",
+        writes=("retry",),
     ),
     Command(
         "webhooks",
         "List the events that were delivered as webhooks, newest first, or show the named ones, or (--replay) have "
-        "them given to their sagas again.",
+        "them given to their sagas again, or (--dismiss) ignored.",
         functions.webhooks,
         (
             Option("webhook_ids", "The events.", "WEBHOOK_ID", many=True),
@@ -205,12 +205,13 @@ _TABLE = (
             _flag("--body", "With their bodies; secrets are masked."),
             _flag("--replay", "Give events to their sagas again: the named ones, or --all quarantined ones."),
             _flag("--all", "With --replay: all that are quarantined and match."),
-            _reason("With --replay: why, for the audit."),
+            _flag("--dismiss", "Have the named ones, which are quarantined, be ignored."),
+            _reason("With --replay or --dismiss: why, for the audit."),
             _BY,
-            _flag("--dry-run", "With --replay: tell what would be done, and do nothing."),
+            _flag("--dry-run", "With --replay or --dismiss: tell what would be done, and do nothing."),
             _FORMAT,
         ),
-        writes="replay",
+        writes=("replay", "dismiss"),
     ),
     Command(
         "check",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sagaz_durable.cli.render_runs import time_text
 from sagaz_durable.cli.runs import LISTED, Said
 from sagaz_durable.intake.handlers import Hook
-from sagaz_durable.intake.replaying import Replayed, Replayer
+from sagaz_durable.intake.replaying import Dismisser, Replayed, Replayer
 from sagaz_durable.redaction import masked, secret_keys
 from sagaz_durable.serialization.client_ids import findable
 from sagaz_integration_core.contract.decisions import AuditRecord
@@ -23,7 +23,7 @@ from sagaz_integration_core.errors import SettingsError
 if TYPE_CHECKING:
     from sagaz_durable.operations.scope import Scope
 
-__all__ = ["list_webhooks", "replay_webhooks"]
+__all__ = ["dismiss_webhooks", "list_webhooks", "replay_webhooks"]
 
 _PAGE = 500
 
@@ -37,7 +37,9 @@ async def list_webhooks(scope: Scope, given: Values) -> Said:
         SettingsError: What was asked for contradicts itself.
     """
     if given["all"] or given["dry_run"] or given["reason"]:
-        raise SettingsError("--all, --dry-run and --reason say how to replay; add --replay, or leave them out.")
+        raise SettingsError(
+            "--all, --dry-run and --reason say how to replay or dismiss; add --replay or --dismiss, or leave them out."
+        )
     _check_texts(given)
     is_secret = secret_keys(scope.settings.redact_keys)
     limit = given["limit"] or LISTED
@@ -68,9 +70,27 @@ async def replay_webhooks(scope: Scope, given: Values, hook: Hook) -> Said:
     _check_texts(given)
     replayer = Replayer(scope, hook, given["by"], given["reason"])
     chosen = given["webhook_ids"] or await _quarantined(scope.store, given)
-    replayed = [await replayer.replay(one, dry_run=given["dry_run"]) for one in chosen]
-    text = json_text([asdict(one) for one in replayed], indent=2) if given["format"] == "json" else _told(replayed)
-    return Said(text, all(one.done for one in replayed))
+    return _decided([await replayer.replay(one, dry_run=given["dry_run"]) for one in chosen], given)
+
+
+async def dismiss_webhooks(scope: Scope, given: Values) -> Said:
+    """Have quarantined events, which are named, be ignored.
+
+    Raises:
+        SettingsError: What was asked for contradicts itself.
+    """
+    if given["replay"] or given["all"] or not given["webhook_ids"]:
+        raise SettingsError("--dismiss is for events that are named by their ids; leave out --replay and --all.")
+    if any(given[name] for name in ("outcome", "source", "run", "limit", "body")):
+        raise SettingsError("Events that are dismissed are named; leave out what lists or chooses them.")
+    _check_texts(given)
+    dismisser = Dismisser(scope.store, given["by"], given["reason"])
+    return _decided([await dismisser.dismiss(one, dry_run=given["dry_run"]) for one in given["webhook_ids"]], given)
+
+
+def _decided(what: Sequence[Replayed], given: Values) -> Said:
+    text = json_text([asdict(one) for one in what], indent=2) if given["format"] == "json" else _told(what)
+    return Said(text, all(one.done for one in what))
 
 
 async def _quarantined(store: SagaStore, given: Values) -> list[str]:

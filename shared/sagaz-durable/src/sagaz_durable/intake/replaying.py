@@ -1,4 +1,4 @@
-"""Quarantined and ignored events are given to their sagas again, at a person's word."""
+"""Quarantined and ignored events are given to their sagas again, or dismissed, at a person's word."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from sagaz_durable.intake.events import Event, handled, unhandled, unwanted, without_effect
 from sagaz_durable.intake.handlers import Handler, Hook, handlers_of
 from sagaz_durable.serialization.client_ids import findable
+from sagaz_integration_core.contract.store import SagaStore
 from sagaz_integration_core.contract.webhooks import NewWebhook, WebhookFilter, WebhookOutcome, WebhookRecord
 from sagaz_integration_core.error_text import storable, visible
 from sagaz_integration_core.errors import UnstorableValue
@@ -18,14 +19,17 @@ from sagaz_integration_core.errors import UnstorableValue
 if TYPE_CHECKING:
     from sagaz_durable.operations.scope import Scope
 
-__all__ = ["Replayed", "Replayer"]
+__all__ = ["Dismisser", "Replayed", "Replayer"]
 
 logger = logging.getLogger("sagaz_durable.audit")
 
 
+_NONE = "there is no event with this id"
+
+
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """What became of a replay.
+    """What became of a replay, or of a dismissal.
 
     Attributes:
         done: Whether the event is not quarantined, or not any more.
@@ -60,9 +64,9 @@ class Replayer:
         Args:
             dry_run: Look only whether it can be.
         """
-        record = await self._find(webhook_id)
+        record = await _found(self._scope.store, webhook_id)
         if record is None:
-            return Replayed(webhook_id, False, None, "there is no event with this id")
+            return Replayed(webhook_id, False, None, _NONE)
         handlers = self._handlers(record)
         if why := _refusal(record, handlers):
             return Replayed(webhook_id, False, record.outcome, why)
@@ -111,15 +115,45 @@ class Replayer:
             kept = without_effect(event, error)
             return await self._scope.store.replay_webhook(kept, self._actor, self._reason)
 
-    async def _find(self, webhook_id: str) -> WebhookRecord | None:
-        if not findable(webhook_id):
-            return None
-        found = await self._scope.store.find_webhooks(WebhookFilter(id=webhook_id, limit=1))
-        return found[0] if found else None
-
     def _handlers(self, record: WebhookRecord) -> list[Handler]:
         known = handlers_of(self._scope.registry, record.source)
         return [handler for handler in known if record.handler in ("", handler.name)]
+
+
+class Dismisser:
+    """One person who decides that nothing is to come of events.
+
+    Args:
+        actor, reason: Who decides, and why, for the audit.
+    """
+
+    def __init__(self, store: SagaStore, actor: str, reason: str) -> None:
+        self._store = store
+        self._actor = visible(actor, 255)
+        self._reason = storable(reason)
+
+    async def dismiss(self, webhook_id: str, *, dry_run: bool = False) -> Replayed:
+        """Have a quarantined event be ignored from now on.
+
+        Args:
+            dry_run: Look only whether it can be.
+        """
+        record = await _found(self._store, webhook_id)
+        if record is None:
+            return Replayed(webhook_id, False, None, _NONE)
+        if record.outcome != "quarantined":
+            return Replayed(webhook_id, False, record.outcome, f"it is not quarantined, but {record.outcome}")
+        if dry_run:
+            return Replayed(webhook_id, True, record.outcome, "would be ignored")
+        if await self._store.dismiss_webhook(webhook_id, self._actor, self._reason) is None:
+            return Replayed(webhook_id, False, None, "it is quarantined no more: somebody else was faster")
+        logger.warning("dismissal of event %s by %s", webhook_id, self._actor)
+        return Replayed(webhook_id, True, "ignored", "is ignored")
+
+
+async def _found(store: SagaStore, webhook_id: str) -> WebhookRecord | None:
+    found = await store.find_webhooks(WebhookFilter(id=webhook_id, limit=1)) if findable(webhook_id) else []
+    return found[0] if found else None
 
 
 def _refusal(record: WebhookRecord, handlers: Sequence[Handler]) -> str:

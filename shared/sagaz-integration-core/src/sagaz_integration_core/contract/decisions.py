@@ -12,7 +12,7 @@ from sagaz_integration_core.contract.statuses import WebhookOutcome
 
 __all__ = ["Action", "AuditRecord", "Erasure", "Intervention"]
 
-Action = Literal["retry", "cancel", "resolve", "run-now", "signal", "erase", "replay"]
+Action = Literal["retry", "cancel", "resolve", "run-now", "signal", "erase", "replay", "dismiss"]
 """What a person can decide about a run, or about a webhook's event; a worker erases, too, when a setting says so."""
 
 

@@ -175,6 +175,14 @@ class WebhookStore(Protocol):
         """
         ...
 
+    async def dismiss_webhook(self, webhook_id: str, actor: str, reason: str) -> WebhookRecord | None:
+        """Have a quarantined event be ignored, note whose decision it was, and return what it is then.
+
+        None if it is not there, or not quarantined. What it is known by stays, so that it is not quarantined again when
+        it is delivered again.
+        """
+        ...
+
     async def find_webhooks(self, query: WebhookFilter) -> list[WebhookRecord]:
         """Return events, the newest first."""
         ...

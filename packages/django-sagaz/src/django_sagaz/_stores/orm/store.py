@@ -170,6 +170,7 @@ class ORMStore(BaseStore):
 
     record_webhook = _does(webhooks.receive)
     redo_webhook = _does(webhooks.replay)
+    dismiss_webhook = _does(webhooks.dismiss)
     release_delayed = _does(delayed.start_delayed)
     count_delayed = _does(delayed.count_delayed)
     find_webhooks = _does(webhooks.find_webhooks)

@@ -21,7 +21,8 @@ from sagaz_integration_core.contract.waits import NewSignal, Sent
 from sagaz_integration_core.contract.webhooks import NewWebhook, WebhookFilter, WebhookRecord, webhook_subject
 
 __all__ = [
-    "count_prunable_webhooks", "count_quarantined", "erase", "find_webhooks", "prune_webhooks", "receive", "replay",
+    "count_prunable_webhooks", "count_quarantined", "dismiss", "erase", "find_webhooks", "prune_webhooks", "receive",
+    "replay",
 ]  # fmt: skip
 
 
@@ -86,6 +87,21 @@ def replay(connection: Any, event: NewWebhook, actor: str, reason: str) -> Webho
         status=record.outcome, at=Moment(connection).now,
     )  # fmt: skip
     return record
+
+
+def dismiss(connection: Any, webhook_id: str, actor: str, reason: str) -> WebhookRecord | None:
+    """Have a quarantined event be ignored, and note whose decision it was."""
+    known = Webhook.objects.using(connection.alias).select_for_update().filter(pk=webhook_id, outcome="quarantined")
+    event = known.first()
+    if event is None:
+        return None
+    event.outcome = "ignored"
+    event.save(update_fields=["outcome"], using=connection.alias)
+    AuditEntry.objects.using(connection.alias).create(
+        saga_id=webhook_subject(webhook_id), action="dismiss", actor=actor, reason=reason, found="quarantined",
+        status=event.outcome, at=Moment(connection).now,
+    )  # fmt: skip
+    return webhook_record(event)
 
 
 def find_webhooks(connection: Any, query: WebhookFilter) -> list[WebhookRecord]:

@@ -114,6 +114,7 @@ class MemoryStore(BaseStore):
 
     record_webhook = _does(webhooks.receive)
     redo_webhook = _does(webhooks.replay)
+    dismiss_webhook = _does(webhooks.dismiss)
     release_delayed = _does(webhooks.start_delayed)
     count_delayed = _does(webhooks.count_delayed)
     find_webhooks = _does(webhooks.find_webhooks)

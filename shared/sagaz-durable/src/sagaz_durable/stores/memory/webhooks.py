@@ -24,8 +24,8 @@ from sagaz_integration_core.contract.webhooks import (
 )
 
 __all__ = [
-    "count_delayed", "count_prunable_webhooks", "count_quarantined", "erase", "find_webhooks", "prune_webhooks",
-    "receive", "replay", "start_delayed",
+    "count_delayed", "count_prunable_webhooks", "count_quarantined", "dismiss", "erase", "find_webhooks",
+    "prune_webhooks", "receive", "replay", "start_delayed",
 ]  # fmt: skip
 
 
@@ -106,6 +106,17 @@ def replay(rows: Rows, event: NewWebhook, actor: str, reason: str) -> WebhookRec
     record = rows.webhooks[event.id] = replayed(_Webhooks(rows), event, known.received_at)
     subject, moment = webhook_subject(event.id), datetime.now(UTC)
     rows.runs.note(AuditRecord(subject, "replay", actor, reason, known.outcome, record.outcome, moment))
+    return record
+
+
+def dismiss(rows: Rows, webhook_id: str, actor: str, reason: str) -> WebhookRecord | None:
+    """Have a quarantined event be ignored, and note whose decision it was."""
+    known = rows.webhooks.get(webhook_id)
+    if known is None or known.outcome != "quarantined":
+        return None
+    record = rows.webhooks[webhook_id] = replace(known, outcome="ignored")
+    subject, moment = webhook_subject(webhook_id), datetime.now(UTC)
+    rows.runs.note(AuditRecord(subject, "dismiss", actor, reason, known.outcome, record.outcome, moment))
     return record
 
 

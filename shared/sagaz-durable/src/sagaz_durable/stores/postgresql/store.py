@@ -144,6 +144,7 @@ class PostgresStore(BaseStore):
 
     record_webhook = _does(receiving.receive)
     redo_webhook = _does(receiving.replay)
+    dismiss_webhook = _does(receiving.dismiss)
     release_delayed = _does(delayed.start_delayed)
     count_delayed = _does(delayed.count_delayed)
     find_webhooks = _does(listing.find_webhooks)

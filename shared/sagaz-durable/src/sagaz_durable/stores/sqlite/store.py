@@ -148,6 +148,7 @@ class SQLiteStore(BaseStore):
 
     record_webhook = _writes(receiving.receive, wary=True)
     redo_webhook = _writes(receiving.replay)
+    dismiss_webhook = _writes(receiving.dismiss)
     release_delayed = _writes(delayed.start_delayed)
     count_delayed = _reads(delayed.count_delayed)
     find_webhooks = _reads(listing.find_webhooks)

@@ -10,13 +10,13 @@ from typing import Any
 from sagaz_durable.stores.postgresql.database.statements import Database, Row, Values
 from sagaz_durable.stores.postgresql.webhooks.listing import find_webhooks
 from sagaz_durable.stores.postgresql.webhooks.rows import webhook_record
-from sagaz_durable.stores.postgresql.webhooks.sql import RECEIVE, REPLAY
+from sagaz_durable.stores.postgresql.webhooks.sql import DISMISS, RECEIVE, REPLAY
 from sagaz_durable.stores.webhook_rules import REPLAYABLE
 from sagaz_integration_core.contract.records import NewRun
 from sagaz_integration_core.contract.webhooks import NewWebhook, WebhookFilter, WebhookRecord
 from sagaz_integration_core.errors import WriteRefused
 
-__all__ = ["receive", "replay"]
+__all__ = ["dismiss", "receive", "replay"]
 
 _TRIES = 10
 """Each shows what the one before has waited for."""
@@ -41,6 +41,12 @@ async def replay(db: Database, event: NewWebhook, actor: str, reason: str) -> We
         if not known or known[0].outcome not in REPLAYABLE:
             return None
     raise _restless(event)
+
+
+async def dismiss(db: Database, webhook_id: str, actor: str, reason: str) -> WebhookRecord | None:
+    """Have a quarantined event be ignored, and note whose decision it was."""
+    rows = await db.fetch(DISMISS, {"id": webhook_id, "actor": actor, "why": reason})
+    return webhook_record(rows[0]) if rows else None
 
 
 async def _replayed(db: Database, values: Values) -> list[Row]:

@@ -10,7 +10,7 @@ from sagaz_integration_core.contract.webhooks import (
     webhook_subject,
 )
 
-__all__ = ["COLUMNS", "RECEIVE", "REPLAY"]
+__all__ = ["COLUMNS", "DISMISS", "RECEIVE", "REPLAY"]
 
 COLUMNS = (
     "id, source, delivery_id, handler, event_type, received_at, outcome, reason, saga_id, signal, key, fingerprint, "
@@ -137,3 +137,16 @@ REPLAY = f"""{_GIVEN}, known AS MATERIALIZED (
 ), woken AS MATERIALIZED (SELECT woken::text FROM made UNION ALL SELECT woken::text FROM sent)
 SELECT {COLUMNS}, (SELECT count(woken) FROM woken) FROM replayed
 """.replace("{is_new}", "EXISTS (SELECT FROM known)")  # noqa: S608
+
+DISMISS = f"""
+WITH dismissed AS (
+    UPDATE {{schema}}.sagaz_webhook SET outcome = 'ignored' WHERE id = %(id)s AND outcome = 'quarantined'
+    RETURNING {COLUMNS}
+), noted AS (
+    INSERT INTO {{schema}}.sagaz_audit (saga_id, action, actor, reason, found, status, at)
+    SELECT '{webhook_subject("")}' || id, 'dismiss', %(actor)s::text, %(why)s::text, 'quarantined', outcome,
+        statement_timestamp()
+    FROM dismissed
+)
+SELECT {COLUMNS} FROM dismissed
+"""  # noqa: S608

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from sagaz_durable.stores.sqlite.leases import insert as insert_runs
@@ -16,7 +17,7 @@ from sagaz_integration_core.contract.records import Inserted, NewRun
 from sagaz_integration_core.contract.waits import NewSignal, Sent
 from sagaz_integration_core.contract.webhooks import NewWebhook, WebhookRecord, webhook_subject
 
-__all__ = ["receive", "replay"]
+__all__ = ["dismiss", "receive", "replay"]
 
 _STARTED = "SELECT fingerprint FROM sagaz_webhook WHERE saga_id = ? AND outcome = 'started' LIMIT 1"
 _AWAITED = "SELECT 1 FROM sagaz_wait WHERE name = ? AND outcome IS NULL AND {column} = ?"
@@ -68,6 +69,20 @@ def replay(sqlite: sqlite3.Connection, event: NewWebhook, actor: str, reason: st
         return None
     record = replayed(_Webhooks(sqlite), event, known[0].received_at)
     update(sqlite, record)
-    subject = webhook_subject(event.id)
-    sqlite.execute(_NOTE, (subject, "replay", actor, reason, known[0].outcome, record.outcome, stamp(now())))
+    _note(sqlite, record, ("replay", actor, reason, known[0].outcome))
     return record
+
+
+def dismiss(sqlite: sqlite3.Connection, webhook_id: str, actor: str, reason: str) -> WebhookRecord | None:
+    """Have a quarantined event be ignored, and note whose decision it was."""
+    known = records(sqlite, "id = ? AND outcome = 'quarantined'", (webhook_id,))
+    if not known:
+        return None
+    record = replace(known[0], outcome="ignored")
+    update(sqlite, record)
+    _note(sqlite, record, ("dismiss", actor, reason, known[0].outcome))
+    return record
+
+
+def _note(sqlite: sqlite3.Connection, record: WebhookRecord, decision: tuple[str, str, str, str]) -> None:
+    sqlite.execute(_NOTE, (webhook_subject(record.id), *decision, record.outcome, stamp(now())))

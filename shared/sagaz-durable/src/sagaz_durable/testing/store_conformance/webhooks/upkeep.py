@@ -65,6 +65,21 @@ class Upkeep:
         assert again is not None
         assert (again.outcome, again.reason, again.fingerprint) == ("started", None, "f1")
 
+    async def test_a_person_dismisses_a_quarantined_event_and_it_is_noted(self, store: SagaStore) -> None:
+        await received(store, starting(saga_id := new_id()))
+        given = starting(saga_id, "evt_2", "f2")
+        await received(store, given)
+        found = await one(store, given.id)
+        dismissed = await store.dismiss_webhook(given.id, "ann", "a test of theirs")
+        assert dismissed == replace(found, outcome="ignored") == await one(store, given.id)
+        assert await store.count_quarantined() == 0
+        [note] = await store.load_audit(webhook_subject(given.id))
+        assert (note.action, note.actor, note.reason) == ("dismiss", "ann", "a test of theirs")
+        assert (note.found, note.status) == ("quarantined", "ignored")
+        assert [outcome for outcome, _ in await received(store, given)] == ["ignored"]
+        assert await store.dismiss_webhook(given.id, "ann", "") is None
+        assert await store.dismiss_webhook("none", "ann", "") is None
+
     async def test_a_replayed_signal_is_sent(self, store: SagaStore) -> None:
         run = await parked(store, wait(key="pi_1"))
         given = sending(key="pi_1")
