@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 
 import pytest
@@ -100,6 +101,40 @@ def test_problems_are_documents(deliver, home):
     assert (answer.status_code, answer.headers["Content-Type"]) == (404, "application/problem+json")
     assert deliver(b"{").status_code == 422
     assert deliver(b" " * 5_000).status_code == 413
+
+
+@on("default")
+def test_a_body_beyond_the_projects_own_limit_is_a_problem(deliver, home, settings):
+    settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 10
+    answer = deliver({"id": "1", "type": "weather"})
+    assert (answer.status_code, answer.json()["type"].rpartition("#")[2]) == (413, "body-too-large")
+
+
+class Broken(io.BytesIO):
+    def read(self, size=-1):
+        raise ValueError("invalid chunk size")
+
+
+@on("default")
+@pytest.mark.parametrize(
+    ("body", "terminated", "answered"),
+    [
+        (io.BytesIO(b'{"id": "1", "type": "weather"}'), True, 200),
+        (io.BytesIO(b" " * 5_000), True, 413),
+        (Broken(), True, 400),
+        (io.BytesIO(b"{}"), False, 411),
+    ],
+)
+def test_bodies_in_chunks_are_read_where_the_server_tells_their_end(home, settings, body, terminated, answered):
+    settings.ROOT_URLCONF = (path("webhooks/", include(webhook_urls(SHOP))),)
+    settings.SAGAZ = {**settings.SAGAZ, "MAX_WEBHOOK_BYTES": 4_096}
+    body.seek(0)
+    served = {"wsgi.input": body, "wsgi.input_terminated": terminated, "HTTP_TRANSFER_ENCODING": "chunked"}
+    served |= {"CONTENT_LENGTH": "", "CONTENT_TYPE": "application/json"}
+    answer = Client().generic("POST", "/webhooks/shop", b"", "application/json", **served)
+    assert answer.status_code == answered
+    assert Webhook.objects.using(home).count() == (answered == 200)
+    close()
 
 
 @on("default")
