@@ -17,7 +17,7 @@ from testproject.shop import sagas
 from django_sagaz import SettingsError, close
 from django_sagaz.checks import check_sagas
 from django_sagaz.models import Run, Webhook
-from django_sagaz.webhooks import Stripe, Unsigned, webhook_urls
+from django_sagaz.webhooks import Delivery, Stripe, Unsigned, webhook_urls
 
 SHOP = {"shop": Unsigned(delivery_member="id", event_member="type")}
 CSRF = "django.middleware.csrf.CsrfViewMiddleware"
@@ -134,6 +134,23 @@ def test_bodies_in_chunks_are_read_where_the_server_tells_their_end(home, settin
     answer = Client().generic("POST", "/webhooks/shop", b"", "application/json", **served)
     assert answer.status_code == answered
     assert Webhook.objects.using(home).count() == (answered == 200)
+    close()
+
+
+class Own:
+    """A sender of another kind."""
+
+    delivery_member = event_member = None
+
+    def verify(self, headers, body, now):
+        return Delivery(dict(headers)["X-Id"], None)
+
+
+@on("default")
+def test_a_sender_may_be_of_the_projects_own_kind(home, settings):
+    settings.ROOT_URLCONF = (path("webhooks/", include(webhook_urls({"own": Own()}))),)
+    assert Client().post("/webhooks/own", "{}", "application/json", headers={"X-Id": "1"}).status_code == 200
+    assert Webhook.objects.using(home).get().delivery_id == "1"
     close()
 
 

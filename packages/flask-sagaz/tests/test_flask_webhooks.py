@@ -11,7 +11,7 @@ from flask import Blueprint
 from sagaz.core.triggers import trigger
 
 from flask_sagaz import Saga, SettingsError, action, current_step
-from flask_sagaz.webhooks import Stripe, Unsigned, resumes, webhook_blueprint
+from flask_sagaz.webhooks import Delivery, Stripe, Unsigned, resumes, webhook_blueprint
 
 SHOP = {"shop": Unsigned(delivery_member="id")}
 
@@ -69,6 +69,21 @@ def test_a_body_that_cannot_be_read_or_is_beyond_the_applications_limit_is_a_pro
     app.config["MAX_CONTENT_LENGTH"] = 10
     answer = app.test_client().post("/webhooks/shop", data=b" " * 20)
     assert (answer.status_code, answer.json["type"].rpartition("#")[2]) == (413, "body-too-large")
+
+
+class Own:
+    """A sender of another kind."""
+
+    delivery_member = event_member = None
+
+    def verify(self, headers, body, now):
+        return Delivery(dict(headers)["X-Id"], None)
+
+
+def test_a_sender_may_be_of_the_applications_own_kind(make_app):
+    app, _ = make_app()
+    app.register_blueprint(webhook_blueprint({"own": Own()}))
+    taken(app.test_client().post("/webhooks/own", json={}, headers={"X-Id": "1"}))
 
 
 def test_a_forged_webhook_is_refused(make_app):

@@ -24,10 +24,10 @@ from sagaz_durable.http.synchronous import BlockingScope, done_now
 from sagaz_durable.intake.api import WebhookApi, check_sources
 from sagaz_durable.intake.receiving import Dispatch
 from sagaz_durable.webhooks.resuming import resumes
-from sagaz_durable.webhooks.sources import GitHub, Hmac, Source, StandardWebhooks, Stripe, Unsigned
+from sagaz_durable.webhooks.sources import Delivery, GitHub, Hmac, Source, StandardWebhooks, Stripe, Unsigned
 from sagaz_integration_core.errors import SagazError
 
-__all__ = ["GitHub", "Hmac", "StandardWebhooks", "Stripe", "Unsigned", "resumes", "webhook_urls"]
+__all__ = ["Delivery", "GitHub", "Hmac", "StandardWebhooks", "Stripe", "Unsigned", "resumes", "webhook_urls"]
 
 View = Callable[..., Any]
 

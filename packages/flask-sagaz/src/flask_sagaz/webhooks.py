@@ -19,10 +19,10 @@ from sagaz_durable.http.routes import not_opened
 from sagaz_durable.http.synchronous import BlockingScope, done_now
 from sagaz_durable.intake.api import WebhookApi, check_sources
 from sagaz_durable.webhooks.resuming import resumes
-from sagaz_durable.webhooks.sources import GitHub, Hmac, Source, StandardWebhooks, Stripe, Unsigned
+from sagaz_durable.webhooks.sources import Delivery, GitHub, Hmac, Source, StandardWebhooks, Stripe, Unsigned
 from sagaz_integration_core.errors import SagazError
 
-__all__ = ["GitHub", "Hmac", "StandardWebhooks", "Stripe", "Unsigned", "resumes", "webhook_blueprint"]
+__all__ = ["Delivery", "GitHub", "Hmac", "StandardWebhooks", "Stripe", "Unsigned", "resumes", "webhook_blueprint"]
 
 
 def webhook_blueprint(

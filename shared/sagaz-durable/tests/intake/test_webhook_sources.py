@@ -10,7 +10,7 @@ from sagaz_durable.engine.registry import SagaRegistry
 from sagaz_durable.intake.api import check_sources
 from sagaz_durable.intake.handlers import check_served, wants_events
 from sagaz_durable.webhooks.resuming import resumes
-from sagaz_durable.webhooks.sources import Stripe
+from sagaz_durable.webhooks.sources import Delivery, Stripe
 from sagaz_durable.workers.start_limits import limits_of
 from sagaz_integration_core.errors import SagaDefinitionError, SettingsError
 
@@ -79,6 +79,31 @@ def test_a_triggers_limits_are_so_many_runs_and_starts_in_a_time():
 def test_what_a_saga_may_not_declare_is_refused_where_it_stands(given, told):
     with pytest.raises(SagaDefinitionError, match=told):
         resumes(given.pop("source"), **given)
+
+
+class Own:
+    delivery_member = event_member = None
+
+    def verify(self, headers, body, now):
+        return Delivery(dict(headers)["X-Id"], None)
+
+
+class Asynchronous(Own):
+    async def verify(self, headers, body, now):
+        return Delivery(None, None)
+
+
+class WithoutMembers:
+    def verify(self, headers, body, now):
+        return Delivery(None, None)
+
+
+def test_a_source_of_the_applications_own_is_checked_when_it_is_set_up():
+    assert list(check_sources({"own": Own()})) == ["own"]
+    with pytest.raises(SettingsError, match="The source 'own' has an async def verify; expected a def"):
+        check_sources({"own": Asynchronous()})
+    with pytest.raises(SettingsError, match="'own' has no delivery_member and no event_member; expected None, or"):
+        check_sources({"own": WithoutMembers()})
 
 
 @pytest.mark.parametrize(
