@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 
 import pytest
@@ -16,7 +17,7 @@ from testproject.shop import sagas
 from django_sagaz import SettingsError, close
 from django_sagaz.checks import check_sagas
 from django_sagaz.models import Run, Webhook
-from django_sagaz.webhooks import Stripe, Unsigned, webhook_urls
+from django_sagaz.webhooks import Delivery, Stripe, Unsigned, webhook_urls
 
 SHOP = {"shop": Unsigned(delivery_member="id", event_member="type")}
 CSRF = "django.middleware.csrf.CsrfViewMiddleware"
@@ -100,6 +101,57 @@ def test_problems_are_documents(deliver, home):
     assert (answer.status_code, answer.headers["Content-Type"]) == (404, "application/problem+json")
     assert deliver(b"{").status_code == 422
     assert deliver(b" " * 5_000).status_code == 413
+
+
+@on("default")
+def test_a_body_beyond_the_projects_own_limit_is_a_problem(deliver, home, settings):
+    settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 10
+    answer = deliver({"id": "1", "type": "weather"})
+    assert (answer.status_code, answer.json()["type"].rpartition("#")[2]) == (413, "body-too-large")
+
+
+class Broken(io.BytesIO):
+    def read(self, size=-1):
+        raise ValueError("invalid chunk size")
+
+
+@on("default")
+@pytest.mark.parametrize(
+    ("body", "terminated", "answered"),
+    [
+        (io.BytesIO(b'{"id": "1", "type": "weather"}'), True, 200),
+        (io.BytesIO(b" " * 5_000), True, 413),
+        (Broken(), True, 400),
+        (io.BytesIO(b"{}"), False, 411),
+    ],
+)
+def test_bodies_in_chunks_are_read_where_the_server_tells_their_end(home, settings, body, terminated, answered):
+    settings.ROOT_URLCONF = (path("webhooks/", include(webhook_urls(SHOP))),)
+    settings.SAGAZ = {**settings.SAGAZ, "MAX_WEBHOOK_BYTES": 4_096}
+    body.seek(0)
+    served = {"wsgi.input": body, "wsgi.input_terminated": terminated, "HTTP_TRANSFER_ENCODING": "chunked"}
+    served |= {"CONTENT_LENGTH": "", "CONTENT_TYPE": "application/json"}
+    answer = Client().generic("POST", "/webhooks/shop", b"", "application/json", **served)
+    assert answer.status_code == answered
+    assert Webhook.objects.using(home).count() == (answered == 200)
+    close()
+
+
+class Own:
+    """A sender of another kind."""
+
+    delivery_member = event_member = None
+
+    def verify(self, headers, body, now):
+        return Delivery(dict(headers)["X-Id"], None)
+
+
+@on("default")
+def test_a_sender_may_be_of_the_projects_own_kind(home, settings):
+    settings.ROOT_URLCONF = (path("webhooks/", include(webhook_urls({"own": Own()}))),)
+    assert Client().post("/webhooks/own", "{}", "application/json", headers={"X-Id": "1"}).status_code == 200
+    assert Webhook.objects.using(home).get().delivery_id == "1"
+    close()
 
 
 @on("default")

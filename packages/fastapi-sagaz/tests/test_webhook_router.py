@@ -9,7 +9,7 @@ from fastapi import APIRouter, FastAPI
 from sagaz.core.triggers import trigger
 
 from fastapi_sagaz import Saga, SettingsError, action, create_lifespan, current_step, sagas_of
-from fastapi_sagaz.webhooks import Stripe, Unsigned, resumes, webhook_router
+from fastapi_sagaz.webhooks import Delivery, Stripe, Unsigned, resumes, webhook_router
 
 SHOP = {"shop": Unsigned(delivery_member="id")}
 
@@ -55,6 +55,20 @@ async def test_problems_are_documents(serve):
         assert malformed.status_code == 422
         assert (await client.post("/webhooks/shop", content=b" " * 1_048_577)).status_code == 413
         assert (await client.get("/webhooks/shop")).status_code == 405
+
+
+class Own:
+    """A sender of another kind."""
+
+    delivery_member = event_member = None
+
+    def verify(self, headers, body, now):
+        return Delivery(dict(headers)["x-id"], None)
+
+
+async def test_a_sender_may_be_of_the_applications_own_kind(serve):
+    async with serve(application({"shop": Own()})) as client:
+        assert (await client.post("/webhooks/shop", json={}, headers={"X-Id": "1"})).status_code == 200
 
 
 async def test_of_a_body_that_is_too_large_no_more_is_read_than_tells_that(serve):

@@ -331,6 +331,7 @@ from watched import app
 client, order = app.test_client(), {"order_id": "A1", "amount": 5}
 assert client.post("/orders", json=order).status_code == 401
 assert client.get("/sagas").status_code == 401
+assert client.post("/orders", json=order, headers=ADA).status_code == 400
 started = client.post("/orders", json=order, headers=ADA | {"Idempotency-Key": "a"})
 assert started.status_code == 202, started.text
 path, deadline = started.headers["Location"], time.monotonic() + 20

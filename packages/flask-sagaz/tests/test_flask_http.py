@@ -175,6 +175,9 @@ def test_where_it_does_not_the_page_that_a_browser_names_is_looked_at(shop, how)
     assert client.post(cancel, headers={**MIA, "Sec-Fetch-Site": "same-origin"}).status_code == 200
 
 
+CHUNKED = {"HTTP_TRANSFER_ENCODING": "chunked", "CONTENT_LENGTH": ""}
+
+
 class Endless(io.RawIOBase):
     """A body that has no end, sent in small pieces."""
 
@@ -200,11 +203,38 @@ def test_of_a_body_that_is_too_large_no_more_is_read_than_tells_that(shop):
         assert body.read_bytes < app.extensions["sagaz"].settings.max_context_bytes + 100_000
 
 
+class Broken(io.RawIOBase):
+    """A body whose chunks are malformed."""
+
+    def readable(self):
+        return True
+
+    def readinto(self, buffer):
+        raise ValueError("invalid chunk size")
+
+
+def test_a_body_that_cannot_be_read_is_the_clients_fault(shop):
+    app = shop()
+    cancel, served = f"{started(app)}/cancel", {**CHUNKED, "wsgi.input": Broken(), "wsgi.input_terminated": True}
+    answer = app.test_client().post(cancel, environ_overrides=served, headers={**MIA, **JSON})
+    assert problem(answer) == (400, "body-unreadable")
+
+
+def test_a_body_in_chunks_is_refused_where_the_server_does_not_tell_its_end(shop, caplog):
+    app = shop()
+    cancel, served = f"{started(app)}/cancel", {**CHUNKED, "wsgi.input": io.BytesIO(b"{}")}
+    served["wsgi.input_terminated"] = False
+    answer = app.test_client().post(cancel, environ_overrides=served, headers={**MIA, **JSON})
+    assert problem(answer) == (411, "length-required")
+    assert "this server does not say where it ends (wsgi.input_terminated)" in caplog.text
+
+
 def test_the_applications_own_limit_of_bodies_comes_first(shop):
     app = shop()
     cancel = f"{started(app)}/cancel"
     app.config["MAX_CONTENT_LENGTH"] = 10
-    assert app.test_client().post(cancel, data=b" " * 20, headers={**MIA, **JSON}).status_code == 413
+    answer = app.test_client().post(cancel, data=b" " * 20, headers={**MIA, **JSON})
+    assert problem(answer) == (413, "body-too-large")
 
 
 def test_a_body_that_the_application_has_read_before_counts(shop):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import time
 
 import flask_wtf.csrf
@@ -10,7 +11,7 @@ from flask import Blueprint
 from sagaz.core.triggers import trigger
 
 from flask_sagaz import Saga, SettingsError, action, current_step
-from flask_sagaz.webhooks import Stripe, Unsigned, resumes, webhook_blueprint
+from flask_sagaz.webhooks import Delivery, Stripe, Unsigned, resumes, webhook_blueprint
 
 SHOP = {"shop": Unsigned(delivery_member="id")}
 
@@ -57,6 +58,32 @@ def test_problems_are_documents(make_app):
     assert client.post("/hooks/shop", data=b" " * 5_000).status_code == 413
     assert client.post("/hooks/shop", data=b"{", content_type="application/json").status_code == 422
     assert client.get("/hooks/shop").status_code == 405
+
+
+def test_a_body_that_cannot_be_read_or_is_beyond_the_applications_limit_is_a_problem(make_app):
+    app, _ = make_app()
+    app.register_blueprint(webhook_blueprint(SHOP))
+    cut = {"wsgi.input": io.BytesIO(b"{"), "CONTENT_LENGTH": "20"}
+    answer = app.test_client().post("/webhooks/shop", environ_overrides=cut, content_type="application/json")
+    assert (answer.status_code, answer.json["type"].rpartition("#")[2]) == (400, "body-unreadable")
+    app.config["MAX_CONTENT_LENGTH"] = 10
+    answer = app.test_client().post("/webhooks/shop", data=b" " * 20)
+    assert (answer.status_code, answer.json["type"].rpartition("#")[2]) == (413, "body-too-large")
+
+
+class Own:
+    """A sender of another kind."""
+
+    delivery_member = event_member = None
+
+    def verify(self, headers, body, now):
+        return Delivery(dict(headers)["X-Id"], None)
+
+
+def test_a_sender_may_be_of_the_applications_own_kind(make_app):
+    app, _ = make_app()
+    app.register_blueprint(webhook_blueprint({"own": Own()}))
+    taken(app.test_client().post("/webhooks/own", json={}, headers={"X-Id": "1"}))
 
 
 def test_a_forged_webhook_is_refused(make_app):

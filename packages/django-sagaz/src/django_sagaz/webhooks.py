@@ -18,15 +18,16 @@ from django.views.decorators.http import require_POST
 from django_sagaz._execution.scopes import asynchronous_scope, synchronous_scope
 from django_sagaz._project.current import current_project
 from django_sagaz.urls.messages import asynchronous_hook, native_response, neutral_request, synchronous_hook
+from sagaz_durable.http.problems import Problem, problem_response
 from sagaz_durable.http.routes import not_opened
 from sagaz_durable.http.synchronous import BlockingScope, done_now
 from sagaz_durable.intake.api import WebhookApi, check_sources
 from sagaz_durable.intake.receiving import Dispatch
 from sagaz_durable.webhooks.resuming import resumes
-from sagaz_durable.webhooks.sources import GitHub, Hmac, Source, StandardWebhooks, Stripe, Unsigned
+from sagaz_durable.webhooks.sources import Delivery, GitHub, Hmac, Source, StandardWebhooks, Stripe, Unsigned
 from sagaz_integration_core.errors import SagazError
 
-__all__ = ["GitHub", "Hmac", "StandardWebhooks", "Stripe", "Unsigned", "resumes", "webhook_urls"]
+__all__ = ["Delivery", "GitHub", "Hmac", "StandardWebhooks", "Stripe", "Unsigned", "resumes", "webhook_urls"]
 
 View = Callable[..., Any]
 
@@ -63,7 +64,11 @@ def _view(sources: Mapping[str, Source]) -> View:
             api = WebhookApi(BlockingScope(synchronous_scope()), sources, _synchronous, _dispatch())
         except SagazError as error:
             return native_response(not_opened(error))
-        return native_response(done_now(api.receive(neutral_request(request, api.most_bytes), source)))
+        try:
+            asked = neutral_request(request, api.most_bytes)
+        except Problem as problem:
+            return native_response(problem_response(problem))
+        return native_response(done_now(api.receive(asked, source)))
 
     return view
 
@@ -74,7 +79,11 @@ def _aview(sources: Mapping[str, Source]) -> View:
             api = WebhookApi(await asynchronous_scope(), sources, _asynchronous, _dispatch())
         except SagazError as error:
             return native_response(not_opened(error))
-        return native_response(await api.receive(neutral_request(request, api.most_bytes), source))
+        try:
+            asked = neutral_request(request, api.most_bytes)
+        except Problem as problem:
+            return native_response(problem_response(problem))
+        return native_response(await api.receive(asked, source))
 
     return view
 

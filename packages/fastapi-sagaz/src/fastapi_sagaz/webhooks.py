@@ -17,9 +17,9 @@ from fastapi_sagaz.http.documentation import WEBHOOK
 from fastapi_sagaz.http.messages import handler_of, native_response, neutral_request
 from sagaz_durable.intake.api import WebhookApi, check_sources
 from sagaz_durable.webhooks.resuming import resumes
-from sagaz_durable.webhooks.sources import GitHub, Hmac, Source, StandardWebhooks, Stripe, Unsigned
+from sagaz_durable.webhooks.sources import Delivery, GitHub, Hmac, Source, StandardWebhooks, Stripe, Unsigned
 
-__all__ = ["GitHub", "Hmac", "StandardWebhooks", "Stripe", "Unsigned", "resumes", "webhook_router"]
+__all__ = ["Delivery", "GitHub", "Hmac", "StandardWebhooks", "Stripe", "Unsigned", "resumes", "webhook_router"]
 
 
 def webhook_router(

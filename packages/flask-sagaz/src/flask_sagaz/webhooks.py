@@ -14,14 +14,15 @@ from flask.blueprints import BlueprintSetupState
 
 from flask_sagaz._app_state import SOURCES, current_state
 from flask_sagaz.http.messages import native_response, neutral_request
+from sagaz_durable.http.problems import Problem, problem_response
 from sagaz_durable.http.routes import not_opened
 from sagaz_durable.http.synchronous import BlockingScope, done_now
 from sagaz_durable.intake.api import WebhookApi, check_sources
 from sagaz_durable.webhooks.resuming import resumes
-from sagaz_durable.webhooks.sources import GitHub, Hmac, Source, StandardWebhooks, Stripe, Unsigned
+from sagaz_durable.webhooks.sources import Delivery, GitHub, Hmac, Source, StandardWebhooks, Stripe, Unsigned
 from sagaz_integration_core.errors import SagazError
 
-__all__ = ["GitHub", "Hmac", "StandardWebhooks", "Stripe", "Unsigned", "resumes", "webhook_blueprint"]
+__all__ = ["Delivery", "GitHub", "Hmac", "StandardWebhooks", "Stripe", "Unsigned", "resumes", "webhook_blueprint"]
 
 
 def webhook_blueprint(
@@ -78,6 +79,10 @@ def _view(sources: Mapping[str, Source]) -> Callable[[str], Response]:
             return native_response(not_opened(error))
         # Itself, not the proxy, as `flask_sagaz.http.blueprint` has it.
         native = request._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001 - documented by Flask
-        return native_response(done_now(api.receive(neutral_request(native, api.most_bytes), source)))
+        try:
+            asked = neutral_request(native, api.most_bytes)
+        except Problem as problem:
+            return native_response(problem_response(problem))
+        return native_response(done_now(api.receive(asked, source)))
 
     return receive

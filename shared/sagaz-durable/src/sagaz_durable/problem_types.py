@@ -34,16 +34,16 @@ from sagaz_integration_core.errors import (
 )
 
 __all__ = [
-    "ALREADY_AWAITED", "CATALOGUE", "CELERY_MISSING", "CROSS_SITE", "DEBUG_ON", "DRIVER_MISSING", "EVENTS_LATE",
-    "EVENTS_SET_ASIDE", "EVENT_NOT_SET_ASIDE", "INVALID_INPUT", "KEY_IN_PROGRESS", "KEY_MALFORMED", "KEY_MISSING",
-    "KEY_REUSED", "LEASE_LOST", "LEASE_SHORT", "MIDDLEWARE_LATE", "NOT_FOUND", "NOT_OPEN", "NO_AUTOCOMMIT", "NO_SAGAS",
-    "NO_WORKER", "OVERLOADED", "PAGE", "POOL_SMALL", "REFUSED", "RUNS_IN_MEMORY", "RUNS_LATE", "RUN_CHANGED",
-    "RUN_FAILED", "RUN_INTERRUPTED", "RUN_IN_PROGRESS", "RUN_OVERDUE", "RUN_ROLLED_BACK", "RUN_UNSUCCESSFUL",
-    "RUN_WAITING", "SAGA_UNKNOWN", "SAGA_WITHOUT_WORKER", "SAGA_WRONG", "SETTINGS_WRONG", "SETTING_WITHOUT_USE",
-    "SIGNAL_TIMEOUT", "STEP_FAILED", "TABLES_ROUTED_AWAY", "TOO_LARGE", "TRANSACTION_REQUIRED", "UNAVAILABLE",
-    "UNSUPPORTED_MEDIA", "USAGE_WRONG", "WAITS_LOST", "WEBHOOKS_QUARANTINED", "WEBHOOKS_UNSERVED",
-    "WEBHOOK_REFUSED", "WEBHOOK_UNKNOWN", "WORKER_UNFIT", "WRITE_REFUSED", "WRONG_DATABASE", "Finding",
-    "Kind", "kind_of", "references",
+    "ALREADY_AWAITED", "BODY_UNREADABLE", "CATALOGUE", "CELERY_MISSING", "CROSS_SITE", "DEBUG_ON", "DRIVER_MISSING",
+    "EVENTS_LATE", "EVENTS_SET_ASIDE", "EVENT_NOT_SET_ASIDE", "INVALID_INPUT", "KEY_IN_PROGRESS", "KEY_MALFORMED",
+    "KEY_MISSING", "KEY_REUSED", "LEASE_LOST", "LEASE_SHORT", "LENGTH_REQUIRED", "MIDDLEWARE_LATE", "NOT_FOUND",
+    "NOT_OPEN", "NO_AUTOCOMMIT", "NO_SAGAS", "NO_WORKER", "OVERLOADED", "PAGE", "POOL_SMALL", "REFUSED",
+    "RUNS_IN_MEMORY", "RUNS_LATE", "RUN_CHANGED", "RUN_FAILED", "RUN_INTERRUPTED", "RUN_IN_PROGRESS", "RUN_OVERDUE",
+    "RUN_ROLLED_BACK", "RUN_UNSUCCESSFUL", "RUN_WAITING", "SAGA_UNKNOWN", "SAGA_WITHOUT_WORKER", "SAGA_WRONG",
+    "SETTINGS_WRONG", "SETTING_WITHOUT_USE", "SIGNAL_TIMEOUT", "STEP_FAILED", "TABLES_ROUTED_AWAY", "TOO_LARGE",
+    "TRANSACTION_REQUIRED", "UNAVAILABLE", "UNSUPPORTED_MEDIA", "USAGE_WRONG", "WAITS_LOST", "WEBHOOKS_QUARANTINED",
+    "WEBHOOKS_UNSERVED", "WEBHOOK_REFUSED", "WEBHOOK_UNKNOWN", "WORKER_UNFIT", "WRITE_REFUSED", "WRONG_DATABASE",
+    "Finding", "Kind", "kind_of", "references",
 ]  # fmt: skip
 
 PAGE = "https://github.com/sagaz-web/sagaz-web/blob/main/docs/problems.md"
@@ -89,6 +89,8 @@ class Finding:
 NOT_FOUND = Kind("not-found", "There is no such run, or it is not yours to see", 404)
 CROSS_SITE = Kind("cross-site-request", "The request comes from another site's page", 403)
 TOO_LARGE = Kind("body-too-large", "The request's body is too large", 413)
+BODY_UNREADABLE = Kind("body-unreadable", "The request's body cannot be read to its end", 400)
+LENGTH_REQUIRED = Kind("length-required", "The request does not say how long its body is", 411)
 UNSUPPORTED_MEDIA = Kind("unsupported-media-type", "The request's body is not JSON", 415)
 INVALID_INPUT = Kind("invalid-input", "The request cannot be used as it is", 422)
 RUN_CHANGED = Kind("run-changed", "The run has changed since it was read", 412)

@@ -12,9 +12,10 @@ from sagaz_durable.http.idempotency.requests import RepeatableRequest
 from sagaz_durable.http.messages import HttpRequest, HttpResponse
 from sagaz_durable.http.problems import Problem
 from sagaz_durable.problem_types import KEY_IN_PROGRESS
+from sagaz_durable.sagas import Sagas
 from sagaz_durable.settings.settings import Settings
 from sagaz_integration_core.contract.request_keys import KeyClaim
-from sagaz_integration_core.errors import StoreUnavailable, UsageError
+from sagaz_integration_core.errors import IdempotencyConflict, StoreUnavailable, UsageError
 
 
 class Place:
@@ -100,3 +101,23 @@ async def test_an_answer_that_cannot_be_kept_is_an_error_where_no_run_stands_for
     with pytest.raises(UsageError, match=r"shop\.create cannot be kept .* a stream, or has more than 262,144 bytes"):
         await request.end(None, 200)
     assert place.asked == ["free"]
+
+
+@pytest.mark.parametrize("how", ["start", "run"])
+async def test_another_second_start_within_a_request_is_a_usage_error_that_names_the_fix(shop, how):
+    sagas = Sagas(shop.runtime)
+    second = sagas.start if how == "start" else sagas.run
+    with sent(Place(FRESH)).starting():
+        saga_id = await sagas.start(Order, {"order": 1})
+        assert await sagas.start(Order, {"order": 1}) == saga_id
+        with pytest.raises(UsageError, match=f"started its saga 'order' twice.*{saga_id}.*an idempotency_key= of its"):
+            await second(Order, {"order": 2})
+        assert await sagas.start(Order, {"order": 2}, idempotency_key="k-2") != saga_id
+
+
+async def test_a_first_start_within_a_request_that_contradicts_its_run_is_a_conflict(shop):
+    sagas = Sagas(shop.runtime)
+    with sent(Place(FRESH)).starting():
+        await sagas.start(Order, {"order": 1})
+    with sent(Place(FRESH)).starting(), pytest.raises(IdempotencyConflict):
+        await sagas.start(Order, {"order": 2})

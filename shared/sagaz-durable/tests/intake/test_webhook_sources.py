@@ -10,7 +10,7 @@ from sagaz_durable.engine.registry import SagaRegistry
 from sagaz_durable.intake.api import check_sources
 from sagaz_durable.intake.handlers import check_served, handlers_of, wants_events
 from sagaz_durable.webhooks.resuming import resumes
-from sagaz_durable.webhooks.sources import Stripe
+from sagaz_durable.webhooks.sources import Delivery, Stripe
 from sagaz_durable.workers.start_limits import limits_of
 from sagaz_integration_core.errors import SagaDefinitionError, SettingsError
 
@@ -132,6 +132,31 @@ class Twice(Saga):
 def test_a_second_trigger_that_sagaz_would_lose_is_refused():
     with pytest.raises(SagaDefinitionError, match=r"Twice\.on_either is decorated with @trigger twice"):
         SagaRegistry([Twice])
+
+
+class Own:
+    delivery_member = event_member = None
+
+    def verify(self, headers, body, now):
+        return Delivery(dict(headers)["X-Id"], None)
+
+
+class Asynchronous(Own):
+    async def verify(self, headers, body, now):
+        return Delivery(None, None)
+
+
+class WithoutMembers:
+    def verify(self, headers, body, now):
+        return Delivery(None, None)
+
+
+def test_a_source_of_the_applications_own_is_checked_when_it_is_set_up():
+    assert list(check_sources({"own": Own()})) == ["own"]
+    with pytest.raises(SettingsError, match="The source 'own' has an async def verify; expected a def"):
+        check_sources({"own": Asynchronous()})
+    with pytest.raises(SettingsError, match="'own' has no delivery_member and no event_member; expected None, or"):
+        check_sources({"own": WithoutMembers()})
 
 
 @pytest.mark.parametrize(

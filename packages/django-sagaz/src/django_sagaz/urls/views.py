@@ -16,6 +16,7 @@ from django_sagaz._execution.scopes import asynchronous_scope, can_wait, synchro
 from django_sagaz._project.http_rules import chosen_rules
 from django_sagaz.urls.messages import asynchronous_hook, native_response, neutral_request, synchronous_hook
 from sagaz_durable.http.api import SagaApi
+from sagaz_durable.http.problems import Problem, problem_response
 from sagaz_durable.http.routes import Route, not_opened
 from sagaz_durable.http.rules import ApiRules
 from sagaz_durable.http.synchronous import BlockingScope, done_now
@@ -46,7 +47,11 @@ class Views:
                 api = SagaApi(BlockingScope(synchronous_scope()), self._rules(request, synchronous_hook))
             except SagazError as error:
                 return native_response(not_opened(error))
-            return native_response(done_now(route.answer(api, _asked(request, route, api), **named)))
+            try:
+                asked = _asked(request, route, api)
+            except Problem as problem:
+                return native_response(problem_response(problem))
+            return native_response(done_now(route.answer(api, asked, **named)))
 
         return view
 
@@ -59,7 +64,11 @@ class Views:
                 api = SagaApi(await asynchronous_scope(), self._rules(request, asynchronous_hook))
             except SagazError as error:
                 return native_response(not_opened(error))
-            return native_response(await route.answer(api, _asked(request, route, api), **named))
+            try:
+                asked = _asked(request, route, api)
+            except Problem as problem:
+                return native_response(problem_response(problem))
+            return native_response(await route.answer(api, asked, **named))
 
         # Django's transactions are synchronous: with ATOMIC_REQUESTS it refuses asynchronous views.
         for alias in connections:

@@ -12,6 +12,7 @@ from flask import Blueprint, Response, current_app, g, request, url_for
 from flask_sagaz._app_state import current_state
 from flask_sagaz.http.messages import native_response, neutral_request
 from sagaz_durable.http.api import SagaApi
+from sagaz_durable.http.problems import Problem, problem_response
 from sagaz_durable.http.reading import probe_answer
 from sagaz_durable.http.routes import ROUTES, Route, not_opened
 from sagaz_durable.http.rules import ApiRules
@@ -80,7 +81,10 @@ class SagazBlueprint(Blueprint):
                 api = SagaApi(BlockingScope(current_state().process().get()), rules)
             except SagazError as error:
                 return native_response(not_opened(error))
-            asked = neutral_request(_native(), api.most_bytes if route.method == "POST" else 0)
+            try:
+                asked = neutral_request(_native(), api.most_bytes if route.method == "POST" else 0)
+            except Problem as problem:
+                return native_response(problem_response(problem))
             return native_response(done_now(route.answer(api, asked, **named)))
 
         return view

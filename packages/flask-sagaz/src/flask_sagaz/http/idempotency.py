@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from flask import Response, current_app, make_response, request
 
 from flask_sagaz._app_state import current_state
+from flask_sagaz.http.messages import readable
 from sagaz_durable.http.idempotency.handling import answer_sync
 from sagaz_durable.http.idempotency.keys import Repeatable
 from sagaz_durable.http.idempotency.places import BlockingTransaction, Leases, sleep
@@ -81,7 +82,7 @@ def _request() -> HttpRequest:
         f"{request.script_root}{request.path}",
         request.query_string.decode("latin-1"),
         tuple((name, value) for name, value in request.headers),
-        request.get_data(),
+        readable(request.get_data),
         request,
     )
 

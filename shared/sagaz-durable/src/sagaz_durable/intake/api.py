@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Mapping
+from inspect import iscoroutinefunction
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -57,7 +58,23 @@ def check_sources(given: object) -> Mapping[str, Source]:
                 f"The source {name!r} is {_kind(source)}; expected StandardWebhooks(…), Stripe(…), GitHub(…), "
                 "Hmac(…) or Unsigned()."
             )
+        _check_own(name, source)
     return MappingProxyType(dict(given))
+
+
+def _check_own(name: str, source: object) -> None:
+    """Refuse a source of the application's own that a delivery could not be read by."""
+    if iscoroutinefunction(source.verify):  # type: ignore[attr-defined]
+        raise SettingsError(
+            f"The source {name!r} has an async def verify; expected a def: it is called with what came, and waits for "
+            "nothing."
+        )
+    missing = [member for member in ("delivery_member", "event_member") if not hasattr(source, member)]
+    if missing:
+        raise SettingsError(
+            f"The source {name!r} has no {' and no '.join(missing)}; expected None, or the member of the event that "
+            "has what the headers have not."
+        )
 
 
 def _kind(source: object) -> str:

@@ -12,6 +12,7 @@ from sagaz_durable.serialization.client_ids import check_identifier
 from sagaz_durable.serialization.moments import read_moment, read_seconds
 from sagaz_integration_core.context.correlation import current
 from sagaz_integration_core.context.identifiers import random_uuid
+from sagaz_integration_core.context.request_run import is_started_again
 from sagaz_integration_core.contract.records import Inserted, NewRun, erased_as
 from sagaz_integration_core.errors import IdempotencyConflict, RunErased, UsageError
 
@@ -126,6 +127,7 @@ def accept(run: NewRun, inserted: Inserted, idempotency_key: str | None) -> str:
     Raises:
         IdempotencyConflict: A run with another payload is there, or one that belongs to somebody else.
         RunErased: A run is there of which it is not known any more what it was given.
+        UsageError: The request at hand has started the run itself, otherwise.
     """
     # Asked first: how somebody else's run has ended is not told either.
     if not inserted.created and inserted.owner != run.owner:
@@ -142,8 +144,15 @@ def accept(run: NewRun, inserted: Inserted, idempotency_key: str | None) -> str:
     return inserted.saga_id
 
 
-def _taken(run: NewRun, idempotency_key: str | None) -> IdempotencyConflict:
+def _taken(run: NewRun, idempotency_key: str | None) -> IdempotencyConflict | UsageError:
     """Return the same error, whatever differs: that somebody else has used a key is not told."""
+    if is_started_again(idempotency_key):
+        # No client can mend it.
+        return UsageError(
+            f"An endpoint with an Idempotency-Key has started its saga {run.saga_name!r} twice, with another context "
+            f"or owner the second time; run {run.saga_id} is the first start's, and the second one started nothing. "
+            "One request has one run of its saga: start it once, or give the other an idempotency_key= of its own."
+        )
     return IdempotencyConflict(
         f"Run {run.saga_id} of saga {run.saga_name!r} exists with another payload or owner"
         + (f" (idempotency key {idempotency_key!r})" if idempotency_key is not None else "")
