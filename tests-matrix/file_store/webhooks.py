@@ -10,8 +10,8 @@ from file_store import runs, signals
 from file_store.tables import Tables, now
 from sagaz_durable.stores.delayed_starts import deadline_from
 from sagaz_durable.stores.delayed_starts import start_delayed as start_in_turn
+from sagaz_durable.stores.webhook_rules import REPLAYABLE, replayed
 from sagaz_durable.stores.webhook_rules import receive as receive_events
-from sagaz_durable.stores.webhook_rules import replayed
 from sagaz_integration_core.contract.decisions import AuditRecord
 from sagaz_integration_core.contract.records import ERASED, FINISHED, Inserted, NewRun, RunRecord
 from sagaz_integration_core.contract.waits import NewSignal, Sent
@@ -94,10 +94,10 @@ def receive(tables: Tables, events: Sequence[NewWebhook]) -> list[WebhookRecord]
 
 def replay(tables: Tables, event: NewWebhook, actor: str, reason: str) -> WebhookRecord | None:
     known = tables.webhooks.get(event.id)
-    if known is None or known.outcome != "quarantined":
+    if known is None or known.outcome not in REPLAYABLE:
         return None
     record = tables.webhooks[event.id] = replayed(Rows(tables), event, known.received_at)
-    note = AuditRecord(webhook_subject(event.id), "replay", actor, reason, "quarantined", record.outcome, now())
+    note = AuditRecord(webhook_subject(event.id), "replay", actor, reason, known.outcome, record.outcome, now())
     tables.webhook_notes.append(note)
     return record
 

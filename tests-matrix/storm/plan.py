@@ -236,8 +236,10 @@ class Plan:
             yield dice.uniform(0.5, 1.5), dice.randrange(self.workers + self.webs), dice.uniform(0.2, 6)
 
     def intended(self) -> Counter[str]:
-        """Return how many kills the storm's time has room for, of workers and of servers."""
+        """Return how many kills the storm's time has room for, of workers and of servers, those by events too."""
         found: Counter[str] = Counter()
+        if self.waits:
+            found["server"] += sum(signal.kills for signal in self.signals())
         at = 0.0
         for pause, victim in self.kills():
             at += pause

@@ -43,6 +43,7 @@ class Evidence:
         outages: When the database was unreachable.
         exits: Pid, time and exit code of processes that ended otherwise, before they were asked to.
         exit_codes: Those after SIGTERM, at the end.
+        struck: How often workers and servers were killed at work, by an event or from outside.
         phases: When each phase ended, in seconds after the beginning.
         stops: Pid and times of each process that was stopped, and went on.
         locks: Which rows were locked by somebody else, and when, if anybody did.
@@ -114,9 +115,10 @@ async def rage(
         died = unanswered(folder)
         deaths = {line.pid: line.at for line in lines if line.event == "suicide"} | dict(died.values())
         deaths |= dict(fleet.kills)
+        struck = fleet.struck + Counter(server=len(died))
         return Evidence(
             plan, clients.sent, runs, lines, deaths, outages, fleet.exits, exit_codes, len(fleet.kills),
-            phases, struck=fleet.struck, stops=fleet.stops, signalled=clients.signalled, signals=signals,
+            phases, struck=struck, stops=fleet.stops, signalled=clients.signalled, signals=signals,
             webhooks=webhooks, unanswered=died,
         )  # fmt: skip
     finally:

@@ -130,11 +130,12 @@ def check_sagas(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
 def _check_webhooks(registry: SagaRegistry) -> list[CheckMessage]:
     from sagaz_durable.intake.handlers import check_served, wants_events
 
-    # Whoever has no such saga need not have his addresses loaded for it.
+    # Whoever has no such saga need not have his addresses loaded for it, and a project of workers may have none.
     if not wants_events(registry):
         return []
+    patterns = get_resolver().url_patterns if getattr(settings, "ROOT_URLCONF", None) else ()
     try:
-        check_served(registry, set(_sources_in(get_resolver().url_patterns)))
+        check_served(registry, set(_sources_in(patterns)))
     except SagazError as error:
         return [_error(str(error), None, "sagaz.E006")]
     return []

@@ -108,6 +108,47 @@ async def test_a_meaning_that_came_later_can_be_replayed_too(shop):
     assert len({event.saga_id for event in await shop.events(outcome="started")}) == 2
 
 
+async def test_an_ignored_webhook_is_replayed_when_a_saga_wants_it_and_noted(shop, monkeypatch):
+    registry = shop.runtime.registry
+    monkeypatch.setattr(shop.runtime, "registry", SagaRegistry())
+    await shop.deliver({"id": "evt_1", "type": "mailed", "order": "o1"})
+    event = await shop.event()
+    nobody = await said(shop, webhook_ids=[event.id], replay=True)
+    expected = f"{event.id}  refused: no saga wants events of 'shop' in this deployment"
+    assert (nobody.done, nobody.text) == (False, expected)
+    monkeypatch.setattr(shop.runtime, "registry", registry)
+    assert (await said(shop, all=True, replay=True)).text == "No quarantined webhooks."
+    looked = await said(shop, webhook_ids=[event.id], replay=True, dry_run=True)
+    assert looked.text.startswith(f"{event.id}  would be given to mail.on_mailed_too, mail.on_order, ")
+    first = await said(shop, webhook_ids=[event.id], replay=True, reason="registered it")
+    again = await said(shop, webhook_ids=[event.id], replay=True)
+    started = {one.saga_id for one in await shop.events(outcome="started")}
+    assert first.done
+    assert len(started) == 2
+    assert all(f"started run {saga_id}" in said.text for saga_id in started for said in (first, again))
+    assert "replay by ann: ignored → ignored (registered it)" in (await said(shop, webhook_ids=[event.id])).text
+
+
+async def test_a_replayed_webhook_that_no_saga_wants_stays_ignored(shop):
+    await shop.deliver({"id": "evt_2", "type": "weather"})
+    event = await shop.event()
+    replayed = await said(shop, webhook_ids=[event.id], replay=True)
+    assert (replayed.done, replayed.text) == (True, f"{event.id}  no saga wants it")
+    assert (await shop.event()).outcome == "ignored"
+
+
+async def test_what_is_wrong_with_an_ignored_webhook_is_said_at_its_replay(shop, monkeypatch):
+    registry = shop.runtime.registry
+    monkeypatch.setattr(shop.runtime, "registry", SagaRegistry())
+    await shop.deliver(BROKEN)
+    event = await shop.event()
+    monkeypatch.setattr(shop.runtime, "registry", registry)
+    replayed = await said(shop, webhook_ids=[event.id], replay=True)
+    expected = f"{event.id}  refused: order.on_order raised ValueError: no such product"
+    assert (replayed.done, replayed.text) == (False, expected)
+    assert [one.handler for one in await shop.events(outcome="quarantined")] == ["order.on_order"]
+
+
 @pytest.mark.parametrize(
     "words",
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import json
@@ -11,7 +12,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from webhook_shop import SECRET
 
+from sagaz_durable.engine.registry import SagaRegistry
+from sagaz_durable.intake.handlers import Handler, NotUsable
 from sagaz_durable.sagas import Sagas
+from sagaz_durable.webhooks.resuming import MARK, Resuming
 from sagaz_integration_core.contract.webhooks import SENT_OTHERWISE, STARTED_OTHERWISE, TOLD_OTHERWISE
 from sagaz_integration_core.errors import StoreUnavailable, UnstorableValue, WriteRefused
 
@@ -151,10 +155,114 @@ async def test_an_event_that_a_saga_cannot_use_is_acknowledged_and_quarantined(s
     assert {event.saga_id for event in quarantined} == {None}
 
 
+@pytest.mark.parametrize("address", [["a"], {"a": 1}, {}, True, False, 1.0, 1.5])
+@pytest.mark.parametrize(
+    ("event", "what"),
+    [
+        ({"type": "ordered", "order": ...}, "order.on_order: the event's idempotency key"),
+        ({"type": "paid", "payment": ..., "amount": 1}, "order.on_paid: the event's key"),
+        ({"type": "refunded", "saga": ...}, "order.on_refund: the event's saga_id"),
+    ],
+)
+async def test_only_texts_and_whole_numbers_are_addresses(shop, event, what, address):
+    given = {key: address if value is ... else value for key, value in event.items()}
+    assert await shop.deliver({"id": "1", **given}) == 200
+    expected = f"{what} is a {type(address).__name__}; expected a text or a whole number"
+    assert ((await shop.event()).outcome, (await shop.event()).reason) == ("quarantined", expected)
+
+
+async def test_a_whole_number_is_the_same_key_as_its_text(shop):
+    for delivery, order in (("1", 0), ("2", "0")):
+        await shop.deliver({"id": delivery, "type": "paid", "payment": order, "amount": 1})
+    assert [event.key for event in await shop.events()] == ["0", "0"]
+
+
+async def test_a_key_of_too_many_digits_is_quarantined(shop):
+    registration = shop.runtime.registry.get("order")
+    handler = Handler(registration, "on_paid", Resuming("shop", "paid", None, lambda event: 10**5_000))
+    with pytest.raises(NotUsable, match=r"order\.on_paid: the event's saga_id is a number of too many digits"):
+        handler.address("saga_id", handler.declared.saga_id, {})
+
+
 async def test_an_event_that_no_saga_wants_is_kept(shop):
     assert await shop.deliver({"id": "evt_1", "type": "weather"}) == 200
     event = await shop.event()
     assert (event.outcome, event.handler, event.saga_id, event.signal) == ("ignored", "", None, None)
+
+
+async def test_an_event_that_came_before_its_saga_starts_it_when_it_is_delivered_again(shop, monkeypatch):
+    registry = shop.runtime.registry
+    monkeypatch.setattr(shop.runtime, "registry", SagaRegistry())
+    assert await shop.deliver(ORDERED) == 200
+    monkeypatch.setattr(shop.runtime, "registry", registry)
+    assert await shop.deliver(ORDERED) == 200
+    assert sorted(event.outcome for event in await shop.events()) == ["ignored", "started"]
+
+
+class Strange(BaseException):
+    """What no handler of Exception sees."""
+
+
+@pytest.fixture
+def on_paid(shop, monkeypatch):
+    """Have another function map the event of a payment."""
+
+    def replaced(function):
+        order = shop.runtime.registry.get("order").saga_class
+        setattr(function, MARK, getattr(order.on_paid, MARK))
+        monkeypatch.setattr(order, "on_paid", function)
+
+    return replaced
+
+
+@pytest.mark.parametrize("raised", [asyncio.CancelledError, Strange])
+@pytest.mark.parametrize("is_async", [True, False])
+async def test_whatever_a_saga_raises_at_an_event_quarantines_it(shop, on_paid, raised, is_async):
+    async def later(self, event):
+        raise raised
+
+    def now(self, event):
+        raise raised
+
+    on_paid(later if is_async else now)
+    assert await shop.deliver(PAID) == 200
+    [event] = await shop.events(outcome="quarantined")
+    assert event.reason.startswith(f"order.on_paid raised {raised.__name__}")
+
+
+async def test_a_request_that_is_cancelled_records_nothing_and_ends(shop, on_paid):
+    reached = asyncio.Event()
+
+    async def stays(self, event):
+        reached.set()
+        await asyncio.Event().wait()
+
+    on_paid(stays)
+    request = asyncio.create_task(shop.deliver(PAID))
+    await reached.wait()
+    request.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await request
+    assert await shop.events() == []
+
+
+@pytest.mark.parametrize("raised", [KeyboardInterrupt, SystemExit])
+async def test_the_end_of_the_process_is_nothing_that_an_event_means(shop, raised):
+    def place(event):
+        raise raised
+
+    handler = Handler(shop.runtime.registry.get("order"), "on_paid", Resuming("shop", "paid", place, None))
+    with pytest.raises(raised):
+        handler.address("key", place, {})
+
+
+def test_without_an_event_loop_nobody_cancels_a_request(monkeypatch):
+    def place(event):
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr(Handler, "name", "order.on_paid")
+    with pytest.raises(NotUsable, match=r"order\.on_paid: key raised CancelledError"):
+        Handler(None, "on_paid", Resuming("shop", "paid", place, None)).address("key", place, {})
 
 
 async def test_a_value_that_the_database_cannot_store_quarantines_the_event(shop, monkeypatch):

@@ -8,7 +8,7 @@ from sagaz.core.triggers import trigger
 from sagaz_durable import Saga, action
 from sagaz_durable.engine.registry import SagaRegistry
 from sagaz_durable.intake.api import check_sources
-from sagaz_durable.intake.handlers import check_served, wants_events
+from sagaz_durable.intake.handlers import check_served, handlers_of, wants_events
 from sagaz_durable.webhooks.resuming import resumes
 from sagaz_durable.webhooks.sources import Delivery, Stripe
 from sagaz_durable.workers.start_limits import limits_of
@@ -39,6 +39,16 @@ def test_a_source_that_is_not_taken_is_refused_and_without_webhooks_nothing_is()
         check_served(registry, ["post", "bank"])
     check_served(registry, ["shop"])
     check_served(registry, [])
+
+
+def test_a_source_that_no_saga_wants_is_told_of_in_the_log(caplog):
+    wanted = registry_of(resumes("shop", signal="paid", key="id"), trigger(source="bank", idempotency_key="id"))
+    check_served(wanted, ["shop", "bank"])
+    assert caplog.text == ""
+    check_served(registry_of(resumes("shop", signal="paid", key="id")), ["shop", "post"])
+    [told] = caplog.records
+    assert told.levelname == "WARNING"
+    assert "Webhooks of 'post' are taken here, and no saga of this process wants them" in told.getMessage()
 
 
 @pytest.mark.parametrize(
@@ -104,6 +114,49 @@ def test_a_source_of_the_applications_own_is_checked_when_it_is_set_up():
         check_sources({"own": Asynchronous()})
     with pytest.raises(SettingsError, match="'own' has no delivery_member and no event_member; expected None, or"):
         check_sources({"own": WithoutMembers()})
+
+
+def test_one_method_may_want_the_events_of_several_sources():
+    registry = registry_of(
+        lambda method: resumes("shop", signal="paid", key="a")(resumes("bank", signal="sent", key="b")(method)),
+        lambda method: trigger(source="shop")(resumes("bank", signal="sent", key="b")(method)),
+        lambda method: trigger(source="till")(staticmethod(method)),
+        lambda method: resumes("till", signal="paid", key="a")(classmethod(method)),
+    )
+    wanted = {
+        source: [(one.method, getattr(one.declared, "signal", None)) for one in handlers_of(registry, source)]
+        for source in ("shop", "bank", "till")
+    }
+    assert wanted == {
+        "shop": [("on_0", "paid"), ("on_1", None)],
+        "bank": [("on_0", "sent"), ("on_1", "sent")],
+        "till": [("on_2", None), ("on_3", "paid")],
+    }
+
+
+def test_one_method_cannot_mean_two_things_by_an_event():
+    with pytest.raises(SagaDefinitionError, match=r"@resumes\('shop', …\) is twice on .*Write a method for each"):
+        registry_of(lambda method: resumes("shop", signal="a", key="a")(resumes("shop", signal="b", key="b")(method)))
+    with pytest.raises(SagaDefinitionError, match=r"Marked\.on_0 has two decorators for events of 'shop'"):
+        registry_of(lambda method: trigger(source="shop")(resumes("shop", signal="b", key="b")(method)))
+
+
+class Twice(Saga):
+    saga_name = "twice"
+
+    @trigger(source="shop", idempotency_key="k")
+    @trigger(source="bank", idempotency_key="k")
+    def on_either(self, event):
+        return {}
+
+    @action("go")
+    async def go(self, ctx):
+        return None
+
+
+def test_a_second_trigger_that_sagaz_would_lose_is_refused():
+    with pytest.raises(SagaDefinitionError, match=r"Twice\.on_either is decorated with @trigger twice"):
+        SagaRegistry([Twice])
 
 
 @pytest.mark.parametrize(

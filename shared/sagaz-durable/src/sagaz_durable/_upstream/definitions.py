@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from sagaz_durable._upstream.imports import load_sagaz
+from sagaz_durable._upstream.triggers import refuse_lost
 from sagaz_durable._upstream.unkept import decorated, refuse_unkept
 from sagaz_durable.graph import Graph, StepNode, graph_of
 from sagaz_durable.serialization.nearest_name import nearest
@@ -63,6 +64,7 @@ def validate(saga_class: type[Any]) -> None:
     _check_compensations(saga_class, owner, steps)
     declared_graph(saga_class)
     refuse_unkept(saga_class)
+    refuse_lost(saga_class)
 
 
 def _check_compensations(saga_class: type[Any], owner: str, steps: dict[str, str]) -> None:

@@ -194,7 +194,7 @@ _TABLE = (
     Command(
         "webhooks",
         "List the events that were delivered as webhooks, newest first, or show the named ones, or (--replay) have "
-        "quarantined ones given to their sagas again.",
+        "them given to their sagas again.",
         functions.webhooks,
         (
             Option("webhook_ids", "The events.", "WEBHOOK_ID", many=True),
@@ -203,8 +203,8 @@ _TABLE = (
             Option("--run", "That started this run, or were sent to it, only.", "SAGA_ID"),
             Option("--limit", "At most so many; by default 50.", "N", number="limit"),
             _flag("--body", "With their bodies; secrets are masked."),
-            _flag("--replay", "Give quarantined ones to their sagas again: the named ones, or --all that match."),
-            _flag("--all", "With --replay: all that match."),
+            _flag("--replay", "Give events to their sagas again: the named ones, or --all quarantined ones."),
+            _flag("--all", "With --replay: all that are quarantined and match."),
             _reason("With --replay: why, for the audit."),
             _BY,
             _flag("--dry-run", "With --replay: tell what would be done, and do nothing."),

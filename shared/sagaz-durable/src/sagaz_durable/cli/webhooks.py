@@ -52,7 +52,7 @@ async def list_webhooks(scope: Scope, given: Values) -> Said:
 
 
 async def replay_webhooks(scope: Scope, given: Values, hook: Hook) -> Said:
-    """Have quarantined events given to their sagas again.
+    """Have events given to their sagas again: quarantined ones, and those that are named also if they are ignored.
 
     Raises:
         SettingsError: What was asked for contradicts itself.
@@ -60,7 +60,9 @@ async def replay_webhooks(scope: Scope, given: Values, hook: Hook) -> Said:
     if bool(given["webhook_ids"]) == given["all"]:
         raise SettingsError("Name the events by their ids, or say --all for all that match; one of the two.")
     if given["outcome"] not in (None, "quarantined"):
-        raise SettingsError("Only quarantined events are replayed; leave out --outcome.")
+        raise SettingsError(
+            "--replay --all is for quarantined events; leave out --outcome, and name ignored ones by their ids."
+        )
     if given["limit"] is not None or given["body"]:
         raise SettingsError("--limit and --body are about events that are listed; leave them out, or --replay.")
     _check_texts(given)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import logging
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -10,6 +11,7 @@ from inspect import isawaitable
 from typing import TYPE_CHECKING, Any
 
 from sagaz_durable._upstream.triggers import Trigger, listeners
+from sagaz_durable.calls.interpreter_exit import stops_the_process
 from sagaz_durable.serialization.client_ids import check_identifier
 from sagaz_durable.webhooks.resuming import Place, Resuming
 from sagaz_durable.workers.start_limits import check_limits
@@ -56,30 +58,41 @@ class Handler:
             # Each has its own: what one does to it, no other one sees.
             returned = hook(getattr(self.registration.create(), self.method))(copy.deepcopy(event))
             returned = await returned if isawaitable(returned) else returned
-        except Exception as error:
+        except BaseException as error:
+            if _is_from_outside(error):
+                raise
             raise NotUsable(f"{self.name} raised {_shown(error)}") from error
         if returned is not None and not isinstance(returned, Mapping):
             raise NotUsable(f"{self.name} returned {value_text(returned, 80)}; expected a dict, or None")
         return returned
 
     def address(self, what: str, place: Place, event: Any) -> str:
-        """Return a key or an id that the event has.
+        """Return a key or an id that the event has: a text, or a whole number as text.
 
         Raises:
-            NotUsable: It has none.
+            NotUsable: It has none, or has something else there.
         """
         try:
             found = place(copy.deepcopy(event)) if callable(place) else _member(event, place)
-        except Exception as error:
+        except BaseException as error:
+            if _is_from_outside(error):
+                raise
             raise NotUsable(f"{self.name}: {what} raised {_shown(error)}") from error
         if found is None or found == "":
             where = "" if callable(place) else f" in its member {place!r}"
             raise NotUsable(f"{self.name}: the event has no {what}{where}")
+        # Of others the text is Python's, and says less than what it is of: True, 1.0, the order of an object's members.
+        if not isinstance(found, str | int) or isinstance(found, bool):
+            raise NotUsable(
+                f"{self.name}: the event's {what} is a {type(found).__name__}; expected a text or a whole number"
+            )
         try:
             address = str(found)
             check_identifier(f"{self.name}: the event's {what}", address)
         except InvalidInput as error:
             raise NotUsable(str(error)) from None
+        except ValueError:
+            raise NotUsable(f"{self.name}: the event's {what} is a number of too many digits") from None
         return address
 
 
@@ -94,7 +107,8 @@ def handlers_of(registry: SagaRegistry, source: str) -> Iterator[Handler]:
 def check_served(registry: SagaRegistry, sources: Collection[str]) -> None:
     """Refuse sagas that are resumed by events of a source of which this application takes none.
 
-    Of triggers of such sources it is told in the log: what sagaz itself starts by them is not durable.
+    Of triggers of such sources it is told in the log: what sagaz itself starts by them is not durable. So it is of
+    sources that no saga wants: their events are answered 200 and ignored.
 
     Args:
         sources: The names of those that it takes webhooks of; with none, it is not the one that takes them.
@@ -102,6 +116,13 @@ def check_served(registry: SagaRegistry, sources: Collection[str]) -> None:
     Raises:
         SettingsError: Naming the method, and the sources; or a trigger has a limit that is none.
     """
+    wanted = {declared.source for _, declared in _declared(registry)}
+    for source in sorted(set(sources) - wanted):
+        logger.warning(
+            "Webhooks of %r are taken here, and no saga of this process wants them: they are answered 200 and ignored. "
+            "Register the saga that has @trigger(source=%r) or @resumes(%r, …), or take the source away.",
+            source, source, source,
+        )  # fmt: skip
     for name, declared in _declared(registry):
         if declared.source in sources:
             if isinstance(declared, Trigger):
@@ -133,6 +154,22 @@ def _declared(registry: SagaRegistry) -> Iterator[tuple[str, Trigger | Resuming]
 
 def _member(event: Any, name: str) -> Any:
     return event.get(name) if isinstance(event, dict) else None
+
+
+def _is_from_outside(error: BaseException) -> bool:
+    """Whether it ends the request or the process, and is not what the application's function raised by itself."""
+    if isinstance(error, asyncio.CancelledError):
+        return _is_cancelled()
+    return isinstance(error, GeneratorExit) or stops_the_process(error)
+
+
+def _is_cancelled() -> bool:
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:
+        # Without an event loop, as in synchronous servers, nobody cancels a request.
+        return False
+    return task is not None and task.cancelling() > 0
 
 
 def _shown(error: BaseException) -> str:

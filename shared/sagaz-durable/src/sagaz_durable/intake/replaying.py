@@ -1,13 +1,14 @@
-"""Quarantined events are given to their sagas again, at a person's word."""
+"""Quarantined and ignored events are given to their sagas again, at a person's word."""
 
 from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from sagaz_durable.intake.events import Event, handled, unwanted, without_effect
+from sagaz_durable.intake.events import Event, handled, unhandled, unwanted, without_effect
 from sagaz_durable.intake.handlers import Handler, Hook, handlers_of
 from sagaz_durable.serialization.client_ids import findable
 from sagaz_integration_core.contract.webhooks import NewWebhook, WebhookFilter, WebhookOutcome, WebhookRecord
@@ -27,7 +28,7 @@ class Replayed:
     """What became of a replay.
 
     Attributes:
-        done: Whether the event is not quarantined any more.
+        done: Whether the event is not quarantined, or not any more.
         outcome: What it is now; None if it is not there.
     """
 
@@ -52,7 +53,9 @@ class Replayer:
         self._reason = storable(reason)
 
     async def replay(self, webhook_id: str, *, dry_run: bool = False) -> Replayed:
-        """Give a quarantined event to its saga again, and do what that makes of it now.
+        """Give an event to its saga again, and do what that makes of it now.
+
+        One that no saga wanted is given to all that want events of its source now, as if it had just been delivered.
 
         Args:
             dry_run: Look only whether it can be.
@@ -60,20 +63,42 @@ class Replayer:
         record = await self._find(webhook_id)
         if record is None:
             return Replayed(webhook_id, False, None, "there is no event with this id")
-        handler = self._handler(record)
-        if (why := _refusal(record, handler)) or handler is None:
+        handlers = self._handlers(record)
+        if why := _refusal(record, handlers):
             return Replayed(webhook_id, False, record.outcome, why)
         if dry_run:
-            return Replayed(webhook_id, True, record.outcome, f"would be given to {record.handler} again")
-        return await self._replay(record, handler)
-
-    async def _replay(self, record: WebhookRecord, handler: Handler) -> Replayed:
+            names = ", ".join(handler.name for handler in handlers)
+            return Replayed(webhook_id, True, record.outcome, f"would be given to {names} again")
         content = json.loads(record.body or "null")
         event = Event(record.source, record.delivery_id, record.event_type, content, record.correlation_id)
+        if record.handler:
+            return await self._replay(record, event, handlers[0])
+        return await self._deliver(record, event, handlers)
+
+    async def _deliver(self, record: WebhookRecord, event: Event, handlers: Sequence[Handler]) -> Replayed:
+        meant = [await handled(self._scope, event, handler, self._hook) for handler in handlers]
+        wanted = [one for one in meant if one is not None]
+        # What is known of it already is not done again, so that it can be repeated if the note is not written.
+        became = [one for one in await self._received(wanted) if one.handler] if wanted else []
+        if await self._done(replace(unhandled(event), id=record.id)) is None:
+            return Replayed(record.id, False, None, "it was deleted meanwhile")
+        outcomes = ", ".join(one.outcome for one in became) or "ignored"
+        logger.warning("replay of event %s by %s: %s", record.id, self._actor, outcomes)
+        told = "; ".join(one.reason or _told(one) for one in became) or "no saga wants it"
+        quarantined = any(one.outcome == "quarantined" for one in became)
+        return Replayed(record.id, not quarantined, became[0].outcome if became else "ignored", told)
+
+    async def _received(self, events: Sequence[NewWebhook]) -> list[WebhookRecord]:
+        try:
+            return await self._scope.store.receive_webhook(events)
+        except UnstorableValue as error:
+            return await self._scope.store.receive_webhook([without_effect(one, error) for one in events])
+
+    async def _replay(self, record: WebhookRecord, event: Event, handler: Handler) -> Replayed:
         meant = await handled(self._scope, event, handler, self._hook) or unwanted(event, handler)
         changed = await self._done(replace(meant, id=record.id))
         if changed is None:
-            return Replayed(record.id, False, None, "it is quarantined no more: somebody else was faster")
+            return Replayed(record.id, False, None, f"it is {record.outcome} no more: somebody else was faster")
         logger.warning("replay of event %s by %s: %s", record.id, self._actor, changed.outcome)
         if changed.outcome == "quarantined":
             return Replayed(record.id, False, changed.outcome, changed.reason or "")
@@ -92,17 +117,18 @@ class Replayer:
         found = await self._scope.store.find_webhooks(WebhookFilter(id=webhook_id, limit=1))
         return found[0] if found else None
 
-    def _handler(self, record: WebhookRecord) -> Handler | None:
+    def _handlers(self, record: WebhookRecord) -> list[Handler]:
         known = handlers_of(self._scope.registry, record.source)
-        return next((handler for handler in known if handler.name == record.handler), None)
+        return [handler for handler in known if record.handler in ("", handler.name)]
 
 
-def _refusal(record: WebhookRecord, handler: Handler | None) -> str:
-    if record.outcome != "quarantined":
+def _refusal(record: WebhookRecord, handlers: Sequence[Handler]) -> str:
+    if record.outcome not in ("quarantined", "ignored"):
         return f"it is not quarantined, but {record.outcome}"
     if record.body is None:
         return "its body was erased"
-    return f"{record.handler} wants no events of {record.source!r} in this deployment" if handler is None else ""
+    who = f"{record.handler} wants no" if record.handler else "no saga wants"
+    return "" if handlers else f"{who} events of {record.source!r} in this deployment"
 
 
 def _told(record: WebhookRecord) -> str:

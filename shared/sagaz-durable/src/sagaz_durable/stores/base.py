@@ -88,7 +88,7 @@ class BaseStore(ABC):
 
     @abstractmethod
     async def redo_webhook(self, /, event: NewWebhook, actor: str, reason: str) -> WebhookRecord | None:
-        """Do what a quarantined event leads to now, and note whose decision it was."""
+        """Do what a quarantined or ignored event leads to now, and note whose decision it was."""
 
     @abstractmethod
     async def release_delayed(self, /, limit: StartLimit) -> int:
@@ -185,7 +185,7 @@ class BaseStore(ABC):
         return started
 
     async def replay_webhook(self, event: NewWebhook, actor: str, reason: str) -> WebhookRecord | None:
-        """Do what a quarantined event leads to now."""
+        """Do what a quarantined or ignored event leads to now."""
         record = await self.redo_webhook(event, actor, reason)
         self.wake_own()
         return record

@@ -19,7 +19,11 @@ from sagaz_integration_core.contract.webhooks import (
     WebhookRecord,
 )
 
-__all__ = ["WebhookRows", "means", "receive", "replayed"]
+__all__ = ["REPLAYABLE", "WebhookRows", "means", "receive", "replayed"]
+
+
+REPLAYABLE: tuple[WebhookOutcome, ...] = ("quarantined", "ignored")
+"""What an event has become that a person may have replayed."""
 
 
 class WebhookRows(Protocol):
@@ -58,11 +62,18 @@ def receive(rows: WebhookRows, events: Sequence[NewWebhook]) -> list[WebhookReco
     """Record one delivery of an event, with what it leads to; see `WebhookStore.receive_webhook`."""
     moment = rows.now()
     known = rows.of_delivery(events[0].source, events[0].delivery_id)
-    others = [_quarantined(event, moment) for event in events if known and not means(known, event)]
-    fresh = others or ([] if known else [_record(event, moment, *_done(rows, event)) for event in events])
+    if _is_new(known, events):
+        fresh = [_record(event, moment, *_done(rows, event)) for event in events]
+    else:
+        fresh = [_quarantined(event, moment) for event in events if not means(known, event)]
     for record in fresh:
         rows.add(record)
     return known + fresh
+
+
+def _is_new(known: Sequence[WebhookRecord], events: Sequence[NewWebhook]) -> bool:
+    """Whether nothing has come of an event so far: it was not delivered, or no saga wanted it and one does now."""
+    return not known or (events[0].handler != "" and all(record.handler == "" for record in known))
 
 
 def means(known: Sequence[WebhookRecord], event: NewWebhook) -> bool:
@@ -76,7 +87,7 @@ def means(known: Sequence[WebhookRecord], event: NewWebhook) -> bool:
 
 
 def replayed(rows: WebhookRows, event: NewWebhook, received_at: datetime) -> WebhookRecord:
-    """Do what a quarantined event leads to, and return its row as it is to be."""
+    """Do what a quarantined or ignored event leads to, and return its row as it is to be."""
     return _record(event, received_at, *_done(rows, event))
 
 

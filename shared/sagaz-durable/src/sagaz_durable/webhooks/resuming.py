@@ -18,7 +18,7 @@ Place: TypeAlias = "str | Callable[[Any], object]"
 """A member of the event, or a function that is given the event."""
 
 MARK = "_sagaz_resumes"
-"""The attribute of a method that is declared so."""
+"""The attribute of a method that is declared so; it has a tuple of `Resuming`, each of another source."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +41,8 @@ def resumes(source: str, *, signal: str, key: Place | None = None, saga_id: Plac
         def on_paid(self, event):
             return {"amount": event["data"]["object"]["amount"]} if event["type"] == "charge.succeeded" else None
 
+    Events of several sources: decorate the method once for each.
+
     Args:
         source: Of the webhooks, as the routes name it.
         signal: Its name, as the waiting step names it.
@@ -48,13 +50,19 @@ def resumes(source: str, *, signal: str, key: Place | None = None, saga_id: Plac
             member, or a function that is given the event.
 
     Raises:
-        SagaDefinitionError: One of them cannot be what is meant.
+        SagaDefinitionError: One of them cannot be what is meant, or the method has this source already.
     """
     resuming = Resuming(source, signal, key, saga_id)
     _check(resuming)
 
     def mark(method: F) -> F:
-        setattr(method, MARK, resuming)
+        before: tuple[Resuming, ...] = getattr(method, MARK, ())
+        if source in [one.source for one in before]:
+            raise SagaDefinitionError(
+                f"@resumes({value_text(source, 80)}, …) is twice on {value_text(method, 80)}: an event would be two "
+                "signals of one method. Write a method for each signal."
+            )
+        setattr(method, MARK, (resuming, *before))
         return method
 
     return mark

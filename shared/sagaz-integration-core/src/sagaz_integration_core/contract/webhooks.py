@@ -146,7 +146,8 @@ class WebhookStore(Protocol):
         """Record one delivery of an event, and start and send what it leads to, in one transaction; wake workers.
 
         All are of one source and delivery id. One that was delivered before starts and sends nothing, and what is
-        known of it is returned; whatever it means now that it did not mean then is quarantined beside that.
+        known of it is returned; whatever it means now that it did not mean then is quarantined beside that. One that no
+        saga wanted and that one wants now is taken as new, beside what is known.
 
         A run that is there already with the same context, or that an event has started under its saga_id before, even
         if it was pruned since, is not started again: that is the run which this event started, too. One with another
@@ -168,9 +169,9 @@ class WebhookStore(Protocol):
         ...
 
     async def replay_webhook(self, event: NewWebhook, actor: str, reason: str) -> WebhookRecord | None:
-        """Do what a quarantined event leads to now, note whose decision it was, and return what became of it.
+        """Do what a quarantined or ignored event leads to now, note whose decision it was, and return what it is then.
 
-        None if it is not there under its ``id``, or not quarantined. The note's ``saga_id`` is `webhook_subject`.
+        None if it is not there under its ``id``, or neither of both. The note's ``saga_id`` is `webhook_subject`.
         """
         ...
 

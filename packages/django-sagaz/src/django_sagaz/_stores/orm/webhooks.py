@@ -14,8 +14,8 @@ from django_sagaz._stores.orm.rows import Moment, stored, webhook_record
 from django_sagaz._stores.orm.runs import insert as insert_runs
 from django_sagaz._stores.orm.signals import send as send_signals
 from django_sagaz.models import AuditEntry, Signal, Wait, Webhook
+from sagaz_durable.stores.webhook_rules import REPLAYABLE, replayed
 from sagaz_durable.stores.webhook_rules import receive as receive_events
-from sagaz_durable.stores.webhook_rules import replayed
 from sagaz_integration_core.contract.records import ERASED, Inserted, NewRun
 from sagaz_integration_core.contract.waits import NewSignal, Sent
 from sagaz_integration_core.contract.webhooks import NewWebhook, WebhookFilter, WebhookRecord, webhook_subject
@@ -73,16 +73,16 @@ def receive(connection: Any, events: Sequence[NewWebhook]) -> list[WebhookRecord
 
 
 def replay(connection: Any, event: NewWebhook, actor: str, reason: str) -> WebhookRecord | None:
-    """Do what a quarantined event leads to now, and note whose decision it was."""
+    """Do what a quarantined or ignored event leads to now, and note whose decision it was."""
     events = Webhook.objects.using(connection.alias).filter(pk=event.id)
-    known = events.select_for_update().filter(outcome="quarantined").first()
+    known = events.select_for_update().filter(outcome__in=REPLAYABLE).first()
     if known is None:
         return None
     record = replayed(_Webhooks(connection), event, webhook_record(known).received_at)
     changed = ("outcome", "reason", "saga_id", "signal", "key", "fingerprint")
     events.update(**{name: getattr(record, name) for name in changed})
     AuditEntry.objects.using(connection.alias).create(
-        saga_id=webhook_subject(event.id), action="replay", actor=actor, reason=reason, found="quarantined",
+        saga_id=webhook_subject(event.id), action="replay", actor=actor, reason=reason, found=known.outcome,
         status=record.outcome, at=Moment(connection).now,
     )  # fmt: skip
     return record

@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from sagaz_durable.stores.delayed_starts import deadline_from
 from sagaz_durable.stores.delayed_starts import start_delayed as start_in_turn
 from sagaz_durable.stores.memory.rows import Rows
+from sagaz_durable.stores.webhook_rules import REPLAYABLE, replayed
 from sagaz_durable.stores.webhook_rules import receive as receive_events
-from sagaz_durable.stores.webhook_rules import replayed
 from sagaz_integration_core.contract.decisions import AuditRecord
 from sagaz_integration_core.contract.records import ERASED, FINISHED, Inserted, NewRun, RunRecord
 from sagaz_integration_core.contract.waits import NewSignal, Sent
@@ -99,9 +99,9 @@ def receive(rows: Rows, events: Sequence[NewWebhook]) -> list[WebhookRecord]:
 
 
 def replay(rows: Rows, event: NewWebhook, actor: str, reason: str) -> WebhookRecord | None:
-    """Do what a quarantined event leads to now, and note whose decision it was."""
+    """Do what a quarantined or ignored event leads to now, and note whose decision it was."""
     known = rows.webhooks.get(event.id)
-    if known is None or known.outcome != "quarantined":
+    if known is None or known.outcome not in REPLAYABLE:
         return None
     record = rows.webhooks[event.id] = replayed(_Webhooks(rows), event, known.received_at)
     subject, moment = webhook_subject(event.id), datetime.now(UTC)

@@ -11,6 +11,7 @@ from sagaz_durable.stores.postgresql.database.statements import Database, Row, V
 from sagaz_durable.stores.postgresql.webhooks.listing import find_webhooks
 from sagaz_durable.stores.postgresql.webhooks.rows import webhook_record
 from sagaz_durable.stores.postgresql.webhooks.sql import RECEIVE, REPLAY
+from sagaz_durable.stores.webhook_rules import REPLAYABLE
 from sagaz_integration_core.contract.records import NewRun
 from sagaz_integration_core.contract.webhooks import NewWebhook, WebhookFilter, WebhookRecord
 from sagaz_integration_core.errors import WriteRefused
@@ -31,12 +32,13 @@ async def receive(db: Database, events: Sequence[NewWebhook]) -> list[WebhookRec
 
 
 async def replay(db: Database, event: NewWebhook, actor: str, reason: str) -> WebhookRecord | None:
-    """Do what a quarantined event leads to now, and note whose decision it was."""
+    """Do what a quarantined or ignored event leads to now, and note whose decision it was."""
     values = {"given": _given([event]), "id": event.id, "actor": actor, "why": reason}
     for _ in range(_TRIES):
         if rows := await _replayed(db, values):
             return webhook_record(rows[0])
-        if not await find_webhooks(db, WebhookFilter(id=event.id, outcome="quarantined", limit=1)):
+        known = await find_webhooks(db, WebhookFilter(id=event.id, limit=1))
+        if not known or known[0].outcome not in REPLAYABLE:
             return None
     raise _restless(event)
 

@@ -107,7 +107,7 @@ RECEIVE = f"""{_GIVEN}, known AS MATERIALIZED (
 ), changed AS (
     INSERT INTO {{schema}}.sagaz_webhook ({COLUMNS})
     SELECT other_id, {_CHANGED}
-    FROM given WHERE EXISTS (SELECT FROM known) AND handler <> '' AND NOT EXISTS (
+    FROM given WHERE EXISTS (SELECT FROM known WHERE known.handler <> '') AND handler <> '' AND NOT EXISTS (
         SELECT FROM known WHERE known.id = given.other_id OR (known.handler = given.handler
             AND known.fingerprint IN (given.fingerprint, 'erased:')))
     ORDER BY other_id
@@ -115,12 +115,14 @@ RECEIVE = f"""{_GIVEN}, known AS MATERIALIZED (
     RETURNING {COLUMNS}
 ), woken AS MATERIALIZED (SELECT woken::text FROM made UNION ALL SELECT woken::text FROM sent)
 SELECT {COLUMNS}, (SELECT count(woken) FROM woken) FROM known
+    WHERE NOT EXISTS (SELECT FROM judged WHERE outcome IS NULL)
 UNION ALL SELECT {COLUMNS}, 0 FROM added
 UNION ALL SELECT {COLUMNS}, 0 FROM changed
-""".replace("{is_new}", "NOT EXISTS (SELECT FROM known)")  # noqa: S608
+""".replace("{is_new}", "NOT EXISTS (SELECT FROM known WHERE known.handler <> '' OR given.handler = '')")  # noqa: S608
 
-REPLAY = f"""{_GIVEN}, quarantined AS MATERIALIZED (
-    SELECT id FROM {{schema}}.sagaz_webhook WHERE id = %(id)s AND outcome = 'quarantined' FOR UPDATE
+REPLAY = f"""{_GIVEN}, known AS MATERIALIZED (
+    SELECT id, outcome FROM {{schema}}.sagaz_webhook
+    WHERE id = %(id)s AND outcome IN ('quarantined', 'ignored') FOR UPDATE
 {_EFFECTS}), replayed AS (
     UPDATE {{schema}}.sagaz_webhook AS event SET outcome = judged.outcome,
         reason = CASE judged.outcome WHEN 'quarantined' THEN judged.its_reason END, saga_id = judged.saga_id,
@@ -129,9 +131,9 @@ REPLAY = f"""{_GIVEN}, quarantined AS MATERIALIZED (
     RETURNING {", ".join(f"event.{column}" for column in COLUMNS.split(", "))}
 ), noted AS (
     INSERT INTO {{schema}}.sagaz_audit (saga_id, action, actor, reason, found, status, at)
-    SELECT '{webhook_subject("")}' || id, 'replay', %(actor)s::text, %(why)s::text, 'quarantined', outcome,
-        statement_timestamp()
-    FROM replayed
+    SELECT '{webhook_subject("")}' || replayed.id, 'replay', %(actor)s::text, %(why)s::text, known.outcome,
+        replayed.outcome, statement_timestamp()
+    FROM replayed CROSS JOIN known
 ), woken AS MATERIALIZED (SELECT woken::text FROM made UNION ALL SELECT woken::text FROM sent)
 SELECT {COLUMNS}, (SELECT count(woken) FROM woken) FROM replayed
-""".replace("{is_new}", "EXISTS (SELECT FROM quarantined)")  # noqa: S608
+""".replace("{is_new}", "EXISTS (SELECT FROM known)")  # noqa: S608

@@ -62,12 +62,12 @@ def receive(sqlite: sqlite3.Connection, events: Sequence[NewWebhook]) -> list[We
 
 
 def replay(sqlite: sqlite3.Connection, event: NewWebhook, actor: str, reason: str) -> WebhookRecord | None:
-    """Do what a quarantined event leads to now, and note whose decision it was."""
-    known = records(sqlite, "id = ? AND outcome = 'quarantined'", (event.id,))
+    """Do what a quarantined or ignored event leads to now, and note whose decision it was."""
+    known = records(sqlite, "id = ? AND outcome IN ('quarantined', 'ignored')", (event.id,))
     if not known:
         return None
     record = replayed(_Webhooks(sqlite), event, known[0].received_at)
     update(sqlite, record)
     subject = webhook_subject(event.id)
-    sqlite.execute(_NOTE, (subject, "replay", actor, reason, "quarantined", record.outcome, stamp(now())))
+    sqlite.execute(_NOTE, (subject, "replay", actor, reason, known[0].outcome, record.outcome, stamp(now())))
     return record

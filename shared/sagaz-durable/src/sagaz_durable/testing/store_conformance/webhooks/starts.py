@@ -93,8 +93,25 @@ class Starting:
     async def test_an_event_that_no_saga_wants_is_kept(self, store: SagaStore) -> None:
         assert await received(store, event(handler="")) == [("ignored", None)]
         assert await received(store, event(handler="")) == [("ignored", None)]
-        assert await received(store, starting()) == [("ignored", None), ("quarantined", TOLD_OTHERWISE)]
         assert await claim_all(store) == []
+
+    async def test_an_ignored_event_that_a_saga_wants_now_is_taken_once(self, store: SagaStore) -> None:
+        await received(store, event(handler=""))
+        expected = {("ignored", None), ("started", None)}
+        given = starting()
+        for again in (given, given, event(handler="")):
+            assert set(await received(store, again)) == expected
+        assert set(await received(store, starting(fingerprint="f2"))) == {*expected, ("quarantined", TOLD_OTHERWISE)}
+        assert len(await store.find_webhooks(WebhookFilter())) == 3
+        assert len(await claim_all(store)) == 1
+
+    async def test_of_many_deliveries_of_an_ignored_event_one_starts_the_run(self, store: SagaStore) -> None:
+        await received(store, event(handler=""))
+        given = starting()
+        await asyncio.gather(*(store.receive_webhook([given]) for _ in range(5)))
+        assert set(await received(store, given)) == {("ignored", None), ("started", None)}
+        assert len(await store.find_webhooks(WebhookFilter())) == 2
+        assert len(await claim_all(store)) == 1
 
     async def test_an_event_that_is_quarantined_as_it_comes_leads_to_nothing(self, store: SagaStore) -> None:
         given = replace(starting(), reason="OrderSaga.on_order raised ValueError")

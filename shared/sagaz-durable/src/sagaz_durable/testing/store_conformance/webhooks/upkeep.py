@@ -36,7 +36,18 @@ class Upkeep:
         assert (note.found, note.status) == ("quarantined", "started")
         assert await store.count_quarantined() == 0
 
-    async def test_only_quarantined_events_are_replayed(self, store: SagaStore) -> None:
+    async def test_a_person_replays_an_ignored_event_and_it_is_noted(self, store: SagaStore) -> None:
+        given = starting()
+        await received(store, event())
+        replayed = await store.replay_webhook(given, "ann", "deployed")
+        assert replayed is not None
+        assert replayed.outcome == "started"
+        assert await one(store, given.id) == replayed
+        assert len(await claim_all(store)) == 1
+        [note] = await store.load_audit(webhook_subject(given.id))
+        assert (note.found, note.status) == ("ignored", "started")
+
+    async def test_only_quarantined_and_ignored_events_are_replayed(self, store: SagaStore) -> None:
         given = starting()
         assert await store.replay_webhook(given, "ann", "") is None
         await received(store, given)
