@@ -107,8 +107,9 @@ async def test_fifty_deliveries_of_an_event_over_three_processes_one_of_which_is
             others = asyncio.create_task(sender.repeat("e-1", ordered, DELIVERIES - 1))
             servers.kill_the_one_that_is_held()
             answers = [await first, *await others]
+            await until(lambda: _is(url, "waiting"), "the run waits", 60)
             answers += await sender.repeat("e-2", paid, DELIVERIES)
-            await until(lambda: _has_ended(url), "the run has ended", 60)
+            await until(lambda: _is(url, "completed"), "the run has ended", 60)
             answers += await sender.repeat("e-1", ordered, 3) + await sender.repeat("e-2", paid, 3)
     finally:
         servers.close()
@@ -119,8 +120,8 @@ async def test_fifty_deliveries_of_an_event_over_three_processes_one_of_which_is
     assert Counter(event.outcome for event in await _events(url)) == {"started": 1, "resumed": 1}
 
 
-async def _has_ended(url: str) -> bool:
-    return [run.status for run in await _runs(url)] == ["completed"]
+async def _is(url: str, status: str) -> bool:
+    return [run.status for run in await _runs(url)] == [status]
 
 
 async def _runs(url: str) -> list:

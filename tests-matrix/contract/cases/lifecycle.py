@@ -64,9 +64,22 @@ async def closing_one_application_leaves_the_other_one_open(site: Site) -> None:
 @case("inline", "lifespan", started=False)
 async def a_request_before_start_up_is_refused_and_told_the_fix(site: Site) -> None:
     site.driver.build()
-    answer = await site.post("/inline/order", {"order": 1})
-    assert type(answer.error).__name__ == "RuntimeNotOpen"
-    assert "lifespan" in str(answer.error)
+    records: list[logging.LogRecord] = []
+    handler = logging.Handler()
+    handler.emit = records.append  # type: ignore[method-assign]
+    logger = logging.getLogger("sagaz_durable.http.problems")
+    logger.addHandler(handler)
+    try:
+        answer = await site.post("/inline/order", {"order": 1})
+    finally:
+        logger.removeHandler(handler)
+    if answer.error is None:
+        assert (answer.status, answer.json()["type"].partition("#")[2]) == (503, "not-open")
+        [told] = [record.getMessage() for record in records]
+    else:
+        assert type(answer.error).__name__ == "RuntimeNotOpen"
+        told = str(answer.error)
+    assert "lifespan" in told
 
 
 @case("inline", stores=("memory",), started=False)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from sagaz_durable.http.messages import HttpResponse
-from sagaz_durable.problem_types import RUN_IN_PROGRESS, Kind, kind_of
+from sagaz_durable.problem_types import NOT_OPEN, RUN_IN_PROGRESS, Kind, kind_of
 from sagaz_integration_core.context import correlation
 from sagaz_integration_core.error_text import json_text, visible
 from sagaz_integration_core.errors import InvalidInput, RunChanged, RunWaiting, SagazError
 
 __all__ = ["PROBLEM_TYPE", "Problem", "error_response", "problem_response"]
+
+logger = logging.getLogger(__name__)
 
 PROBLEM_TYPE = "application/problem+json"
 
@@ -87,4 +90,7 @@ def error_response(error: Exception, correlation_header: str | None = None) -> H
         document = json_text({"saga_id": error.saga_id, "status": "waiting"})
         return HttpResponse(202, {"Content-Type": "application/json", "Cache-Control": "no-store"}, document.encode())
     problem = Problem.of(error) if isinstance(error, SagazError) else None
+    if problem is not None and problem.kind is NOT_OPEN:
+        # To the client it passes by itself; whoever has forgotten to open it is told how here alone.
+        logger.warning("A request about sagas was refused: %s", visible(str(error)))
     return None if problem is None else problem_response(problem, correlation_header)
