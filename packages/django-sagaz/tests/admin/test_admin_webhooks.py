@@ -107,7 +107,7 @@ def test_an_erased_body_is_told_as_such(viewer, webhook):
     assert "It was erased with its run." in shown(viewer, "w0/change/")
 
 
-@everywhere
+@kept_in("default", "pg")
 def test_whatever_a_webhook_holds_is_text(viewer, webhook):
     webhook(source=HOSTILE, delivery_id=HOSTILE, event_type=HOSTILE, reason=HOSTILE, handler=HOSTILE,
         body=json.dumps({HOSTILE: HOSTILE}))  # fmt: skip

@@ -28,8 +28,11 @@ async def stores(request, transactional_db):
 
 async def test_who_would_start_runs_while_another_does_waits_and_counts_them(stores):
     from django_sagaz._stores.orm.delayed import start_delayed
+    from django_sagaz.models import StoreInfo
 
     store, other = stores
+    # As a test case's flush leaves it.
+    await store.transact(lambda connection: StoreInfo.objects.using(connection.alias).all().delete())
     await deliver(store, 2)
     has_started, may_commit = threading.Event(), threading.Event()
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from django.db.models import Exists, F, OuterRef, QuerySet
 
+from django_sagaz._stores.identity import read_store_id
 from django_sagaz._stores.orm.rows import Moment, aware, stored
 from django_sagaz.models import Run, StoreInfo, Webhook
 from sagaz_durable.stores.delayed_starts import deadline_from
@@ -56,7 +57,11 @@ def start_delayed(connection: Any, limit: StartLimit) -> int:
     """Start the runs of a trigger's delayed events as far as there is room; return how many."""
     # Whoever else does so waits here until this transaction has ended. It is changed, not only locked, and before
     # anything is read: with REPEATABLE READ, what is read first decides what is seen.
-    StoreInfo.objects.using(connection.alias).filter(key="store_id").update(value=F("value"))
+    lock = StoreInfo.objects.using(connection.alias).filter(key="store_id")
+    if not lock.update(value=F("value")):
+        # ``flush`` has deleted it.
+        read_store_id(connection)
+        lock.update(value=F("value"))
     return start_in_turn(_Delayed(connection), limit)
 
 
