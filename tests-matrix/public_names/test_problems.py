@@ -13,7 +13,7 @@ import sagaz_integration_core.errors
 from sagaz_durable.problem_types import CATALOGUE, PAGE, kind_of
 from sagaz_integration_core.errors import SagazError
 
-TEXT = (Path(__file__).resolve().parents[1] / "problems.md").read_text()
+TEXT = (Path(__file__).resolve().parents[2] / "docs" / "problems.md").read_text()
 SOURCES = [
     path
     for package in (sagaz_durable, django_sagaz)
