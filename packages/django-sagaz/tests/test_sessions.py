@@ -42,6 +42,13 @@ def end_sessions(alias, which, *values):
         cursor.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {which}", values)
 
 
+def is_asleep(alias, pid):
+    """Whether a session executes a statement that sleeps."""
+    with connections[alias].cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE pid = %s AND wait_event = 'PgSleep'", [pid])
+        return cursor.fetchone() == (1,)
+
+
 async def state_of(store):
     """The same of a store's session, and its server process."""
     [row] = await store._here.fetch(STATE)
@@ -89,6 +96,25 @@ async def test_statements_at_the_same_time_have_two_sessions_and_no_more(home):
 
 
 @on("pg")
+async def test_a_session_that_another_statement_took_first_is_opened_again(home, monkeypatch):
+    async with worked(home) as (store, run):
+        database, taken = store._here, []
+        await database.mend()
+
+        async def connect_slowly(work):
+            await run(work)
+            if not taken:
+                taken.append(asyncio.create_task(database.fetch("SELECT pg_sleep(0.2)")))
+                while database._free:
+                    await asyncio.sleep(0)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(database, "_run", connect_slowly)
+            assert await database.fetch("SELECT 1") == [(1,)]
+            assert len(await taken[0]) == 1
+
+
+@on("pg")
 async def test_after_an_outage_each_idle_session_is_replaced_at_once(home):
     async with worked(home) as (store, run):
         await asyncio.gather(*(store._here.fetch("SELECT pg_sleep(0.05)") for _ in range(2)))
@@ -98,12 +124,13 @@ async def test_after_an_outage_each_idle_session_is_replaced_at_once(home):
 
 @on("pg")
 async def test_a_statement_whose_caller_is_cancelled_leaves_the_session_usable(home):
-    async with worked(home) as (store, _):
+    async with worked(home) as (store, run):
         *_, before = await state_of(store)
         asking = asyncio.create_task(store._here.fetch("SELECT pg_sleep(30)"))
-        await asyncio.sleep(0)
-        while not store._here._places.locked() and store._here._free:
-            await asyncio.sleep(0)
+        # What has not begun yet, no server can cancel.
+        async with asyncio.timeout(20):
+            while not await run(lambda: is_asleep(home, before)):
+                await asyncio.sleep(0)
         asking.cancel()
         with pytest.raises(asyncio.CancelledError):
             await asking

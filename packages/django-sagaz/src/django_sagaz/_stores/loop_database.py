@@ -83,7 +83,8 @@ class LoopDatabase(DjangoDatabase):
     async def execute_once(self, template: str, values: Values = ()) -> list[Row]:
         """Execute a statement, and return its rows."""
         async with self._places:
-            if not self._free and not self._by_thread:
+            # Again, if another statement or `mend` took the session between its connecting and this.
+            while not self._free and not self._by_thread:
                 await self._run(self._connect)
             if self._by_thread:
                 return await super().execute_once(template, values)
