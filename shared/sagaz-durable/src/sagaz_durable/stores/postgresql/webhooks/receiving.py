@@ -10,7 +10,7 @@ from typing import Any
 from sagaz_durable.stores.postgresql.database.statements import Database, Row, Values
 from sagaz_durable.stores.postgresql.webhooks.listing import find_webhooks
 from sagaz_durable.stores.postgresql.webhooks.rows import webhook_record
-from sagaz_durable.stores.postgresql.webhooks.sql import DISMISS, RECEIVE, REPLAY
+from sagaz_durable.stores.postgresql.webhooks.sql import ARE_KNOWN, DISMISS, RECEIVE, REPLAY
 from sagaz_durable.stores.webhook_rules import REPLAYABLE
 from sagaz_integration_core.contract.records import NewRun
 from sagaz_integration_core.contract.webhooks import NewWebhook, WebhookFilter, WebhookRecord
@@ -26,7 +26,14 @@ async def receive(db: Database, events: Sequence[NewWebhook]) -> list[WebhookRec
     """Record one delivery of an event, with what it leads to."""
     values = {"given": _given(events), "source": events[0].source, "delivery_id": events[0].delivery_id}
     for _ in range(_TRIES):
-        if rows := await db.fetch(RECEIVE, values):
+        try:
+            rows = await db.fetch(RECEIVE, values)
+        except WriteRefused:
+            [[known]] = await db.fetch(ARE_KNOWN, {"ids": [event.id for event in events]})
+            if not known:
+                raise
+            continue
+        if rows:
             return [webhook_record(row) for row in rows]
     raise _restless(events[0])
 
