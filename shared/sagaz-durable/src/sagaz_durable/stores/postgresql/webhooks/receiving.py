@@ -24,7 +24,7 @@ _TRIES = 10
 
 async def receive(db: Database, events: Sequence[NewWebhook]) -> list[WebhookRecord]:
     """Record one delivery of an event, with what it leads to."""
-    values = {"given": _given(events), "source": events[0].source, "delivery_id": events[0].delivery_id}
+    values = {**_given(events), "source": events[0].source, "delivery_id": events[0].delivery_id}
     for _ in range(_TRIES):
         try:
             rows = await db.fetch(RECEIVE, values)
@@ -40,7 +40,7 @@ async def receive(db: Database, events: Sequence[NewWebhook]) -> list[WebhookRec
 
 async def replay(db: Database, event: NewWebhook, actor: str, reason: str) -> WebhookRecord | None:
     """Do what a quarantined or ignored event leads to now, and note whose decision it was."""
-    values = {"given": _given([event]), "id": event.id, "actor": actor, "why": reason}
+    values = {**_given([event]), "id": event.id, "actor": actor, "why": reason}
     for _ in range(_TRIES):
         if rows := await _replayed(db, values):
             return webhook_record(rows[0])
@@ -64,8 +64,8 @@ def _restless(event: NewWebhook) -> WriteRefused:
     return WriteRefused(f"What event {event.delivery_id!r} of {event.source!r} leads to is being changed by others.")
 
 
-def _given(events: Sequence[NewWebhook]) -> str:
-    return json.dumps([_as_row(event) for event in events], ensure_ascii=False)
+def _given(events: Sequence[NewWebhook]) -> dict[str, Any]:
+    return {"given": json.dumps([_as_row(event) for event in events], ensure_ascii=False), "count": len(events)}
 
 
 def _as_row(event: NewWebhook) -> dict[str, Any]:

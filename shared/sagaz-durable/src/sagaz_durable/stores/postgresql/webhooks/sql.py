@@ -79,6 +79,8 @@ _EFFECTS = f"""
     FROM led
 """  # noqa: S608
 
+# Whoever sends the same signal, or starts the same run, in an open transaction is waited for no longer than a sender
+# waits for its answer: it delivers the event again.
 _GIVEN = """
 WITH given AS MATERIALIZED (
     SELECT * FROM json_to_recordset(%(given)s::text::json) AS rows
@@ -86,6 +88,7 @@ WITH given AS MATERIALIZED (
          body text, correlation_id text, reason text, saga_id text, saga_name text, context text,
          run_correlation_id text, not_before timestamptz, deadline timestamptz, deadline_seconds double precision,
          owner text, delayed boolean, its_id text, signal text, key text, signal_id text, payload text)
+    LIMIT CASE WHEN set_config('lock_timeout', '1s', true) IS NOT NULL THEN %(count)s::bigint END
 )"""
 
 _VALUES = """source, delivery_id, handler, event_type, statement_timestamp(), {outcome}, {reason}, saga_id, signal, key,
