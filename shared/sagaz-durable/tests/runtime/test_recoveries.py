@@ -10,7 +10,6 @@ import pytest
 from sagaz import CompensationType, RecoveryAction, Saga, action, compensate, forward_recovery
 
 from sagaz_durable.operations.operator import Operator
-from sagaz_durable.runtime.launching import finished_run
 from sagaz_durable.sagas import Sagas
 from sagaz_integration_core.context.current_step import current_step
 from sagaz_integration_core.errors import InvalidInput, RunWaiting, UsageError

@@ -129,11 +129,14 @@ def declared_graph(saga_class: type[Any]) -> Graph:
 
 
 def step_limits(saga_class: type[Any]) -> dict[str, float]:
-    """Return the declared steps' time limits in seconds; those of compensations have ``:undo`` behind their step."""
+    """Return the declared steps' time limits in seconds; others have ``:undo`` or ``:redo`` behind it."""
     limits = {method._saga_step_meta.name: method._saga_step_meta.timeout_seconds for _, method in _steps(saga_class)}
     for _, method in decorated(saga_class, "_saga_compensation_meta"):
         meta = method._saga_compensation_meta
         limits[f"{meta.for_step}:undo"] = meta.timeout_seconds
+    for _, method in decorated(saga_class, "_saga_forward_recovery_meta"):
+        meta = method._saga_forward_recovery_meta
+        limits[f"{meta.for_step}:redo"] = meta.timeout_seconds
     return limits
 
 

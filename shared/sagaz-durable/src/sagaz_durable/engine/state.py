@@ -10,8 +10,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol
 
-from sagaz_durable.engine.recovery.decided import action_of
 from sagaz_durable.graph import Graph
+from sagaz_durable.recovery import action_of
 from sagaz_integration_core.contract.statuses import Call, Direction, StepStatus
 
 __all__ = [

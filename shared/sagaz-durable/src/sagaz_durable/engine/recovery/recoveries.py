@@ -15,8 +15,8 @@ from sagaz_durable.calls.step_result import Tried
 from sagaz_durable.calls.tries import NO_LIMITS, Tries
 from sagaz_durable.engine.course import Course
 from sagaz_durable.engine.journal_entries import Entries
-from sagaz_durable.engine.recovery.decided import Action, Recovery, decoded, encoded
 from sagaz_durable.engine.recovery.people import answer, asked, options
+from sagaz_durable.recovery import Action, Recovery, decoded, encoded
 from sagaz_integration_core.contract.records import ClaimedRun, Phase
 from sagaz_integration_core.contract.statuses import Call
 from sagaz_integration_core.error_text import error_text, type_name
