@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from sagaz import Saga, action, compensate
 from sagaz.core.triggers import trigger
 
+from contract.pivotal import by_hand, pivotal
 from sagaz_durable.webhooks.resuming import resumes
 from sagaz_integration_core.context.current_step import current_step
 
@@ -59,7 +60,7 @@ class Entry(NamedTuple):
 
     @property
     def what(self) -> str:
-        return self.step if self.phase == "do" else f"undo {self.step}"
+        return self.step if self.phase == "do" else f"{self.phase} {self.step}"
 
 
 class Shop:
@@ -79,6 +80,8 @@ class Shop:
             "names": _odd_names(self),
             "limited": _limited(self),
             "paid": _paid(self),
+            "pivotal": pivotal(self),
+            "by hand": by_hand(self),
         }
 
     def calls(self, saga_id: str) -> list[str]:

@@ -16,6 +16,7 @@ class Noted:
     status: str
     compensated: bool = True
     error: str | None = None
+    result: str | None = None
 
 
 def chain(*names, pivot=None, compensated=True):
@@ -226,3 +227,106 @@ def test_a_circle_or_a_dependency_without_a_step_is_refused_by_name():
         graph_of("G", (StepNode("a", ("b",)), StepNode("b", ("a",))))
     with pytest.raises(SagaDefinitionError, match="Did you mean 'pay'"):
         graph_of("G", (StepNode("a", ("pya",)), StepNode("pay")))
+
+
+PIVOTAL = graph_of(
+    "Pivotal",
+    (
+        StepNode("reserve", (), True),
+        StepNode("charge", ("reserve",), True, pivot=True),
+        StepNode("ship", ("charge",), True, recovered=True),
+        StepNode("notify", ("ship",)),
+    ),
+)
+
+
+def failed_behind(**redo):
+    entries = {**done("reserve", "charge"), ("ship", "do"): Noted("failed")}
+    return entries | ({("ship", "redo"): Noted(**redo)} if redo else {})
+
+
+def decided(what):
+    return failed_behind(status="done", result=f'{{"action": "{what}", "times": 1, "changes": {{}}}}')
+
+
+@pytest.mark.parametrize("status", ["started", "failed", "in_doubt", "waiting"])
+def test_a_recovery_that_has_decided_nothing_is_called_before_its_step(status):
+    assert assess(PIVOTAL, "forward", failed_behind(status=status)).begin == (("ship", "redo"),)
+
+
+@pytest.mark.parametrize("busy", ["do", "redo"])
+def test_a_step_and_its_recovery_are_not_under_way_at_once(busy):
+    entries = failed_behind(status="started")
+    assert assess(PIVOTAL, "forward", entries, {("ship", busy)}).begin == ()
+    assert assess(PIVOTAL, "forward", entries, (), {("ship", busy)}) == RunState(waits=True)
+
+
+@pytest.mark.parametrize("what", ["retry", "retry_alt", "give_up", "compensate", "else"])
+def test_a_step_whose_recovery_has_decided_otherwise_than_to_skip_it_is_called_again_in_a_run_that_goes_forward(what):
+    assert assess(PIVOTAL, "forward", decided(what)).begin == (("ship", "do"),)
+
+
+def test_a_skipped_step_lets_those_go_on_that_depend_on_it_and_the_run_completes():
+    assert assess(PIVOTAL, "forward", decided("skip"), {("ship", "redo")}).begin == ()
+    assert assess(PIVOTAL, "forward", decided("skip")).begin == (("notify", "do"),)
+    assert assess(PIVOTAL, "forward", decided("skip") | done("notify")).end == "completed"
+
+
+def test_a_run_does_not_go_forward_where_the_class_lacks_a_step_about_which_is_yet_to_be_decided():
+    lacking = chain("reserve", "charge")
+    assert assess(lacking, "forward", failed_behind(status="waiting")).unknown == ("ship",)
+    assert assess(lacking, "forward", decided("skip")).end == "completed"
+
+
+def test_a_pivot_that_its_recovery_has_given_up_is_compensated_and_so_is_what_it_depends_on():
+    entries = decided("compensate")
+    assert passed_pivots(PIVOTAL, entries) == []
+    for step in ("charge", "reserve"):
+        assert assess(PIVOTAL, "back", entries) == RunState(((step, "undo"),))
+        entries[step, "undo"] = Noted("done")
+    assert assess(PIVOTAL, "back", entries).end == "rolled_back"
+
+
+@pytest.mark.parametrize("what", ["retry", "skip", "give_up"])
+def test_any_other_decision_keeps_the_pivot(what):
+    assert assess(PIVOTAL, "back", decided(what)).end == "failed"
+    assert passed_pivots(PIVOTAL, decided(what)) == ["charge"]
+
+
+def test_a_pivot_of_another_branch_is_kept():
+    graph = graph_of(
+        "Two",
+        (
+            StepNode("charge", (), True, pivot=True),
+            StepNode("ship", ("charge",), True),
+            StepNode("sign", (), True, pivot=True),
+        ),
+    )
+    assert passed_pivots(graph, decided("compensate") | done("sign")) == ["sign"]
+
+
+def test_nothing_is_undone_while_a_recovery_is_under_way():
+    assert assess(PIVOTAL, "back", failed_behind(status="started"), {("ship", "redo")}) == RunState()
+
+
+def test_a_recovery_that_is_open_does_not_keep_a_run_from_rolling_back():
+    assert assess(PIVOTAL, "back", failed_behind(status="waiting"), (), {("ship", "redo")}).end == "failed"
+
+
+@pytest.mark.parametrize("direction", ["forward", "back"])
+def test_people_are_told_how_a_step_behind_a_pivot_is_recovered(direction):
+    def state(entries):
+        return views(PIVOTAL, direction, entries)["ship"][0]
+
+    assert state(failed_behind()) == "failed"
+    assert state(failed_behind(status="waiting")) == ("recovering" if direction == "forward" else "failed")
+    assert state(decided("skip")) == "skipped"
+    assert state(decided("retry")) == "failed"
+    assert state({("ship", "do"): Noted("done"), ("ship", "redo"): Noted("done", result="{}")}) == "done"
+
+
+@pytest.mark.parametrize("result", [None, "", "no JSON", "[]", "{}", '{"action": 1}'])
+def test_a_decision_that_was_erased_or_damaged_is_none(result):
+    entries = failed_behind(status="done", result=result)
+    assert assess(PIVOTAL, "forward", entries).begin == (("ship", "do"),)
+    assert passed_pivots(PIVOTAL, entries) == ["charge"]

@@ -15,12 +15,19 @@ __all__ = ["Graph", "StepNode", "graph_of"]
 
 @dataclass(frozen=True, slots=True)
 class StepNode:
-    """One declared step, as far as the order of calls depends on it."""
+    """One declared step, as far as the order of calls depends on it, and whether people are asked.
+
+    Attributes:
+        recovered: Whether a ``@forward_recovery`` handler decides what becomes of its failure.
+        manual: Whether a person compensates it.
+    """
 
     name: str
     depends_on: tuple[str, ...] = ()
     compensated: bool = False
     pivot: bool = False
+    recovered: bool = False
+    manual: bool = False
 
 
 @dataclass(frozen=True, slots=True)

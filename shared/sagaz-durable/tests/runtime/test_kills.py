@@ -3,40 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import multiprocessing
-import os
 import signal
 from collections import Counter
 
 import pytest
+from killing import KillingStore, kill_here, note, read, settings_for
 from sagaz import Saga, action, compensate
 
 from sagaz_durable.runtime.bound_saga import bind
 from sagaz_durable.runtime.runtime import SagazRuntime
-from sagaz_durable.settings.settings import Settings
 from sagaz_durable.stores.factory import create_store
 from sagaz_integration_core.context.current_step import current_step
 from sagaz_integration_core.contract.listings import RunFilter
 
 STEPS = ("reserve", "charge", "pack", "ship")
-
-
-def note(path, what):
-    """One line, written before anything else can happen; the ledger is outside the database."""
-    step = current_step()
-    line = json.dumps([what, step.step, step.phase, step.attempt, step.idempotency_key])
-    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-    os.write(descriptor, (line + "\n").encode())
-    os.close(descriptor)
-
-
-def read(path):
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-
-
-def kill_here():
-    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def four_steps(ledger, *, fails, kill_at=None):
@@ -64,35 +45,6 @@ def four_steps(ledger, *, fails, kill_at=None):
         body[f"do_{name}"] = method(action(name, depends_on=list(STEPS[max(0, index - 1) : index])), "do")
         body[f"undo_{name}"] = method(compensate(name), "undo")
     return type("Four", (Saga,), body)
-
-
-class KillingStore:
-    """Kills its process at the n-th commit, before or after it."""
-
-    def __init__(self, store, at):
-        self._store, self._at, self._count = store, at, 0
-
-    def __getattr__(self, name):
-        attribute = getattr(self._store, name)
-        if name not in ("insert", "write"):
-            return attribute
-
-        async def commit(*args):
-            self._count += 1
-            if self._at == (self._count, "before"):
-                kill_here()
-            answer = await attribute(*args)
-            if self._at == (self._count, "after"):
-                kill_here()
-            return answer
-
-        return commit
-
-
-def settings_for(path):
-    return Settings(
-        storage_url=f"sqlite:///{path}", lease_seconds=1.0, renew_seconds=0.1, poll_seconds=0.02, backoff_seconds=0.01
-    )
 
 
 def run_until_killed(path, ledger, fails, commit, inside):

@@ -38,6 +38,18 @@ async def yields(self, ctx):
     yield 1
 
 
+async def recovers(self, ctx, error):
+    return None
+
+
+async def needs_three(self, ctx, error, more):
+    return None
+
+
+def behind_pivot(**methods):
+    return saga(pay=action("pay", pivot=True)(work()), ship=action("ship", depends_on=["pay"])(work()), **methods)
+
+
 @pytest.mark.parametrize(
     ("saga_class", "message"),
     [
@@ -54,10 +66,29 @@ async def yields(self, ctx):
         (saga(a=action("a")(yields)), "yields; a step returns a dict or None"),
         (saga(a=action("")(work())), "must be 1 to 200 printable characters"),
         (saga(saga_name="x" * 201, a=action("a")(work())), "saga_name is .* it must be 1 to 200"),
-        (saga(a=action("a")(work()), r=forward_recovery("a")(work())), "Shop.r is a @forward_recovery.* never calls"),
         (
-            saga(a=action("a")(work()), u=compensate("a", compensation_type=CompensationType.MANUAL)(work())),
-            r"Shop.u has CompensationType.MANUAL, .*Raise an exception in the compensation",
+            saga(a=action("a")(work()), r=forward_recovery("a")(recovers)),
+            "Shop.r would never be called: .* 'a' depends on none. Mark the step",
+        ),
+        (saga(a=action("a", pivot=True)(work()), r=forward_recovery("a")(recovers)), "Shop.r would never be called"),
+        (behind_pivot(r=forward_recovery("shop")(recovers)), "Shop.r recovers 'shop', .*Did you mean 'ship'"),
+        (
+            behind_pivot(r=forward_recovery("ship")(recovers), s=forward_recovery("ship")(recovers)),
+            "Shop.r and Shop.s both recover 'ship'",
+        ),
+        (behind_pivot(_r=forward_recovery("ship")(recovers)), "ignores private methods"),
+        (
+            behind_pivot(r=forward_recovery("ship")(needs_three)),
+            "requires the arguments ctx, error, more; it is called with the context and the error only",
+        ),
+        (behind_pivot(r=forward_recovery("ship", max_retries=-1)(recovers)), "max_retries=-1; expected a whole number"),
+        (behind_pivot(r=forward_recovery("ship", max_retries=True)(recovers)), "max_retries=True; expected"),
+        (
+            saga(
+                a=action("x" * 151)(work()),
+                u=compensate("x" * 151, compensation_type=CompensationType.MANUAL)(work()),
+            ),
+            "may ask a person about step 'x+'…, whose name has 151 characters: at most 150",
         ),
     ],
     ids=[
@@ -71,8 +102,15 @@ async def yields(self, ctx):
         "generator",
         "empty",
         "long",
-        "forward recovery",
-        "manual",
+        "recovery without a pivot",
+        "recovery of the pivot",
+        "recovery of nothing",
+        "two recoveries",
+        "private recovery",
+        "arity of a recovery",
+        "fewer than no retries",
+        "no number of retries",
+        "too long for a question",
     ],
 )
 def test_a_class_that_cannot_run_as_written_is_refused_with_the_reason(saga_class, message):

@@ -72,7 +72,7 @@ class Accounts:
         if self.decided:
             expected = Counts()
         elif self._holder is not None:
-            if await self._has_progressed(row.attempt):
+            if await self._has_progressed(row.attempt) or await self._may_have_progressed(row):
                 expected = Counts()
             if await self._outcome(row.attempt) == "halted":
                 expected = expected._replace(failures=expected.failures + 1)
@@ -113,6 +113,13 @@ class Accounts:
     async def _has_progressed(self, attempt: int) -> bool:
         steps = await self._world.store.load_steps(self._saga_id)
         return any(entry.status in ("done", "waiting") and entry.attempt == attempt for entry in steps)
+
+    async def _may_have_progressed(self, row: Any) -> bool:
+        """Whether it has by a recovery that is called again: its entry tells of the earlier decision no more."""
+        steps = await self._world.store.load_steps(self._saga_id)
+        again = {one.step for one in steps if one.phase == "redo" and one.attempt == row.attempt}
+        called = any(one.step in again and one.phase == "do" and one.attempt == row.attempt for one in steps)
+        return called and (row.suspicions, row.failures) == (0, 0)
 
     async def _outcome(self, attempt: int) -> str | None:
         attempts = await self._world.store.load_attempts(self._saga_id)

@@ -10,6 +10,8 @@ from typing import Any
 from random_sagas import StepPlan
 from worlds import Call, World
 
+from sagaz_durable.recovery import action_of
+
 __all__ = ["check"]
 
 
@@ -79,16 +81,22 @@ def _ancestors(plan: dict[str, StepPlan], step: str) -> set[str]:
 def _check_order(world: World) -> None:
     for at, call in enumerate(world.calls):
         before, plan = world.calls[:at], _plan(world, call)
-        if call.phase == "do":
+        if call.phase != "undo":
             ended = {one.step for one in before if one.phase == "do" and one.end == "ok"}
+            ended |= {name for name in plan if world.decided(name, "redo", "skip")}
             assert ended >= _ancestors(plan, call.step), f"{call} before what it depends on"
+            if call.phase == "redo":
+                failed = [one for one in before if (one.step, one.phase) == (call.step, "do")]
+                assert failed, f"{call} without a call of the step"
+                assert any(plan[name].pivot for name in _ancestors(plan, call.step)), f"{call} before any pivot"
             assert not any(one.phase == "undo" and one.end == "ok" for one in before), f"{call} after an undo"
             continue
         dependents = {name for name in plan if call.step in _ancestors(plan, name)}
         for name in dependents:
             if _may_have_effect(before, name) and _undoable(world, before, name) and plan[name].compensated:
                 undos = [one for one in before if (one.step, one.phase) == (name, "undo")]
-                assert undos, f"{call} before the undo of {name}, which depends on it"
+                by_person = world.decided(name, "undo", "done", "give_up")
+                assert undos or by_person, f"{call} before the undo of {name}, which depends on it"
 
 
 def _check_inputs(world: World) -> None:
@@ -97,8 +105,10 @@ def _check_inputs(world: World) -> None:
     for call in world.calls:
         if call.phase == "do":
             key = (call.step, call.phase, call.deployment)
-            first = seen.setdefault(key, call.context)
-            assert first == call.context, f"{call} had another input before: {first}"
+            # But for what a recovery has changed.
+            given = {name: value for name, value in call.context.items() if not name.startswith("recovered ")}
+            first = seen.setdefault(key, given)
+            assert first == given, f"{call} had another input before: {first}"
 
 
 def _may_have_effect(calls: list[Call], step: str) -> bool:
@@ -113,6 +123,10 @@ def _undoable(world: World, calls: list[Call], step: str) -> bool:
 
 def _check_completed(world: World, attempt: int, entries: dict[Any, Any]) -> None:
     for name in {step.name for step in world.ended_by(attempt).plan}:
+        redo = entries.get((name, "redo"))
+        if redo is not None and action_of(redo) == "skip":
+            assert world.decided(name, "redo", "skip"), f"completed, and nobody has decided to skip {name}"
+            continue
         assert entries[name, "do"].status == "done", f"completed without {name}"
         assert any(call.step == name and call.end == "ok" for call in world.calls), f"completed, {name} never ended"
     assert not any(call.phase == "undo" for call in world.calls), "completed after an undo"
@@ -125,7 +139,8 @@ def _check_rolled_back(world: World, entries: dict[Any, Any]) -> None:
             at for at, call in enumerate(world.calls) if (call.step, call.phase, call.end) == (step, "undo", "ok")
         ]
         if _may_have_effect(world.calls, step) and _undoable(world, world.calls, step):
-            assert undone[-1:] > do[-1:], f"rolled_back, and {step} is not undone"
+            by_person = world.decided(step, "undo", "done")
+            assert by_person or undone[-1:] > do[-1:], f"rolled_back, and {step} is not undone"
             assert entries[step, "undo"].status == "done", f"rolled_back, and the undo of {step} is not journaled"
         if undone:
             # What one process has not recorded, or claimed and not called, is in doubt for all others.
@@ -133,4 +148,5 @@ def _check_rolled_back(world: World, entries: dict[Any, Any]) -> None:
             assert several or _may_have_effect(world.calls, step), f"{step} was undone, and had failed for certain"
         plans = [_plan(world, world.calls[at])[step] for at in do]
         if plans and plans[-1].pivot:
-            assert entries[step, "do"].status != "done", f"rolled_back behind the pivot {step}"
+            given_up = any(phase == "redo" and action_of(one) == "compensate" for (_, phase), one in entries.items())
+            assert given_up or entries[step, "do"].status != "done", f"rolled_back behind the pivot {step}"

@@ -28,6 +28,8 @@ class StepPlan:
     bad_hook: str | None = None
     waits: str | None = None
     turns: int = 1
+    recovers: bool = False
+    manual: bool = False
 
 
 @dataclass

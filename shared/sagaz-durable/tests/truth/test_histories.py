@@ -23,11 +23,13 @@ from rows import MemoryRows, PostgresRows, SQLiteRows
 from worlds import NAME, Deployment, Process, World, task_of_process
 
 from sagaz_durable.engine import journal_writer
+from sagaz_durable.engine.recovery.people import options
 from sagaz_durable.engine.registry import SagaRegistry
 from sagaz_durable.operations.operator import Operator
 from sagaz_durable.settings.settings import Settings
 from sagaz_durable.stores.factory import create_store
 from sagaz_integration_core.contract.records import FINISHED, NewRun
+from sagaz_integration_core.contract.waits import DECISIONS
 
 SAGA_ID = "run-1"
 WHOLE = "CI" in os.environ and sys.version_info[:2] == (3, 11)
@@ -66,6 +68,8 @@ def steps(draw: Any, name: str, depends_on: tuple[str, ...]) -> StepPlan:
         result=draw(st.sampled_from([None, {}, {name: 1}, {"shared": name}])),
         bad_hook=draw(st.sampled_from([None, None, None, "enter", "success", "failure", "compensate"])),
         waits=draw(st.sampled_from([None, None, None, None, "signal", "timed", "sleep"])),
+        recovers=draw(st.integers(0, 2)) == 0,
+        manual=draw(st.integers(0, 5)) == 0,
     )
 
 
@@ -123,6 +127,16 @@ class Histories(RuleBasedStateMachine):
         plan = self.world.deployments[-1].plan
         self.do(self.world.send(SAGA_ID, plan[at % len(plan)].name))
 
+    @rule(at=st.integers(0, 9))
+    def a_person_is_asked_and_decides(self, at: int) -> None:
+        self.do(self._answer(at))
+
+    async def _answer(self, at: int) -> None:
+        for wait in await self.world.store.load_waits(SAGA_ID):
+            if wait.outcome is None and wait.name.startswith(DECISIONS):
+                actions = options(wait.phase)
+                await self.world.decide(SAGA_ID, wait, actions[at % len(actions)])
+
     @rule()
     def what_it_waits_for_is_over(self) -> None:
         self.world.rows.end_waits(SAGA_ID)
@@ -176,8 +190,9 @@ class Histories(RuleBasedStateMachine):
         for count in range(60):
             if run.status in FINISHED:
                 break
+            await self._answer(count)
             for wait in await self.world.store.load_waits(SAGA_ID):
-                if wait.outcome is None and wait.name:
+                if wait.outcome is None and wait.name and not wait.name.startswith(DECISIONS):
                     await self.world.send(SAGA_ID, wait.name)
             self.world.rows.end_waits(SAGA_ID)
             if count == 30 and len(self.world.deployments) > 1:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from random_sagas import StepPlan
-from sagaz import Saga, action, compensate
+from sagaz import CompensationType, RecoveryAction, Saga, action, compensate, forward_recovery
 
 from sagaz_durable.concurrency.cancellation import cancel_all
 from sagaz_durable.runtime.runtime import SagazRuntime
@@ -80,6 +80,7 @@ class Call:
     overdue: bool = False
     end: str | None = None
     got: int | str | None = None
+    decided: str | None = None
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,7 @@ class World:
     deployments: list[Deployment] = field(default_factory=list)
     calm: bool = False
     sent: dict[int, str] = field(default_factory=dict)
+    answers: set[tuple[str, str, str]] = field(default_factory=set)
 
     async def send(self, saga_id: str, name: str) -> None:
         """Send one more signal of this name, and once more."""
@@ -110,6 +112,17 @@ class World:
         signal = NewSignal(f"{saga_id} {number}", name, saga_id, None, str(number), text, text)
         for _ in range(2):
             await self.store.send([signal])
+
+    async def decide(self, saga_id: str, wait: Any, action: str) -> None:
+        """Answer a wait for a person."""
+        self.answers.add((wait.step, wait.phase, action))
+        text = f'{{"action": "{action}"}}'
+        await self.store.send([NewSignal(f"{saga_id} {wait.name}", wait.name, saga_id, None, "", text, text)])
+
+    def decided(self, step: str, phase: str, *actions: str) -> bool:
+        """Whether a handler or a person has decided so about a step, perhaps without its being recorded."""
+        by_handler = any((call.step, call.phase) == (step, phase) and call.decided in actions for call in self.calls)
+        return by_handler or any((step, phase, action) in self.answers for action in actions)
 
     def ended_by(self, attempt: int) -> Deployment:
         """Return the deployment of the process that made this attempt."""
@@ -283,6 +296,8 @@ class Process:
             members[f"do_{step.name}"] = self._forward(step)
             if step.compensated:
                 members[f"undo_{step.name}"] = self._undo(step)
+            if step.recovers and self._is_behind_pivot(step):
+                members[f"redo_{step.name}"] = forward_recovery(step.name, max_retries=2)(self._recovery(step))
         return type(f"Model{self.deployment.number}", (Saga,), members)
 
     def _forward(self, step: StepPlan) -> Any:
@@ -294,8 +309,38 @@ class Process:
         )  # fmt: skip
         return decorate(self._plain(step, "do") if step.fails else self._async(step, "do"))
 
+    def _is_behind_pivot(self, step: StepPlan) -> bool:
+        plan = {one.name: one for one in self.deployment.plan}
+        return any(plan[name].pivot or self._is_behind_pivot(plan[name]) for name in step.depends_on)
+
+    def _recovery(self, step: StepPlan) -> Any:
+        async def handler(saga: Any, ctx: dict[str, Any], error: Exception) -> Any:
+            if self.still:
+                await self.breathe()
+                raise ValueError("what comes of this is fenced out")
+            await self.breathe()
+            call, chosen = self._noted(step, "redo", ctx)
+            await asyncio.sleep(0)
+            if chosen == "stands_still":
+                self.stand_still()
+                await self.breathe()
+            if chosen == "dies":
+                self.die()
+                await self.breathe()
+            call.end = "ok"
+            if chosen == "hostile":
+                raise Hostile
+            count = sum((one.step, one.phase) == (step.name, "redo") for one in self.world.calls)
+            decided = random.Random(f"{self.world.seed} {step.name} {count}").choice([*RecoveryAction, None])
+            call.decided = decided and decided.value
+            ctx[f"recovered {step.name}"] = count
+            return decided
+
+        return handler
+
     def _undo(self, step: StepPlan) -> Any:
-        decorate = compensate(step.name, on_compensate=self._hook if step.bad_hook == "compensate" else None)
+        kind = CompensationType.MANUAL if step.manual else CompensationType.MECHANICAL
+        decorate = compensate(step.name, kind, on_compensate=self._hook if step.bad_hook == "compensate" else None)
         return decorate(self._plain(step, "undo") if step.undo_fails else self._async(step, "undo"))
 
     async def _hook(self, ctx: dict[str, Any], name: str, *more: Any) -> None:

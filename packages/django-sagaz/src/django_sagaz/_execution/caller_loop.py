@@ -64,7 +64,9 @@ class CallerThread(Executor):
         future: Future[T] = Future()
 
         step = current.get(None)
-        what = _NO_STEP if step is None else (step.saga_id, f"{step.step}:undo" if step.phase == "undo" else step.step)
+        what = _NO_STEP
+        if step is not None:
+            what = (step.saga_id, step.step if step.phase == "do" else f"{step.step}:{step.phase}")
         self._defer(future, lambda: fn(*args, **kwargs), what)
         return future
 

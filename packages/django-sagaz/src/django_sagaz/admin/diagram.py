@@ -31,6 +31,8 @@ def translated_words() -> Mapping[str, str]:
         "failed": _("failed"),
         "in_doubt": _("in doubt"),
         "kept": _("done, kept by a pivot"),
+        "recovering": _("failed, to be recovered"),
+        "skipped": _("failed, and skipped"),
         "undo none": _("no compensation"),
         "undo uncalled": _("compensation not called"),
         "undo owed": _("to be compensated"),

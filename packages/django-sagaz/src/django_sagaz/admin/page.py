@@ -104,7 +104,7 @@ def _step(entry: Any, is_secret: Callable[[str], bool]) -> dict[str, Any]:
     return {
         "name": visible(entry.step),
         "phase": entry.get_phase_display(),
-        "undo": entry.phase == "undo",
+        "tells_phase": entry.phase != "do",
         "status": entry.status,
         "label": entry.get_status_display(),
         "attempt": str(entry.attempt),

@@ -35,7 +35,7 @@ def wait_rows(waits: Sequence[Any]) -> list[dict[str, Any]]:
         {
             "step": visible(wait.step),
             "phase": wait.get_phase_display(),
-            "undo": wait.phase == "undo",
+            "tells_phase": wait.phase != "do",
             "what": _what(wait),
             "key": visible(wait.key or ""),
             "since": time_text(wait.created_at),
@@ -107,6 +107,8 @@ def taker(signal: Signal) -> str:
     if signal.taken_step is None:
         return ""
     step = visible(signal.taken_step)
+    if signal.taken_phase == "redo":
+        return _("recovery of %(step)s") % {"step": step}
     return step if signal.taken_phase == "do" else _("compensation of %(step)s") % {"step": step}
 
 

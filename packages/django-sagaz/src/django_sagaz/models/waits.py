@@ -12,9 +12,10 @@ __all__ = ["Phase", "Signal", "Wait"]
 
 
 class Phase(models.TextChoices):
-    """The step itself, or its compensation."""
+    """The step itself, what decides about its failure behind a pivot, or its compensation."""
 
     DO = "do", _("step")
+    REDO = "redo", _("recovery")
     UNDO = "undo", _("compensation")
 
 

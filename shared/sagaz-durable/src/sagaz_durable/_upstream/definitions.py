@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from sagaz_durable._upstream.imports import load_sagaz
+from sagaz_durable._upstream.recoveries import check_recoveries, decorated, manual_steps, recovered_steps
 from sagaz_durable._upstream.triggers import refuse_lost
-from sagaz_durable._upstream.unkept import decorated, refuse_unkept
 from sagaz_durable.graph import Graph, StepNode, graph_of
 from sagaz_durable.serialization.nearest_name import nearest
 from sagaz_integration_core.errors import SagaDefinitionError
@@ -62,8 +62,9 @@ def validate(saga_class: type[Any]) -> None:
             )
         steps[name] = attribute
     _check_compensations(saga_class, owner, steps)
-    declared_graph(saga_class)
-    refuse_unkept(saga_class)
+    for attribute, method in decorated(saga_class, "_saga_forward_recovery_meta"):
+        _check_method(owner, attribute, method, given=("the context", "the error"))
+    check_recoveries(saga_class, declared_graph(saga_class))
     refuse_lost(saga_class)
 
 
@@ -83,17 +84,19 @@ def _check_compensations(saga_class: type[Any], owner: str, steps: dict[str, str
         seen[target] = attribute
 
 
-def _check_method(owner: str, attribute: str, method: Callable[..., Any]) -> None:
+def _check_method(
+    owner: str, attribute: str, method: Callable[..., Any], given: tuple[str, ...] = ("the context",)
+) -> None:
     if attribute.startswith("_"):
         raise SagaDefinitionError(f"{owner}.{attribute} is decorated, but sagaz ignores private methods. Rename it.")
     if inspect.isasyncgenfunction(method) or inspect.isgeneratorfunction(method):
         raise SagaDefinitionError(f"{owner}.{attribute} yields; a step returns a dict or None.")
     parameters = [p for p in inspect.signature(method).parameters.values() if p.default is p.empty]
     needed = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
-    if len(needed) > 2:
+    if len(needed) > 1 + len(given):
         raise SagaDefinitionError(
             f"{owner}.{attribute} requires the arguments {', '.join(p.name for p in needed[1:])}; "
-            "it is called with the context only. Give the others a default or remove them."
+            f"it is called with {' and '.join(given)} only. Give the others a default or remove them."
         )
 
 
@@ -113,17 +116,27 @@ def declared_graph(saga_class: type[Any]) -> Graph:
         SagaDefinitionError: A dependency names no step, or dependencies go in a circle.
     """
     undone = {m._saga_compensation_meta.for_step for _, m in decorated(saga_class, "_saga_compensation_meta")}
+    recovered, manual = recovered_steps(saga_class), manual_steps(saga_class)
     metas = (method._saga_step_meta for _, method in _steps(saga_class))
-    declared = (StepNode(meta.name, tuple(meta.depends_on), meta.name in undone, meta.pivot) for meta in metas)
+    declared = (
+        StepNode(
+            meta.name, tuple(meta.depends_on), meta.name in undone, meta.pivot,
+            recovered=meta.name in recovered, manual=meta.name in manual,
+        )
+        for meta in metas
+    )  # fmt: skip
     return graph_of(saga_class.__qualname__, tuple(declared))
 
 
 def step_limits(saga_class: type[Any]) -> dict[str, float]:
-    """Return the declared steps' time limits in seconds; those of compensations have ``:undo`` behind their step."""
+    """Return the declared steps' time limits in seconds; others have ``:undo`` or ``:redo`` behind it."""
     limits = {method._saga_step_meta.name: method._saga_step_meta.timeout_seconds for _, method in _steps(saga_class)}
     for _, method in decorated(saga_class, "_saga_compensation_meta"):
         meta = method._saga_compensation_meta
         limits[f"{meta.for_step}:undo"] = meta.timeout_seconds
+    for _, method in decorated(saga_class, "_saga_forward_recovery_meta"):
+        meta = method._saga_forward_recovery_meta
+        limits[f"{meta.for_step}:redo"] = meta.timeout_seconds
     return limits
 
 

@@ -6,46 +6,21 @@ saga. What it finds is the same for all instances of a class, so it is looked up
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
 from sagaz_durable._upstream.imports import load_sagaz
-from sagaz_durable.graph import Graph, StepNode, graph_of
+from sagaz_durable._upstream.steps import Function, Step, read
+from sagaz_durable.graph import Graph
 from sagaz_integration_core.contract.records import Phase
 from sagaz_integration_core.errors import SagaDefinitionError
 
 __all__ = ["Prepared", "Step", "made_by", "prepare"]
 
-Function = Callable[[dict[str, Any]], Any]
-Hook = Callable[..., Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """What one step of an instance is; times in seconds.
-
-    Attributes:
-        forward, compensation: A function, or the name of the instance's attribute that is one.
-        on_enter, on_success, on_failure, on_compensate: sagaz's hooks.
-    """
-
-    name: str
-    forward: str | Function
-    compensation: str | Function | None
-    timeout: float
-    compensation_timeout: float
-    max_retries: int
-    on_enter: Hook | None
-    on_success: Hook | None
-    on_failure: Hook | None
-    on_compensate: Hook | None
-
-    @property
-    def hooked(self) -> bool:
-        """Whether it has a hook that is told of the step itself."""
-        return self.on_enter is not None or self.on_success is not None or self.on_failure is not None
+_MARKS = ("_saga_step_meta", "_saga_compensation_meta", "_saga_forward_recovery_meta")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +38,7 @@ class Prepared:
     """An instance that is about to run.
 
     Attributes:
+        failures: What steps have raised whose recovery decides about it.
         listeners: What it notifies.
         retries_steps: Whether it asks, with ``retry_steps = True``, that its steps' ``max_retries`` be honoured.
     """
@@ -72,6 +48,7 @@ class Prepared:
     steps: dict[str, Step]
     listeners: Sequence[Any]
     retries_steps: bool
+    failures: dict[str, Exception] = field(default_factory=dict)
 
     @property
     def owner(self) -> str:
@@ -80,13 +57,18 @@ class Prepared:
 
     def release(self) -> None:
         """Take the functions off an instance that has run: they refer to it. Those of a class are not its own."""
+        self.failures.clear()
+        self.saga._forward_recovery_handlers = {}
         for step in self.saga._steps:
             if getattr(step.forward_fn, "__self__", None) is self.saga:
                 step.forward_fn = step.compensation_fn = None
 
     def function(self, step: str, phase: Phase) -> Function:
         """Return what is called in this phase of a step."""
-        found = self.steps[step].forward if phase == "do" else self.steps[step].compensation
+        declared = self.steps[step]
+        if phase == "redo":
+            return self._recovery(step)
+        found = declared.forward if phase == "do" else declared.compensation
         if isinstance(found, str):
             bound: Function = getattr(self.saga, found)
             return bound
@@ -94,10 +76,23 @@ class Prepared:
             raise LookupError(f"Step {step!r} has no compensation.")
         return found
 
+    def _recovery(self, step: str) -> Function:
+        recovery = self.steps[step].recovery
+        if recovery is None:
+            raise LookupError(f"Step {step!r} has no recovery.")
+        handler = getattr(self.saga, recovery.handler) if isinstance(recovery.handler, str) else recovery.handler
+        return _given(handler, self.failures[step])
+
     def timeout(self, step: str, phase: Phase) -> float:
         """Return how many seconds a call may take."""
         declared = self.steps[step]
+        if phase == "redo" and declared.recovery is not None:
+            return declared.recovery.timeout
         return declared.timeout if phase == "do" else declared.compensation_timeout
+
+    def retries(self, step: str, phase: Phase) -> int:
+        """Return how often a call that raises is tried again at once."""
+        return self.steps[step].max_retries if self.retries_steps and phase != "redo" else 0
 
 
 def prepare(saga_class: type[Any], factory: Callable[[], Any], listeners: Sequence[Any]) -> Prepared:
@@ -118,7 +113,7 @@ def prepare(saga_class: type[Any], factory: Callable[[], Any], listeners: Sequen
         own = plain.listeners
         return Prepared(saga, declaration.graph, declaration.steps, listeners if own is None else own, _retries(plain))
     saga = made_by(factory, saga_class)
-    return Prepared(saga, *_read(saga, lambda function: function), _listeners(saga, listeners), _retries(saga))
+    return Prepared(saga, *read(saga, lambda function: function), _listeners(saga, listeners), _retries(saga))
 
 
 def made_by(factory: Callable[[], Any], saga_class: type[Any]) -> Any:
@@ -155,13 +150,13 @@ def _declaration(saga_class: Any) -> _Declaration:
     names = {
         getattr(saga, name): name for name in dir(saga_class) if not name.startswith("_") and _has_step(saga, name)
     }
-    graph, steps = _read(saga, lambda function: names.get(function, function))
+    graph, steps = read(saga, lambda function: names.get(function, function))
     return _Declaration(graph, steps, tuple(saga._steps), dict(saga._forward_recovery_handlers))
 
 
 def _has_step(saga: Any, name: str) -> bool:
     value = getattr(saga, name)
-    return hasattr(value, "_saga_step_meta") or hasattr(value, "_saga_compensation_meta")
+    return any(hasattr(value, mark) for mark in _MARKS)
 
 
 def _bare(saga_class: type[Any], declaration: _Declaration) -> Any:
@@ -183,33 +178,14 @@ def _bare(saga_class: type[Any], declaration: _Declaration) -> Any:
     return saga
 
 
-def _read(saga: Any, named: Callable[[Any], Any]) -> tuple[Graph, dict[str, Step]]:
-    definitions = saga._steps
-    if not definitions:
-        raise SagaDefinitionError(
-            f"{type(saga).__name__} has no steps. Decorate its async or plain methods with @action('name')."
-        )
-    declared = tuple(
-        StepNode(step.step_id, tuple(step.depends_on), step.compensation_fn is not None, step.pivot)
-        for step in definitions
-    )
-    graph = graph_of(type(saga).__name__, declared)
-    return graph, {step.step_id: _step(step, named) for step in definitions}
+def _given(handler: Any, error: Exception) -> Function:
+    if inspect.iscoroutinefunction(handler):
 
+        async def call(context: dict[str, Any]) -> Any:
+            return await handler(context, error)
 
-def _step(definition: Any, named: Callable[[Any], Any]) -> Step:
-    return Step(
-        name=definition.step_id,
-        forward=named(definition.forward_fn),
-        compensation=named(definition.compensation_fn),
-        timeout=definition.timeout_seconds,
-        compensation_timeout=definition.compensation_timeout_seconds,
-        max_retries=definition.max_retries,
-        on_enter=definition.on_enter,
-        on_success=definition.on_success,
-        on_failure=definition.on_failure,
-        on_compensate=definition.on_compensate,
-    )
+        return call
+    return lambda context: handler(context, error)
 
 
 def _listeners(saga: Any, configured: Sequence[Any]) -> Sequence[Any]:

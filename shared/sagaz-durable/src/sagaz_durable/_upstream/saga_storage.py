@@ -8,6 +8,7 @@ from typing import Any, cast
 from sagaz.core.storage.base import SagaStorage
 from sagaz.core.types import SagaStatus, SagaStepStatus
 
+from sagaz_durable.recovery import action_of
 from sagaz_durable.serialization import codec
 from sagaz_durable.serialization.client_ids import findable
 from sagaz_durable.serialization.context_values import values_of
@@ -139,13 +140,23 @@ def _summary(record: RunRecord) -> dict[str, Any]:
 
 
 def _steps(records: list[StepRecord]) -> list[dict[str, Any]]:
+    skipped = {record.step for record in records if record.phase == "redo" and action_of(record) == "skip"}
     return [
         {
             "name": record.step,
-            "status": _STEP_STATUS[record.phase, record.status].value,
-            "result": codec.decode(record.result) if record.result else None,
+            "status": _status(record, skipped).value,
+            # Of one that failed, it is what its recovery has set.
+            "result": codec.decode(record.result) if record.result and record.status == "done" else None,
             "error": record.error,
             "executed_at": record.finished_at,
         }
         for record in records
+        # sagaz has no entry of its own for a recovery.
+        if record.phase != "redo"
     ]
+
+
+def _status(record: StepRecord, skipped: set[str]) -> SagaStepStatus:
+    if record.phase == "do" and record.step in skipped:
+        return SagaStepStatus.SKIPPED
+    return _STEP_STATUS[record.phase, record.status]

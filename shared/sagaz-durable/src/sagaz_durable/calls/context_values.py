@@ -33,13 +33,20 @@ class RunValues:
         self._graph = graph
         self._input = {**codec.decode(run.context), "saga_id": run.saga_id}
         self._results = {step: codec.decode(text) for step, text in results.items()}
+        self._recovered: dict[str, Mapping[str, Any]] = {}
+
+    def recover(self, step: str, changes: Mapping[str, Any]) -> None:
+        """Take over what the recovery of a step has set: the step sees it, and what depends on it."""
+        self._recovered[step] = changes
 
     def given_to(self, step: str) -> Values:
         """Return a step's context; not to be changed, so that each call gets a copy."""
         values = dict(self._input)
         for name in self._graph.ancestors[step]:
+            values.update(self._recovered.get(name, ()))
             if (result := self._results.get(name)) is not None:
                 values.update(result)
+        values.update(self._recovered.get(step, ()))
         return values
 
     def whole(self) -> Values:
@@ -49,6 +56,7 @@ class RunValues:
             if step not in self._graph.nodes:
                 values.update(unknown)
         for step in self._graph.nodes:
+            values.update(self._recovered.get(step, ()))
             if (result := self._results.get(step)) is not None:
                 values.update(result)
         copy: Values = codec.copy_value(values)

@@ -96,7 +96,7 @@ class Tries:
             RunInterrupted: The process ends.
         """
         function, timeout = self._prepared.function(step, phase), self._prepared.timeout(step, phase)
-        retries = self._prepared.steps[step].max_retries if self._prepared.retries_steps else 0
+        retries = self._prepared.retries(step, phase)
         retry = 0
         while True:
             # Each try gets a fresh copy, with which it may do as it likes.

@@ -13,7 +13,7 @@ from sagaz_durable.serialization.client_ids import check_identifier
 from sagaz_durable.serialization.moments import read_moment, read_seconds
 from sagaz_integration_core.contract.records import ClaimedRun
 from sagaz_integration_core.contract.statuses import Call
-from sagaz_integration_core.contract.waits import WaitRecord, WaitWrite
+from sagaz_integration_core.contract.waits import DECISIONS, WaitRecord, WaitWrite
 from sagaz_integration_core.error_text import error_text
 from sagaz_integration_core.errors import AlreadyAwaited, InvalidInput, SignalTimeout, StepError, UsageError
 
@@ -40,12 +40,16 @@ class RunWaits:
         """Return the waits of a call that begins now."""
         return CallWaits(call, self._records)
 
+    def of(self, call: Call) -> list[WaitRecord | WaitWrite]:
+        """Return what is known of the waits of a call."""
+        return [wait for (of, _, _), wait in self._records.items() if of == call]
+
     def is_over(self, call: Call, attempt: int) -> bool:
         """Whether a call that was left in this attempt is to be called again.
 
         One of its waits has ended since; or none is open, as after a decision.
         """
-        mine = [wait for (of, _, _), wait in self._records.items() if of == call]
+        mine = self.of(call)
         return any(isinstance(wait, WaitRecord) and (wait.attempt or 0) > attempt for wait in mine) or all(
             isinstance(wait, WaitRecord) and wait.outcome is not None for wait in mine
         )
@@ -106,6 +110,8 @@ class CallWaits:
     def signal(self, name: str, key: str | None, timeout: timedelta | float | None) -> Any:
         """Return what a signal has brought, or leave the call."""
         _check("a signal's name", name)
+        if name.startswith(DECISIONS):
+            raise UsageError(f"Signals that begin with {DECISIONS!r} are for decisions of people; choose another name.")
         if key is not None:
             _check("a signal's key", key)
         seconds = None if timeout is None else read_seconds("timeout", timeout)

@@ -88,8 +88,11 @@ def report_text(report: RunReport, *, values: bool, is_secret: IsSecret = looks_
     return "\n".join(map(visible, lines))
 
 
+_PHASES = {"redo": "recovery", "undo": "compensation"}
+
+
 def _step(step: StepRecord, values: bool, is_secret: IsSecret) -> list[str]:
-    name = step.step if step.phase == "do" else f"{step.step} (compensation)"
+    name = step.step if step.phase == "do" else f"{step.step} ({_PHASES[step.phase]})"
     head = f"  {time_text(step.started_at)}  {step.status:<9}  {name}  attempt {step.attempt}{_took(step)}"
     lines = [f"{head}: {step.error}" if step.error else head]
     if values and step.result:
@@ -124,7 +127,7 @@ def _wait(wait: WaitRecord) -> str:
 
 
 def _where(wait: WaitRecord) -> str:
-    return wait.step if wait.phase == "do" else f"compensation of {wait.step}"
+    return wait.step if wait.phase == "do" else f"{_PHASES[wait.phase]} of {wait.step}"
 
 
 def _waits_json(waits: Sequence[WaitRecord]) -> list[dict[str, Any]]:

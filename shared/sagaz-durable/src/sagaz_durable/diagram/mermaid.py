@@ -17,7 +17,7 @@ _CLASSES = {
     "done": "fill:#e2f5e7,stroke:#3f9a5c,color:#14572c",
     "kept": "fill:#e2f5e7,stroke:#3f9a5c,color:#14572c",
     "in_doubt": "fill:#fdf2d0,stroke:#b98a1b,color:#6b4700,stroke-dasharray:9 3",
-    "failed": "fill:#fde4e4,stroke:#c93a3a,color:#8f1414,stroke-width:3px",
+    **dict.fromkeys(("failed", "recovering", "skipped"), "fill:#fde4e4,stroke:#c93a3a,color:#8f1414,stroke-width:3px"),
 }
 
 _MARKUP = re.compile(r"[^\w \-.,:()○▸◷✓✕?■↩◆]", re.ASCII)

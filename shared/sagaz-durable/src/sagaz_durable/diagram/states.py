@@ -25,6 +25,8 @@ WORDS: Mapping[str, str] = MappingProxyType({
     "failed": "failed",
     "in_doubt": "in doubt",
     "kept": "done, kept by a pivot",
+    "recovering": "failed, to be recovered",
+    "skipped": "failed, and skipped",
     "undo none": "no compensation",
     "undo uncalled": "compensation not called",
     "undo owed": "to be compensated",
@@ -37,7 +39,10 @@ WORDS: Mapping[str, str] = MappingProxyType({
 })  # fmt: skip
 """What a diagram says, in English; a framework that translates has the same keys."""
 
-_SIGNS = {"uncalled": "○", "started": "▸", "waiting": "◷", "done": "✓", "failed": "✕", "in_doubt": "?", "kept": "■"}
+_SIGNS = {
+    "uncalled": "○", "started": "▸", "waiting": "◷", "done": "✓", "failed": "✕", "in_doubt": "?", "kept": "■",
+    "recovering": "✕", "skipped": "✕",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +128,7 @@ def drawn_steps(
                 _undo_label(words, view.undo, undo),
                 pivot=node is not None and node.pivot,
                 declared=node is not None or declared is None,
-                awaited=awaited.get((name, "do"), ""),
+                awaited=awaited.get((name, "do")) or awaited.get((name, "redo"), ""),
                 undo_awaited=awaited.get((name, "undo"), ""),
             )
         )

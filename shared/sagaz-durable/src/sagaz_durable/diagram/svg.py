@@ -22,7 +22,10 @@ _COLOURS = {
 }
 """Background, text and line of each state; for eyes that see no colours, the lines differ too."""
 
-_ALSO = {"owed": "uncalled", "none": "uncalled", "kept": "done", "lost": "failed"}
+_ALSO = {
+    "owed": "uncalled", "none": "uncalled", "kept": "done",
+    "lost": "failed", "recovering": "failed", "skipped": "failed",
+}  # fmt: skip
 
 STYLE = "".join([
     ".sagaz-diagram{background:#fff}",

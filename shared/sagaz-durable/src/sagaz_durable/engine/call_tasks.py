@@ -45,7 +45,7 @@ class CallTasks:
     def begin(self, call: Call, work: Coroutine[Any, Any, None]) -> None:
         """Do the work of a call in a task of its own."""
         step, phase = call
-        name = f"sagaz:{self._saga_id}:{step}" + (":undo" if phase == "undo" else "")
+        name = f"sagaz:{self._saga_id}:{step}" + ("" if phase == "do" else f":{phase}")
         task = self._tasks[call] = asyncio.get_running_loop().create_task(work, name=name)
         task.add_done_callback(lambda task: self._ended(call, task))
 

@@ -164,8 +164,8 @@ class RunExecution:
             f"The journal of run {self.run.saga_id} has the steps {', '.join(sorted(steps))}, which saga "
             f"{self.run.saga_name!r} has not in this deployment. Deploy a version that has them"
         )
-        waits = self._entries.waits.calls
-        if not any((step, "do") in waits for step in steps) or await self._is_known_elsewhere():
+        waiting = any(step in steps for step, phase in self._entries.waits.calls if phase != "undo")
+        if not waiting or await self._is_known_elsewhere():
             raise SagaDefinitionError(f"{text}.")
         return await self._fail(f"{text}, and retry; nothing was compensated.")
 

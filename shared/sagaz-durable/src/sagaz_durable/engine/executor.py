@@ -21,6 +21,7 @@ from sagaz_durable.concurrency.cancellation import Halt
 from sagaz_durable.engine.call_tasks import CallTasks
 from sagaz_durable.engine.course import Course
 from sagaz_durable.engine.journal_entries import Entries, Entry
+from sagaz_durable.engine.recovery.recoveries import Recoveries
 from sagaz_durable.engine.state import RunState, assess
 from sagaz_durable.leases.lease import Lease
 from sagaz_durable.outbox.run_events import EventLog
@@ -60,6 +61,9 @@ class Executor:
         self._caller = StepCaller(environment.pool, environment.scope, lease, self._halt)
         self._tries = Tries(run, prepared, environment, self._caller, entries.waits, self._halt)
         self.course = Course(run, prepared.graph, entries)
+        self._recoveries = Recoveries(
+            run, prepared, environment, entries, self._values, self._tries, self.course, self._record
+        )
         self._tasks = CallTasks(run.saga_id, self._follow)
 
     @property
@@ -158,7 +162,7 @@ class Executor:
 
     async def _call(self, step: str, phase: Phase) -> None:
         try:
-            await (self._do(step) if phase == "do" else self._undo(step))
+            await {"do": self._do, "redo": self._recoveries.decide, "undo": self._undo}[phase](step)
         except Halted:
             return
         except asyncio.CancelledError:
@@ -194,6 +198,7 @@ class Executor:
             await self._failed(step, kept, in_doubt=tried.doubtful or tried.error is None)
             await self._hooks.call(declared.on_failure, "on_failure", context, step, kept)
             await self._hooks.tell("on_step_failure", step, context, kept)
+            await self._hooks.call(declared.on_exit, "on_exit", context, step)
             return
         text = kept.text
         self._entries.done(step, "do", text, kept.events)
@@ -203,6 +208,7 @@ class Executor:
                 context.update(codec.copy_value(added))
         await self._hooks.call(declared.on_success, "on_success", context, step, tried.value)
         await self._hooks.tell("on_step_success", step, context, tried.value)
+        await self._hooks.call(declared.on_exit, "on_exit", context, step)
 
     async def _left(self, step: str, phase: Phase, waits: CallWaits) -> None:
         if phase == "do" and self.course.direction == "back":
@@ -213,10 +219,13 @@ class Executor:
             self._entries.waiting(step, phase, waits.new)
 
     async def _failed(self, step: str, error: Exception, *, in_doubt: bool) -> None:
-        text = error_text(error)
-        decision = self.course.turn(step, error, text)
-        told = self._events.step_failed(step, error)
-        await self._record(self._entries.failed(step, "do", text, in_doubt=in_doubt, decision=decision, events=told))
+        text, recovers = error_text(error), self._recoveries.is_due(step, error)
+        decision = None if recovers else self.course.turn(step, error, text)
+        told = self._events.step_failed(step, error, self._recoveries.times(step))
+        write = self._entries.failed(
+            step, "do", text, in_doubt=in_doubt, decision=decision, events=told, recovers=recovers
+        )
+        await self._record(write)
 
     async def _undo(self, step: str) -> None:
         declared, before = self._prepared.steps[step], self._entries.get(step, "undo")
@@ -226,19 +235,28 @@ class Executor:
         if self._is_new(step, "undo", before, waits):
             await self._hooks.tell("on_compensation_start", step, context)
             await self._hooks.call(declared.on_compensate, "on_compensate", context, step)
+        if (how := self._recoveries.way_to_undo(step)) == "ask":
+            return
+        if how == "give_up":
+            await self._record(self._entries.failed(step, "undo", "A person has given it up."))
+            return
+        if how == "run" and not await self._compensated(step, given, waits):
+            return
+        self._entries.done(step, "undo", None, self._events.step_undone(step))
+        await self._hooks.tell("on_compensation_complete", step, context)
+
+    async def _compensated(self, step: str, given: dict[str, Any], waits: CallWaits) -> bool:
         await self._record(self._entries.started(step, "undo"))
         tried = await self._tries.of(step, "undo", given, False, NO_LIMITS, waits)
         if tried.left is not None:
             await self._left(step, "undo", tried.left)
-            return
+            return False
         error = tried.error
         if error is None and inspect.isawaitable(tried.value):
             error = not_awaited(f"The compensation of step {step!r}", tried.value)
         if error is not None:
             await self._record(self._entries.failed(step, "undo", error_text(error)))
-            return
-        self._entries.done(step, "undo", None, self._events.step_undone(step))
-        await self._hooks.tell("on_compensation_complete", step, context)
+        return error is None
 
     def _is_new(self, step: str, phase: Phase, before: Entry | None, waits: CallWaits) -> bool:
         """Prepare a call, and return whether hooks and listeners are to be told of it, as they are once per call."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 from sagaz_durable.calls.waits import RunWaits
 from sagaz_durable.concurrency.held_writes import HeldWrites
+from sagaz_durable.engine.journal_entry import Entry, claimed
 from sagaz_durable.engine.journal_writer import JournalWriter, Submit
 from sagaz_durable.leases.lease import Lease
 from sagaz_integration_core.contract.events import EventWrite
@@ -25,24 +26,6 @@ from sagaz_integration_core.contract.statuses import Call
 from sagaz_integration_core.contract.waits import WaitWrite
 
 __all__ = ["Entries", "Entry"]
-
-
-class Entry(NamedTuple):
-    """What is known of one call.
-
-    Attributes:
-        attempt: In which it began last.
-        begun: Whether the claim of this attempt has journaled it as ``started``, so that it was not called yet.
-        resumed: The same of a call that was left at a wait: what stands before that was called by earlier attempts.
-    """
-
-    status: StepStatus
-    result: str | None
-    error: str | None
-    attempt: int
-    compensated: bool
-    begun: bool = False
-    resumed: bool = False
 
 
 class Entries:
@@ -69,20 +52,7 @@ class Entries:
         self._lease = lease
         self._writer = JournalWriter(lease, patience, submit)
         self._held = held
-        self._entries: dict[tuple[str, Phase], Entry] = {
-            (entry.step, entry.phase): Entry(
-                entry.status,
-                entry.result,
-                entry.error,
-                entry.attempt,
-                entry.compensated,
-                # Nobody but the claim has written in this attempt.
-                resumed=entry.status == "started" and entry.attempt == run.attempt,
-            )
-            for entry in run.steps
-        }
-        for step in run.begun:
-            self._entries[step, "do"] = Entry("started", None, None, run.attempt, False, begun=True)
+        self._entries: dict[tuple[str, Phase], Entry] = claimed(run)
         self._held_steps: list[StepWrite] = []
         self._held_events: list[EventWrite] = []
         self._held_waits: list[WaitWrite] = []
@@ -115,6 +85,19 @@ class Entries:
             if phase == "do" and entry.status == "done" and entry.result
         }
 
+    @property
+    def recoveries(self) -> dict[str, str]:
+        """What was decided so far about steps that have failed; see `recovered`."""
+        steps = [step for step, phase in self._entries if phase == "redo"]
+        return {step: text for step in steps if (text := self.recovered(step)) is not None}
+
+    def recovered(self, step: str) -> str | None:
+        """Return what was decided so far about a step that has failed; see `recovery.decided`."""
+        redo, do = self._entries.get((step, "redo")), self._entries.get((step, "do"))
+        if redo is not None and redo.status == "done":
+            return redo.result
+        return do.result if do is not None and do.status in ("failed", "in_doubt") else None
+
     def get(self, step: str, phase: Phase) -> Entry | None:
         """Return what is known of a step, or of its compensation."""
         return self._entries.get((step, phase))
@@ -142,9 +125,33 @@ class Entries:
         self.waits.registered(new)
         self._held.hold(self)
 
+    async def resumed(self, step: str, phase: Phase) -> None:
+        """Record durably that a call goes on in this attempt, if that is not known."""
+        old = self._entries.get((step, phase))
+        if old is None or old.attempt != self._attempt or old.status != "started":
+            await self._commit(self._note(step, phase, "started"))
+
+    def asks(self, call: Call, wait: WaitWrite, why: str, recovered: str | None = None) -> None:
+        """Record that a call waits for a person, and why; and what was decided about the step until now."""
+        do = self._entries.get((call[0], "do"))
+        if recovered is not None and do is not None:
+            self._held_steps.append(self._note(call[0], "do", do.status, recovered, do.error))
+        self._held_steps.append(self._note(*call, "waiting", None, why))
+        self._held_waits.append(wait)
+        self.waits.registered([wait])
+        self._held.hold(self)
+
+    async def decided_about(self, step: str, decision: str, turn: str | None) -> None:
+        """Record what becomes of a step that has failed; with ``turn`` durably, and that the run rolls back."""
+        if turn is None:
+            self.done(step, "redo", decision)
+        else:
+            self._forget_waits()
+            await self._commit(self._note(step, "redo", "done", decision), status="compensating", error=turn)
+
     async def decided(self, decision: str) -> None:
         """Record durably that the run rolls back although no step of it has failed."""
-        self._forget_waits("do")
+        self._forget_waits()
         # Their claim has journaled them as started, and they were not called.
         uncalled = [step for (step, _), entry in self._entries.items() if entry.begun]
         steps = [self._note(step, "do", "failed", None, "It was not called.") for step in uncalled]
@@ -161,13 +168,20 @@ class Entries:
         in_doubt: bool = False,
         decision: str | None = None,
         events: tuple[EventWrite, ...] = (),
+        recovers: bool = False,
     ) -> None:
-        """Record a failure durably; with ``decision`` also that the run rolls back because of it."""
-        entry = self._note(step, phase, "in_doubt" if in_doubt else "failed", None, error)
+        """Record a failure durably; with ``decision`` also that the run rolls back because of it.
+
+        With ``recovers``, that its recovery begins.
+        """
+        decided = self.recovered(step) if recovers else None
+        notes = [self._note(step, phase, "in_doubt" if in_doubt else "failed", decided, error)]
+        if recovers:
+            notes.append(self._note(step, "redo", "started"))
         if decision is not None:
-            self._forget_waits("do")
+            self._forget_waits()
         await self._commit(
-            entry, events=events, status="compensating" if decision is not None else None, error=decision
+            *notes, events=events, status="compensating" if decision is not None else None, error=decision
         )
 
     def lost(self, step: str, phase: Phase, error: str) -> None:
@@ -180,13 +194,13 @@ class Entries:
             # What its calls were given is theirs, if it is tried again.
             self._stops_waiting = bool(self.waits.open)
         else:
-            self._forget_waits()
+            self._forget_waits("undo")
         await self._commit(events=events, status=status, error=error)
 
-    def _forget_waits(self, phase: Phase | None = None) -> None:
-        """Have the next write delete the waits of calls that are not called again."""
+    def _forget_waits(self, *also: Phase) -> None:
+        """Have the next write delete the waits of calls that are not called again: steps, and compensations if told."""
         for call in self.waits.calls:
-            if phase in (None, call[1]) and self.waits.forget(call):
+            if call[1] in ("do", "redo", *also) and self.waits.forget(call):
                 self._left_waits.append(call)
 
     async def release(self, release: Release, error: str | None = None) -> None:

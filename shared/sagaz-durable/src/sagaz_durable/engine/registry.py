@@ -160,7 +160,7 @@ class SagaRegistry:
         return graph_of(name, ()) if registration is None else registration.graph
 
     def step_limit(self, saga_name: str, step: str) -> float:
-        """Return the time limit of a step, or of its compensation (``:undo`` behind its name), as its class has it."""
+        """Return the time limit of a step, its compensation (``:undo`` behind its name) or recovery (``:redo``)."""
         from sagaz_durable._upstream.definitions import DEFAULT_LIMIT, step_limits
 
         registration = self._by_name.get(saga_name)

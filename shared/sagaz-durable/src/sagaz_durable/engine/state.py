@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from sagaz_durable.graph import Graph
+from sagaz_durable.recovery import action_of
 from sagaz_integration_core.contract.statuses import Call, Direction, StepStatus
 
 __all__ = [
@@ -27,9 +28,10 @@ __all__ = [
 
 End = Literal["completed", "rolled_back", "failed"]
 
-StepState = Literal["uncalled", "started", "waiting", "done", "failed", "in_doubt", "kept"]
+StepState = Literal["uncalled", "started", "waiting", "done", "failed", "in_doubt", "kept", "recovering", "skipped"]
 """How far a step is. ``waiting``: for a signal or a time. ``in_doubt``: it was called, and whether it had its effect is
-not known. ``kept``: done, and not undone because a pivot behind it is done."""
+not known. ``kept``: done, and not undone because a pivot behind it is done. ``recovering``: it failed behind a pivot,
+and its recovery, or a person, has to decide. ``skipped``: that was the decision."""
 
 UndoState = Literal["uncalled", "owed", "started", "waiting", "done", "failed", "in_doubt", "lost"]
 """How far a compensation is. ``owed``: it will be called. ``lost``: it would be, and this deployment has not got it."""
@@ -49,6 +51,11 @@ class Entry(Protocol):
     @property
     def status(self) -> StepStatus:
         """How far the call got."""
+        ...
+
+    @property
+    def result(self) -> Any:
+        """What the call has returned, as JSON; of a call that decides about a step that failed, see `recovery`."""
         ...
 
     @property
@@ -101,31 +108,36 @@ def assess(
 
 def _forward(graph: Graph, entries: Entries, running: Collection[Call], waiting: Collection[Call]) -> RunState:
     nodes = graph.nodes
-    done, unknown = set(), []
+    done, deciding, unknown = set(), set(), []
     for call, entry in entries.items():
         step, phase = call
-        if phase != "do":
+        if phase == "undo":
             continue
         if step not in nodes:
-            if entry.status != "failed":
+            if entry.status != ("failed" if phase == "do" else "done"):
                 unknown.append(step)
+        elif phase == "redo":
+            if entry.status != "done":
+                deciding.add(step)
+            elif action_of(entry) == "skip" and call not in running:
+                done.add(step)
         elif entry.status == "done" and call not in running:
             done.add(step)
     if unknown:
         return RunState(unknown=tuple(unknown))
     if len(done) == len(nodes):
         return RunState(end=None if running else "completed")
-    # An entry that failed or is in doubt in a run that goes forward means: call it again.
+    busy = {step for step, _ in (*running, *waiting)}
+    # An entry that failed or is in doubt in a run that goes forward means: call it again, once it is decided about.
     begin: list[Call] = [
-        (name, "do") for name in nodes
-        if name not in done and (name, "do") not in running and (name, "do") not in waiting
-        and done.issuperset(graph.before[name])
+        (name, "redo" if name in deciding else "do") for name in nodes
+        if name not in done and name not in busy and done.issuperset(graph.before[name])
     ]  # fmt: skip
     return RunState(tuple(begin), waits=bool(waiting))
 
 
 def _back(graph: Graph, entries: Entries, running: Collection[Call], waiting: Collection[Call]) -> RunState:
-    if any(phase == "do" for _, phase in running):
+    if any(phase != "undo" for _, phase in running):
         # What is still being done may have to be undone too, and before what it depends on.
         return RunState()
     wanted = _to_undo(graph, entries)
@@ -186,10 +198,20 @@ def _kept(graph: Graph, entries: Entries) -> set[str]:
 
 
 def passed_pivots(graph: Graph, entries: Entries) -> list[str]:
-    """Return the pivots that are done: what they depend on, and they themselves, are not undone any more."""
+    """Return the pivots that are done: what they depend on, and they themselves, are not undone any more.
+
+    Those are left out that a recovery has decided to compensate.
+    """
+    given_up = {
+        pivot
+        for (step, phase), entry in entries.items()
+        if phase == "redo" and step in graph.nodes and action_of(entry) == "compensate"
+        for pivot in graph.ancestors[step]
+    }
     return [
         name for name, node in graph.nodes.items()
-        if node.pivot and (entry := entries.get((name, "do"))) is not None and entry.status == "done"
+        if node.pivot and name not in given_up
+        and (entry := entries.get((name, "do"))) is not None and entry.status == "done"
     ]  # fmt: skip
 
 
@@ -201,15 +223,21 @@ def step_views(graph: Graph, direction: Direction, entries: Entries) -> dict[str
     names = dict.fromkeys([*graph.nodes, *(step for step, _ in entries)])
     return {
         name: StepView(
-            _do_state(entries.get((name, "do")), name in kept), _undo_state(graph, entries, name, name in owed)
+            _do_state(entries.get((name, "do")), entries.get((name, "redo")), name in kept, back),
+            _undo_state(graph, entries, name, name in owed),
         )
         for name in names
     }
 
 
-def _do_state(do: Entry | None, kept: bool) -> StepState:
+def _do_state(do: Entry | None, redo: Entry | None, kept: bool, back: bool) -> StepState:
     if do is None:
         return "uncalled"
+    if redo is not None and do.status in ("failed", "in_doubt"):
+        if action_of(redo) == "skip":
+            return "skipped"
+        if redo.status != "done" and not back:
+            return "recovering"
     return "kept" if kept and do.status == "done" else do.status
 
 

@@ -75,6 +75,7 @@ def _wait(wait: WaitRecord) -> Json:
     return {
         "step": wait.step,
         "compensates": wait.phase == "undo",
+        "recovers": wait.phase == "redo",
         "signal": wait.name or None,
         "since": moment_text(wait.created_at),
         "until": moment_text(wait.until),

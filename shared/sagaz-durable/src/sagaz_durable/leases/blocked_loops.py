@@ -20,7 +20,7 @@ _BLOCKED_SECONDS = 1.0
 """After which the log is told that an event loop stands still."""
 
 StepLimit = Callable[[str, str], float]
-"""Returns the time limit of a step, by its saga's name and its own (``:undo`` behind it for a compensation)."""
+"""Returns the time limit of a step, by its saga's name and its own (``:undo`` or ``:redo`` behind it for others)."""
 
 _REMEDY = (
     "Nothing else on this event loop goes on meanwhile, other runs included. Make it a plain `def` step, which is "

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["Holder", "LoopWatch", "Standing"]
 
 TASK_PREFIX = "sagaz:"
-"""Tasks that call steps are named ``sagaz:<saga_id>:<step>``, with ``:undo`` behind it for a compensation."""
+"""Tasks that call steps are named ``sagaz:<saga_id>:<step>``, with ``:undo`` or ``:redo`` behind it for others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Holder:
 
     Attributes:
         lease: That of the run whose step it is; None for code that belongs to no run.
-        step: The step's name; ``:undo`` behind it for a compensation.
+        step: The step's name; ``:undo`` behind it for a compensation, ``:redo`` for a recovery.
         plain: Whether it is a ``def`` step, called on the loop's own thread because that belongs to its caller.
     """
 
@@ -38,8 +38,9 @@ class Holder:
     def __str__(self) -> str:
         if self.lease is None:
             return "code outside of sagas"
-        name = self.step.removesuffix(":undo")
-        what = f"step {name!r}" if name == self.step else f"the compensation of step {name!r}"
+        name, _, phase = self.step.rpartition(":")
+        what = {"undo": "the compensation of step", "redo": "the recovery of step"}.get(phase, "step")
+        what = f"{what} {(name if phase in ('undo', 'redo') else self.step)!r}"
         return f"{what} of saga {self.lease.run.saga_name!r} (run {self.lease.saga_id})"
 
 

@@ -67,8 +67,9 @@ def _steps(steps: Sequence[StepNode]) -> list[str]:
 
 def _step(step: StepNode) -> str:
     parts = [f"after {', '.join(step.depends_on)}"] if step.depends_on else []
-    parts += ["compensated"] if step.compensated else []
+    parts += [f"compensated{' by a person' if step.manual else ''}"] if step.compensated else []
     parts += ["pivot"] if step.pivot else []
+    parts += ["recovered"] if step.recovered else []
     return "; ".join(parts)
 
 

@@ -22,7 +22,8 @@ class EventLog:
     An event's id is made of the run, the attempt and what happened. That is one id for each thing that happened, and
     one thing for each id:
 
-    - Within an attempt each step is called and compensated at most once, and the run ends at most once.
+    - Within an attempt each step is called and compensated at most once, and the run ends at most once; of a step that
+      its recovery has called again, how often that was is part of the id.
     - An event is in the same commit as the entry that it tells of, and that commit is refused to everybody but the
       owner of this attempt. A process that dies before the commit (while the end of a step waits for the beginning
       of the next one, too) leaves neither, and the next attempt calls the step again and tells of it once. One that
@@ -74,11 +75,10 @@ class EventLog:
         text = codec.encode_result(result, max_bytes=self._max_bytes, wording=self._wording)
         return self._event(f"{step}.success", {"step": step, "result": json.loads(text)})
 
-    def step_failed(self, step: str, error: Exception) -> tuple[EventWrite, ...]:
-        """``<saga>.<step>.failed``."""
-        return self._event(
-            f"{step}.failed", {"step": step, "error": message_text(error), "error_type": type_name(error)}
-        )
+    def step_failed(self, step: str, error: Exception, times: int = 0) -> tuple[EventWrite, ...]:
+        """``<saga>.<step>.failed``; ``times`` tells how often its recovery had it called again before."""
+        payload = {"step": step, "error": message_text(error), "error_type": type_name(error)}
+        return self._event(f"{step}.failed", payload, times)
 
     def step_undone(self, step: str) -> tuple[EventWrite, ...]:
         """``<saga>.<step>.compensated``."""
@@ -92,11 +92,12 @@ class EventLog:
         """``<saga>.failed``; sagaz says "failed" for every run that did not complete."""
         return self._event("failed", {"saga_id": self._saga_id, "status": "failed", "error": error})
 
-    def _event(self, name: str, payload: dict[str, Any]) -> tuple[EventWrite, ...]:
+    def _event(self, name: str, payload: dict[str, Any], times: int = 0) -> tuple[EventWrite, ...]:
         if not self._enabled:
             return ()
         headers = _json({"correlation_id": self._correlation_id} if self._correlation_id else {})
-        event_id = str(uuid.uuid5(_NAMESPACE, f"{self._saga_id}\0{self._attempt}\0{name}"))
+        what = f"{name}\0{times}" if times else name
+        event_id = str(uuid.uuid5(_NAMESPACE, f"{self._saga_id}\0{self._attempt}\0{what}"))
         return (EventWrite(event_id, f"{self._saga_name}.{name}", _json(payload), headers),)
 
 

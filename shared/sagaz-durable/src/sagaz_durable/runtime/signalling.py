@@ -124,10 +124,12 @@ def new_signal(
         UsageError: Not exactly one of saga_id and key was given.
     """
     check_address(name, saga_id, key, signal_id)
+    from sagaz_durable.engine.recovery.people import check_decision
     from sagaz_durable.serialization import codec
 
     limit, wording = settings.max_context_bytes, settings.wording
     text = codec.encode_payload(payload, "the signal's payload", max_bytes=limit, wording=wording)
+    check_decision(name, payload)
     address = f"run\0{saga_id}" if key is None else f"key\0{key}"
     made_of = f"{name}\0{address}\0{signal_id}"
     return NewSignal(

@@ -69,5 +69,5 @@ def decision(change: Intervention) -> str:
 
 def under_way(started: Iterable[tuple[str, Phase]]) -> str | None:
     """Return the names of steps and compensations that have begun, as an attempt's record has them."""
-    names = [step if phase == "do" else f"undo of {step}" for step, phase in started]
+    names = [step if phase == "do" else f"{phase} of {step}" for step, phase in started]
     return ", ".join(names) or None

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
+from sagaz_integration_core.contract.waits import decision_signal
 from sagaz_integration_core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -47,8 +48,9 @@ class CurrentStep:
     Attributes:
         attempt: How often the run was claimed, from 1; it grows when a process died or gave the run back.
         retry: How often this call was tried again within the attempt, from 0.
-        idempotency_key: ``saga_id:step``, for a compensation ``saga_id:step:undo``; the same at every attempt and
-            retry, so that a payment provider that is given it does the work once.
+        idempotency_key: ``saga_id:step``, for a compensation ``saga_id:step:undo``, for a ``@forward_recovery``
+            handler ``saga_id:step:redo``; the same at every attempt and retry, so that a payment provider that is given
+            it does the work once.
         app_given: The application, or a weak reference to it: contexts are kept by timers long after their step.
         state: What the application's lifespan yielded (FastAPI), by attribute; elsewhere None.
         waits: Of this call; None where nothing can wait, as in a hook.
@@ -120,7 +122,16 @@ class CurrentStep:
     def idempotency_key(self) -> str:
         """The key to hand to whatever the step calls."""
         key = f"{self.saga_id}:{self.step}"
-        return key if self.phase == "do" else f"{key}:undo"
+        return key if self.phase == "do" else f"{key}:{self.phase}"
+
+    @property
+    def decision_signal(self) -> str:
+        """The name of the signal by which a person decides, if this call asks for one.
+
+        That is a compensation with ``CompensationType.MANUAL``, whose ``on_compensate`` hook may tell people of it, and
+        a ``@forward_recovery`` handler that returns ``RecoveryAction.MANUAL_INTERVENTION``. It goes with the saga_id.
+        """
+        return decision_signal(self.step, self.phase, self.attempt)
 
 
 current: ContextVar[CurrentStep] = ContextVar("sagaz_current_step")

@@ -27,7 +27,7 @@ class Intervention:
     is due at once, or when the lease that it had would have ended: by then its former owner has stopped.
     ``compensating`` also forgets the compensations that failed, so that they are called again. ``error`` replaces the
     run's error when it is not None, and when it is a ``retry``, which also removes its deadline. ``waiting`` has the
-    run's sleeps be over now; with ``compensating`` its steps wait for nothing any more, and with one of `FINISHED`
+    run's sleeps be over now; with ``compensating`` only its compensations go on waiting, and with one of `FINISHED`
     nothing of it does.
     """
 

@@ -222,8 +222,8 @@ def resumed_by_claim(waits: Iterable[WaitRecord], attempt: int, direction: Direc
 
     A store journals those of them that are ``waiting`` as ``started`` together with the claim.
     """
-    phase = "do" if direction == "forward" else "undo"
-    return {(wait.step, wait.phase) for wait in waits if wait.attempt == attempt and wait.phase == phase}
+    is_back = direction == "back"
+    return {(wait.step, wait.phase) for wait in waits if wait.attempt == attempt and (wait.phase == "undo") == is_back}
 
 
 @dataclass(frozen=True, slots=True)

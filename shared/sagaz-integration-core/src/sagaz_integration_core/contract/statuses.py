@@ -24,10 +24,12 @@ StepStatus = Literal["started", "waiting", "done", "failed", "in_doubt"]
 """``waiting``: it was left at a wait, and is called again when that ends. ``in_doubt``: ended without telling whether
 its effect took place (a timeout). Both are compensated like ``done``."""
 
-Phase = Literal["do", "undo"]
+Phase = Literal["do", "redo", "undo"]
+"""Which function of a step is called: itself; what decides how it goes on when it has failed behind a pivot
+(``@forward_recovery``); or its compensation."""
 
 Call: TypeAlias = tuple[str, Phase]
-"""A step, and which of its two functions is called."""
+"""A step, and which of its functions is called."""
 
 Direction = Literal["forward", "back"]
 """Whether a run calls its steps or compensates them; a finished run keeps the one that it had."""

@@ -13,6 +13,7 @@ from typing import Literal, Protocol
 from sagaz_integration_core.contract.statuses import Phase
 
 __all__ = [
+    "DECISIONS",
     "NewSignal",
     "Sent",
     "SignalFilter",
@@ -22,7 +23,17 @@ __all__ = [
     "WaitOutcome",
     "WaitRecord",
     "WaitWrite",
+    "decision_signal",
 ]
+
+DECISIONS = "sagaz:"
+"""How the names of the signals begin by which people decide about a run: no step waits for one by itself."""
+
+
+def decision_signal(step: str, phase: Phase, attempt: int) -> str:
+    """Return the name of the signal by which a person decides about a step, who is asked for it in this attempt."""
+    return f"{DECISIONS}{phase}:{step}:{attempt}"
+
 
 WaitOutcome = Literal["signal", "timeout", "refused"]
 """How a wait ended: its signal came; its time was over; or there is a wait for the same name and key already."""

@@ -51,7 +51,7 @@ def intervene(connection: Any, change: Intervention) -> bool:
     if change.status == "waiting":
         end_timers(connection, change.saga_id, moment)
     elif change.status == "compensating":
-        forget_waits(connection, [change.saga_id], phase="do")
+        forget_waits(connection, [change.saga_id], phase__in=("do", "redo"))
     elif change.status in FINISHED:
         forget_waits(connection, [change.saga_id])
     orm_outbox.insert_of_run(connection, change.saga_id, change.events)

@@ -230,6 +230,6 @@ def end_timers(connection: Any, saga_id: str, moment: Moment) -> None:
     Wait.objects.using(connection.alias).filter(saga_id=saga_id, outcome=None, name="").update(until=moment.now)
 
 
-def forget_waits(connection: Any, saga_ids: Sequence[str], **only: str) -> None:
+def forget_waits(connection: Any, saga_ids: Sequence[str], **only: Any) -> None:
     """Delete what runs wait for."""
     Wait.objects.using(connection.alias).filter(saga_id__in=list(saga_ids), **only).delete()

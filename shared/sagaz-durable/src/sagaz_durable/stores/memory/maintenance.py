@@ -41,7 +41,7 @@ def intervene(rows: Rows, change: Intervention) -> bool:
     if change.status == "waiting":
         rows.waits.end_timers(row.saga_id, moment)
     elif change.status == "compensating":
-        rows.waits.forget(row.saga_id, "do")
+        rows.waits.forget(row.saga_id, but="undo")
     elif change.status in FINISHED:
         rows.waits.forget(row.saga_id)
     for event in change.events:

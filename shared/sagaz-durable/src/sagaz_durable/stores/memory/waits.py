@@ -63,11 +63,11 @@ class Waits:
         else:
             self._waits.pop(saga_id, None)
 
-    def forget(self, saga_id: str, phase: Phase | None = None, *, only_open: bool = False) -> None:
-        """Forget the waits of a run, or of its steps, or those that are open."""
+    def forget(self, saga_id: str, *, but: Phase | None = None, only_open: bool = False) -> None:
+        """Forget the waits of a run, but for those of this phase, or those that are open."""
         kept = []
         for wait in self._waits.pop(saga_id, ()):
-            if phase not in (None, wait.phase) or (only_open and wait.outcome is not None):
+            if wait.phase == but or (only_open and wait.outcome is not None):
                 kept.append(wait)
             else:
                 self._free(wait)

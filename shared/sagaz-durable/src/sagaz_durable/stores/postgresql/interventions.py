@@ -65,7 +65,7 @@ WITH found AS MATERIALIZED (
 ), left_waits AS (
     DELETE FROM {{schema}}.sagaz_wait
     WHERE saga_id = ANY(ARRAY(SELECT saga_id FROM changed))
-        AND (%(ends)s OR (phase = 'do' AND %(status)s::text = 'compensating'))
+        AND (%(ends)s OR (phase <> 'undo' AND %(status)s::text = 'compensating'))
 ), ended_sleeps AS (
     UPDATE {{schema}}.sagaz_wait SET until = statement_timestamp()
     WHERE saga_id = ANY(ARRAY(SELECT saga_id FROM changed)) AND %(status)s::text = 'waiting' AND outcome IS NULL

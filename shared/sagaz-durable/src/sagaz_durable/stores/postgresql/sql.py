@@ -106,7 +106,7 @@ WHERE coalesce(found, (SELECT true FROM {schema}.sagaz_run AS run
 """
 
 UNDER_WAY = """(
-    SELECT string_agg(CASE phase WHEN 'undo' THEN 'undo of ' || step ELSE step END, ', ' ORDER BY started_at, step)
+    SELECT string_agg(CASE phase WHEN 'do' THEN step ELSE phase || ' of ' || step END, ', ' ORDER BY started_at, step)
     FROM {{schema}}.sagaz_step AS begun WHERE begun.saga_id = {run}.saga_id AND begun.status = 'started')"""
 """The steps and compensations of a run that have begun, but for what the same statement writes."""
 
@@ -193,7 +193,8 @@ _ENDED = """), ended AS (
     SELECT held.saga_id, held.attempt, held.owner, coalesce(held.leased_at, statement_timestamp()),
         statement_timestamp(), held.outcome,
         coalesce(held.detail, CASE held.outcome WHEN 'failed' THEN coalesce(held.error, held.former_error) END),
-        (SELECT string_agg(CASE phase WHEN 'undo' THEN 'undo of ' || step ELSE step END, ', ' ORDER BY at, step) FROM (
+        (SELECT string_agg(CASE phase WHEN 'do' THEN step ELSE phase || ' of ' || step END, ', ' ORDER BY at, step)
+         FROM (
             SELECT step, phase, started_at AS at FROM {schema}.sagaz_step AS before
             WHERE before.saga_id = held.saga_id AND before.status = 'started' AND NOT EXISTS (
                 SELECT FROM json_to_recordset(held.steps) AS entry (step text, phase text)

@@ -154,7 +154,7 @@ END_WAITS = """
             AND entry.status = 'waiting'
         FOR NO KEY UPDATE SKIP LOCKED
     ) AS entry
-    WHERE over.phase = CASE claimed.direction WHEN 'forward' THEN 'do' ELSE 'undo' END
+    WHERE (over.phase = 'undo') = (claimed.direction = 'back')
 ), resumed AS (
     UPDATE {schema}.sagaz_step AS entry SET status = 'started', attempt = left_there.attempt,
         started_at = statement_timestamp(), finished_at = NULL

@@ -28,7 +28,7 @@ _CHANGE = """
 """
 _OWNER = "SELECT lease_owner FROM sagaz_run WHERE saga_id = ?"
 _FORGET = "DELETE FROM sagaz_step WHERE saga_id = ? AND phase = 'undo' AND status = 'failed'"
-_FORGET_WAITS = "DELETE FROM sagaz_wait WHERE saga_id = ? AND phase = 'do'"
+_FORGET_WAITS = "DELETE FROM sagaz_wait WHERE saga_id = ? AND phase <> 'undo'"
 _NOTE = "INSERT INTO sagaz_audit (saga_id, action, actor, reason, found, status, at) VALUES (?, ?, ?, ?, ?, ?, ?)"
 _NOTES = """
     SELECT :saga_id, action, actor, reason, found, status, at FROM sagaz_audit

@@ -1,0 +1,1 @@
+"""What becomes of a step that fails behind a pivot, and of what only a person can decide."""
