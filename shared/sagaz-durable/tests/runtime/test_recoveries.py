@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from dataclasses import replace
 
 import pytest
 from sagaz import CompensationType, RecoveryAction, Saga, action, compensate, forward_recovery
@@ -12,6 +13,7 @@ from sagaz import CompensationType, RecoveryAction, Saga, action, compensate, fo
 from sagaz_durable.operations.operator import Operator
 from sagaz_durable.sagas import Sagas
 from sagaz_integration_core.context.current_step import current_step
+from sagaz_integration_core.contract.events import EventFilter
 from sagaz_integration_core.errors import InvalidInput, RunWaiting, UsageError
 
 pytestmark = pytest.mark.anyio
@@ -437,3 +439,31 @@ async def test_a_run_that_waits_for_a_person_is_told_of_at_warning_level(working
     name = await asked(working, saga_id)
     told = [one for one in caplog.records if name in one.getMessage() and saga_id in one.getMessage()]
     assert [one.levelno for one in told] == [logging.WARNING]
+
+
+async def test_each_failure_of_a_step_that_is_called_again_has_an_event_of_its_own(settings, opened, ledger):
+    saga = shipping(ledger, RecoveryAction.RETRY, RecoveryAction.RETRY, fails=2)
+    async with opened(replace(settings, broker_url="memory://")) as runtime:
+        run = await Sagas(runtime).run(saga, {})
+        events = await runtime.store.find_events(EventFilter(limit=100))
+    told = [event.topic for event in events if event.saga_id == run.saga_id]
+    assert told.count("shipping.ship.failed") == 2
+    assert told.count("shipping.ship.success") == 1
+
+
+async def test_an_error_that_an_earlier_attempt_has_met_is_told_by_its_text(working, ended, ledger):
+    class Elsewhere(shipping(ledger)):
+        saga_name = "elsewhere"
+
+        @forward_recovery("ship")
+        async def decide(self, ctx, error):
+            ledger.append(f"recover {type(error).__name__}: {error}")
+            if current_step().attempt == 1:
+                await current_step().sleep(0)
+            return RecoveryAction.SKIP
+
+    saga_id = await Sagas(working).start(Elsewhere, {})
+    assert (await ended(working, saga_id)).status == "completed"
+    assert [one for one in ledger if one.startswith("recover")] == [
+        "recover OSError: no carrier", "recover StepError: OSError: no carrier"
+    ]  # fmt: skip

@@ -48,7 +48,11 @@ _FAULTS = st.lists(
 @st.composite
 def plans(draw: Any) -> tuple[StepPlan, ...]:
     plan: list[StepPlan] = []
-    for number in range(draw(st.integers(1, 5))):
+    if draw(st.booleans()):
+        # Without it, few histories would recover anything.
+        plan.append(replace(draw(steps("paid", ())), pivot=True, waits=None))
+        plan.append(replace(draw(steps("sent", ("paid",))), recovers=True, waits=None))
+    for number in range(draw(st.integers(0 if plan else 1, 5))):
         names = [step.name for step in plan]
         needed = draw(st.lists(st.sampled_from(names), unique=True, max_size=2)) if names else []
         plan.append(draw(steps(f"s{number}", tuple(needed))))
@@ -68,7 +72,7 @@ def steps(draw: Any, name: str, depends_on: tuple[str, ...]) -> StepPlan:
         result=draw(st.sampled_from([None, {}, {name: 1}, {"shared": name}])),
         bad_hook=draw(st.sampled_from([None, None, None, "enter", "success", "failure", "compensate"])),
         waits=draw(st.sampled_from([None, None, None, None, "signal", "timed", "sleep"])),
-        recovers=draw(st.integers(0, 2)) == 0,
+        recovers=draw(st.integers(0, 3)) > 0,
         manual=draw(st.integers(0, 5)) == 0,
     )
 
