@@ -7,13 +7,14 @@ import logging
 import math
 import threading
 import time
-from datetime import UTC, datetime
+from datetime import datetime, timedelta, tzinfo
 from decimal import Decimal
 from typing import Any, NamedTuple
 
 from sagaz import Saga, action, compensate
 from sagaz.core.triggers import trigger
 
+from contract.typed_sagas import given_saga, values_saga
 from sagaz_durable.webhooks.resuming import resumes
 from sagaz_integration_core.context.current_step import current_step
 
@@ -23,10 +24,18 @@ Context = dict[str, Any]
 
 logger = logging.getLogger("contract.shop")
 
+
+class _Odd(tzinfo):
+    """A zone that tells nothing of its moments."""
+
+    def utcoffset(self, moment: datetime | None) -> timedelta:
+        return timedelta(hours=1 if moment is not None and moment.fold else 2)
+
+
 UNKEPT: dict[str, Any] = {
-    "datetime": datetime(2026, 1, 1, tzinfo=UTC),
-    "decimal": Decimal("1.10"),
-    "bytes": b"x",
+    "zone": datetime(2026, 1, 1, tzinfo=_Odd()),
+    "decimal": Decimal("NaN"),
+    "bytes": b"x" * 65_537,
     "set": {1},
     "tuple": (1, 2),
     "nan": math.nan,
@@ -79,6 +88,8 @@ class Shop:
             "names": _odd_names(self),
             "limited": _limited(self),
             "paid": _paid(self),
+            "values": values_saga(self),
+            "given": given_saga(self),
         }
 
     def calls(self, saga_id: str) -> list[str]:

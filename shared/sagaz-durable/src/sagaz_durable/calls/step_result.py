@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import inspect
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from sagaz_durable.calls.context_values import changes
 from sagaz_durable.calls.waits import CallWaits
 from sagaz_durable.outbox.run_events import EventLog
 from sagaz_durable.serialization import codec
+from sagaz_durable.serialization.model_fields import is_model_class
 from sagaz_durable.settings.wording import Wording
 from sagaz_integration_core.contract.events import EventWrite
 from sagaz_integration_core.error_text import type_name
@@ -49,29 +51,38 @@ class Recordable:
 
 
 def recordable(
-    step: str, given: dict[str, Any], tried: Tried, events: EventLog, max_bytes: int, wording: Wording
+    step: str,
+    given: dict[str, Any],
+    tried: Tried,
+    events: EventLog,
+    max_bytes: int,
+    wording: Wording,
+    saga_class: type[Any],
 ) -> Recordable | Exception:
     """Return what is journaled of a call that returned; an exception if it raised, or nothing can be."""
     if tried.error is not None:
         return tried.error
-    if tried.value is not None and not isinstance(tried.value, dict):
-        return _not_a_dict(step, tried.value)
     try:
-        result = changes(given, tried.context, tried.value)
-        text = codec.encode_result(result, max_bytes=max_bytes, wording=wording) if result else None
-        return Recordable(text, events.step_done(step, tried.value))
-    except ContextValueError as error:
+        returned = _returned(step, tried.value)
+        result = changes(given, tried.context, returned)
+        encode = partial(codec.encode_result, max_bytes=max_bytes, wording=wording, saga_class=saga_class)
+        return Recordable(encode(result) if result else None, events.step_done(step, returned, saga_class))
+    except (ContextValueError, StepError) as error:
         return error
 
 
-def _not_a_dict(step: str, value: object) -> StepError:
+def _returned(step: str, value: Any) -> dict[str, Any] | None:
+    if value is None or isinstance(value, dict):
+        return value
     what = f"Step {step!r}"
     if inspect.isawaitable(value):
-        return not_awaited(what, value)
-    return StepError(
-        f"{what} returned a {type_name(value)}; a step returns a dict, which is merged into the context, or None. "
-        "It was called, so it is compensated."
-    )
+        raise not_awaited(what, value)
+    if not is_model_class(type(value)):
+        raise StepError(
+            f"{what} returned a {type_name(value)}; a step returns a dict or a model (Pydantic, a dataclass, attrs), "
+            "whose fields are merged into the context, or None. It was called, so it is compensated."
+        )
+    return codec.as_dict(value, "the step's result")
 
 
 def not_awaited(what: str, value: object) -> StepError:

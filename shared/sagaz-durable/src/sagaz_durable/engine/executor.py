@@ -55,7 +55,7 @@ class Executor:
         self._entries = entries
         self._events = events
         self._halt = Halt()
-        self._values = RunValues(run, prepared.graph, entries.results)
+        self._values = RunValues(run, prepared.graph, entries.results, type(prepared.saga))
         self._hooks = Hooks(run.saga_name, prepared.listeners, self._halt)
         self._caller = StepCaller(environment.pool, environment.scope, lease, self._halt)
         self._tries = Tries(run, prepared, environment, self._caller, entries.waits, self._halt)
@@ -189,7 +189,8 @@ class Executor:
         if tried.left is not None:
             await self._left(step, "do", tried.left)
             return
-        kept = recordable(step, given, tried, self._events, self._environment.max_bytes, self._environment.wording)
+        limit, wording = self._environment.max_bytes, self._environment.wording
+        kept = recordable(step, given, tried, self._events, limit, wording, type(self._prepared.saga))
         if isinstance(kept, Exception):
             await self._failed(step, kept, in_doubt=tried.doubtful or tried.error is None)
             await self._hooks.call(declared.on_failure, "on_failure", context, step, kept)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Protocol
+from functools import partial
+from typing import TYPE_CHECKING, Protocol
 
+from sagaz_durable import ContextLike
 from sagaz_durable.serialization import codec
 from sagaz_durable.serialization.client_ids import check_identifier
 from sagaz_durable.serialization.moments import read_moment, read_seconds
@@ -44,7 +46,7 @@ class Known(Protocol):
 def new_run(
     configuration: Known,
     saga_class: type[Saga],
-    context: Mapping[str, Any],
+    context: ContextLike,
     *,
     saga_id: str | None = None,
     idempotency_key: str | None = None,
@@ -64,16 +66,18 @@ def new_run(
     if owner is not None:
         check_identifier("owner", owner, most=255)
     limit, wording = configuration.settings.max_context_bytes, configuration.settings.wording
-    text = given = codec.encode(context, max_bytes=limit, wording=wording)
-    codec.check_reserved(context)
+    values = codec.as_dict(context, "the saga's context")
+    encode = partial(codec.encode, max_bytes=limit, wording=wording, saga_class=saga_class)
+    text = given = encode(values)
+    codec.check_reserved(values)
     request = current()
-    if request is not None and request.propagate and "correlation_id" not in context:
-        text = codec.encode({**context, "correlation_id": request.correlation_id}, max_bytes=limit, wording=wording)
+    if request is not None and request.propagate and "correlation_id" not in values:
+        text = encode({**values, "correlation_id": request.correlation_id})
     return NewRun(
         saga_id=_saga_id(name, saga_id, idempotency_key),
         saga_name=name,
         context=text,
-        fingerprint=codec.fingerprint(f"{name}\0{given}"),
+        fingerprint=codec.fingerprint(name, given),
         correlation_id=request.correlation_id if request is not None else None,
         not_before=None if not_before is None else read_moment("not_before", not_before),
         fresh=saga_id is None and idempotency_key is None,
