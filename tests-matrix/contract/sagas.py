@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from sagaz import Saga, action, compensate
 from sagaz.core.triggers import trigger
 
-from contract.typed_sagas import given_saga, values_saga
+from contract.typed_sagas import given_saga, typed_saga, values_saga
 from sagaz_durable.webhooks.resuming import resumes
 from sagaz_integration_core.context.current_step import current_step
 
@@ -90,6 +90,7 @@ class Shop:
             "paid": _paid(self),
             "values": values_saga(self),
             "given": given_saga(self),
+            "typed": typed_saga(self),
         }
 
     def calls(self, saga_id: str) -> list[str]:

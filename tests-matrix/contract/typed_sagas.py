@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -11,11 +11,12 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from sagaz import Saga, action, compensate
+from sagaz.core.triggers import trigger
 
 if TYPE_CHECKING:
     from contract.sagas import Shop
 
-__all__ = ["ORDER", "VALUES", "Currency", "given_saga", "values_saga"]
+__all__ = ["ORDER", "VALUES", "Checkout", "Currency", "given_saga", "typed_saga", "values_saga"]
 
 Context = dict[str, Any]
 
@@ -105,6 +106,77 @@ def given_saga(shop: Shop) -> type[Saga]:
             assert _sorted({key: ctx[key] for key in wanted}) == _sorted(wanted), ctx
 
     return GivenSaga
+
+
+@dataclass
+class Checkout:
+    """What the saga "typed" is started with; its steps add a receipt."""
+
+    order: int
+    amount: Decimal
+    currency: Currency = Currency.EUR
+    fail: str = ""
+    wait: str = ""
+    receipt: str | None = None
+
+
+@dataclass
+class Charge:
+    """What a step declares to return."""
+
+    charge: str
+
+
+@dataclass
+class Shipment:
+    """What a later step takes."""
+
+    order: int
+    charge: str
+    receipt: str | None
+    fail: str = ""
+
+
+def typed_saga(shop: Shop) -> type[Saga]:
+    """Return a saga that declares its context, with plain and asynchronous steps."""
+
+    class TypedSaga(Saga):
+        saga_name = "typed"
+        context = Checkout
+
+        @trigger(source="shop", idempotency_key="order")
+        def on_checkout(self, event: Any) -> Checkout | Context | None:
+            if not isinstance(event, dict) or event.get("type") != "checkout":
+                return None
+            return (
+                Checkout(event["order"], Decimal(event["amount"])) if "amount" in event else {"order": event["order"]}
+            )
+
+        @action("charge")
+        def charge(self, ctx: Checkout) -> Charge:
+            assert (type(ctx), type(ctx.amount), ctx.currency) == (Checkout, Decimal, Currency.EUR)
+            shop.visit_in_thread(vars(ctx))
+            return Charge(f"ch-{ctx.order}")
+
+        @compensate("charge")
+        def refund(self, ctx: Checkout) -> None:
+            shop.visit_in_thread(vars(ctx))
+
+        @action("receipt", depends_on=["charge"])
+        async def write(self, ctx: Checkout) -> Checkout | Context:
+            await shop.visit(vars(ctx))
+            return {"receipt": 7} if ctx.fail == "by type" else replace(ctx, receipt=f"{ctx.amount} {ctx.currency}")
+
+        @compensate("receipt")
+        async def tear(self, ctx: Checkout) -> None:
+            await shop.visit(vars(ctx))
+
+        @action("ship", depends_on=["receipt"])
+        async def ship(self, ctx: Shipment) -> None:
+            assert (ctx.charge, ctx.receipt) == (f"ch-{ctx.order}", "12.50 EUR")
+            await shop.visit({**vars(ctx), "wait": ""})
+
+    return TypedSaga
 
 
 def _check(ctx: Context) -> None:

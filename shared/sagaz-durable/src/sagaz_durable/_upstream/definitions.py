@@ -8,6 +8,7 @@ from typing import Any
 
 from sagaz_durable._upstream.imports import load_sagaz
 from sagaz_durable._upstream.triggers import refuse_lost
+from sagaz_durable._upstream.typed_steps import context_types
 from sagaz_durable._upstream.unkept import decorated, refuse_unkept
 from sagaz_durable.graph import Graph, StepNode, graph_of
 from sagaz_durable.serialization.nearest_name import nearest
@@ -62,8 +63,9 @@ def validate(saga_class: type[Any]) -> None:
             )
         steps[name] = attribute
     _check_compensations(saga_class, owner, steps)
-    declared_graph(saga_class)
+    graph = declared_graph(saga_class)
     refuse_unkept(saga_class)
+    context_types(saga_class, lambda: graph)
     refuse_lost(saga_class)
 
 

@@ -8,10 +8,15 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from sagaz_durable._upstream.instances import Prepared
 from sagaz_durable.calls.context_values import changes
 from sagaz_durable.calls.waits import CallWaits
+from sagaz_durable.contexts.context_types import ContextTypes
+from sagaz_durable.contexts.misfit import Misfit
+from sagaz_durable.contexts.models import as_values
 from sagaz_durable.outbox.run_events import EventLog
 from sagaz_durable.serialization import codec
+from sagaz_durable.serialization.diagnostics import Refused
 from sagaz_durable.serialization.model_fields import is_model_class
 from sagaz_durable.settings.wording import Wording
 from sagaz_integration_core.contract.events import EventWrite
@@ -26,13 +31,15 @@ class Tried:
     """What came of a call, and of the context that it was given.
 
     Attributes:
+        before: The values of the context before the call.
         doubtful: Whether an earlier try, or this one, ended without telling whether it had its effect.
         left: The waits at which it was left; None when it has come to its end.
     """
 
     value: Any
     error: Exception | None
-    context: dict[str, Any]
+    context: Any
+    before: dict[str, Any]
     doubtful: bool
     left: CallWaits | None = None
 
@@ -51,24 +58,39 @@ class Recordable:
 
 
 def recordable(
-    step: str,
-    given: dict[str, Any],
-    tried: Tried,
-    events: EventLog,
-    max_bytes: int,
-    wording: Wording,
-    saga_class: type[Any],
+    step: str, tried: Tried, prepared: Prepared, events: EventLog, max_bytes: int, wording: Wording
 ) -> Recordable | Exception:
     """Return what is journaled of a call that returned; an exception if it raised, or nothing can be."""
     if tried.error is not None:
         return tried.error
+    saga_class = type(prepared.saga)
     try:
-        returned = _returned(step, tried.value)
-        result = changes(given, tried.context, returned)
+        returned, result = _result(step, tried, prepared.types)
         encode = partial(codec.encode_result, max_bytes=max_bytes, wording=wording, saga_class=saga_class)
         return Recordable(encode(result) if result else None, events.step_done(step, returned, saga_class))
     except (ContextValueError, StepError) as error:
         return error
+
+
+def _result(step: str, tried: Tried, types: ContextTypes | None) -> tuple[dict[str, Any] | None, dict[str, Any]]:
+    """Return what a step has returned, and what it has changed."""
+    returned = _returned(step, tried.value)
+    if types is None:
+        return returned, changes(tried.before, tried.context, returned)
+    try:
+        assigned, returned = as_values(tried.context), as_values(returned)
+    except Refused as refused:
+        raise refused.error("the step's result") from None
+    if types.is_taken(step, tried.value):
+        returned = changes(tried.before, {}, returned)
+    changed = changes(tried.before, assigned, returned)
+    try:
+        return returned, types.result(step, tried.before, changed, returned)
+    except Misfit as misfit:
+        raise StepError(
+            f"Step {step!r} has returned, or assigned, what the types of its saga do not allow: {misfit}. It was "
+            "called, so it is compensated."
+        ) from misfit
 
 
 def _returned(step: str, value: Any) -> dict[str, Any] | None:

@@ -184,13 +184,14 @@ class Executor:
         # What stands before a wait has had its own.
         doubtful = before is not None and not before.begun and before.status in ("started", "waiting", "in_doubt")
         compensated = self._prepared.graph.nodes[step].compensated
+        first = self._tries.given(step, "do", given)
         await self._record(self._entries.started(step, "do", compensated=compensated))
-        tried = await self._tries.of(step, "do", given, doubtful, self.course.limits, waits)
+        tried = await self._tries.of(step, "do", first, doubtful, self.course.limits, waits)
         if tried.left is not None:
             await self._left(step, "do", tried.left)
             return
         limit, wording = self._environment.max_bytes, self._environment.wording
-        kept = recordable(step, given, tried, self._events, limit, wording, type(self._prepared.saga))
+        kept = recordable(step, tried, self._prepared, self._events, limit, wording)
         if isinstance(kept, Exception):
             await self._failed(step, kept, in_doubt=tried.doubtful or tried.error is None)
             await self._hooks.call(declared.on_failure, "on_failure", context, step, kept)
@@ -227,8 +228,9 @@ class Executor:
         if self._is_new(step, "undo", before, waits):
             await self._hooks.tell("on_compensation_start", step, context)
             await self._hooks.call(declared.on_compensate, "on_compensate", context, step)
+        first = self._tries.given(step, "undo", given)
         await self._record(self._entries.started(step, "undo"))
-        tried = await self._tries.of(step, "undo", given, False, NO_LIMITS, waits)
+        tried = await self._tries.of(step, "undo", first, False, NO_LIMITS, waits)
         if tried.left is not None:
             await self._left(step, "undo", tried.left)
             return

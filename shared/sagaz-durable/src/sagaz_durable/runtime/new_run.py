@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from sagaz_durable import ContextLike
 from sagaz_durable.serialization import codec
@@ -16,12 +16,13 @@ from sagaz_integration_core.context.correlation import current
 from sagaz_integration_core.context.identifiers import random_uuid
 from sagaz_integration_core.context.request_run import is_started_again
 from sagaz_integration_core.contract.records import Inserted, NewRun, erased_as
-from sagaz_integration_core.errors import IdempotencyConflict, RunErased, UsageError
+from sagaz_integration_core.errors import ContextMismatch, IdempotencyConflict, RunErased, UsageError
 
 if TYPE_CHECKING:
     from sagaz import Saga
 
-    from sagaz_durable.engine.registry import SagaRegistry
+    from sagaz_durable.contexts.context_types import ContextTypes, Started
+    from sagaz_durable.engine.registry import Registration, SagaRegistry
     from sagaz_durable.settings.settings import Settings
 
 __all__ = ["accept", "due_now", "new_run", "saga_id_of", "saga_id_of_event", "undelayed"]
@@ -62,17 +63,12 @@ def new_run(
         InvalidInput: The key, the id or the owner is malformed.
         UsageError: A time cannot be used, or both a key and an id were given.
     """
-    name = configuration.registry.add(saga_class).name
+    registration = configuration.registry.add(saga_class)
+    name = registration.name
     if owner is not None:
         check_identifier("owner", owner, most=255)
-    limit, wording = configuration.settings.max_context_bytes, configuration.settings.wording
-    values = codec.as_dict(context, "the saga's context")
-    encode = partial(codec.encode, max_bytes=limit, wording=wording, saga_class=saga_class)
-    text = given = encode(values)
-    codec.check_reserved(values)
+    text, given = _texts(configuration, registration, context)
     request = current()
-    if request is not None and request.propagate and "correlation_id" not in values:
-        text = encode({**values, "correlation_id": request.correlation_id})
     return NewRun(
         saga_id=_saga_id(name, saga_id, idempotency_key),
         saga_name=name,
@@ -84,6 +80,32 @@ def new_run(
         deadline=_deadline(getattr(saga_class, "deadline", None) if deadline is None else deadline),
         owner=owner,
     )
+
+
+def _texts(configuration: Known, registration: Registration, context: Any) -> tuple[str, str]:
+    """Return a context as it is recorded, and of it what a repetition of the request gives again."""
+    limit, wording = configuration.settings.max_context_bytes, configuration.settings.wording
+    values = codec.as_dict(context, "the saga's context")
+    encode = partial(codec.encode, max_bytes=limit, wording=wording, saga_class=registration.saga_class)
+    text = given = encode(values)
+    codec.check_reserved(values)
+    if (types := registration.types) is not None:
+        started = _checked(types, context, values, getattr(configuration, "context_mismatch", ContextMismatch))
+        values, given = started.values, encode(started.given)
+        text = encode(values)
+    request = current()
+    if request is not None and request.propagate and "correlation_id" not in values:
+        text = encode({**values, "correlation_id": request.correlation_id})
+    return text, given
+
+
+def _checked(types: ContextTypes, context: Any, values: dict[str, Any], error: type[ContextMismatch]) -> Started:
+    from sagaz_durable.contexts.misfit import Misfit
+
+    try:
+        return types.start(context, values)
+    except Misfit as misfit:
+        raise error(f"The context is not what {types.name} says: {misfit}", misfit.path, misfit.found) from None
 
 
 def _deadline(given: datetime | timedelta | None) -> datetime | float | None:

@@ -17,8 +17,8 @@ EnumClasses = Mapping[str, type[Enum] | None]
 def enums_of(saga_class: type[Any]) -> EnumClasses:
     """Return the enums to which the modules in which a saga is written give a name.
 
-    Defined or imported where its class, a base of it or one of their methods is, or inside of a class that is. What
-    counts is the code that is deployed: it is the same after a restart, and no row has a say in it.
+    Defined or imported where its class, a base of it, one of their methods or its declared context is, or inside of a
+    class that is. What counts is the code that is deployed: the same after a restart, and no row has a say in it.
     """
     found: dict[str, type[Enum] | None] = {}
     for one in _all(saga_class):
@@ -34,7 +34,8 @@ def _all(saga_class: type[Any]) -> Iterator[type[Enum]]:
 
 
 def _modules(saga_class: type[Any]) -> Iterator[str]:
-    for kind in saga_class.__mro__:
+    declared = getattr(saga_class, "context", None)
+    for kind in (*saga_class.__mro__, *(declared.__mro__ if isinstance(declared, type) else ())):
         yield kind.__module__
         yield from (member.__module__ for member in list(vars(kind).values()) if isinstance(member, FunctionType))
 
