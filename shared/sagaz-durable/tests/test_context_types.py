@@ -179,6 +179,19 @@ def test_a_pydantic_model_converts_as_it_says_by_name_and_by_alias():
     assert misfit(Customer, {"name": ""}) == "name: String should have at least 1 character"
 
 
+def test_before_pydantic_has_names_beside_aliases_values_are_given_by_the_aliases():
+    class Older(pydantic.BaseModel):
+        name: str = pydantic.Field(alias="Name")
+        n: int = 0
+
+        @classmethod
+        def model_validate(cls, obj):  # type: ignore[override]
+            return super().model_validate(obj)
+
+    for values in ({"name": "Ada", "n": 1}, {"Name": "Ada", "n": 1}):
+        assert built(Older, values) == Older(Name="Ada", n=1)
+
+
 def test_what_a_class_says_itself_is_told():
     @dataclasses.dataclass
     class Even:

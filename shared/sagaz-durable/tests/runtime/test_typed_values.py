@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import enum
 import json
+import sys
 from datetime import timedelta
 from decimal import Decimal
 from uuid import UUID
@@ -152,6 +154,24 @@ async def test_a_step_that_returns_something_else_fails_and_is_told_what_it_may_
 
     with pytest.raises(StepError, match=r"returned a .*list; a step returns a dict or a model"):
         await Sagas(runtime).run(Odd)
+
+
+async def test_a_deployment_without_the_enum_halts_and_neither_calls_nor_compensates_anything(
+    shared_settings, opened, monkeypatch
+):
+    async with opened(shared_settings, sagas=[Pay]) as runtime:
+        saga_id = await Sagas(runtime).start(Pay, ORDER)
+        with monkeypatch.context() as patched:
+            patched.delattr(sys.modules[__name__], "Currency")
+            async with opened(shared_settings, sagas=[Pay], worker=True) as other, asyncio.timeout(20):
+                while (record := await other.store.load(saga_id)) is None or not record.failures:
+                    await asyncio.sleep(0.02)
+        assert "member of the enum 'Currency', which the module of Pay has not" in (record.error or "")
+        steps = await runtime.store.load_steps(saga_id)
+        assert {(entry.phase, entry.status) for entry in steps} <= {("do", "started")}
+        async with opened(shared_settings, sagas=[Pay], worker=True) as other, asyncio.timeout(20):
+            while (record := await other.store.load(saga_id)) is None or record.status != "completed":
+                await asyncio.sleep(0.02)
 
 
 async def test_a_change_of_spelling_alone_is_kept(runtime):

@@ -211,11 +211,11 @@ def _aliases(kind: Any) -> dict[str, str]:
     return {name: field.validation_alias for name, field in fields if isinstance(field.validation_alias, str)}
 
 
-def _told(error: Exception) -> tuple[tuple[Location, str], ...]:
-    errors = getattr(error, "errors", None)
-    if not callable(errors):
+def _told(error: Any) -> tuple[tuple[Location, str], ...]:
+    if not callable(getattr(error, "errors", None)):
+        # What a validator of the application's own raised, which is no ValueError.
         return (((), error_text(error)),)
-    return tuple((tuple(one["loc"]), one["msg"]) for one in errors(include_url=False, include_input=False))
+    return tuple((tuple(one["loc"]), one["msg"]) for one in error.errors(include_url=False, include_input=False))
 
 
 def _reader(owner: type[Any], name: str, annotation: Any) -> Reader:

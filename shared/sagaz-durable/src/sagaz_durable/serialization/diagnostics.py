@@ -9,6 +9,7 @@ from sagaz_integration_core.errors import ContextValueError
 __all__ = ["Refused", "advice", "path_of"]
 
 _HINTS = {
+    "pydantic.main.BaseModel": "pass .dict()",
     "pydantic.v1.main.BaseModel": "pass .dict()",
     "numpy.generic": "pass .item()",
     "numpy.ndarray": "pass .tolist()",
