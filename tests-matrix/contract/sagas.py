@@ -7,7 +7,7 @@ import logging
 import math
 import threading
 import time
-from datetime import UTC, datetime
+from datetime import datetime, timedelta, tzinfo
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -15,6 +15,7 @@ from sagaz import Saga, action, compensate
 from sagaz.core.triggers import trigger
 
 from contract.pivotal import by_hand, pivotal
+from contract.typed_sagas import given_saga, typed_saga, values_saga
 from sagaz_durable.webhooks.resuming import resumes
 from sagaz_integration_core.context.current_step import current_step
 
@@ -24,10 +25,18 @@ Context = dict[str, Any]
 
 logger = logging.getLogger("contract.shop")
 
+
+class _Odd(tzinfo):
+    """A zone that tells nothing of its moments."""
+
+    def utcoffset(self, moment: datetime | None) -> timedelta:
+        return timedelta(hours=1 if moment is not None and moment.fold else 2)
+
+
 UNKEPT: dict[str, Any] = {
-    "datetime": datetime(2026, 1, 1, tzinfo=UTC),
-    "decimal": Decimal("1.10"),
-    "bytes": b"x",
+    "zone": datetime(2026, 1, 1, tzinfo=_Odd()),
+    "decimal": Decimal("NaN"),
+    "bytes": b"x" * 65_537,
     "set": {1},
     "tuple": (1, 2),
     "nan": math.nan,
@@ -82,6 +91,9 @@ class Shop:
             "paid": _paid(self),
             "pivotal": pivotal(self),
             "by hand": by_hand(self),
+            "values": values_saga(self),
+            "given": given_saga(self),
+            "typed": typed_saga(self),
         }
 
     def calls(self, saga_id: str) -> list[str]:

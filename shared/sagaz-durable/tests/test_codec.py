@@ -85,7 +85,7 @@ def test_the_order_of_keys_makes_no_difference(value, random):
         return item
 
     assert encode(shuffled(value)) == encode(value)
-    assert codec.fingerprint(encode(shuffled(value))) == codec.fingerprint(encode(value))
+    assert codec.fingerprint("Saga", encode(shuffled(value))) == codec.fingerprint("Saga", encode(value))
 
 
 @patiently
@@ -113,7 +113,7 @@ def test_a_copy_takes_what_is_no_json_as_it_is():
 
 
 def test_one_and_true_and_one_point_nought_are_three_values():
-    assert len({codec.fingerprint(encode({"n": n})) for n in (1, True, 1.0)}) == 3
+    assert len({codec.fingerprint("Saga", encode({"n": n})) for n in (1, True, 1.0)}) == 3
 
 
 def test_the_text_is_compact_sorted_and_readable():
@@ -141,6 +141,9 @@ class Order(pydantic.BaseModel):
     id: int
 
 
+class Whole(pydantic.RootModel[list[int]]): ...
+
+
 class Text(str): ...
 
 
@@ -151,6 +154,18 @@ class Real(float): ...
 
 
 class Rows(list): ...
+
+
+class Price(decimal.Decimal): ...
+
+
+class Moment(datetime.datetime): ...
+
+
+class Id(uuid.UUID): ...
+
+
+class Blob(bytes): ...
 
 
 class Mine:
@@ -164,12 +179,10 @@ Pair = namedtuple("Pair", "a b")
 @pytest.mark.parametrize(
     ("value", "hint"),
     [
-        (decimal.Decimal("1.10"), "Decimal is not one of JSON's types; pass str(...)"),
-        (datetime.datetime(2024, 1, 1, tzinfo=datetime.UTC), "pass .isoformat()"),
-        (datetime.date(2024, 1, 1), "pass .isoformat()"),
-        (datetime.time(1), "pass .isoformat()"),
-        (datetime.timedelta(1), "pass .total_seconds()"),
-        (uuid.UUID(int=1), "UUID is not one of JSON's types; pass str(...)"),
+        (Price("1.10"), "Price is not one of JSON's types; pass decimal.Decimal(...)"),
+        (Moment(2024, 1, 1), "pass datetime.fromisoformat(....isoformat())"),
+        (Id(int=1), "Id is not one of JSON's types; pass uuid.UUID(str(...))"),
+        (Blob(b"x"), "pass bytes(...)"),
         (Colour.RED, "pass .value"),
         (Size.LARGE, "pass .value"),
         (Level.HIGH, "pass .value"),
@@ -177,10 +190,9 @@ Pair = namedtuple("Pair", "a b")
         (Pair(1, 2), "pass list(...)"),
         ({1}, "pass sorted(...)"),
         (frozenset(), "pass sorted(...)"),
-        (b"x", "pass .decode() or .hex()"),
-        (bytearray(), "pass .decode() or .hex()"),
-        (Address("x"), "pass dataclasses.asdict(...)"),
-        (Order(id=1), 'pass .model_dump(mode="json")'),
+        (bytearray(), "pass bytes(...)"),
+        (Address, "type is not one of JSON's types"),
+        (Order, "ModelMetaclass is not one of JSON's types"),
         (ValueError("hunter2"), "pass str(...)"),
         (Text("x"), "pass str(...)"),
         (Number(1), "pass int(...)"),
@@ -322,7 +334,7 @@ def test_any_mapping_may_be_a_context_and_is_left_as_it_was():
         assert list(value) == ["b", "a"]
 
 
-@pytest.mark.parametrize("value", [None, [], "{}", Order(id=1), Address("x")])
+@pytest.mark.parametrize("value", [None, [], "{}", Order, Address, Whole([1])])
 def test_what_is_no_mapping_is_no_context(value):
     assert "expected a dict" in refusal(value, "")
 

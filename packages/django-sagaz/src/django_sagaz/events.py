@@ -7,6 +7,7 @@ from typing import Any
 
 from django_sagaz._stores.runners import immediately
 from django_sagaz.transactions import joined_project
+from sagaz_durable import ContextLike
 from sagaz_durable.runtime.publishing import checked_event
 
 __all__ = ["publish"]
@@ -14,7 +15,7 @@ __all__ = ["publish"]
 
 def publish(
     topic: str,
-    payload: Mapping[str, Any],
+    payload: ContextLike,
     *,
     using: str | None = None,
     connection: Any = None,

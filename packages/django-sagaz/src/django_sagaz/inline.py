@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack, cast
 
@@ -14,7 +14,7 @@ from django_sagaz._execution.asgiref_bridge import is_async_to_sync
 from django_sagaz._execution.current import close_executions, current_executions
 from django_sagaz._project.current import current_project, current_registry
 from django_sagaz._stores.connections import refuse_transaction
-from sagaz_durable import NOTHING
+from sagaz_durable import NOTHING, ContextLike
 from sagaz_durable.engine.result import SagaRun
 from sagaz_durable.runtime.bound_saga import refuse_without_loop
 from sagaz_durable.runtime.inline import InlineRuns, RunOptions
@@ -58,7 +58,7 @@ def close() -> None:
 
 def run_saga(
     saga: Saga | type[Saga],
-    context: Mapping[str, Any] = NOTHING,
+    context: ContextLike = NOTHING,
     saga_id: str | None = None,
     *,
     idempotency_key: str | None = None,
@@ -99,7 +99,7 @@ class _Run:
 
     def __call__(
         self,
-        initial_context: Mapping[str, Any] = NOTHING,
+        initial_context: ContextLike = NOTHING,
         saga_id: str | None = None,
         *,
         idempotency_key: str | None = None,
@@ -125,7 +125,7 @@ class _Run:
 async def _run_inline(
     runtime: SagazRuntime,
     saga_class: type[Saga],
-    context: Mapping[str, Any],
+    context: ContextLike,
     saga_id: str | None,
     **options: Unpack[RunOptions],
 ) -> SagaRun:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +10,7 @@ from django.core import signing
 
 from django_sagaz._project.current import current_project
 from django_sagaz.transactions import dispatch_after_commit, joined_project
-from sagaz_durable import NOTHING
+from sagaz_durable import NOTHING, ContextLike
 from sagaz_durable.operations.approvals import (
     WEEK,
     Approval,
@@ -34,7 +34,7 @@ _SALT = "django_sagaz.approvals"
 
 def send_signal(
     name: str,
-    payload: Mapping[str, Any] = NOTHING,
+    payload: ContextLike = NOTHING,
     *,
     saga_id: str | None = None,
     key: str | None = None,
@@ -96,7 +96,7 @@ def read_approval(token: str) -> Approval:
 
 def decide_approval(
     token: str,
-    payload: Mapping[str, Any],
+    payload: ContextLike,
     *,
     by: str,
     reason: str = "",

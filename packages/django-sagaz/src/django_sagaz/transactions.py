@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextvars import ContextVar
 from datetime import datetime, timedelta
 from functools import partial, wraps
@@ -17,7 +17,7 @@ from django_sagaz._project.project import Project
 from django_sagaz._stores.connections import in_transaction
 from django_sagaz._stores.runners import immediately
 from django_sagaz.inline import class_of
-from sagaz_durable import NOTHING
+from sagaz_durable import NOTHING, ContextLike
 from sagaz_durable.runtime import new_run
 from sagaz_durable.runtime.client import form_of
 from sagaz_integration_core.context.request_run import key_of_request
@@ -44,7 +44,7 @@ _captured: ContextVar[str | None] = ContextVar("sagaz_transaction", default=None
 
 def atomic_saga_start(
     saga_class: type[Saga],
-    context: Mapping[str, Any] = NOTHING,
+    context: ContextLike = NOTHING,
     *,
     connection: Any = None,
     using: str | None = None,
@@ -90,7 +90,7 @@ def atomic_saga_start(
 
 def atomic_saga_start_many(
     saga_class: type[Saga],
-    contexts: Iterable[Mapping[str, Any]],
+    contexts: Iterable[ContextLike],
     *,
     connection: Any = None,
     using: str | None = None,

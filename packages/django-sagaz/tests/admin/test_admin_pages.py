@@ -5,7 +5,9 @@ from __future__ import annotations
 import html
 import json
 import re
+from base64 import b64encode
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 
 import pytest
 from admin_places import EVENTS, RUNS, decide, kept_in
@@ -16,7 +18,8 @@ from django.test.utils import CaptureQueriesContext
 
 from django_sagaz.admin import page, runs, values
 from django_sagaz.models import Attempt, AuditEntry, Run
-from sagaz_durable.serialization.codec import MAX_DEPTH, encode
+from sagaz_durable.serialization.codec import encode
+from sagaz_durable.serialization.json_checks import MAX_DEPTH
 
 everywhere = kept_in("default", "pg", "maria")
 
@@ -159,6 +162,17 @@ def test_the_deepest_context_that_the_codec_takes_is_shown_whole(viewer, make):
     assert encode(context, max_bytes=10_000)
     make(context=context)
     assert json.loads(context_of(shown(viewer))) == context
+
+
+@everywhere
+def test_values_that_json_has_not_are_shown_on_one_line_with_their_types_and_masked_like_others(viewer, make):
+    values = {"amount": Decimal("12.50"), "card_number": Decimal(4111), "head": [b"authorization", b"abc"]}
+    make(context=json.loads(encode(values, max_bytes=10_000)))
+    text = context_of(shown(viewer))
+    assert '"amount": {"$sagaz.decimal": "12.50"}' in text
+    assert '"card_number": "***"' in text
+    assert "4111" not in text
+    assert b64encode(b"abc").decode() not in text
 
 
 # MariaDB itself takes nothing that is deeper than 31.

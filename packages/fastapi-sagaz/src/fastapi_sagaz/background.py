@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fastapi_sagaz._background_runs import Parked, parked_of
-from sagaz_durable import NOTHING
+from sagaz_durable import NOTHING, ContextLike
 
 if TYPE_CHECKING:
     from sagaz import Saga
@@ -18,7 +17,7 @@ __all__ = ["run_saga_background"]
 async def run_saga_background(
     background_tasks: BackgroundTasks,
     saga: Saga,
-    context: Mapping[str, Any] = NOTHING,
+    context: ContextLike = NOTHING,
     *,
     idempotency_key: str | None = None,
     owner: str | None = None,

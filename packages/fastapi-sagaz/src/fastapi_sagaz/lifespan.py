@@ -14,6 +14,7 @@ from fastapi_sagaz._app_state import OpenApp, attached, open_app
 from fastapi_sagaz._asgi_lifespan import current_visit
 from fastapi_sagaz._route_scan import sagas_in_routes, sources_in_routes
 from fastapi_sagaz._wording import WORDING
+from fastapi_sagaz.http.validation import ContextMismatch
 from sagaz_durable import configured_globally
 from sagaz_durable.engine.registry import listed
 from sagaz_integration_core.errors import SettingsError
@@ -112,7 +113,14 @@ class SagazLifespan:
         settings, config = _resolve(self._config)
         visit = current_visit()
         worker = self._worker and visit is None
-        runtime = SagazRuntime(settings, config=config, sagas=self._sagas, app=app, worker=worker)
+        runtime = SagazRuntime(
+            settings,
+            config=config,
+            sagas=self._sagas,
+            app=app,
+            worker=worker,
+            context_mismatch=ContextMismatch,
+        )
         for saga in sagas_in_routes(app.routes):
             runtime.registry.add(saga)
         check_served(runtime.registry, sources_in_routes(app.routes))

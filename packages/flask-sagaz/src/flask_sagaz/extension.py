@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -17,7 +17,7 @@ from flask_sagaz._own_transaction import OwnTransaction
 from flask_sagaz._server_check import check_server
 from flask_sagaz._settings import WORDING, AppSettings
 from flask_sagaz.http.serving import Serving
-from sagaz_durable import NOTHING
+from sagaz_durable import NOTHING, ContextLike
 from sagaz_durable.engine.registry import SagaRegistry, listed
 from sagaz_durable.runtime.client import form_of
 from sagaz_durable.sagas import Sagas
@@ -131,7 +131,7 @@ class SagazExtension(Serving):
     def run_sync(
         self,
         saga: Saga,
-        context: Mapping[str, Any] = NOTHING,
+        context: ContextLike = NOTHING,
         saga_id: str | None = None,
         *,
         idempotency_key: str | None = None,
@@ -157,7 +157,7 @@ class SagazExtension(Serving):
     def run_background(
         self,
         saga: Saga,
-        context: Mapping[str, Any] = NOTHING,
+        context: ContextLike = NOTHING,
         *,
         idempotency_key: str | None = None,
         owner: str | None = None,

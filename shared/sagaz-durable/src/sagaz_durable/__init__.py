@@ -4,15 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from sagaz_durable._upstream.context_bridge import SagaContext
 from sagaz_durable._upstream.imports import guard_import, load_sagaz
 from sagaz_integration_core.context.correlation import mirror_to
 
-__all__ = ["NOTHING", "Saga", "action", "compensate", "configured_globally", "guard_import"]
+__all__ = ["NOTHING", "ContextLike", "Saga", "action", "compensate", "configured_globally", "guard_import"]
 
 mirror_to(SagaContext())
+
+
+class _PydanticModel(Protocol):
+    __pydantic_complete__: ClassVar[bool]
+
+
+class _Dataclass(Protocol):
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+
+class _AttrsClass(Protocol):
+    __attrs_attrs__: ClassVar[Any]
+
+
+ContextLike = Mapping[str, Any] | _PydanticModel | _Dataclass | _AttrsClass
+"""What a saga may be given: a dict, or a model, of which it is given the fields."""
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 """The context of a saga that is given none. None is refused: it is what a request says whose body is ``null``."""
@@ -51,7 +67,7 @@ if TYPE_CHECKING:
 
         async def run(
             self,
-            initial_context: Mapping[str, Any] = ...,
+            initial_context: ContextLike = ...,
             saga_id: str | None = None,
             *,
             idempotency_key: str | None = None,

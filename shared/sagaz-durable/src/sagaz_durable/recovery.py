@@ -43,7 +43,7 @@ class Recovery:
     changes: Mapping[str, Any] = field(default_factory=dict)
 
 
-def encoded(action: Action | None, recovery: Recovery, max_bytes: int, wording: Wording) -> str:
+def encoded(action: Action | None, recovery: Recovery, max_bytes: int, wording: Wording, saga_class: type[Any]) -> str:
     """Return a decision as the journal has it; None for one that a person has yet to take.
 
     Raises:
@@ -51,18 +51,21 @@ def encoded(action: Action | None, recovery: Recovery, max_bytes: int, wording: 
     """
     codec.check_reserved(recovery.changes)
     values = {"action": action, "times": recovery.times, "changes": dict(recovery.changes)}
-    return codec.encode_result(values, max_bytes=max_bytes, wording=wording)
+    return codec.encode_result(values, max_bytes=max_bytes, wording=wording, saga_class=saga_class)
 
 
-def decoded(text: str | None) -> Recovery:
+def decoded(text: str | None, saga_class: type[Any]) -> Recovery:
     """Return what was decided so far.
+
+    Args:
+        saga_class: The saga's, for its enums.
 
     Raises:
         ContextValueError: What is stored was not written by us.
     """
     if text is None:
         return Recovery()
-    values = codec.decode(text)
+    values = codec.decode(text, saga_class)
     return Recovery(values["times"], values["changes"])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import unicodedata
@@ -11,6 +12,7 @@ from itertools import pairwise
 from typing import Any
 from urllib.parse import unquote_plus
 
+from sagaz_durable.tag_keys import BYTES, ENUM, tag_key_of
 from sagaz_integration_core.error_text import json_text
 
 __all__ = ["MASK", "looks_secret", "masked", "masked_json", "redact", "scheme_of", "secret_keys"]
@@ -157,20 +159,41 @@ def masked(value: Any, is_secret: IsSecret = looks_secret) -> Any:
     Secret are: what has a secret key; a pair (``["Authorization", …]``, ``{"name": "Authorization", "value": …}``) or a
     header's line whose name is one; addresses with credentials, bearer tokens, JSON web tokens and private keys.
     """
+    if tag_key_of(value) == BYTES:
+        return MASK if _is_secret_text(_text(value) or "", is_secret) else value
     if isinstance(value, dict):
         named = {key for key in _VALUES if key in value} if _names_secret(value, is_secret) else ()
         return {
             key: MASK if is_secret(key) or key in named else masked(inner, is_secret) for key, inner in value.items()
         }
     if isinstance(value, list):
-        if len(value) == 2 and isinstance(value[0], str) and is_secret(value[0]):
+        if len(value) == 2 and _is_secret_name(value[0], is_secret):
             return [value[0], MASK]
         return [masked(inner, is_secret) for inner in value]
     return MASK if isinstance(value, str) and _is_secret_text(value, is_secret) else value
 
 
 def _names_secret(value: dict[str, Any], is_secret: IsSecret) -> bool:
-    return any(isinstance(name, str) and is_secret(name) for name in map(value.get, _NAMES))
+    return any(_is_secret_name(name, is_secret) for name in map(value.get, _NAMES))
+
+
+def _is_secret_name(name: Any, is_secret: IsSecret) -> bool:
+    text = _text(name)
+    return text is not None and is_secret(text)
+
+
+def _text(value: Any) -> str | None:
+    """Return the text that a part of a JSON tree stands for, as bytes and members of enums do, too."""
+    key = tag_key_of(value)
+    text = value if key is None else value[key]
+    if key == BYTES and isinstance(text, str):
+        try:
+            return base64.b64decode(text).decode(errors="replace")
+        except ValueError:
+            return None
+    if key == ENUM and isinstance(text, list) and len(text) == 2:
+        return _text(text[1])
+    return text if isinstance(text, str) else None
 
 
 def _is_secret_text(text: str, is_secret: IsSecret) -> bool:

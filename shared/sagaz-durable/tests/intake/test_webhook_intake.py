@@ -140,7 +140,7 @@ async def test_a_signal_that_contradicts_an_earlier_one_is_quarantined(shop):
     [
         ({**ORDERED, "type": "broken"}, "order.on_order raised ValueError: no such product"),
         ({"id": "evt_1"}, "order.on_order raised KeyError: 'type'"),
-        ({**ORDERED, "type": "no dict"}, "order.on_order returned [1]; expected a dict, or None"),
+        ({**ORDERED, "type": "no dict"}, "order.on_order returned [1]; expected a dict or a model, or None"),
         ({"id": "1", "type": "ordered", "order": None}, "order.on_order: the event has no idempotency key"),
         ({"id": "1", "type": "paid", "amount": 1}, "order.on_paid: the event has no key in its member 'payment'"),
         ({"id": "1", "type": "refunded"}, "order.on_refund: saga_id raised KeyError: 'saga'"),

@@ -36,7 +36,7 @@ def nested(depth):
 @pytest.mark.parametrize(
     "context",
     [
-        {"amount": 10**20}, {"a": float("nan")}, {"a": "\0"}, {"a": "\ud800"}, {"\0": 1}, {"a": b""}, {"saga_id": "x"},
+        {"amount": 10**20}, {"a": float("nan")}, {"a": "\0"}, {"a": "\ud800"}, {"\0": 1}, {"a": {1}}, {"saga_id": "x"},
         {"__a": 1}, nested(31), nested(900), {"a": "x" * 2_000_000}, [], "{}", None, 3, {1: 2}, {"a": -0.0},
     ],
     ids=range(17),

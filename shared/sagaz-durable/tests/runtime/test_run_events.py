@@ -173,13 +173,10 @@ async def test_a_step_that_returns_what_cannot_be_published_fails_as_one_whose_r
 
         @action("two", depends_on=["one"])
         async def two(self, ctx):
-            from decimal import Decimal
-
-            # Equal to what is there, so that the journal has nothing to keep of it.
-            return {"odd": [Decimal(1)]}
+            return {"odd": [frozenset()]}
 
     async with opened(with_broker(settings), sagas=[Odd]) as runtime:
-        with pytest.raises(ValueError, match="Decimal"):
+        with pytest.raises(ValueError, match="frozenset"):
             await Sagas(runtime).run(Odd, {"odd": [1]}, saga_id="run-1")
         assert [topic for topic, _ in await of_ours(runtime, "run-1")][-1] == "odd.failed"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import datetime
+from decimal import Decimal
 
 import pytest
 from sagaz import Saga, action
@@ -47,13 +48,13 @@ async def runs(runtime):
     ("given", "path"),
     [
         ({"items": [{"price": 1}, {"price": object()}]}, "items[1].price"),
-        ({"when": datetime(2026, 1, 1)}, "when"),
+        ({"amount": Decimal("NaN")}, "amount"),
         ({"nan": float("nan")}, "nan"),
         ({"saga_id": "mine"}, "saga_id"),
         ({"__charge_completed": True}, "__charge_completed"),
         ({"pair": (1, 2)}, "pair"),
     ],
-    ids=["object", "datetime", "nan", "saga_id", "bookkeeping", "tuple"],
+    ids=["object", "decimal", "nan", "saga_id", "bookkeeping", "tuple"],
 )
 async def test_a_value_that_some_store_would_bend_is_refused_by_its_path_and_nothing_is_written(runtime, given, path):
     for attempt in (Sagas(runtime).start(Plain, given), bind(runtime, Plain).run(given)):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 __all__ = [
     "AlreadyAwaited", "ApprovalDecided", "ApprovalEnded", "ApprovalError", "ApprovalExpired", "ApprovalInvalid",
-    "ContextValueError", "DeadlinePassed", "IdempotencyConflict", "InvalidInput", "LeaseLost", "Overloaded",
-    "RunChanged", "RunErased", "RunFailed", "RunInProgress", "RunInterrupted", "RunNotFound", "RunWaiting",
-    "RuntimeNotOpen", "SagaDefinitionError", "SagaNotRegistered", "SagazError", "SettingsError", "SignalConflict",
-    "SignalRefused", "SignalTimeout", "SignatureRefused", "StepError", "StoreNotMigrated", "StoreNotReady",
-    "StoreRightsMissing", "StoreUnavailable", "TransactionRequired", "UnstorableValue", "UsageError", "WorkerUnfit",
-    "WriteLockHeld", "WriteRefused", "WrongDatabase",
+    "ContextMismatch", "ContextValueError", "DeadlinePassed", "IdempotencyConflict", "InvalidInput", "LeaseLost",
+    "Overloaded", "RunChanged", "RunErased", "RunFailed", "RunInProgress", "RunInterrupted", "RunNotFound",
+    "RunWaiting", "RuntimeNotOpen", "SagaDefinitionError", "SagaNotRegistered", "SagazError", "SettingsError",
+    "SignalConflict", "SignalRefused", "SignalTimeout", "SignatureRefused", "StepError", "StoreNotMigrated",
+    "StoreNotReady", "StoreRightsMissing", "StoreUnavailable", "TransactionRequired", "UnstorableValue",
+    "UsageError", "WorkerUnfit", "WriteLockHeld", "WriteRefused", "WrongDatabase",
 ]  # fmt: skip
 
 
@@ -42,6 +42,18 @@ class ContextValueError(InvalidInput):
     def __init__(self, message: str, path: str = "") -> None:
         super().__init__(message)
         self.path = path
+
+
+class ContextMismatch(ContextValueError):
+    """A saga was started with a context that is not what its declared type says; whoever gave it is at fault.
+
+    Attributes:
+        found: All that does not fit: where it sits, as keys and positions, and what was expected; never the values.
+    """
+
+    def __init__(self, message: str, path: str = "", found: tuple[tuple[tuple[str | int, ...], str], ...] = ()) -> None:
+        super().__init__(message, path)
+        self.found = found
 
 
 class SagaDefinitionError(SagazError, TypeError):

@@ -14,6 +14,7 @@ from django.utils.timezone import is_aware, localtime
 from django.utils.translation import gettext as _
 
 from sagaz_durable.redaction import masked
+from sagaz_durable.tag_keys import tag_key_of
 from sagaz_integration_core.error_text import json_text as as_json
 from sagaz_integration_core.error_text import visible as one_line
 
@@ -86,6 +87,10 @@ def _fragments(value: Any, depth: int) -> Iterator[str]:
     if not isinstance(value, dict | list) or not value:
         yield _scalar(value)
         return
+    if isinstance(value, dict) and (key := tag_key_of(value)) is not None and not isinstance(value[key], dict):
+        # One value, on one line.
+        yield f"{{{_scalar(key)}: {_tagged(value[key])}}}"
+        return
     opening, closing = "{}" if isinstance(value, dict) else "[]"
     if depth >= _DEPTH:
         yield f"{opening}…{closing}"
@@ -98,6 +103,10 @@ def _fragments(value: Any, depth: int) -> Iterator[str]:
             yield f"{_scalar(key)}: "
         yield from _fragments(item, depth + 1)
     yield f"\n{'  ' * depth}{closing}"
+
+
+def _tagged(value: Any) -> str:
+    return f"[{', '.join(map(_scalar, value))}]" if isinstance(value, list) else _scalar(value)
 
 
 def _scalar(value: Any) -> str:

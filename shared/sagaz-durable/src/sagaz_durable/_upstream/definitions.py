@@ -9,6 +9,7 @@ from typing import Any
 from sagaz_durable._upstream.imports import load_sagaz
 from sagaz_durable._upstream.recoveries import check_recoveries, decorated, manual_steps, recovered_steps
 from sagaz_durable._upstream.triggers import refuse_lost
+from sagaz_durable._upstream.typed_steps import context_types
 from sagaz_durable.graph import Graph, StepNode, graph_of
 from sagaz_durable.serialization.nearest_name import nearest
 from sagaz_integration_core.errors import SagaDefinitionError
@@ -64,7 +65,9 @@ def validate(saga_class: type[Any]) -> None:
     _check_compensations(saga_class, owner, steps)
     for attribute, method in decorated(saga_class, "_saga_forward_recovery_meta"):
         _check_method(owner, attribute, method, given=("the context", "the error"))
-    check_recoveries(saga_class, declared_graph(saga_class))
+    graph = declared_graph(saga_class)
+    check_recoveries(saga_class, graph)
+    context_types(saga_class, lambda: graph)
     refuse_lost(saga_class)
 
 

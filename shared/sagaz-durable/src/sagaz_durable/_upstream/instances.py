@@ -14,7 +14,10 @@ from typing import Any
 
 from sagaz_durable._upstream.imports import load_sagaz
 from sagaz_durable._upstream.steps import Function, Step, read
+from sagaz_durable._upstream.typed_steps import context_types
+from sagaz_durable.contexts.context_types import ContextTypes
 from sagaz_durable.graph import Graph
+from sagaz_durable.serialization.codec import copy_value
 from sagaz_integration_core.contract.records import Phase
 from sagaz_integration_core.errors import SagaDefinitionError
 
@@ -41,6 +44,7 @@ class Prepared:
         failures: What steps have raised whose recovery decides about it.
         listeners: What it notifies.
         retries_steps: Whether it asks, with ``retry_steps = True``, that its steps' ``max_retries`` be honoured.
+        types: What its class declares of its context; None for nothing.
     """
 
     saga: Any
@@ -48,6 +52,7 @@ class Prepared:
     steps: dict[str, Step]
     listeners: Sequence[Any]
     retries_steps: bool
+    types: ContextTypes | None
     failures: dict[str, Exception] = field(default_factory=dict)
 
     @property
@@ -83,6 +88,16 @@ class Prepared:
         handler = getattr(self.saga, recovery.handler) if isinstance(recovery.handler, str) else recovery.handler
         return _given(handler, self.failures[step])
 
+    def given(self, step: str, phase: Phase, values: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        """Return what one call of a step is given, for itself, and its values as they are before.
+
+        Raises:
+            ContextValueError: What is recorded does not fit the type that the class declares.
+        """
+        if self.types is None:
+            return copy_value(values), values
+        return self.types.given_to(step, phase, values)
+
     def timeout(self, step: str, phase: Phase) -> float:
         """Return how many seconds a call may take."""
         declared = self.steps[step]
@@ -111,9 +126,13 @@ def prepare(saga_class: type[Any], factory: Callable[[], Any], listeners: Sequen
         declaration = _declaration(plain)
         saga = _bare(plain, declaration)
         own = plain.listeners
-        return Prepared(saga, declaration.graph, declaration.steps, listeners if own is None else own, _retries(plain))
+        types = context_types(plain, lambda: declaration.graph)
+        told = listeners if own is None else own
+        return Prepared(saga, declaration.graph, declaration.steps, told, _retries(plain), types)
     saga = made_by(factory, saga_class)
-    return Prepared(saga, *read(saga, lambda function: function), _listeners(saga, listeners), _retries(saga))
+    graph, steps = read(saga, lambda function: function)
+    types = context_types(type(saga), lambda: graph)
+    return Prepared(saga, graph, steps, _listeners(saga, listeners), _retries(saga), types)
 
 
 def made_by(factory: Callable[[], Any], saga_class: type[Any]) -> Any:

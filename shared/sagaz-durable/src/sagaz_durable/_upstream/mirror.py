@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sagaz_durable.serialization import codec
+from sagaz_durable.serialization.tagging import plain_value
 from sagaz_integration_core.contract.records import ClaimedRun, RunStatus
 from sagaz_integration_core.error_text import error_text
 from sagaz_integration_core.errors import StoreUnavailable
@@ -25,12 +26,14 @@ class Mirror:
     async def started(self, run: ClaimedRun) -> None:
         """Save that a run is being executed."""
         if self._storage is not None:
-            await self._save(run, "executing", codec.decode(run.context))
+            await self._save(run, "executing", codec.decode_plain(run.context))
 
     async def finished(self, run: ClaimedRun, status: RunStatus, values: Mapping[str, Any]) -> None:
         """Save how a run ended."""
         if self._storage is not None:
-            await self._save(run, status, {key: value for key, value in values.items() if not key.startswith("__")})
+            # As JSON: what sagaz's storages do with other types differs, and most refuse them.
+            plain = {key: plain_value(value) for key, value in values.items() if not key.startswith("__")}
+            await self._save(run, status, plain)
 
     async def _save(self, run: ClaimedRun, status: RunStatus, values: dict[str, Any]) -> None:
         from sagaz import SagaStatus

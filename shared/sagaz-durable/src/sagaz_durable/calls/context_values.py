@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from operator import itemgetter
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 from sagaz_durable.graph import Graph
 from sagaz_durable.serialization import codec
 from sagaz_durable.serialization.diagnostics import path_of
+from sagaz_durable.serialization.tagging import same
+from sagaz_durable.tag_keys import tag_key_of
 from sagaz_integration_core.contract.records import ClaimedRun
 
 __all__ = ["RunValues", "changes", "likeliest_path"]
@@ -24,15 +27,17 @@ class RunValues:
 
     Args:
         results: What the steps that are done have returned, as JSON.
+        saga_class: The saga's, for its enums.
 
     Raises:
         ContextValueError: What is stored was not written by us.
     """
 
-    def __init__(self, run: ClaimedRun, graph: Graph, results: Mapping[str, str]) -> None:
+    def __init__(self, run: ClaimedRun, graph: Graph, results: Mapping[str, str], saga_class: type[Any]) -> None:
         self._graph = graph
-        self._input = {**codec.decode(run.context), "saga_id": run.saga_id}
-        self._results = {step: codec.decode(text) for step, text in results.items()}
+        self._saga_class = saga_class
+        self._input = {**codec.decode(run.context, saga_class), "saga_id": run.saga_id}
+        self._results = {step: codec.decode(text, saga_class) for step, text in results.items()}
         self._recovered: dict[str, Mapping[str, Any]] = {}
 
     def recover(self, step: str, changes: Mapping[str, Any]) -> None:
@@ -64,7 +69,7 @@ class RunValues:
 
     def add(self, step: str, text: str) -> Values:
         """Take over what a step has added, as it is stored, and return it; not to be changed."""
-        result = self._results[step] = codec.decode(text)
+        result = self._results[step] = codec.decode(text, self._saga_class)
         return result
 
 
@@ -90,7 +95,10 @@ def changes(before: Mapping[str, Any], after: Mapping[str, Any], returned: Mappi
 
 
 def _same(old: Any, new: Any) -> bool:
-    """Whether two JSON values are equal and of the same types throughout: ``1``, ``1.0`` and ``True`` are three."""
+    """Whether two values are equal and of the same types throughout: ``1``, ``1.0`` and ``True`` are three.
+
+    So are two spellings of one value; see `tagging.same`.
+    """
     kind = type(old)
     if kind is not type(new):
         return False
@@ -98,12 +106,12 @@ def _same(old: Any, new: Any) -> bool:
         return len(old) == len(new) and all(key in new and _same(value, new[key]) for key, value in old.items())
     if kind is list:
         return len(old) == len(new) and all(map(_same, old, new))
-    return bool(old == new)
+    return same(old, new)
 
 
 def likeliest_path(texts: Iterable[str]) -> str:
     """Return where the character stands in these JSON objects that a database is likeliest to lack; else nothing."""
-    strings = [found for text in texts for found in _strings(codec.decode(text))]
+    strings = [found for text in texts for found in _strings(json.loads(text))]
     _, path = max(
         ((max(map(ord, value), default=0), parts) for parts, value in strings), key=itemgetter(0), default=(0, ())
     )
@@ -113,6 +121,8 @@ def likeliest_path(texts: Iterable[str]) -> str:
 def _strings(value: Any, *parts: Any) -> Iterator[tuple[tuple[Any, ...], str]]:
     if isinstance(value, str):
         yield parts, value
+    elif (tag := tag_key_of(value)) is not None:
+        yield from ((parts, found) for _, found in _strings(value[tag]))
     elif isinstance(value, dict | list):
         for part, item in value.items() if isinstance(value, dict) else enumerate(value):
             yield from _strings(item, *parts, part)

@@ -5,18 +5,25 @@ from __future__ import annotations
 import asyncio
 import inspect
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+from sagaz_durable._upstream.instances import Prepared
 from sagaz_durable.calls.context_values import changes
 from sagaz_durable.calls.waits import CallWaits
+from sagaz_durable.contexts.context_types import ContextTypes
+from sagaz_durable.contexts.misfit import Misfit
+from sagaz_durable.contexts.models import as_values
 from sagaz_durable.outbox.run_events import EventLog
 from sagaz_durable.serialization import codec
+from sagaz_durable.serialization.diagnostics import Refused
+from sagaz_durable.serialization.model_fields import is_model_class
 from sagaz_durable.settings.wording import Wording
 from sagaz_integration_core.contract.events import EventWrite
 from sagaz_integration_core.error_text import type_name
 from sagaz_integration_core.errors import ContextValueError, StepError
 
-__all__ = ["Recordable", "Tried", "not_awaited", "recordable"]
+__all__ = ["Recordable", "Tried", "assigned", "fitting", "not_awaited", "recordable"]
 
 
 @dataclass(slots=True)
@@ -24,13 +31,15 @@ class Tried:
     """What came of a call, and of the context that it was given.
 
     Attributes:
+        before: The values of the context before the call.
         doubtful: Whether an earlier try, or this one, ended without telling whether it had its effect.
         left: The waits at which it was left; None when it has come to its end.
     """
 
     value: Any
     error: Exception | None
-    context: dict[str, Any]
+    context: Any
+    before: dict[str, Any]
     doubtful: bool
     left: CallWaits | None = None
 
@@ -49,29 +58,82 @@ class Recordable:
 
 
 def recordable(
-    step: str, given: dict[str, Any], tried: Tried, events: EventLog, max_bytes: int, wording: Wording
+    step: str, tried: Tried, prepared: Prepared, events: EventLog, max_bytes: int, wording: Wording
 ) -> Recordable | Exception:
     """Return what is journaled of a call that returned; an exception if it raised, or nothing can be."""
     if tried.error is not None:
         return tried.error
-    if tried.value is not None and not isinstance(tried.value, dict):
-        return _not_a_dict(step, tried.value)
+    saga_class = type(prepared.saga)
     try:
-        result = changes(given, tried.context, tried.value)
-        text = codec.encode_result(result, max_bytes=max_bytes, wording=wording) if result else None
-        return Recordable(text, events.step_done(step, tried.value))
-    except ContextValueError as error:
+        returned, result = _result(step, tried, prepared.types)
+        encode = partial(codec.encode_result, max_bytes=max_bytes, wording=wording, saga_class=saga_class)
+        return Recordable(encode(result) if result else None, events.step_done(step, returned, saga_class))
+    except (ContextValueError, StepError) as error:
         return error
 
 
-def _not_a_dict(step: str, value: object) -> StepError:
+def _result(step: str, tried: Tried, types: ContextTypes | None) -> tuple[dict[str, Any] | None, dict[str, Any]]:
+    """Return what a step has returned, and what it has changed."""
+    returned = _returned(step, tried.value)
+    if types is None:
+        return returned, changes(tried.before, tried.context, returned)
+    try:
+        assigned, returned = as_values(tried.context), as_values(returned)
+    except Refused as refused:
+        raise refused.error("the step's result") from None
+    if types.is_taken(step, tried.value):
+        returned = changes(tried.before, {}, returned)
+    changed = changes(tried.before, assigned, returned)
+    try:
+        return returned, types.result(step, tried.before, changed, returned)
+    except Misfit as misfit:
+        raise StepError(
+            f"Step {step!r} has returned, or assigned, what the types of its saga do not allow: {misfit}. It was "
+            "called, so it is compensated."
+        ) from misfit
+
+
+def assigned(step: str, tried: Tried, types: ContextTypes | None) -> dict[str, Any]:
+    """Return what the recovery of a step has set in the context that it was given.
+
+    Raises:
+        ContextValueError: It cannot be kept, or the types of the saga do not allow it.
+    """
+    if types is None:
+        return changes(tried.before, tried.context, None)
+    try:
+        set_ = as_values(tried.context)
+    except Refused as refused:
+        raise refused.error("the context") from None
+    return fitting(step, tried.before, changes(tried.before, set_, None), types)
+
+
+def fitting(step: str, before: dict[str, Any], changed: dict[str, Any], types: ContextTypes | None) -> dict[str, Any]:
+    """Return what somebody changes in the context before a step is called again, as the types of the saga have it.
+
+    Raises:
+        ContextValueError: They do not allow it.
+    """
+    if types is None:
+        return changed
+    try:
+        return types.result(step, before, changed, None, "redo")
+    except Misfit as misfit:
+        raise ContextValueError(f"the types of its saga do not allow that: {misfit}", misfit.path) from misfit
+
+
+def _returned(step: str, value: Any) -> dict[str, Any] | None:
+    if value is None or isinstance(value, dict):
+        return value
     what = f"Step {step!r}"
     if inspect.isawaitable(value):
-        return not_awaited(what, value)
-    return StepError(
-        f"{what} returned a {type_name(value)}; a step returns a dict, which is merged into the context, or None. "
-        "It was called, so it is compensated."
-    )
+        raise not_awaited(what, value)
+    if not is_model_class(type(value)):
+        raise StepError(
+            f"{what} returned a {type_name(value)}; a step returns a dict or a model (Pydantic, a dataclass, attrs), "
+            "whose fields are merged into the context, or None. It was called, so it is compensated."
+        )
+    return codec.as_dict(value, "the step's result")
 
 
 def not_awaited(what: str, value: object) -> StepError:

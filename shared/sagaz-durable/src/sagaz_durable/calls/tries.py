@@ -15,12 +15,11 @@ from sagaz_durable.calls.step_environment import StepEnvironment
 from sagaz_durable.calls.step_result import Tried
 from sagaz_durable.calls.waits import CallWaits, RunWaits
 from sagaz_durable.concurrency.cancellation import Halt
-from sagaz_durable.serialization import codec
 from sagaz_integration_core.contract.records import ClaimedRun, Phase
 from sagaz_integration_core.error_text import error_text
 from sagaz_integration_core.errors import RunInProgress, RunInterrupted, RunWaiting
 
-__all__ = ["NO_LIMITS", "Halted", "Limits", "Tries"]
+__all__ = ["NO_LIMITS", "Given", "Halted", "Limits", "Tries"]
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +56,21 @@ class Limits:
 NO_LIMITS = Limits()
 
 
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What one call is given.
+
+    Attributes:
+        values: The context as the journal has it; not to be changed.
+        context: What the step gets: a dict, or an instance of the type that the saga declares.
+        before: The values of that, by which changes are seen.
+    """
+
+    values: dict[str, Any]
+    context: Any
+    before: dict[str, Any]
+
+
 class Tries:
     """Tries the calls of one run.
 
@@ -81,13 +95,22 @@ class Tries:
         self._waits = waits
         self._halt = halt
 
+    def given(self, step: str, phase: Phase, values: dict[str, Any]) -> Given:
+        """Return what a call is given, with which it may do as it likes.
+
+        Raises:
+            ContextValueError: What is recorded does not fit the type that the saga declares.
+        """
+        context, before = self._prepared.given(step, phase, values)
+        return Given(values, context, before)
+
     async def of(
-        self, step: str, phase: Phase, given: dict[str, Any], doubtful: bool, limits: Limits, waits: CallWaits
+        self, step: str, phase: Phase, given: Given, doubtful: bool, limits: Limits, waits: CallWaits
     ) -> Tried:
         """Try a call, of which `current_step` tells.
 
         Args:
-            given: The context; each try gets a copy.
+            given: The context; each further try gets a new one.
             doubtful: Whether the call may have had its effect before.
             waits: Of the first try; each further one has its own.
 
@@ -99,8 +122,7 @@ class Tries:
         retries = self._prepared.retries(step, phase)
         retry = 0
         while True:
-            # Each try gets a fresh copy, with which it may do as it likes.
-            context = codec.copy_value(given)
+            context, before = given.context, given.before
             waits.open = True
             try:
                 outcome = await self._caller.call(step, function, context, timeout, limits.shorten(timeout))
@@ -110,19 +132,20 @@ class Tries:
                 raise Halted
             error = outcome.error
             if waits.left and error is not None:
-                return Tried(None, None, context, False, waits)
+                return Tried(None, None, context, before, False, waits)
             if error is not None and caused_by_exit(error):
                 raise RunInterrupted("this process is exiting, and steps get no threads any more.")
             doubtful = doubtful or outcome.interrupted or _leaves_open(error)
             if (mistake := waits.mistake(error)) is not None:
-                return Tried(None, mistake, context, True)
+                return Tried(None, mistake, context, before, True)
             if error is None or retry >= retries or limits.over():
-                return Tried(outcome.value, error, context, doubtful)
+                return Tried(outcome.value, error, context, before, doubtful)
             retry += 1
             logger.warning("Step %r failed, try %d of %d: %s", step, retry, retries + 1, error_text(error))
             await asyncio.sleep(self._environment.backoff(retry))
             waits = self._waits.of_call((step, phase))
             self._environment.enter(self._run, step, phase, retry, waits)
+            given = self.given(step, phase, given.values)
 
 
 def _leaves_open(error: BaseException | None) -> bool:

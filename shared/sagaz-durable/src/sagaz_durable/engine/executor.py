@@ -56,7 +56,7 @@ class Executor:
         self._entries = entries
         self._events = events
         self._halt = Halt()
-        self._values = RunValues(run, prepared.graph, entries.results)
+        self._values = RunValues(run, prepared.graph, entries.results, type(prepared.saga))
         self._hooks = Hooks(run.saga_name, prepared.listeners, self._halt)
         self._caller = StepCaller(environment.pool, environment.scope, lease, self._halt)
         self._tries = Tries(run, prepared, environment, self._caller, entries.waits, self._halt)
@@ -188,12 +188,14 @@ class Executor:
         # What stands before a wait has had its own.
         doubtful = before is not None and not before.begun and before.status in ("started", "waiting", "in_doubt")
         compensated = self._prepared.graph.nodes[step].compensated
+        first = self._tries.given(step, "do", given)
         await self._record(self._entries.started(step, "do", compensated=compensated))
-        tried = await self._tries.of(step, "do", given, doubtful, self.course.limits, waits)
+        tried = await self._tries.of(step, "do", first, doubtful, self.course.limits, waits)
         if tried.left is not None:
             await self._left(step, "do", tried.left)
             return
-        kept = recordable(step, given, tried, self._events, self._environment.max_bytes, self._environment.wording)
+        limit, wording = self._environment.max_bytes, self._environment.wording
+        kept = recordable(step, tried, self._prepared, self._events, limit, wording)
         if isinstance(kept, Exception):
             await self._failed(step, kept, in_doubt=tried.doubtful or tried.error is None)
             await self._hooks.call(declared.on_failure, "on_failure", context, step, kept)
@@ -246,8 +248,9 @@ class Executor:
         await self._hooks.tell("on_compensation_complete", step, context)
 
     async def _compensated(self, step: str, given: dict[str, Any], waits: CallWaits) -> bool:
+        first = self._tries.given(step, "undo", given)
         await self._record(self._entries.started(step, "undo"))
-        tried = await self._tries.of(step, "undo", given, False, NO_LIMITS, waits)
+        tried = await self._tries.of(step, "undo", first, False, NO_LIMITS, waits)
         if tried.left is not None:
             await self._left(step, "undo", tried.left)
             return False

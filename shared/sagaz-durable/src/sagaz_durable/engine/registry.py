@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from sagaz import Saga
 
     from sagaz_durable._upstream.instances import Prepared
+    from sagaz_durable.contexts.context_types import ContextTypes
     from sagaz_durable.engine.ends import RecentDurations
     from sagaz_durable.graph import Graph
 
@@ -60,6 +61,13 @@ class Registration:
         from sagaz_durable._upstream.instances import prepare
 
         return prepare(self.saga_class, self.factory, listeners)
+
+    @property
+    def types(self) -> ContextTypes | None:
+        """What the class declares of its context; None for nothing."""
+        from sagaz_durable._upstream.typed_steps import context_types
+
+        return context_types(self.saga_class, lambda: self.graph)
 
     @property
     def graph(self) -> Graph:

@@ -13,7 +13,7 @@ from sagaz_durable.http.problems import Problem
 from sagaz_durable.http.rules import ApiRules
 from sagaz_durable.operations.outcomes import RunReport
 from sagaz_durable.problem_types import RUN_FAILED, RUN_OVERDUE, RUN_ROLLED_BACK, Kind
-from sagaz_durable.serialization.context_values import values_of
+from sagaz_durable.serialization.context_values import plain_values_of
 from sagaz_integration_core.contract.records import FOREIGN, Phase, RunRecord, StepRecord
 from sagaz_integration_core.contract.waits import WaitRecord
 from sagaz_integration_core.error_text import visible
@@ -86,7 +86,7 @@ def _shown(report: RunReport, keys: Sequence[str]) -> Json:
     if not keys or report.run.fingerprint == FOREIGN:
         return {}
     try:
-        values = values_of(report.run, report.steps)
+        values = plain_values_of(report.run, report.steps)
     except ContextValueError as error:
         logger.warning("Run %s: its context cannot be read, and is not shown: %s", report.run.saga_id, error)
         return {}

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from sagaz_durable import ContextLike
 from sagaz_durable._upstream.triggers import Trigger
 from sagaz_durable.intake.handlers import Handler, Hook, NotUsable
 from sagaz_durable.runtime.new_run import new_run, saga_id_of_event
@@ -88,36 +88,34 @@ def without_effect(event: NewWebhook, error: BaseException) -> NewWebhook:
     return replace(event, run=None, signal=None, fingerprint="", reason=_plain(reason))
 
 
-def _effect(scope: Scope, event: Event, handler: Handler, meant: Mapping[str, Any]) -> NewWebhook:
+def _effect(scope: Scope, event: Event, handler: Handler, meant: ContextLike) -> NewWebhook:
     declared = handler.declared
     if isinstance(declared, Resuming):
         return _signal(scope, event, handler, declared, meant)
     return _run(scope, event, handler, declared, meant)
 
 
-def _run(scope: Scope, event: Event, handler: Handler, trigger: Trigger, context: Mapping[str, Any]) -> NewWebhook:
+def _run(scope: Scope, event: Event, handler: Handler, trigger: Trigger, context: ContextLike) -> NewWebhook:
     place, name = trigger.idempotency_key, handler.registration.name
     # The sender's own id tells events apart where the trigger has no key.
     key = f"{handler.method}\0{event.delivery_id}"
     if place is not None:
         key = f"key\0{handler.address('idempotency key', place, event.content)}"
     saga_id = saga_id_of_event(name, event.source, key)
-    run = new_run(scope, handler.registration.saga_class, dict(context), saga_id=saga_id)
+    run = new_run(scope, handler.registration.saga_class, context, saga_id=saga_id)
     run = replace(run, correlation_id=run.correlation_id or event.correlation_id)
     if trigger.is_limited:
         return _new(event, handler.name, run.fingerprint, run=delayed(run), delayed=True)
     return _new(event, handler.name, run.fingerprint, run=run)
 
 
-def _signal(scope: Scope, event: Event, handler: Handler, resuming: Resuming, payload: Mapping[str, Any]) -> NewWebhook:
+def _signal(scope: Scope, event: Event, handler: Handler, resuming: Resuming, payload: ContextLike) -> NewWebhook:
     key = saga_id = None
     if resuming.key is not None:
         key = handler.address("key", resuming.key, event.content)
     elif resuming.saga_id is not None:
         saga_id = handler.address("saga_id", resuming.saga_id, event.content)
-    signal = new_signal(
-        scope.settings, resuming.signal, dict(payload), saga_id=saga_id, key=key, signal_id=event.delivery_id
-    )
+    signal = new_signal(scope.settings, resuming.signal, payload, saga_id=saga_id, key=key, signal_id=event.delivery_id)
     return _new(event, handler.name, signal.fingerprint, signal=signal)
 
 

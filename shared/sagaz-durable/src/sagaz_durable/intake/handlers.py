@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any
 
+from sagaz_durable import ContextLike
 from sagaz_durable._upstream.triggers import Trigger, listeners
 from sagaz_durable.calls.interpreter_exit import stops_the_process
 from sagaz_durable.serialization.client_ids import check_identifier
+from sagaz_durable.serialization.model_fields import is_model_class
 from sagaz_durable.webhooks.resuming import Place, Resuming
 from sagaz_durable.workers.start_limits import check_limits
 from sagaz_integration_core.error_text import error_text, value_text, visible
@@ -48,7 +50,7 @@ class Handler:
         """Saga and method, as it is recorded."""
         return f"{self.registration.name}.{self.method}"
 
-    async def meaning(self, event: Any, hook: Hook) -> Mapping[str, Any] | None:
+    async def meaning(self, event: Any, hook: Hook) -> ContextLike | None:
         """Return what the method makes of an event: a context or a payload, or None.
 
         Raises:
@@ -62,9 +64,10 @@ class Handler:
             if _is_from_outside(error):
                 raise
             raise NotUsable(f"{self.name} raised {_shown(error)}") from error
-        if returned is not None and not isinstance(returned, Mapping):
-            raise NotUsable(f"{self.name} returned {value_text(returned, 80)}; expected a dict, or None")
-        return returned
+        if returned is not None and not isinstance(returned, Mapping) and not is_model_class(type(returned)):
+            raise NotUsable(f"{self.name} returned {value_text(returned, 80)}; expected a dict or a model, or None")
+        meant: ContextLike | None = returned
+        return meant
 
     def address(self, what: str, place: Place, event: Any) -> str:
         """Return a key or an id that the event has: a text, or a whole number as text.

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from sagaz_durable import ContextLike
 from sagaz_durable.operations.decisions import named
 from sagaz_durable.runtime.signalling import (
     Signals,
@@ -102,7 +102,7 @@ class Approvals(Signals):
         return read_token(self.signer(), token)
 
     async def decide_approval(
-        self, token: str, payload: Mapping[str, Any], *, by: str, reason: str = "", session: Any = None
+        self, token: str, payload: ContextLike, *, by: str, reason: str = "", session: Any = None
     ) -> bool:
         """Send the signal that a token names, and return whether it is new; False if the same was decided before.
 
@@ -128,13 +128,13 @@ class Approvals(Signals):
         return accept_decision(signal, await insert_signal(self._runtime, signal, session))
 
     def decide_approval_sync(
-        self, token: str, payload: Mapping[str, Any], *, by: str, reason: str = "", session: Any = None
+        self, token: str, payload: ContextLike, *, by: str, reason: str = "", session: Any = None
     ) -> bool:
         """Do as `decide_approval`, in synchronous code and with a synchronous session."""
         signal = self._decision(token, payload, by, reason)
         return accept_decision(signal, insert_signal_sync(self._runtime, signal, session))
 
-    def _decision(self, token: str, payload: Mapping[str, Any], by: str, reason: str) -> NewSignal:
+    def _decision(self, token: str, payload: ContextLike, by: str, reason: str) -> NewSignal:
         self._runtime.check_open()
         return decision(self._runtime.settings, self.read_approval(token), payload, by=by, reason=reason)
 
@@ -199,7 +199,7 @@ def read_token(signer: Signer, token: object) -> Approval:
     return approval
 
 
-def decision(settings: Settings, approval: Approval, payload: Mapping[str, Any], *, by: str, reason: str) -> NewSignal:
+def decision(settings: Settings, approval: Approval, payload: ContextLike, *, by: str, reason: str) -> NewSignal:
     """Check a decision and return the signal to insert; nothing is written.
 
     Raises:

@@ -4,10 +4,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, TypeVar
 
-from sagaz_durable import NOTHING
+from sagaz_durable import NOTHING, ContextLike
 from sagaz_durable.operations.listing import Listing
 from sagaz_integration_core.error_text import value_text
 from sagaz_integration_core.errors import UsageError
@@ -114,7 +114,7 @@ class Decisions(Listing):
         self,
         saga_id: str,
         name: str,
-        payload: Mapping[str, Any] = NOTHING,
+        payload: ContextLike = NOTHING,
         *,
         by: str,
         reason: str = "",
@@ -147,7 +147,7 @@ class Decisions(Listing):
         self,
         saga_id: str,
         name: str,
-        payload: Mapping[str, Any] = NOTHING,
+        payload: ContextLike = NOTHING,
         *,
         by: str,
         reason: str = "",

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
+from sagaz_durable import ContextLike
 from sagaz_durable.operations.outcomes import Outcome, changed, check_version, missing
 from sagaz_durable.operations.removal import Remover
 from sagaz_durable.runtime.signalling import accept_signal, new_signal
@@ -28,7 +27,7 @@ class Sender(Remover):
         self,
         settings: Settings,
         name: str,
-        payload: Mapping[str, Any],
+        payload: ContextLike,
         *,
         saga_id: str | None = None,
         key: str | None = None,

@@ -26,7 +26,7 @@ _MAX_HEADER_BYTES = 16_384
 
 def new_event(
     topic: str,
-    payload: Mapping[str, Any],
+    payload: Any,
     *,
     publishes: bool,
     max_bytes: int,

@@ -62,17 +62,23 @@ class EventLog:
         self._max_bytes = max_bytes
         self._wording = wording
 
-    def step_done(self, step: str, returned: Any) -> tuple[EventWrite, ...]:
+    def step_done(
+        self, step: str, returned: dict[str, Any] | None, saga_class: type[Any] | None = None
+    ) -> tuple[EventWrite, ...]:
         """``<saga>.<step>.success``, with what the step returned.
+
+        Args:
+            saga_class: As for `codec.encode`.
 
         Raises:
             ContextValueError: It returned something that is not kept, or cannot be.
         """
         if not self._enabled:
             return ()
-        result = returned if isinstance(returned, dict) else {}
         # Also what was in the context before, and is therefore not in the journal.
-        text = codec.encode_result(result, max_bytes=self._max_bytes, wording=self._wording)
+        text = codec.encode_result(
+            returned or {}, max_bytes=self._max_bytes, wording=self._wording, saga_class=saga_class
+        )
         return self._event(f"{step}.success", {"step": step, "result": json.loads(text)})
 
     def step_failed(self, step: str, error: Exception, times: int = 0) -> tuple[EventWrite, ...]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
-from sagaz_durable import NOTHING
+from sagaz_durable import NOTHING, ContextLike
 from sagaz_durable.engine.result import SagaRun
 from sagaz_durable.runtime.inline import InlineRuns, RunOptions
 from sagaz_durable.runtime.launching import launch_in_background
@@ -40,7 +40,7 @@ class Binding:
 
     def __call__(
         self,
-        initial_context: Mapping[str, Any] = NOTHING,
+        initial_context: ContextLike = NOTHING,
         saga_id: str | None = None,
         *,
         idempotency_key: str | None = None,
@@ -59,7 +59,7 @@ class Binding:
         )
 
     async def execute(
-        self, initial_context: Mapping[str, Any], saga_id: str | None, **options: Unpack[RunOptions]
+        self, initial_context: ContextLike, saga_id: str | None, **options: Unpack[RunOptions]
     ) -> SagaRun:
         """Do so, wherever the coroutine is made; see `Sagas.run`.
 
@@ -68,7 +68,7 @@ class Binding:
         return await InlineRuns(self.runtime).run(self.saga_class, initial_context, saga_id, **options)
 
     async def launch_in_background(
-        self, initial_context: Mapping[str, Any], idempotency_key: str | None, owner: str | None
+        self, initial_context: ContextLike, idempotency_key: str | None, owner: str | None
     ) -> tuple[str, RunExecution | None]:
         """Record a run that is executed later; see `launching.launch_in_background`."""
         return await self.runtime.reach(

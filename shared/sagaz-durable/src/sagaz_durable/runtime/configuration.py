@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sagaz_durable.engine.registry import SagaRegistry
 from sagaz_durable.runtime.backpressure import Backlog
 from sagaz_durable.settings.settings import Settings
+from sagaz_integration_core.errors import ContextMismatch
 
 if TYPE_CHECKING:
     from sagaz_durable.engine.registry import SagaSpec
@@ -23,6 +24,7 @@ class Configuration:
         config: The user's own ``SagaConfig``, if there is one.
         sagas: Saga classes, or (class, factory) pairs; or a registry of them.
         dispatch: See `SagazRuntime`.
+        context_mismatch: See `SagazRuntime`.
 
     Attributes:
         settings: With the store that the ``SagaConfig`` implies.
@@ -38,9 +40,11 @@ class Configuration:
         config: Any = None,
         sagas: Iterable[SagaSpec] | SagaRegistry = (),
         dispatch: Callable[[Sequence[str]], None] | None = None,
+        context_mismatch: type[ContextMismatch] = ContextMismatch,
     ) -> None:
         settings = settings if settings is not None else Settings.from_env()
         self.config = config
+        self.context_mismatch = context_mismatch
         self.settings = settings if config is None else _with_store_of(config, settings)
         wording = self.settings.wording
         self.registry = sagas if isinstance(sagas, SagaRegistry) else SagaRegistry(sagas, wording=wording)

@@ -5,11 +5,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
-from sagaz_durable import NOTHING
+from sagaz_durable import NOTHING, ContextLike
 from sagaz_durable.runtime.client import RuntimeClient
 
 if TYPE_CHECKING:
@@ -38,7 +37,7 @@ class InlineRuns(RuntimeClient):
     async def run(
         self,
         saga_class: type[Saga],
-        context: Mapping[str, Any] = NOTHING,
+        context: ContextLike = NOTHING,
         saga_id: str | None = None,
         *,
         idempotency_key: str | None = None,
@@ -52,7 +51,7 @@ class InlineRuns(RuntimeClient):
 
         Args:
             saga_class: It is registered by this.
-            context: What the steps are given: what JSON has, up to the setting ``max_context_bytes``.
+            context: What the steps are given: a dict or a model, up to the setting ``max_context_bytes``.
             saga_id: The run's id, if the caller gives it one; instead of a key.
             idempotency_key: 1 to 200 printable characters. The same key, with the same context, gives the same run: the
                 result of one that has completed is returned again.
@@ -123,7 +122,7 @@ class InlineRuns(RuntimeClient):
     def run_sync(
         self,
         saga_class: type[Saga],
-        context: Mapping[str, Any] = NOTHING,
+        context: ContextLike = NOTHING,
         saga_id: str | None = None,
         *,
         idempotency_key: str | None = None,
@@ -144,7 +143,7 @@ class InlineRuns(RuntimeClient):
     async def run_background(
         self,
         saga_class: type[Saga],
-        context: Mapping[str, Any] = NOTHING,
+        context: ContextLike = NOTHING,
         *,
         idempotency_key: str | None = None,
         owner: str | None = None,
@@ -172,7 +171,7 @@ class InlineRuns(RuntimeClient):
     def run_background_sync(
         self,
         saga_class: type[Saga],
-        context: Mapping[str, Any] = NOTHING,
+        context: ContextLike = NOTHING,
         *,
         idempotency_key: str | None = None,
         owner: str | None = None,

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, TypedDict, Unpack
 
+from sagaz_durable import ContextLike
 from sagaz_durable.calls.waits import waits_for
 from sagaz_durable.concurrency.clock import now
 from sagaz_durable.engine.course import was_overdue
@@ -60,7 +60,7 @@ class Launching(TypedDict, total=False):
 
 
 async def launch(
-    runtime: SagazRuntime, saga_class: type[Saga], context: Mapping[str, Any], **options: Unpack[Launching]
+    runtime: SagazRuntime, saga_class: type[Saga], context: ContextLike, **options: Unpack[Launching]
 ) -> tuple[str, RunExecution | None]:
     """Insert a run that this process has leased, and park it; None when the key's run was there already.
 
@@ -98,7 +98,7 @@ def _left(run: NewRun) -> float | None:
 async def launch_in_background(
     runtime: SagazRuntime,
     saga_class: type[Saga],
-    context: Mapping[str, Any],
+    context: ContextLike,
     *,
     idempotency_key: str | None = None,
     owner: str | None = None,
@@ -123,7 +123,7 @@ async def launch_in_background(
 
 
 async def run_here(
-    runtime: SagazRuntime, saga_class: type[Saga], context: Mapping[str, Any], wait: float, **options: Unpack[Launching]
+    runtime: SagazRuntime, saga_class: type[Saga], context: ContextLike, wait: float, **options: Unpack[Launching]
 ) -> SagaRun:
     """Execute a run here and now, on the runtime's own event loop; see `InlineRuns.run`."""
     wait = seconds_to_wait("wait", wait)
@@ -182,5 +182,6 @@ async def finished_run(runtime: SagazRuntime, saga_id: str) -> SagaRun:
     if record.status != "completed":
         kind = DeadlinePassed if record.status == "rolled_back" and was_overdue(record.error) else RunFailed
         raise kind(f"Run {saga_id} of saga {record.saga_name!r} ended as {record.status}: {record.error}")
-    values = {**values_of(record, await runtime.store.load_steps(saga_id)), "saga_id": saga_id}
+    saga_class = runtime.registry.get(record.saga_name).saga_class if record.saga_name in runtime.registry else None
+    values = {**values_of(record, await runtime.store.load_steps(saga_id), saga_class), "saga_id": saga_id}
     return SagaRun(values, saga_id=saga_id, saga_name=record.saga_name, status="completed")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
+from sagaz_durable import ContextLike
 from sagaz_durable.serialization import codec
 from sagaz_durable.serialization.client_ids import check_identifier
 from sagaz_durable.serialization.moments import read_moment, read_seconds
@@ -14,12 +16,13 @@ from sagaz_integration_core.context.correlation import current
 from sagaz_integration_core.context.identifiers import random_uuid
 from sagaz_integration_core.context.request_run import is_started_again
 from sagaz_integration_core.contract.records import Inserted, NewRun, erased_as
-from sagaz_integration_core.errors import IdempotencyConflict, RunErased, UsageError
+from sagaz_integration_core.errors import ContextMismatch, IdempotencyConflict, RunErased, UsageError
 
 if TYPE_CHECKING:
     from sagaz import Saga
 
-    from sagaz_durable.engine.registry import SagaRegistry
+    from sagaz_durable.contexts.context_types import ContextTypes, Started
+    from sagaz_durable.engine.registry import Registration, SagaRegistry
     from sagaz_durable.settings.settings import Settings
 
 __all__ = ["accept", "due_now", "new_run", "saga_id_of", "saga_id_of_event", "undelayed"]
@@ -44,7 +47,7 @@ class Known(Protocol):
 def new_run(
     configuration: Known,
     saga_class: type[Saga],
-    context: Mapping[str, Any],
+    context: ContextLike,
     *,
     saga_id: str | None = None,
     idempotency_key: str | None = None,
@@ -60,26 +63,49 @@ def new_run(
         InvalidInput: The key, the id or the owner is malformed.
         UsageError: A time cannot be used, or both a key and an id were given.
     """
-    name = configuration.registry.add(saga_class).name
+    registration = configuration.registry.add(saga_class)
+    name = registration.name
     if owner is not None:
         check_identifier("owner", owner, most=255)
-    limit, wording = configuration.settings.max_context_bytes, configuration.settings.wording
-    text = given = codec.encode(context, max_bytes=limit, wording=wording)
-    codec.check_reserved(context)
+    text, given = _texts(configuration, registration, context)
     request = current()
-    if request is not None and request.propagate and "correlation_id" not in context:
-        text = codec.encode({**context, "correlation_id": request.correlation_id}, max_bytes=limit, wording=wording)
     return NewRun(
         saga_id=_saga_id(name, saga_id, idempotency_key),
         saga_name=name,
         context=text,
-        fingerprint=codec.fingerprint(f"{name}\0{given}"),
+        fingerprint=codec.fingerprint(name, given),
         correlation_id=request.correlation_id if request is not None else None,
         not_before=None if not_before is None else read_moment("not_before", not_before),
         fresh=saga_id is None and idempotency_key is None,
         deadline=_deadline(getattr(saga_class, "deadline", None) if deadline is None else deadline),
         owner=owner,
     )
+
+
+def _texts(configuration: Known, registration: Registration, context: Any) -> tuple[str, str]:
+    """Return a context as it is recorded, and of it what a repetition of the request gives again."""
+    limit, wording = configuration.settings.max_context_bytes, configuration.settings.wording
+    values = codec.as_dict(context, "the saga's context")
+    encode = partial(codec.encode, max_bytes=limit, wording=wording, saga_class=registration.saga_class)
+    text = given = encode(values)
+    codec.check_reserved(values)
+    if (types := registration.types) is not None:
+        started = _checked(types, context, values, getattr(configuration, "context_mismatch", ContextMismatch))
+        values, given = started.values, encode(started.given)
+        text = encode(values)
+    request = current()
+    if request is not None and request.propagate and "correlation_id" not in values:
+        text = encode({**values, "correlation_id": request.correlation_id})
+    return text, given
+
+
+def _checked(types: ContextTypes, context: Any, values: dict[str, Any], error: type[ContextMismatch]) -> Started:
+    from sagaz_durable.contexts.misfit import Misfit
+
+    try:
+        return types.start(context, values)
+    except Misfit as misfit:
+        raise error(f"The context is not what {types.name} says: {misfit}", misfit.path, misfit.found) from None
 
 
 def _deadline(given: datetime | timedelta | None) -> datetime | float | None:

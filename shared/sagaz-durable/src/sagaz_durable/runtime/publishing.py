@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from sagaz_durable import ContextLike
 from sagaz_durable.runtime.client import RuntimeClient
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ class Publications(RuntimeClient):
     async def publish(
         self,
         topic: str,
-        payload: Mapping[str, Any],
+        payload: ContextLike,
         *,
         session: Any = None,
         key: str | None = None,
@@ -31,7 +32,7 @@ class Publications(RuntimeClient):
 
         Args:
             topic: 1 to 255 bytes.
-            payload: What JSON has, as for a saga's context.
+            payload: As a saga's context, but for members of enums: a dict or a model.
             session: As for `start`: the event exists if and only if its transaction is committed. Without, the event is
                 committed when this returns.
             key: Events with the same key arrive in the order in which they were recorded.
@@ -58,7 +59,7 @@ class Publications(RuntimeClient):
     def publish_sync(
         self,
         topic: str,
-        payload: Mapping[str, Any],
+        payload: ContextLike,
         *,
         session: Any = None,
         key: str | None = None,
@@ -79,7 +80,7 @@ class Publications(RuntimeClient):
     def _event(
         self,
         topic: str,
-        payload: Mapping[str, Any],
+        payload: ContextLike,
         key: str | None,
         headers: Mapping[str, str] | None,
         idempotency_key: str | None,
@@ -92,7 +93,7 @@ class Publications(RuntimeClient):
 def checked_event(
     configuration: Configuration,
     topic: str,
-    payload: Mapping[str, Any],
+    payload: ContextLike,
     *,
     key: str | None,
     headers: Mapping[str, str] | None,

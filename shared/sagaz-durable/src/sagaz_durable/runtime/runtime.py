@@ -34,7 +34,7 @@ from sagaz_durable.workers.embedded_worker import EmbeddedWorker
 from sagaz_integration_core.context import log_fields as logs
 from sagaz_integration_core.context.current_step import followed
 from sagaz_integration_core.contract.store import SagaStore
-from sagaz_integration_core.errors import RuntimeNotOpen
+from sagaz_integration_core.errors import ContextMismatch, RuntimeNotOpen
 
 if TYPE_CHECKING:
     from sagaz_durable._upstream.resources import SagazResources
@@ -64,6 +64,7 @@ class SagazRuntime(Reachable):
             its own.
         dispatch: Called with the saga_ids of a start after its commit, by whoever commits it, if the setting
             ``dispatch`` is ``celery``; it raises nothing.
+        context_mismatch: What is raised for a context that is not what its saga declares, in the framework's form.
 
     Attributes:
         only_reads: Set before it is opened, by commands that write nothing: no right to write is asked for.
@@ -88,9 +89,12 @@ class SagazRuntime(Reachable):
         step_pool: Callable[[Settings], Executor] | None = None,
         keeper: Callable[[], LeaseKeeper] | None = None,
         dispatch: Callable[[Sequence[str]], None] | None = None,
+        context_mismatch: type[ContextMismatch] = ContextMismatch,
     ) -> None:
         super().__init__()
-        self.configuration = Configuration(settings, config=config, sagas=sagas, dispatch=dispatch)
+        self.configuration = Configuration(
+            settings, config=config, sagas=sagas, dispatch=dispatch, context_mismatch=context_mismatch
+        )
         self.settings, self.registry = self.configuration.settings, self.configuration.registry
         self.app_given = app
         self.app_state: Any = None

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from sagaz_durable import NOTHING
+from sagaz_durable import NOTHING, ContextLike
 from sagaz_durable.runtime.client import RuntimeClient
 from sagaz_durable.serialization.client_ids import check_identifier
 from sagaz_integration_core.contract.records import ERASED
@@ -29,7 +28,7 @@ class Signals(RuntimeClient):
     async def send_signal(
         self,
         name: str,
-        payload: Mapping[str, Any] = NOTHING,
+        payload: ContextLike = NOTHING,
         *,
         saga_id: str | None = None,
         key: str | None = None,
@@ -42,7 +41,7 @@ class Signals(RuntimeClient):
 
         Args:
             name: Of the signal, as the waiting step names it: 1 to 200 printable characters.
-            payload: What the step is given: a dict of what JSON has, up to the setting ``max_context_bytes``.
+            payload: What the step is given: a dict or a model, up to the setting ``max_context_bytes``.
             saga_id, key: Exactly one of them: the run, or the key under which a run waits.
             signal_id: Tells apart several signals of one name and address, as a webhook's delivery id does.
             session: As for `start`: the signal exists if and only if its transaction is committed. Without, it is
@@ -63,7 +62,7 @@ class Signals(RuntimeClient):
     def send_signal_sync(
         self,
         name: str,
-        payload: Mapping[str, Any] = NOTHING,
+        payload: ContextLike = NOTHING,
         *,
         saga_id: str | None = None,
         key: str | None = None,
@@ -75,7 +74,7 @@ class Signals(RuntimeClient):
         return accept_signal(signal, insert_signal_sync(self._runtime, signal, session))
 
     def _signal(
-        self, name: str, payload: Mapping[str, Any], saga_id: str | None, key: str | None, signal_id: str
+        self, name: str, payload: ContextLike, saga_id: str | None, key: str | None, signal_id: str
     ) -> NewSignal:
         self._runtime.check_open()
         return new_signal(self._runtime.settings, name, payload, saga_id=saga_id, key=key, signal_id=signal_id)
@@ -111,7 +110,7 @@ def insert_signal_sync(runtime: SagazRuntime, signal: NewSignal, session: Any) -
 def new_signal(
     settings: Settings,
     name: str,
-    payload: Mapping[str, Any],
+    payload: ContextLike,
     *,
     saga_id: str | None,
     key: str | None,
@@ -129,11 +128,11 @@ def new_signal(
 
     limit, wording = settings.max_context_bytes, settings.wording
     text = codec.encode_payload(payload, "the signal's payload", max_bytes=limit, wording=wording)
-    check_decision(name, payload)
+    check_decision(name, codec.as_dict(payload, "the signal's payload"))
     address = f"run\0{saga_id}" if key is None else f"key\0{key}"
     made_of = f"{name}\0{address}\0{signal_id}"
     return NewSignal(
-        str(uuid.uuid5(_NAMESPACE, made_of)), name, saga_id, key, signal_id, text, codec.fingerprint(f"{name}\0{text}")
+        str(uuid.uuid5(_NAMESPACE, made_of)), name, saga_id, key, signal_id, text, codec.fingerprint(name, text)
     )
 
 

@@ -4,13 +4,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from sagaz_durable import NOTHING
+from sagaz_durable import NOTHING, ContextLike
 from sagaz_durable.runtime.client import RuntimeClient
 from sagaz_integration_core.context.request_run import key_of_request
 from sagaz_integration_core.error_text import error_text
@@ -31,7 +31,7 @@ class Starts(RuntimeClient):
     async def start(
         self,
         saga_class: type[Saga],
-        context: Mapping[str, Any] = NOTHING,
+        context: ContextLike = NOTHING,
         *,
         session: Any = None,
         idempotency_key: str | None = None,
@@ -43,7 +43,7 @@ class Starts(RuntimeClient):
 
         Args:
             saga_class: It is registered by this.
-            context: What the steps are given: what JSON has, up to the setting ``max_context_bytes``.
+            context: What the steps are given: a dict or a model, up to the setting ``max_context_bytes``.
             session: An SQLAlchemy session or connection (Flask-SQLAlchemy's ``db.session``), or a psycopg connection:
                 the run exists if and only if its transaction is committed. Without, the run is committed when this
                 returns.
@@ -74,7 +74,7 @@ class Starts(RuntimeClient):
     def start_sync(
         self,
         saga_class: type[Saga],
-        context: Mapping[str, Any] = NOTHING,
+        context: ContextLike = NOTHING,
         *,
         session: Any = None,
         idempotency_key: str | None = None,
@@ -96,7 +96,7 @@ class Starts(RuntimeClient):
     async def start_many(
         self,
         saga_class: type[Saga],
-        contexts: Iterable[Mapping[str, Any]],
+        contexts: Iterable[ContextLike],
         *,
         session: Any = None,
         not_before: datetime | None = None,
@@ -114,7 +114,7 @@ class Starts(RuntimeClient):
     def start_many_sync(
         self,
         saga_class: type[Saga],
-        contexts: Iterable[Mapping[str, Any]],
+        contexts: Iterable[ContextLike],
         *,
         session: Any = None,
         not_before: datetime | None = None,
@@ -129,7 +129,7 @@ class Starts(RuntimeClient):
     def _new_run(
         self,
         saga_class: type[Saga],
-        context: Mapping[str, Any],
+        context: ContextLike,
         key: str | None,
         not_before: datetime | None,
         deadline: datetime | timedelta | None,

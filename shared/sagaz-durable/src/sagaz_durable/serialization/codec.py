@@ -4,37 +4,33 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from sagaz_durable.serialization.diagnostics import Refused, advice, path_of
+from sagaz_durable.serialization.json_checks import NotPlain, TooLarge, check_dict
+from sagaz_durable.serialization.model_fields import fields_of
+from sagaz_durable.serialization.tagging import meaning, plain, tagged, untagged
 from sagaz_durable.settings.wording import NEUTRAL, Wording
+from sagaz_durable.tag_keys import MARK
 from sagaz_integration_core.error_text import type_name
 from sagaz_integration_core.errors import ContextValueError
 
 __all__ = [
-    "MAX_DEPTH",
+    "as_dict",
     "check_reserved",
     "copy_value",
     "decode",
+    "decode_plain",
     "encode",
     "encode_payload",
     "encode_result",
     "fingerprint",
 ]
 
-MAX_DEPTH = 30
-"""How deep dicts and lists may nest; MariaDB's JSON functions stop at 32."""
-
-_MAX_KEY = 16_383
-"""MySQL's JSON keeps keys of at most 65,535 bytes, and a character has up to four."""
-
-_MAX_INT = 2**63
 _EXPLOSION = 2
 """How many times too large a value may be, so that its very size is told."""
 
-_TOO_DEEP = f"dicts and lists nest deeper than {MAX_DEPTH} levels; flatten them, or pass a part as a JSON string"
 _OTHER_ID = "to choose a run's id pass saga_id= or idempotency_key= instead"
 _CONTAINERS = frozenset((dict, list))
 
@@ -43,49 +39,99 @@ _ENCODER = json.JSONEncoder(
 )
 
 
-def encode(value: Mapping[str, Any], *, max_bytes: int, wording: Wording | None = NEUTRAL) -> str:
+def encode(
+    value: Any, *, max_bytes: int, wording: Wording | None = NEUTRAL, saga_class: type[Any] | None = None
+) -> str:
     """Return a saga's context as canonical JSON text: sorted keys, no blanks.
 
     Args:
-        value: Any mapping; below it only what JSON has, in exactly Python's own types.
+        value: Any mapping, or a Pydantic model, a dataclass or an attrs instance; below it such models, what JSON has,
+            in exactly Python's own types, and the types of `tags`.
         max_bytes: The largest text to accept, in bytes of UTF-8.
         wording: How the setting that says so is spelled; None if none does.
+        saga_class: Of which members of enums may be in it, see `enum_classes`; None if of none.
 
     Raises:
         ContextValueError: Some store would bend or refuse a value; it names the path, never the value.
     """
-    return _encode(value, "the saga's context", max_bytes, wording)
+    return _encode(value, "the saga's context", max_bytes, wording, saga_class)
 
 
-def encode_result(value: Mapping[str, Any], *, max_bytes: int, wording: Wording | None = NEUTRAL) -> str:
+def encode_result(
+    value: Any, *, max_bytes: int, wording: Wording | None = NEUTRAL, saga_class: type[Any] | None = None
+) -> str:
     """Return a step's result as canonical JSON text; see `encode`."""
-    return _encode(value, "the step's result", max_bytes, wording)
+    return _encode(value, "the step's result", max_bytes, wording, saga_class)
 
 
-def encode_payload(value: Mapping[str, Any], what: str, *, max_bytes: int, wording: Wording | None = NEUTRAL) -> str:
-    """Return a part of an event, which ``what`` names in errors, as canonical JSON text; see `encode`."""
-    return _encode(value, what, max_bytes, wording)
+def encode_payload(value: Any, what: str, *, max_bytes: int, wording: Wording | None = NEUTRAL) -> str:
+    """Return a signal's or an event's payload, which ``what`` names in errors, as canonical JSON; see `encode`."""
+    return _encode(value, what, max_bytes, wording, None)
 
 
-def decode(text: str) -> dict[str, Any]:
-    """Return what `encode` was given.
+def decode(text: str, saga_class: type[Any] | None = None) -> dict[str, Any]:
+    """Return what `encode` was given, models as dicts.
+
+    Args:
+        saga_class: Of which enums may be in it; with None, members come back as their values.
 
     Raises:
-        ContextValueError: The text is no JSON object, so it was not written by `encode`.
+        ContextValueError: The text was not written by `encode`, or this deployment lacks an enum or a time zone of it.
     """
+    tree = _object(text)
+    return _as_object(untagged(tree, saga_class)) if MARK in text else tree
+
+
+def decode_plain(text: str) -> dict[str, Any]:
+    """Return JSON for readers that do not ask for types: values that JSON has not are texts.
+
+    Raises:
+        ContextValueError: The text was not written by `encode`.
+    """
+    tree = _object(text)
+    return _as_object(plain(tree)) if MARK in text else tree
+
+
+def _object(text: str) -> dict[str, Any]:
     try:
         value = json.loads(text)
     except ValueError as error:
         at = f" (at {error.pos})" if isinstance(error, json.JSONDecodeError) else ""
         raise ContextValueError(f"A stored context or result is not JSON{at}; expected an object") from None
+    return _as_object(value)
+
+
+def _as_object(value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ContextValueError(f"A stored context or result is a JSON {type(value).__name__}; expected an object")
     return value
 
 
-def fingerprint(text: str) -> str:
-    """Return a digest of canonical text; equal contexts have equal digests, whatever the order of their keys."""
-    return hashlib.blake2b(text.encode(), digest_size=32).hexdigest()
+def fingerprint(name: str, text: str) -> str:
+    """Return a digest of canonical text and of what it belongs to.
+
+    Equal contexts have equal digests, whatever the order of their keys and the spelling of their values.
+    """
+    if MARK in text:
+        text = _ENCODER.encode(meaning(json.loads(text)))
+    return hashlib.blake2b(f"{name}\0{text}".encode(), digest_size=32).hexdigest()
+
+
+def as_dict(value: Any, what: str) -> dict[str, Any]:
+    """Return a context or a result as a dict of its own; models within it stay as they are.
+
+    Raises:
+        ContextValueError: It is no mapping and no model.
+    """
+    if isinstance(value, Mapping):
+        return dict(value)
+    try:
+        fields = fields_of(value)
+    except Refused as refused:
+        raise refused.error(what) from None
+    if type(fields) is not dict:
+        raise ContextValueError(f"{what}: expected a dict or a model, not {type_name(value)}; {_dict_instead(value)}")
+    return fields
 
 
 def check_reserved(context: Mapping[str, Any]) -> None:
@@ -112,24 +158,34 @@ def copy_value(value: Any) -> Any:
     return value
 
 
-def _encode(value: Mapping[str, Any], what: str, max_bytes: int, wording: Wording | None) -> str:
-    if not isinstance(value, Mapping):
-        raise ContextValueError(f"{what}: expected a dict, not {type_name(value)}; {_as_dict(value)}")
-    tree = value if type(value) is dict else dict(value)
+def _encode(value: Any, what: str, max_bytes: int, wording: Wording | None, saga_class: type[Any] | None) -> str:
+    tree = value if type(value) is dict else as_dict(value, what)
     try:
-        _check_dict(tree, 1, _EXPLOSION * max_bytes)
+        text = _text_of(tree, _EXPLOSION * max_bytes, saga_class)
     except Refused as refused:
         raise refused.error(what) from None
-    except _TooLarge:
+    except TooLarge:
         raise _too_large(what, f"more than {_EXPLOSION * max_bytes:,}", max_bytes, wording) from None
-    text = _ENCODER.encode(tree)
     size = len(text) if text.isascii() else len(text.encode())
     if size > max_bytes:
         raise _too_large(what, f"{size:,}", max_bytes, wording)
     return text
 
 
-def _as_dict(value: object) -> str:
+def _text_of(tree: dict[str, Any], budget: int, saga_class: type[Any] | None) -> str:
+    try:
+        check_dict(tree, 1, budget)
+        if MARK not in (text := _ENCODER.encode(tree)):
+            return text
+    except NotPlain:
+        pass
+    # Only contexts that have other types, or what looks like one, pay for them.
+    tree = tagged(tree, budget, saga_class)
+    check_dict(tree, 1, budget)
+    return _ENCODER.encode(tree)
+
+
+def _dict_instead(value: object) -> str:
     match value:
         case list() | tuple() | set() | frozenset():
             return 'give it a name: {"items": [...]}'
@@ -148,99 +204,3 @@ def _too_large(what: str, size: str, max_bytes: int, wording: Wording | None) ->
         f"{what}: it has {size} bytes as JSON, and {max_bytes:,} are allowed{setting}; "
         "keep large data elsewhere and pass its id"
     )
-
-
-# The checks return what is left of a budget of bytes, quotes and commas included, with one for each character. Without
-# it, a list that holds another one ten times, which holds another one ten times, and so on, would be walked (and
-# written) for ever, and an empty string that is held a million times would cost nothing.
-
-
-class _TooLarge(Exception):
-    """The budget is spent."""
-
-
-def _check_dict(value: dict[str, Any], depth: int, budget: int) -> int:
-    if depth > MAX_DEPTH:
-        raise Refused(_TOO_DEEP)
-    key = None
-    try:
-        for key, item in value.items():
-            if type(key) is not str or "\0" in key or not key.isascii() or len(key) > _MAX_KEY:
-                _check_key(key)
-            budget = _CHECKS.get(type(item), _refuse)(item, depth + 1, budget - len(key) - 4)
-            if budget < 0:
-                raise _TooLarge
-    except Refused as refused:
-        refused.climb(value, key)
-        raise
-    return budget - 2
-
-
-def _check_list(value: list[Any], depth: int, budget: int) -> int:
-    if depth > MAX_DEPTH:
-        raise Refused(_TOO_DEEP)
-    position = 0
-    try:
-        for item in value:
-            budget = _CHECKS.get(type(item), _refuse)(item, depth + 1, budget - 1)
-            if budget < 0:
-                raise _TooLarge
-            position += 1
-    except Refused as refused:
-        refused.climb(value, position)
-        raise
-    return budget - 2
-
-
-def _check_str(value: str, depth: int, budget: int) -> int:
-    if "\0" in value:
-        raise Refused("strings with NUL characters are refused by PostgreSQL; remove them")
-    if not value.isascii():
-        try:
-            value.encode()
-        except UnicodeEncodeError:
-            raise Refused("a lone surrogate is no character; decode the text with errors='replace'") from None
-    return budget - len(value) - 2
-
-
-def _check_int(value: int, depth: int, budget: int) -> int:
-    if not -_MAX_INT <= value < _MAX_INT:
-        raise Refused("whole numbers beyond 64 bits are not kept by every store; pass str(...)")
-    return budget - 1
-
-
-def _check_float(value: float, depth: int, budget: int) -> int:
-    if not -1e16 < value < 1e16:
-        if math.isfinite(value):
-            raise Refused("a float of 1e16 or more comes back from PostgreSQL as an int; pass int(...) or str(...)")
-        raise Refused("NaN and infinities are not JSON; pass None or a string")
-    if value == 0.0 and math.copysign(1.0, value) < 0.0:
-        raise Refused("negative zero comes back from PostgreSQL without its sign; pass 0.0")
-    return budget - 3
-
-
-def _accept(value: object, depth: int, budget: int) -> int:
-    return budget - 4
-
-
-def _refuse(value: object, depth: int, budget: int) -> int:
-    raise Refused(f"{type(value).__name__} is not one of JSON's types; {advice(value)}")
-
-
-def _check_key(key: object) -> None:
-    if type(key) is not str:
-        raise Refused(f"a key is of type {type(key).__name__}, JSON's are strings; pass str(...)")
-    if len(key) > _MAX_KEY:
-        raise Refused(f"a key has {len(key):,} characters, and {_MAX_KEY:,} are kept by every store; shorten it")
-    _check_str(key, 0, 0)
-
-
-_CHECKS: dict[type, Callable[[Any, int, int], int]] = {
-    dict: _check_dict,
-    list: _check_list,
-    str: _check_str,
-    int: _check_int,
-    float: _check_float,
-    bool: _accept,
-    type(None): _accept,
-}

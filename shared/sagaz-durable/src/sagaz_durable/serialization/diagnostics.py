@@ -9,19 +9,21 @@ from sagaz_integration_core.errors import ContextValueError
 __all__ = ["Refused", "advice", "path_of"]
 
 _HINTS = {
-    "enum.Enum": "pass .value",
-    "pydantic.main.BaseModel": 'pass .model_dump(mode="json")',
+    "pydantic.main.BaseModel": "pass .dict()",
+    "pydantic.v1.main.BaseModel": "pass .dict()",
     "numpy.generic": "pass .item()",
     "numpy.ndarray": "pass .tolist()",
-    "decimal.Decimal": "pass str(...), which keeps every digit",
+    "decimal.Decimal": "pass decimal.Decimal(...)",
     "fractions.Fraction": "pass str(...)",
-    "datetime.date": "pass .isoformat()",
-    "datetime.time": "pass .isoformat()",
-    "datetime.timedelta": "pass .total_seconds()",
-    "uuid.UUID": "pass str(...)",
+    "datetime.datetime": "pass datetime.fromisoformat(....isoformat())",
+    "datetime.date": "pass date.fromisoformat(....isoformat())",
+    "datetime.time": "pass time.fromisoformat(....isoformat())",
+    "datetime.timedelta": "pass timedelta(seconds=....total_seconds())",
+    "uuid.UUID": "pass uuid.UUID(str(...))",
     "pathlib.PurePath": "pass str(...)",
-    "builtins.bytes": "pass .decode() or .hex()",
-    "builtins.bytearray": "pass .decode() or .hex()",
+    "builtins.bytes": "pass bytes(...)",
+    "builtins.bytearray": "pass bytes(...)",
+    "builtins.memoryview": "pass bytes(...)",
     "builtins.tuple": "pass list(...)",
     "builtins.set": "pass sorted(...)",
     "builtins.frozenset": "pass sorted(...)",
@@ -32,7 +34,8 @@ _HINTS = {
     "builtins.dict": "pass dict(...)",
     "builtins.list": "pass list(...)",
 }
-"""Bases by their full name, so that none need be imported; the first that fits is taken (``class E(str, Enum)``)."""
+"""Bases by their full name, so that none need be imported; the first that fits is taken. Of types that are kept as they
+are it is what to do with a subclass."""
 
 
 class Refused(Exception):
@@ -70,8 +73,6 @@ def advice(value: object) -> str:
     """Tell how to turn a value into JSON, by its type alone: the value itself may be large, or secret."""
     bases = {f"{base.__module__}.{base.__qualname__}" for base in type(value).__mro__}
     hint = next((hint for name, hint in _HINTS.items() if name in bases), "")
-    if hasattr(type(value), "__dataclass_fields__"):
-        hint = "pass dataclasses.asdict(...)"
     return hint or "pass its id, or what is needed of it as dict, list, str, int, float, bool or None"
 
 

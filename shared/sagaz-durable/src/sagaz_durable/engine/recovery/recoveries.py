@@ -9,9 +9,9 @@ from typing import Any
 
 from sagaz_durable._upstream.instances import Prepared
 from sagaz_durable._upstream.recoveries import action_value
-from sagaz_durable.calls.context_values import RunValues, changes
+from sagaz_durable.calls.context_values import RunValues
 from sagaz_durable.calls.step_environment import StepEnvironment
-from sagaz_durable.calls.step_result import Tried
+from sagaz_durable.calls.step_result import Tried, assigned, fitting
 from sagaz_durable.calls.tries import NO_LIMITS, Tries
 from sagaz_durable.engine.course import Course
 from sagaz_durable.engine.journal_entries import Entries
@@ -58,7 +58,7 @@ class Recoveries:
         self._course = course
         self._record = record
         for step, text in entries.recoveries.items():
-            values.recover(step, decoded(text).changes)
+            values.recover(step, self._decoded(text).changes)
 
     def is_due(self, step: str, error: Exception) -> bool:
         """Whether the failure of a step is to be recovered, and not the end of the way forward; take note of it."""
@@ -69,14 +69,19 @@ class Recoveries:
 
     def times(self, step: str) -> int:
         """Return how often a step was called again because of its recovery."""
-        return decoded(self._entries.recovered(step)).times
+        return self._decoded(self._entries.recovered(step)).times
 
     async def decide(self, step: str) -> None:
         """Have a person's decision carried out, or else call the handler, and journal what it decides."""
-        before = decoded(self._entries.recovered(step))
+        before = self._decoded(self._entries.recovered(step))
         if (said := answer((step, "redo"), self._entries.waits.of((step, "redo")))) is not None:
-            after = Recovery(0, {**before.changes, **said.get("context", {})})
-            await self._carry_out(step, said["action"], after, "a person")
+            given, changed = self._values.given_to(step), said.get("context", {})
+            try:
+                set_ = fitting(step, given, changed, self._prepared.types)
+            except ContextValueError as error:
+                self._ask(step, f"a person wants to change the context, and {error}", before)
+                return
+            await self._carry_out(step, said["action"], Recovery(0, {**before.changes, **set_}), "a person")
         elif self._prepared.steps[step].recovery is None:
             self._ask(step, "its handler is not in this deployment", before)
         else:
@@ -86,7 +91,7 @@ class Recoveries:
         failed = self._entries.get(step, "do")
         # After a restart, what it raised is known by its text.
         self._prepared.failures.setdefault(step, StepError((failed and failed.error) or "It failed."))
-        given = self._values.given_to(step)
+        given = self._tries.given(step, "redo", self._values.given_to(step))
         await self._record(self._entries.resumed(step, "redo"))
         waits = self._entries.waits.of_call((step, "redo"))
         self._environment.enter(self._run, step, "redo", 0, waits)
@@ -98,7 +103,7 @@ class Recoveries:
             self._entries.waiting(step, "redo", tried.left.new)
             return
         try:
-            set_ = {} if tried.error is not None else changes(given, tried.context, None)
+            set_ = {} if tried.error is not None else assigned(step, tried, self._prepared.types)
             after = Recovery(before.times, {**before.changes, **set_})
             self._text(None, after)
         except ContextValueError as error:
@@ -167,7 +172,11 @@ class Recoveries:
         )  # fmt: skip
 
     def _text(self, action: Action | None, recovery: Recovery) -> str:
-        return encoded(action, recovery, self._environment.max_bytes, self._environment.wording)
+        limit, wording = self._environment.max_bytes, self._environment.wording
+        return encoded(action, recovery, limit, wording, type(self._prepared.saga))
+
+    def _decoded(self, text: str | None) -> Recovery:
+        return decoded(text, type(self._prepared.saga))
 
 
 def _decision_of(tried: Tried) -> tuple[Action | None, str]:

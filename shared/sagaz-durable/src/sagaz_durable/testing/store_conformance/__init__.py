@@ -15,7 +15,8 @@ A store's author writes a fixture named ``store``, which yields one that is open
     class TestMyStore(StoreConformance, Reopening): ...
 
 The fixture may stand beside the class, in a ``conftest.py`` or in the class, and may have parameters: each case is then
-executed with each of them. Cases and fixtures are executed on asyncio, by the plugin that pytest gets with anyio.
+executed with each of them. Cases and fixtures are executed on asyncio, by the plugin that pytest gets with anyio. What
+some of them are given is made by hypothesis.
 
 `Reopening` has the cases of stores that refuse every use after `close`, and can be opened again; leave it out for one
 whose connections are somebody else's. It is used together with `StoreConformance`.
@@ -33,13 +34,14 @@ from sagaz_durable.testing.store_conformance.events import Events
 from sagaz_durable.testing.store_conformance.insertion import Insertion
 from sagaz_durable.testing.store_conformance.journal import Journal
 from sagaz_durable.testing.store_conformance.listings import Listings
-from sagaz_durable.testing.store_conformance.recoveries import Recoveries
 from sagaz_durable.testing.store_conformance.removal import Removal
 from sagaz_durable.testing.store_conformance.request_keys import RequestKeys
-from sagaz_durable.testing.store_conformance.signals import Signals
+from sagaz_durable.testing.store_conformance.runs_that_wait.recoveries import Recoveries
+from sagaz_durable.testing.store_conformance.runs_that_wait.signals import Signals
+from sagaz_durable.testing.store_conformance.runs_that_wait.waits import Waits
 from sagaz_durable.testing.store_conformance.suspects import Suspects
+from sagaz_durable.testing.store_conformance.values import Values
 from sagaz_durable.testing.store_conformance.waiting import Reopening, Waiting
-from sagaz_durable.testing.store_conformance.waits import Waits
 from sagaz_durable.testing.store_conformance.webhooks import Webhooks
 
 __all__ = ["Reopening", "StoreConformance"]
@@ -48,6 +50,7 @@ __all__ = ["Reopening", "StoreConformance"]
 @pytest.mark.anyio
 class StoreConformance(
     Insertion,
+    Values,
     Claims,
     Journal,
     Attempts,

@@ -1,0 +1,239 @@
+"""`ContextTypes`: the declared type of a saga's context, what each of its steps takes and returns, and their checks."""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sagaz_durable.contexts.misfit import Misfit
+from sagaz_durable.contexts.models import Model, as_values, model_of
+from sagaz_durable.serialization.nearest_name import nearest
+from sagaz_integration_core.contract.records import Phase
+from sagaz_integration_core.errors import ContextValueError, SagaDefinitionError
+
+__all__ = ["CallTypes", "ContextTypes", "Started"]
+
+Values = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class CallTypes:
+    """What one step, or one compensation, takes and returns.
+
+    Attributes:
+        takes: None for a dict.
+        returns: What it declares to return, besides what it takes; None for nothing.
+        always: Whether it never returns None instead.
+    """
+
+    takes: Model | None
+    returns: Model | None = None
+    always: bool = True
+
+    @property
+    def provides(self) -> frozenset[str]:
+        """The fields that are there when the call is done, whatever they are."""
+        if self.returns is None or not self.always:
+            return frozenset()
+        # Of a TypedDict some keys may be missing; all other models have all of their fields.
+        is_dict = typing.is_typeddict(self.returns.kind)
+        return self.returns.required if is_dict else frozenset(self.returns.fields)
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A checked input.
+
+    Attributes:
+        values: All fields, those that were left to their defaults among them.
+        given: What is the same for each repetition of a request: those that were not.
+    """
+
+    values: Values
+    given: Values
+
+
+class ContextTypes:
+    """The types of one saga.
+
+    Args:
+        owner: The saga's name, for errors.
+        context: What its runs are started with.
+        calls: What its steps and compensations take and return.
+        ancestors: What each step depends on, directly or not.
+
+    Raises:
+        SagaDefinitionError: A step takes what nobody provides, or two types disagree about a field.
+    """
+
+    def __init__(
+        self,
+        owner: str,
+        context: Model,
+        calls: Mapping[tuple[str, Phase], CallTypes],
+        ancestors: Mapping[str, Iterable[str]],
+    ) -> None:
+        self._context = context
+        self._calls = calls
+        self._default = CallTypes(context)
+        types = [context, *(one for call in calls.values() for one in (call.takes, call.returns) if one is not None)]
+        self._names = frozenset(name for one in types for name in one.fields)
+        self._is_open = any(one.is_open for one in types)
+        for one in types:
+            _compile_nested(one, set())
+        _check_agreement(owner, types)
+        for (step, phase), call in calls.items():
+            if call.takes is not None:
+                self._check_provided(owner, step, phase, call.takes, ancestors[step])
+
+    @property
+    def name(self) -> str:
+        """What the type of the context is called."""
+        return self._context.kind.__qualname__
+
+    def _check_provided(self, owner: str, step: str, phase: Phase, takes: Model, ancestors: Iterable[str]) -> None:
+        provided = set(self._context.fields)
+        for one in ancestors:
+            provided |= self._call(one, "do").provides
+        for name in sorted(takes.required - provided):
+            kinds = {"do": "", "undo": "the compensation of ", "redo": "the recovery of "}
+            what = f"{kinds[phase]}step {step!r}"
+            raise SagaDefinitionError(
+                f"{owner}: {what} takes {takes.kind.__qualname__}, whose field {name!r} has no default, and neither "
+                f"{self._context.kind.__qualname__} has it nor does a step that {step!r} depends on declare to return "
+                "it. Give it a default, or annotate what that step returns with a model that has it."
+            )
+
+    def start(self, given: Any, values: Values) -> Started:
+        """Return the context of a new run.
+
+        Args:
+            given: What the caller gave: the values, or a model that has them.
+
+        Raises:
+            Misfit: It is not what the type says.
+        """
+        instance = self._context.build(as_values(values))
+        values = as_values(instance)
+        # An instance knows what it was made with; a default that is another one each time must not tell requests apart.
+        is_instance = not typing.is_typeddict(self._context.kind) and isinstance(given, self._context.kind)
+        names = self._context.given(given if is_instance else instance)
+        return Started(values, {name: value for name, value in values.items() if name in names or self._is_extra(name)})
+
+    def _is_extra(self, name: str) -> bool:
+        return name not in self._context.fields
+
+    def given_to(self, step: str, phase: Phase, values: Values) -> tuple[Any, Values]:
+        """Return what a call is given, and its values, by which changes are seen.
+
+        Raises:
+            ContextValueError: What is recorded does not fit the type, which another deployment may have had otherwise.
+        """
+        takes = self._call(step, phase).takes
+        before = as_values(values)
+        if takes is None:
+            return as_values(values), before
+        try:
+            instance = takes.build(_known(takes, values))
+        except Misfit as misfit:
+            name = takes.kind.__qualname__
+            raise ContextValueError(
+                f"What is recorded does not fit {name}, which step {step!r} takes: {misfit}. Deploy a version whose "
+                f"{name} takes it, as by a default for a new field.",
+                misfit.path,
+            ) from misfit
+        if typing.is_typeddict(takes.kind):
+            instance = {**as_values(values), **instance}
+            return instance, before
+        return instance, {**before, **as_values(instance)}
+
+    def result(
+        self, step: str, before: Values, changed: Values, returned: Values | None, phase: Phase = "do"
+    ) -> Values:
+        """Return what a step, or its recovery, has changed, as its types have it.
+
+        Args:
+            before: What it was given.
+            changed: Of what it assigned and returned that which differs.
+            returned: All that it returned.
+
+        Raises:
+            Misfit: It is not what the types say.
+        """
+        call = self._call(step, phase)
+        unknown = [name for name in changed if name not in self._names]
+        if unknown and not self._is_open:
+            raise Misfit(tuple(((name,), self._unknown(name)) for name in unknown))
+        found = dict(changed)
+        if call.returns is not None and (returned is not None or call.always):
+            found |= _only(changed, as_values(call.returns.build(_known(call.returns, returned or {}))))
+        for one in dict.fromkeys((self._context, call.takes)):
+            if one is not None:
+                found |= _only(changed, as_values(one.build(_known(one, {**before, **found}))))
+        return found
+
+    def _unknown(self, name: str) -> str:
+        what = self._context.kind.__qualname__
+        return (
+            f"{what} has no such field, and the step does not declare to return it.{nearest(name, self._names)} Give "
+            f"{what} one with a default, or annotate what the step returns with a model that has it"
+        )
+
+    def is_taken(self, step: str, value: object) -> bool:
+        """Whether a step has returned what it takes: a changed copy, of which the changes count."""
+        takes = self._call(step, "do").takes
+        return takes is not None and not typing.is_typeddict(takes.kind) and isinstance(value, takes.kind)
+
+    def _call(self, step: str, phase: Phase) -> CallTypes:
+        return self._calls.get((step, phase), self._default)
+
+
+def _known(model: Model, values: Mapping[str, Any]) -> Values:
+    if model.is_open:
+        return {name: value for name, value in values.items() if name != "saga_id" or name in model.fields}
+    return {name: value for name, value in values.items() if name in model.fields}
+
+
+def _only(changed: Values, values: Mapping[str, Any]) -> Values:
+    return {name: value for name, value in values.items() if name in changed}
+
+
+def _check_agreement(owner: str, types: Iterable[Model]) -> None:
+    seen: dict[str, Model] = {}
+    for one in types:
+        for name, annotation in one.fields.items():
+            other = seen.setdefault(name, one)
+            if not _agree(annotation, other.fields[name]):
+                raise SagaDefinitionError(
+                    f"{owner}: {one.kind.__qualname__}.{name} and {other.kind.__qualname__}.{name} have different "
+                    "types, and are one value of the context. Annotate both alike; one of them may take None besides."
+                )
+
+
+def _agree(one: Any, other: Any) -> bool:
+    one, other = _bare(one), _bare(other)
+    return one == other or bool(one in typing.get_args(other) or other in typing.get_args(one))
+
+
+def _bare(annotation: Any) -> Any:
+    while typing.get_origin(annotation) in (typing.Annotated, typing.Required, typing.NotRequired):
+        annotation = typing.get_args(annotation)[0]
+    return annotation
+
+
+def _compile_nested(model: Model, seen: set[Any]) -> None:
+    """Refuse at registration what would be refused when a value of it is first met."""
+    for annotation in model.fields.values():
+        for kind in _classes(annotation):
+            if kind not in seen and (inner := model_of(kind)) is not None:
+                seen.add(kind)
+                _compile_nested(inner, seen)
+
+
+def _classes(annotation: Any) -> Iterable[type[Any]]:
+    if isinstance(annotation, type) and not typing.get_args(annotation):
+        yield annotation
+    for one in typing.get_args(annotation):
+        yield from _classes(one)

@@ -1,0 +1,247 @@
+"""Models as types of contexts: Pydantic models, dataclasses, attrs classes and typed dicts."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import typing
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import Any, Protocol
+
+from sagaz_durable.contexts.misfit import Location, Misfit
+from sagaz_durable.contexts.readers import Reader, Unkept, reader_of
+from sagaz_durable.serialization.codec import copy_value
+from sagaz_durable.serialization.model_fields import NO_MODEL, fields_of, is_model_class, names_of
+from sagaz_integration_core.error_text import error_text
+from sagaz_integration_core.errors import SagaDefinitionError
+
+__all__ = ["Model", "as_values", "model_of"]
+
+
+class Model(Protocol):
+    """One type of contexts or results.
+
+    Attributes:
+        fields: The annotations of its fields by name.
+        required: Those without a default.
+        is_open: Whether it takes others, too.
+    """
+
+    kind: type[Any]
+    fields: Mapping[str, Any]
+    required: frozenset[str]
+    is_open: bool
+
+    def build(self, values: Mapping[str, Any]) -> Any:
+        """Return an instance with these values, which are its own then.
+
+        Raises:
+            Misfit: They are not what it says.
+        """
+        ...
+
+    def given(self, instance: Any) -> frozenset[str]:
+        """Return the fields of an instance that were not left to their defaults, as far as it knows."""
+        ...
+
+
+def as_values(value: Any) -> Any:
+    """Return a value with dicts in place of models, at any depth, which shares no dict and no list with it."""
+    if isinstance(value, dict):
+        return {key: as_values(item) for key, item in dict.items(value)}
+    if type(value) is list:
+        return [as_values(item) for item in value]
+    fields = fields_of(value)
+    return value if fields is NO_MODEL else as_values(fields)
+
+
+def model_of(kind: type[Any]) -> Model | None:
+    """Return a class as a type of contexts; None if it is no model.
+
+    Raises:
+        SagaDefinitionError: It has fields whose values are not kept, or cannot be checked.
+    """
+    key: Any = kind
+    return _model(key)
+
+
+@lru_cache(maxsize=1_000)
+def _model(kind: Any) -> Model | None:
+    if hasattr(kind, "model_validate") and is_model_class(kind):
+        return _PydanticModel(kind)
+    if typing.is_typeddict(kind):
+        hints = _hints(kind)
+        return _TypedDict(kind, hints, _required(kind, hints))
+    if is_model_class(kind):
+        return _Fields(kind, _hints(kind))
+    return None
+
+
+def _required(kind: Any, hints: Mapping[str, Any]) -> frozenset[str]:
+    # Of annotations that are strings the class itself does not see what these two say.
+    marks = {name: typing.get_origin(hint) for name, hint in hints.items()}
+    required = {name for name in kind.__required_keys__ if marks[name] is not typing.NotRequired}
+    return frozenset(required | {name for name, mark in marks.items() if mark is typing.Required})
+
+
+def _hints(kind: type[Any]) -> dict[str, Any]:
+    try:
+        return typing.get_type_hints(kind, include_extras=True)
+    except Exception as error:
+        raise SagaDefinitionError(
+            f"The annotations of {kind.__qualname__} cannot be resolved: {error_text(error)}. Import what they name at "
+            "the top of its module."
+        ) from error
+
+
+class _Checked:
+    """A model whose fields are checked by their annotations."""
+
+    is_open: bool = False
+
+    def __init__(self, kind: type[Any], fields: dict[str, Any], required: frozenset[str]) -> None:
+        self.kind: type[Any] = kind
+        self.fields: Mapping[str, Any] = fields
+        self.required = required
+        self._readers = {name: _reader(kind, name, annotation) for name, annotation in fields.items()}
+
+    def read(self, values: Mapping[str, Any], place: Location = ()) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        wrong: list[tuple[Location, str]] = []
+        for name in sorted(self.required.difference(values)):
+            wrong.append(((*place, name), f"it is missing; {self.kind.__qualname__} has no default for it"))
+        for name, value in values.items():
+            if (reader := self._readers.get(name)) is None:
+                wrong.append(((*place, name), f"{self.kind.__qualname__} has no such field"))
+                continue
+            try:
+                found[name] = reader(value, (*place, name))
+            except Misfit as misfit:
+                wrong += misfit.found
+        if wrong:
+            raise Misfit(tuple(wrong))
+        return found
+
+    def given(self, instance: Any) -> frozenset[str]:
+        return frozenset(self.fields)
+
+
+class _TypedDict(_Checked):
+    def build(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        return self.read(copy_value(dict(values)))
+
+    def given(self, instance: Any) -> frozenset[str]:
+        return frozenset(instance)
+
+
+class _Fields(_Checked):
+    """A dataclass or an attrs class."""
+
+    def __init__(self, kind: type[Any], hints: dict[str, Any]) -> None:
+        parameters = _parameters(kind)
+        self._parameters = {name: parameter for name, (parameter, _) in parameters.items()}
+        required = frozenset(name for name, (_, is_required) in parameters.items() if is_required)
+        super().__init__(kind, {name: hints[name] for name in names_of(kind) or ()}, required)
+
+    def build(self, values: Mapping[str, Any]) -> Any:
+        return self.made(self.read(copy_value(dict(values))), ())
+
+    def made(self, values: dict[str, Any], place: Location) -> Any:
+        given = {self._parameters[name]: value for name, value in values.items() if name in self._parameters}
+        try:
+            return self.kind(**given)
+        except Exception as error:
+            # Its own checks, as in __post_init__.
+            raise Misfit(((place, error_text(error)),)) from error
+
+
+def _parameters(kind: type[Any]) -> dict[str, tuple[str, bool]]:
+    """Return by which parameter of its class each field is given, and whether it has to be."""
+    if dataclasses.is_dataclass(kind):
+        missing = dataclasses.MISSING
+        return {
+            field.name: (field.name, field.default is missing and field.default_factory is missing)
+            for field in dataclasses.fields(kind)
+            if field.init
+        }
+    attributes: Any = kind.__attrs_attrs__
+    empty = inspect.Parameter.empty
+    parameters = inspect.signature(kind).parameters
+    return {one.name: (one.alias, parameters[one.alias].default is empty) for one in attributes if one.init}
+
+
+class _PydanticModel:
+    def __init__(self, kind: Any) -> None:
+        if getattr(kind, "__pydantic_root_model__", False):
+            raise SagaDefinitionError(f"{kind.__qualname__} is a root model; a context has fields.")
+        self.kind: type[Any] = kind
+        kept = names_of(kind) or ()
+        self.fields: Mapping[str, Any] = {name: kind.model_fields[name].annotation for name in kept}
+        lost = [name for name, field in kind.model_fields.items() if name not in kept and field.is_required()]
+        if lost:
+            raise SagaDefinitionError(
+                f"{kind.__qualname__}.{lost[0]} has exclude=True, so that it is not recorded, and no default. Give it "
+                "one, or take exclude=True away."
+            )
+        self.required = frozenset(name for name in kept if kind.model_fields[name].is_required())
+        self.is_open: bool = kind.model_config.get("extra") == "allow"
+        self._validate = _by_name(kind)
+
+    def build(self, values: Mapping[str, Any]) -> Any:
+        try:
+            return self._validate(copy_value(dict(values)))
+        except Exception as error:
+            raise Misfit(_told(error)) from error
+
+    def given(self, instance: Any) -> frozenset[str]:
+        return frozenset(instance.model_fields_set)
+
+
+def _by_name(kind: Any) -> Callable[[dict[str, Any]], Any]:
+    if "by_name" in inspect.signature(kind.model_validate).parameters:
+        return lambda values: kind.model_validate(values, by_alias=True, by_name=True)
+    # Before Pydantic 2.11 a model takes its aliases alone, unless it says otherwise.
+    aliases = {} if kind.model_config.get("populate_by_name") else _aliases(kind)
+    return lambda values: kind.model_validate({aliases.get(name, name): value for name, value in values.items()})
+
+
+def _aliases(kind: Any) -> dict[str, str]:
+    fields = kind.model_fields.items()
+    return {name: field.validation_alias for name, field in fields if isinstance(field.validation_alias, str)}
+
+
+def _told(error: Any) -> tuple[tuple[Location, str], ...]:
+    if not callable(getattr(error, "errors", None)):
+        # What a validator of the application's own raised, which is no ValueError.
+        return (((), error_text(error)),)
+    return tuple((tuple(one["loc"]), one["msg"]) for one in error.errors(include_url=False, include_input=False))
+
+
+def _reader(owner: type[Any], name: str, annotation: Any) -> Reader:
+    try:
+        return reader_of(annotation, _model_reader)
+    except Unkept as unkept:
+        raise SagaDefinitionError(
+            f"{owner.__qualname__}.{name}: {unkept}. See what a value may be in the reference, or annotate it as Any."
+        ) from None
+
+
+def _model_reader(kind: type[Any]) -> Reader | None:
+    if not typing.is_typeddict(kind) and not is_model_class(kind):
+        return None
+
+    def read(value: Any, place: Location) -> Any:
+        # Only now: a model may have itself as a field.
+        model: Any = model_of(kind)
+        if type(value) is not dict:
+            raise Misfit(((place, f"expected {kind.__qualname__}, got {type(value).__name__}"),))
+        if isinstance(model, _Checked):
+            values = model.read(value, place)
+            return model.made(values, place) if isinstance(model, _Fields) else values
+        try:
+            return model.build(value)
+        except Misfit as misfit:
+            raise Misfit(tuple(((*place, *inner), why) for inner, why in misfit.found)) from misfit
+
+    return read

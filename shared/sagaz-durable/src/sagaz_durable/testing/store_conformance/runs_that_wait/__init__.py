@@ -1,0 +1,1 @@
+"""Runs that wait: for signals, times and people."""
