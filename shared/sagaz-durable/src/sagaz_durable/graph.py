@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from graphlib import CycleError, TopologicalSorter
 
+from sagaz_durable.effects import Effect
 from sagaz_durable.serialization.nearest_name import nearest
 from sagaz_integration_core.errors import SagaDefinitionError
 
@@ -15,12 +16,24 @@ __all__ = ["Graph", "StepNode", "graph_of"]
 
 @dataclass(frozen=True, slots=True)
 class StepNode:
-    """One declared step, as far as the order of calls depends on it."""
+    """One declared step, as far as the order and the manner of its calls depend on it.
+
+    Attributes:
+        effect: What was declared of it by ``@effect``; None if nothing was.
+        undo_effect: The same of its compensation.
+    """
 
     name: str
     depends_on: tuple[str, ...] = ()
     compensated: bool = False
     pivot: bool = False
+    effect: Effect | None = None
+    undo_effect: Effect | None = None
+
+    @property
+    def transactional(self) -> bool:
+        """Whether the step, or its compensation, is called inside a transaction."""
+        return "transactional" in (self.effect, self.undo_effect)
 
 
 @dataclass(frozen=True, slots=True)

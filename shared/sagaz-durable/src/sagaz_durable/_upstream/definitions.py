@@ -9,11 +9,15 @@ from typing import Any
 from sagaz_durable._upstream.imports import load_sagaz
 from sagaz_durable._upstream.triggers import refuse_lost
 from sagaz_durable._upstream.unkept import decorated, refuse_unkept
+from sagaz_durable.effects import MARK, effect_of
 from sagaz_durable.graph import Graph, StepNode, graph_of
 from sagaz_durable.serialization.nearest_name import nearest
 from sagaz_integration_core.errors import SagaDefinitionError
 
-__all__ = ["DEFAULT_LIMIT", "declared_graph", "describe", "has_steps", "saga_name", "step_limits", "validate"]
+__all__ = [
+    "DEFAULT_LIMIT", "declared_graph", "describe", "has_steps", "saga_name", "step_limits", "transactional_calls",
+    "validate",
+]  # fmt: skip
 
 _MAX_NAME = 200
 """Characters; saga_id:step is an idempotency key, and payment providers stop at 255."""
@@ -62,6 +66,7 @@ def validate(saga_class: type[Any]) -> None:
             )
         steps[name] = attribute
     _check_compensations(saga_class, owner, steps)
+    _check_effects(saga_class, owner)
     declared_graph(saga_class)
     refuse_unkept(saga_class)
     refuse_lost(saga_class)
@@ -81,6 +86,15 @@ def _check_compensations(saga_class: type[Any], owner: str, steps: dict[str, str
                 f"{owner}.{seen[target]} and {owner}.{attribute} both compensate {target!r}; keep one."
             )
         seen[target] = attribute
+
+
+def _check_effects(saga_class: type[Any], owner: str) -> None:
+    for attribute, method in decorated(saga_class, MARK):
+        if not (hasattr(method, "_saga_step_meta") or hasattr(method, "_saga_compensation_meta")):
+            raise SagaDefinitionError(
+                f"{owner}.{attribute} has @effect({effect_of(method)!r}), and is neither a step nor a compensation. "
+                "Decorate it with @action(…) or @compensate(…) too, or remove @effect."
+            )
 
 
 def _check_method(owner: str, attribute: str, method: Callable[..., Any]) -> None:
@@ -112,10 +126,14 @@ def declared_graph(saga_class: type[Any]) -> Graph:
     Raises:
         SagaDefinitionError: A dependency names no step, or dependencies go in a circle.
     """
-    undone = {m._saga_compensation_meta.for_step for _, m in decorated(saga_class, "_saga_compensation_meta")}
-    metas = (method._saga_step_meta for _, method in _steps(saga_class))
-    declared = (StepNode(meta.name, tuple(meta.depends_on), meta.name in undone, meta.pivot) for meta in metas)
+    undone = {m._saga_compensation_meta.for_step: m for _, m in decorated(saga_class, "_saga_compensation_meta")}
+    declared = (_node(method, undone.get(method._saga_step_meta.name)) for _, method in _steps(saga_class))
     return graph_of(saga_class.__qualname__, tuple(declared))
+
+
+def _node(step: Any, undo: Any) -> StepNode:
+    meta = step._saga_step_meta
+    return StepNode(meta.name, tuple(meta.depends_on), undo is not None, meta.pivot, effect_of(step), effect_of(undo))
 
 
 def step_limits(saga_class: type[Any]) -> dict[str, float]:
@@ -130,3 +148,13 @@ def step_limits(saga_class: type[Any]) -> dict[str, float]:
 def describe(saga_class: type[Any]) -> list[StepNode]:
     """Return the declared steps, dependencies before dependents."""
     return list(declared_graph(saga_class).nodes.values())
+
+
+def transactional_calls(saga_class: type[Any]) -> list[tuple[str, bool]]:
+    """Return the declared transactional steps and compensations, in words, each with whether it is ``async def``."""
+    calls = [(f"Step {method._saga_step_meta.name!r}", method) for _, method in _steps(saga_class)]
+    for _, method in decorated(saga_class, "_saga_compensation_meta"):
+        calls.append((f"The compensation of step {method._saga_compensation_meta.for_step!r}", method))
+    return [
+        (what, inspect.iscoroutinefunction(method)) for what, method in calls if effect_of(method) == "transactional"
+    ]

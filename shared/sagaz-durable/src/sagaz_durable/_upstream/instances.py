@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import Any
 
 from sagaz_durable._upstream.imports import load_sagaz
+from sagaz_durable.effects import effect_of
 from sagaz_durable.graph import Graph, StepNode, graph_of
 from sagaz_integration_core.contract.records import Phase
 from sagaz_integration_core.errors import SagaDefinitionError
@@ -190,7 +191,14 @@ def _read(saga: Any, named: Callable[[Any], Any]) -> tuple[Graph, dict[str, Step
             f"{type(saga).__name__} has no steps. Decorate its async or plain methods with @action('name')."
         )
     declared = tuple(
-        StepNode(step.step_id, tuple(step.depends_on), step.compensation_fn is not None, step.pivot)
+        StepNode(
+            step.step_id,
+            tuple(step.depends_on),
+            step.compensation_fn is not None,
+            step.pivot,
+            effect_of(step.forward_fn),
+            effect_of(step.compensation_fn),
+        )
         for step in definitions
     )
     graph = graph_of(type(saga).__name__, declared)

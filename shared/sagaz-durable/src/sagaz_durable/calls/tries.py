@@ -10,9 +10,10 @@ from typing import Any
 
 from sagaz_durable._upstream.instances import Prepared
 from sagaz_durable.calls.interpreter_exit import caused_by_exit
-from sagaz_durable.calls.step_caller import StepCaller
+from sagaz_durable.calls.step_caller import Outcome, StepCaller
 from sagaz_durable.calls.step_environment import StepEnvironment
 from sagaz_durable.calls.step_result import Tried
+from sagaz_durable.calls.transactional import TransactionalCall
 from sagaz_durable.calls.waits import CallWaits, RunWaits
 from sagaz_durable.concurrency.cancellation import Halt
 from sagaz_durable.serialization import codec
@@ -82,7 +83,14 @@ class Tries:
         self._halt = halt
 
     async def of(
-        self, step: str, phase: Phase, given: dict[str, Any], doubtful: bool, limits: Limits, waits: CallWaits
+        self,
+        step: str,
+        phase: Phase,
+        given: dict[str, Any],
+        doubtful: bool,
+        limits: Limits,
+        waits: CallWaits,
+        inside: TransactionalCall | None = None,
     ) -> Tried:
         """Try a call, of which `current_step` tells.
 
@@ -90,12 +98,13 @@ class Tries:
             given: The context; each try gets a copy.
             doubtful: Whether the call may have had its effect before.
             waits: Of the first try; each further one has its own.
+            inside: What calls it inside of a transaction.
 
         Raises:
             Halted: The run is being stopped.
             RunInterrupted: The process ends.
         """
-        function, timeout = self._prepared.function(step, phase), self._prepared.timeout(step, phase)
+        timeout = self._prepared.timeout(step, phase)
         retries = self._prepared.steps[step].max_retries if self._prepared.retries_steps else 0
         retry = 0
         while True:
@@ -103,7 +112,7 @@ class Tries:
             context = codec.copy_value(given)
             waits.open = True
             try:
-                outcome = await self._caller.call(step, function, context, timeout, limits.shorten(timeout))
+                outcome = await self._once(step, phase, context, timeout, limits.shorten(timeout), inside)
             finally:
                 await waits.close()
             if self._halt.reason is not None:
@@ -113,7 +122,7 @@ class Tries:
                 return Tried(None, None, context, False, waits)
             if error is not None and caused_by_exit(error):
                 raise RunInterrupted("this process is exiting, and steps get no threads any more.")
-            doubtful = doubtful or outcome.interrupted or _leaves_open(error)
+            doubtful = doubtful or outcome.interrupted or (inside is None and _leaves_open(error))
             if (mistake := waits.mistake(error)) is not None:
                 return Tried(None, mistake, context, True)
             if error is None or retry >= retries or limits.over():
@@ -121,8 +130,22 @@ class Tries:
             retry += 1
             logger.warning("Step %r failed, try %d of %d: %s", step, retry, retries + 1, error_text(error))
             await asyncio.sleep(self._environment.backoff(retry))
-            waits = self._waits.of_call((step, phase))
+            waits = self._waits.of_call((step, phase), waits.refused)
             self._environment.enter(self._run, step, phase, retry, waits)
+
+    async def _once(
+        self,
+        step: str,
+        phase: Phase,
+        context: dict[str, Any],
+        timeout: float,
+        ends: float,
+        inside: TransactionalCall | None,
+    ) -> Outcome:
+        function = self._prepared.function(step, phase)
+        if inside is not None:
+            return await inside.tried(self._caller, step, function, context, timeout, ends)
+        return await self._caller.call(step, function, context, timeout, ends)
 
 
 def _leaves_open(error: BaseException | None) -> bool:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 from sagaz_durable.calls.waits import RunWaits
 from sagaz_durable.concurrency.held_writes import HeldWrites
+from sagaz_durable.engine.journal_entry import Entry, claimed
 from sagaz_durable.engine.journal_writer import JournalWriter, Submit
 from sagaz_durable.leases.lease import Lease
 from sagaz_integration_core.contract.events import EventWrite
@@ -27,24 +28,6 @@ from sagaz_integration_core.contract.waits import WaitWrite
 __all__ = ["Entries", "Entry"]
 
 
-class Entry(NamedTuple):
-    """What is known of one call.
-
-    Attributes:
-        attempt: In which it began last.
-        begun: Whether the claim of this attempt has journaled it as ``started``, so that it was not called yet.
-        resumed: The same of a call that was left at a wait: what stands before that was called by earlier attempts.
-    """
-
-    status: StepStatus
-    result: str | None
-    error: str | None
-    attempt: int
-    compensated: bool
-    begun: bool = False
-    resumed: bool = False
-
-
 class Entries:
     """Reads and writes the entries of one claimed run.
 
@@ -52,11 +35,12 @@ class Entries:
 
     Attributes:
         waits: What the run's calls wait for.
+        patience: See `JournalWriter`.
 
     Args:
         run: The run as it was claimed.
         lease: Of the run; stopped when an entry that nobody waits for could not be written.
-        patience: See `JournalWriter`, as for submit.
+        submit: See `JournalWriter`.
         held: Has the end of a step written that no further write takes along.
     """
 
@@ -67,22 +51,10 @@ class Entries:
         self._attempt = run.attempt
         self._new_write = partial(RunWrite, run.saga_id, owner, run.attempt)
         self._lease = lease
+        self.patience = patience
         self._writer = JournalWriter(lease, patience, submit)
         self._held = held
-        self._entries: dict[tuple[str, Phase], Entry] = {
-            (entry.step, entry.phase): Entry(
-                entry.status,
-                entry.result,
-                entry.error,
-                entry.attempt,
-                entry.compensated,
-                # Nobody but the claim has written in this attempt.
-                resumed=entry.status == "started" and entry.attempt == run.attempt,
-            )
-            for entry in run.steps
-        }
-        for step in run.begun:
-            self._entries[step, "do"] = Entry("started", None, None, run.attempt, False, begun=True)
+        self._entries: dict[tuple[str, Phase], Entry] = claimed(run)
         self._held_steps: list[StepWrite] = []
         self._held_events: list[EventWrite] = []
         self._held_waits: list[WaitWrite] = []
@@ -129,11 +101,54 @@ class Entries:
         else:
             await self._commit(self._note(step, phase, "started", compensated=compensated))
 
-    def done(self, step: str, phase: Phase, result: str | None, events: tuple[EventWrite, ...] = ()) -> None:
-        """Record the end of a step; it is durable before anything that follows it begins."""
+    def done(
+        self,
+        step: str,
+        phase: Phase,
+        result: str | None,
+        events: tuple[EventWrite, ...] = (),
+        committed: RunWrite | None = None,
+    ) -> None:
+        """Record the end of a step; it is durable before anything that follows it begins.
+
+        Args:
+            committed: What has recorded it already.
+        """
+        if committed is not None:
+            self._committed(committed)
+            return
         self._held_steps.append(self._note(step, phase, "done", result))
         self._held_events.extend(events)
         self._held.hold(self)
+
+    async def flushed(self) -> None:
+        """Return when the ends of all calls so far are durable: what commits by itself must not get ahead of them."""
+        while self._flushing is not None:
+            await asyncio.shield(self._flushing)
+        if self._held_steps:
+            await self._commit()
+
+    def end_of(
+        self, step: str, phase: Phase, result: str | None, events: tuple[EventWrite, ...], *, compensated: bool = False
+    ) -> RunWrite:
+        """Return what records beginning and end of a call at once, for somebody else to commit it, in any thread."""
+        steps = (StepWrite(step, phase, "started", compensated=compensated), StepWrite(step, phase, "done", result))
+        write: RunWrite = self._new_write(steps=steps, events=events)
+        return write
+
+    def _committed(self, write: RunWrite) -> None:
+        for step in write.steps:
+            compensated = step.compensated if step.status == "started" else None
+            self._note(step.step, step.phase, step.status, step.result, compensated=compensated)
+        self._writer.progressed = True
+
+    async def settled(self) -> None:
+        """Return when no transaction of an earlier connection can change this run's journal any more.
+
+        Raises:
+            LeaseLost: The run is another process's.
+        """
+        await self._commit()
 
     def waiting(self, step: str, phase: Phase, new: Sequence[WaitWrite]) -> None:
         """Record that a call was left at a wait, and the waits that it is the first to meet."""

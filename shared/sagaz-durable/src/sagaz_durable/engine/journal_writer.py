@@ -6,9 +6,9 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from itertools import chain, repeat
 
-from sagaz_durable.engine.plain_errors import with_plain_errors
 from sagaz_durable.leases.lease import Lease
 from sagaz_integration_core.contract.records import RunWrite
 from sagaz_integration_core.error_text import error_text
@@ -61,7 +61,7 @@ class JournalWriter:
             try:
                 accepted = await self._submit(write)
             except UnstorableValue:
-                if (plain := with_plain_errors(write)) == write:
+                if (plain := _with_plain_errors(write)) == write:
                     self.unstorable = write
                     raise
                 write = plain
@@ -85,3 +85,13 @@ class JournalWriter:
                 if self._lease.remaining < pause:
                     raise LeaseLost(f"Run {write.saga_id}: its row was locked by another transaction for too long.")
             await asyncio.sleep(pause)
+
+
+def _with_plain_errors(write: RunWrite) -> RunWrite:
+    """Return the write with texts that every database stores, as far as they are not the user's own values."""
+    steps = tuple(replace(step, error=_plain(step.error)) for step in write.steps)
+    return replace(write, steps=steps, error=_plain(write.error))
+
+
+def _plain(text: str | None) -> str | None:
+    return None if text is None else text.encode("ascii", "backslashreplace").decode()
