@@ -29,7 +29,7 @@ SQLITE = ("pysqlite", "aiosqlite")
 
 
 def settings_for(url, **changes):
-    given = {"poll_seconds": 0.02, "backoff_seconds": 0.01, "lease_seconds": 1.0, "renew_seconds": 0.1} | changes
+    given = {"poll_seconds": 0.02, "backoff_seconds": 0.01, "lease_seconds": 0.5, "renew_seconds": 0.1} | changes
     return Settings(storage_url=url, migrate=True, **given)
 
 
@@ -50,7 +50,7 @@ def rows(url, table):
 
 @dataclass
 class Killer:
-    """Kills its process at a point, counted from 1; of each exchange with the database, there is one before and after.
+    """Kills its process at a point, counted from 1: before each exchange with the database, and after each commit.
 
     Args:
         at: 0 for never.
@@ -74,10 +74,10 @@ async def factory_of(kind, url, killer=None):
         class Connection(psycopg.Connection):
             def wait(self, *args, **kwargs):
                 killer.point()
-                try:
-                    return super().wait(*args, **kwargs)
-                finally:
+                answer = super().wait(*args, **kwargs)
+                if self.pgconn.transaction_status == 0:
                     killer.point()
+                return answer
 
         if kind == "raw-psycopg":
             yield lambda: Connection.connect(url)
@@ -89,10 +89,10 @@ async def factory_of(kind, url, killer=None):
         class AsyncConnection(psycopg.AsyncConnection):
             async def wait(self, *args, **kwargs):
                 killer.point()
-                try:
-                    return await super().wait(*args, **kwargs)
-                finally:
+                answer = await super().wait(*args, **kwargs)
+                if self.pgconn.transaction_status == 0:
                     killer.point()
+                return answer
 
         if kind == "raw-psycopg-async":
             yield lambda: AsyncConnection.connect(url)
@@ -120,7 +120,6 @@ def _asyncpg(url):
 
 def _watch(engine, killer):
     event.listen(engine, "before_cursor_execute", killer.point)
-    event.listen(engine, "after_cursor_execute", killer.point)
     event.listen(engine, "commit", killer.point)
     # After its rollback or commit, a connection goes back.
     event.listen(engine, "checkin", killer.point)

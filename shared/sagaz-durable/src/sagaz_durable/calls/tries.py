@@ -83,15 +83,9 @@ class Tries:
         self._halt = halt
 
     async def of(
-        self,
-        step: str,
-        phase: Phase,
-        given: dict[str, Any],
-        doubtful: bool,
-        limits: Limits,
-        waits: CallWaits,
+        self, step: str, phase: Phase, given: dict[str, Any], doubtful: bool, limits: Limits, waits: CallWaits,
         inside: TransactionalCall | None = None,
-    ) -> Tried:
+    ) -> Tried:  # fmt: skip
         """Try a call, of which `current_step` tells.
 
         Args:

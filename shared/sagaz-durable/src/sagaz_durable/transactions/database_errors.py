@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Iterator
 from typing import Any, Literal
 
-from sagaz_integration_core.errors import StoreUnavailable, UnstorableValue, WriteRefused
+from sagaz_integration_core.errors import StoreUnavailable, UnstorableValue, WriteLockHeld, WriteRefused
 
 __all__ = ["Meaning", "meaning"]
 
@@ -35,7 +35,8 @@ def meaning(error: BaseException) -> Meaning:
     if isinstance(error, UnstorableValue):
         return "value"
     if isinstance(error, StoreUnavailable | WriteRefused):
-        return "again"
+        # The step's own transaction holds that lock.
+        return "other" if isinstance(error, WriteLockHeld) else "again"
     for one in _reports(error):
         if (found := _of_report(one)) is not None:
             return found

@@ -35,9 +35,10 @@ def beginning(joining: Joining, caller: Caller, _: None) -> Generator[Statement,
 
 def ending(joining: Joining, caller: Caller, _: None) -> Generator[Statement, Rows, None]:
     """End what the step has done; what is refused here is its own."""
-    yield Statement(RELEASE)
     if joining.database == "postgresql":
         yield Statement(DEFERRED)
+    # Last: what is refused before it can be told from what the step has committed by itself.
+    yield Statement(RELEASE)
 
 
 def returning(joining: Joining, caller: Caller, _: None) -> Generator[Statement, Rows, None]:
