@@ -9,9 +9,12 @@ from sqlalchemy.ext.asyncio import async_sessionmaker
 from sqlalchemy.orm import sessionmaker
 
 from sagaz_durable import Saga, action, compensate, effect
+from sagaz_durable.cli.render_health import health_text
 from sagaz_durable.engine.registry import SagaRegistry
 from sagaz_durable.operations.catalogue import as_json, list_sagas, list_text
+from sagaz_durable.operations.checking import check
 from sagaz_durable.runtime.configuration import Configuration
+from sagaz_durable.runtime.runtime import SagazRuntime
 from sagaz_durable.settings.settings import Settings
 from sagaz_integration_core.errors import SagaDefinitionError
 
@@ -141,6 +144,21 @@ def test_a_compensation_that_declares_no_effect_is_listed_so():
 
     text = list_text(list_sagas(_Known(SagaRegistry([Half]))), "")
     assert text.splitlines()[1:] == ["  charge  idempotent; compensated", "  (no effect declared: undo of charge)"]
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+async def test_check_tells_that_transactional_steps_hold_the_lock_of_sqlite_and_calls_it_no_problem(
+    kind, tmp_path, request
+):
+    url = f"sqlite:///{tmp_path / 'shop.db'}" if kind == "sqlite" else request.getfixturevalue("postgres_url")
+    settings = Settings(storage_url=url, migrate=True)
+    health = await check(SagazRuntime(settings, sagas=[Shop], session_factory=sessionmaker()))
+    assert health.healthy
+    told = [line for line in health_text(health).splitlines() if line.startswith("note")]
+    if kind == "sqlite":
+        assert "Transactional steps (shop.charge) hold SQLite's write lock" in told[0]
+    else:
+        assert told == []
 
 
 class _Known:
