@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from contextlib import asynccontextmanager
 from urllib.parse import parse_qs, urlsplit
 
@@ -135,6 +136,36 @@ async def test_a_statement_whose_caller_is_cancelled_leaves_the_session_usable(h
         with pytest.raises(asyncio.CancelledError):
             await asking
         assert (await state_of(store))[-1] == before
+
+
+@on("pg")
+async def test_what_is_opened_for_a_statement_that_is_cancelled_is_closed_with_the_store(home, monkeypatch):
+    async with worked(home) as (store, _):
+        database, connecting, may_connect = store._here, threading.Event(), threading.Event()
+        await database.mend()
+        connect = database._connect
+
+        def connect_slowly():
+            connecting.set()
+            may_connect.wait(20)
+            connect()
+            opened.extend(database._free)
+
+        opened = []
+        monkeypatch.setattr(database, "_connect", connect_slowly)
+        asking = asyncio.create_task(database.fetch("SELECT 1"))
+        async with asyncio.timeout(20):
+            while not connecting.is_set():
+                await asyncio.sleep(0)
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+        closing = asyncio.create_task(store.close())
+        await asyncio.sleep(0)
+        may_connect.set()
+        await closing
+        [session] = opened
+        assert session.connection.connection is None
 
 
 @on("pg")

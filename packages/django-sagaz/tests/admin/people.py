@@ -8,7 +8,10 @@ from django.contrib.auth.models import Permission, User
 from django.test import Client
 
 _SEES = ["view_run", "view_signal", "view_outboxevent", "view_webhook"]
-_DECIDES = ["retry_run", "cancel_run", "resolve_run", "signal_run", "run_now_run", "retry_outboxevent"]
+_DECIDES = [
+    "retry_run", "cancel_run", "resolve_run", "signal_run", "run_now_run", "retry_outboxevent", "replay_webhook",
+    "dismiss_webhook",
+]  # fmt: skip
 
 PERMISSIONS = {
     "nobody": [],

@@ -7,9 +7,11 @@ import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from admin_places import WEBHOOKS, kept_in
+from admin_places import WEBHOOKS, kept_in, said
+from django.contrib.admin.models import LogEntry
 
-from django_sagaz.models import AuditEntry, Webhook
+from django_sagaz.models import AuditEntry, Run, Webhook
+from sagaz_integration_core.errors import StoreUnavailable
 
 everywhere = kept_in("default", "pg", "maria")
 
@@ -20,6 +22,11 @@ HOSTILE = '"><script>alert(1)</script>\u202e'
 @pytest.fixture
 def viewer(login):
     return login("viewer")
+
+
+@pytest.fixture
+def operator(login):
+    return login("operator")
 
 
 @pytest.fixture
@@ -130,3 +137,88 @@ def test_webhooks_are_shown_to_those_with_the_view_permission_only(login, webhoo
 def test_a_wrong_address_is_no_error_of_the_server(viewer, webhook, address):
     webhook()
     assert viewer.get(f"{WEBHOOKS}{address}").status_code in (200, 302, 400)
+
+
+def quarantined(webhook, home):
+    body = json.dumps({"type": "ordered", "order": 5, "db": home})
+    return webhook("quarantined", handler="webhook.on_order", reason="it raised ValueError", fingerprint="", body=body)
+
+
+def decide(client, action, *keys, **given):
+    given = {"_selected_action": keys, "decided": "yes", "reason": "the bug is mended", **given}
+    return client.post(f"{WEBHOOKS}decide/{action}/", given, follow=True)
+
+
+@everywhere
+def test_a_quarantined_webhook_is_replayed_after_a_page_has_asked(operator, webhook, home):
+    quarantined(webhook, home)
+    webhook("started", saga_id="run-1")
+    assert f'formaction="{WEBHOOKS}decide/replay/"' in shown(operator, "w0/change/")
+    assert f'formaction="{WEBHOOKS}decide/replay/"' not in shown(operator, "w1/change/")
+    asked = operator.post(WEBHOOKS, {"action": "replay", "_selected_action": ["w0", "w1"], "index": 0})
+    text = html.unescape(asked.content.decode())
+    assert "Replay 2 webhooks?" in text
+    assert "would be given to webhook.on_order again" in text
+    assert "it is not quarantined, but started" in text
+    assert not Run.objects.using(home).exists()
+    answer = decide(operator, "replay", "w0", "w1")
+    run = Run.objects.using(home).get()
+    assert said(answer) == [f"evt_0: started run {run.pk}", "evt_1: it is not quarantined, but started"]
+    assert (run.saga_name, run.context["order"], run.context["known"]) == ("webhook", 5, 0)
+    note = AuditEntry.objects.using(home).get()
+    assert (note.saga_id, note.action, note.actor, note.reason) == (
+        "webhook:w0", "replay", "operator", "the bug is mended"
+    )  # fmt: skip
+    assert LogEntry.objects.get(object_id="w0").get_change_message() == (
+        f"Replay: started run {run.pk} (the bug is mended)"
+    )
+    assert "operator: replay: quarantined → started (the bug is mended)" in shown(operator, "w0/change/")
+
+
+@everywhere
+def test_a_quarantined_webhook_is_dismissed_with_a_reason(operator, webhook, home):
+    quarantined(webhook, home)
+    assert "This field is required." in decide(operator, "dismiss", "w0", reason=" ").content.decode()
+    assert Webhook.objects.using(home).get().outcome == "quarantined"
+    assert said(decide(operator, "dismiss", "w0")) == ["evt_0: is ignored"]
+    assert Webhook.objects.using(home).get().outcome == "ignored"
+    assert AuditEntry.objects.using(home).get().action == "dismiss"
+
+
+@kept_in("default")
+@pytest.mark.parametrize("action", ["replay", "dismiss"])
+@pytest.mark.parametrize(("person", "status"), [("viewer", 403), ("nobody", 403), ("blind", 403), ("anonymous", 302)])
+def test_webhooks_are_replayed_and_dismissed_by_those_with_the_permission_only(
+    login, webhook, home, action, person, status, alias
+):
+    quarantined(webhook, home)
+    client = login(person)
+    given = {"_selected_action": "w0", "decided": "yes", "reason": "-"}
+    assert client.post(f"{WEBHOOKS}decide/{action}/", given).status_code == status
+    assert Webhook.objects.using(home).get().outcome == "quarantined"
+    if person == "viewer":
+        assert "decide/" not in shown(client, "w0/change/")
+
+
+@kept_in("default")
+@pytest.mark.parametrize("keys", [[], ["none"], ["\0"], ["x" * 300]])
+def test_what_is_no_webhook_is_neither_replayed_nor_dismissed(operator, keys, alias):
+    for action in ("replay", "dismiss"):
+        [text] = said(decide(operator, action, *keys))
+        assert text in ("Nothing was selected.", "none: there is no event with this id")
+        assert operator.get(f"{WEBHOOKS}decide/{action}/").status_code == 405
+    assert operator.post(f"{WEBHOOKS}decide/delete/").status_code == 404
+
+
+@kept_in("default")
+def test_a_store_that_is_away_keeps_webhooks_as_they_are_and_is_told(operator, webhook, home, monkeypatch, alias):
+    from sagaz_durable.intake.replaying import Dismisser
+
+    async def away(*_, **__):
+        raise StoreUnavailable("Database cannot be used.")
+
+    quarantined(webhook, home)
+    monkeypatch.setattr(Dismisser, "dismiss", away)
+    [text] = said(decide(operator, "dismiss", "w0"))
+    assert text.startswith("Database cannot be used.")
+    assert Webhook.objects.using(home).get().outcome == "quarantined"

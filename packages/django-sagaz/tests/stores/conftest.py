@@ -31,3 +31,17 @@ async def store(request, transactional_db):
     await store.open()
     yield store
     await store.close()
+
+
+@pytest.fixture(params=[pytest.param(alias, marks=place(alias).marks) for alias in ("pg", "maria")])
+async def stores(request, transactional_db):
+    """Two stores over the ORM, as two processes have them."""
+    # Its models cannot be imported earlier.
+    from django_sagaz._stores.orm.store import ORMStore
+
+    stores = [ORMStore(request.param, DatabaseThread()) for _ in range(2)]
+    for store in stores:
+        await store.open()
+    yield stores
+    for store in stores:
+        await store.close()

@@ -5,25 +5,8 @@ from __future__ import annotations
 import asyncio
 import threading
 
-import pytest
-from places import place
-
-from django_sagaz._stores.runners import DatabaseThread
 from sagaz_durable.testing.store_conformance.builders import claim_all
 from sagaz_durable.testing.store_conformance.webhooks.limits import ONE, deliver
-
-
-@pytest.fixture(params=[pytest.param(alias, marks=place(alias).marks) for alias in ("pg", "maria")])
-async def stores(request, transactional_db):
-    # Its models cannot be imported earlier.
-    from django_sagaz._stores.orm.store import ORMStore
-
-    stores = [ORMStore(request.param, DatabaseThread()) for _ in range(2)]
-    for store in stores:
-        await store.open()
-    yield stores
-    for store in stores:
-        await store.close()
 
 
 async def test_who_would_start_runs_while_another_does_waits_and_counts_them(stores):

@@ -13,7 +13,7 @@ from sagaz import Saga, action
 from sagaz_durable.sagas import Sagas
 from sagaz_integration_core.context.current_step import current_step
 from sagaz_integration_core.contract.request_keys import NewKey
-from sagaz_integration_core.errors import RunErased, SignalRefused
+from sagaz_integration_core.errors import RunErased, SignalRefused, StoreUnavailable
 
 pytestmark = pytest.mark.anyio
 
@@ -65,6 +65,28 @@ async def test_a_worker_forgets_the_answers_to_requests_whose_time_is_over(share
         await runtime.make_worker(drain=True).run()
         assert await runtime.store.prune_keys(10) == 0
         assert (await runtime.store.find_key("k0")).answer == "{}"
+
+
+@pytest.mark.parametrize("error", [StoreUnavailable("away"), RuntimeError("a mistake of ours")])
+async def test_what_cannot_be_removed_keeps_a_worker_from_nothing_else(
+    shared_settings, opened, monkeypatch, caplog, error
+):
+    async def refuse(*_):
+        raise error
+
+    caplog.set_level("DEBUG", "sagaz_durable.workers.erasing")
+    async with opened(replace(shared_settings, keep_context_seconds=0), sagas=[CardSaga]) as runtime:
+        saga_id = await Sagas(runtime).start(CardSaga, {"card": "4111"})
+        await runtime.make_worker(drain=True).run()
+        monkeypatch.setattr(runtime.store, "prune_signals", refuse)
+        await runtime.store.claim_key(NewKey("k1", "f", None, "r1", 30.0, 0.0))
+        await runtime.store.answer_key("k1", "r1", "{}")
+        await runtime.make_worker(drain=True).run()
+        assert await runtime.store.prune_keys(10) == 0
+        assert (await runtime.store.load(saga_id)).context == "{}"
+    [told] = [record for record in caplog.records if "were removed" in record.message]
+    assert told.message.startswith("No signals were removed")
+    assert told.levelname == ("DEBUG" if isinstance(error, StoreUnavailable) else "ERROR")
 
 
 async def test_a_worker_erases_beside_its_runs_what_ended_well_and_never_failed_runs(shared_settings, opened, ended):

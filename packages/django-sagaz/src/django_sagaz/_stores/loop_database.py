@@ -54,20 +54,16 @@ class LoopDatabase(DjangoDatabase):
 
     def __init__(self, alias: str, run: DatabaseThread, wake: str) -> None:
         super().__init__(alias, run, wake)
+        self._thread = run
         self._places = asyncio.Semaphore(_MOST)
         self._free: list[_Session] = []
         self._by_thread = False
 
     async def close(self) -> None:
         """Disconnect when nothing is executed any more."""
-        for _ in range(_MOST):
-            await self._places.acquire()
-        try:
-            await self._disconnect()
-            await super().close()
-        finally:
-            for _ in range(_MOST):
-                self._places.release()
+        async with self._places, self._places:
+            # On the thread: what it still opens for a statement that was cancelled is among them then.
+            await self._thread.close(lambda: _disconnect(self._free))
 
     async def store_id(self) -> str:
         """Return the store's random id, and leave the thread without a connection: it has no other use for one."""
@@ -78,7 +74,8 @@ class LoopDatabase(DjangoDatabase):
 
     async def mend(self) -> None:
         """Disconnect what is idle, which the dead connection's server has left as well; others follow when needed."""
-        await self._disconnect()
+        idle, self._free = self._free, []
+        await asyncio.shield(self._run(lambda: _disconnect(idle)))
 
     async def execute_once(self, template: str, values: Values = ()) -> list[Row]:
         """Execute a statement, and return its rows."""
@@ -113,16 +110,20 @@ class LoopDatabase(DjangoDatabase):
             self._by_thread = True
             return
         connection = own_connection(self._alias)
-        with translated(connection), connection.cursor() as cursor:
-            cursor.execute(OWN_SESSION, [connection.connection.info.backend_pid])
-            if not cursor.fetchall():
-                self._by_thread = True
+        try:
+            with translated(connection), connection.cursor() as cursor:
+                cursor.execute(OWN_SESSION, [connection.connection.info.backend_pid])
+                self._by_thread = not cursor.fetchall()
+        except BaseException:
+            connection.close()
+            raise
         if self._by_thread:
             connection.close()
         else:
             self._free.append(_Session(connection))
 
-    async def _disconnect(self) -> None:
-        idle, self._free = self._free, []
-        for session in idle:
-            await self._run(session.connection.close)
+
+def _disconnect(sessions: list[_Session]) -> None:
+    while sessions:
+        session = sessions.pop()
+        session.connection.close()

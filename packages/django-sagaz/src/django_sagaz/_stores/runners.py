@@ -77,11 +77,22 @@ class DatabaseThread:
             raise StoreUnavailable("The store is not open any more. A runtime closes it at shutdown: use it before.")
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
-    async def close(self) -> None:
-        """Finish what was asked for, and disconnect; harmless when already closed."""
+    async def close(self, disconnect: Callable[[], object] = lambda: None) -> None:
+        """Finish what was asked for, and disconnect; harmless when already closed.
+
+        Args:
+            disconnect: Called on the thread before its own connections are closed.
+        """
         thread, self._thread = self._thread, None
         if thread is not None:
-            closing = asyncio.get_running_loop().run_in_executor(thread, connections.close_all)
+            closing = asyncio.get_running_loop().run_in_executor(thread, _both, disconnect, connections.close_all)
             thread.shutdown(wait=False)
             # Not even cancellation leaves the connection open.
             await asyncio.shield(closing)
+
+
+def _both(first: Callable[[], object], second: Callable[[], object]) -> None:
+    try:
+        first()
+    finally:
+        second()

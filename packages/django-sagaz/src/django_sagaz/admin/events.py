@@ -16,7 +16,7 @@ from django.utils.translation import gettext_lazy as _
 
 from django_sagaz._execution.ask_store import ask
 from django_sagaz._project.current import current_project
-from django_sagaz.admin.confirmation import AskingAdmin, chosen, problem_with
+from django_sagaz.admin.deciding.confirmation import AskingAdmin, chosen, problem_with
 from django_sagaz.admin.filters import EventStatusFilter
 from django_sagaz.admin.search import found_events
 from django_sagaz.admin.values import LOADED, json_size, json_text, shown_value, time_text, visible
@@ -184,6 +184,8 @@ def _row(event: Any) -> dict[str, Any]:
     done = event.status == "dead"
     return {
         "row": event,
+        "status": event.status,
+        "status_shown": event.get_status_display(),
         "key": str(event.pk),
         "shown": visible(event.event_id),
         "name": visible(event.topic),

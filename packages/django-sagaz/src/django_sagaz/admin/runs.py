@@ -13,11 +13,11 @@ from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
 from django_sagaz._project.current import current_project
+from django_sagaz.admin.deciding.sending import Sending
 from django_sagaz.admin.filters import SagaFilter, StartedFilter, StatusFilter
 from django_sagaz.admin.page import run_page
 from django_sagaz.admin.readonly import ReadOnlyAdmin
 from django_sagaz.admin.search import FOUND, found_runs
-from django_sagaz.admin.sending import Sending
 from django_sagaz.admin.values import LOADED, json_size, json_text, time_text, visible
 from django_sagaz.admin.waiting import load_waits, sleeps
 from django_sagaz.models import Run

@@ -7,11 +7,13 @@ from typing import Any
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.urls import URLPattern, path
 from django.utils.html import format_html
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from django_sagaz._project.current import current_project
+from django_sagaz.admin.deciding.replaying import Replaying
 from django_sagaz.admin.filters import OutcomeFilter
 from django_sagaz.admin.readonly import ReadOnlyAdmin
 from django_sagaz.admin.search import found_webhooks
@@ -23,8 +25,8 @@ from sagaz_integration_core.contract.webhooks import webhook_subject
 __all__ = ["WebhookAdmin"]
 
 
-class WebhookAdmin(ReadOnlyAdmin):
-    """Shows what senders have delivered, and what became of it; `sagaz_webhooks` replays what is quarantined."""
+class WebhookAdmin(Replaying, ReadOnlyAdmin):
+    """Shows what senders have delivered, and what became of it, and lets those who may replay and dismiss it."""
 
     keyset = ("received_at", "id")
     list_display = (
@@ -41,7 +43,7 @@ class WebhookAdmin(ReadOnlyAdmin):
     # Not looked at: it makes the search box appear.
     search_fields = ("delivery_id",)
     search_help_text = _("The beginning of a delivery id, or a saga id.")
-    actions = None
+    actions = ("replay", "dismiss")
     fields = ()
     change_form_template = "admin/django_sagaz/webhook/page.html"
 
@@ -96,6 +98,11 @@ class WebhookAdmin(ReadOnlyAdmin):
         events = self.get_queryset(request).annotate(body_size=json_size("body"))
         return events.annotate(body_text=json_text("body", LOADED))
 
+    def get_urls(self) -> list[URLPattern]:
+        """Return the addresses, with those of decisions first: what follows them takes any."""
+        view = self.admin_site.admin_view(self.decide_view)
+        return [path("decide/<str:action>/", view, name="django_sagaz_webhook_decide"), *super().get_urls()]
+
     def render_change_form(self, request: Any, context: Any, *args: Any, **given: Any) -> Any:
         """Show the page of an event."""
         obj, project = given["obj"], current_project()
@@ -106,6 +113,8 @@ class WebhookAdmin(ReadOnlyAdmin):
             "title": visible(obj.delivery_id),
             "subtitle": visible(obj.source),
             "webhook": obj,
+            "key": obj.pk,
+            "buttons": self.buttons(request, obj),
             "outcome": _outcome(obj),
             "facts": [*_facts(obj), *map(_note, notes[:100])],
             "body_shown": shown_value(obj.body_text, obj.body_size, secret_keys(project.settings.redact_keys)),

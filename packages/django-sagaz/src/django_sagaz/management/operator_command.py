@@ -27,7 +27,7 @@ from sagaz_durable.settings.settings import Settings
 from sagaz_integration_core.contract.store import SagaStore
 from sagaz_integration_core.errors import SagazError
 
-__all__ = ["OperatorCommand", "ProjectCommand", "operate"]
+__all__ = ["OperatorCommand", "ProjectCommand", "ProjectScope", "ask_in_scope", "operate"]
 
 T = TypeVar("T")
 
@@ -48,7 +48,7 @@ def operate(project: Project, work: Callable[[Operator, SagaStore], Coroutine[An
 
 
 @dataclass(frozen=True, slots=True)
-class _Scope:
+class ProjectScope:
     """A project and its open store; see `sagaz_durable.operations.scope`."""
 
     store: SagaStore
@@ -56,6 +56,18 @@ class _Scope:
     settings: Settings
     publishes: bool
     handler_hook: Any
+
+
+def ask_in_scope(project: Project, question: Callable[[ProjectScope], Coroutine[Any, Any, T]]) -> T:
+    """Ask something that needs the project's sagas beside its store.
+
+    Raises:
+        StoreUnavailable: The store does not answer.
+    """
+    registry, publishes = project.registry, project.configuration.publishes
+    # The project's database is asked on this thread, and another store on an event loop.
+    hook = asynchronous_hook if project.alias is None else synchronous_hook
+    return ask(project, lambda store: question(ProjectScope(store, registry, project.settings, publishes, hook)))
 
 
 class ProjectCommand(BaseCommand):
@@ -108,10 +120,4 @@ class OperatorCommand(ProjectCommand):
             connections.close_all()
             commit_by_themselves()
         project = current_project().changed(alias=options["database"])
-        registry, publishes = project.registry, project.configuration.publishes
-        # The project's database is asked on this thread, and another store on an event loop.
-        hook = asynchronous_hook if project.alias is None else synchronous_hook
-        return ask(
-            project,
-            lambda store: self.command.run(_Scope(store, registry, project.settings, publishes, hook), given),
-        )
+        return ask_in_scope(project, lambda scope: self.command.run(scope, given))

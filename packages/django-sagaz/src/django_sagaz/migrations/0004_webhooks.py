@@ -60,6 +60,7 @@ class Migration(migrations.Migration):
                 "verbose_name": "webhook",
                 "verbose_name_plural": "webhooks",
                 "default_permissions": ("view",),
+                "permissions": [("replay_webhook", "Can replay webhook"), ("dismiss_webhook", "Can dismiss webhook")],
                 "indexes": [
                     models.Index(fields=["source", "delivery_id"], name="sagaz_webhook_delivery"),
                     models.Index(fields=["delivery_id", "signal"], name="sagaz_webhook_signal"),

@@ -46,6 +46,7 @@ class Webhook(models.Model):
         verbose_name = _("webhook")
         verbose_name_plural = _("webhooks")
         default_permissions = ("view",)
+        permissions = [("replay_webhook", "Can replay webhook"), ("dismiss_webhook", "Can dismiss webhook")]
         indexes = [
             models.Index(fields=["source", "delivery_id"], name="sagaz_webhook_delivery"),
             models.Index(fields=["delivery_id", "signal"], name="sagaz_webhook_signal"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 
 from sagaz_durable.operations import erasure as erasing
@@ -90,9 +90,7 @@ class Remover:
         """
         if dry_run:
             return await self._store.count_prunable_signals(older_than, older_than)
-        deleted = 0
-        while batch := await self._store.prune_signals(older_than, older_than, _BATCH):
-            deleted += batch
+        deleted = await _all_of(lambda: self._store.prune_signals(older_than, older_than, _BATCH))
         logger.warning(
             "prune by %s: %d signals that were taken, or sent in vain, before %s",
             self._actor, deleted, older_than.isoformat(),
@@ -101,9 +99,7 @@ class Remover:
 
     async def prune_keys(self) -> int:
         """Delete the answers to requests with an ``Idempotency-Key`` whose time is over; return how many."""
-        deleted = 0
-        while batch := await self._store.prune_keys(_BATCH):
-            deleted += batch
+        deleted = await _all_of(lambda: self._store.prune_keys(_BATCH))
         logger.warning("prune by %s: %d answers to requests whose time was over", self._actor, deleted)
         return deleted
 
@@ -117,9 +113,7 @@ class Remover:
         """
         if dry_run:
             return await self._store.count_prunable_webhooks(before, ignored_before)
-        deleted = 0
-        while batch := await self._store.prune_webhooks(before, ignored_before, _BATCH):
-            deleted += batch
+        deleted = await _all_of(lambda: self._store.prune_webhooks(before, ignored_before, _BATCH))
         if deleted:
             logger.warning("prune by %s: %d webhooks whose time was over", self._actor, deleted)
         return deleted
@@ -134,8 +128,14 @@ class Remover:
         """
         if dry_run:
             return await self._store.count_prunable(older_than, statuses)
-        deleted = 0
-        while batch := await self._store.prune(older_than, statuses, _BATCH):
-            deleted += batch
+        deleted = await _all_of(lambda: self._store.prune(older_than, statuses, _BATCH))
         logger.warning("prune by %s: %d runs that had ended before %s", self._actor, deleted, older_than.isoformat())
         return deleted
+
+
+async def _all_of(remove: Callable[[], Awaitable[int]]) -> int:
+    """Repeat what removes a batch until there is nothing left; return how many that were."""
+    removed = 0
+    while batch := await remove():
+        removed += batch
+    return removed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -26,18 +27,23 @@ __all__ = [
 ]  # fmt: skip
 
 
+_TRIES = 10
+"""Each sees what the one before has waited for."""
+
+
 class _Webhooks:
     """What the rules ask for."""
 
-    def __init__(self, connection: Any) -> None:
+    def __init__(self, connection: Any, *, locks: bool = False) -> None:
         self._connection = connection
         self._events = Webhook.objects.using(connection.alias)
+        self._deliveries = self._events.select_for_update() if locks else self._events
 
     def now(self) -> datetime:
         return Moment(self._connection).utc
 
     def of_delivery(self, source: str, delivery_id: str) -> list[WebhookRecord]:
-        return list(map(webhook_record, self._events.filter(source=source, delivery_id=delivery_id)))
+        return list(map(webhook_record, self._deliveries.filter(source=source, delivery_id=delivery_id)))
 
     def add(self, record: WebhookRecord) -> None:
         self._events.create(**{**asdict(record), "received_at": stored(record.received_at)})
@@ -63,14 +69,15 @@ class _Webhooks:
 
 def receive(connection: Any, events: Sequence[NewWebhook]) -> list[WebhookRecord]:
     """Record one delivery of an event, with what it leads to."""
-    try:
-        with transaction.atomic(connection.alias):
-            return receive_events(_Webhooks(connection), events)
-    except IntegrityError:
-        # Another delivery was faster. With REPEATABLE READ its rows may not be seen yet: only a lock shows them.
-        ids = [its_id for event in events for its_id in (event.id, event.other_id)]
-        known = Webhook.objects.using(connection.alias).select_for_update().filter(pk__in=ids)
-        return list(map(webhook_record, known))
+    locks = False
+    for _ in range(_TRIES):
+        # Where another delivery was faster, what this one would have led to is taken back.
+        with suppress(IntegrityError), transaction.atomic(connection.alias):
+            return receive_events(_Webhooks(connection, locks=locks), events)
+        # With REPEATABLE READ, the other one's rows may not be seen yet: only a lock shows them.
+        locks = True
+    with transaction.atomic(connection.alias):
+        return receive_events(_Webhooks(connection, locks=locks), events)
 
 
 def replay(connection: Any, event: NewWebhook, actor: str, reason: str) -> WebhookRecord | None:

@@ -10,7 +10,7 @@ from typing import Any
 from sagaz_durable.stores.postgresql.database.statements import Database, Row, Values
 from sagaz_durable.stores.postgresql.webhooks.listing import find_webhooks
 from sagaz_durable.stores.postgresql.webhooks.rows import webhook_record
-from sagaz_durable.stores.postgresql.webhooks.sql import DISMISS, RECEIVE, REPLAY
+from sagaz_durable.stores.postgresql.webhooks.sql import ARE_KNOWN, DISMISS, RECEIVE, REPLAY
 from sagaz_durable.stores.webhook_rules import REPLAYABLE
 from sagaz_integration_core.contract.records import NewRun
 from sagaz_integration_core.contract.webhooks import NewWebhook, WebhookFilter, WebhookRecord
@@ -24,16 +24,23 @@ _TRIES = 10
 
 async def receive(db: Database, events: Sequence[NewWebhook]) -> list[WebhookRecord]:
     """Record one delivery of an event, with what it leads to."""
-    values = {"given": _given(events), "source": events[0].source, "delivery_id": events[0].delivery_id}
+    values = {**_given(events), "source": events[0].source, "delivery_id": events[0].delivery_id}
     for _ in range(_TRIES):
-        if rows := await db.fetch(RECEIVE, values):
+        try:
+            rows = await db.fetch(RECEIVE, values)
+        except WriteRefused:
+            [[known]] = await db.fetch(ARE_KNOWN, {"ids": [event.id for event in events]})
+            if not known:
+                raise
+            continue
+        if rows:
             return [webhook_record(row) for row in rows]
     raise _restless(events[0])
 
 
 async def replay(db: Database, event: NewWebhook, actor: str, reason: str) -> WebhookRecord | None:
     """Do what a quarantined or ignored event leads to now, and note whose decision it was."""
-    values = {"given": _given([event]), "id": event.id, "actor": actor, "why": reason}
+    values = {**_given([event]), "id": event.id, "actor": actor, "why": reason}
     for _ in range(_TRIES):
         if rows := await _replayed(db, values):
             return webhook_record(rows[0])
@@ -57,8 +64,8 @@ def _restless(event: NewWebhook) -> WriteRefused:
     return WriteRefused(f"What event {event.delivery_id!r} of {event.source!r} leads to is being changed by others.")
 
 
-def _given(events: Sequence[NewWebhook]) -> str:
-    return json.dumps([_as_row(event) for event in events], ensure_ascii=False)
+def _given(events: Sequence[NewWebhook]) -> dict[str, Any]:
+    return {"given": json.dumps([_as_row(event) for event in events], ensure_ascii=False), "count": len(events)}
 
 
 def _as_row(event: NewWebhook) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from sagaz_integration_core.contract.webhooks import (
     webhook_subject,
 )
 
-__all__ = ["COLUMNS", "DISMISS", "RECEIVE", "REPLAY"]
+__all__ = ["ARE_KNOWN", "COLUMNS", "DISMISS", "RECEIVE", "REPLAY"]
 
 COLUMNS = (
     "id, source, delivery_id, handler, event_type, received_at, outcome, reason, saga_id, signal, key, fingerprint, "
@@ -79,6 +79,8 @@ _EFFECTS = f"""
     FROM led
 """  # noqa: S608
 
+# Whoever sends the same signal, or starts the same run, in an open transaction is waited for no longer than a sender
+# waits for its answer: it delivers the event again.
 _GIVEN = """
 WITH given AS MATERIALIZED (
     SELECT * FROM json_to_recordset(%(given)s::text::json) AS rows
@@ -86,6 +88,7 @@ WITH given AS MATERIALIZED (
          body text, correlation_id text, reason text, saga_id text, saga_name text, context text,
          run_correlation_id text, not_before timestamptz, deadline timestamptz, deadline_seconds double precision,
          owner text, delayed boolean, its_id text, signal text, key text, signal_id text, payload text)
+    LIMIT CASE WHEN set_config('lock_timeout', '1s', true) IS NOT NULL THEN %(count)s::bigint END
 )"""
 
 _VALUES = """source, delivery_id, handler, event_type, statement_timestamp(), {outcome}, {reason}, saga_id, signal, key,
@@ -95,6 +98,8 @@ _JUDGED = _VALUES.replace("{outcome}", "outcome").replace(
 )
 _CHANGED = _VALUES.replace("{outcome}", "'quarantined'").replace("{reason}", f"coalesce(reason, '{TOLD_OTHERWISE}')")
 
+# Two deliveries of an event at the same moment may mean different things, each a run of its own. So the second one's
+# row is a conflict that takes back what it would have led to; executed again, it sees the first one's.
 RECEIVE = f"""{_GIVEN}, known AS MATERIALIZED (
     SELECT {COLUMNS} FROM {{schema}}.sagaz_webhook WHERE source = %(source)s AND delivery_id = %(delivery_id)s
 {_EFFECTS}), added AS (
@@ -102,7 +107,6 @@ RECEIVE = f"""{_GIVEN}, known AS MATERIALIZED (
     SELECT id, {_JUDGED}
     FROM judged WHERE NOT EXISTS (SELECT FROM judged WHERE outcome IS NULL)
     ORDER BY id
-    ON CONFLICT (id) DO NOTHING
     RETURNING {COLUMNS}
 ), changed AS (
     INSERT INTO {{schema}}.sagaz_webhook ({COLUMNS})
@@ -137,6 +141,8 @@ REPLAY = f"""{_GIVEN}, known AS MATERIALIZED (
 ), woken AS MATERIALIZED (SELECT woken::text FROM made UNION ALL SELECT woken::text FROM sent)
 SELECT {COLUMNS}, (SELECT count(woken) FROM woken) FROM replayed
 """.replace("{is_new}", "EXISTS (SELECT FROM known)")  # noqa: S608
+
+ARE_KNOWN = "SELECT count(*) FROM {schema}.sagaz_webhook WHERE id = ANY(%(ids)s::text[])"
 
 DISMISS = f"""
 WITH dismissed AS (

@@ -53,6 +53,14 @@ class Starting:
         assert {record.outcome for [record] in answers} == {"started"}
         assert len(await store.find_webhooks(WebhookFilter())) == 1
 
+    async def test_of_many_meanings_of_one_event_at_once_one_leads_to_something(self, store: SagaStore) -> None:
+        given = [starting(fingerprint=f"f{n}") for n in range(10)]
+        await asyncio.gather(*(store.receive_webhook([one]) for one in given))
+        [run] = await claim_all(store)
+        records = await store.find_webhooks(WebhookFilter())
+        assert [one.saga_id for one in records if one.outcome == "started"] == [run.saga_id]
+        assert [one.reason for one in records if one.outcome == "quarantined"] == [TOLD_OTHERWISE] * 9
+
     async def test_a_redelivery_after_the_run_was_pruned_starts_nothing(self, store: SagaStore) -> None:
         given = starting(await record_end(store))
         await received(store, given)

@@ -16,7 +16,7 @@ from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from django_sagaz._project.current import current_project
-from django_sagaz.admin.confirmation import AskingAdmin, chosen, problem_with
+from django_sagaz.admin.deciding.confirmation import AskingAdmin, chosen, problem_with
 from django_sagaz.admin.values import visible
 from django_sagaz.management.operator_command import operate
 from django_sagaz.models import Run
@@ -227,6 +227,8 @@ def preview_row(run: Any, preview: Outcome, unsaid: str | None = None) -> dict[s
     """
     return {
         "row": run,
+        "status": None if run is None else run.status,
+        "status_shown": None if run is None else run.get_status_display(),  # type: ignore[attr-defined,unused-ignore]
         "key": preview.saga_id,
         "shown": visible(preview.saga_id),
         "name": "" if run is None else visible(run.saga_name),

@@ -14,8 +14,8 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from django_sagaz._project.current import current_project
-from django_sagaz.admin.confirmation import chosen, problem_with
-from django_sagaz.admin.decisions import Decisions, preview_row
+from django_sagaz.admin.deciding.confirmation import chosen, problem_with
+from django_sagaz.admin.deciding.decisions import Decisions, preview_row
 from django_sagaz.admin.values import visible
 from django_sagaz.admin.waiting import load_waits
 from django_sagaz.management.operator_command import operate
