@@ -83,6 +83,16 @@ async def test_every_kind_of_session_commits_the_effect_of_a_step_and_of_its_com
 
 
 @pytest.mark.parametrize("kind", SYNC)
+async def test_a_factory_whose_sessions_begin_nothing_by_themselves_will_do(kind, url):
+    def explicit(made):
+        return sessionmaker(made.kw["bind"], autobegin=False)
+
+    async with opened(kind, url, One := shop(lambda ctx: charge()), factory=explicit) as runtime:
+        await Sagas(runtime).run(One, {}, "run-1")
+    assert rows(url, "charges") == [("run-1", "book")]
+
+
+@pytest.mark.parametrize("kind", SYNC)
 async def test_nothing_of_a_step_is_seen_before_its_commit_and_then_all_of_it(kind, url):
     seen = []
 

@@ -95,10 +95,6 @@ class _Transaction:
                 "A transactional step went on after an error inside of its transaction, which can only be rolled back "
                 "now. Let the error go, or put what may fail into a `with transaction.atomic():` of its own."
             )
-        if self._connection.vendor == "postgresql":
-            # What is to be checked at the commit is checked now: what is refused then, the step has done.
-            self._connection.check_constraints()
-        # Last: what is refused before it can be told from what the step has committed by itself.
         self._execute(RELEASE)
 
     def may_have_committed(self) -> bool:

@@ -64,6 +64,8 @@ class SyncTransaction:
             block = self.session.transaction()
             block.__enter__()
             self._block = block
+        elif not self.session.in_transaction():
+            self.session.begin()
         talk_sync(self.session, self._store, None, beginning)
         if self._block is None:
             self._guard = _Guard(self.session)
@@ -128,6 +130,8 @@ class AsyncTransaction:
             block = self.session.transaction()
             await block.__aenter__()
             self._block = block
+        elif not self.session.in_transaction():
+            await self.session.begin()
         await talk(self.session, self._store, None, beginning)
         if self._block is None:
             self._guard = _Guard(self.session.sync_session)

@@ -7,7 +7,7 @@ from collections.abc import Generator
 from sagaz_durable.transactions.statements import Caller, Joining, Rows, Statement, check_caller
 from sagaz_integration_core.contract.records import RunWrite
 
-__all__ = ["DEFERRED", "RELEASE", "RETURN", "SAVEPOINT", "beginning", "ending", "recording", "returning"]
+__all__ = ["RELEASE", "RETURN", "SAVEPOINT", "beginning", "ending", "recording", "returning"]
 
 SAVEPOINT = "SAVEPOINT sagaz_step"
 RELEASE = "RELEASE SAVEPOINT sagaz_step"
@@ -15,9 +15,6 @@ RELEASE = "RELEASE SAVEPOINT sagaz_step"
 
 RETURN = "ROLLBACK TO SAVEPOINT sagaz_step"
 """Refused in the same case, and not in a transaction that an error has ended."""
-
-DEFERRED = "SET CONSTRAINTS ALL IMMEDIATE"
-"""Has PostgreSQL check now what it was to check at the commit: what is refused then, the step has done."""
 
 
 def beginning(joining: Joining, caller: Caller, _: None) -> Generator[Statement, Rows, None]:
@@ -35,9 +32,6 @@ def beginning(joining: Joining, caller: Caller, _: None) -> Generator[Statement,
 
 def ending(joining: Joining, caller: Caller, _: None) -> Generator[Statement, Rows, None]:
     """End what the step has done; what is refused here is its own."""
-    if joining.database == "postgresql":
-        yield Statement(DEFERRED)
-    # Last: what is refused before it can be told from what the step has committed by itself.
     yield Statement(RELEASE)
 
 
