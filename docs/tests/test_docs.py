@@ -210,6 +210,7 @@ SAMPLES = [
     ("docs/howto/approvals.md", "fastapi_approvals", "/orders", {"json": {"amount": 42}}),
     ("docs/howto/events.md", "main", "/orders", {"params": {"amount": 42}}),
     ("docs/howto/http.md", "fastapi_watched", "/orders", {"json": ORDER}),
+    ("docs/howto/transactional-steps.md", "stock", "/orders", {"json": {"item": "lamp", "amount": 42}}),
 ]
 
 
@@ -254,6 +255,25 @@ def test_a_run_starts_with_the_transaction_of_the_recipe(folder: Path) -> None:
     assert code == 202, body
     count = "import sqlite3; print(sqlite3.connect('shop.db').execute('select count(*) from sagaz_run').fetchone())"
     assert "(1,)" in run(folder, sys.executable, "-c", count)
+
+
+def test_a_transactional_step_takes_from_the_stock_and_gives_back_once(folder: Path) -> None:
+    write(FASTAPI, folder)
+    write("docs/howto/transactional-steps.md", folder)
+    orders = [post("/orders", json={"item": item, "amount": amount}) for item, amount in (("lamp", 42), ("lamp", 101))]
+    answers = call(folder, "stock", *orders, post("/orders", json={"item": "piano", "amount": 42}))
+    assert [status for status, *_ in answers] == [200, 402, 402]
+    with contextlib.closing(sqlite3.connect(folder / "shop.db")) as database:
+        assert database.execute("SELECT item, left FROM stock").fetchall() == [("lamp", 99)]
+        steps = "SELECT step, phase, status FROM sagaz_step ORDER BY step, phase, status"
+        assert database.execute(steps).fetchall() == [
+            ("charge", "do", "done"),
+            ("charge", "do", "failed"),
+            ("reserve", "do", "done"),
+            ("reserve", "do", "done"),
+            ("reserve", "do", "failed"),
+            ("reserve", "undo", "done"),
+        ]
 
 
 def test_collaborators_come_out_of_the_lifespan(folder: Path) -> None:

@@ -9,6 +9,7 @@ LINK = re.compile(r"\[([^\]]+)\]\(\.\./([^)]+\.py)\)")
 PROMISED = {
     "README.md": "## If the process dies here, then\n",
     "docs/howto/idempotency.md": "## If the process dies here\n",
+    "docs/howto/transactional-steps.md": "## If the process dies here\n",
 }
 
 

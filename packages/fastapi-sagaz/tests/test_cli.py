@@ -158,6 +158,7 @@ def test_list_shows_sagas_and_steps(shop):
         "  reserve  compensated\n"
         "  charge   after reserve\n"
         "  ship     after charge\n"
+        "  (no effect declared: reserve, charge, ship, undo of reserve)\n"
     )  # fmt: skip
 
 
@@ -166,7 +167,10 @@ def test_list_as_json(shop):
     assert command.wait() == 0
     [saga] = json.loads(command.said)
     assert (saga["name"], saga["path"]) == ("OrderSaga", "main.OrderSaga")
-    assert saga["steps"][1] == {"name": "charge", "depends_on": ["reserve"], "compensated": False, "pivot": False}
+    assert saga["steps"][1] == {
+        "name": "charge", "depends_on": ["reserve"], "compensated": False, "pivot": False, "effect": None,
+        "undo_effect": None,
+    }  # fmt: skip
 
 
 def test_check_counts_and_enters_none_of_the_applications_resources(shop):

@@ -36,7 +36,8 @@ def test_list_shows_sagas_and_steps(make_app, run, OrderSaga):
     app, _ = make_app(sagas=[OrderSaga])
     text = run(app, "list").output.splitlines()
     assert text[0].startswith("order  (")
-    assert [line.split() for line in text[1:]] == [["reserve", "compensated"], ["charge", "after", "reserve"]]
+    assert [line.split() for line in text[1:3]] == [["reserve", "compensated"], ["charge", "after", "reserve"]]
+    assert text[3:] == ["  (no effect declared: reserve, charge, undo of reserve)"]
     [saga] = json.loads(run(app, "list", "--format", "json").output)
     assert (saga["name"], [step["name"] for step in saga["steps"]]) == ("order", ["reserve", "charge"])
 

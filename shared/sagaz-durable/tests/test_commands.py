@@ -72,7 +72,8 @@ def test_a_listing_shows_steps_in_an_order_in_which_they_can_run():
         f"order  ({__name__}.OrderSaga)\n"
         "  reserve\n"
         "  charge   after reserve; compensated\n"
-        "  ship     after charge, reserve; pivot"
+        "  ship     after charge, reserve; pivot\n"
+        "  (no effect declared: reserve, charge, ship, undo of charge)"
     )
     [saga] = json.loads(commands.as_json(listing))
     assert saga["name"] == "order"

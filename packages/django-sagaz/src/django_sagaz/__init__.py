@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import sagaz_durable
 from django_sagaz.errors import AtomicBlockError
 from sagaz_durable.alembic import exclude_sagaz_tables
+from sagaz_durable.effects import effect
 from sagaz_durable.serialization.json_body import read_json
 from sagaz_integration_core import errors as _errors
 from sagaz_integration_core.context.current_step import CurrentStep, current_step
@@ -76,6 +77,7 @@ __all__ = [
     "create_saga",
     "current_step",
     "decide_approval",
+    "effect",
     "exclude_sagaz_tables",
     "health_urls",
     "idempotent",

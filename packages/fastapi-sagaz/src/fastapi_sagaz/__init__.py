@@ -14,6 +14,7 @@ from fastapi_sagaz.lifespan import create_lifespan
 from fastapi_sagaz.middleware import SagaContextMiddleware
 from sagaz_durable import guard_import
 from sagaz_durable.alembic import exclude_sagaz_tables
+from sagaz_durable.effects import effect
 from sagaz_integration_core import errors as _errors
 from sagaz_integration_core.errors import *  # noqa: F403 - whatever it raises is public here, too
 
@@ -53,6 +54,7 @@ __all__ = [
     "compensate",
     "create_lifespan",
     "current_step",
+    "effect",
     "exclude_sagaz_tables",
     "get_config",
     "health_router",

@@ -24,13 +24,14 @@ class OpenApp:
     """An application whose lifespan has opened a runtime.
 
     Args:
-        config, worker: What `create_lifespan` was given, to tell a contradiction from a repetition.
+        config, worker, session_factory: What `create_lifespan` was given, to tell a contradiction from a repetition.
     """
 
-    def __init__(self, runtime: SagazRuntime, config: object, *, worker: bool) -> None:
+    def __init__(self, runtime: SagazRuntime, config: object, *, worker: bool, session_factory: object) -> None:
         self.runtime = runtime
         self.config = config
         self.worker = worker
+        self.session_factory = session_factory
         self._values: dict[str, Any] = {}
         runtime.app_state = State(self._values)
         self._beginning: asyncio.Task[None] | None = None

@@ -11,4 +11,5 @@ WORDING = Wording(
     distribution="fastapi-sagaz",
     sagas="create_lifespan(sagas=[…])",
     worker="create_lifespan(worker=True)",
+    session_factory="create_lifespan(session_factory=…)",
 )

@@ -38,6 +38,7 @@ def create_lifespan(
     lifespan: Callable[[Any], Any] | None = None,
     sagas: Iterable[SagaSpec] = (),
     worker: bool = False,
+    session_factory: Callable[[], Any] | None = None,
 ) -> SagazLifespan:
     """Return a lifespan for ``FastAPI(lifespan=…)`` that makes sagas durable in this application.
 
@@ -49,25 +50,34 @@ def create_lifespan(
         sagas: Classes, or (class, factory) pairs, that a worker must know before a request has used them. Those of
             `SagaFactory` dependencies are found by themselves.
         worker: Run a worker inside every process that serves the application.
+        session_factory: Returns a new session for each call of a transactional step (``@effect("transactional")``), on
+            the database that runs are kept in: a ``sessionmaker`` of SQLAlchemy, for ``async def`` steps an
+            ``async_sessionmaker``; or a function that returns a connection of psycopg, as a pool's ``connection``.
     """
     if hasattr(config, "router"):
         raise SettingsError(
             "create_lifespan was given an application, as it is when its parentheses are missing: expected "
             "FastAPI(lifespan=create_lifespan())."
         )
-    return SagazLifespan(config, lifespan, listed(sagas), worker)
+    return SagazLifespan(config, lifespan, listed(sagas), worker, session_factory)
 
 
 class SagazLifespan:
     """What `create_lifespan` returns; the application and included routers may each have one."""
 
     def __init__(
-        self, config: Any, lifespan: Callable[[Any], Any] | None, sagas: tuple[SagaSpec, ...], worker: bool
+        self,
+        config: Any,
+        lifespan: Callable[[Any], Any] | None,
+        sagas: tuple[SagaSpec, ...],
+        worker: bool,
+        session_factory: Callable[[], Any] | None,
     ) -> None:
         self._config = config
         self._lifespan = lifespan
         self._sagas = sagas
         self._worker = worker
+        self._session_factory = session_factory
 
     def __call__(self, app: Any) -> AbstractAsyncContextManager[Any]:
         """Return the lifespan of an application: it opens the runtime, or joins the one that is open already."""
@@ -88,7 +98,7 @@ class SagazLifespan:
         async with _opened(runtime, patient=serves):
             if serves:
                 warn_at_start(runtime)
-            opened = OpenApp(runtime, self._config, worker=self._worker)
+            opened = OpenApp(runtime, self._config, worker=self._worker, session_factory=self._session_factory)
             with attached(app, opened):
                 async with self._users_own(app) as state, opened.working(state):
                     yield state
@@ -120,6 +130,7 @@ class SagazLifespan:
             app=app,
             worker=worker,
             context_mismatch=ContextMismatch,
+            session_factory=self._session_factory,
         )
         for saga in sagas_in_routes(app.routes):
             runtime.registry.add(saga)
@@ -147,6 +158,11 @@ class SagazLifespan:
             raise SettingsError(
                 "create_lifespan(worker=True) is on an included router, and the application's own has worker=False. "
                 "Give worker=True to the application's."
+            )
+        if self._session_factory is not None and self._session_factory is not opened.session_factory:
+            raise SettingsError(
+                "create_lifespan(session_factory=…) is on an included router, and the application's own has not this "
+                "one. Give session_factory to the application's."
             )
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import sagaz_durable
 from flask_sagaz.extension import SagazExtension, current_sagaz
 from sagaz_durable.alembic import exclude_sagaz_tables
+from sagaz_durable.effects import effect
 from sagaz_durable.serialization.json_body import read_json
 from sagaz_durable.settings.settings import Settings
 from sagaz_integration_core import errors as _errors
@@ -41,6 +42,7 @@ __all__ = [
     "compensate",
     "current_sagaz",
     "current_step",
+    "effect",
     "exclude_sagaz_tables",
     "idempotent",
     "read_json",

@@ -63,6 +63,7 @@ class AppState:
     Args:
         config: The user's ``SagaConfig``, if there is one.
         worker: Run a worker inside every process that serves the application.
+        session_factory: Makes the sessions of transactional steps.
 
     Attributes:
         dispatch: Tells Celery's workers of starts, once `flask_sagaz.celery.register` has made it known.
@@ -77,6 +78,7 @@ class AppState:
         *,
         config: Any,
         worker: bool,
+        session_factory: Callable[[], Any] | None,
     ) -> None:
         self.extension = extension
         self._settings = settings
@@ -84,6 +86,7 @@ class AppState:
         self.worker = worker
         self.dispatch: Callable[[Sequence[str]], None] | None = None
         self._config = config
+        self._session_factory = session_factory
         self._app = weakref.ref(app)
         self._requests: RequestSettings | None = None
         # By process: a fork gets a runtime of its own, and leaves alone what it has inherited, locks included.
@@ -150,8 +153,9 @@ class AppState:
         config = self._config if self._config is not None else configured_globally()
         embedded = self.worker if worker is None else worker
         return FlaskRuntime(
-            self._app, self._settings.get(), self.registry, config=config, worker=embedded, dispatch=self.dispatch
-        )
+            self._app, self._settings.get(), self.registry, config=config, worker=embedded, dispatch=self.dispatch,
+            session_factory=self._session_factory,
+        )  # fmt: skip
 
 
 class ProcessRuntime:

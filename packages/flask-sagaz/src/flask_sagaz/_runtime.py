@@ -44,10 +44,11 @@ class FlaskRuntime(SagazRuntime):
         config: Any,
         worker: bool,
         dispatch: Callable[[Sequence[str]], None] | None = None,
+        session_factory: Callable[[], Any] | None = None,
     ) -> None:
         super().__init__(
             settings, config=config, sagas=registry, app=app, worker=worker, step_scope=self._app_context,
-            dispatch=dispatch,
+            dispatch=dispatch, session_factory=session_factory,
         )  # fmt: skip
         self._kept: dict[asyncio.Task[SagaRun], Flask | None] = {}
 

@@ -20,6 +20,7 @@ WORDING = Wording(
     distribution="flask-sagaz",
     sagas="SagazExtension(sagas=[…])",
     worker="SagazExtension(worker=True)",
+    session_factory="SagazExtension(session_factory=db.session)",
     celery="Call flask_sagaz.celery.register(celery, app) where the application is made",
 )
 """How Flask's users spell settings, commands and extras."""

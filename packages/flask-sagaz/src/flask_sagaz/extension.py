@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -49,6 +49,9 @@ class SagazExtension(Serving):
             All other settings are read from ``SAGAZ_…`` in the same two places.
         sagas: Classes, or (class, factory) pairs, that a worker must know before a request has used them.
         worker: Run a worker inside every process that serves the application, from its first request on.
+        session_factory: Returns the session for each call of a transactional step (``@effect("transactional")``), on
+            the database of the runs: Flask-SQLAlchemy's ``db.session``, SQLAlchemy's ``sessionmaker``, or what returns
+            a connection of psycopg, as a pool's ``connection``.
         propagate_to_context: Whether sagas that a request starts get its correlation id as ``correlation_id`` in their
             context.
     """
@@ -61,12 +64,14 @@ class SagazExtension(Serving):
         storage_url: str | None = None,
         sagas: Iterable[SagaSpec] = (),
         worker: bool = False,
+        session_factory: Callable[[], Any] | None = None,
         propagate_to_context: bool = True,
     ) -> None:
         self._config = config
         self._storage_url = storage_url
         self._sagas = listed(sagas)
         self._worker = worker
+        self._session_factory = session_factory
         self._propagate = propagate_to_context
         if app is not None:
             self.init_app(app)
@@ -93,7 +98,10 @@ class SagazExtension(Serving):
         check_server()
         settings = AppSettings(app, self._storage_url, worker=self._worker)
         registry = SagaRegistry(self._sagas, wording=WORDING)
-        state = AppState(app, self, settings, registry, config=self._config, worker=self._worker)
+        state = AppState(
+            app, self, settings, registry, config=self._config, worker=self._worker,
+            session_factory=self._session_factory,
+        )  # fmt: skip
         app.wsgi_app = Correlation(app.wsgi_app, state.requests, propagate=self._propagate)  # type: ignore[method-assign]
         app.app_ctx_globals_class = globals_class(app.app_ctx_globals_class)
         app.cli.add_command(sagaz_group)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from graphlib import CycleError, TopologicalSorter
 
+from sagaz_durable.effects import Effect
 from sagaz_durable.serialization.nearest_name import nearest
 from sagaz_integration_core.errors import SagaDefinitionError
 
@@ -15,9 +16,11 @@ __all__ = ["Graph", "StepNode", "graph_of"]
 
 @dataclass(frozen=True, slots=True)
 class StepNode:
-    """One declared step, as far as the order of calls depends on it, and whether people are asked.
+    """One declared step, as far as the order and the manner of its calls depend on it, and whether people are asked.
 
     Attributes:
+        effect: What was declared of it by ``@effect``; None if nothing was.
+        undo_effect: The same of its compensation.
         recovered: Whether a ``@forward_recovery`` handler decides what becomes of its failure.
         manual: Whether a person compensates it.
     """
@@ -26,8 +29,15 @@ class StepNode:
     depends_on: tuple[str, ...] = ()
     compensated: bool = False
     pivot: bool = False
+    effect: Effect | None = None
+    undo_effect: Effect | None = None
     recovered: bool = False
     manual: bool = False
+
+    @property
+    def transactional(self) -> bool:
+        """Whether the step, or its compensation, is called inside a transaction."""
+        return "transactional" in (self.effect, self.undo_effect)
 
 
 @dataclass(frozen=True, slots=True)

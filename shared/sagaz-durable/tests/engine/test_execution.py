@@ -23,6 +23,7 @@ from sagaz_durable.engine.state import RunState
 from sagaz_durable.leases.lease import Lease
 from sagaz_durable.settings.settings import Settings
 from sagaz_durable.settings.wording import NEUTRAL
+from sagaz_durable.transactions.step_transactions import NoTransactions
 from sagaz_integration_core.context.current_step import current_step
 from sagaz_integration_core.contract.listings import AttemptRecord
 from sagaz_integration_core.contract.records import ClaimedRun, Release, StepRecord
@@ -127,7 +128,9 @@ async def scene():
             registry=SimpleNamespace(
                 get=lambda name: SimpleNamespace(prepare=lambda listeners: prepare(saga, saga, listeners))
             ),
-            steps=StepEnvironment(pool, nullcontext, lambda n: 0.0, 10_000, NEUTRAL, None, None),
+            steps=StepEnvironment(
+                pool, nullcontext, lambda n: 0.0, 10_000, NEUTRAL, None, None, NoTransactions(""), None
+            ),
         )  # fmt: skip
         lease = Lease(run, 1e12, 1e12, 0.0)
         execution = RunExecution(environment, run, lease)

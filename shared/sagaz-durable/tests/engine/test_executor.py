@@ -24,6 +24,7 @@ from sagaz_durable.engine.executor import Executor
 from sagaz_durable.engine.journal_entries import Entries
 from sagaz_durable.outbox.run_events import EventLog
 from sagaz_durable.settings.wording import NEUTRAL
+from sagaz_durable.transactions.step_transactions import NoTransactions
 from sagaz_integration_core.context.current_step import current_step
 from sagaz_integration_core.contract.records import ClaimedRun, StepRecord
 from sagaz_integration_core.contract.waits import WaitRecord
@@ -82,7 +83,15 @@ async def scene():
         )  # fmt: skip
         pauses, journal, lease = [], Journal(), Lease()
         environment = StepEnvironment(
-            pool, nullcontext, lambda n: pauses.append(n) or 0.0, 10_000, NEUTRAL, "app", "state"
+            pool,
+            nullcontext,
+            lambda n: pauses.append(n) or 0.0,
+            10_000,
+            NEUTRAL,
+            "app",
+            "state",
+            NoTransactions(""),
+            None,
         )
         held = HeldWrites(asyncio.get_running_loop())
         entries = Entries(run, "w1", lease, 0.0, journal.submit, held)

@@ -19,6 +19,7 @@ from django_sagaz._stores.connections import in_test_case
 from django_sagaz._stores.factory import DjangoStore, open_store
 from django_sagaz._stores.lacks import Lacks
 from django_sagaz._stores.runners import Directly
+from django_sagaz._stores.step_transactions import DjangoStepTransactions
 from sagaz_durable.engine.registry import SagaRegistry
 from sagaz_durable.redaction import redact
 from sagaz_durable.runtime.configuration import Configuration
@@ -84,7 +85,14 @@ class Project:
         """What starts and publications are checked against, without anything being opened."""
         from sagaz_durable import configured_globally
 
-        return Configuration(self.settings, config=configured_globally(), sagas=self.registry, dispatch=dispatch.send)
+        return Configuration(
+            self.settings, config=configured_globally(), sagas=self.registry, dispatch=dispatch.send,
+            transactions=self._transactions,
+        )  # fmt: skip
+
+    @property
+    def _transactions(self) -> DjangoStepTransactions:
+        return DjangoStepTransactions(self.alias, lambda: self.store)
 
     @cached_property
     def store(self) -> DjangoStore:
@@ -137,4 +145,5 @@ class Project:
             step_scope=step_scope,
             keeper=None if self.alias is None else self.keeper,
             dispatch=dispatch.send,
+            transactions=self._transactions,
         )

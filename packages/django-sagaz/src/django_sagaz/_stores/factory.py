@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from django.db import connections
 
-from sagaz_integration_core.contract.records import Inserted, NewRun
+from sagaz_integration_core.contract.records import Inserted, NewRun, RunWrite
 from sagaz_integration_core.contract.request_keys import KeyClaim, NewKey
 from sagaz_integration_core.contract.store import SagaStore
 from sagaz_integration_core.contract.waits import NewSignal, Sent
@@ -37,6 +37,13 @@ class DjangoStore(SagaStore, Protocol):
 
     def answer_key_here(self, key_id: str, answer: str) -> bool:
         """Keep the answer under a key that the transaction holds; False if it does not."""
+        ...
+
+    def write_here(self, write: RunWrite) -> bool | None:
+        """Write into the journal on this thread's connection, as a part of the transaction that is open there.
+
+        False when it was fenced out, None when another transaction has locked the run's row.
+        """
         ...
 
 

@@ -6,10 +6,10 @@ from django_sagaz._stores.listener import Listener
 from django_sagaz._stores.loop_database import LoopDatabase
 from django_sagaz._stores.postgresql_database import DjangoDatabase
 from django_sagaz._stores.runners import DatabaseThread, Runner, immediately
-from sagaz_durable.stores.postgresql import request_keys, signals
+from sagaz_durable.stores.postgresql import journal, request_keys, signals
 from sagaz_durable.stores.postgresql.rows import insertion
 from sagaz_durable.stores.postgresql.store import PostgresStore
-from sagaz_integration_core.contract.records import Inserted, NewRun
+from sagaz_integration_core.contract.records import Inserted, NewRun, RunWrite
 from sagaz_integration_core.contract.request_keys import KeyClaim, NewKey
 from sagaz_integration_core.contract.waits import NewSignal, Sent
 
@@ -57,3 +57,8 @@ class DjangoPostgresStore(PostgresStore):
     def answer_key_here(self, key_id: str, answer: str) -> bool:
         """Keep the answer under a key that the transaction on this thread's connection holds."""
         return bool(self._here.execute_here(request_keys.ANSWER, (answer, key_id, None)))
+
+    def write_here(self, write: RunWrite) -> bool | None:
+        """Write into the journal on this thread's connection, as a part of the transaction that is open there."""
+        rows = self._here.execute_here(*journal.recording(write))
+        return rows[0][1] if rows else False

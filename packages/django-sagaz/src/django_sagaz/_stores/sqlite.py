@@ -14,9 +14,9 @@ from django_sagaz._stores.errors import translated
 from django_sagaz._stores.identity import read_store_id
 from django_sagaz._stores.ready import check_file, check_tables
 from django_sagaz._stores.runners import Runner
-from sagaz_durable.stores.sqlite import leases, request_keys, signals
+from sagaz_durable.stores.sqlite import journal, leases, request_keys, signals
 from sagaz_durable.stores.sqlite.store import SQLiteStore
-from sagaz_integration_core.contract.records import Inserted, NewRun
+from sagaz_integration_core.contract.records import Inserted, NewRun, RunWrite
 from sagaz_integration_core.contract.request_keys import KeyClaim, NewKey
 from sagaz_integration_core.contract.waits import NewSignal, Sent
 
@@ -49,6 +49,11 @@ class DjangoSQLiteStore(SQLiteStore):
     def answer_key_here(self, key_id: str, answer: str) -> bool:
         """Keep the answer under a key that the transaction on this thread's connection holds."""
         return self._here.write_here(lambda sqlite: request_keys.answer_key(sqlite, key_id, None, answer))
+
+    def write_here(self, write: RunWrite) -> bool | None:
+        """Write into the journal on this thread's connection, as a part of the transaction that is open there."""
+        [accepted] = self._here.write_here(lambda sqlite: journal.write(sqlite, [write]))
+        return accepted
 
 
 class DjangoTransactions:

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from sagaz.core.triggers import trigger
 
-from django_sagaz import Saga, action, compensate, current_step
+from django_sagaz import Saga, action, compensate, current_step, effect
 from django_sagaz.webhooks import resumes
 from testproject.shop.models import Order
 
@@ -34,6 +34,27 @@ class OrderSaga(Saga):
         if ctx.get("fail"):
             raise ValueError("no truck")
         return {"shipped": True}
+
+
+class TillSaga(Saga):
+    """A step and its compensation that are transactional, and one that fails."""
+
+    saga_name = "till"
+
+    @action("charge")
+    @effect("transactional")
+    def charge(self, ctx):
+        Order.objects.using(ctx["db"]).create(name="charge")
+        return {"charged": True}
+
+    @compensate("charge")
+    @effect("transactional")
+    def refund(self, ctx):
+        Order.objects.using(ctx["db"]).create(name="refund")
+
+    @action("ship", depends_on=["charge"])
+    def ship(self, ctx):
+        raise ValueError("no truck")
 
 
 class TravelSaga(Saga):

@@ -10,11 +10,15 @@ from sagaz_durable._upstream.imports import load_sagaz
 from sagaz_durable._upstream.recoveries import check_recoveries, decorated, manual_steps, recovered_steps
 from sagaz_durable._upstream.triggers import refuse_lost
 from sagaz_durable._upstream.typed_steps import context_types
+from sagaz_durable.effects import MARK, effect_of
 from sagaz_durable.graph import Graph, StepNode, graph_of
 from sagaz_durable.serialization.nearest_name import nearest
 from sagaz_integration_core.errors import SagaDefinitionError
 
-__all__ = ["DEFAULT_LIMIT", "declared_graph", "describe", "has_steps", "saga_name", "step_limits", "validate"]
+__all__ = [
+    "DEFAULT_LIMIT", "declared_graph", "describe", "has_steps", "saga_name", "step_limits", "transactional_calls",
+    "validate",
+]  # fmt: skip
 
 _MAX_NAME = 200
 """Characters; saga_id:step is an idempotency key, and payment providers stop at 255."""
@@ -65,6 +69,7 @@ def validate(saga_class: type[Any]) -> None:
     _check_compensations(saga_class, owner, steps)
     for attribute, method in decorated(saga_class, "_saga_forward_recovery_meta"):
         _check_method(owner, attribute, method, given=("the context", "the error"))
+    _check_effects(saga_class, owner)
     graph = declared_graph(saga_class)
     check_recoveries(saga_class, graph)
     context_types(saga_class, lambda: graph)
@@ -85,6 +90,15 @@ def _check_compensations(saga_class: type[Any], owner: str, steps: dict[str, str
                 f"{owner}.{seen[target]} and {owner}.{attribute} both compensate {target!r}; keep one."
             )
         seen[target] = attribute
+
+
+def _check_effects(saga_class: type[Any], owner: str) -> None:
+    for attribute, method in decorated(saga_class, MARK):
+        if not (hasattr(method, "_saga_step_meta") or hasattr(method, "_saga_compensation_meta")):
+            raise SagaDefinitionError(
+                f"{owner}.{attribute} has @effect({effect_of(method)!r}), and is neither a step nor a compensation. "
+                "Decorate it with @action(…) or @compensate(…) too, or remove @effect."
+            )
 
 
 def _check_method(
@@ -118,17 +132,19 @@ def declared_graph(saga_class: type[Any]) -> Graph:
     Raises:
         SagaDefinitionError: A dependency names no step, or dependencies go in a circle.
     """
-    undone = {m._saga_compensation_meta.for_step for _, m in decorated(saga_class, "_saga_compensation_meta")}
+    undone = {m._saga_compensation_meta.for_step: m for _, m in decorated(saga_class, "_saga_compensation_meta")}
     recovered, manual = recovered_steps(saga_class), manual_steps(saga_class)
-    metas = (method._saga_step_meta for _, method in _steps(saga_class))
     declared = (
-        StepNode(
-            meta.name, tuple(meta.depends_on), meta.name in undone, meta.pivot,
-            recovered=meta.name in recovered, manual=meta.name in manual,
-        )
-        for meta in metas
-    )  # fmt: skip
+        _node(method, undone.get(name := method._saga_step_meta.name), name in recovered, name in manual)
+        for _, method in _steps(saga_class)
+    )
     return graph_of(saga_class.__qualname__, tuple(declared))
+
+
+def _node(step: Any, undo: Any, recovered: bool, manual: bool) -> StepNode:
+    meta = step._saga_step_meta
+    effects = effect_of(step), effect_of(undo)
+    return StepNode(meta.name, tuple(meta.depends_on), undo is not None, meta.pivot, *effects, recovered, manual)
 
 
 def step_limits(saga_class: type[Any]) -> dict[str, float]:
@@ -146,3 +162,13 @@ def step_limits(saga_class: type[Any]) -> dict[str, float]:
 def describe(saga_class: type[Any]) -> list[StepNode]:
     """Return the declared steps, dependencies before dependents."""
     return list(declared_graph(saga_class).nodes.values())
+
+
+def transactional_calls(saga_class: type[Any]) -> list[tuple[str, bool]]:
+    """Return the declared transactional steps and compensations, in words, each with whether it is ``async def``."""
+    calls = [(f"Step {method._saga_step_meta.name!r}", method) for _, method in _steps(saga_class)]
+    for _, method in decorated(saga_class, "_saga_compensation_meta"):
+        calls.append((f"The compensation of step {method._saga_compensation_meta.for_step!r}", method))
+    return [
+        (what, inspect.iscoroutinefunction(method)) for what, method in calls if effect_of(method) == "transactional"
+    ]

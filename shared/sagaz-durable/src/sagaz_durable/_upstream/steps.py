@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from sagaz_durable.effects import effect_of
 from sagaz_durable.graph import Graph, StepNode, graph_of
 from sagaz_integration_core.errors import SagaDefinitionError
 
@@ -80,6 +81,8 @@ def read(saga: Any, named: Callable[[Any], Any]) -> tuple[Graph, dict[str, Step]
             tuple(step.depends_on),
             step.compensation_fn is not None,
             step.pivot,
+            effect_of(step.forward_fn),
+            effect_of(step.compensation_fn),
             recovered=step.step_id in saga._forward_recovery_handlers,
             manual=_is_manual(step),
         )

@@ -19,7 +19,7 @@ from sagaz_durable.leases.lease import Lease
 from sagaz_integration_core.error_text import error_text
 from sagaz_integration_core.errors import LeaseLost, RunInterrupted, StepError
 
-__all__ = ["Outcome", "StepCaller", "as_exception"]
+__all__ = ["Function", "Outcome", "StepCaller", "as_exception", "is_async"]
 
 _MAX_FRAMES = 100
 
@@ -77,7 +77,7 @@ class StepCaller:
         """
         if (thread := self._threads.get(name)) is not None and not thread.done():
             await asyncio.wait([asyncio.wrap_future(thread)])
-        if _is_async(function):
+        if is_async(function):
             self._check_lease(name)
             return await self._on_loop(name, function, context, ends)
         outcome = await self._in_thread(name, function, context, timeout)
@@ -129,11 +129,10 @@ class StepCaller:
         call = _ThreadCall(name, function, context, self._scope, self._lease)
         # Cancelled while it waits for a thread, it is never called; once it is called, it goes on to its end.
         future = self._threads[name] = self._pool.submit(contextvars.copy_context().run, call)
-        waiter = asyncio.wrap_future(future)
+        waiter: asyncio.Future[Outcome] = asyncio.wrap_future(future)
         try:
-            if await call.ends_within(timeout, waiter):
-                outcome: Outcome = waiter.result()
-                return outcome
+            if await call.ends_within(timeout, waiter) or not _expires(function):
+                return await waiter
         finally:
             waiter.cancel()
             if not future.done() and not future.cancel():
@@ -244,7 +243,14 @@ def _cut_traceback(error: Exception) -> None:
         last.tb_next = None
 
 
-def _is_async(function: Any) -> bool:
+def _expires(function: Any) -> bool:
+    """Whether the time limit ends a call; not one whose commit has begun."""
+    expire: Callable[[], bool] | None = getattr(function, "expire", None)
+    return expire is None or expire()
+
+
+def is_async(function: Any) -> bool:
+    """Whether a function is called on the event loop."""
     code = getattr(function, "__code__", None)
     if code is not None and code.co_flags & inspect.CO_COROUTINE:
         # A function or method as most are; what follows looks through what is wrapped, and takes its time.

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from sagaz_durable.settings.wording import Wording
+from sagaz_durable.transactions.step_transactions import StepTransactions
 from sagaz_integration_core.context.current_step import CurrentStep, Waits, current
 from sagaz_integration_core.context.log_fields import log_fields
 from sagaz_integration_core.contract.records import ClaimedRun, Phase
+from sagaz_integration_core.contract.store import SagaStore
 
 __all__ = ["StepEnvironment"]
 
@@ -27,6 +29,7 @@ class StepEnvironment:
         max_bytes: The most that a result may measure as JSON.
         wording: How the setting that says so is spelled.
         app, app_state: What `current_step` hands to steps.
+        transactions: In which transactional steps are called, and the store whose journal is written in them.
     """
 
     pool: ThreadPool
@@ -36,6 +39,8 @@ class StepEnvironment:
     wording: Wording
     app: Any
     app_state: Any
+    transactions: StepTransactions
+    store: SagaStore
 
     def enter(self, run: ClaimedRun, step: str, phase: Phase, retry: int, waits: Waits | None = None) -> None:
         """Have `current_step`, and log records, tell which step is called from here on in this context."""

@@ -1,4 +1,4 @@
-"""What came of a step's call, and what of it can be kept."""
+"""What a step's call is given, what came of it, and what of it can be kept."""
 
 from __future__ import annotations
 
@@ -23,7 +23,22 @@ from sagaz_integration_core.contract.events import EventWrite
 from sagaz_integration_core.error_text import type_name
 from sagaz_integration_core.errors import ContextValueError, StepError
 
-__all__ = ["Recordable", "Tried", "assigned", "fitting", "not_awaited", "recordable"]
+__all__ = ["Given", "Recordable", "Tried", "assigned", "fitting", "not_awaited", "recordable"]
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What one call is given.
+
+    Attributes:
+        values: The context as the journal has it; not to be changed.
+        context: What the step gets: a dict, or an instance of the type that the saga declares.
+        before: The values of that, by which changes are seen.
+    """
+
+    values: dict[str, Any]
+    context: Any
+    before: dict[str, Any]
 
 
 @dataclass(slots=True)

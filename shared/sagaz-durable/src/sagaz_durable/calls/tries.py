@@ -6,20 +6,22 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from sagaz_durable._upstream.instances import Prepared
 from sagaz_durable.calls.interpreter_exit import caused_by_exit
-from sagaz_durable.calls.step_caller import StepCaller
+from sagaz_durable.calls.step_caller import Outcome, StepCaller
 from sagaz_durable.calls.step_environment import StepEnvironment
-from sagaz_durable.calls.step_result import Tried
+from sagaz_durable.calls.step_result import Given, Tried
+from sagaz_durable.calls.transactional import TransactionalCall
 from sagaz_durable.calls.waits import CallWaits, RunWaits
 from sagaz_durable.concurrency.cancellation import Halt
 from sagaz_integration_core.contract.records import ClaimedRun, Phase
 from sagaz_integration_core.error_text import error_text
 from sagaz_integration_core.errors import RunInProgress, RunInterrupted, RunWaiting
 
-__all__ = ["NO_LIMITS", "Given", "Halted", "Limits", "Tries"]
+__all__ = ["NO_LIMITS", "Halted", "Limits", "Tries"]
 
 logger = logging.getLogger(__name__)
 
@@ -56,21 +58,6 @@ class Limits:
 NO_LIMITS = Limits()
 
 
-@dataclass(frozen=True, slots=True)
-class Given:
-    """What one call is given.
-
-    Attributes:
-        values: The context as the journal has it; not to be changed.
-        context: What the step gets: a dict, or an instance of the type that the saga declares.
-        before: The values of that, by which changes are seen.
-    """
-
-    values: dict[str, Any]
-    context: Any
-    before: dict[str, Any]
-
-
 class Tries:
     """Tries the calls of one run.
 
@@ -105,27 +92,28 @@ class Tries:
         return Given(values, context, before)
 
     async def of(
-        self, step: str, phase: Phase, given: Given, doubtful: bool, limits: Limits, waits: CallWaits
-    ) -> Tried:
+        self, step: str, phase: Phase, given: Given, doubtful: bool, limits: Limits, waits: CallWaits,
+        inside: TransactionalCall | None = None,
+    ) -> Tried:  # fmt: skip
         """Try a call, of which `current_step` tells.
 
         Args:
             given: The context; each further try gets a new one.
             doubtful: Whether the call may have had its effect before.
             waits: Of the first try; each further one has its own.
+            inside: What calls it inside of a transaction.
 
         Raises:
             Halted: The run is being stopped.
             RunInterrupted: The process ends.
         """
-        function, timeout = self._prepared.function(step, phase), self._prepared.timeout(step, phase)
-        retries = self._prepared.retries(step, phase)
+        timeout, retries = self._prepared.timeout(step, phase), self._prepared.retries(step, phase)
         retry = 0
         while True:
             context, before = given.context, given.before
             waits.open = True
             try:
-                outcome = await self._caller.call(step, function, context, timeout, limits.shorten(timeout))
+                outcome = await self._once(step, phase, given, timeout, limits.shorten(timeout), inside)
             finally:
                 await waits.close()
             if self._halt.reason is not None:
@@ -135,7 +123,7 @@ class Tries:
                 return Tried(None, None, context, before, False, waits)
             if error is not None and caused_by_exit(error):
                 raise RunInterrupted("this process is exiting, and steps get no threads any more.")
-            doubtful = doubtful or outcome.interrupted or _leaves_open(error)
+            doubtful = doubtful or outcome.interrupted or (inside is None and _leaves_open(error))
             if (mistake := waits.mistake(error)) is not None:
                 return Tried(None, mistake, context, before, True)
             if error is None or retry >= retries or limits.over():
@@ -143,9 +131,24 @@ class Tries:
             retry += 1
             logger.warning("Step %r failed, try %d of %d: %s", step, retry, retries + 1, error_text(error))
             await asyncio.sleep(self._environment.backoff(retry))
-            waits = self._waits.of_call((step, phase))
+            waits = self._waits.of_call((step, phase), waits.refused)
             self._environment.enter(self._run, step, phase, retry, waits)
             given = self.given(step, phase, given.values)
+
+    async def _once(
+        self,
+        step: str,
+        phase: Phase,
+        given: Given,
+        timeout: float,
+        ends: float,
+        inside: TransactionalCall | None,
+    ) -> Outcome:
+        function = self._prepared.function(step, phase)
+        if inside is not None:
+            fresh = partial(self.given, step, phase, given.values)
+            return await inside.tried(self._caller, step, function, fresh, timeout, ends)
+        return await self._caller.call(step, function, given.context, timeout, ends)
 
 
 def _leaves_open(error: BaseException | None) -> bool:

@@ -36,9 +36,9 @@ class RunWaits:
             ((wait.step, wait.phase), wait.name, wait.n): wait for wait in run.waits
         }
 
-    def of_call(self, call: Call) -> CallWaits:
-        """Return the waits of a call that begins now."""
-        return CallWaits(call, self._records)
+    def of_call(self, call: Call, refused: str | None = None) -> CallWaits:
+        """Return the waits of a call that begins now; see `CallWaits` for ``refused``."""
+        return CallWaits(call, self._records, refused)
 
     def of(self, call: Call) -> list[WaitRecord | WaitWrite]:
         """Return what is known of the waits of a call."""
@@ -92,11 +92,15 @@ class CallWaits:
         left: Whether the call was left at a wait that is not over.
         new: The waits that this call is the first to meet.
         open: Whether the call is under way: before it and after it, in hooks, nothing can wait.
+        refused: Why it cannot wait at all, in words that follow its name; None if it can.
     """
 
-    __slots__ = ("_call", "_coroutines", "_last", "_met", "_records", "_unawaited", "left", "new", "open")
+    __slots__ = ("_call", "_coroutines", "_last", "_met", "_records", "_unawaited", "left", "new", "open", "refused")
 
-    def __init__(self, call: Call, records: dict[tuple[Call, str, int], WaitRecord | WaitWrite]) -> None:
+    def __init__(
+        self, call: Call, records: dict[tuple[Call, str, int], WaitRecord | WaitWrite], refused: str | None = None
+    ) -> None:
+        self.refused = refused
         self._call = call
         self._records = records
         self._met: dict[str, int] = {}
@@ -173,6 +177,8 @@ class CallWaits:
         return count
 
     def _met_by(self, asked: WaitWrite) -> Any:
+        if self.refused is not None:
+            raise UsageError(f"Step {self._call[0]!r} {self.refused}")
         if not self.open:
             raise UsageError(
                 f"Nothing can wait here: step {self._call[0]!r} itself is not being called, as in a hook, which is "

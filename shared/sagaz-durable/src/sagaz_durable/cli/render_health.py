@@ -27,6 +27,7 @@ def health_text(health: Health) -> str:
         ]
     if health.store.startswith("memory"):
         lines.append(("note", "each process has a memory of its own; this is not what the server runs"))
+    lines += [("note", note) for note in health.notes]
     lines.append(("problem", health.problem or "none"))
     shown = [f"{name:<10} {value}" for name, value in lines]
     return "\n".join(map(visible, [*shown, *references(finding.kind for finding in health.findings)]))

@@ -15,6 +15,8 @@ from sagaz_durable.calls.hooks import Hooks
 from sagaz_durable.calls.step_caller import StepCaller
 from sagaz_durable.calls.step_environment import StepEnvironment
 from sagaz_durable.calls.step_result import not_awaited, recordable
+from sagaz_durable.calls.transactional import NO_WAITS, TransactionalCall
+from sagaz_durable.calls.transactional_calls import TransactionalCalls
 from sagaz_durable.calls.tries import NO_LIMITS, Halted, Tries
 from sagaz_durable.calls.waits import CallWaits
 from sagaz_durable.concurrency.cancellation import Halt
@@ -58,6 +60,7 @@ class Executor:
         self._halt = Halt()
         self._values = RunValues(run, prepared.graph, entries.results, type(prepared.saga))
         self._hooks = Hooks(run.saga_name, prepared.listeners, self._halt)
+        self._transactional = TransactionalCalls(prepared, environment, lease, entries, events)
         self._caller = StepCaller(environment.pool, environment.scope, lease, self._halt)
         self._tries = Tries(run, prepared, environment, self._caller, entries.waits, self._halt)
         self.course = Course(run, prepared.graph, entries)
@@ -180,22 +183,24 @@ class Executor:
         given = self._values.given_to(step)
         # What hooks and listeners see, and may change as they like: it is not what the step is called with.
         context = codec.copy_value(given) if self._hooks.listening or declared.hooked else {}
-        waits = self._entries.waits.of_call((step, "do"))
+        inside = self._transactional.of(step, "do")
+        waits = self._entries.waits.of_call((step, "do"), None if inside is None else NO_WAITS)
         if self._is_new(step, "do", before, waits):
             await self._hooks.tell("on_step_enter", step, context)
             await self._hooks.call(declared.on_enter, "on_enter", context, step)
         # A call of which an earlier attempt does not know the end may have had its effect, whatever comes of this one.
         # What stands before a wait has had its own.
         doubtful = before is not None and not before.begun and before.status in ("started", "waiting", "in_doubt")
-        compensated = self._prepared.graph.nodes[step].compensated
         first = self._tries.given(step, "do", given)
-        await self._record(self._entries.started(step, "do", compensated=compensated))
-        tried = await self._tries.of(step, "do", first, doubtful, self.course.limits, waits)
+        await self._record(self._started(step, "do", inside))
+        tried = await self._tries.of(step, "do", first, doubtful, self.course.limits, waits, inside)
         if tried.left is not None:
             await self._left(step, "do", tried.left)
             return
         limit, wording = self._environment.max_bytes, self._environment.wording
         kept = recordable(step, tried, self._prepared, self._events, limit, wording)
+        if inside is not None:
+            kept = inside.kept or kept
         if isinstance(kept, Exception):
             await self._failed(step, kept, in_doubt=tried.doubtful or tried.error is None)
             await self._hooks.call(declared.on_failure, "on_failure", context, step, kept)
@@ -203,7 +208,7 @@ class Executor:
             await self._hooks.call(declared.on_exit, "on_exit", context, step)
             return
         text = kept.text
-        self._entries.done(step, "do", text, kept.events)
+        self._entries.done(step, "do", text, kept.events, None if inside is None else inside.write)
         if text is not None:
             added = self._values.add(step, text)
             if context:  # At least its saga_id is there when anybody is to see it.
@@ -233,7 +238,8 @@ class Executor:
         declared, before = self._prepared.steps[step], self._entries.get(step, "undo")
         given = self._values.whole()
         context = codec.copy_value(given) if self._hooks.listening or declared.on_compensate is not None else {}
-        waits = self._entries.waits.of_call((step, "undo"))
+        inside = self._transactional.of(step, "undo")
+        waits = self._entries.waits.of_call((step, "undo"), None if inside is None else NO_WAITS)
         if self._is_new(step, "undo", before, waits):
             await self._hooks.tell("on_compensation_start", step, context)
             await self._hooks.call(declared.on_compensate, "on_compensate", context, step)
@@ -242,15 +248,18 @@ class Executor:
         if how == "give_up":
             await self._record(self._entries.failed(step, "undo", "A person has given it up."))
             return
-        if how == "run" and not await self._compensated(step, given, waits):
+        if how == "run" and not await self._compensated(step, given, waits, inside):
             return
-        self._entries.done(step, "undo", None, self._events.step_undone(step))
+        committed = None if inside is None else inside.write
+        self._entries.done(step, "undo", None, self._events.step_undone(step), committed)
         await self._hooks.tell("on_compensation_complete", step, context)
 
-    async def _compensated(self, step: str, given: dict[str, Any], waits: CallWaits) -> bool:
+    async def _compensated(
+        self, step: str, given: dict[str, Any], waits: CallWaits, inside: TransactionalCall | None
+    ) -> bool:
         first = self._tries.given(step, "undo", given)
-        await self._record(self._entries.started(step, "undo"))
-        tried = await self._tries.of(step, "undo", first, False, NO_LIMITS, waits)
+        await self._record(self._started(step, "undo", inside))
+        tried = await self._tries.of(step, "undo", first, False, NO_LIMITS, waits, inside)
         if tried.left is not None:
             await self._left(step, "undo", tried.left)
             return False
@@ -260,6 +269,13 @@ class Executor:
         if error is not None:
             await self._record(self._entries.failed(step, "undo", error_text(error)))
         return error is None
+
+    async def _started(self, step: str, phase: Phase, inside: TransactionalCall | None) -> None:
+        if inside is None:
+            compensated = phase == "do" and self._prepared.graph.nodes[step].compensated
+            await self._entries.started(step, phase, compensated=compensated)
+        else:
+            await self._entries.flushed()
 
     def _is_new(self, step: str, phase: Phase, before: Entry | None, waits: CallWaits) -> bool:
         """Prepare a call, and return whether hooks and listeners are to be told of it, as they are once per call."""

@@ -35,11 +35,12 @@ class Entries:
 
     Attributes:
         waits: What the run's calls wait for.
+        patience: See `JournalWriter`.
 
     Args:
         run: The run as it was claimed.
         lease: Of the run; stopped when an entry that nobody waits for could not be written.
-        patience: See `JournalWriter`, as for submit.
+        submit: See `JournalWriter`.
         held: Has the end of a step written that no further write takes along.
     """
 
@@ -50,6 +51,7 @@ class Entries:
         self._attempt = run.attempt
         self._new_write = partial(RunWrite, run.saga_id, owner, run.attempt)
         self._lease = lease
+        self.patience = patience
         self._writer = JournalWriter(lease, patience, submit)
         self._held = held
         self._entries: dict[tuple[str, Phase], Entry] = claimed(run)
@@ -112,11 +114,54 @@ class Entries:
         else:
             await self._commit(self._note(step, phase, "started", compensated=compensated))
 
-    def done(self, step: str, phase: Phase, result: str | None, events: tuple[EventWrite, ...] = ()) -> None:
-        """Record the end of a step; it is durable before anything that follows it begins."""
+    def done(
+        self,
+        step: str,
+        phase: Phase,
+        result: str | None,
+        events: tuple[EventWrite, ...] = (),
+        committed: RunWrite | None = None,
+    ) -> None:
+        """Record the end of a step; it is durable before anything that follows it begins.
+
+        Args:
+            committed: What has recorded it already.
+        """
+        if committed is not None:
+            self._committed(committed)
+            return
         self._held_steps.append(self._note(step, phase, "done", result))
         self._held_events.extend(events)
         self._held.hold(self)
+
+    async def flushed(self) -> None:
+        """Return when the ends of all calls so far are durable: what commits by itself must not get ahead of them."""
+        while self._flushing is not None:
+            await asyncio.shield(self._flushing)
+        if self._held_steps:
+            await self._commit()
+
+    def end_of(
+        self, step: str, phase: Phase, result: str | None, events: tuple[EventWrite, ...], *, compensated: bool = False
+    ) -> RunWrite:
+        """Return what records beginning and end of a call at once, for somebody else to commit it, in any thread."""
+        steps = (StepWrite(step, phase, "started", compensated=compensated), StepWrite(step, phase, "done", result))
+        write: RunWrite = self._new_write(steps=steps, events=events)
+        return write
+
+    def _committed(self, write: RunWrite) -> None:
+        for step in write.steps:
+            compensated = step.compensated if step.status == "started" else None
+            self._note(step.step, step.phase, step.status, step.result, compensated=compensated)
+        self._writer.progressed = True
+
+    async def settled(self) -> None:
+        """Return when no transaction of an earlier connection can change this run's journal any more.
+
+        Raises:
+            LeaseLost: The run is another process's.
+        """
+        await self._commit()
 
     def waiting(self, step: str, phase: Phase, new: Sequence[WaitWrite]) -> None:
         """Record that a call was left at a wait, and the waits that it is the first to meet."""

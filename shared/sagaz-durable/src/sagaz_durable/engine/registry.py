@@ -86,12 +86,15 @@ class SagaRegistry:
     Attributes:
         first_steps: By the names of all sagas, the steps with which their runs begin, as far as the class alone tells
             them: a factory may return an instance of a subclass, and ``add_step`` adds what the class does not know of.
+            Transactional ones are not among them: they are journaled when they are done.
     """
 
     def __init__(self, sagas: Iterable[SagaSpec] = (), *, wording: Wording = NEUTRAL) -> None:
         self._by_name: dict[str, Registration] = {}
         self._by_class: dict[type[Any], Registration] = {}
         self.first_steps: dict[str, Sequence[FirstStep]] = {}
+        self._told: set[str] = set()
+        self._refuse: Callable[[Registration], None] | None = None
         self._add_to = wording.sagas
         self._lock = threading.Lock()
         for spec in listed(sagas):
@@ -141,12 +144,30 @@ class SagaRegistry:
         validate(saga_class)
         return self._store(Registration(name, saga_class, factory or saga_class))
 
+    def refuse(self, refuse: Callable[[Registration], None]) -> None:
+        """Have each saga refused that cannot be run where this application keeps its runs; those that are there, too.
+
+        Args:
+            refuse: Raises `SagaDefinitionError`; takes the place of an earlier one.
+        """
+        self._refuse = refuse
+        for registration in self:
+            refuse(registration)
+
     def _store(self, registration: Registration) -> Registration:
+        if self._refuse is not None:
+            self._refuse(registration)
         self._by_name[registration.name] = registration
         self._by_class[registration.saga_class] = registration
         tells = registration.factory is registration.saga_class
         first = registration.graph.first if tells else ()
-        self.first_steps[registration.name] = tuple(FirstStep(node.name, node.compensated) for node in first)
+        if first:
+            self._told.add(registration.name)
+        else:
+            self._told.discard(registration.name)
+        self.first_steps[registration.name] = tuple(
+            FirstStep(node.name, node.compensated) for node in first if node.effect != "transactional"
+        )
         return registration
 
     def get(self, name: str) -> Registration:
@@ -176,7 +197,7 @@ class SagaRegistry:
 
     def known_steps(self) -> dict[str, list[str]]:
         """Return the steps of each saga whose class tells all of them; see `first_steps`."""
-        return {entry.name: list(entry.graph.nodes) for entry in self if self.first_steps.get(entry.name)}
+        return {entry.name: list(entry.graph.nodes) for entry in self if entry.name in self._told}
 
     @property
     def announced(self) -> list[str]:
@@ -186,7 +207,7 @@ class SagaRegistry:
 
     def mark(self, name: str) -> str | None:
         """Return what processes announce alike whose saga of this name has the same steps; None if that varies."""
-        if not self.first_steps.get(name):
+        if name not in self._told:
             return None
         steps = json.dumps(sorted(self._by_name[name].graph.nodes))
         return f"{name} steps:{hashlib.sha256(steps.encode()).hexdigest()[:16]}"

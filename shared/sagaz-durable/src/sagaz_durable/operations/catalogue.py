@@ -57,7 +57,9 @@ def list_text(sagas: Sequence[SagaListing], hint: str) -> str:
     """
     if not sagas:
         return f"No saga is registered. Add the classes to {hint}."
-    return "\n\n".join("\n".join([f"{saga.name}  ({saga.path})", *_steps(saga.steps)]) for saga in sagas)
+    return "\n\n".join(
+        "\n".join([f"{saga.name}  ({saga.path})", *_steps(saga.steps), *_undeclared(saga.steps)]) for saga in sagas
+    )
 
 
 def _steps(steps: Sequence[StepNode]) -> list[str]:
@@ -67,10 +69,19 @@ def _steps(steps: Sequence[StepNode]) -> list[str]:
 
 def _step(step: StepNode) -> str:
     parts = [f"after {', '.join(step.depends_on)}"] if step.depends_on else []
-    parts += [f"compensated{' by a person' if step.manual else ''}"] if step.compensated else []
+    parts += [step.effect] if step.effect else []
+    undo = f"compensated ({step.undo_effect})" if step.undo_effect else "compensated"
+    parts += [f"{undo}{' by a person' if step.manual else ''}"] if step.compensated else []
     parts += ["pivot"] if step.pivot else []
     parts += ["recovered"] if step.recovered else []
     return "; ".join(parts)
+
+
+def _undeclared(steps: Sequence[StepNode]) -> list[str]:
+    """Tell of which steps nothing is declared; that is no problem: they are called at least once."""
+    names = [step.name for step in steps if step.effect is None]
+    names += [f"undo of {step.name}" for step in steps if step.compensated and step.undo_effect is None]
+    return [f"  (no effect declared: {', '.join(names)})"] if names else []
 
 
 async def migrate(runtime: SagazRuntime) -> str:

@@ -23,6 +23,7 @@ from sagaz_durable.problem_types import (
 )
 from sagaz_durable.redaction import redact
 from sagaz_durable.settings.wording import Wording
+from sagaz_durable.stores.sqlite.store import SQLiteStore
 from sagaz_integration_core.contract.listings import StoreStats
 from sagaz_integration_core.contract.store import SagaStore
 from sagaz_integration_core.errors import StoreNotMigrated, StoreNotReady, StoreUnavailable
@@ -49,6 +50,7 @@ class Health:
         lost_waits: How many runs wait in a step or compensation that this deployment's class has not, by saga and step.
         quarantined: How many events of webhooks need a person.
         delayed: How many events of webhooks wait for the limit of their trigger.
+        notes: What is worth knowing, and no problem.
     """
 
     store: str
@@ -59,6 +61,7 @@ class Health:
     lost_waits: dict[str, dict[str, int]] = field(default_factory=dict)
     quarantined: int = 0
     delayed: int = 0
+    notes: tuple[str, ...] = ()
 
     @property
     def problem(self) -> str | None:
@@ -108,7 +111,7 @@ async def check(
         *_of_events(stats, limits, wording),
         *_of_webhooks(quarantined, limits, wording),
     ]
-    return Health(_address(runtime), True, True, stats, tuple(found), lost, quarantined, delayed)
+    return Health(_address(runtime), True, True, stats, tuple(found), lost, quarantined, delayed, _notes(runtime))
 
 
 async def _stats(store: SagaStore) -> StoreStats:
@@ -127,6 +130,19 @@ async def _lost_waits(runtime: SagazRuntime) -> dict[str, dict[str, int]]:
     for (saga, step), count in sorted((await runtime.store.count_lost(steps)).items() if steps else ()):
         found.setdefault(saga, {})[step] = count
     return found
+
+
+def _notes(runtime: SagazRuntime) -> tuple[str, ...]:
+    steps = [
+        f"{entry.name}.{node.name}"
+        for entry in runtime.registry for node in entry.graph.nodes.values() if node.transactional
+    ]  # fmt: skip
+    if not (steps and isinstance(runtime.store, SQLiteStore)):
+        return ()
+    return (
+        f"Transactional steps ({', '.join(steps)}) hold SQLite's write lock while they are called, and no lease can be "
+        "renewed meanwhile: keep them short.",
+    )
 
 
 def _address(runtime: SagazRuntime) -> str:

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from sagaz_durable.engine.execution import RunExecution
     from sagaz_durable.engine.registry import SagaSpec
     from sagaz_durable.engine.result import SagaRun
+    from sagaz_durable.transactions.step_transactions import StepTransactions
     from sagaz_durable.workers.worker import Worker, WorkerOptions
 
 __all__ = ["SagazRuntime"]
@@ -65,6 +66,7 @@ class SagazRuntime(Reachable):
         dispatch: Called with the saga_ids of a start after its commit, by whoever commits it, if the setting
             ``dispatch`` is ``celery``; it raises nothing.
         context_mismatch: What is raised for a context that is not what its saga declares, in the framework's form.
+        session_factory, transactions: See `Configuration`.
 
     Attributes:
         only_reads: Set before it is opened, by commands that write nothing: no right to write is asked for.
@@ -90,11 +92,14 @@ class SagazRuntime(Reachable):
         keeper: Callable[[], LeaseKeeper] | None = None,
         dispatch: Callable[[Sequence[str]], None] | None = None,
         context_mismatch: type[ContextMismatch] = ContextMismatch,
+        session_factory: Callable[[], Any] | None = None,
+        transactions: StepTransactions | None = None,
     ) -> None:
         super().__init__()
         self.configuration = Configuration(
-            settings, config=config, sagas=sagas, dispatch=dispatch, context_mismatch=context_mismatch
-        )
+            settings, config=config, sagas=sagas, dispatch=dispatch, context_mismatch=context_mismatch,
+            session_factory=session_factory, transactions=transactions,
+        )  # fmt: skip
         self.settings, self.registry = self.configuration.settings, self.configuration.registry
         self.app_given = app
         self.app_state: Any = None
@@ -163,7 +168,7 @@ class SagazRuntime(Reachable):
         settings = self.settings
         steps = StepEnvironment(
             self.pool, self.step_scope, settings.backoff, settings.max_context_bytes, settings.wording, self.app_given,
-            self.app_state,
+            self.app_state, self.configuration.transactions, self.store,
         )  # fmt: skip
         return ExecutionEnvironment(
             settings, self.store, self.registry, self.leases, resources.mirror, resources.listeners, steps,

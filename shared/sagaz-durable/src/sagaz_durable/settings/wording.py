@@ -20,6 +20,7 @@ class Wording:
             tables that are kept elsewhere.
         sagas: Where sagas are registered.
         worker: How a worker runs inside the application.
+        session_factory: How the sessions of transactional steps are given.
         celery: How a Celery application is made known; None where none is used.
     """
 
@@ -30,6 +31,7 @@ class Wording:
     migrate: str | None = None
     sagas: str = "sagas=[…]"
     worker: str = "worker=True"
+    session_factory: str = "session_factory=…"
     celery: str | None = None
 
     def setting(self, name: str) -> str:

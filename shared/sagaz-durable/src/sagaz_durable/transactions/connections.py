@@ -80,7 +80,8 @@ class SQLAlchemyCaller(_SQLAlchemy):
 
     def execute(self, statement: Statement) -> Rows:
         """Execute a statement and return its rows."""
-        rows: Rows = self._sync.exec_driver_sql(self._text(statement), statement.values or None).fetchall()
+        result = self._sync.exec_driver_sql(self._text(statement), statement.values or None)
+        rows: Rows = result.fetchall() if result.returns_rows else ()
         return rows
 
 
@@ -94,7 +95,7 @@ class AsyncSQLAlchemyCaller(_SQLAlchemy):
     async def execute(self, statement: Statement) -> Rows:
         """Execute a statement and return its rows."""
         result = await self._connection.exec_driver_sql(self._text(statement), statement.values or None)
-        rows: Rows = result.fetchall()
+        rows: Rows = result.fetchall() if result.returns_rows else ()
         return rows
 
 
@@ -126,7 +127,8 @@ class PsycopgCaller(_Psycopg):
         """Execute a statement and return its rows."""
         # The connection's own kinds of cursor and row may be anything.
         cursor = sys.modules["psycopg"].Cursor(self._connection, row_factory=sys.modules["psycopg.rows"].tuple_row)
-        rows: Rows = cursor.execute(statement.text, statement.values).fetchall()
+        cursor.execute(statement.text, statement.values)
+        rows: Rows = cursor.fetchall() if cursor.description is not None else ()
         return rows
 
 
@@ -138,7 +140,7 @@ class AsyncPsycopgCaller(_Psycopg):
         psycopg = sys.modules["psycopg"]
         cursor = psycopg.AsyncCursor(self._connection, row_factory=sys.modules["psycopg.rows"].tuple_row)
         await cursor.execute(statement.text, statement.values)
-        rows: Rows = await cursor.fetchall()
+        rows: Rows = await cursor.fetchall() if cursor.description is not None else ()
         return rows
 
 

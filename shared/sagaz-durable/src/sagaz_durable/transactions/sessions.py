@@ -34,6 +34,7 @@ from sagaz_integration_core.errors import SagazError, UsageError
 __all__ = [
     "JoinableStore",
     "UnsupportedSession",
+    "is_instance",
     "join",
     "join_events",
     "join_events_sync",
@@ -169,38 +170,38 @@ def _joining(store: object) -> Joining:
 
 
 def _sync_caller(session: Any) -> SyncCaller | None:
-    if _is(session, "sqlalchemy.orm", "scoped_session"):
+    if is_instance(session, "sqlalchemy.orm", "scoped_session"):
         session = session()
-    if _is(session, "sqlalchemy.orm", "Session"):
+    if is_instance(session, "sqlalchemy.orm", "Session"):
         session = _connection_of(session)
-    if _is(session, "sqlalchemy.engine", "Connection"):
+    if is_instance(session, "sqlalchemy.engine", "Connection"):
         if _begins_late(session):
             session.begin()
         _refuse_two_phases(session)
         return SQLAlchemyCaller(session)
-    if _is(session, "psycopg", "Connection"):
+    if is_instance(session, "psycopg", "Connection"):
         _refuse_tpc(session)
         return PsycopgCaller(session)
-    if _is(session, "sqlite3", "Connection"):
+    if is_instance(session, "sqlite3", "Connection"):
         return SQLiteCaller(session)
     return None
 
 
 async def _async_caller(session: Any) -> AsyncCaller | None:
-    if _is(session, "sqlalchemy.ext.asyncio", "async_scoped_session"):
+    if is_instance(session, "sqlalchemy.ext.asyncio", "async_scoped_session"):
         session = session()
-    if _is(session, "sqlalchemy.ext.asyncio", "AsyncSession"):
+    if is_instance(session, "sqlalchemy.ext.asyncio", "AsyncSession"):
         with _Binds():
             session = await session.connection()
-    if _is(session, "sqlalchemy.ext.asyncio", "AsyncConnection"):
+    if is_instance(session, "sqlalchemy.ext.asyncio", "AsyncConnection"):
         if _begins_late(session):
             await session.begin()
         _refuse_two_phases(session.sync_connection)
         return AsyncSQLAlchemyCaller(session)
-    if _is(session, "psycopg", "AsyncConnection"):
+    if is_instance(session, "psycopg", "AsyncConnection"):
         _refuse_tpc(session)
         return AsyncPsycopgCaller(session)
-    if _is(session, "aiosqlite", "Connection"):
+    if is_instance(session, "aiosqlite", "Connection"):
         return AsyncSQLiteCaller(session)
     return None
 
@@ -217,7 +218,7 @@ def _begins_late(connection: Any) -> bool:
 
 
 def _refuse_two_phases(connection: Any) -> None:
-    if _is(connection.get_transaction(), "sqlalchemy.engine", "TwoPhaseTransaction"):
+    if is_instance(connection.get_transaction(), "sqlalchemy.engine", "TwoPhaseTransaction"):
         raise _two_phases("This session commits in two phases (twophase=True)", "a session without twophase")
 
 
@@ -242,7 +243,7 @@ class _Binds:
         return None
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if error is not None and _is(error, "sqlalchemy.exc", "UnboundExecutionError"):
+        if error is not None and is_instance(error, "sqlalchemy.exc", "UnboundExecutionError"):
             raise UnsupportedSession(
                 "This session has binds for its models, but none of its own, so that it is not known which of its "
                 "transactions is to be joined. Pass that one's connection: session=session.connection("
@@ -250,16 +251,18 @@ class _Binds:
             ) from error
 
 
-def _is(value: object, module: str, name: str) -> bool:
+def is_instance(value: object, module: str, name: str) -> bool:
     """Whether this is an instance of a class whose library somebody has imported; we never do."""
     return isinstance(value, getattr(sys.modules.get(module), name, ()))
 
 
 def _unsupported(session: Any) -> UnsupportedSession:
     kind = f"{type(session).__module__}.{type(session).__qualname__}"
-    if _is(session, "sqlalchemy.engine", "Engine") or _is(session, "sqlalchemy.ext.asyncio", "AsyncEngine"):
+    if is_instance(session, "sqlalchemy.engine", "Engine") or is_instance(
+        session, "sqlalchemy.ext.asyncio", "AsyncEngine"
+    ):
         hint = "An engine has no transaction: pass a session or connection made by it"
-    elif any(_is(session, *place) for place in _ASYNC_CLASSES):
+    elif any(is_instance(session, *place) for place in _ASYNC_CLASSES):
         hint = f"It is asynchronous: use `await`. Without await, accepted are {_ACCEPTED_SYNC}"
     else:
         hint = f"Accepted are {_ACCEPTED_SYNC}; with await also {_ACCEPTED_ASYNC}"

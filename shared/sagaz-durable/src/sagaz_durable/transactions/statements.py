@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol, TypeAlias
 
 from sagaz_durable.transactions.insertion import Insertion
 from sagaz_integration_core.contract.events import NewEvent
-from sagaz_integration_core.contract.records import Inserted, NewRun
+from sagaz_integration_core.contract.records import Inserted, NewRun, RunWrite
 from sagaz_integration_core.contract.request_keys import NewKey
 from sagaz_integration_core.contract.waits import NewSignal, Sent
 from sagaz_integration_core.errors import TransactionRequired, WrongDatabase
@@ -73,6 +73,8 @@ class Joining:
         claim_key: Claims the key of a request; returns saga_id and whether somebody had it before, or nothing.
         find_key: Returns fingerprint, saga_id, answer and the seconds that are left of a lease.
         answer_key: Keeps the answer under a key that the caller's transaction holds, and returns its id.
+        record: Says what records the end of a step, and then whether it was recorded, as `SagaStore.write` has it.
+        lock: Takes the lock without which a transaction that has read might find that it can never write.
     """
 
     database: Literal["postgresql", "sqlite"]
@@ -89,6 +91,8 @@ class Joining:
     claim_key: Callable[[NewKey], Statement]
     find_key: Callable[[str], Statement]
     answer_key: Callable[[str, str], Statement]
+    record: Callable[[RunWrite], Generator[Statement, Rows, bool | None]]
+    lock: Statement | None = None
     known: KnownDatabases = field(default_factory=KnownDatabases)
 
 

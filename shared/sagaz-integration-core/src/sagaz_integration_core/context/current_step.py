@@ -54,6 +54,7 @@ class CurrentStep:
         app_given: The application, or a weak reference to it: contexts are kept by timers long after their step.
         state: What the application's lifespan yielded (FastAPI), by attribute; elsewhere None.
         waits: Of this call; None where nothing can wait, as in a hook.
+        session_given: Of a transactional step; None elsewhere, and where the framework has one of its own.
     """
 
     saga_id: str
@@ -66,6 +67,7 @@ class CurrentStep:
     app_given: Any = field(default=None, repr=False)
     state: Any = None
     waits: Waits | None = field(default=None, repr=False)
+    session_given: Any = field(default=None, repr=False)
 
     def signal(self, name: str, *, key: str | None = None, timeout: timedelta | float | None = None) -> SignalWait:
         """Wait for a signal, and return its payload: ``await`` it in an ``async def`` step, not in a ``def`` one.
@@ -112,6 +114,22 @@ class CurrentStep:
         if self.waits is None:
             raise UsageError("Nothing can wait here: hooks and listeners are told once, and are not called again.")
         return self.waits
+
+    @property
+    def session(self) -> Any:
+        """The session, or connection, of a transactional step: what is done through it commits with the journal entry.
+
+        It is neither committed nor closed by the step.
+
+        Raises:
+            UsageError: The step is not transactional, or its sessions are the framework's own, as in Django.
+        """
+        if self.session_given is None:
+            raise UsageError(
+                f"Step {self.step!r} has no session here. current_step().session is for steps and compensations that "
+                "are declared as @effect('transactional'), in FastAPI and Flask; in Django they use the ORM."
+            )
+        return self.session_given
 
     @property
     def app(self) -> Any:

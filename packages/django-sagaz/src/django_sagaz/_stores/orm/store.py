@@ -30,7 +30,7 @@ from django_sagaz._stores.orm import runs as orm_runs
 from django_sagaz._stores.ready import check_rights, check_tables
 from django_sagaz._stores.runners import Runner, immediately
 from sagaz_durable.stores.base import Answer, BaseStore, does
-from sagaz_integration_core.contract.records import Inserted, NewRun
+from sagaz_integration_core.contract.records import Inserted, NewRun, RunWrite
 from sagaz_integration_core.contract.request_keys import KeyClaim, NewKey
 from sagaz_integration_core.contract.waits import NewSignal, Sent
 
@@ -117,6 +117,13 @@ class ORMStore(BaseStore):
         connection = connections[self._alias]
         with translated(connection):
             return request_keys.answer_key(connection, key_id, None, answer)
+
+    def write_here(self, write: RunWrite) -> bool | None:
+        """Write into the journal on this thread's connection, as a part of the transaction that is open there."""
+        connection = connections[self._alias]
+        with translated(connection):
+            [accepted] = journal.write(connection, [write])
+            return accepted
 
     async def insert_runs(self, /, runs: Sequence[NewRun], lease_seconds: float) -> list[Inserted]:
         """Insert runs in one transaction."""

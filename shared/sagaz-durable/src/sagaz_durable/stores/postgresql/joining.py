@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 
 from sagaz_durable.stores.postgresql.database.statements import Database
+from sagaz_durable.stores.postgresql.journal import recording
 from sagaz_durable.stores.postgresql.outbox import INSERT_EVENTS, event_values
 from sagaz_durable.stores.postgresql.request_keys import ANSWER, CLAIM, FIND, claim_values
 from sagaz_durable.stores.postgresql.rows import insertion
 from sagaz_durable.stores.postgresql.signals import FIND_SENT, NOTE, SEND, signal_values
 from sagaz_durable.stores.postgresql.sql import FIND_FINGERPRINTS
-from sagaz_durable.transactions.statements import Joining, Statement
+from sagaz_durable.transactions.statements import Joining, Rows, Statement
 from sagaz_integration_core.contract.events import NewEvent
-from sagaz_integration_core.contract.records import NewRun
+from sagaz_integration_core.contract.records import NewRun, RunWrite
 
 __all__ = ["joining"]
 
@@ -31,6 +32,11 @@ def joining(db: Database, shown: str, store_id: str) -> Joining:
     def publish(events: Sequence[NewEvent]) -> Statement:
         return Statement(db.text(INSERT_EVENTS), (event_values(events),))
 
+    def record(write: RunWrite) -> Generator[Statement, Rows, bool | None]:
+        template, values = recording(write)
+        rows = yield Statement(db.text(template), values)
+        return rows[0][1] if rows else False
+
     return Joining(
         database="postgresql",
         shown=shown,
@@ -47,4 +53,5 @@ def joining(db: Database, shown: str, store_id: str) -> Joining:
         claim_key=lambda key: Statement(db.text(CLAIM), claim_values(key)),
         find_key=lambda one: Statement(db.text(FIND), (one,)),
         answer_key=lambda one, answer: Statement(db.text(ANSWER), (answer, one, None)),
+        record=record,
     )

@@ -14,7 +14,7 @@ from sagaz_durable.stores.postgresql.waits import wait_rows
 from sagaz_integration_core.contract.events import EventWrite
 from sagaz_integration_core.contract.records import FINISHED, AttemptOutcome, RunWrite, StepWrite
 
-__all__ = ["write"]
+__all__ = ["recording", "write"]
 
 
 _LOCKED = """
@@ -139,6 +139,18 @@ def _step_row(n: int, step: StepWrite, start: StepWrite | None) -> dict[str, Any
         if step.error is not None:
             row["error"] = step.error
     return row
+
+
+def recording(write: RunWrite) -> tuple[str, tuple[str, int]]:
+    """Return what records one write of steps and events, to be executed in somebody's transaction, with its values.
+
+    Of its rows, the first one has whether it was recorded: None if another transaction has locked the run's row. There
+    is none for a run that is not its owner's any more.
+    """
+    tenure = _Tenure(write)
+    tenure.add(write)
+    statement = WRITE[False, bool(tenure.events), tenure.concerns_waits]
+    return statement, (json.dumps([tenure.row(0)], ensure_ascii=False), 1)
 
 
 async def write(db: Database, writes: Sequence[RunWrite]) -> list[bool | None]:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Generator, Sequence
 
+from sagaz_durable.stores.sqlite.journal import parameters
+from sagaz_durable.stores.sqlite.outbox import INSERT_EVENT
 from sagaz_durable.stores.sqlite.request_keys import ANSWER, CLAIM, FIND, claim_values, find_values
-from sagaz_durable.stores.sqlite.rows import deadline_of, now, stamp
+from sagaz_durable.stores.sqlite.rows import deadline_of, now, stamp, step_row
 from sagaz_durable.stores.sqlite.signals import NOTE, SEND, note_values, signal_values
-from sagaz_durable.transactions.statements import Joining, Statement
-from sagaz_integration_core.contract.events import NewEvent
-from sagaz_integration_core.contract.records import NewRun
+from sagaz_durable.stores.sqlite.sql import SET_STATUS, UPSERT_STEP
+from sagaz_durable.transactions.statements import Joining, Rows, Statement
+from sagaz_integration_core.contract.events import NewEvent, of_run
+from sagaz_integration_core.contract.records import NewRun, RunWrite
 
 __all__ = ["joining"]
 
@@ -47,6 +51,13 @@ RETURNING event_id"""
 _FIND_SIGNALS = "SELECT id, fingerprint FROM sagaz_signal WHERE id IN (SELECT value FROM json_each(%s))"
 _FIND = "SELECT saga_id, fingerprint, owner FROM sagaz_run WHERE saga_id IN (SELECT value FROM json_each(%s))"
 
+# Nothing is changed: that it could be is what takes the lock.
+_LOCK = "UPDATE sagaz_meta SET value = value WHERE false"
+_FENCE = re.sub(r":(\w+)", "%s", f"{SET_STATUS} RETURNING created_at")
+_FENCE_NAMES = re.findall(r":(\w+)", SET_STATUS)
+_UPSERT_STEP = UPSERT_STEP.replace("?", "%s")
+_INSERT_EVENT = INSERT_EVENT.replace("?", "%s")
+
 
 def joining(path: str, store_id: str) -> Joining:
     """Return the statements of the store in this file."""
@@ -65,6 +76,8 @@ def joining(path: str, store_id: str) -> Joining:
         claim_key=lambda key: Statement(CLAIM, claim_values(key)),
         find_key=lambda one: Statement(FIND, find_values(one)),
         answer_key=lambda one, answer: Statement(ANSWER, (answer, one, None)),
+        record=_record,
+        lock=Statement(_LOCK),
     )
 
 
@@ -95,3 +108,17 @@ def _publish(events: Sequence[NewEvent]) -> Statement:
     stamped = stamp(now())
     rows = [[event.event_id, event.key, event.topic, event.payload, event.headers, stamped] for event in events]
     return Statement(_PUBLISH, (json.dumps(rows),))
+
+
+def _record(write: RunWrite) -> Generator[Statement, Rows, bool | None]:
+    moment = now()
+    stamped = stamp(moment)
+    given = parameters(write, moment, stamped)
+    if not (rows := (yield Statement(_FENCE, tuple(given[name] for name in _FENCE_NAMES)))):
+        return False
+    for step in write.steps:
+        yield Statement(_UPSERT_STEP, step_row(write, step, stamped))
+    for made in (of_run(write.saga_id, event, rows[0][0]) for event in write.events):
+        values = (made.event_id, write.saga_id, made.topic, made.payload, made.headers, stamped, stamped)
+        yield Statement(_INSERT_EVENT, values)
+    return True

@@ -14,7 +14,7 @@ from sagaz_durable.stores.sqlite.sql import FINISH, RELEASE, SET_STATUS, UPSERT_
 from sagaz_durable.stores.sqlite.waits import record_waits
 from sagaz_integration_core.contract.records import FINISHED, RunWrite
 
-__all__ = ["write"]
+__all__ = ["parameters", "write"]
 
 
 def write(sqlite: sqlite3.Connection, writes: Sequence[RunWrite]) -> list[bool | None]:
@@ -23,7 +23,7 @@ def write(sqlite: sqlite3.Connection, writes: Sequence[RunWrite]) -> list[bool |
     stamped = stamp(moment)
     # Only a run's own row decides about the fence, so that the rest can follow in two statements for all.
     answers: list[bool | None] = [
-        sqlite.execute(_statement(write), _parameters(write, moment, stamped)).rowcount == 1 for write in writes
+        sqlite.execute(_statement(write), parameters(write, moment, stamped)).rowcount == 1 for write in writes
     ]
     kept = [write for write, accepted in zip(writes, answers, strict=True) if accepted]
     sqlite.executemany(UPSERT_STEP, [step_row(write, step, stamped) for write in kept for step in write.steps])
@@ -49,7 +49,8 @@ def _statement(write: RunWrite) -> str:
     return SET_STATUS if write.release is None else RELEASE
 
 
-def _parameters(write: RunWrite, moment: Any, stamped: str) -> dict[str, Any]:
+def parameters(write: RunWrite, moment: Any, stamped: str) -> dict[str, Any]:
+    """Return the parameters of the statement that a write's fence is in."""
     release = write.release
     return {
         "saga_id": write.saga_id,

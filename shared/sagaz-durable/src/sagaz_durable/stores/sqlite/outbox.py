@@ -13,6 +13,7 @@ from sagaz_durable.stores.sqlite.rows import after, event_record, now, stamp, wh
 from sagaz_integration_core.contract.events import EventFilter, EventOutcome, EventWrite, NewEvent, OutboxRecord, of_run
 
 __all__ = [
+    "INSERT_EVENT",
     "any_due",
     "any_sent",
     "count",
