@@ -331,6 +331,18 @@ def test_what_is_provided_is_accepted(first, second):
         SagaRegistry([saga(first, second, undo=undo)])
 
 
+@pytest.mark.parametrize("name", ["saga_id", "__mine"])
+def test_a_field_that_is_the_runtimes_own_is_refused_at_registration(name):
+    class Own(Saga):
+        context = TypedDict("Fields", {name: str})  # type: ignore[misc]
+
+        @action("one")
+        async def one(self, ctx): ...
+
+    with pytest.raises(SagaDefinitionError, match=f"no field '{name}', which is the runtime's own"):
+        SagaRegistry([Own])
+
+
 def test_types_that_disagree_about_a_field_are_refused():
     with pytest.raises(
         SagaDefinitionError, match=r"Charged.charge and Other.charge have different|Other.charge and Char"

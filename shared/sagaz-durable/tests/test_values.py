@@ -286,6 +286,7 @@ def test_two_enums_of_one_name_are_refused():
         module.one, module.other = kinds  # type: ignore[attr-defined]
         saga_class = type("Shop", (), {"__module__": "two_shops"})
         assert "another enum of this name" in refusal(kinds[0](1), saga_class)
+        assert "another enum of this name" in refusal(kinds[1](1), saga_class)
         del module.other  # type: ignore[attr-defined]
         assert encode({"s": kinds[0](1)}, saga_class) == '{"s":{"$sagaz.enum":["State",1]}}'
         assert "another enum of this name" in refusal(kinds[1](1), saga_class)

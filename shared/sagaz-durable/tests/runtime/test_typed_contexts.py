@@ -16,8 +16,9 @@ from sagaz import Saga, action, compensate
 
 from sagaz_durable.runtime import new_run
 from sagaz_durable.sagas import Sagas
+from sagaz_integration_core.context import correlation
 from sagaz_integration_core.contract.listings import RunFilter
-from sagaz_integration_core.errors import ContextMismatch, IdempotencyConflict, StepError
+from sagaz_integration_core.errors import ContextMismatch, ContextValueError, IdempotencyConflict, StepError
 
 
 class Currency(enum.StrEnum):
@@ -227,6 +228,56 @@ async def test_a_result_that_is_not_what_the_type_says_fails_its_step_which_is_n
     assert record.status == "rolled_back"
 
 
+def knotted():
+    knot: list[Any] = []
+    knot.append(knot)
+    return {"total": knot}
+
+
+def exploding():
+    tree: list[Any] = []
+    for _ in range(28):
+        tree = [tree] * 10
+    return {"total": tree}
+
+
+def deep():
+    tree: list[Any] = []
+    for _ in range(5_000):
+        tree = [tree]
+    return {"total": tree}
+
+
+@pytest.mark.parametrize("make", [knotted, exploding, deep])
+@pytest.mark.parametrize("kind", [Order, DataOrder])
+async def test_a_result_that_is_endless_fails_its_step_too(runtime, kind, make):
+    class Endless(Saga):
+        context = kind
+
+        @action("one")
+        async def one(self, ctx):
+            return make()
+
+    with pytest.raises(ContextValueError):
+        await Sagas(runtime).run(Endless, ITEMS)
+    [record] = await runtime.store.find(RunFilter())
+    assert record.status == "rolled_back"
+
+
+async def test_of_a_returned_instance_the_changed_fields_count_and_what_was_assigned_besides_is_kept(runtime):
+    class Both(Saga):
+        context = Order
+
+        @action("one")
+        async def one(self, ctx: Order):
+            copy = ctx.model_copy(update={"items": []})
+            ctx.total = Decimal(2)
+            return copy
+
+    result = await Sagas(runtime).run(Both, ITEMS)
+    assert (result["items"], result["total"]) == ([], Decimal(2))
+
+
 async def test_a_step_returns_what_it_declares(runtime):
     class Forgets(Saga):
         context = DataOrder
@@ -314,6 +365,39 @@ async def test_a_run_whose_context_does_not_fit_a_later_deployment_halts_before_
         assert called == []
         assert "customer: it is missing" in (record.error or "")
         assert record.status in ("pending", "executing")
+
+
+async def test_a_field_for_the_correlation_id_gets_the_requests_unless_it_is_given(runtime):
+    seen = []
+
+    @dataclasses.dataclass
+    class Correlated:
+        correlation_id: str | None = None
+
+    class Traced(Saga):
+        context = Correlated
+
+        @action("one")
+        async def one(self, ctx: Correlated):
+            seen.append(ctx.correlation_id)
+
+    class Model(pydantic.BaseModel):
+        correlation_id: str | None = None
+
+    class Modelled(Traced):
+        saga_name = "modelled"
+        context = Model
+
+        @action("one")
+        async def one(self, ctx):
+            seen.append(ctx.correlation_id)
+
+    with correlation.bound("c-1"):
+        await Sagas(runtime).run(Modelled, {})
+        await Sagas(runtime).run(Modelled, {"correlation_id": "mine"})
+        await Sagas(runtime).run(Traced, {})
+        await Sagas(runtime).run(Traced, Correlated())
+    assert seen == ["c-1", "mine", "c-1", None]
 
 
 async def test_hooks_get_the_dict(runtime):

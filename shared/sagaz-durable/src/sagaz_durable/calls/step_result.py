@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -79,15 +80,17 @@ def recordable(
     if tried.error is not None:
         return tried.error
     saga_class = type(prepared.saga)
+    encode = partial(codec.encode_result, max_bytes=max_bytes, wording=wording, saga_class=saga_class)
     try:
-        returned, result = _result(step, tried, prepared.types)
-        encode = partial(codec.encode_result, max_bytes=max_bytes, wording=wording, saga_class=saga_class)
+        returned, result = _result(step, tried, prepared.types, encode)
         return Recordable(encode(result) if result else None, events.step_done(step, returned, saga_class))
     except (ContextValueError, StepError) as error:
         return error
 
 
-def _result(step: str, tried: Tried, types: ContextTypes | None) -> tuple[dict[str, Any] | None, dict[str, Any]]:
+def _result(
+    step: str, tried: Tried, types: ContextTypes | None, encode: Callable[[dict[str, Any]], str]
+) -> tuple[dict[str, Any] | None, dict[str, Any]]:
     """Return what a step has returned, and what it has changed."""
     returned = _returned(step, tried.value)
     if types is None:
@@ -99,6 +102,8 @@ def _result(step: str, tried: Tried, types: ContextTypes | None) -> tuple[dict[s
     if types.is_taken(step, tried.value):
         returned = changes(tried.before, {}, returned)
     changed = changes(tried.before, assigned, returned)
+    # Before its types look at it: a list that holds another one ten times, and so on, would keep them busy for ever.
+    encode(changed)
     try:
         return returned, types.result(step, tried.before, changed, returned)
     except Misfit as misfit:

@@ -81,6 +81,12 @@ class ContextTypes:
         types = [context, *(one for call in calls.values() for one in (call.takes, call.returns) if one is not None)]
         self._names = frozenset(name for one in types for name in one.fields)
         self._is_open = any(one.is_open for one in types)
+        for name in sorted(self._names):
+            if name == "saga_id" or name.startswith("__"):
+                raise SagaDefinitionError(
+                    f"{owner}: a context has no field {name!r}, which is the runtime's own. Rename it; in steps the "
+                    "run's id is current_step().saga_id."
+                )
         for one in types:
             _compile_nested(one, set())
         _check_agreement(owner, types)
@@ -116,10 +122,10 @@ class ContextTypes:
             Misfit: It is not what the type says.
         """
         instance = self._context.build(as_values(values))
-        values = as_values(instance)
         # An instance knows what it was made with; a default that is another one each time must not tell requests apart.
         is_instance = not typing.is_typeddict(self._context.kind) and isinstance(given, self._context.kind)
-        names = self._context.given(given if is_instance else instance)
+        names = self._context.given(given if is_instance else instance, values)
+        values = as_values(instance)
         return Started(values, {name: value for name, value in values.items() if name in names or self._is_extra(name)})
 
     def _is_extra(self, name: str) -> bool:
@@ -192,7 +198,7 @@ class ContextTypes:
 
 def _known(model: Model, values: Mapping[str, Any]) -> Values:
     if model.is_open:
-        return {name: value for name, value in values.items() if name != "saga_id" or name in model.fields}
+        return {name: value for name, value in values.items() if name != "saga_id"}
     return {name: value for name, value in values.items() if name in model.fields}
 
 

@@ -12,11 +12,15 @@ from typing import Any, Protocol
 from sagaz_durable.contexts.misfit import Location, Misfit
 from sagaz_durable.contexts.readers import Reader, Unkept, reader_of
 from sagaz_durable.serialization.codec import copy_value
-from sagaz_durable.serialization.model_fields import NO_MODEL, fields_of, is_model_class, names_of
+from sagaz_durable.serialization.diagnostics import Refused
+from sagaz_durable.serialization.json_checks import TOO_DEEP
+from sagaz_durable.serialization.model_fields import fields_of, is_model_class, names_of
 from sagaz_integration_core.error_text import error_text
 from sagaz_integration_core.errors import SagaDefinitionError
 
 __all__ = ["Model", "as_values", "model_of"]
+
+_UNDER_WAY = object()
 
 
 class Model(Protocol):
@@ -41,19 +45,38 @@ class Model(Protocol):
         """
         ...
 
-    def given(self, instance: Any) -> frozenset[str]:
-        """Return the fields of an instance that were not left to their defaults, as far as it knows."""
+    def given(self, instance: Any, values: Mapping[str, Any]) -> frozenset[str]:
+        """Return the fields that were not left to their defaults, of an instance that was made with these values."""
         ...
 
 
 def as_values(value: Any) -> Any:
-    """Return a value with dicts in place of models, at any depth, which shares no dict and no list with it."""
-    if isinstance(value, dict):
-        return {key: as_values(item) for key, item in dict.items(value)}
-    if type(value) is list:
-        return [as_values(item) for item in value]
-    fields = fields_of(value)
-    return value if fields is NO_MODEL else as_values(fields)
+    """Return a value with dicts in place of models, at any depth, which shares no dict and no list with it.
+
+    Raises:
+        Refused: It is inside itself, nests too deeply to be walked, or a field of a model cannot be read.
+    """
+    try:
+        return _values(value, {})
+    except RecursionError:
+        raise Refused(TOO_DEEP) from None
+
+
+def _values(value: Any, seen: dict[int, Any]) -> Any:
+    is_dict, is_list = isinstance(value, dict), type(value) is list
+    if not is_dict and not is_list and not is_model_class(type(value)):
+        return value
+    # What is held many times is walked once.
+    if id(value) not in seen:
+        seen[id(value)] = _UNDER_WAY
+        items = value if is_dict or is_list else fields_of(value)
+        if isinstance(items, dict):
+            seen[id(value)] = {key: _values(item, seen) for key, item in dict.items(items)}
+        else:
+            seen[id(value)] = [_values(item, seen) for item in items] if is_list else _values(items, seen)
+    if seen[id(value)] is _UNDER_WAY:
+        raise Refused(f"this {type(value).__name__} is inside itself; JSON has no cycles")
+    return seen[id(value)]
 
 
 def model_of(kind: type[Any]) -> Model | None:
@@ -123,16 +146,13 @@ class _Checked:
             raise Misfit(tuple(wrong))
         return found
 
-    def given(self, instance: Any) -> frozenset[str]:
-        return frozenset(self.fields)
+    def given(self, instance: Any, values: Mapping[str, Any]) -> frozenset[str]:
+        return frozenset(values)
 
 
 class _TypedDict(_Checked):
     def build(self, values: Mapping[str, Any]) -> dict[str, Any]:
         return self.read(copy_value(dict(values)))
-
-    def given(self, instance: Any) -> frozenset[str]:
-        return frozenset(instance)
 
 
 class _Fields(_Checked):
@@ -194,7 +214,8 @@ class _PydanticModel:
         except Exception as error:
             raise Misfit(_told(error)) from error
 
-    def given(self, instance: Any) -> frozenset[str]:
+    def given(self, instance: Any, values: Mapping[str, Any]) -> frozenset[str]:
+        # By their names, where the values may have come by aliases.
         return frozenset(instance.model_fields_set)
 
 

@@ -89,12 +89,13 @@ def _texts(configuration: Known, registration: Registration, context: Any) -> tu
     encode = partial(codec.encode, max_bytes=limit, wording=wording, saga_class=registration.saga_class)
     text = given = encode(values)
     codec.check_reserved(values)
+    names = values.keys()
     if (types := registration.types) is not None:
         started = _checked(types, context, values, getattr(configuration, "context_mismatch", ContextMismatch))
-        values, given = started.values, encode(started.given)
+        values, names, given = started.values, started.given.keys(), encode(started.given)
         text = encode(values)
     request = current()
-    if request is not None and request.propagate and "correlation_id" not in values:
+    if request is not None and request.propagate and "correlation_id" not in names:
         text = encode({**values, "correlation_id": request.correlation_id})
     return text, given
 
