@@ -11,8 +11,10 @@ import pytest
 from django.db import IntegrityError, connections, transaction
 from places import ALIASES, on, place, until, worked
 from testproject.shop.models import Order
+from testproject.shop.sagas import TillSaga
 
 from django_sagaz import Saga, SagaDefinitionError, StepError, action, atomic_saga_start, compensate, effect, run_saga
+from django_sagaz._project.current import current_project
 from django_sagaz.models import Run, Step
 
 PROGRAM = str(Path(__file__).with_name("dies_in_a_step.py"))
@@ -194,9 +196,24 @@ def test_an_asynchronous_transactional_step_is_refused_by_name(home):
 
 @on("default")
 def test_transactional_steps_are_refused_where_runs_are_kept_outside_of_django(home, settings):
+    class Plain(Saga):
+        saga_name = "till-plain"
+
+        @action("look")
+        def look(self, ctx):
+            return {"looked": True}
+
     settings.SAGAZ = {"STORAGE_URL": "memory://"}
-    with pytest.raises(SagaDefinitionError, match=r"STORAGE_URL.* keeps runs outside of Django's databases"):
-        run_saga(one_step(lambda ctx: None), {"db": home})
+    for saga in (one_step(lambda ctx: None), TillSaga):
+        with pytest.raises(SagaDefinitionError, match=r"STORAGE_URL.* keeps runs outside of Django's databases"):
+            run_saga(saga, {"db": home})
+    assert "till" not in current_project().registry.first_steps, "so that no worker claims its runs"
+    # The project's other sagas are run all the same.
+    assert run_saga(Plain, {})["looked"]
+    settings.SAGAZ = {"DATABASE": home}
+    with pytest.raises(ValueError, match="no truck"):
+        run_saga(TillSaga, {"db": home})
+    assert "till" in current_project().registry.first_steps
 
 
 @pytest.mark.django_db

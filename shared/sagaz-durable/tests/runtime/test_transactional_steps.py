@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager, suppress
 import psycopg
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session, sessionmaker
 from transactional_kinds import KINDS, SQLITE, factory_of, make_tables, rows, settings_for, shop_for
 
@@ -570,6 +571,22 @@ async def test_a_session_on_another_database_than_the_store_s_is_refused_and_the
         assert await journal(runtime) == {}
     elsewhere.dispose()
     assert calls == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "what", "told"),
+    [
+        ("pysqlite", lambda made: lambda: AsyncSession(), "makes asynchronous sessions"),
+        ("aiosqlite", lambda made: lambda: Session(), "makes synchronous sessions"),
+        ("pysqlite", lambda made: lambda: 7, "returned a int"),
+        ("aiosqlite", lambda made: lambda: 7, "returned a int"),
+    ],
+)
+async def test_a_factory_that_makes_something_else_is_refused_at_the_first_call(kind, url, what, told):
+    async with opened(kind, url, shop_for(kind), factory=what, max_failures=1) as runtime:
+        with pytest.raises(RunFailed, match=told):
+            await Sagas(runtime).run(shop_for(kind), {"what": "book", "fails": False}, "run-1")
+        assert await journal(runtime) == {}
 
 
 @pytest.mark.parametrize("kind", ["pysqlite"])

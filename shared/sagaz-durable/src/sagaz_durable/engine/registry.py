@@ -95,6 +95,7 @@ class SagaRegistry:
         self.first_steps: dict[str, Sequence[FirstStep]] = {}
         self._told: set[str] = set()
         self._refuse: Callable[[Registration], None] | None = None
+        self._refused: dict[type[Any], str] = {}
         self._add_to = wording.sagas
         self._lock = threading.Lock()
         for spec in listed(sagas):
@@ -120,6 +121,8 @@ class SagaRegistry:
                 f"Expected a subclass of sagaz.Saga, got {value_text(saga_class, 100)}. Pass the class itself "
                 "(OrderSaga), not an instance, its name or its path; with a factory, the pair (OrderSaga, factory)."
             )
+        if saga_class in self._refused:
+            raise SagaDefinitionError(self._refused[saga_class])
         known = self._by_class.get(saga_class)
         if known is None:
             # The first requests of a server may all be the first to use a class.
@@ -144,21 +147,36 @@ class SagaRegistry:
         validate(saga_class)
         return self._store(Registration(name, saga_class, factory or saga_class))
 
-    def refuse(self, refuse: Callable[[Registration], None]) -> None:
-        """Have each saga refused that cannot be run where this application keeps its runs; those that are there, too.
+    def refuse(self, refuse: Callable[[Registration], None], *, at_once: bool = True) -> None:
+        """Have each saga refused that cannot be run where this application keeps its runs.
 
         Args:
             refuse: Raises `SagaDefinitionError`; takes the place of an earlier one.
+            at_once: Whether those that are there already are refused now; else when they are started, and until then
+                this process claims none of their runs.
         """
         self._refuse = refuse
+        self._refused.clear()
         for registration in self:
-            refuse(registration)
+            try:
+                refuse(registration)
+            except SagaDefinitionError as error:
+                if at_once:
+                    raise
+                self._refused[registration.saga_class] = str(error)
+                self.first_steps.pop(registration.name, None)
+            else:
+                self._note(registration)
 
     def _store(self, registration: Registration) -> Registration:
         if self._refuse is not None:
             self._refuse(registration)
         self._by_name[registration.name] = registration
         self._by_class[registration.saga_class] = registration
+        self._note(registration)
+        return registration
+
+    def _note(self, registration: Registration) -> None:
         tells = registration.factory is registration.saga_class
         first = registration.graph.first if tells else ()
         if first:
@@ -168,7 +186,6 @@ class SagaRegistry:
         self.first_steps[registration.name] = tuple(
             FirstStep(node.name, node.compensated) for node in first if node.effect != "transactional"
         )
-        return registration
 
     def get(self, name: str) -> Registration:
         """Return the registration of a name.
@@ -202,7 +219,7 @@ class SagaRegistry:
     @property
     def announced(self) -> list[str]:
         """What a process tells others of itself: the sagas that it knows, and behind them `mark` of each."""
-        names = [entry.name for entry in self]
+        names = [entry.name for entry in self if entry.name in self.first_steps]
         return names + [mark for name in names if (mark := self.mark(name)) is not None]
 
     def mark(self, name: str) -> str | None:

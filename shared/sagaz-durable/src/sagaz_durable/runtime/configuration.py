@@ -59,7 +59,8 @@ class Configuration:
         self.registry = sagas if isinstance(sagas, SagaRegistry) else SagaRegistry(sagas, wording=wording)
         self.backlog = None if self.settings.max_due is None else Backlog(self.settings.max_due, wording)
         self.transactions = transactions or _step_transactions(self.settings, session_factory)
-        self.registry.refuse(partial(_refuse_untransactional, self.transactions))
+        # A framework that has its own also finds sagas by itself, which nobody may want to start here.
+        self.registry.refuse(partial(_refuse_untransactional, self.transactions), at_once=transactions is None)
         self.dispatch = dispatch if self.settings.dispatch == "celery" else None
 
     @property

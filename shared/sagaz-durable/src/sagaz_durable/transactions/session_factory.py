@@ -80,9 +80,9 @@ class SessionTransactions:
         return session, close
 
     async def _open_async(self) -> tuple[Any, Callable[[], Awaitable[Any]]]:
-        given = self._factory()
-        if inspect.isawaitable(given) and not _is_any(given, _ASYNC):
-            given = await given
+        made = self._factory()
+        # A session of SQLAlchemy, and a pool's block, can be awaited themselves.
+        given: Any = await made if inspect.iscoroutine(made) else made
         if _is_any(given, _SCOPED):
             given = given()
         if _is_any(given, _ASYNC):
