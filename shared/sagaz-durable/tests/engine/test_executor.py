@@ -21,7 +21,7 @@ from sagaz_durable.concurrency.held_writes import HeldWrites
 from sagaz_durable.engine import call_tasks
 from sagaz_durable.engine.environment import StepEnvironment
 from sagaz_durable.engine.executor import Executor
-from sagaz_durable.engine.journal_entries import Entries
+from sagaz_durable.engine.journal.entries import Entries
 from sagaz_durable.outbox.run_events import EventLog
 from sagaz_durable.settings.wording import NEUTRAL
 from sagaz_durable.transactions.step_transactions import NoTransactions

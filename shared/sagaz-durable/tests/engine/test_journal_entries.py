@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from sagaz_durable.engine import journal_writer
-from sagaz_durable.engine.journal_entries import Entries, Entry
+from sagaz_durable.engine.journal.entries import Entries, Entry
 from sagaz_integration_core.contract.events import EventWrite
 from sagaz_integration_core.contract.records import ClaimedRun, Release, RunWrite, StepRecord, StepWrite
 from sagaz_integration_core.contract.waits import WaitRecord

@@ -8,7 +8,7 @@ import pytest
 
 from sagaz_durable.concurrency.clock import now
 from sagaz_durable.concurrency.held_writes import HeldWrites
-from sagaz_durable.engine.journal_entries import Entries
+from sagaz_durable.engine.journal.entries import Entries
 from sagaz_durable.leases.lease import Lease
 from sagaz_integration_core.contract.events import EventWrite
 from sagaz_integration_core.contract.records import ClaimedRun

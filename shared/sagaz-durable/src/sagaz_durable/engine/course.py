@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sagaz_durable.calls.tries import NO_LIMITS, Limits
 from sagaz_durable.engine.deadline import Deadline
-from sagaz_durable.engine.journal_entries import Entries
+from sagaz_durable.engine.journal.entries import Entries
 from sagaz_durable.engine.state import passed_pivots
 from sagaz_durable.graph import Graph
 from sagaz_integration_core.contract.records import ClaimedRun, Direction

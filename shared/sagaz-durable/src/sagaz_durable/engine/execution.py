@@ -13,7 +13,7 @@ from sagaz_durable.calls.context_values import likeliest_path
 from sagaz_durable.calls.waits import waits_for
 from sagaz_durable.engine.environment import ExecutionEnvironment
 from sagaz_durable.engine.executor import Executor
-from sagaz_durable.engine.journal_entries import Entries
+from sagaz_durable.engine.journal.entries import Entries
 from sagaz_durable.engine.result import SagaRun
 from sagaz_durable.engine.state import End, RunState
 from sagaz_durable.leases.lease import Lease

@@ -14,7 +14,7 @@ from sagaz_durable.calls.step_environment import StepEnvironment
 from sagaz_durable.calls.step_result import Tried, assigned, fitting
 from sagaz_durable.calls.tries import NO_LIMITS, Tries
 from sagaz_durable.engine.course import Course
-from sagaz_durable.engine.journal_entries import Entries
+from sagaz_durable.engine.journal.entries import Entries
 from sagaz_durable.engine.recovery.people import answer, asked, options
 from sagaz_durable.recovery import Action, Recovery, decoded, encoded
 from sagaz_integration_core.contract.records import ClaimedRun, Phase

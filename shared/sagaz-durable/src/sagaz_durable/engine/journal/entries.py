@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from sagaz_durable.calls.waits import RunWaits
 from sagaz_durable.concurrency.held_writes import HeldWrites
-from sagaz_durable.engine.journal_entry import Entry, claimed
-from sagaz_durable.engine.journal_writer import JournalWriter, Submit
+from sagaz_durable.engine.journal.known_entries import Entry, KnownEntries
+from sagaz_durable.engine.journal.writer import JournalWriter, Submit
 from sagaz_durable.leases.lease import Lease
 from sagaz_integration_core.contract.events import EventWrite
 from sagaz_integration_core.contract.records import (
@@ -28,13 +27,12 @@ from sagaz_integration_core.contract.waits import WaitWrite
 __all__ = ["Entries", "Entry"]
 
 
-class Entries:
+class Entries(KnownEntries):
     """Reads and writes the entries of one claimed run.
 
     Every write is fenced by the lease's owner and attempt.
 
     Attributes:
-        waits: What the run's calls wait for.
         patience: See `JournalWriter`.
 
     Args:
@@ -48,19 +46,18 @@ class Entries:
         self, run: ClaimedRun, owner: str, lease: Lease, patience: float, submit: Submit,
         held: HeldWrites,
     ) -> None:  # fmt: skip
+        super().__init__(run)
         self._attempt = run.attempt
         self._new_write = partial(RunWrite, run.saga_id, owner, run.attempt)
         self._lease = lease
         self.patience = patience
         self._writer = JournalWriter(lease, patience, submit)
         self._held = held
-        self._entries: dict[tuple[str, Phase], Entry] = claimed(run)
         self._held_steps: list[StepWrite] = []
         self._held_events: list[EventWrite] = []
         self._held_waits: list[WaitWrite] = []
         self._left_waits: list[Call] = []
         self._stops_waiting = False
-        self.waits = RunWaits(run)
         self._flushing: asyncio.Task[None] | None = None
 
     @property
@@ -73,37 +70,6 @@ class Entries:
         """Whether the end of a call, or a new wait, has been recorded in this attempt."""
         return self._writer.progressed
 
-    @property
-    def all(self) -> Mapping[tuple[str, Phase], Entry]:
-        """All entries, in the order in which they began."""
-        return self._entries
-
-    @property
-    def results(self) -> dict[str, str]:
-        """What the steps that are done have returned, as JSON."""
-        return {
-            step: entry.result
-            for (step, phase), entry in self._entries.items()
-            if phase == "do" and entry.status == "done" and entry.result
-        }
-
-    @property
-    def recoveries(self) -> dict[str, str]:
-        """What was decided so far about steps that have failed; see `recovered`."""
-        steps = [step for step, phase in self._entries if phase == "redo"]
-        return {step: text for step in steps if (text := self.recovered(step)) is not None}
-
-    def recovered(self, step: str) -> str | None:
-        """Return what was decided so far about a step that has failed; see `recovery.decided`."""
-        redo, do = self._entries.get((step, "redo")), self._entries.get((step, "do"))
-        if redo is not None and redo.status == "done":
-            return redo.result
-        return do.result if do is not None and do.status in ("failed", "in_doubt") else None
-
-    def get(self, step: str, phase: Phase) -> Entry | None:
-        """Return what is known of a step, or of its compensation."""
-        return self._entries.get((step, phase))
-
     async def started(self, step: str, phase: Phase, *, compensated: bool = False) -> None:
         """Record durably that a step is about to be called, and whether it has a compensation by which to undo it."""
         old = self._entries.get((step, phase))
@@ -115,13 +81,9 @@ class Entries:
             await self._commit(self._note(step, phase, "started", compensated=compensated))
 
     def done(
-        self,
-        step: str,
-        phase: Phase,
-        result: str | None,
-        events: tuple[EventWrite, ...] = (),
+        self, step: str, phase: Phase, result: str | None, events: tuple[EventWrite, ...] = (),
         committed: RunWrite | None = None,
-    ) -> None:
+    ) -> None:  # fmt: skip
         """Record the end of a step; it is durable before anything that follows it begins.
 
         Args:

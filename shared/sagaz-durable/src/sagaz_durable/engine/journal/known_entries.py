@@ -1,0 +1,92 @@
+"""What is known of the calls of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from sagaz_durable.calls.waits import RunWaits
+from sagaz_integration_core.contract.records import ClaimedRun, Phase, StepStatus
+from sagaz_integration_core.contract.statuses import Call
+
+__all__ = ["Entry", "KnownEntries"]
+
+
+class Entry(NamedTuple):
+    """What is known of one call.
+
+    Attributes:
+        attempt: In which it began last.
+        begun: Whether the claim of this attempt has journaled it as ``started``, so that it was not called yet.
+        resumed: The same of a call that was left at a wait: what stands before that was called by earlier attempts.
+    """
+
+    status: StepStatus
+    result: str | None
+    error: str | None
+    attempt: int
+    compensated: bool
+    begun: bool = False
+    resumed: bool = False
+
+
+def _claimed(run: ClaimedRun) -> dict[Call, Entry]:
+    """Return the entries of a run as it was claimed, in the order in which they began."""
+    entries: dict[Call, Entry] = {
+        (entry.step, entry.phase): Entry(
+            entry.status,
+            entry.result,
+            entry.error,
+            entry.attempt,
+            entry.compensated,
+            # Nobody but the claim has written in this attempt.
+            resumed=entry.status == "started" and entry.attempt == run.attempt,
+        )
+        for entry in run.steps
+    }
+    for step in run.begun:
+        entries[step, "do"] = Entry("started", None, None, run.attempt, False, begun=True)
+    return entries
+
+
+class KnownEntries:
+    """The entries of one claimed run.
+
+    Attributes:
+        waits: What the run's calls wait for.
+    """
+
+    def __init__(self, run: ClaimedRun) -> None:
+        self._entries = _claimed(run)
+        self.waits = RunWaits(run)
+
+    @property
+    def all(self) -> Mapping[tuple[str, Phase], Entry]:
+        """All entries, in the order in which they began."""
+        return self._entries
+
+    @property
+    def results(self) -> dict[str, str]:
+        """What the steps that are done have returned, as JSON."""
+        return {
+            step: entry.result
+            for (step, phase), entry in self._entries.items()
+            if phase == "do" and entry.status == "done" and entry.result
+        }
+
+    @property
+    def recoveries(self) -> dict[str, str]:
+        """What was decided so far about steps that have failed; see `recovered`."""
+        steps = [step for step, phase in self._entries if phase == "redo"]
+        return {step: text for step in steps if (text := self.recovered(step)) is not None}
+
+    def recovered(self, step: str) -> str | None:
+        """Return what was decided so far about a step that has failed; see `recovery.decided`."""
+        redo, do = self._entries.get((step, "redo")), self._entries.get((step, "do"))
+        if redo is not None and redo.status == "done":
+            return redo.result
+        return do.result if do is not None and do.status in ("failed", "in_doubt") else None
+
+    def get(self, step: str, phase: Phase) -> Entry | None:
+        """Return what is known of a step, or of its compensation."""
+        return self._entries.get((step, phase))
