@@ -31,9 +31,8 @@ from sagaz_durable.testing.store_conformance.decisions import Decisions
 from sagaz_durable.testing.store_conformance.erasure import Erasures
 from sagaz_durable.testing.store_conformance.events import Events
 from sagaz_durable.testing.store_conformance.insertion import Insertion
-from sagaz_durable.testing.store_conformance.journal import Journal
+from sagaz_durable.testing.store_conformance.journal import Journal, Recoveries
 from sagaz_durable.testing.store_conformance.listings import Listings
-from sagaz_durable.testing.store_conformance.recoveries import Recoveries
 from sagaz_durable.testing.store_conformance.removal import Removal
 from sagaz_durable.testing.store_conformance.request_keys import RequestKeys
 from sagaz_durable.testing.store_conformance.signals import Signals
