@@ -21,7 +21,7 @@ from sagaz_durable.concurrency.cancellation import Halt
 from sagaz_durable.engine.call_tasks import CallTasks
 from sagaz_durable.engine.course import Course
 from sagaz_durable.engine.journal_entries import Entries, Entry
-from sagaz_durable.engine.recovery.recoveries import Recoveries
+from sagaz_durable.engine.recovery.recoveries import Recoveries, unless_halted
 from sagaz_durable.engine.state import RunState, assess
 from sagaz_durable.leases.lease import Lease
 from sagaz_durable.outbox.run_events import EventLog
@@ -62,7 +62,7 @@ class Executor:
         self._tries = Tries(run, prepared, environment, self._caller, entries.waits, self._halt)
         self.course = Course(run, prepared.graph, entries)
         self._recoveries = Recoveries(
-            run, prepared, environment, entries, self._values, self._tries, self.course, self._record
+            run, prepared, environment, entries, self._values, self._tries, self.course, self._halt
         )
         self._tasks = CallTasks(run.saga_id, self._follow)
 
@@ -270,8 +270,4 @@ class Executor:
         return after_death and before.status == "started"
 
     async def _record(self, write: Coroutine[Any, Any, None]) -> None:
-        # A journal that cannot be written raises out of the call, which halts the run: no step has failed by that.
-        if self._halt.reason is not None:
-            write.close()
-            raise Halted
-        await write
+        await unless_halted(self._halt, write)
