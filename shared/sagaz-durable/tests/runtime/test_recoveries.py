@@ -467,3 +467,45 @@ async def test_an_error_that_an_earlier_attempt_has_met_is_told_by_its_text(work
     assert [one for one in ledger if one.startswith("recover")] == [
         "recover OSError: no carrier", "recover StepError: OSError: no carrier"
     ]  # fmt: skip
+
+
+def answered(ledger, **options):
+    """Return a saga whose step behind a pivot waits for an answer, fails once, and is called again."""
+
+    class Answered(Saga):
+        saga_name = "answered"
+
+        @action("pay", pivot=True)
+        async def pay(self, ctx): ...
+
+        @action("ask", depends_on=["pay"])
+        async def ask(self, ctx):
+            said = await current_step().signal("answer", **options)
+            ledger.append(said["n"])
+            if ledger == [said["n"]]:
+                raise OSError("no carrier")
+
+        @forward_recovery("ask", max_retries=10_000)
+        async def again(self, ctx, error):
+            ledger.append(type(error).__name__)
+            return RecoveryAction.RETRY
+
+    return Answered
+
+
+async def test_a_step_that_is_called_again_has_the_signal_that_came_for_it(working, ended, ledger):
+    saga_id = await Sagas(working).start(answered(ledger), {})
+    await asked(working, saga_id)
+    await Sagas(working).send_signal("answer", {"n": 1}, saga_id=saga_id)
+    assert (await ended(working, saga_id)).status == "completed"
+    assert ledger == [1, "OSError", 1]
+
+
+async def test_a_step_that_is_called_again_waits_anew_for_what_did_not_come_in_time(working, ended, ledger):
+    saga_id = await Sagas(working).start(answered(ledger, timeout=0.2), {})
+    async with asyncio.timeout(20):
+        while "SignalTimeout" not in ledger:
+            await asyncio.sleep(0.01)
+    await Sagas(working).send_signal("answer", {"n": 2}, saga_id=saga_id)
+    assert (await ended(working, saga_id)).status == "completed"
+    assert ledger[-1] == 2

@@ -74,4 +74,5 @@ def check_recoveries(saga_class: type[Any], graph: Graph) -> None:
 
 def action_value(returned: object) -> str | None:
     """Return the value of the ``RecoveryAction`` that a handler has returned; None if it returned something else."""
-    return str(returned.value) if isinstance(returned, load_sagaz().RecoveryAction) else None
+    kind: Any = load_sagaz().RecoveryAction
+    return str(kind(returned).value) if isinstance(returned, kind) else None

@@ -44,6 +44,13 @@ class RunWaits:
         """Return what is known of the waits of a call."""
         return [wait for (of, _, _), wait in self._records.items() if of == call]
 
+    def missed(self, call: Call) -> bool:
+        """Whether a signal that a call has waited for did not come in time, or was another run's."""
+        return any(
+            isinstance(wait, WaitRecord) and wait.name and wait.outcome in ("timeout", "refused")
+            for wait in self.of(call)
+        )
+
     def is_over(self, call: Call, attempt: int) -> bool:
         """Whether a call that was left in this attempt is to be called again.
 

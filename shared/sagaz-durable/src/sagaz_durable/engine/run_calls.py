@@ -15,12 +15,12 @@ from sagaz_durable.calls.step_environment import StepEnvironment
 from sagaz_durable.calls.step_result import not_awaited, recordable
 from sagaz_durable.calls.transactional import NO_WAITS, TransactionalCall
 from sagaz_durable.calls.transactional_calls import TransactionalCalls
-from sagaz_durable.calls.tries import NO_LIMITS, Halted, Tries
+from sagaz_durable.calls.tries import NO_LIMITS, Tries
 from sagaz_durable.calls.waits import CallWaits
 from sagaz_durable.concurrency.cancellation import Halt
 from sagaz_durable.engine.course import Course
 from sagaz_durable.engine.journal.entries import Entries, Entry
-from sagaz_durable.engine.recovery.recoveries import Recoveries
+from sagaz_durable.engine.recovery.recoveries import Recoveries, unless_halted
 from sagaz_durable.leases.lease import Lease
 from sagaz_durable.outbox.run_events import EventLog
 from sagaz_durable.serialization import codec
@@ -59,9 +59,7 @@ class RunCalls:
         self._transactional = TransactionalCalls(prepared, environment, lease, entries, events)
         self._caller = StepCaller(environment.pool, environment.scope, lease, halt)
         self._tries = Tries(run, prepared, environment, self._caller, entries.waits, halt)
-        self._recoveries = Recoveries(
-            run, prepared, environment, entries, self._values, self._tries, course, self._record
-        )
+        self._recoveries = Recoveries(run, prepared, environment, entries, self._values, self._tries, course, halt)
 
     @property
     def in_threads(self) -> list[Future[Any]]:
@@ -192,8 +190,4 @@ class RunCalls:
         return after_death and before.status == "started"
 
     async def _record(self, write: Coroutine[Any, Any, None]) -> None:
-        # A journal that cannot be written raises out of the call, which halts the run: no step has failed by that.
-        if self._halt.reason is not None:
-            write.close()
-            raise Halted
-        await write
+        await unless_halted(self._halt, write)

@@ -142,7 +142,7 @@ class Entries(KnownEntries):
         """Record that a call waits for a person, and why; and what was decided about the step until now."""
         do = self._entries.get((call[0], "do"))
         if recovered is not None and do is not None:
-            self._held_steps.append(self._note(call[0], "do", do.status, recovered, do.error))
+            self._held_steps.append(self._note(call[0], "do", do.status, recovered, do.error, keeps_waits=True))
         self._held_steps.append(self._note(*call, "waiting", None, why))
         self._held_waits.append(wait)
         self.waits.registered([wait])
@@ -182,7 +182,9 @@ class Entries(KnownEntries):
         With ``recovers``, that its recovery begins.
         """
         decided = self.recovered(step) if recovers else None
-        notes = [self._note(step, phase, "in_doubt" if in_doubt else "failed", decided, error)]
+        # What came for a step that may be called again is its own; what did not come in time is waited for anew.
+        keeps = recovers and not self.waits.missed((step, phase))
+        notes = [self._note(step, phase, "in_doubt" if in_doubt else "failed", decided, error, keeps_waits=keeps)]
         if recovers:
             notes.append(self._note(step, "redo", "started"))
         if decision is not None:
@@ -216,14 +218,14 @@ class Entries(KnownEntries):
 
     def _note(
         self, step: str, phase: Phase, status: StepStatus, result: str | None = None, error: str | None = None,
-        *, compensated: bool | None = None,
+        *, compensated: bool | None = None, keeps_waits: bool = False,
     ) -> StepWrite:  # fmt: skip
         old = self._entries.pop((step, phase), None) if status == "started" else self._entries.get((step, phase))
         attempt = self._attempt if old is None or status == "started" else old.attempt
         if compensated is None:
             compensated = old is not None and old.compensated
         self._entries[step, phase] = Entry(status, result, error, attempt, compensated)
-        if status not in ("started", "waiting") and self.waits.forget((step, phase)):
+        if status not in ("started", "waiting") and not keeps_waits and self.waits.forget((step, phase)):
             self._left_waits.append((step, phase))
         return StepWrite(step, phase, status, result, error, compensated)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Coroutine
 from typing import Any
 
 from sagaz_durable._upstream.instances import Prepared
@@ -12,7 +12,8 @@ from sagaz_durable._upstream.recoveries import action_value
 from sagaz_durable.calls.context_values import RunValues
 from sagaz_durable.calls.step_environment import StepEnvironment
 from sagaz_durable.calls.step_result import Tried, assigned, fitting
-from sagaz_durable.calls.tries import NO_LIMITS, Tries
+from sagaz_durable.calls.tries import NO_LIMITS, Halted, Tries
+from sagaz_durable.concurrency.cancellation import Halt
 from sagaz_durable.engine.course import Course
 from sagaz_durable.engine.journal.entries import Entries
 from sagaz_durable.engine.recovery.people import answer, asked, options
@@ -22,9 +23,7 @@ from sagaz_integration_core.contract.statuses import Call
 from sagaz_integration_core.error_text import error_text, type_name
 from sagaz_integration_core.errors import ContextValueError, StepError
 
-__all__ = ["Recoveries"]
-
-Record = Callable[[Coroutine[Any, Any, None]], Awaitable[None]]
+__all__ = ["Recoveries", "unless_halted"]
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +34,7 @@ class Recoveries:
     A handler that raises, returns something else, or wants what cannot be done has decided nothing: a person is asked.
 
     Args:
-        record: Awaits a write of the journal, unless the run is being stopped.
+        halt: Of the run.
     """
 
     def __init__(
@@ -47,7 +46,7 @@ class Recoveries:
         values: RunValues,
         tries: Tries,
         course: Course,
-        record: Record,
+        halt: Halt,
     ) -> None:
         self._run = run
         self._prepared = prepared
@@ -56,7 +55,7 @@ class Recoveries:
         self._values = values
         self._tries = tries
         self._course = course
-        self._record = record
+        self._halt = halt
         for step, text in entries.recoveries.items():
             values.recover(step, self._decoded(text).changes)
 
@@ -92,7 +91,7 @@ class Recoveries:
         # After a restart, what it raised is known by its text.
         self._prepared.failures.setdefault(step, StepError((failed and failed.error) or "It failed."))
         given = self._tries.given(step, "redo", self._values.given_to(step))
-        await self._record(self._entries.resumed(step, "redo"))
+        await unless_halted(self._halt, self._entries.resumed(step, "redo"))
         waits = self._entries.waits.of_call((step, "redo"))
         self._environment.enter(self._run, step, "redo", 0, waits)
         tried = await self._tries.of(step, "redo", given, False, NO_LIMITS, waits)
@@ -134,7 +133,7 @@ class Recoveries:
             what = "the pivots before it are compensated" if action == "compensate" else "it is given up"
             why = f"{(failed and failed.error) or 'failed'}; {what}, as {who} has decided"
             decision = self._course.turn(step, self._prepared.failures.get(step), why)
-        await self._record(self._entries.decided_about(step, text, decision))
+        await unless_halted(self._halt, self._entries.decided_about(step, text, decision))
 
     def _lasting_pivots(self, step: str) -> list[str]:
         graph = self._prepared.graph
@@ -187,3 +186,17 @@ def _decision_of(tried: Tried) -> tuple[Action | None, str]:
     if action is None:
         return None, f"its handler returned a {type_name(tried.value)}, and no RecoveryAction"
     return (None, "its handler wants a person") if action == "manual" else (action, "")
+
+
+async def unless_halted(halt: Halt, write: Coroutine[Any, Any, None]) -> None:
+    """Await a write of the journal, unless the run is being stopped.
+
+    One that cannot be written raises out of the call, which halts the run: no step has failed by that.
+
+    Raises:
+        Halted: It is.
+    """
+    if halt.reason is not None:
+        write.close()
+        raise Halted
+    await write

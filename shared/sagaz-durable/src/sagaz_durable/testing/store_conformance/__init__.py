@@ -32,11 +32,10 @@ from sagaz_durable.testing.store_conformance.decisions import Decisions
 from sagaz_durable.testing.store_conformance.erasure import Erasures
 from sagaz_durable.testing.store_conformance.events import Events
 from sagaz_durable.testing.store_conformance.insertion import Insertion
-from sagaz_durable.testing.store_conformance.journal import Journal
+from sagaz_durable.testing.store_conformance.journal import Journal, Recoveries
 from sagaz_durable.testing.store_conformance.listings import Listings
 from sagaz_durable.testing.store_conformance.removal import Removal
 from sagaz_durable.testing.store_conformance.request_keys import RequestKeys
-from sagaz_durable.testing.store_conformance.runs_that_wait.recoveries import Recoveries
 from sagaz_durable.testing.store_conformance.runs_that_wait.signals import Signals
 from sagaz_durable.testing.store_conformance.runs_that_wait.waits import Waits
 from sagaz_durable.testing.store_conformance.suspects import Suspects
