@@ -234,3 +234,16 @@ async def test_prune_deletes_webhooks_whose_time_is_over(shop):
     assert [event.outcome for event in await shop.events()] == ["started"]
     kept = await prune(scope, {**words, "by": "ann", "dry_run": False, "status": ("completed",)})
     assert "webhooks" not in kept.text
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+async def test_an_id_that_names_no_webhook_makes_the_command_fail_and_is_told_beside_those_that_are_found(shop, form):
+    await shop.deliver(ORDERED)
+    [event] = await shop.events()
+    answer = await said(shop, webhook_ids=[event.id, "NOSUCH"], format=form)
+    assert not answer.done
+    assert event.id in answer.text
+    if form == "text":
+        assert "There is no webhook NOSUCH in this store that matches" in answer.text
+    assert (await said(shop, webhook_ids=[event.id], format=form)).done
+    assert (await said(shop)).done

@@ -48,9 +48,12 @@ async def list_webhooks(scope: Scope, given: Values) -> Said:
     found = [record for one in queries for record in await scope.store.find_webhooks(one)]
     notes = {record.id: await _notes(scope.store, record) if given["webhook_ids"] else [] for record in found}
     shown = [(one, notes[one.id], _body(one, is_secret) if given["body"] else None) for one in found]
+    missing = [one for one in given["webhook_ids"] if one not in notes]
     if given["format"] == "json":
-        return Said(json_text([_row(*one) for one in shown], indent=2, default=datetime.isoformat))
-    return Said("\n".join(visible(line) for one in shown for line in _lines(*one)) or "No webhooks.")
+        return Said(json_text([_row(*one) for one in shown], indent=2, default=datetime.isoformat), not missing)
+    lines = [line for one in shown for line in _lines(*one)]
+    lines += [f"There is no webhook {one} in this store that matches; it may have been pruned." for one in missing]
+    return Said("\n".join(map(visible, lines)) or "No webhooks.", not missing)
 
 
 async def replay_webhooks(scope: Scope, given: Values, hook: Hook) -> Said:
