@@ -8,7 +8,7 @@ import pytest
 
 from sagaz_durable.calls.tries import NO_LIMITS
 from sagaz_durable.engine.course import Course, was_overdue
-from sagaz_durable.engine.journal.entries import Entry
+from sagaz_durable.engine.journal.known_entries import Entry
 from sagaz_integration_core.contract.records import ClaimedRun
 
 pytestmark = pytest.mark.anyio

@@ -9,8 +9,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from sagaz_durable.engine import journal_writer
-from sagaz_durable.engine.journal.entries import Entries, Entry
+from sagaz_durable.engine.journal import writer as journal_writer
+from sagaz_durable.engine.journal.entries import Entries
+from sagaz_durable.engine.journal.known_entries import Entry
 from sagaz_integration_core.contract.events import EventWrite
 from sagaz_integration_core.contract.records import ClaimedRun, Release, RunWrite, StepRecord, StepWrite
 from sagaz_integration_core.contract.waits import WaitRecord

@@ -22,7 +22,7 @@ from random_sagas import StepPlan
 from rows import MemoryRows, PostgresRows, SQLiteRows
 from worlds import NAME, Deployment, Process, World, task_of_process
 
-from sagaz_durable.engine import journal_writer
+from sagaz_durable.engine.journal import writer as journal_writer
 from sagaz_durable.engine.recovery.people import options
 from sagaz_durable.engine.registry import SagaRegistry
 from sagaz_durable.operations.operator import Operator

@@ -19,7 +19,8 @@ from sagaz_durable.calls.tries import NO_LIMITS, Tries
 from sagaz_durable.calls.waits import CallWaits
 from sagaz_durable.concurrency.cancellation import Halt
 from sagaz_durable.engine.course import Course
-from sagaz_durable.engine.journal.entries import Entries, Entry
+from sagaz_durable.engine.journal.entries import Entries
+from sagaz_durable.engine.journal.known_entries import Entry
 from sagaz_durable.engine.recovery.recoveries import Recoveries, unless_halted
 from sagaz_durable.leases.lease import Lease
 from sagaz_durable.outbox.run_events import EventLog

@@ -24,7 +24,7 @@ from sagaz_integration_core.contract.records import (
 from sagaz_integration_core.contract.statuses import Call
 from sagaz_integration_core.contract.waits import WaitWrite
 
-__all__ = ["Entries", "Entry"]
+__all__ = ["Entries"]
 
 
 class Entries(KnownEntries):
@@ -43,9 +43,8 @@ class Entries(KnownEntries):
     """
 
     def __init__(
-        self, run: ClaimedRun, owner: str, lease: Lease, patience: float, submit: Submit,
-        held: HeldWrites,
-    ) -> None:  # fmt: skip
+        self, run: ClaimedRun, owner: str, lease: Lease, patience: float, submit: Submit, held: HeldWrites
+    ) -> None:
         super().__init__(run)
         self._attempt = run.attempt
         self._new_write = partial(RunWrite, run.saga_id, owner, run.attempt)
