@@ -636,10 +636,10 @@ async def test_a_step_whose_task_has_not_begun_is_not_called_when_the_run_is_sto
 async def test_what_stops_the_process_stops_the_run_and_goes_on(scene):
     one = scene(order([]))
 
-    async def exits(step):
+    async def exits(step, phase):
         raise SystemExit(3)
 
-    one.executor._do = exits
+    one.executor._calls.make = exits
     with pytest.raises(SystemExit):
         await one.executor._call("reserve", "do")
     assert "this process is stopping" in str(one.executor.halted)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -47,7 +47,7 @@ class Entries(KnownEntries):
     ) -> None:
         super().__init__(run)
         self._attempt = run.attempt
-        self._new_write = partial(RunWrite, run.saga_id, owner, run.attempt)
+        self._new_write: Callable[..., RunWrite] = partial(RunWrite, run.saga_id, owner, run.attempt)
         self._lease = lease
         self.patience = patience
         self._writer = JournalWriter(lease, patience, submit)
@@ -107,8 +107,7 @@ class Entries(KnownEntries):
     ) -> RunWrite:
         """Return what records beginning and end of a call at once, for somebody else to commit it, in any thread."""
         steps = (StepWrite(step, phase, "started", compensated=compensated), StepWrite(step, phase, "done", result))
-        write: RunWrite = self._new_write(steps=steps, events=events)
-        return write
+        return self._new_write(steps=steps, events=events)
 
     def _committed(self, write: RunWrite) -> None:
         for step in write.steps:
@@ -248,7 +247,7 @@ class Entries(KnownEntries):
     def _taken(self, **values: Any) -> RunWrite:
         steps, self._held_steps = tuple(self._held_steps), []
         events, self._held_events = tuple(self._held_events), []
-        write: RunWrite = self._new_write(steps=steps, events=events, **values)
+        write = self._new_write(steps=steps, events=events, **values)
         if self._held_waits or self._left_waits or self._stops_waiting:
             write.stops_waiting = self._stops_waiting
             write.left_waits, self._left_waits = tuple(self._left_waits), []
