@@ -8,6 +8,7 @@ import hmac
 import json
 import time
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
 from webhook_shop import SECRET
@@ -254,6 +255,16 @@ async def test_the_end_of_the_process_is_nothing_that_an_event_means(shop, raise
     handler = Handler(shop.runtime.registry.get("order"), "on_paid", Resuming("shop", "paid", place, None))
     with pytest.raises(raised):
         handler.address("key", place, {})
+
+
+async def test_a_plain_function_that_exits_in_a_thread_ends_no_server_and_is_told_as_what_it_raised(shop, on_paid):
+    def exits(self, event):
+        raise SystemExit(3)
+
+    on_paid(exits)
+    handler = Handler(shop.runtime.registry.get("order"), "on_paid", Resuming("shop", "paid", "key", None))
+    with pytest.raises(NotUsable, match=r"order\.on_paid raised SystemExit"):
+        await handler.meaning(PAID, lambda function: partial(asyncio.to_thread, function))
 
 
 def test_without_an_event_loop_nobody_cancels_a_request(monkeypatch):

@@ -7,7 +7,7 @@ import copy
 import logging
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
-from inspect import isawaitable
+from inspect import isawaitable, iscoroutinefunction
 from typing import TYPE_CHECKING, Any
 
 from sagaz_durable import ContextLike
@@ -38,6 +38,13 @@ class NotUsable(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class _Raised:
+    """What a plain function has raised in a thread, which the event loop's thread is not to raise again."""
+
+    error: BaseException
+
+
+@dataclass(frozen=True, slots=True)
 class Handler:
     """One method that wants events of a source."""
 
@@ -58,12 +65,14 @@ class Handler:
         """
         try:
             # Each has its own: what one does to it, no other one sees.
-            returned = hook(getattr(self.registration.create(), self.method))(copy.deepcopy(event))
+            returned = hook(_telling(getattr(self.registration.create(), self.method)))(copy.deepcopy(event))
             returned = await returned if isawaitable(returned) else returned
         except BaseException as error:
             if _is_from_outside(error):
                 raise
             raise NotUsable(f"{self.name} raised {_shown(error)}") from error
+        if isinstance(returned, _Raised):
+            raise NotUsable(f"{self.name} raised {_shown(returned.error)}") from returned.error
         if returned is not None and not isinstance(returned, Mapping) and not is_model_class(type(returned)):
             raise NotUsable(f"{self.name} returned {value_text(returned, 80)}; expected a dict or a model, or None")
         meant: ContextLike | None = returned
@@ -97,6 +106,26 @@ class Handler:
         except ValueError:
             raise NotUsable(f"{self.name}: the event's {what} is a number of too many digits") from None
         return address
+
+
+def _telling(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Have a plain function return what it raises, unless that stops the process.
+
+    A framework calls it in a thread and raises what it has raised on its event loop: there, a SystemExit of a function
+    is taken for one that ends the server.
+    """
+    if iscoroutinefunction(function):
+        return function
+
+    def call(event: Any) -> Any:
+        try:
+            return function(event)
+        except BaseException as error:
+            if stops_the_process(error):
+                raise
+            return _Raised(error)
+
+    return call
 
 
 def handlers_of(registry: SagaRegistry, source: str) -> Iterator[Handler]:
