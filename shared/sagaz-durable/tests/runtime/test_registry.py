@@ -38,11 +38,11 @@ async def yields(self, ctx):
     yield 1
 
 
-def recovers():
-    async def recovers(self, ctx, error):
+def handler():
+    async def handled(self, ctx, error):
         return None
 
-    return recovers
+    return handled
 
 
 async def needs_three(self, ctx, error, more):
@@ -70,25 +70,25 @@ def behind_pivot(**methods):
         (saga(a=action("")(work())), "must be 1 to 200 printable characters"),
         (saga(saga_name="x" * 201, a=action("a")(work())), "saga_name is .* it must be 1 to 200"),
         (
-            saga(a=action("a")(work()), r=forward_recovery("a")(recovers())),
+            saga(a=action("a")(work()), r=forward_recovery("a")(handler())),
             "Shop.r would never be called: .* 'a' depends on none. Mark the step",
         ),
-        (saga(a=action("a", pivot=True)(work()), r=forward_recovery("a")(recovers())), "Shop.r would never be called"),
-        (behind_pivot(r=forward_recovery("shop")(recovers())), "Shop.r recovers 'shop', .*Did you mean 'ship'"),
+        (saga(a=action("a", pivot=True)(work()), r=forward_recovery("a")(handler())), "Shop.r would never be called"),
+        (behind_pivot(r=forward_recovery("shop")(handler())), "Shop.r recovers 'shop', .*Did you mean 'ship'"),
         (
-            behind_pivot(r=forward_recovery("ship")(recovers()), s=forward_recovery("ship")(recovers())),
+            behind_pivot(r=forward_recovery("ship")(handler()), s=forward_recovery("ship")(handler())),
             "Shop.r and Shop.s both recover 'ship'",
         ),
-        (behind_pivot(_r=forward_recovery("ship")(recovers())), "ignores private methods"),
+        (behind_pivot(_r=forward_recovery("ship")(handler())), "ignores private methods"),
         (
             behind_pivot(r=forward_recovery("ship")(needs_three)),
             "requires the arguments ctx, error, more; it is called with the context and the error only",
         ),
         (
-            behind_pivot(r=forward_recovery("ship", max_retries=-1)(recovers())),
+            behind_pivot(r=forward_recovery("ship", max_retries=-1)(handler())),
             "max_retries=-1; expected a whole number",
         ),
-        (behind_pivot(r=forward_recovery("ship", max_retries=True)(recovers())), "max_retries=True; expected"),
+        (behind_pivot(r=forward_recovery("ship", max_retries=True)(handler())), "max_retries=True; expected"),
         (
             saga(
                 a=action("x" * 151)(work()),
