@@ -119,7 +119,9 @@ async def test_a_session_that_another_statement_took_first_is_opened_again(home,
 async def test_after_an_outage_each_idle_session_is_replaced_at_once(home):
     async with worked(home) as (store, run):
         await asyncio.gather(*(store._here.fetch("SELECT pg_sleep(0.05)") for _ in range(2)))
-        await run(lambda: end_sessions(home, "datname = current_database() AND pid <> pg_backend_pid()"))
+        idle = [session.psycopg.info.backend_pid for session in store._here._free]
+        assert len(idle) == 2
+        await run(lambda: end_sessions(home, "pid = ANY(%s)", idle))
         await store.claim("w1", 10, 30, KNOWN)
 
 
