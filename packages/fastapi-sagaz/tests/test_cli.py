@@ -169,7 +169,7 @@ def test_list_as_json(shop):
     assert (saga["name"], saga["path"]) == ("OrderSaga", "main.OrderSaga")
     assert saga["steps"][1] == {
         "name": "charge", "depends_on": ["reserve"], "compensated": False, "pivot": False, "effect": None,
-        "undo_effect": None,
+        "undo_effect": None, "recovered": False, "manual": False,
     }  # fmt: skip
 
 

@@ -3,7 +3,7 @@
 import itertools
 from contextlib import asynccontextmanager, suppress
 from http import HTTPStatus
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import pytest
 from fastapi import APIRouter, Depends, FastAPI
@@ -24,7 +24,8 @@ from fastapi_sagaz import (
     sagas_of,
     sagaz_router,
 )
-from fastapi_sagaz.http.documents import AcceptedRun
+from fastapi_sagaz.http.documents import AcceptedRun, CompensationDocument, StepDocument
+from sagaz_durable.engine.state import StepState, UndoState
 
 schemathesis = pytest.importorskip("schemathesis", reason="schemathesis needs newer versions than the oldest")
 checks = pytest.importorskip("schemathesis.specs.openapi.checks")
@@ -184,3 +185,9 @@ def test_other_endpoints_of_the_router_are_documented_as_ever():
     async def place() -> None: ...
 
     assert set(documented(router)) == {"200"}
+
+
+def test_every_state_of_steps_and_compensations_is_documented():
+    documented = {name: set(get_args(document.model_fields["state"].annotation)) for name, document in (
+        ("step", StepDocument), ("compensation", CompensationDocument))}  # fmt: skip
+    assert documented == {"step": set(get_args(StepState)), "compensation": set(get_args(UndoState))}

@@ -56,7 +56,7 @@ class StepDocument(Document):
     """How far a step of a run is."""
 
     name: str
-    state: Literal["uncalled", "started", "waiting", "done", "failed", "in_doubt", "kept"]
+    state: Literal["uncalled", "started", "waiting", "done", "failed", "in_doubt", "kept", "recovering", "skipped"]
     started_at: datetime | None
     finished_at: datetime | None
     compensation: CompensationDocument | None = Field(description="None if the step has none.")
@@ -67,6 +67,7 @@ class WaitDocument(Document):
 
     step: str
     compensates: bool = Field(description="Whether it is the step's compensation that waits.")
+    recovers: bool = Field(description="Whether it is the step's recovery that waits.")
     signal: str | None = Field(description="The name of the signal; None for a time.")
     since: datetime
     until: datetime | None
