@@ -9,9 +9,10 @@ import pytest
 from fastapi import Body, Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from fastapi.testclient import TestClient
 
 from fastapi_sagaz import InvalidInput, Saga, SagaFactory, action, create_lifespan, problem_handlers
+
+pytestmark = pytest.mark.anyio
 
 
 class Order(pydantic.BaseModel):
@@ -30,21 +31,27 @@ class OrderSaga(Saga):
 Placed = Annotated[OrderSaga, Depends(SagaFactory()(OrderSaga))]
 
 
-def answered(body: Any, **options: Any) -> tuple[int, Any]:
-    app = FastAPI(lifespan=create_lifespan({"STORAGE_URL": "memory://"}, sagas=[OrderSaga]), **options)
+@pytest.fixture
+def answered(serve):
+    """Place an order; returns the status and the body of the answer."""
 
-    @app.post("/orders")
-    async def place(order: Annotated[dict[str, Any], Body()], saga: Placed) -> dict[str, Any]:
-        return {"sku": (await saga.run(order))["sku"]}
+    async def answered(body: Any, **options: Any) -> tuple[int, Any]:
+        app = FastAPI(lifespan=create_lifespan({"STORAGE_URL": "memory://"}, sagas=[OrderSaga]), **options)
 
-    with TestClient(app) as client:
-        answer = client.post("/orders", json=body)
-        return answer.status_code, answer.json()
+        @app.post("/orders")
+        async def place(order: Annotated[dict[str, Any], Body()], saga: Placed) -> dict[str, Any]:
+            return {"sku": (await saga.run(order))["sku"]}
+
+        async with serve(app) as client:
+            answer = await client.post("/orders", json=body)
+            return answer.status_code, answer.json()
+
+    return answered
 
 
-def test_it_is_a_422_in_the_frameworks_own_form_without_what_was_sent():
-    assert answered({"sku": "a", "amount": "42"}) == (200, {"sku": "a"})
-    status, body = answered({"sku": "a", "amount": "hunter2"})
+async def test_it_is_a_422_in_the_frameworks_own_form_without_what_was_sent(answered):
+    assert await answered({"sku": "a", "amount": "42"}) == (200, {"sku": "a"})
+    status, body = await answered({"sku": "a", "amount": "hunter2"})
     assert status == 422
     [told] = body["detail"]
     assert told["loc"] == ["body", "amount"]
@@ -52,23 +59,23 @@ def test_it_is_a_422_in_the_frameworks_own_form_without_what_was_sent():
     assert "hunter2" not in str(body)
 
 
-def test_an_applications_own_handler_of_such_requests_is_asked():
+async def test_an_applications_own_handler_of_such_requests_is_asked(answered):
     async def mine(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)
         assert isinstance(error, InvalidInput)
         return JSONResponse({"mine": [one["loc"][-1] for one in error.errors()], "said": str(error)}, 400)
 
-    status, body = answered({}, exception_handlers={RequestValidationError: mine})
+    status, body = await answered({}, exception_handlers={RequestValidationError: mine})
     assert (status, body["mine"]) == (400, ["sku", "amount"])
     assert body["said"].startswith("The context is not what Order says: sku: ")
 
 
-def test_it_is_a_problem_document_where_these_are_told():
-    status, body = answered({"sku": "a"}, exception_handlers=problem_handlers)
+async def test_it_is_a_problem_document_where_these_are_told(answered):
+    status, body = await answered({"sku": "a"}, exception_handlers=problem_handlers)
     assert (status, body["type"].rpartition("#")[2]) == (422, "invalid-input")
     assert "amount" in body["detail"]
 
 
 @pytest.mark.parametrize("body", [{}, {"sku": 1, "amount": 1}])
-def test_nothing_is_run(body):
-    assert answered(body)[0] == 422
+async def test_nothing_is_run(answered, body):
+    assert (await answered(body))[0] == 422
