@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
+from inspect import signature
 
 import pytest
 
@@ -115,8 +116,12 @@ def command_line(settings, opened):
 
             group = click.Group("sagaz", {made.name: made for made in click_commands(reach, NEUTRAL, run=runner.run)})
 
-            def run(*words):
-                return CliRunner().invoke(group, [str(word) for word in words])
+            # Before click 8.2, both streams are one, unless that is said; it is `output` that has both of them then.
+            were_one = "mix_stderr" in signature(CliRunner).parameters
+
+            def run(*words, apart=False):
+                options = {"mix_stderr": False} if apart and were_one else {}
+                return CliRunner(**options).invoke(group, [str(word) for word in words])
 
             run.runner, run.runtime = runner, runtime
             return run

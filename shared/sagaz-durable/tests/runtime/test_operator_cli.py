@@ -85,15 +85,15 @@ def test_what_is_refused_is_told_with_where_that_is_explained(command, fail):
 
 
 def test_an_error_is_told_with_where_it_is_explained_and_to_programs_as_json(command):
-    told = command("show", "nowhere")
+    told = command("show", "nowhere", apart=True)
     assert (told.exit_code, told.stdout) == (1, "")
     text, see = told.stderr.splitlines()
     assert (text.startswith("Error: There is no run nowhere"), see) == (True, f"See {NOT_FOUND.address}")
-    told = command("show", "nowhere", "--format", "json")
+    told = command("show", "nowhere", "--format", "json", apart=True)
     document = json.loads(told.stdout)
     assert (document["type"], document["title"]) == (NOT_FOUND.address, NOT_FOUND.title)
     assert told.stderr == f"Error: {document['detail']}\nSee {NOT_FOUND.address}\n"
-    assert f"See {PAGE}#settings-wrong" in command("list", "--limit", "3").stderr
+    assert f"See {PAGE}#settings-wrong" in command("list", "--limit", "3", apart=True).stderr
 
 
 def test_events_that_cannot_be_retried_are_told_with_where_that_is_explained(command):
