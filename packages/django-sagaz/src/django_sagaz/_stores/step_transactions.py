@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from django.db import connections, transaction
 
 from django_sagaz._stores.errors import translated
+from sagaz_durable.stores.sqlite.joining import LOCK
 from sagaz_durable.transactions.database_errors import meaning
 from sagaz_durable.transactions.step_statements import RELEASE, RETURN, SAVEPOINT
 from sagaz_durable.transactions.step_transactions import AsyncStepTransaction
@@ -85,8 +86,7 @@ class _Transaction:
             block.__enter__()
             self._block = block
             if connection.vendor == "sqlite":
-                # Nothing is changed: that it could be is what takes the lock, before anything is read.
-                self._execute("UPDATE sagaz_meta SET value = value WHERE false")
+                self._execute(LOCK)
             self._execute(SAVEPOINT)
 
     def finish(self) -> None:

@@ -11,10 +11,9 @@ from weakref import WeakKeyDictionary
 
 from sagaz_durable._upstream.recoveries import decorated
 from sagaz_durable.contexts.context_types import CallTypes, ContextTypes
-from sagaz_durable.contexts.models import Model, model_of
+from sagaz_durable.contexts.models import Model, hints_of, model_of
 from sagaz_durable.graph import Graph
 from sagaz_integration_core.contract.records import Phase
-from sagaz_integration_core.error_text import error_text
 from sagaz_integration_core.errors import SagaDefinitionError
 
 __all__ = ["context_types", "declared_type"]
@@ -83,16 +82,9 @@ def _call(saga_class: Any, attribute: str, method: Callable[..., Any], context: 
     return CallTypes(takes, returns, always)
 
 
-def _hints(saga_class: Any, attribute: str, method: Callable[..., Any], context: Model) -> dict[str, Any]:
-    function = inspect.unwrap(method)
+def _hints(saga_class: Any, attribute: str, method: Callable[..., Any], context: Model) -> Any:
     names = {context.kind.__name__: context.kind, **vars(saga_class)}
-    try:
-        return typing.get_type_hints(function, localns=names)
-    except Exception as error:
-        raise SagaDefinitionError(
-            f"The annotations of {saga_class.__qualname__}.{attribute} cannot be resolved: {error_text(error)}. Import "
-            "what they name at the top of its module."
-        ) from error
+    return hints_of(f"{saga_class.__qualname__}.{attribute}", inspect.unwrap(method), names)
 
 
 def _is_dict(annotation: Any) -> bool:

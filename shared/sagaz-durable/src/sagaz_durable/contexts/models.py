@@ -18,7 +18,7 @@ from sagaz_durable.serialization.model_fields import fields_of, is_model_class, 
 from sagaz_integration_core.error_text import error_text
 from sagaz_integration_core.errors import SagaDefinitionError
 
-__all__ = ["Model", "as_values", "model_of"]
+__all__ = ["Model", "as_values", "hints_of", "model_of"]
 
 _UNDER_WAY = object()
 
@@ -94,10 +94,10 @@ def _model(kind: Any) -> Model | None:
     if hasattr(kind, "model_validate") and is_model_class(kind):
         return _PydanticModel(kind)
     if typing.is_typeddict(kind):
-        hints = _hints(kind)
+        hints = hints_of(kind.__qualname__, kind, extras=True)
         return _TypedDict(kind, hints, _required(kind, hints))
     if is_model_class(kind):
-        return _Fields(kind, _hints(kind))
+        return _Fields(kind, hints_of(kind.__qualname__, kind, extras=True))
     return None
 
 
@@ -108,13 +108,23 @@ def _required(kind: Any, hints: Mapping[str, Any]) -> frozenset[str]:
     return frozenset(required | {name for name, mark in marks.items() if mark is typing.Required})
 
 
-def _hints(kind: type[Any]) -> dict[str, Any]:
+def hints_of(what: str, annotated: Any, names: Mapping[str, Any] | None = None, *, extras: bool = False) -> Any:
+    """Return the annotations of a class or a function by name, those that are strings resolved.
+
+    Args:
+        what: What it is called, for the error.
+        names: What the strings may name besides what its module has.
+        extras: Whether to keep ``Annotated``, ``Required`` and the like.
+
+    Raises:
+        SagaDefinitionError: A string names what is not there.
+    """
     try:
-        return typing.get_type_hints(kind, include_extras=True)
+        return typing.get_type_hints(annotated, localns=names, include_extras=extras)
     except Exception as error:
         raise SagaDefinitionError(
-            f"The annotations of {kind.__qualname__} cannot be resolved: {error_text(error)}. Import what they name at "
-            "the top of its module."
+            f"The annotations of {what} cannot be resolved: {error_text(error)}. Import what they name at the top of "
+            "its module."
         ) from error
 
 

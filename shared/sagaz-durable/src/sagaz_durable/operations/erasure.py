@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Awaitable, Callable
 
 from sagaz_durable.serialization.client_ids import findable
 from sagaz_durable.settings.wording import Wording
@@ -12,7 +13,7 @@ from sagaz_integration_core.contract.events import EventFilter
 from sagaz_integration_core.contract.records import FINISHED, FOREIGN, RunRecord
 from sagaz_integration_core.contract.store import SagaStore
 
-__all__ = ["erase", "erase_old", "refusal"]
+__all__ = ["all_of", "erase", "erase_old", "refusal"]
 
 logger = logging.getLogger("sagaz_durable.audit")
 
@@ -43,8 +44,14 @@ async def erase(store: SagaStore, saga_id: str, actor: str, reason: str) -> bool
 
 async def erase_old(store: SagaStore, erasure: Erasure) -> int:
     """Erase all runs that are meant, a batch at a time; return how many."""
-    erased = 0
-    while batch := await store.erase(erasure, BATCH):
-        erased += batch
+    erased = await all_of(lambda: store.erase(erasure, BATCH))
     logger.warning("erase by %s: %d runs that had ended before %s", erasure.actor, erased, erasure.before)
     return erased
+
+
+async def all_of(remove: Callable[[], Awaitable[int]]) -> int:
+    """Repeat what removes a batch until there is nothing left; return how many that were."""
+    removed = 0
+    while batch := await remove():
+        removed += batch
+    return removed

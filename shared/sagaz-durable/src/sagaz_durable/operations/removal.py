@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 
 from sagaz_durable.operations import erasure as erasing
@@ -90,7 +90,7 @@ class Remover:
         """
         if dry_run:
             return await self._store.count_prunable_signals(older_than, older_than)
-        deleted = await _all_of(lambda: self._store.prune_signals(older_than, older_than, _BATCH))
+        deleted = await erasing.all_of(lambda: self._store.prune_signals(older_than, older_than, _BATCH))
         logger.warning(
             "prune by %s: %d signals that were taken, or sent in vain, before %s",
             self._actor, deleted, older_than.isoformat(),
@@ -99,7 +99,7 @@ class Remover:
 
     async def prune_keys(self) -> int:
         """Delete the answers to requests with an ``Idempotency-Key`` whose time is over; return how many."""
-        deleted = await _all_of(lambda: self._store.prune_keys(_BATCH))
+        deleted = await erasing.all_of(lambda: self._store.prune_keys(_BATCH))
         logger.warning("prune by %s: %d answers to requests whose time was over", self._actor, deleted)
         return deleted
 
@@ -113,7 +113,7 @@ class Remover:
         """
         if dry_run:
             return await self._store.count_prunable_webhooks(before, ignored_before)
-        deleted = await _all_of(lambda: self._store.prune_webhooks(before, ignored_before, _BATCH))
+        deleted = await erasing.all_of(lambda: self._store.prune_webhooks(before, ignored_before, _BATCH))
         if deleted:
             logger.warning("prune by %s: %d webhooks whose time was over", self._actor, deleted)
         return deleted
@@ -128,14 +128,6 @@ class Remover:
         """
         if dry_run:
             return await self._store.count_prunable(older_than, statuses)
-        deleted = await _all_of(lambda: self._store.prune(older_than, statuses, _BATCH))
+        deleted = await erasing.all_of(lambda: self._store.prune(older_than, statuses, _BATCH))
         logger.warning("prune by %s: %d runs that had ended before %s", self._actor, deleted, older_than.isoformat())
         return deleted
-
-
-async def _all_of(remove: Callable[[], Awaitable[int]]) -> int:
-    """Repeat what removes a batch until there is nothing left; return how many that were."""
-    removed = 0
-    while batch := await remove():
-        removed += batch
-    return removed

@@ -128,7 +128,7 @@ def new_signal(
 
     limit, wording = settings.max_context_bytes, settings.wording
     text = codec.encode_payload(payload, "the signal's payload", max_bytes=limit, wording=wording)
-    check_decision(name, codec.as_dict(payload, "the signal's payload"))
+    check_decision(name, payload)
     address = f"run\0{saga_id}" if key is None else f"key\0{key}"
     made_of = f"{name}\0{address}\0{signal_id}"
     return NewSignal(

@@ -31,7 +31,7 @@ def datetime_text(moment: datetime) -> str:
     Raises:
         ValueError: The zone does not tell the same moment again.
     """
-    text = f"{moment.isoformat()}{_zone_suffix(moment.tzinfo)}{'[_fold=1]' if moment.fold else ''}"
+    text = _written(moment)
     if moment.tzinfo is not None and read_datetime(text) != moment:
         raise ValueError("its time zone does not tell the same moment again; pass .astimezone(UTC)")
     return text
@@ -61,7 +61,7 @@ def datetime_meaning(text: str) -> str:
     offset = moment.utcoffset()
     if offset is None:
         return moment.isoformat()
-    return f"{(moment.replace(tzinfo=None) - _FIRST - offset) // _MICROSECOND} microseconds"
+    return _since_first(moment.replace(tzinfo=None), offset)
 
 
 def time_text(of_day: time) -> str:
@@ -70,7 +70,7 @@ def time_text(of_day: time) -> str:
     Raises:
         ValueError: The zone does not tell the same time again.
     """
-    text = f"{of_day.isoformat()}{_zone_suffix(of_day.tzinfo)}{'[_fold=1]' if of_day.fold else ''}"
+    text = _written(of_day)
     if of_day.tzinfo is not None and read_time(text) != of_day:
         raise ValueError("its time zone does not tell the same time again; pass it without one")
     return text
@@ -91,7 +91,7 @@ def time_meaning(text: str) -> str:
     offset = of_day.utcoffset()
     if offset is None:
         return of_day.isoformat()
-    return f"{(datetime.combine(_FIRST, of_day.replace(tzinfo=None)) - _FIRST - offset) // _MICROSECOND} microseconds"
+    return _since_first(datetime.combine(_FIRST, of_day.replace(tzinfo=None)), offset)
 
 
 def duration_text(duration: timedelta) -> str:
@@ -112,6 +112,14 @@ def read_duration(text: str) -> timedelta:
         raise ValueError("no duration")
     length = timedelta(int(found["days"]), int(found["seconds"]), int(found["micro"] or 0))
     return -length if found["sign"] else length
+
+
+def _written(given: datetime | time) -> str:
+    return f"{given.isoformat()}{_zone_suffix(given.tzinfo)}{'[_fold=1]' if given.fold else ''}"
+
+
+def _since_first(clock: datetime, offset: timedelta) -> str:
+    return f"{(clock - _FIRST - offset) // _MICROSECOND} microseconds"
 
 
 def _parts(text: str) -> re.Match[str]:

@@ -9,7 +9,8 @@ from django import forms
 from django.contrib import messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.utils import quote
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect, QueryDict
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.functional import Promise
@@ -52,6 +53,21 @@ def problem_with(keys: Sequence[str]) -> str | None:
 
 class AskingAdmin(ReadOnlyAdmin):
     """Asks, and leads back to where the user came from."""
+
+    def refusal(self, request: HttpRequest, keys: Sequence[str], *, may: bool) -> HttpResponse | None:
+        """Return the answer to a request that decides nothing; None to one that may.
+
+        Raises:
+            PermissionDenied: This user may not.
+        """
+        if not may:
+            raise PermissionDenied
+        if request.method != "POST":
+            return HttpResponseNotAllowed(["POST"])
+        if problem := problem_with(keys):
+            self.message_user(request, problem, messages.ERROR)
+            return self.leave(request)
+        return None
 
     def ask_page(
         self,

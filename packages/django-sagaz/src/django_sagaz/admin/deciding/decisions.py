@@ -8,15 +8,14 @@ from typing import Any, cast
 
 from django import forms
 from django.contrib import admin, messages
-from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed
+from django.http import Http404, HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from django_sagaz._project.current import current_project
-from django_sagaz.admin.deciding.confirmation import AskingAdmin, chosen, problem_with
+from django_sagaz.admin.deciding.confirmation import AskingAdmin, chosen
 from django_sagaz.admin.values import visible
 from django_sagaz.management.operator_command import operate
 from django_sagaz.models import Run
@@ -157,14 +156,9 @@ class Decisions(AskingAdmin):
         """Ask, and then do it."""
         if action not in ACTIONS:
             raise Http404
-        if not self.may(request, action):
-            raise PermissionDenied
-        if request.method != "POST":
-            return HttpResponseNotAllowed(["POST"])
         saga_ids = chosen(request)
-        if problem := problem_with(saga_ids):
-            self.message_user(request, problem, messages.ERROR)
-            return self.leave(request)
+        if refusal := self.refusal(request, saga_ids, may=self.may(request, action)):
+            return refusal
         form = DecisionForm(action, request.POST if "decided" in request.POST else None)
         if form.is_bound and form.is_valid():
             self._carry_out(request, action, saga_ids, form.cleaned_data)

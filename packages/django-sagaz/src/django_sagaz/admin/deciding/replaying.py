@@ -7,13 +7,12 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
-from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed
+from django.http import Http404, HttpRequest, HttpResponse
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from django_sagaz._project.current import current_project
-from django_sagaz.admin.deciding.confirmation import AskingAdmin, chosen, problem_with
+from django_sagaz.admin.deciding.confirmation import AskingAdmin, chosen
 from django_sagaz.admin.values import visible
 from django_sagaz.management.operator_command import ProjectScope, ask_in_scope
 from django_sagaz.models import Webhook
@@ -81,14 +80,9 @@ class Replaying(AskingAdmin):
         """Ask, and then do it."""
         if action not in _VERBS:
             raise Http404
-        if not self._may(request, action):
-            raise PermissionDenied
-        if request.method != "POST":
-            return HttpResponseNotAllowed(["POST"])
         keys = chosen(request)
-        if problem := problem_with(keys):
-            self.message_user(request, problem, messages.ERROR)
-            return self.leave(request)
+        if refusal := self.refusal(request, keys, may=self._may(request, action)):
+            return refusal
         form = ReasonForm(request.POST if "decided" in request.POST else None, label_suffix="")
         try:
             if form.is_bound and form.is_valid():

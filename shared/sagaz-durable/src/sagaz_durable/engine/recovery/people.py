@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from sagaz_durable import ContextLike
 from sagaz_durable.serialization import codec
 from sagaz_integration_core.contract.statuses import Call
 from sagaz_integration_core.contract.waits import DECISIONS, WaitRecord, WaitWrite, decision_signal
@@ -59,7 +60,7 @@ def answer(call: Call, waits: Iterable[WaitRecord | WaitWrite]) -> dict[str, Any
     return payload if _mistake(call[1], payload) is None else None
 
 
-def check_decision(name: str, payload: Mapping[str, Any]) -> None:
+def check_decision(name: str, payload: ContextLike) -> None:
     """Refuse a signal by which a person decides, if it does not say what.
 
     Raises:
@@ -70,7 +71,7 @@ def check_decision(name: str, payload: Mapping[str, Any]) -> None:
     phase = name.removeprefix(DECISIONS).partition(":")[0]
     if phase not in _ACTIONS:
         raise InvalidInput(f"Signals that begin with {DECISIONS!r} are for decisions; use the name that the run shows.")
-    if (mistake := _mistake(phase, payload)) is not None:
+    if (mistake := _mistake(phase, codec.as_dict(payload, "the signal's payload"))) is not None:
         raise InvalidInput(f"The payload of signal {name!r} {mistake}")
 
 

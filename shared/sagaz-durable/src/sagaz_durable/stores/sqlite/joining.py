@@ -51,8 +51,9 @@ RETURNING event_id"""
 _FIND_SIGNALS = "SELECT id, fingerprint FROM sagaz_signal WHERE id IN (SELECT value FROM json_each(%s))"
 _FIND = "SELECT saga_id, fingerprint, owner FROM sagaz_run WHERE saga_id IN (SELECT value FROM json_each(%s))"
 
-# Nothing is changed: that it could be is what takes the lock.
-_LOCK = "UPDATE sagaz_meta SET value = value WHERE false"
+LOCK = "UPDATE sagaz_meta SET value = value WHERE false"
+"""Changes nothing: that it could is what takes the write lock, before anything is read."""
+
 _FENCE = re.sub(r":(\w+)", "%s", f"{SET_STATUS} RETURNING created_at")
 _FENCE_NAMES = re.findall(r":(\w+)", SET_STATUS)
 _UPSERT_STEP = UPSERT_STEP.replace("?", "%s")
@@ -77,7 +78,7 @@ def joining(path: str, store_id: str) -> Joining:
         find_key=lambda one: Statement(FIND, find_values(one)),
         answer_key=lambda one, answer: Statement(ANSWER, (answer, one, None)),
         record=_record,
-        lock=Statement(_LOCK),
+        lock=Statement(LOCK),
     )
 
 
