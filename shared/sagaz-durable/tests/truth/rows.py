@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 from datetime import UTC, datetime
 from typing import Any
 
@@ -122,9 +123,13 @@ class _SQLRows:
 class SQLiteRows(_SQLRows):
     def __init__(self, path: str) -> None:
         self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=30)
+        # Steps look from their threads. While one reads, another's write on this connection would be refused at once,
+        # whatever the timeout: it would be based on what the first still sees.
+        self._one_at_a_time = threading.Lock()
 
     def _execute(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
-        return self._connection.execute(statement, values).fetchall()
+        with self._one_at_a_time:
+            return self._connection.execute(statement, values).fetchall()
 
     def past(self) -> str:
         return "2020-01-01T00:00:00.000000"

@@ -245,6 +245,7 @@ class Process:
         await cancel_all([stopped])
         if self.dead or not self.still:
             await self.end()
+        await self._have_arrived()
 
     async def go_on(self) -> None:
         """Go on after having stood still for longer than the lease: by a clock that counts it, it has ended."""
@@ -258,6 +259,11 @@ class Process:
         await cancel_all([stopped])
         self.die()
         await self.end()
+        await self._have_arrived()
+
+    async def _have_arrived(self) -> None:
+        """Wait for what was sent to the store: writes go on in their thread, and one comes after the other."""
+        await self.world.store.heartbeat("nobody", 0)
 
     async def _work(self) -> None:
         await self.runtime.open()
