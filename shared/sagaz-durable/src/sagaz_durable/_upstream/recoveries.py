@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,9 +18,12 @@ _MAX_NAME = 150
 
 def decorated(saga_class: type[Any], marker: str) -> Iterator[tuple[str, Any]]:
     """Return the methods, with their names, on which one of sagaz's decorators has left its mark."""
-    for attribute in dir(saga_class):
-        method = inspect.getattr_static(saga_class, attribute)
-        method = getattr(method, "__func__", method)
+    members: dict[str, Any] = {}
+    # What the class itself has wins, as when it is called. (inspect.getattr_static takes ten times as long.)
+    for kind in reversed(saga_class.__mro__):
+        members |= vars(kind)
+    for attribute in sorted(members):
+        method = getattr(members[attribute], "__func__", members[attribute])
         if hasattr(method, marker):
             yield attribute, method
 
