@@ -143,7 +143,7 @@ def main() -> None:
             # Only who changes something needs a server, and what it takes to speak to one.
             from pg import shared_server
 
-            os.environ["SAGAZ_TEST_POSTGRES_URL"] = stack.enter_context(shared_server("mutants"))
+            os.environ["SAGAZ_TEST_POSTGRES_URL"] = stack.enter_context(shared_server())
             if options.jobs == 1:
                 os.environ["SAGAZ_TEST_POSTGRES_SCHEMA"] = "mutants"
         benches = [Bench(Path(folder) / str(n)) for n in range(options.jobs)]

@@ -50,11 +50,11 @@ def test_the_page_has_the_statements_of_the_errors():
 
 @pytest.fixture
 def url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    from pg import database, session_name, shared_server
+    from pg import database, shared_server
 
     (tmp_path / "app_of_roles.py").write_text(APP)
     monkeypatch.syspath_prepend(str(tmp_path))
-    with shared_server(session_name()) as server, database(server) as url:
+    with shared_server() as server, database(server) as url:
         yield url
     sys.modules.pop("app_of_roles", None)
 

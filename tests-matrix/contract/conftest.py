@@ -21,7 +21,7 @@ def postgres_url() -> Iterator[Callable[[], str]]:
 
         def url() -> str:
             if not started:
-                started.append(stack.enter_context(pg.shared_server("contract")))
+                started.append(stack.enter_context(pg.shared_server()))
             return started[0]
 
         yield url

@@ -18,4 +18,4 @@ def url(request, tmp_path) -> Iterator[str]:
     if reason := pg.why_not():
         pytest.skip(f"PostgreSQL: {reason}")
     with ExitStack() as stack:
-        yield stack.enter_context(pg.database(stack.enter_context(pg.shared_server("repeated"))))
+        yield stack.enter_context(pg.database(stack.enter_context(pg.shared_server())))

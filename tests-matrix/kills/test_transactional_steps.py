@@ -34,7 +34,7 @@ def database(store: str, folder: Path) -> Iterator[str]:
         return
     if reason := pg.why_not():
         pytest.skip(f"PostgreSQL: {reason}")
-    with pg.shared_server("kills") as server, pg.database(server) as url:
+    with pg.shared_server() as server, pg.database(server) as url:
         yield url
 
 

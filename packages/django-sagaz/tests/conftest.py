@@ -27,9 +27,9 @@ _servers = contextlib.ExitStack()
 
 
 def pytest_configure(config):
-    from pg import session_name, shared_server
+    from pg import shared_server
 
-    os.environ["TESTPROJECT_PG"] = _servers.enter_context(shared_server(session_name()))
+    os.environ["TESTPROJECT_PG"] = _servers.enter_context(shared_server())
     # The workers of xdist inherit the name of the socket.
     if os.environ.get("SAGAZ_TEST_MARIADB") and "TESTPROJECT_MARIA" not in os.environ:
         from mariadb_server import mariadb

@@ -1,7 +1,6 @@
 """The command on a real PostgreSQL server, which ``migrate`` sets up, ``check`` looks at and ``worker`` works on."""
 
 import json
-import os
 import signal
 import time
 from collections.abc import Iterator
@@ -17,8 +16,7 @@ if reason := pg.why_not():
 
 @pytest.fixture(scope="module")
 def postgres_server() -> Iterator[str]:
-    name = os.environ.get("PYTEST_XDIST_TESTRUNUID", f"pid{os.getpid()}")[:16]
-    with pg.shared_server(name) as url:
+    with pg.shared_server() as url:
         yield url
 
 

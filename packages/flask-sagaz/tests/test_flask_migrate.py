@@ -48,7 +48,7 @@ def settings(request, tmp_path):
             return
         if reason := pg.why_not():
             pytest.skip(f"PostgreSQL: {reason}")
-        url = stack.enter_context(pg.database(stack.enter_context(pg.shared_server("flask"))))
+        url = stack.enter_context(pg.database(stack.enter_context(pg.shared_server())))
         schema = {"SAGAZ_SCHEMA": "sagas"} if "schema" in request.param else {}
         yield {"SAGAZ_STORAGE_URL": url, "SAGAZ_MIGRATE": "1", **schema}
 

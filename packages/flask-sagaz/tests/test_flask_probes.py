@@ -123,7 +123,7 @@ def test_a_server_whose_database_gets_tables_and_rights_only_later_recovers_by_i
     if reason := pg.why_not():
         pytest.skip(f"PostgreSQL: {reason}")
     user = f"app_{secrets.token_hex(4)}"
-    with pg.shared_server("flask") as server, pg.database(server) as url:
+    with pg.shared_server() as server, pg.database(server) as url:
         execute(url, f"CREATE ROLE {user} LOGIN")
         theirs = url.replace("postgresql://postgres@", f"postgresql://{user}@")
         app, sagaz = make_app(theirs, sagas=[OrderSaga])

@@ -18,7 +18,7 @@ from support import pg
 def postgres():
     if reason := pg.why_not():
         pytest.skip(f"PostgreSQL: {reason}")
-    with pg.shared_server("flask") as url:
+    with pg.shared_server() as url:
         yield url
 
 

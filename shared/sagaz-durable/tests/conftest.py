@@ -6,13 +6,13 @@ import os
 from collections.abc import Iterator
 
 import pytest
-from pg import database, end_others, session_name, shared_server
+from pg import database, end_others, shared_server
 
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[str]:
     """The URL of a server, as a user who may do everything."""
-    with shared_server(session_name()) as url:
+    with shared_server() as url:
         yield url
 
 

@@ -109,43 +109,49 @@ def _reachable_copy(installed: Path) -> Path:
 
 
 @contextlib.contextmanager
-def shared_server(name: str) -> Iterator[str]:
-    """Give the URL of a server that all processes using this name share; the last one removes it.
+def shared_server() -> Iterator[str]:
+    """Give the URL of the server that all processes of this test session share; the last one that uses it removes it.
 
     SAGAZ_TEST_POSTGRES_URL names another one, as a user who may create databases and roles.
     """
     if given := os.environ.get("SAGAZ_TEST_POSTGRES_URL"):
         yield given
         return
-    # Short, for the path of a socket may have 107 bytes.
-    folder = Path(tempfile.gettempdir()) / f"sagaz-pg-{name}"
+    # Short, for the path of a socket may have 107 bytes; and never that of another session, which may have been killed:
+    # its server, when it finds out that its folder is gone, deletes the socket that has its name by then.
+    folder = Path(tempfile.gettempdir()) / f"sagaz-pg-{session_name()}"
     # Nothing of it outlives the machine, and databases come and go quickly.
     server = Server(folder, "-c fsync=off -c full_page_writes=off")
     with _users(folder) as users:
         if not users:
-            shutil.rmtree(folder, ignore_errors=True)
             server.start()
-        users.add(os.getpid())
+        users.append(os.getpid())
     try:
         yield server.url
     finally:
         with _users(folder) as users:
-            users.discard(os.getpid())
+            users.remove(os.getpid())
             if not users:
                 server.remove()
 
 
 @contextlib.contextmanager
-def _users(folder: Path) -> Iterator[set[int]]:
-    """Give, under a lock, the living processes that use a server, and keep what becomes of them."""
+def _users(folder: Path) -> Iterator[list[int]]:
+    """Give, under a lock, the processes that use a server, once for each use, and keep what becomes of them.
+
+    Servers whose users were all killed are removed.
+    """
     with open(folder.with_name(f"sagaz-pg-users-{os.getuid()}.json"), "a+") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         file.seek(0)
-        users = {name: set(filter(_lives, pids)) for name, pids in json.loads(file.read() or "{}").items()}
-        yield users.setdefault(folder.name, set())
+        users = {name: list(filter(_lives, pids)) for name, pids in json.loads(file.read() or "{}").items()}
+        for name in [name for name, pids in users.items() if not pids]:
+            with contextlib.suppress(RuntimeError, OSError):
+                Server(folder.with_name(name)).remove()
+        yield users.setdefault(folder.name, [])
         file.seek(0)
         file.truncate()
-        file.write(json.dumps({name: sorted(pids) for name, pids in users.items() if pids}))
+        file.write(json.dumps({name: pids for name, pids in users.items() if pids}))
 
 
 def _lives(pid: int) -> bool:
