@@ -2,14 +2,19 @@
 
 Usage: python tools/try_minors.py PYTHON [pytest's arguments]
 
-PYTHON is an interpreter that has our wheels: each minor's newest patch is installed there in its turn.
+PYTHON is an interpreter that has our wheels: each minor's newest patch is installed into a folder of its own, which
+goes before what else is installed there. Two are tried at a time.
 """
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from trains import ROOT, Table, read_release, tested_minors
@@ -27,7 +32,10 @@ def try_minors(root: Path, python: str, arguments: list[str]) -> list[str]:
     for package in read_release(root)["packages"].values():
         if package.get("framework", {}).get("every_minor"):
             tests = [str(root / package["path"] / "tests" / test) for test in TESTS]
-            failed += [minor for minor in minors_of(package) if not _works(python, minor, [*tests, *CASES, *arguments])]
+            minors = minors_of(package)
+            with ThreadPoolExecutor(2) as pool:
+                works = pool.map(partial(_works, python, [*tests, *CASES, *arguments]), minors)
+                failed += [minor for minor, it_works in zip(minors, works, strict=True) if not it_works]
     return failed
 
 
@@ -38,15 +46,19 @@ def minors_of(package: Table) -> list[str]:
     return [f"{framework['requirement']}=={minor}.*{broken}" for minor in tested_minors(framework)]
 
 
-def _works(python: str, requirement: str, arguments: list[str]) -> bool:
+def _works(python: str, arguments: list[str], requirement: str) -> bool:
     began = time.monotonic()
-    install = ["uv", "pip", "install", "--quiet", "--python", python, requirement]
-    # httpx2 is for the newest of starlette, and the oldest do not mind it.
-    for command in (install, [python, "-m", "pytest", "-q", "--no-header", *arguments]):
-        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
-        if done.returncode:
-            print(f"{requirement}: FAILED\n{done.stdout}", flush=True)
-            return False
+    with tempfile.TemporaryDirectory() as folder:
+        install = ["uv", "pip", "install", "--quiet", "--python", python, "--target", folder, requirement]
+        # httpx2 is for the newest of starlette, and the oldest do not mind it.
+        for command in (install, [python, "-m", "pytest", "-q", "--no-header", "-p", "no:cacheprovider", *arguments]):
+            output, variables = subprocess.PIPE, {**os.environ, "PYTHONPATH": folder}
+            done = subprocess.run(
+                command, stdout=output, stderr=subprocess.STDOUT, text=True, check=False, env=variables
+            )
+            if done.returncode:
+                print(f"{requirement}: FAILED\n{done.stdout}", flush=True)
+                return False
     said = done.stdout.strip().splitlines()[-1]
     print(f"{requirement}: {said} ({time.monotonic() - began:.0f} s with the installation)", flush=True)
     return True
