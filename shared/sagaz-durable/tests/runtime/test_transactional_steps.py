@@ -271,6 +271,29 @@ async def test_a_conflict_with_another_transaction_repeats_the_whole_step_and_fa
     assert rows(url, "charges") == [("run-1", "book")]
 
 
+@pytest.mark.parametrize(("level", "called"), [("READ COMMITTED", 1), ("REPEATABLE READ", 2), ("SERIALIZABLE", 2)])
+async def test_a_step_that_outlasts_a_renewal_is_called_again_unless_it_reads_what_is_committed(
+    postgres_url, level, called
+):
+    make_tables(postgres_url)
+    calls = []
+
+    def step(ctx):
+        calls.append(1)
+        charge()
+        if len(calls) == 1:
+            threading.Event().wait(1)
+
+    def isolated(factory):
+        return sessionmaker(factory.kw["bind"].execution_options(isolation_level=level))
+
+    settings = {"lease_seconds": 10, "renew_seconds": 0.2}
+    async with opened("psycopg", postgres_url, One := shop(step), factory=isolated, **settings) as runtime:
+        await Sagas(runtime).run(One, {}, "run-1")
+    assert len(calls) == called
+    assert rows(postgres_url, "charges") == [("run-1", "book")]
+
+
 async def test_a_deadlock_repeats_the_transaction_that_postgresql_has_chosen(postgres_url):
     make_tables(postgres_url)
     met = threading.Barrier(2)

@@ -138,8 +138,8 @@ def test_a_tolerance_is_between_a_second_and_a_day(tolerance):
         ({"header": ""}, "Hmac(header=''): expected a header's name, as X-Signature."),
         ({"header": "X_Signature"}, "Hmac(header='X_Signature'): expected a header's name"),
         ({"header": None}, "Hmac(header=None): expected a header's name"),
-        ({"delivery_header": "X Id"}, "Hmac(delivery_header='X Id'): expected a header's name"),
-        ({"event_header": "ä"}, "Hmac(event_header='ä'): expected a header's name"),
+        ({"delivery_header": "X Id"}, "Hmac(delivery_header=…): expected a header's name"),
+        ({"event_header": "ä"}, "Hmac(event_header=…): expected a header's name"),
         ({"timestamp_header": ""}, "Hmac(timestamp_header=''): expected a header's name"),
         ({"delivery_header": "X-Id", "delivery_member": "id"}, "Hmac: delivery_header and delivery_member are both"),
         ({"event_header": "X-Type", "event_member": "type"}, "Hmac: event_header and event_member are both given"),
@@ -174,6 +174,62 @@ def test_a_secret_in_place_of_a_headers_name_is_not_shown():
         assert STRIPE not in str(refused.value)
 
 
+MISPLACED = ["8f742231b10e8888abcd99yyyzzz85a5", "0b1f6a3c-9d5e-4c7a-8a1b-2f3e4d5c6b7a", "a" * 32]
+"""What a header may be called, and yet none is."""
+
+
+@pytest.mark.parametrize("misplaced", MISPLACED)
+@pytest.mark.parametrize(
+    "place", ["header", "prefix", "delivery_header", "delivery_member", "event_header", "event_member"]
+)
+def test_what_may_be_a_secret_in_another_place_is_neither_in_a_repr_nor_in_a_refusal(place, misplaced):
+    source = Hmac(SECRET, **{"header": "X-Signature", place: misplaced})
+    assert misplaced not in repr(source)
+    assert f"{place}=…" in repr(source)
+    with pytest.raises(SignatureRefused) as refused:
+        source.verify({"X-Signature": "0"}, BODY, NOW)
+    assert misplaced not in str(refused.value)
+    if place in ("header", "prefix"):
+        return
+    unsigned = Unsigned(**{place: misplaced})
+    assert repr(unsigned).count("=…") == 1
+    assert misplaced not in repr(unsigned)
+
+
+@pytest.mark.parametrize("misplaced", MISPLACED)
+def test_what_is_signed_is_shown_without_what_may_be_a_secret(misplaced):
+    source = Hmac(SECRET, header="X-Signature", signed=f"v0:{{body}}{misplaced}")
+    assert "signed='v0:{body}…'" in repr(source)
+    with pytest.raises(SettingsError, match=r"^Hmac\(signed='…{id}'\)"):
+        Hmac(SECRET, header="X-Signature", signed=f"{misplaced}.{{id}}")
+
+
+def test_an_argument_that_is_refused_is_not_shown_if_it_may_be_a_secret():
+    for name in ("digest", "encoding", "tolerance"):
+        with pytest.raises(SettingsError, match=rf"^Hmac\({name}=…\): expected") as refused:
+            Hmac(SECRET, header="X-Signature", **{name: STRIPE})
+        assert STRIPE not in str(refused.value)
+    for name in ("delivery_member", "event_member"):
+        with pytest.raises(SettingsError, match=rf"^Unsigned\({name}=…\): expected"):
+            Unsigned(**{name: STRIPE.encode()})
+        with pytest.raises(SettingsError, match=rf"^Unsigned\({name}=a list\): expected"):
+            Unsigned(**{name: [STRIPE]})
+
+
+@pytest.mark.parametrize("place", ["header", "delivery_member", "prefix", "signed"])
+def test_one_of_the_secrets_in_another_place_is_refused(place):
+    secret, given = "correct-horse-battery", {"signed": "correct-horse-battery{body}"}
+    arguments = {"header": "X-Signature", place: given.get(place, secret)}
+    with pytest.raises(SettingsError, match=rf"^Hmac\({place}=…\): that has one of the secrets") as refused:
+        Hmac([SECRET, secret], **arguments)
+    assert secret not in str(refused.value)
+
+
+@pytest.mark.parametrize("name", ["X-Shopify-Hmac-Sha256", "X-Hub-Signature-256", "X_Signature", "notification_type"])
+def test_the_names_of_headers_and_members_are_shown(name):
+    assert f"event_member='{name}'" in repr(Unsigned(event_member=name))
+
+
 def test_stripes_secrets_that_nobody_split_are_refused():
     with pytest.raises(
         SettingsError, match=r'the secret has a comma; are they several\? \.split\(","\) them\.'
@@ -191,7 +247,7 @@ def test_a_secret_of_16_bytes_is_long_enough():
 def test_what_is_unsigned_has_its_id_in_one_place():
     with pytest.raises(SettingsError, match=r"^Unsigned: delivery_header and delivery_member are both given"):
         Unsigned(delivery_header="X-Id", delivery_member="id")
-    with pytest.raises(SettingsError, match=r"^Unsigned\(event_header='x y'\)"):
+    with pytest.raises(SettingsError, match=r"^Unsigned\(event_header=…\)"):
         Unsigned(event_header="x y")
 
 

@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 from sagaz_durable.webhooks.errors import SignatureRefused
 from sagaz_durable.webhooks.secret_keys import LEAST_BYTES
+from sagaz_durable.webhooks.shown import HIDDEN, shown_name
 from sagaz_integration_core.error_text import value_text
 from sagaz_integration_core.errors import SettingsError
 
@@ -22,6 +23,7 @@ MOST_ID = 200
 _MOST = 4_096
 
 _NAME = re.compile(r"[A-Za-z0-9-]{1,100}")
+_TOKEN = re.compile(rf"[\w!#$%&'*+.^`|~-]{{1,{LEAST_BYTES - 1}}}", re.ASCII)
 
 
 def check_header(source: str, argument: str, name: object) -> None:
@@ -31,9 +33,13 @@ def check_header(source: str, argument: str, name: object) -> None:
         SettingsError: It is not made of letters, digits and hyphens.
     """
     if not isinstance(name, str) or _NAME.fullmatch(name) is None:
-        # What is as long as a secret may be one.
-        shown = value_text(name) if name is None or (isinstance(name, str) and len(name) < LEAST_BYTES) else "…"
+        shown = value_text(name) if _is_harmless(name) else HIDDEN
         raise SettingsError(f"{source}({argument}={shown}): expected a header's name, as X-Signature.")
+
+
+def _is_harmless(name: object) -> bool:
+    """Whether it cannot be a secret: what is as long as one may be one, and so may what no header could be called."""
+    return name is None or name == "" or (isinstance(name, str) and _TOKEN.fullmatch(name) is not None)
 
 
 def needed_header(headers: Headers, name: str, most: int = _MOST) -> str:
@@ -44,7 +50,7 @@ def needed_header(headers: Headers, name: str, most: int = _MOST) -> str:
     """
     value = optional_header(headers, name, most)
     if not value:
-        raise SignatureRefused(f"{name} is missing")
+        raise SignatureRefused(f"{shown_name(name)} is missing")
     return value
 
 
@@ -63,10 +69,10 @@ def optional_header(headers: Headers, name: str | None, most: int = _MOST) -> st
         return None
     # Which of two is meant, every proxy decides in its own way.
     if len(values) > 1:
-        raise SignatureRefused(f"{name} was sent {len(values)} times")
+        raise SignatureRefused(f"{shown_name(name)} was sent {len(values)} times")
     if len(values[0]) > most:
-        raise SignatureRefused(f"{name} has more than {most} characters")
+        raise SignatureRefused(f"{shown_name(name)} has more than {most} characters")
     value = values[0].strip(" \t")
     if not (value.isascii() and value.isprintable()):
-        raise SignatureRefused(f"{name} has other characters than printable ASCII")
+        raise SignatureRefused(f"{shown_name(name)} has other characters than printable ASCII")
     return value

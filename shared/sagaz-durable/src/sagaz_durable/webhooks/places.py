@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from sagaz_durable.webhooks.headers import check_header
-from sagaz_integration_core.error_text import value_text
+from sagaz_durable.webhooks.shown import shown_value
 from sagaz_integration_core.errors import SettingsError
 
 __all__ = ["Places", "check_places"]
@@ -51,4 +51,4 @@ def _check_place(source: str, what: str, header: object, member: object) -> None
         if member is not None:
             raise SettingsError(f"{source}: {what}_header and {what}_member are both given; expected one of them.")
     elif member is not None and not (isinstance(member, str) and member):
-        raise SettingsError(f"{source}({what}_member={value_text(member, 80)}): expected the name of a member.")
+        raise SettingsError(f"{source}({what}_member={shown_value(member)}): expected the name of a member.")

@@ -6,7 +6,7 @@ import re
 from datetime import datetime
 
 from sagaz_durable.webhooks.errors import SignatureRefused
-from sagaz_integration_core.error_text import value_text
+from sagaz_durable.webhooks.shown import shown_value
 from sagaz_integration_core.errors import SettingsError
 
 __all__ = ["TOLERANCE", "check_fresh", "check_tolerance"]
@@ -46,5 +46,5 @@ def check_tolerance(source: str, tolerance: object) -> None:
     is_number = isinstance(tolerance, int | float) and not isinstance(tolerance, bool)
     if not (is_number and _LEAST <= tolerance <= _MOST):  # type: ignore[operator]  # pyright: ignore
         raise SettingsError(
-            f"{source}(tolerance={value_text(tolerance, 80)}): expected seconds from {_LEAST} to {_MOST:,}."
+            f"{source}(tolerance={shown_value(tolerance)}): expected seconds from {_LEAST} to {_MOST:,}."
         )

@@ -13,9 +13,9 @@ from sagaz_durable.webhooks.errors import SignatureRefused
 from sagaz_durable.webhooks.headers import MOST_ID, Headers, check_header, needed_header, optional_header
 from sagaz_durable.webhooks.places import check_places
 from sagaz_durable.webhooks.secret_keys import Secrets, checked_secrets
+from sagaz_durable.webhooks.shown import shown_name, shown_source, shown_template, shown_value
 from sagaz_durable.webhooks.signatures import digests, is_among
 from sagaz_durable.webhooks.timestamps import TOLERANCE, check_fresh, check_tolerance
-from sagaz_integration_core.error_text import value_text
 from sagaz_integration_core.errors import SettingsError
 
 __all__ = ["Digest", "Encoding", "Hmac"]
@@ -23,10 +23,11 @@ __all__ = ["Digest", "Encoding", "Hmac"]
 Digest = Literal["sha256", "sha384", "sha512"]
 Encoding = Literal["hex", "base64"]
 
+_PLACES = ("delivery_header", "delivery_member", "event_header", "event_member")
 _PART = re.compile(r"(\{[^{}]*\})")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Hmac:
     """A sender that signs with HMAC, in whatever way its documentation says.
 
@@ -73,8 +74,12 @@ class Hmac:
             check_header("Hmac", "timestamp_header", self.timestamp_header)
         _check_signed(self)
         secrets = checked_secrets("Hmac", self.secrets)
+        _check_apart(self, secrets)
         object.__setattr__(self, "secrets", secrets)
         object.__setattr__(self, "_keys", tuple(secret.encode() for secret in secrets))
+
+    def __repr__(self) -> str:
+        return shown_source(self)
 
     def verify(self, headers: Headers, body: bytes, now: datetime) -> Delivery:
         """Return what the headers of a webhook say that is signed with one of the secrets; see `Source`.
@@ -86,7 +91,7 @@ class Hmac:
         values = {"{body}": body}
         if self.timestamp_header is not None:
             sent_at = needed_header(headers, self.timestamp_header)
-            check_fresh(self.timestamp_header, sent_at, now, self.tolerance)
+            check_fresh(shown_name(self.timestamp_header), sent_at, now, self.tolerance)
             values["{timestamp}"] = sent_at.encode()
         delivery_id = None
         if self.delivery_header is not None:
@@ -94,7 +99,7 @@ class Hmac:
             values["{delivery_id}"] = delivery_id.encode()
         message = b"".join(values[part] if part in values else part.encode() for part in _PART.split(self.signed))
         if not is_among([self._canonical(sent)], map(self._text, digests(self._keys, message, self.digest))):
-            raise SignatureRefused(f"{self.header} is no signature by one of the secrets")
+            raise SignatureRefused(f"{shown_name(self.header)} is no signature by one of the secrets")
         return Delivery(delivery_id, optional_header(headers, self.event_header, MOST_ID) or None)
 
     def _text(self, digest: bytes) -> str:
@@ -108,7 +113,15 @@ class Hmac:
 
 def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
     if value not in choices:
-        raise SettingsError(f"Hmac({name}={value_text(value, 80)}): expected {' or '.join(choices)}.")
+        raise SettingsError(f"Hmac({name}={shown_value(value)}): expected {' or '.join(choices)}.")
+
+
+def _check_apart(source: Hmac, secrets: tuple[str, ...]) -> None:
+    """Refuse a secret in another place than its own, where it would be shown."""
+    for name in ("header", "prefix", *_PLACES, "timestamp_header", "signed"):
+        given = getattr(source, name)
+        if isinstance(given, str) and any(secret in given for secret in secrets):
+            raise SettingsError(f"Hmac({name}=…): that has one of the secrets; expected them in secrets= alone.")
 
 
 def _check_signed(source: Hmac) -> None:
@@ -124,4 +137,4 @@ def _check_signed(source: Hmac) -> None:
 
 
 def _refused_signed(source: Hmac, expected: str) -> SettingsError:
-    return SettingsError(f"Hmac(signed={value_text(source.signed, 80)}): expected {expected}.")
+    return SettingsError(f"Hmac(signed={shown_template(source.signed)}): expected {expected}.")

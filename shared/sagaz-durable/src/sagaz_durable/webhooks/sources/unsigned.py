@@ -8,11 +8,12 @@ from datetime import datetime
 from sagaz_durable.webhooks.delivery import Delivery
 from sagaz_durable.webhooks.headers import MOST_ID, Headers, optional_header
 from sagaz_durable.webhooks.places import check_places
+from sagaz_durable.webhooks.shown import shown_source
 
 __all__ = ["Unsigned"]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Unsigned:
     """A sender that signs nothing: whoever knows the address can send what he likes.
 
@@ -33,6 +34,9 @@ class Unsigned:
 
     def __post_init__(self) -> None:
         check_places("Unsigned", self)
+
+    def __repr__(self) -> str:
+        return shown_source(self)
 
     def verify(self, headers: Headers, body: bytes, now: datetime) -> Delivery:
         """Return what the headers say, whoever has sent it; see `Source`.
