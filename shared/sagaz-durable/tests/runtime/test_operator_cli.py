@@ -216,7 +216,9 @@ def test_prune_deletes_signals_sent_in_vain_and_tells_how_many(command, caplog):
     assert "and 2 signals that were taken, or sent in vain, before that." in would.output
     assert json.loads(command("prune", "--older-than", "0s", "--dry-run", "--format", "json").output)["signals"] == 2
     assert command.runner.run(command.runtime.store.count_untaken()) == 3
-    said = command("prune", "--older-than", "0s", "--by", "ann")
+    while command.runner.run(command.runtime.store.count_untaken()) == 3:
+        # Those that the worker is just looking at are left for the next time.
+        said = command("prune", "--older-than", "0s", "--by", "ann")
     assert "Deleted 0 runs" in said.output
     assert "and 2 signals that were taken, or sent in vain, before that." in said.output
     assert "prune by ann: 2 signals that were taken, or sent in vain, before" in caplog.text
