@@ -12,7 +12,8 @@ from typing import Annotated, Any
 import psycopg
 from fastapi import Depends, FastAPI
 
-from benchmarks.contenders.growth.tables import _PENDING, _make_tables
+from benchmarks.contenders.growth._rows import PENDING
+from benchmarks.contenders.growth.tables import make_tables
 from benchmarks.contenders.worker._engine import QUIET
 from benchmarks.harness.model import Figures, Measure, Place
 from benchmarks.harness.processes import running
@@ -26,7 +27,7 @@ _factory = SagaFactory()
 @contextmanager
 def contender(place: Place) -> Iterator[Measure]:
     """Measure MB after a tenth of the runs, and after all of them."""
-    _make_tables(place)
+    make_tables(place)
     if place.options["of"] == "worker":
         yield lambda size: _worker(place, size)
     else:
@@ -38,7 +39,7 @@ def _worker(place: Place, size: int) -> Figures:
     ledger = Ledger(place.folder / "ledger")
     ledger.clear(size)
     with psycopg.connect(place.postgres, autocommit=True) as connection:
-        connection.execute(_PENDING, {"saga": "NoopSaga", "first": 0, "last": size})
+        connection.execute(PENDING, {"saga": "NoopSaga", "first": 0, "last": size})
     command = [sys.executable, "-c", "from fastapi_sagaz.cli import main; main()", "worker"]
     command += ["benchmarks.programs.fastapi_app:app", "--concurrency", "50"]
     environment = {**QUIET, "SAGAZ_STORAGE_URL": place.postgres, **ledger.environment}

@@ -10,7 +10,7 @@ from typing import Any
 
 import psycopg
 
-from benchmarks.contenders.growth.tables import _make_tables
+from benchmarks.contenders.growth.tables import make_tables
 from benchmarks.harness.model import Figures, Measure, Place
 from sagaz_durable import Saga, action
 from sagaz_durable.runtime.runtime import SagazRuntime
@@ -21,7 +21,7 @@ from sagaz_durable.settings.settings import Settings
 @contextmanager
 def contender(place: Place) -> Iterator[Measure]:
     """Measure one run of as many steps as the options say."""
-    _make_tables(place)
+    make_tables(place)
     saga_class = _saga(place.options["steps"])
     with asyncio.Runner() as runner:
         yield lambda size: runner.run(_measure(place, saga_class, size))

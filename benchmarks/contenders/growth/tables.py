@@ -25,7 +25,7 @@ _LOCKED = "SELECT FROM sagaz_run WHERE saga_name = 'NoopSaga' ORDER BY available
 @contextmanager
 def contender(place: Place) -> Iterator[Measure]:
     """Measure throughput, always of the oldest of what is pending."""
-    _make_tables(place)
+    make_tables(place)
     finished, pending, unknown, waiting = (
         place.options.get(name, 0) // (20 if place.quick else 1)
         for name in ("finished", "pending", "unknown", "waiting")
@@ -79,7 +79,8 @@ def _oldest_locked(place: Place) -> Iterator[None]:
         yield
 
 
-def _make_tables(place: Place) -> None:
+def make_tables(place: Place) -> None:
+    """Make our tables, empty."""
     import asyncio
 
     asyncio.run(migrate(Settings(storage_url=place.postgres)))

@@ -16,7 +16,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from sagaz_durable.settings.wording import NEUTRAL, Wording
-from sagaz_integration_core.contract.records import FirstStep
 from sagaz_integration_core.error_text import value_text
 from sagaz_integration_core.errors import SagaDefinitionError, SagaNotRegistered
 
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from sagaz_durable.contexts.context_types import ContextTypes
     from sagaz_durable.engine.ends import RecentDurations
     from sagaz_durable.graph import Graph
+    from sagaz_integration_core.contract.records import FirstStep
 
     SagaSpec = type[Saga] | tuple[type[Saga], Callable[[], Saga]]
 
@@ -177,6 +177,8 @@ class SagaRegistry:
         return registration
 
     def _note(self, registration: Registration) -> None:
+        from sagaz_integration_core.contract.records import FirstStep
+
         tells = registration.factory is registration.saga_class
         first = registration.graph.first if tells else ()
         if first:

@@ -17,8 +17,7 @@ from sagaz_durable.runtime.signalling import (
     new_signal,
 )
 from sagaz_durable.signing import KeySigner, Signer
-from sagaz_integration_core.contract.records import ERASED
-from sagaz_integration_core.contract.waits import NewSignal, Sent
+from sagaz_integration_core.contract.statuses import ERASED
 from sagaz_integration_core.error_text import storable, value_text, visible
 from sagaz_integration_core.errors import (
     ApprovalDecided,
@@ -33,6 +32,7 @@ from sagaz_integration_core.errors import (
 
 if TYPE_CHECKING:
     from sagaz_durable.settings.settings import Settings
+    from sagaz_integration_core.contract.waits import NewSignal, Sent
 
 __all__ = ["WEEK", "Approval", "Approvals", "accept_decision", "chosen_signer", "decision", "new_token", "read_token"]
 

@@ -10,12 +10,12 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from sagaz_durable.serialization.client_ids import findable
-from sagaz_integration_core.contract.listings import RunFilter
-from sagaz_integration_core.contract.records import ACTIVE, FINISHED, RunRecord, RunStatus
+from sagaz_integration_core.contract.statuses import ACTIVE, FINISHED, RunStatus
 from sagaz_integration_core.errors import InvalidInput
 
 if TYPE_CHECKING:
     from sagaz_durable.operations.scope import ReachableScope
+    from sagaz_integration_core.contract.records import RunRecord
 
 __all__ = ["Listing", "RunPage"]
 
@@ -78,6 +78,8 @@ class Listing:
         if not findable(saga_name, owner, correlation_id):
             return RunPage(())
         # One more than asked for tells whether others follow.
+        from sagaz_integration_core.contract.listings import RunFilter
+
         query = RunFilter(tuple(statuses), saga_name, correlation_id, owner, limit + 1, before)
         found = await self._scope.reach(lambda: self._scope.store.find(query))
         runs = tuple(found[:limit])

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 from sagaz_durable import NOTHING, ContextLike
 from sagaz_durable.runtime.client import RuntimeClient
 from sagaz_durable.serialization.client_ids import check_identifier
-from sagaz_integration_core.contract.records import ERASED
-from sagaz_integration_core.contract.waits import NewSignal, Sent
+from sagaz_integration_core.contract.statuses import ERASED
 from sagaz_integration_core.errors import InvalidInput, SignalConflict, SignalRefused, UsageError
 
 if TYPE_CHECKING:
     from sagaz_durable.runtime.runtime import SagazRuntime
     from sagaz_durable.settings.settings import Settings
+    from sagaz_integration_core.contract.waits import NewSignal, Sent
 
 __all__ = ["Signals", "accept_signal", "check_address", "insert_signal", "insert_signal_sync", "new_signal"]
 
@@ -125,6 +125,7 @@ def new_signal(
     check_address(name, saga_id, key, signal_id)
     from sagaz_durable.engine.recovery.people import check_decision
     from sagaz_durable.serialization import codec
+    from sagaz_integration_core.contract.waits import NewSignal
 
     limit, wording = settings.max_context_bytes, settings.wording
     text = codec.encode_payload(payload, "the signal's payload", max_bytes=limit, wording=wording)

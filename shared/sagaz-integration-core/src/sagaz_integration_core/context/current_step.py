@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
-from sagaz_integration_core.contract.waits import decision_signal
 from sagaz_integration_core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -149,6 +148,8 @@ class CurrentStep:
         That is a compensation with ``CompensationType.MANUAL``, whose ``on_compensate`` hook may tell people of it, and
         a ``@forward_recovery`` handler that returns ``RecoveryAction.MANUAL_INTERVENTION``. It goes with the saga_id.
         """
+        from sagaz_integration_core.contract.waits import decision_signal
+
         return decision_signal(self.step, self.phase, self.attempt)
 
 

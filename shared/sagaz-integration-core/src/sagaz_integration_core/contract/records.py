@@ -13,6 +13,7 @@ from typing import NamedTuple, TypeAlias
 from sagaz_integration_core.contract.events import EventWrite
 from sagaz_integration_core.contract.statuses import (
     ACTIVE,
+    ERASED,
     FINISHED,
     AttemptOutcome,
     Call,
@@ -45,13 +46,6 @@ A saga of which that is not known in advance has none there: its steps are journ
 
 FOREIGN = "foreign"
 """The fingerprint of rows that unmodified sagaz code saved through the storage interface: listed, never claimed."""
-
-
-ERASED = "erased:"
-"""How the fingerprint of an erased run begins; the status that the run had then follows. All of one of its signals.
-
-The digest of what was erased would tell it to whoever tries all values that it may have had.
-"""
 
 
 def erased_as(fingerprint: str) -> str | None:

@@ -6,6 +6,7 @@ from typing import Literal, TypeAlias
 
 __all__ = [
     "ACTIVE",
+    "ERASED",
     "FINISHED",
     "AttemptOutcome",
     "Call",
@@ -49,3 +50,9 @@ saga wants it; it needs a person; or its run waits until the limits of its trigg
 
 ACTIVE: tuple[RunStatus, ...] = ("pending", "executing", "compensating", "waiting")
 FINISHED: tuple[RunStatus, ...] = ("completed", "rolled_back", "failed")
+
+ERASED = "erased:"
+"""How the fingerprint of an erased run begins; the status that the run had then follows. All of one of its signals.
+
+The digest of what was erased would tell it to whoever tries all values that it may have had.
+"""
