@@ -49,12 +49,12 @@ def minors_of(package: Table) -> list[str]:
 def _works(python: str, arguments: list[str], requirement: str) -> bool:
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
+        variables = {**os.environ, "PYTHONPATH": folder}
         install = ["uv", "pip", "install", "--quiet", "--python", python, "--target", folder, requirement]
         # httpx2 is for the newest of starlette, and the oldest do not mind it.
         for command in (install, [python, "-m", "pytest", "-q", "--no-header", "-p", "no:cacheprovider", *arguments]):
-            output, variables = subprocess.PIPE, {**os.environ, "PYTHONPATH": folder}
             done = subprocess.run(
-                command, stdout=output, stderr=subprocess.STDOUT, text=True, check=False, env=variables
+                command, env=variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
             )
             if done.returncode:
                 print(f"{requirement}: FAILED\n{done.stdout}", flush=True)

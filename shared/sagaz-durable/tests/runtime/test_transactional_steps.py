@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from contextlib import asynccontextmanager, suppress
 
 import psycopg
@@ -278,11 +279,18 @@ async def test_a_step_that_outlasts_a_renewal_is_called_again_unless_it_reads_wh
     make_tables(postgres_url)
     calls = []
 
+    def lease():
+        with psycopg.connect(postgres_url, autocommit=True) as connection:
+            return connection.execute("SELECT lease_expires_at FROM sagaz_run").fetchone()
+
     def step(ctx):
         calls.append(1)
         charge()
         if len(calls) == 1:
-            threading.Event().wait(1)
+            first, deadline = lease(), time.monotonic() + 20
+            while lease() == first:
+                assert time.monotonic() < deadline, "the lease is not renewed"
+                time.sleep(0.02)
 
     def isolated(factory):
         return sessionmaker(factory.kw["bind"].execution_options(isolation_level=level))

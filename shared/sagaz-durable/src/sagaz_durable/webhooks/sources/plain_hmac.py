@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, dataclass, field, fields
 from datetime import datetime
 from typing import Literal, get_args
 
@@ -23,7 +23,6 @@ __all__ = ["Digest", "Encoding", "Hmac"]
 Digest = Literal["sha256", "sha384", "sha512"]
 Encoding = Literal["hex", "base64"]
 
-_PLACES = ("delivery_header", "delivery_member", "event_header", "event_member")
 _PART = re.compile(r"(\{[^{}]*\})")
 
 
@@ -118,10 +117,10 @@ def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
 
 def _check_apart(source: Hmac, secrets: tuple[str, ...]) -> None:
     """Refuse a secret in another place than its own, where it would be shown."""
-    for name in ("header", "prefix", *_PLACES, "timestamp_header", "signed"):
-        given = getattr(source, name)
+    for shown in filter(lambda one: one.repr, fields(source)):
+        given = getattr(source, shown.name)
         if isinstance(given, str) and any(secret in given for secret in secrets):
-            raise SettingsError(f"Hmac({name}=…): that has one of the secrets; expected them in secrets= alone.")
+            raise SettingsError(f"Hmac({shown.name}=…): that has one of the secrets; expected them in secrets= alone.")
 
 
 def _check_signed(source: Hmac) -> None:
