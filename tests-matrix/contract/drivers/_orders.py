@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -15,6 +16,7 @@ class Orders:
     def __init__(self, storage_url: str) -> None:
         self._url = storage_url
         self._engine: Any = None
+        self._opening = asyncio.Lock()
 
     @asynccontextmanager
     async def lifespan(self, app: Any) -> AsyncIterator[None]:
@@ -28,14 +30,17 @@ class Orders:
         from sqlalchemy import text
         from sqlalchemy.ext.asyncio import create_async_engine
 
-        if self._engine is None:
-            url = self._url.replace("sqlite://", "sqlite+aiosqlite://").replace(
-                "postgresql://", "postgresql+psycopg://"
-            )
-            self._engine = create_async_engine(url)
-            _begin_properly(self._engine)
-            async with self._engine.begin() as connection:
-                await connection.execute(text("CREATE TABLE IF NOT EXISTS shop_order (id TEXT PRIMARY KEY)"))
+        # The first requests may come together: none has an engine before the table is there.
+        async with self._opening:
+            if self._engine is None:
+                url = self._url.replace("sqlite://", "sqlite+aiosqlite://").replace(
+                    "postgresql://", "postgresql+psycopg://"
+                )
+                engine = create_async_engine(url)
+                _begin_properly(engine)
+                async with engine.begin() as connection:
+                    await connection.execute(text("CREATE TABLE IF NOT EXISTS shop_order (id TEXT PRIMARY KEY)"))
+                self._engine = engine
         return self._engine
 
     @asynccontextmanager
