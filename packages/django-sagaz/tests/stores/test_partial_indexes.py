@@ -1,4 +1,4 @@
-"""By what the runs that are to be erased, and those of an owner, are found."""
+"""By what the runs that are to be erased, and those of an owner, are found, and what no index holds."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 
 import pytest
+from django.apps import apps
 from django.db import connections
 from django.test.utils import CaptureQueriesContext
 from places import place
 
 from django_sagaz._stores.orm.erasure import _meant
 from django_sagaz._stores.orm.maintenance import find
+from django_sagaz.indexes import PartialIndex
 from sagaz_durable.stores.postgresql import reads
 from sagaz_integration_core.contract.decisions import Erasure
 from sagaz_integration_core.contract.listings import RunFilter
@@ -42,6 +44,31 @@ def test_what_is_to_be_erased_is_found_by_an_index_of_its_own(alias):
     with by_index(alias):
         plan = meant[:100].explain()
     assert "sagaz_run_erasable" in plan
+
+
+@pytest.mark.parametrize("alias", [place("default"), place("pg"), place("maria")])
+@pytest.mark.parametrize(
+    ("name", "column"),
+    [
+        (index.name, index.filled)
+        for model in apps.get_app_config("django_sagaz").get_models()
+        for index in model._meta.indexes
+        if isinstance(index, PartialIndex)
+    ],
+)
+def test_a_row_without_a_value_is_in_no_index_of_those_that_have_one_where_the_database_can_leave_it_out(
+    alias, name, column
+):
+    texts = {
+        "postgresql": "SELECT indexdef FROM pg_indexes WHERE indexname = %s",
+        "sqlite": "SELECT sql FROM sqlite_master WHERE name = %s",
+        "mysql": "SELECT DISTINCT index_name FROM information_schema.statistics WHERE index_name = %s",
+    }
+    connection = connections[alias]
+    with connection.cursor() as cursor:
+        cursor.execute(texts[connection.vendor], [name])
+        [(text,)] = cursor.fetchall()
+    assert connection.vendor == "mysql" or re.search(f'WHERE \\(?"?{column}"? IS NOT NULL', text)
 
 
 FIRST_AND_LATER = pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from django.db import migrations, models
 
 import django_sagaz.fields
+import django_sagaz.indexes
 from django_sagaz.migrations._plain_sql import tuned
 
 
@@ -39,10 +40,14 @@ class Migration(migrations.Migration):
                 "default_permissions": ("view",),
                 "indexes": [
                     models.Index(fields=["taken_at", "seen_at"], name="sagaz_signal_fresh"),
-                    models.Index(fields=["saga_id", "name"], name="sagaz_signal_run"),
-                    models.Index(fields=["key", "name"], name="sagaz_signal_key"),
+                    django_sagaz.indexes.PartialIndex(
+                        filled="saga_id", fields=["saga_id", "name"], name="sagaz_signal_run"
+                    ),
+                    django_sagaz.indexes.PartialIndex(filled="key", fields=["key", "name"], name="sagaz_signal_key"),
                     models.Index(fields=["taken_at", "created_at", "id"], name="sagaz_signal_created"),
-                    models.Index(fields=["taken_by"], name="sagaz_signal_taken_by"),
+                    django_sagaz.indexes.PartialIndex(
+                        filled="taken_by", fields=["taken_by"], name="sagaz_signal_taken_by"
+                    ),
                 ],
             },
         ),

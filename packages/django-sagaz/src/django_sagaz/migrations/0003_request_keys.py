@@ -5,6 +5,7 @@ from typing import Any
 from django.db import migrations, models
 
 import django_sagaz.fields
+import django_sagaz.indexes
 
 # Rows die fast here, too: see the first migration.
 _QUEUE = (
@@ -41,7 +42,9 @@ class Migration(migrations.Migration):
                 "default_permissions": (),
                 "indexes": [
                     models.Index(fields=["expires_at"], name="sagaz_idempotency_expires"),
-                    models.Index(fields=["saga_id"], name="sagaz_idempotency_saga"),
+                    django_sagaz.indexes.PartialIndex(
+                        filled="saga_id", fields=["saga_id"], name="sagaz_idempotency_saga"
+                    ),
                 ],
             },
         ),

@@ -5,6 +5,7 @@ from typing import Any
 from django.db import migrations, models
 
 import django_sagaz.fields
+import django_sagaz.indexes
 
 # Rows die fast here, too: see the first migration.
 _QUEUE = (
@@ -63,8 +64,10 @@ class Migration(migrations.Migration):
                 "permissions": [("replay_webhook", "Can replay webhook"), ("dismiss_webhook", "Can dismiss webhook")],
                 "indexes": [
                     models.Index(fields=["source", "delivery_id"], name="sagaz_webhook_delivery"),
-                    models.Index(fields=["delivery_id", "signal"], name="sagaz_webhook_signal"),
-                    models.Index(fields=["saga_id"], name="sagaz_webhook_saga"),
+                    django_sagaz.indexes.PartialIndex(
+                        filled="signal", fields=["delivery_id", "signal"], name="sagaz_webhook_signal"
+                    ),
+                    django_sagaz.indexes.PartialIndex(filled="saga_id", fields=["saga_id"], name="sagaz_webhook_saga"),
                     models.Index(fields=["received_at", "id"], name="sagaz_webhook_received"),
                     models.Index(fields=["outcome", "received_at"], name="sagaz_webhook_outcome"),
                 ],

@@ -35,15 +35,19 @@ def indexed() -> migrations.RunPython:
 
 
 def _index(apps: Any, schema_editor: Any) -> None:
+    # Last, as the model's own are made at the end: of two that would do, SQLite takes the one that was made last.
+    schema_editor.deferred_sql += _statements(schema_editor.connection)
+
+
+def _statements(connection: Any) -> list[str]:
     # As the engine's own tables in PostgreSQL have it, whose statements it is for.
-    status = 'status COLLATE "POSIX"' if schema_editor.connection.vendor == "postgresql" else "status"
+    status = 'status COLLATE "POSIX"' if connection.vendor == "postgresql" else "status"
     owners = f"CREATE INDEX sagaz_run_owner ON sagaz_run (owner, {status}, created_at, saga_id)"
-    if not schema_editor.connection.features.supports_partial_indexes:
+    if not connection.features.supports_partial_indexes:
         # For the erasure, the index on finished_at has to do.
-        schema_editor.execute(owners)
-        return
-    schema_editor.execute(f"{owners} WHERE owner IS NOT NULL")
-    schema_editor.execute(
+        return [owners]
+    erasable = (
         "CREATE INDEX sagaz_run_erasable ON sagaz_run (finished_at) WHERE finished_at IS NOT NULL "
         "AND fingerprint <> 'foreign' AND substr(fingerprint, 1, 7) <> 'erased:'"
     )
+    return [f"{owners} WHERE owner IS NOT NULL", erasable]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.db import models
 
 from django_sagaz.fields import ExactCharField
+from django_sagaz.indexes import PartialIndex
 
 __all__ = ["RequestKey"]
 
@@ -28,7 +29,7 @@ class RequestKey(models.Model):
         default_permissions = ()
         indexes = [
             models.Index(fields=["expires_at"], name="sagaz_idempotency_expires"),
-            models.Index(fields=["saga_id"], name="sagaz_idempotency_saga"),
+            PartialIndex(filled="saga_id", fields=["saga_id"], name="sagaz_idempotency_saga"),
         ]
 
     def __str__(self) -> str:

@@ -6,6 +6,7 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from django_sagaz.fields import ExactCharField
+from django_sagaz.indexes import PartialIndex
 from django_sagaz.models.waits import Phase
 from sagaz_integration_core.error_text import visible
 
@@ -71,14 +72,13 @@ class Run(models.Model):
             ("signal_run", "Can send signal to run"),
             ("run_now_run", "Can bring run forward"),
         ]
-        # No conditions: MySQL has no partial indexes, and Django would warn of them at each migrate.
         indexes = [
-            models.Index(fields=["saga_name", "alone", "available_at"], name="sagaz_run_due"),
+            PartialIndex(filled="available_at", fields=["saga_name", "alone", "available_at"], name="sagaz_run_due"),
             models.Index(fields=["status", "created_at", "saga_id"], name="sagaz_run_status"),
             models.Index(fields=["created_at", "saga_id"], name="sagaz_run_created"),
-            models.Index(fields=["correlation_id"], name="sagaz_run_correlation"),
-            models.Index(fields=["finished_at"], name="sagaz_run_finished"),
-            models.Index(fields=["deadline"], name="sagaz_run_deadline"),
+            PartialIndex(filled="correlation_id", fields=["correlation_id"], name="sagaz_run_correlation"),
+            PartialIndex(filled="finished_at", fields=["finished_at"], name="sagaz_run_finished"),
+            PartialIndex(filled="deadline", fields=["deadline"], name="sagaz_run_deadline"),
         ]
 
     def __str__(self) -> str:
@@ -183,7 +183,7 @@ class OutboxEvent(models.Model):
         indexes = [
             models.Index(fields=["status", "available_at", "id"], name="sagaz_outbox_due"),
             models.Index(fields=["saga_id", "status", "id"], name="sagaz_outbox_saga"),
-            models.Index(fields=["sent_at"], name="sagaz_outbox_sent"),
+            PartialIndex(filled="sent_at", fields=["sent_at"], name="sagaz_outbox_sent"),
         ]
 
     def __str__(self) -> str:

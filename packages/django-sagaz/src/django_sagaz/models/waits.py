@@ -6,6 +6,7 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from django_sagaz.fields import ExactCharField
+from django_sagaz.indexes import PartialIndex
 from sagaz_integration_core.error_text import visible
 
 __all__ = ["Phase", "Signal", "Wait"]
@@ -78,10 +79,10 @@ class Signal(models.Model):
         default_permissions = ("view",)
         indexes = [
             models.Index(fields=["taken_at", "seen_at"], name="sagaz_signal_fresh"),
-            models.Index(fields=["saga_id", "name"], name="sagaz_signal_run"),
-            models.Index(fields=["key", "name"], name="sagaz_signal_key"),
+            PartialIndex(filled="saga_id", fields=["saga_id", "name"], name="sagaz_signal_run"),
+            PartialIndex(filled="key", fields=["key", "name"], name="sagaz_signal_key"),
             models.Index(fields=["taken_at", "created_at", "id"], name="sagaz_signal_created"),
-            models.Index(fields=["taken_by"], name="sagaz_signal_taken_by"),
+            PartialIndex(filled="taken_by", fields=["taken_by"], name="sagaz_signal_taken_by"),
         ]
 
     def __str__(self) -> str:

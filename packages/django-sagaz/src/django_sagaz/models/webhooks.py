@@ -6,6 +6,7 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from django_sagaz.fields import ExactCharField
+from django_sagaz.indexes import PartialIndex
 from sagaz_integration_core.error_text import visible
 
 __all__ = ["Webhook"]
@@ -49,8 +50,8 @@ class Webhook(models.Model):
         permissions = [("replay_webhook", "Can replay webhook"), ("dismiss_webhook", "Can dismiss webhook")]
         indexes = [
             models.Index(fields=["source", "delivery_id"], name="sagaz_webhook_delivery"),
-            models.Index(fields=["delivery_id", "signal"], name="sagaz_webhook_signal"),
-            models.Index(fields=["saga_id"], name="sagaz_webhook_saga"),
+            PartialIndex(filled="signal", fields=["delivery_id", "signal"], name="sagaz_webhook_signal"),
+            PartialIndex(filled="saga_id", fields=["saga_id"], name="sagaz_webhook_saga"),
             models.Index(fields=["received_at", "id"], name="sagaz_webhook_received"),
             models.Index(fields=["outcome", "received_at"], name="sagaz_webhook_outcome"),
         ]
