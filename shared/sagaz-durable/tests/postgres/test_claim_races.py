@@ -7,7 +7,7 @@ import asyncio
 import psycopg
 import pytest
 
-from sagaz_durable.stores.postgresql.claims import _CLAIM, _SETTLE, _statement
+from sagaz_durable.stores.postgresql.claims import CLAIM, NEW, SETTLE, claim_statement
 from sagaz_durable.stores.postgresql.sql import STEPS_AND_WAITS_OF, STEPS_OF
 from sagaz_durable.stores.wanted_runs import Wanted
 from sagaz_durable.testing.store_conformance.builders import (
@@ -42,7 +42,7 @@ WHERE saga_id = '{}'
 """
 
 
-@pytest.mark.parametrize("template", [_CLAIM, _SETTLE], ids=["claim", "settle"])
+@pytest.mark.parametrize("template", [CLAIM, SETTLE], ids=["claim", "settle"])
 @pytest.mark.parametrize("beside_woken", [False, True])
 @pytest.mark.parametrize("named", [False, True])
 async def test_what_another_process_took_since_a_claim_began_is_not_taken_from_it(
@@ -53,7 +53,7 @@ async def test_what_another_process_took_since_a_claim_began_is_not_taken_from_i
     runs = [new() for _ in range(2)]
     await store.insert(runs, LEASE)
     ids = [run.saga_id for run in runs]
-    statement = _statement(template, Wanted(KNOWN, ids if named else None, alone=False))
+    statement = claim_statement(template, Wanted(KNOWN, ids if named else None, alone=False))
     values = {"owner": "w1", "limit": 4, "half": 2, "seconds": LEASE, "names": list(KNOWN), "first_steps": "{}"}
     if named:
         values["saga_ids"] = ids

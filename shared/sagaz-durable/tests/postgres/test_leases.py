@@ -13,7 +13,7 @@ from sagaz_durable.serialization import codec
 from sagaz_durable.settings.settings import Settings
 from sagaz_durable.stores.factory import create_store
 from sagaz_durable.stores.postgresql import maintenance
-from sagaz_durable.stores.postgresql.claims import _CLAIM, _statement
+from sagaz_durable.stores.postgresql.claims import CLAIM, claim_statement
 from sagaz_durable.stores.postgresql.store import PostgresStore
 from sagaz_durable.stores.wanted_runs import Wanted
 from sagaz_integration_core.contract.decisions import Erasure, Intervention
@@ -111,7 +111,7 @@ async def test_a_claim_locks_no_more_than_it_takes(store, settings):
     async with await psycopg.AsyncConnection.connect(settings.storage_url) as holding:
         claims = Wanted(sagas, None, alone=False)
         values = {"owner": "w1", "limit": 5, "half": 2, "seconds": 30, "names": list(sagas), "first_steps": "{}"}
-        await holding.execute(store.database.text(_statement(_CLAIM, claims)).encode(), values)
+        await holding.execute(store.database.text(claim_statement(CLAIM, claims)).encode(), values)
         assert len(await asyncio.wait_for(store.claim("w2", 100, 30, sagas), 5)) == 7
 
 
@@ -122,7 +122,7 @@ async def test_runs_that_are_due_of_other_sagas_cost_a_claim_nothing(store, sett
     values = {"owner": "w1", "limit": 10, "half": 5, "seconds": 30, "names": list(KNOWN), "first_steps": "{}"}
     # As our own sessions plan it.
     async with store.database._pool.connection() as connection, connection.transaction(force_rollback=True):
-        explain = f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {store.database.text(_statement(_CLAIM, claims))}"
+        explain = f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {store.database.text(claim_statement(CLAIM, claims))}"
         [(plan,)] = await (await connection.execute(explain.encode(), values)).fetchall()
     read = plan[0]["Plan"]["Shared Hit Blocks"] + plan[0]["Plan"]["Shared Read Blocks"]
     assert read < 500, "5,000 runs are in some hundred pages, and each would be looked at several times"

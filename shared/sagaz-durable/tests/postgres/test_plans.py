@@ -27,11 +27,12 @@ FROM_MANY = {"sagaz_worker"}
 
 STATEMENTS = {
     **{f"claim {kind}": text for kind, text in zip(("oldest", "oldest alone", "named", "named alone"), [
-        claims._STATEMENTS[claims._CLAIM, oldest, alone] for oldest in (True, False) for alone in (False, True)
+        claims._STATEMENTS[claims.CLAIM, oldest, alone] for oldest in (True, False) for alone in (False, True)
     ], strict=True)},
     **{f"settle {kind}": text for kind, text in zip(("oldest", "oldest alone", "named", "named alone"), [
-        claims._STATEMENTS[claims._SETTLE, oldest, alone] for oldest in (True, False) for alone in (False, True)
+        claims._STATEMENTS[claims.SETTLE, oldest, alone] for oldest in (True, False) for alone in (False, True)
     ], strict=True)},
+    "claim new": claims.NEW,
     **{f"write {kind}": text for kind, text in sql.WRITE.items()},
     "any alone": reads._ANY_ALONE,
     "locked": journal._LOCKED,

@@ -33,7 +33,7 @@ class Listener(Notifications):
         self._run = run
         self._database = database
 
-    async def heard(self) -> AsyncGenerator[bool]:
+    async def heard(self) -> AsyncGenerator[str | None]:
         """Connect, listen, and yield until the connection breaks."""
         connecting = asyncio.ensure_future(self._run(self._connect))
         try:
@@ -41,7 +41,7 @@ class Listener(Notifications):
             if not listens:
                 return
             # Not on the same connection, on which the answer might come together with a notification, and hide it.
-            yield bool(await self._database.execute(ANY_DUE))
+            yield "" if await self._database.execute(ANY_DUE) else None
             loop, readable = asyncio.get_running_loop(), asyncio.Event()
             descriptor = connection.connection.fileno()
             loop.add_reader(descriptor, readable.set)
@@ -81,8 +81,8 @@ async def _disconnect(connecting: asyncio.Future[tuple[Any, bool]]) -> None:
         connecting.result()[0].connection.close()
 
 
-def _received(connection: Any) -> bool:
-    """Read what has arrived, without waiting.
+def _received(connection: Any) -> str | None:
+    """Read what has arrived, without waiting: of a signal, if one of several notifications says so.
 
     Raises:
         DatabaseError: The connection is dead.
@@ -90,7 +90,7 @@ def _received(connection: Any) -> bool:
     with connection.wrap_database_errors:
         pgconn = connection.connection.pgconn
         pgconn.consume_input()
-        found = False
-        while pgconn.notifies() is not None:
-            found = True
-        return found
+        said: str | None = None
+        while (notification := pgconn.notifies()) is not None:
+            said = said or notification.extra.decode()
+        return said

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any, NoReturn
 
 import psycopg
@@ -13,6 +14,7 @@ from django_sagaz._stores.errors import ConnectionDied, translated
 from django_sagaz._stores.postgresql_database import CONFLICTS, TRIES, DjangoDatabase
 from django_sagaz._stores.runners import DatabaseThread
 from sagaz_durable.stores.postgresql.database.errors import ConnectionLost
+from sagaz_durable.stores.postgresql.database.numbered import NumberedStatements
 from sagaz_durable.stores.postgresql.database.session import OWN_SESSION, PREPARE_THRESHOLD
 from sagaz_durable.stores.postgresql.database.statements import Row, Values
 
@@ -25,23 +27,24 @@ _MOST = 2
 class _Session:
     """A connection that Django has opened, for statements that are executed from an event loop."""
 
-    def __init__(self, connection: Any) -> None:
+    def __init__(self, connection: Any, statements: NumberedStatements) -> None:
         self.connection = connection
+        self._statements = statements
         self.psycopg: psycopg.AsyncConnection[Any] = psycopg.AsyncConnection(connection.connection.pgconn)
         self.psycopg.prepare_threshold = PREPARE_THRESHOLD
 
-    async def execute(self, statement: bytes, values: Values) -> list[Row]:
+    async def execute(self, template: str, values: Values) -> list[Row]:
         """Execute a statement in a transaction of its own, and return its rows."""
         if not self.psycopg.autocommit:
             await self.psycopg.set_autocommit(True)
         for _ in range(TRIES - 1):
             try:
-                return await (await self.psycopg.execute(statement, values)).fetchall()
+                return await self._statements.execute(self.psycopg, template, values)
             except psycopg.Error as error:
                 # Nothing was committed, and who won, ended.
                 if error.sqlstate not in CONFLICTS:
                     raise
-        return await (await self.psycopg.execute(statement, values)).fetchall()
+        return await self._statements.execute(self.psycopg, template, values)
 
 
 class LoopDatabase(DjangoDatabase):
@@ -52,12 +55,13 @@ class LoopDatabase(DjangoDatabase):
     prepared, and planned once, as the engine has it. Behind a pooler, and with a pool, the thread executes them.
     """
 
-    def __init__(self, alias: str, run: DatabaseThread, wake: str) -> None:
-        super().__init__(alias, run, wake)
+    def __init__(self, alias: str, run: DatabaseThread, wakes: Mapping[str, str]) -> None:
+        super().__init__(alias, run, wakes)
         self._thread = run
         self._places = asyncio.Semaphore(_MOST)
         self._free: list[_Session] = []
         self._by_thread = False
+        self._numbered = NumberedStatements(self.text)
 
     async def close(self) -> None:
         """Disconnect when nothing is executed any more."""
@@ -87,7 +91,7 @@ class LoopDatabase(DjangoDatabase):
                 return await super().execute_once(template, values)
             session = self._free.pop()
             try:
-                return await session.execute(self.text(template).encode(), values)
+                return await session.execute(template, values)
             except (psycopg.Error, UnicodeEncodeError) as error:
                 await self._raise(session.connection, error)
             finally:
@@ -120,7 +124,7 @@ class LoopDatabase(DjangoDatabase):
         if self._by_thread:
             connection.close()
         else:
-            self._free.append(_Session(connection))
+            self._free.append(_Session(connection, self._numbered))
 
 
 def _disconnect(sessions: list[_Session]) -> None:

@@ -7,6 +7,7 @@ from django_sagaz._stores.loop_database import LoopDatabase
 from django_sagaz._stores.postgresql_database import DjangoDatabase
 from django_sagaz._stores.runners import DatabaseThread, Runner, immediately
 from sagaz_durable.stores.postgresql import journal, request_keys, signals
+from sagaz_durable.stores.postgresql.database.notifications import wake_ups
 from sagaz_durable.stores.postgresql.rows import insertion
 from sagaz_durable.stores.postgresql.store import PostgresStore
 from sagaz_integration_core.contract.records import Inserted, NewRun, RunWrite
@@ -28,12 +29,12 @@ class DjangoPostgresStore(PostgresStore):
     """
 
     def __init__(self, alias: str, run: Runner, *, notify: bool, listen: bool) -> None:
-        wake = f"pg_notify({CHANNEL}, '')" if notify else "NULL"
+        wakes = wake_ups(CHANNEL, notify=notify)
         self._here: DjangoDatabase
         if isinstance(run, DatabaseThread):
-            self._here = LoopDatabase(alias, run, wake)
+            self._here = LoopDatabase(alias, run, wakes)
         else:
-            self._here = DjangoDatabase(alias, run, wake)
+            self._here = DjangoDatabase(alias, run, wakes)
         super().__init__(self._here, Listener(alias, run, self._here) if notify and listen else None)
 
     def start(self, run: NewRun) -> Inserted:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from django.db import OperationalError, connections
 
 from django_sagaz._stores.errors import ConnectionDied, migrate_command, translated
@@ -25,11 +27,11 @@ class DjangoDatabase(Database):
     kind = "django"
     shown: str | None = None
 
-    def __init__(self, alias: str, run: Runner, wake: str) -> None:
+    def __init__(self, alias: str, run: Runner, wakes: Mapping[str, str]) -> None:
         super().__init__()
         self._alias = alias
         self._run = run
-        self._wake = wake
+        self._wakes = wakes
 
     async def open(self) -> None:
         """Django connects when there is something to ask."""
@@ -57,7 +59,10 @@ class DjangoDatabase(Database):
 
     def fill_in(self, template: str) -> str:
         """Leave out the schema: the tables are found by the search path, as Django finds its own."""
-        return template.replace("{schema}.", "").replace("{wake}", self._wake)
+        template = template.replace("{schema}.", "")
+        for name, call in self._wakes.items():
+            template = template.replace(f"{{{name}}}", call)
+        return template
 
     async def mend(self) -> None:
         """The dead connection has been closed, and the next statement opens another."""

@@ -30,7 +30,8 @@ async def cancel_all(tasks: Iterable[asyncio.Task[Any]]) -> None:
     Once is not enough: before Python 3.12 ``asyncio.wait_for``, which psycopg's pool uses, loses a cancellation that
     comes in the moment of its success.
     """
-    pending = set(tasks)
+    # To wait for those that have ended takes the event loop two rounds.
+    pending = {task for task in tasks if not task.done()}
     while pending:
         for task in pending:
             task.cancel()

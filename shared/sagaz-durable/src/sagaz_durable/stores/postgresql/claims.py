@@ -1,26 +1,14 @@
-"""Claims: in one statement, leases that ended are settled, and what is due goes to its new owner."""
+"""The statements of claims: each has what is due go to its new owner, in one transaction."""
 
 from __future__ import annotations
 
-import json
-import logging
-from typing import Any
-
 from sagaz_durable.stores.ended_leases import ALONE_FROM
-from sagaz_durable.stores.postgresql.database.statements import Database, Row
-from sagaz_durable.stores.postgresql.reads import read_journals
-from sagaz_durable.stores.postgresql.rows import claimed_run, journal_in
-from sagaz_durable.stores.postgresql.signals import CROWD, DELIVER, FRESH, SENT_TO, SENT_TO_NAMED
+from sagaz_durable.stores.postgresql.signals import CROWD, FRESH, SENT_TO, SENT_TO_NAMED
 from sagaz_durable.stores.postgresql.sql import UNDER_WAY
 from sagaz_durable.stores.postgresql.waits import END_WAITS, JOURNALS, OFFERED
-from sagaz_durable.stores.wanted_runs import Wanted, half_of
-from sagaz_integration_core.contract.records import ClaimedRun
-from sagaz_integration_core.error_text import error_text
-from sagaz_integration_core.errors import SagazError
+from sagaz_durable.stores.wanted_runs import Wanted
 
-__all__ = ["claim"]
-
-logger = logging.getLogger(__name__)
+__all__ = ["CLAIM", "NEW", "SETTLE", "claim_statement"]
 
 _DUE = "saga_id, available_at, attempt, lease_owner, leased_at, lease_expires_at"
 
@@ -38,16 +26,17 @@ _SIGNALLED = f"""
 # so that claims at the same time find all the rest. Where the oldest have slept, there may be thousands that wake up at
 # the same moment: half of the claim is for the youngest of those that have not, and is left free if there are none, so
 # that a worker has places left for them.
+_HEAD = """SELECT known.name, oldest.* FROM unnest(%(names)s::text[]) AS known (name) CROSS JOIN LATERAL (
+            SELECT available_at, status FROM {schema}.sagaz_run
+            WHERE saga_name = known.name AND {alone} AND available_at <= statement_timestamp()
+            ORDER BY available_at LIMIT 1
+        ) AS oldest"""
 _HEADS = f"""fresh AS MATERIALIZED (
     {FRESH}
 ), sent AS MATERIALIZED (
     {SENT_TO}
 ), head AS MATERIALIZED (
-        SELECT known.name, oldest.* FROM unnest(%(names)s::text[]) AS known (name) CROSS JOIN LATERAL (
-            SELECT available_at, status FROM {{schema}}.sagaz_run
-            WHERE saga_name = known.name AND {{alone}} AND available_at <= statement_timestamp()
-            ORDER BY available_at LIMIT 1
-        ) AS oldest
+        {_HEAD}
     ), signalled AS MATERIALIZED (
         {_SIGNALLED} LIMIT %(limit)s FOR NO KEY UPDATE SKIP LOCKED
     ), young AS MATERIALIZED (
@@ -123,8 +112,34 @@ _AFTER_DEATH = """(SELECT count(*) > 0 FROM {schema}.sagaz_attempt AS former
         WHERE former.saga_id = claimed.saga_id AND former.attempt = claimed.attempt - 1
             AND former.outcome IN ('died', 'lost'))"""
 
+# Most claims find nothing else than runs that nobody has claimed before. For those there is nothing to be read, and all
+# that the others' statements look for takes a server more time than this.
+NEW = f"""
+WITH due AS MATERIALIZED (
+    SELECT run.* FROM ({_HEAD} ORDER BY available_at) AS head CROSS JOIN LATERAL (
+        SELECT saga_id, available_at, attempt FROM {{schema}}.sagaz_run
+        WHERE saga_name = head.name AND {{alone}} AND available_at <= statement_timestamp()
+        ORDER BY available_at LIMIT %(limit)s
+        FOR NO KEY UPDATE SKIP LOCKED
+    ) AS run LIMIT %(limit)s
+), taken AS MATERIALIZED (
+    SELECT ARRAY(SELECT saga_id FROM due WHERE attempt = 0 ORDER BY available_at) AS ids
+), claimed AS (
+    UPDATE {{schema}}.sagaz_run SET {_CLAIMED.rstrip()}
+)
+SELECT claimed.*, false AS after_death, NULL AS journal, more.others
+FROM (SELECT (SELECT count(*) > 0 FROM due WHERE attempt > 0)
+    OR (SELECT count(*) > 0 FROM (SELECT FROM {{schema}}.sagaz_signal
+        WHERE taken_at IS NULL AND seen_at IS NULL LIMIT 1) AS unseen)
+    OR (SELECT count(*) > 0 FROM (SELECT FROM {{schema}}.sagaz_signal
+        WHERE taken_at IS NULL AND seen_at > statement_timestamp() - interval '1 minute' LIMIT 1) AS seen)
+) AS more (others) LEFT JOIN claimed ON true
+ORDER BY array_position((SELECT ids FROM taken), claimed.saga_id)
+""".replace("{alone}", "NOT alone")  # noqa: S608
+"""Takes runs of which it is the first attempt, and tells whether there may be others to be taken."""
+
 # Takes what has no lease, and tells whether there were leases that have ended.
-_CLAIM = f"""
+CLAIM = f"""
 WITH {{heads}}due AS MATERIALIZED (
     {{due}}
 {OFFERED.strip()}
@@ -133,13 +148,15 @@ WITH {{heads}}due AS MATERIALIZED (
 ), claimed AS (
     UPDATE {{schema}}.sagaz_run SET {_CLAIMED.rstrip()}{END_WAITS}
 SELECT claimed.*, claimed.attempt > 1 AND {_AFTER_DEATH} AS after_death, {JOURNALS}, more.*
-FROM (SELECT count(*) > 0, {{crowded}} FROM free WHERE lease_owner IS NOT NULL) AS more (ended, crowded)
+FROM (
+    SELECT count(*) > 0, {{crowded}}, {{signals}} FROM free WHERE lease_owner IS NOT NULL
+) AS more (ended, crowded, signals)
 LEFT JOIN claimed ON true
 ORDER BY array_position((SELECT ids FROM taken), claimed.saga_id)
 """  # noqa: S608
 
 # Settles leases that have ended, too. A leased run is executing or compensating, which are few beside all runs.
-_SETTLE = f"""
+SETTLE = f"""
 WITH {{heads}}due AS MATERIALIZED (
     {{due}}
 {OFFERED.strip()}
@@ -194,7 +211,7 @@ WITH {{heads}}due AS MATERIALIZED (
         {_CLAIMED.strip()}{END_WAITS}
 SELECT claimed.*, claimed.attempt > 1 AND (
         claimed.saga_id = ANY(ARRAY(SELECT saga_id FROM free WHERE lease_owner IS NOT NULL)) OR {_AFTER_DEATH}
-    ) AS after_death, {JOURNALS}, settled.suspects, false
+    ) AS after_death, {JOURNALS}, settled.suspects
 FROM (SELECT count(*) > 0 AS suspects FROM dropped) AS settled LEFT JOIN claimed ON true
 ORDER BY array_position((SELECT ids FROM taken), claimed.saga_id)
 """  # noqa: S608
@@ -203,72 +220,14 @@ _STATEMENTS = {
     (template, oldest, alone): template.replace("{heads}", _HEADS if oldest else "")
     .replace("{due}", _OLDEST if oldest else _NAMED)
     .replace("{crowded}", _CROWDED if oldest and not alone else "false")
+    .replace("{signals}", "(SELECT count(*) > 0 FROM fresh)" if oldest else "false")
     .replace("{alone}", _ROOM if alone else "NOT alone")
-    for template in (_CLAIM, _SETTLE)
+    for template in (CLAIM, SETTLE)
     for oldest in (True, False)
     for alone in (True, False)
 }
 
 
-async def claim(db: Database, owner: str, limit: int, lease_seconds: float, wanted: Wanted) -> list[ClaimedRun]:
-    """Lease due runs to ``owner``, the oldest first."""
-    limit = min(limit, 1) if wanted.alone else limit
-    values: dict[str, Any] = {
-        "owner": owner,
-        "limit": limit,
-        "half": half_of(limit),
-        "seconds": lease_seconds,
-        "names": list(wanted.sagas),
-        "first_steps": json.dumps(wanted.sagas, ensure_ascii=False),
-    }
-    if wanted.saga_ids is not None:
-        values["saga_ids"] = list(wanted.saga_ids)
-    if not wanted.sagas:
-        db.check()
-        return []
-    with db.in_use():
-        rows = await _claim(db, wanted, values)
-        journals = {row[0]: journal_in(row[0], row[14]) for row in rows if row[14] is not None}
-        if changed := [row[0] for row in rows if row[6] > 1 and row[0] not in journals]:
-            journals |= await read_journals(db, changed)
-    return [claimed_run(row, journals.get(row[0], ([], [])), wanted.sagas) for row in rows]
-
-
-async def _claim(db: Database, wanted: Wanted, values: dict[str, Any]) -> list[Row]:
-    """Claim, mostly in one statement.
-
-    Once more where many signals came at once, where leases have ended, and where all that was found were suspects.
-    """
-    claimed, ended, crowded = _split(await db.execute(_statement(_CLAIM, wanted), values))
-    if crowded:
-        await _deliver(db)
-        if rest := _rest(values, claimed):
-            found, ended, _ = _split(await db.execute(_statement(_CLAIM, wanted), rest))
-            claimed += found
-    while ended and (rest := _rest(values, claimed)):
-        found, ended, _ = _split(await db.execute(_statement(_SETTLE, wanted), rest))
-        claimed += found
-    return claimed
-
-
-def _rest(values: dict[str, Any], claimed: list[Row]) -> dict[str, Any] | None:
-    """Return the values of a further claim, if there is room for one."""
-    rest = values["limit"] - len(claimed)
-    return {**values, "limit": rest, "half": half_of(rest)} if rest > 0 else None
-
-
-async def _deliver(db: Database) -> None:
-    try:
-        await db.execute(DELIVER)
-    except SagazError as error:
-        # What has been claimed is this process's by now.
-        logger.warning("Signals wait until they are looked for again: %s", error_text(error))
-
-
-def _statement(template: str, wanted: Wanted) -> str:
+def claim_statement(template: str, wanted: Wanted) -> str:
+    """Return `CLAIM` or `SETTLE` for what is wanted."""
     return _STATEMENTS[template, wanted.saga_ids is None, wanted.alone]
-
-
-def _split(rows: list[Row]) -> tuple[list[Row], bool, bool]:
-    """Return the runs that were claimed, and why it is worth the while to claim again."""
-    return [row for row in rows if row[0] is not None], rows[0][15], rows[0][16]

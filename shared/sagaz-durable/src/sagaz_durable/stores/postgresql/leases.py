@@ -1,16 +1,28 @@
-"""Runs come in, and stay claimed as long as their lease is renewed."""
+"""Runs come in, are claimed, and stay so as long as their lease is renewed."""
 
 from __future__ import annotations
 
+import json
+import logging
 from collections.abc import Sequence
+from typing import Any
 
 from sagaz_durable.stores.postgresql.ambiguous_inserts import Insert
-from sagaz_durable.stores.postgresql.database.statements import Database
+from sagaz_durable.stores.postgresql.claims import CLAIM, NEW, SETTLE, claim_statement
+from sagaz_durable.stores.postgresql.database.statements import Database, Row
+from sagaz_durable.stores.postgresql.reads import read_journals
+from sagaz_durable.stores.postgresql.rows import claimed_run, journal_in
+from sagaz_durable.stores.postgresql.signals import DELIVER
 from sagaz_durable.stores.postgresql.sql import FIND_FINGERPRINTS, RENEW
+from sagaz_durable.stores.wanted_runs import Wanted, half_of
 from sagaz_durable.transactions.insertion import Insertion
-from sagaz_integration_core.contract.records import Inserted, NewRun, Renewal
+from sagaz_integration_core.contract.records import ClaimedRun, Inserted, NewRun, Renewal
+from sagaz_integration_core.error_text import error_text
+from sagaz_integration_core.errors import SagazError
 
-__all__ = ["insert", "renew"]
+__all__ = ["Claims", "insert", "renew"]
+
+logger = logging.getLogger(__name__)
 
 
 async def insert(db: Database, runs: Sequence[NewRun], lease_seconds: float) -> list[Inserted]:
@@ -39,3 +51,89 @@ async def renew(db: Database, owner: str, runs: Sequence[tuple[str, int]], lease
     rows = await db.fetch(RENEW, values)
     held = {saga_id for saga_id, found in rows if found}
     return Renewal(held, {saga_id for saga_id, _ in rows} - held)
+
+
+class Claims:
+    """Leases due runs, in one statement where that can be told before.
+
+    Args:
+        db: The store's database.
+    """
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        self._others = False
+
+    def expect_others(self) -> None:
+        """Let the next claim look at once for runs that are not new: a signal was sent, for which one waits."""
+        self._others = True
+
+    async def claim(self, owner: str, limit: int, lease_seconds: float, wanted: Wanted) -> list[ClaimedRun]:
+        """Lease due runs to ``owner``, the oldest first."""
+        limit = min(limit, 1) if wanted.alone else limit
+        values: dict[str, Any] = {
+            "owner": owner,
+            "limit": limit,
+            "half": half_of(limit),
+            "seconds": lease_seconds,
+            "names": list(wanted.sagas),
+            "first_steps": json.dumps(wanted.sagas, ensure_ascii=False),
+        }
+        if wanted.saga_ids is not None:
+            values["saga_ids"] = list(wanted.saga_ids)
+        if not wanted.sagas:
+            self._db.check()
+            return []
+        rows: list[Row] = []
+        with self._db.in_use():
+            try:
+                await self._take(rows, wanted, values)
+            except SagazError as error:
+                if not rows:
+                    raise
+                # What has been claimed is this process's by now.
+                logger.warning("What else is due waits for the next claim: %s", error_text(error))
+            journals = {row[0]: journal_in(row[0], row[14]) for row in rows if row[14] is not None}
+            if changed := [row[0] for row in rows if row[6] > 1 and row[0] not in journals]:
+                journals |= await read_journals(self._db, changed)
+        return [claimed_run(row, journals.get(row[0], ([], [])), wanted.sagas) for row in rows]
+
+    async def _take(self, claimed: list[Row], wanted: Wanted, values: dict[str, Any]) -> None:
+        if wanted.alone or wanted.saga_ids is not None:
+            await self._take_any(claimed, wanted, values)
+            return
+        if not self._others:
+            self._others, *_ = await self._execute(NEW, values, claimed)
+        if self._others:
+            self._others = await self._take_any(claimed, wanted, values)
+
+    async def _take_any(self, claimed: list[Row], wanted: Wanted, values: dict[str, Any]) -> bool:
+        """Claim new runs and others, mostly in one statement; return whether the next claim may meet others, too.
+
+        Once more where many signals came at once, where leases have ended, and where all that was found were suspects.
+        """
+        claim, settle = claim_statement(CLAIM, wanted), claim_statement(SETTLE, wanted)
+        ended, crowded, signals = await self._execute(claim, values, claimed)
+        if crowded:
+            await self._deliver()
+            ended, *_ = await self._execute(claim, values, claimed)
+        while ended:
+            ended, *_ = await self._execute(settle, values, claimed)
+        return signals or any(row[6] > 1 for row in claimed)
+
+    async def _deliver(self) -> None:
+        try:
+            await self._db.execute(DELIVER)
+        except SagazError as error:
+            logger.warning("Signals wait until they are looked for again: %s", error_text(error))
+
+    async def _execute(self, statement: str, values: dict[str, Any], claimed: list[Row]) -> Sequence[bool]:
+        """Claim as many as there is room for, and add them to what is claimed; return what the statement tells."""
+        room = values["limit"] - len(claimed)
+        if room <= 0:
+            return False, False, True
+        if claimed:
+            values = {**values, "limit": room, "half": half_of(room)}
+        rows = await self._db.execute(statement, values)
+        claimed += [row for row in rows if row[0] is not None]
+        return rows[0][15:]

@@ -142,7 +142,7 @@ WHERE (SELECT run.status IN ('completed', 'rolled_back', 'failed') FROM {schema}
         OR version = (SELECT run.version FROM {schema}.sagaz_run AS run WHERE run.saga_id = given.saga_id))
 ORDER BY id
 ON CONFLICT (id) DO NOTHING
-RETURNING id, {wake}
+RETURNING id, {wake_for_signal}
 """
 
 # Which run takes a signal to a key that nobody waits under is not known yet: until then the note is the signal's.
@@ -162,11 +162,11 @@ NOTE = f"{_NOTE} RETURNING saga_id"
 
 _SEND_NOTED = (
     f"""
-WITH sent AS ({SEND.replace("{wake}", "saga_id")}), noted AS (
+WITH sent AS ({SEND.replace("{wake_for_signal}", "saga_id")}), noted AS (
     {_NOTE} AND EXISTS (SELECT FROM sent WHERE sent.id = given.id)
 )
 """  # noqa: S608
-    "SELECT id, {wake} FROM sent"
+    "SELECT id, {wake_for_signal} FROM sent"
 )
 
 FIND_SENT = "SELECT id, fingerprint FROM {schema}.sagaz_signal WHERE id = ANY(%s::text[])"

@@ -1,4 +1,4 @@
-"""The statements of a PostgreSQL store; ``{schema}`` and ``{wake}`` are filled in when it is opened.
+"""The statements of a PostgreSQL store; what is in braces is filled in when it is opened.
 
 Each is a transaction of its own, so that one round trip does all. A session keeps the plan that it made, often for
 empty tables, which it would rather read whole: each table is read by LATERAL with OFFSET 0, or by an array of keys, and

@@ -7,7 +7,6 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from sagaz_durable.stores.base import Answer, BaseStore, does
 from sagaz_durable.stores.postgresql import (
-    claims,
     interventions,
     journal,
     leases,
@@ -17,11 +16,13 @@ from sagaz_durable.stores.postgresql import (
     signals,
 )
 from sagaz_durable.stores.postgresql import maintenance as upkeep
-from sagaz_durable.stores.postgresql.database.notifications import Notifications
+from sagaz_durable.stores.postgresql.database.notifications import FOR_SIGNAL, Notifications
 from sagaz_durable.stores.postgresql.database.statements import Database
 from sagaz_durable.stores.postgresql.joining import joining
 from sagaz_durable.stores.postgresql.webhooks import delayed, listing, receiving
+from sagaz_durable.stores.wanted_runs import Wanted
 from sagaz_durable.transactions.statements import Joining
+from sagaz_integration_core.contract.records import ClaimedRun
 
 __all__ = ["PostgresStore"]
 
@@ -57,6 +58,7 @@ class PostgresStore(BaseStore):
         self.kind = database.kind
         self._notifications = notifications
         self._joining: Joining | None = None
+        self._claims = leases.Claims(database)
 
     async def open(self) -> None:
         """Connect, and check the tables."""
@@ -93,16 +95,24 @@ class PostgresStore(BaseStore):
         """Return when a commit made runs due, at the latest after ``seconds``."""
         self.check()
         if self._notifications is not None:
-            self._notifications.start(self.wake)
+            self._notifications.start(self._told)
         await super().wait(seconds)
+
+    def _told(self, said: str) -> None:
+        if said == FOR_SIGNAL:
+            self._claims.expect_others()
+        self.wake()
 
     def wake_own(self) -> None:
         """Make `wait` return, unless the commit comes back as a notification."""
         if self._notifications is None or not self._notifications.listening:
             self.wake()
 
+    async def claim_runs(self, /, owner: str, limit: int, lease_seconds: float, wanted: Wanted) -> list[ClaimedRun]:
+        """Lease runs that are due, or whose lease has ended."""
+        return await self._claims.claim(owner, limit, lease_seconds, wanted)
+
     insert_runs = _does(leases.insert)
-    claim_runs = _does(claims.claim)
     any_alone = _does(reads.any_alone)
     renew = _does(leases.renew)
     write_runs = _does(journal.write)

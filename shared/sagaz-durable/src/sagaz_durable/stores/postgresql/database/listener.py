@@ -28,7 +28,7 @@ class Listener(Notifications):
         super().__init__((psycopg.Error, StoreUnavailable))
         self._database = database
 
-    async def heard(self) -> AsyncGenerator[bool]:
+    async def heard(self) -> AsyncGenerator[str | None]:
         """Connect, listen, and yield until the connection breaks."""
         connection = await connect(self._database.address)
         try:
@@ -36,8 +36,8 @@ class Listener(Notifications):
                 return
             await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(self._database.channel)))
             due = await connection.execute(self._database.text(ANY_DUE).encode())
-            yield await due.fetchone() is not None
-            async for _ in connection.notifies():
-                yield True
+            yield None if await due.fetchone() is None else ""
+            async for notification in connection.notifies():
+                yield notification.payload
         finally:
             await connection.close()

@@ -13,11 +13,14 @@ from contextlib import aclosing
 from sagaz_durable.concurrency.cancellation import cancel_all
 from sagaz_durable.concurrency.process_id import current_pid
 
-__all__ = ["Notifications", "channel_of"]
+__all__ = ["FOR_SIGNAL", "Notifications", "channel_of", "wake_ups"]
 
 logger = logging.getLogger(__name__)
 
 _LONGEST_PAUSE = 30.0
+
+FOR_SIGNAL = "signal"
+"""What a notification says when a signal was sent; others say nothing."""
 
 
 class Notifications(ABC):
@@ -34,22 +37,23 @@ class Notifications(ABC):
         self.listening = False
 
     @abstractmethod
-    def heard(self) -> AsyncGenerator[bool]:
-        """Connect, listen, and yield until the connection breaks: first whether something is due, then each True.
+    def heard(self) -> AsyncGenerator[str | None]:
+        """Connect, listen, and yield until the connection breaks: what notifications say, or None for no news.
 
-        What was due before comes first, as nobody was told of it while there was no connection. It yields nothing at
-        all where a pooler is in between, in whose sessions nobody may listen.
+        First comes an empty one if something is due, as nobody was told of it while there was no connection, or None.
+        It yields nothing at all where a pooler is in between, in whose sessions nobody may listen.
         """
 
-    def start(self, wake: Callable[[], None]) -> None:
+    def start(self, tell: Callable[[str], None]) -> None:
         """Begin to listen; harmless when already begun.
 
         Args:
-            wake: Called for each notification, and when one was missed while there was no connection.
+            tell: Called with what notifications say, and with an empty text when one was missed while there was no
+                connection.
         """
         if self._task is None:
             self._pid = current_pid()
-            self._task = asyncio.get_running_loop().create_task(self._listen_always(wake), name="sagaz-listen")
+            self._task = asyncio.get_running_loop().create_task(self._listen_always(tell), name="sagaz-listen")
 
     async def stop(self) -> None:
         """Disconnect; a fork only forgets it, for the connection is its parent's."""
@@ -57,11 +61,11 @@ class Notifications(ABC):
         if task is not None and self._pid == current_pid():
             await cancel_all([task])
 
-    async def _listen_always(self, wake: Callable[[], None]) -> None:
+    async def _listen_always(self, tell: Callable[[str], None]) -> None:
         failures = 0
         while True:
             try:
-                await self._listen(wake)
+                await self._listen(tell)
                 if not self.listening:
                     logger.info("A pooler is in front of PostgreSQL: nothing can be listened for there, workers poll.")
                     return
@@ -73,15 +77,26 @@ class Notifications(ABC):
                 self.listening = False
             await asyncio.sleep(min(0.5 * 2**failures, _LONGEST_PAUSE) * random.uniform(0.5, 1.0))
 
-    async def _listen(self, wake: Callable[[], None]) -> None:
+    async def _listen(self, tell: Callable[[str], None]) -> None:
         async with aclosing(self.heard()) as heard:
-            async for is_due in heard:
+            async for said in heard:
                 self.listening = True
-                if is_due:
-                    wake()
+                if said is not None:
+                    tell(said)
 
 
 def channel_of(schema: str) -> str:
     """Return the channel of a store; PostgreSQL cuts names at 63 bytes, and refuses longer ones in pg_notify."""
     plain = schema.isascii() and schema.isidentifier() and len(schema) <= 56
     return f"sagaz_{schema if plain else hashlib.sha256(schema.encode()).hexdigest()[:32]}"
+
+
+def wake_ups(channel: str, *, notify: bool) -> dict[str, str]:
+    """Return what statements call to wake those who listen to a channel, by the name that they have for it.
+
+    Args:
+        channel: As an expression.
+        notify: Whether they are to be woken at all.
+    """
+    said = {"wake": "", "wake_for_signal": FOR_SIGNAL}
+    return {name: f"pg_notify({channel}, '{text}')" if notify else "NULL" for name, text in said.items()}

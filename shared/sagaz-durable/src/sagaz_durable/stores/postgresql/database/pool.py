@@ -15,7 +15,8 @@ from sagaz_durable.stores.open_check import Opened
 from sagaz_durable.stores.postgresql.database.address import Address
 from sagaz_durable.stores.postgresql.database.connection import Connection, connect, options
 from sagaz_durable.stores.postgresql.database.errors import busy, how_to_migrate, lost, meaning
-from sagaz_durable.stores.postgresql.database.notifications import channel_of
+from sagaz_durable.stores.postgresql.database.notifications import channel_of, wake_ups
+from sagaz_durable.stores.postgresql.database.numbered import NumberedStatements
 from sagaz_durable.stores.postgresql.database.rights import LACKING, lacking_values, what_lacks
 from sagaz_durable.stores.postgresql.database.schema import find_tables, migrate_tables
 from sagaz_durable.stores.postgresql.database.session import make_own, reads_committed
@@ -97,10 +98,11 @@ class Connections(Database):
     async def _open_pool(self) -> None:
         super().__init__()
         self._unused.set()
-        wake = f"pg_notify('{self.channel}', '')" if self._notify else "NULL"
-        self._names = {"schema": sql.Identifier(self._found.schema).as_string(), "wake": wake}
+        wakes = wake_ups(f"'{self.channel}'", notify=self._notify)
+        self._names = {"schema": sql.Identifier(self._found.schema).as_string(), **wakes}
         self._loop = asyncio.get_running_loop()
-        self._execute_with = _execute
+        self._says_committed = False
+        self._numbered = NumberedStatements(self.text)
         self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
             self.address.conninfo,
             kwargs={"autocommit": True, **options(self.address)},
@@ -119,7 +121,7 @@ class Connections(Database):
     async def _configure(self, connection: Connection) -> None:
         if not await make_own(connection, pooled=self.address.pgbouncer) and not await reads_committed(connection):
             # Where nothing may be set in a session, each statement has to say it.
-            self._execute_with = _execute_committed
+            self._says_committed = True
 
     async def close(self) -> None:
         """Let what was asked for end, and close the pool; after a fork, only forget it, for it is the parent's."""
@@ -175,10 +177,9 @@ class Connections(Database):
 
     async def execute_once(self, template: str, values: Values = ()) -> list[Row]:
         """Execute a statement and return its rows."""
-        statement = self.text(template).encode()
         try:
             async with self._pool.connection() as connection:
-                return await self._execute(connection, statement, values)
+                return await self._execute(connection, template, values)
         except PoolTimeout:
             # Raised below: psycopg's frames hold the password.
             pass
@@ -186,13 +187,13 @@ class Connections(Database):
             raise self._closed() from error
         raise await self._why()
 
-    async def _execute(self, connection: Connection, statement: bytes, values: Values) -> list[Row]:
+    async def _execute(self, connection: Connection, template: str, values: Values) -> list[Row]:
         try:
             try:
-                return await self._execute_with(connection, statement, values)
+                return await self._execute_on(connection, template, values)
             except pg.DeadlockDetected:
                 # Nothing of it was committed, and whoever won has ended.
-                return await self._execute_with(connection, statement, values)
+                return await self._execute_on(connection, template, values)
         except psycopg.Error as error:
             without_rows(error)
             if connection.closed:
@@ -205,6 +206,11 @@ class Connections(Database):
             # Not chained: it holds the whole text.
             raise meaning(self.address, error) from None
 
+    async def _execute_on(self, connection: Connection, template: str, values: Values) -> list[Row]:
+        if self._says_committed:
+            return await _execute_committed(connection, self.text(template).encode(), values)
+        return await self._numbered.execute(connection, template, values)
+
     async def _why(self) -> StoreUnavailable:
         """Find out why there was no connection in time, which the pool does not tell."""
         try:
@@ -215,10 +221,6 @@ class Connections(Database):
 
     def _closed(self) -> StoreUnavailable:
         return StoreUnavailable(f"The PostgreSQL store {self.address.shown} was closed meanwhile.")
-
-
-async def _execute(connection: Connection, statement: bytes, values: Values) -> list[Row]:
-    return await (await connection.execute(statement, values)).fetchall()
 
 
 async def _execute_committed(connection: Connection, statement: bytes, values: Values) -> list[Row]:

@@ -78,7 +78,7 @@ class Database(ABC):
 
     @abstractmethod
     def fill_in(self, template: str) -> str:
-        """Replace what a statement has in braces: ``{schema}`` and ``{wake}``."""
+        """Replace what a statement has in braces: ``{schema}``, ``{wake}`` and ``{wake_for_signal}``."""
 
     @abstractmethod
     async def execute_once(self, template: str, values: Values = ()) -> list[Row]:

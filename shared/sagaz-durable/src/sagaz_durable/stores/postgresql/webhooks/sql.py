@@ -55,7 +55,7 @@ _EFFECTS = f"""
     FROM led WHERE its_id IS NOT NULL AND sent_there IS NULL AND has_ended IS NOT TRUE AND reason IS NULL
     ORDER BY its_id
     ON CONFLICT (id) DO NOTHING
-    RETURNING id, fingerprint, {{wake}} AS woken
+    RETURNING id, fingerprint, {{wake_for_signal}} AS woken
 ), judged AS MATERIALIZED (
     SELECT led.*, CASE
         WHEN reason IS NOT NULL THEN 'quarantined'
