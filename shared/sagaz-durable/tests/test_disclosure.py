@@ -8,7 +8,7 @@ import sqlalchemy.exc
 
 from sagaz_durable.runtime.runtime import SagazRuntime
 from sagaz_durable.settings.settings import Settings
-from sagaz_integration_core.error_text import without_rows
+from sagaz_durable.transactions.database_errors import without_rows
 from sagaz_integration_core.errors import StoreUnavailable
 
 SECRET = "Zq7Kx9Vw"

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from graphlib import CycleError, TopologicalSorter
 
 from sagaz_durable.effects import Effect
 from sagaz_durable.serialization.nearest_name import nearest
+from sagaz_integration_core.contract.record import record
 from sagaz_integration_core.errors import SagaDefinitionError
 
 __all__ = ["Graph", "StepNode", "graph_of"]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class StepNode:
     """One declared step, as far as the order and the manner of its calls depend on it, and whether people are asked.
 
@@ -40,7 +40,7 @@ class StepNode:
         return "transactional" in (self.effect, self.undo_effect)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Graph:
     """A saga's steps in their declared order: dependencies before dependents, and by name where neither depends.
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
+from sagaz_integration_core.contract.record import record
 from sagaz_integration_core.errors import (
     AlreadyAwaited,
     InvalidInput,
@@ -49,7 +49,7 @@ __all__ = [
 PAGE = "https://github.com/sagaz-web/sagaz-web/blob/main/docs/problems.md"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Kind:
     """One kind of problem.
 
@@ -70,7 +70,7 @@ class Kind:
         return f"{PAGE}#{self.slug}"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Finding:
     """One thing that a check has found.
 

@@ -7,7 +7,7 @@ import asyncio
 import psycopg
 import pytest
 
-from sagaz_durable.stores.postgresql.claims import CLAIM, NEW, SETTLE, claim_statement
+from sagaz_durable.stores.postgresql.claims import CLAIM, SETTLE, claim_statement
 from sagaz_durable.stores.postgresql.sql import STEPS_AND_WAITS_OF, STEPS_OF
 from sagaz_durable.stores.wanted_runs import Wanted
 from sagaz_durable.testing.store_conformance.builders import (

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import re
 import threading
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 from unicodedata import category
 
 __all__ = [
@@ -14,20 +13,15 @@ __all__ = [
     "json_text",
     "message_of",
     "message_text",
-    "note_end",
     "storable",
     "type_name",
     "value_text",
     "visible",
     "visible_lines",
-    "without_rows",
 ]
-
-E = TypeVar("E", bound=BaseException)
 
 _MAX_CHARACTERS = 2_000
 _MAX_NAME = 200
-_NOTE = "Saga "
 
 _HIDDEN = frozenset(("Cc", "Cf", "Cs", "Zl", "Zp"))
 """Unicode's controls (C0, C1), formats (bidi, byte order marks, tags), surrogates, line and paragraph separators."""
@@ -72,12 +66,6 @@ def message_of(text: str) -> str:
     return text.partition(": ")[2]
 
 
-def note_end(error: BaseException, note: str) -> None:
-    """Note how a run ended, in place of what was noted of an earlier one: steps may raise one object again."""
-    kept = [text for text in getattr(error, "__notes__", ()) if not text.startswith(_NOTE)]
-    error.__notes__ = [*kept, note]
-
-
 def storable(text: str) -> str:
     """Return a text that every store keeps as it is: visible, and cut where it becomes too long."""
     return visible(text, _MAX_CHARACTERS)
@@ -108,28 +96,6 @@ def json_text(value: Any, *, indent: int | None = None, default: Callable[[Any],
     return text if text.isprintable() else "".join(map(_shown_in_json, text))
 
 
-def without_rows(error: E) -> E:
-    """Take the rows and values of a refused statement from a driver's exception and its causes, and return it.
-
-    PostgreSQL tells of a whole row in a DETAIL, and SQLAlchemy of all parameters: with them, of a run's context. What
-    was being handled when it was raised (``__context__``) is the caller's, and left alone.
-    """
-    chain: list[Any] = [error]
-    seen: set[int] = set()
-    while chain:
-        one = chain.pop()
-        if one is None or id(one) in seen:
-            continue
-        seen.add(id(one))
-        chain += [one.__cause__, getattr(one, "orig", None)]
-        one.args = tuple(_first_part(value) if isinstance(value, str) else value for value in one.args)
-        if hasattr(one, "hide_parameters"):
-            one.hide_parameters = True
-        if isinstance(getattr(one, "detail", None), str):
-            one.detail = None
-    return error
-
-
 def _made(make: Callable[[Any], str], value: object, most: int = _MAX_CHARACTERS) -> str:
     try:
         return visible(make(value), most)
@@ -152,14 +118,6 @@ def _shown_in_json(character: str) -> str:
         return character
     # json escapes all but printable ASCII, and DEL.
     return json.dumps(character)[1:-1] if character != "\x7f" else r"\u007f"
-
-
-_DETAILS = re.compile(r"\n[^\W\d_]{2,15}\s?:.*", re.DOTALL)
-"""DETAIL, CONTEXT, QUERY and so on, in whatever language the server speaks; HINT goes with them."""
-
-
-def _first_part(text: str) -> str:
-    return _DETAILS.sub("", text)
 
 
 def _cut(text: str, most: int) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -24,6 +23,7 @@ from sagaz_durable.cli.runs import Said
 from sagaz_durable.engine.registry import SagaRegistry
 from sagaz_durable.operations.operator import Operator
 from sagaz_durable.settings.settings import Settings
+from sagaz_integration_core.contract.record import record
 from sagaz_integration_core.contract.store import SagaStore
 from sagaz_integration_core.errors import SagazError
 
@@ -47,7 +47,7 @@ def operate(project: Project, work: Callable[[Operator, SagaStore], Coroutine[An
     )
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ProjectScope:
     """A project and its open store; see `sagaz_durable.operations.scope`."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import lru_cache
 from typing import Any
 
@@ -18,6 +18,7 @@ from sagaz_durable._upstream.typed_steps import context_types
 from sagaz_durable.contexts.context_types import ContextTypes
 from sagaz_durable.graph import Graph
 from sagaz_durable.serialization.codec import copy_value
+from sagaz_integration_core.contract.record import record
 from sagaz_integration_core.contract.records import Phase
 from sagaz_integration_core.errors import SagaDefinitionError
 
@@ -26,7 +27,7 @@ __all__ = ["Prepared", "Step", "made_by", "prepare"]
 _MARKS = ("_saga_step_meta", "_saga_compensation_meta", "_saga_forward_recovery_meta")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Declaration:
     """What all instances of a class declare."""
 
@@ -36,7 +37,7 @@ class _Declaration:
     forward_recovery: dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Prepared:
     """An instance that is about to run.
 

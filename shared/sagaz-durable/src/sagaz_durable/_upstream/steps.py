@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from sagaz_durable.effects import effect_of
 from sagaz_durable.graph import Graph, StepNode, graph_of
+from sagaz_integration_core.contract.record import record
 from sagaz_integration_core.errors import SagaDefinitionError
 
 __all__ = ["Function", "Recovering", "Step", "read"]
@@ -16,7 +16,7 @@ Function = Callable[[dict[str, Any]], Any]
 Hook = Callable[..., Any]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Recovering:
     """What ``@forward_recovery`` was given; the time in seconds.
 
@@ -30,7 +30,7 @@ class Recovering:
     max_retries: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Step:
     """What one step of an instance is; times in seconds.
 

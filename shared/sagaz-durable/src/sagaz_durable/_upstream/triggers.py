@@ -6,17 +6,17 @@ import ast
 import inspect
 import textwrap
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 from sagaz_durable.webhooks.resuming import MARK, Place, Resuming
+from sagaz_integration_core.contract.record import record
 from sagaz_integration_core.errors import SagaDefinitionError
 
 __all__ = ["Trigger", "listeners", "refuse_lost"]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Trigger:
     """What ``@trigger`` was given, by sagaz's names."""
 

@@ -9,13 +9,13 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from typing import Any
 
 from sagaz_durable.calls.interpreter_exit import stops_the_process
 from sagaz_durable.concurrency.cancellation import Halt, clear_own_cancellation, settle_own_cancellation
 from sagaz_durable.concurrency.time_limits import TimeIsUp, within
 from sagaz_durable.leases.lease import Lease
+from sagaz_integration_core.contract.record import record
 from sagaz_integration_core.error_text import error_text
 from sagaz_integration_core.errors import LeaseLost, RunInterrupted, StepError
 
@@ -27,7 +27,7 @@ Scope = Callable[[], AbstractContextManager[Any]]
 Function = Callable[[dict[str, Any]], Any]
 
 
-@dataclass(slots=True)
+@record
 class Outcome:
     """What came out of the user's own function: a value, or an exception.
 

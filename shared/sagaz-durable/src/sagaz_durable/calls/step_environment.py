@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import Executor as ThreadPool
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from typing import Any
 
 from sagaz_durable.settings.wording import Wording
 from sagaz_durable.transactions.step_transactions import StepTransactions
 from sagaz_integration_core.context.current_step import CurrentStep, Waits, current
 from sagaz_integration_core.context.log_fields import log_fields
+from sagaz_integration_core.contract.record import record
 from sagaz_integration_core.contract.records import ClaimedRun, Phase
 from sagaz_integration_core.contract.store import SagaStore
 
 __all__ = ["StepEnvironment"]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class StepEnvironment:
     """What the calls of all runs of a process share.
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -21,13 +20,14 @@ from sagaz_durable.serialization.diagnostics import Refused
 from sagaz_durable.serialization.model_fields import is_model_class
 from sagaz_durable.settings.wording import Wording
 from sagaz_integration_core.contract.events import EventWrite
+from sagaz_integration_core.contract.record import record
 from sagaz_integration_core.error_text import type_name
 from sagaz_integration_core.errors import ContextValueError, StepError
 
 __all__ = ["Given", "Recordable", "Tried", "assigned", "fitting", "not_awaited", "recordable"]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Given:
     """What one call is given.
 
@@ -42,7 +42,7 @@ class Given:
     before: dict[str, Any]
 
 
-@dataclass(slots=True)
+@record
 class Tried:
     """What came of a call, and of the context that it was given.
 
@@ -60,7 +60,7 @@ class Tried:
     left: CallWaits | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Recordable:
     """What is journaled of a call that returned.
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -17,6 +16,7 @@ from sagaz_durable.calls.step_result import Given, Tried
 from sagaz_durable.calls.transactional import TransactionalCall
 from sagaz_durable.calls.waits import CallWaits, RunWaits
 from sagaz_durable.concurrency.cancellation import Halt
+from sagaz_integration_core.contract.record import record
 from sagaz_integration_core.contract.records import ClaimedRun, Phase
 from sagaz_integration_core.error_text import error_text
 from sagaz_integration_core.errors import RunInProgress, RunInterrupted, RunWaiting
@@ -42,7 +42,7 @@ def _never() -> bool:
     return False
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Limits:
     """What limits a call besides its own time limit.
 

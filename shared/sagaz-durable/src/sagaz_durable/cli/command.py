@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from sagaz_durable.cli.runs import Said
 from sagaz_durable.settings.wording import Wording
+from sagaz_integration_core.contract.record import record
 
 __all__ = ["Command", "Need", "Option", "Values", "spelled"]
 
@@ -19,7 +19,7 @@ Need = Literal["runtime", "sagas", "store"]
 """A runtime that is not open; one that knows all sagas; one whose store is open."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Option:
     """An option, or an argument: a word without dashes before it.
 
@@ -63,7 +63,7 @@ class Option:
         return self.default() if callable(self.default) else self.default
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Command:
     """A command.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Any
 
@@ -15,6 +15,7 @@ from sagaz_durable.problem_types import EVENT_NOT_SET_ASIDE, references
 from sagaz_durable.redaction import masked, secret_keys
 from sagaz_durable.serialization.client_ids import findable
 from sagaz_integration_core.contract.events import EventFilter, EventStatus, EventStore, OutboxRecord
+from sagaz_integration_core.contract.record import record
 from sagaz_integration_core.error_text import json_text, visible
 from sagaz_integration_core.errors import SettingsError
 
@@ -26,7 +27,7 @@ _PAGE = 500
 _LISTED: tuple[EventStatus, ...] = ("pending", "dead")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class EventsRequest:
     """What the command was given."""
 

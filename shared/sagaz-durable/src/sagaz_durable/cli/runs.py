@@ -7,7 +7,7 @@ import json
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
@@ -25,6 +25,7 @@ from sagaz_durable.operations.outcomes import Outcome
 from sagaz_durable.redaction import secret_keys
 from sagaz_durable.serialization.client_ids import findable
 from sagaz_integration_core.contract.listings import RunFilter
+from sagaz_integration_core.contract.record import record
 from sagaz_integration_core.contract.records import RunRecord, RunStatus
 from sagaz_integration_core.contract.store import SagaStore
 from sagaz_integration_core.contract.waits import WaitRecord
@@ -57,7 +58,7 @@ _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _PAGE = 200
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Said:
     """What a command prints, and whether everything that was asked for was done."""
 
@@ -65,7 +66,7 @@ class Said:
     done: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Selection:
     """The runs that a command is to decide about: those that are named, or (``every``) all of these statuses."""
 
@@ -86,7 +87,7 @@ class Selection:
             raise SettingsError("--saga chooses among all runs; leave it out, or say --all instead of a saga_id.")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class PruneWords:
     """What ``prune`` was given on its command line; ``statuses`` are empty when none were."""
 

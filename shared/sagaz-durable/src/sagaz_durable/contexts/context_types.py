@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import typing
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from sagaz_durable.contexts.misfit import Misfit
 from sagaz_durable.contexts.models import Model, as_values, model_of
 from sagaz_durable.serialization.nearest_name import nearest
+from sagaz_integration_core.contract.record import record
 from sagaz_integration_core.contract.records import Phase
 from sagaz_integration_core.errors import ContextValueError, SagaDefinitionError
 
@@ -18,7 +18,7 @@ __all__ = ["CallTypes", "ContextTypes", "Started"]
 Values = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CallTypes:
     """What one step, or one compensation, takes and returns.
 
@@ -42,7 +42,7 @@ class CallTypes:
         return self.returns.required if is_dict else frozenset(self.returns.fields)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Started:
     """A checked input.
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from graphlib import TopologicalSorter
 from typing import TypeVar
 
 from sagaz_durable.diagram.states import DrawnStep
 from sagaz_durable.diagram.wrapping import wrapped
+from sagaz_integration_core.contract.record import record
 
 __all__ = ["Box", "Diagram", "direct_parents", "lay_out"]
 
@@ -23,7 +23,7 @@ _CHARACTERS = 26
 """How many characters of the names' font fit a line."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Box:
     """One step, placed; lengths in pixels, x and y of its top left corner."""
 
@@ -82,7 +82,7 @@ class Box:
         return self.y + _PADDING + 12
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Diagram:
     """Boxes, and the lines between them as SVG's paths; width and height in pixels."""
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
 from sagaz_durable.engine.state import StepState, UndoState, step_views
 from sagaz_durable.graph import StepNode, graph_of
+from sagaz_integration_core.contract.record import record
 from sagaz_integration_core.contract.records import Direction
 from sagaz_integration_core.error_text import visible
 
@@ -45,7 +45,7 @@ _SIGNS = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class DrawnStep:
     """One step of a run.
 

@@ -6,7 +6,6 @@ import asyncio
 import logging
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
 from sagaz_durable.calls.context_values import likeliest_path
@@ -14,15 +13,16 @@ from sagaz_durable.calls.waits import waits_for
 from sagaz_durable.engine.environment import ExecutionEnvironment
 from sagaz_durable.engine.executor import Executor
 from sagaz_durable.engine.journal.entries import Entries
-from sagaz_durable.engine.result import SagaRun
+from sagaz_durable.engine.result import SagaRun, note_end
 from sagaz_durable.engine.state import End, RunState
 from sagaz_durable.leases.lease import Lease
 from sagaz_durable.outbox.run_events import EventLog
 from sagaz_durable.serialization import codec
 from sagaz_durable.serialization.attempt_text import attempt_text
 from sagaz_integration_core.contract.events import EventWrite
+from sagaz_integration_core.contract.record import record
 from sagaz_integration_core.contract.records import ClaimedRun, Release, RunStatus, RunWrite
-from sagaz_integration_core.error_text import error_text, note_end, storable
+from sagaz_integration_core.error_text import error_text, storable
 from sagaz_integration_core.errors import (
     ContextValueError,
     LeaseLost,
@@ -39,7 +39,7 @@ __all__ = ["RunExecution"]
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Ending:
     """What whoever waits for a run is given: its result, or what is raised."""
 

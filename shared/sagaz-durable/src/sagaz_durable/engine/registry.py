@@ -11,11 +11,11 @@ import hashlib
 import json
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from sagaz_durable.settings.wording import NEUTRAL, Wording
+from sagaz_integration_core.contract.record import record
 from sagaz_integration_core.error_text import value_text
 from sagaz_integration_core.errors import SagaDefinitionError, SagaNotRegistered
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["Registration", "SagaRegistry", "listed"]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Registration:
     """One saga that this deployment can run, and how to build an instance of it."""
 

@@ -11,7 +11,9 @@ from sagaz_integration_core.error_text import visible
 if TYPE_CHECKING:
     from sagaz import SagaStatus
 
-__all__ = ["SagaRun", "missing"]
+__all__ = ["SagaRun", "missing", "note_end"]
+
+_NOTE = "Saga "
 
 
 class SagaRun(dict[str, Any]):
@@ -49,3 +51,9 @@ def missing(saga_id: str) -> str:
     """Say that there is no such run."""
     shown = visible(str(saga_id), 255)
     return f"There is no run {shown} in this store. It may have been pruned, or be in another database."
+
+
+def note_end(error: BaseException, note: str) -> None:
+    """Note how a run ended, in place of what was noted of an earlier one: steps may raise one object again."""
+    kept = [text for text in getattr(error, "__notes__", ()) if not text.startswith(_NOTE)]
+    error.__notes__ = [*kept, note]

@@ -7,11 +7,11 @@ diagram and the operators' decisions all ask it, so that they cannot disagree.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol
 
 from sagaz_durable.graph import Graph
 from sagaz_durable.recovery import action_of
+from sagaz_integration_core.contract.record import record
 from sagaz_integration_core.contract.statuses import Call, Direction, StepStatus
 
 __all__ = [
@@ -37,7 +37,7 @@ UndoState = Literal["uncalled", "owed", "started", "waiting", "done", "failed", 
 """How far a compensation is. ``owed``: it will be called. ``lost``: it would be, and this deployment has not got it."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class StepView:
     """What a person is told of one step; ``undo`` is None for one without a compensation."""
 

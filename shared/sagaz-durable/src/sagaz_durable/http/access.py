@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from inspect import isawaitable
 from typing import Any, Literal
 
 from sagaz_durable.http.messages import HttpRequest
 from sagaz_durable.http.problems import Problem
 from sagaz_durable.problem_types import NOT_FOUND
+from sagaz_integration_core.contract.record import record
 from sagaz_integration_core.contract.records import RunRecord
 from sagaz_integration_core.error_text import value_text, visible
 from sagaz_integration_core.errors import UsageError
@@ -23,7 +23,7 @@ Verb = Literal["list", "read", "cancel", "retry", "resolve", "run-now", "signal"
 """What somebody wants to do. ``list``: have runs listed; each of them is listed only if it may be ``read``, too."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Subject:
     """What somebody wants to read or decide about: one run; or for ``list``, the runs that were asked for.
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Hashable
-from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
 
 from sagaz_durable.http.messages import HttpRequest
 from sagaz_durable.http.problems import Problem
 from sagaz_durable.problem_types import RUN_CHANGED
+from sagaz_integration_core.contract.record import record
 from sagaz_integration_core.contract.records import RunRecord
 
 __all__ = ["Preference", "changed", "etag_of", "is_unchanged", "preference_of", "wanted_version"]
@@ -69,7 +69,7 @@ def changed() -> Problem:
     return Problem(RUN_CHANGED, "Read it again, and decide about what it is now.")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Preference:
     """What is done of what a client prefers.
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 from urllib.parse import parse_qsl
+
+from sagaz_integration_core.contract.record import record
 
 __all__ = ["HttpRequest", "HttpResponse"]
 
@@ -13,7 +15,7 @@ _MOST_FIELDS = 50
 """Of a query; the routes here know fewer than ten."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class HttpRequest:
     """One request, as the rules see it.
 
@@ -51,7 +53,7 @@ class HttpRequest:
         return parse_qsl(self.query, keep_blank_values=True, errors="replace", max_num_fields=_MOST_FIELDS)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class HttpResponse:
     """One answer; a plugin adds nothing to it but what its framework always adds.
 

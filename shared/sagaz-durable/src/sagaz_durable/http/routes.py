@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, get_args
 
@@ -11,12 +10,13 @@ from sagaz_durable.http.api import SagaApi
 from sagaz_durable.http.deciding import Decision
 from sagaz_durable.http.messages import HttpResponse
 from sagaz_durable.http.problems import Problem, problem_response
+from sagaz_integration_core.contract.record import record
 from sagaz_integration_core.errors import SagazError
 
 __all__ = ["ROUTES", "Route", "not_opened"]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Route:
     """One route.
 

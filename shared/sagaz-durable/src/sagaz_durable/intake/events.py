@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING, Any
 
 from sagaz_durable import ContextLike
@@ -14,6 +14,7 @@ from sagaz_durable.runtime.new_run import new_run, saga_id_of_event
 from sagaz_durable.runtime.signalling import new_signal
 from sagaz_durable.webhooks.resuming import Resuming
 from sagaz_durable.workers.start_limits import delayed
+from sagaz_integration_core.contract.record import record
 from sagaz_integration_core.contract.webhooks import NewWebhook
 from sagaz_integration_core.error_text import error_text, visible
 from sagaz_integration_core.errors import SagazError
@@ -27,7 +28,7 @@ _MOST_ID = 200
 _MOST_REASON = 500
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Event:
     """One event of a source.
 

@@ -6,7 +6,6 @@ import asyncio
 import copy
 import logging
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
 from inspect import isawaitable, iscoroutinefunction
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,7 @@ from sagaz_durable.serialization.client_ids import check_identifier
 from sagaz_durable.serialization.model_fields import is_model_class
 from sagaz_durable.webhooks.resuming import Place, Resuming
 from sagaz_durable.workers.start_limits import check_limits
+from sagaz_integration_core.contract.record import record
 from sagaz_integration_core.error_text import error_text, value_text, visible
 from sagaz_integration_core.errors import InvalidInput, SettingsError
 
@@ -37,14 +37,14 @@ class NotUsable(Exception):
     """An event cannot be used as a handler means it; says why, for operators."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Raised:
     """What a plain function has raised in a thread, which the event loop's thread is not to raise again."""
 
     error: BaseException
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Handler:
     """One method that wants events of a source."""
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sagaz_durable.intake.events import Event, handled, unhandled, unwanted, without_effect
 from sagaz_durable.intake.handlers import Handler, Hook, handlers_of
 from sagaz_durable.serialization.client_ids import findable
+from sagaz_integration_core.contract.record import record
 from sagaz_integration_core.contract.store import SagaStore
 from sagaz_integration_core.contract.webhooks import NewWebhook, WebhookFilter, WebhookOutcome, WebhookRecord
 from sagaz_integration_core.error_text import storable, visible
@@ -27,7 +28,7 @@ logger = logging.getLogger("sagaz_durable.audit")
 _NONE = "there is no event with this id"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Replayed:
     """What became of a replay, or of a dismissal.
 

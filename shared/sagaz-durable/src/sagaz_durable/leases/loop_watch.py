@@ -8,9 +8,10 @@ import sys
 import traceback
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
 from types import FrameType
 from typing import TYPE_CHECKING
+
+from sagaz_integration_core.contract.record import record
 
 if TYPE_CHECKING:
     from sagaz_durable.leases.lease import Lease
@@ -21,7 +22,7 @@ TASK_PREFIX = "sagaz:"
 """Tasks that call steps are named ``sagaz:<saga_id>:<step>``, with ``:undo`` or ``:redo`` behind it for others."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Holder:
     """What keeps an event loop from turning.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from sagaz_durable.runtime.signalling import (
     new_signal,
 )
 from sagaz_durable.signing import KeySigner, Signer
+from sagaz_integration_core.contract.record import record
 from sagaz_integration_core.contract.statuses import ERASED
 from sagaz_integration_core.error_text import storable, value_text, visible
 from sagaz_integration_core.errors import (
@@ -41,7 +42,7 @@ WEEK = timedelta(days=7)
 _MOST_CHARACTERS = 4_000
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Approval:
     """What a token may decide about; exactly one of ``saga_id`` and ``key`` is not None.
 

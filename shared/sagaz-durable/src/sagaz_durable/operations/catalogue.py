@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Protocol
 
 from sagaz_durable.stores.factory import create_store
 from sagaz_durable.stores.factory import migrate as migrate_tables
+from sagaz_integration_core.contract.record import record
 
 if TYPE_CHECKING:
     from sagaz_durable.engine.registry import SagaRegistry
@@ -27,7 +28,7 @@ class HasRegistry(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class SagaListing:
     """One registered saga: its name, where its class is, and its steps in an order in which they can run."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING
 
 from sagaz_durable.operations.thresholds import THRESHOLDS, Limits
@@ -25,6 +25,7 @@ from sagaz_durable.redaction import redact
 from sagaz_durable.settings.wording import Wording
 from sagaz_durable.stores.sqlite.store import SQLiteStore
 from sagaz_integration_core.contract.listings import StoreStats
+from sagaz_integration_core.contract.record import record
 from sagaz_integration_core.contract.store import SagaStore
 from sagaz_integration_core.errors import StoreNotMigrated, StoreNotReady, StoreUnavailable
 
@@ -37,7 +38,7 @@ _PATIENCE = 60.0
 """Seconds for which a due run may find no worker, as while a deployment replaces its processes."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Health:
     """What `check` found.
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import TimeoutError as WaitedTooLong
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sagaz_durable.concurrency.pulse import BEAT_SECONDS
+from sagaz_integration_core.contract.record import record
 from sagaz_integration_core.error_text import error_text
 from sagaz_integration_core.errors import SagazError
 
@@ -20,7 +20,7 @@ ANSWER_SECONDS = 2.0
 """How long the store's answer is waited for: less than probes wait for theirs."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ProbeResult:
     """What was found; true when all is well.
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import binascii
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Collection
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from sagaz_durable.serialization.client_ids import findable
+from sagaz_integration_core.contract.record import record
 from sagaz_integration_core.contract.statuses import ACTIVE, FINISHED, RunStatus
 from sagaz_integration_core.errors import InvalidInput
 
@@ -24,7 +24,7 @@ _MOST_CHARACTERS = 2_000
 _STATUSES = (*ACTIVE, *FINISHED)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RunPage:
     """Some runs, the newest first.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 from sagaz_durable.engine.registry import SagaRegistry
@@ -15,6 +14,7 @@ from sagaz_durable.operations.sending import Sender
 from sagaz_durable.outbox.run_events import EventLog
 from sagaz_durable.settings.wording import NEUTRAL, Wording
 from sagaz_integration_core.contract.decisions import Action, Intervention
+from sagaz_integration_core.contract.record import record
 from sagaz_integration_core.contract.records import FOREIGN, RunRecord, RunStatus, StepRecord, erased_as
 from sagaz_integration_core.contract.store import SagaStore
 from sagaz_integration_core.error_text import storable
@@ -28,14 +28,14 @@ Settlement = Literal["completed", "rolled_back"]
 """As what a person has settled a run."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Decision:
     status: RunStatus
     message: str
     error: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Refusal:
     message: str
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from sagaz_durable.engine.registry import SagaRegistry
 from sagaz_durable.engine.result import missing
@@ -11,6 +10,7 @@ from sagaz_durable.engine.state import StepView, step_views
 from sagaz_durable.problem_types import NOT_FOUND, REFUSED, Kind
 from sagaz_integration_core.contract.decisions import Action, AuditRecord
 from sagaz_integration_core.contract.listings import AttemptRecord
+from sagaz_integration_core.contract.record import record
 from sagaz_integration_core.contract.records import Phase, RunRecord, RunStatus, StepRecord
 from sagaz_integration_core.contract.waits import WaitRecord
 from sagaz_integration_core.error_text import value_text
@@ -19,7 +19,7 @@ from sagaz_integration_core.errors import RunChanged, UsageError
 __all__ = ["Outcome", "RunReport", "by_call", "changed", "check_version", "missing", "views_of"]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Outcome:
     """What became of one decision about one run.
 
@@ -67,7 +67,7 @@ def changed(run: RunRecord, version: int) -> RunChanged:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RunReport:
     """All that is known of one run.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from sagaz_integration_core.contract.record import record
 
 __all__ = ["THRESHOLDS", "Limits"]
 
@@ -18,7 +18,7 @@ THRESHOLDS = {
 """The options, by the fields of `Limits`, with their help."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Limits:
     """What is no problem yet.
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
@@ -15,6 +14,7 @@ from uuid import UUID
 
 from sagaz_durable.serialization import time_texts
 from sagaz_durable.tag_keys import BYTES, MARK
+from sagaz_integration_core.contract.record import record
 
 __all__ = ["MAX_BYTES", "TAGS", "TAGS_BY_KEY", "Tag"]
 
@@ -22,7 +22,7 @@ MAX_BYTES = 65_536
 """The most bytes that one value of type bytes may have."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Tag:
     """How the values of one type are written.
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from sagaz_durable.settings.urls import read_broker_url, read_storage_url, refused_url
 from sagaz_durable.settings.wording import Wording
+from sagaz_integration_core.contract.record import record
 from sagaz_integration_core.error_text import visible
 
 __all__ = ["RULES", "SECRETS", "Rule", "contradictions", "problem"]
@@ -33,7 +33,7 @@ class Rule(Protocol):
         """Return the value; a ValueError tells what would have been right."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Flag:
     """True or false."""
 
@@ -45,7 +45,7 @@ class Flag:
         return value
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Number:
     """A number in a range; never NaN or infinite, which are in no range."""
 
@@ -74,7 +74,7 @@ class Number:
         return f"expected {self.unit} from {self.low:,} to {self.high:,}"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Text:
     """A string that ``check`` accepts (it raises a ValueError otherwise); None only where that means something."""
 
@@ -92,7 +92,7 @@ class Text:
         return text
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Choice:
     """One of a few words."""
 
@@ -106,7 +106,7 @@ class Choice:
         return word
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Patterns:
     """Shell patterns for keys, each maybe behind a ``!``."""
 
@@ -126,7 +126,7 @@ class Patterns:
         return f"expected patterns for keys of 1 to {_MAX_PATTERN} characters, e.g. ['customer_*', '!token_count']"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Keys:
     """Secret keys: the first signs, and all verify, so that one can be replaced."""
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from difflib import get_close_matches
 from typing import Any
 
 from sagaz_durable.settings.rules import RULES
+from sagaz_integration_core.contract.record import record
 
 __all__ = ["Given", "Source", "arguments", "environment", "mapping", "prefixed"]
 
@@ -27,7 +28,7 @@ _SERVICE_LINK = re.compile(r"(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_
 """What Kubernetes puts into every container's environment when a service's name begins with ``sagaz``."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Given:
     """One setting as the user gave it, under the name that the user wrote."""
 
@@ -35,7 +36,7 @@ class Given:
     value: object = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Source:
     """The settings from one place, unread; ``unless`` are problems only while nothing gives that setting."""
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal
 from urllib.parse import unquote
 
 from sagaz_durable.redaction import redact, scheme_of
+from sagaz_integration_core.contract.record import record
 from sagaz_integration_core.errors import SettingsError
 
 __all__ = [
@@ -41,7 +41,7 @@ _HOST = re.compile(r"(\[[^\[\]]*\]|[^:\[\]]*)(:(\d{0,5}))?", re.ASCII)
 _LAST_PORT = 65_535
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class StorageURL:
     """Where runs are kept: ``path`` (absolute) for sqlite, ``dsn`` (as it was given, for libpq) for postgresql."""
 
@@ -54,7 +54,7 @@ class StorageURL:
         return f"StorageURL(kind={self.kind!r}, path={self.path and str(self.path)!r}, dsn={dsn!r})"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class BrokerURL:
     """Where events are published; ``url`` is what the broker's own client understands."""
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from sagaz_integration_core.contract.record import record
 
 __all__ = ["NEUTRAL", "Wording"]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Wording:
     """The words of one framework; a plugin gives them to the settings that it reads, and by default they are nobody's.
 

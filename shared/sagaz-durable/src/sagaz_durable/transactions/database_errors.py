@@ -1,14 +1,17 @@
-"""What a database's refusal of a transactional step means, whatever driver or library reports it."""
+"""What a database's refusal means, whatever driver or library reports it, and what of it is shown to nobody."""
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from sagaz_integration_core.errors import StoreUnavailable, UnstorableValue, WriteLockHeld, WriteRefused
 
-__all__ = ["Meaning", "meaning"]
+__all__ = ["Meaning", "meaning", "without_rows"]
+
+E = TypeVar("E", bound=BaseException)
 
 Meaning = Literal["again", "aborted", "ended", "value", "other"]
 """``again``: another transaction was in the way, or the server went away; nothing was committed, so that all of it may
@@ -79,3 +82,33 @@ def _of_sqlite(error: sqlite3.Error) -> Meaning:
     if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_IOERR", "SQLITE_FULL", "SQLITE_CANTOPEN")):
         return "again"
     return "ended" if str(error).startswith("no such savepoint") else "other"
+
+
+def without_rows(error: E) -> E:
+    """Take the rows and values of a refused statement from a driver's exception and its causes, and return it.
+
+    PostgreSQL tells of a whole row in a DETAIL, and SQLAlchemy of all parameters: with them, of a run's context. What
+    was being handled when it was raised (``__context__``) is the caller's, and left alone.
+    """
+    chain: list[Any] = [error]
+    seen: set[int] = set()
+    while chain:
+        one = chain.pop()
+        if one is None or id(one) in seen:
+            continue
+        seen.add(id(one))
+        chain += [one.__cause__, getattr(one, "orig", None)]
+        one.args = tuple(_first_part(value) if isinstance(value, str) else value for value in one.args)
+        if hasattr(one, "hide_parameters"):
+            one.hide_parameters = True
+        if isinstance(getattr(one, "detail", None), str):
+            one.detail = None
+    return error
+
+
+_DETAILS = re.compile(r"\n[^\W\d_]{2,15}\s?:.*", re.DOTALL)
+"""DETAIL, CONTEXT, QUERY and so on, in whatever language the server speaks; HINT goes with them."""
+
+
+def _first_part(text: str) -> str:
+    return _DETAILS.sub("", text)

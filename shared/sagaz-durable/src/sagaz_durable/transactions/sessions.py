@@ -16,6 +16,7 @@ from sagaz_durable.transactions.connections import (
     SQLiteCaller,
     SyncCaller,
 )
+from sagaz_durable.transactions.database_errors import without_rows
 from sagaz_durable.transactions.statements import (
     Caller,
     Joining,
@@ -28,7 +29,6 @@ from sagaz_durable.transactions.statements import (
 from sagaz_integration_core.contract.events import NewEvent
 from sagaz_integration_core.contract.records import Inserted, NewRun
 from sagaz_integration_core.contract.waits import NewSignal, Sent
-from sagaz_integration_core.error_text import without_rows
 from sagaz_integration_core.errors import SagazError, UsageError
 
 __all__ = [

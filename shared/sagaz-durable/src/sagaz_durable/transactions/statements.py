@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol, TypeAlias
 
 from sagaz_durable.transactions.insertion import Insertion
 from sagaz_integration_core.contract.events import NewEvent
+from sagaz_integration_core.contract.record import record
 from sagaz_integration_core.contract.records import Inserted, NewRun, RunWrite
 from sagaz_integration_core.contract.request_keys import NewKey
 from sagaz_integration_core.contract.waits import NewSignal, Sent
@@ -29,7 +30,7 @@ __all__ = [
 Rows: TypeAlias = Sequence[Sequence[Any]]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Statement:
     """A statement with ``%s`` where its values belong (and no other percent sign)."""
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
 from sagaz_durable.webhooks.headers import Headers
+from sagaz_integration_core.contract.record import record
 
 __all__ = ["Delivery", "Source"]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Delivery:
     """Which event a request brings.
 

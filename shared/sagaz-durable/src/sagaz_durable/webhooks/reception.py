@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import Any
 
@@ -10,11 +10,12 @@ from sagaz_durable.webhooks.bodies import check_size, parse_event
 from sagaz_durable.webhooks.delivery import Source
 from sagaz_durable.webhooks.errors import EventMalformed
 from sagaz_durable.webhooks.headers import MOST_ID, Headers, optional_header
+from sagaz_integration_core.contract.record import record
 
 __all__ = ["Received", "receive"]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Received:
     """An event that its source has sent.
 

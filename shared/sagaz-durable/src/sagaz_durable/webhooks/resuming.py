@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
 from sagaz_durable.serialization.client_ids import check_identifier
+from sagaz_integration_core.contract.record import record
 from sagaz_integration_core.error_text import value_text
 from sagaz_integration_core.errors import InvalidInput, SagaDefinitionError
 
@@ -21,7 +21,7 @@ MARK = "_sagaz_resumes"
 """The attribute of a method that is declared so; it has a tuple of `Resuming`, each of another source."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Resuming:
     """What `resumes` was given."""
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import weakref
 from collections.abc import Coroutine
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
+from sagaz_integration_core.contract.record import record
 from sagaz_integration_core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class Waits(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CurrentStep:
     """The step or compensation that is being called.
 

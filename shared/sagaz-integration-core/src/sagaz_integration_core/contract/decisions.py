@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
 from sagaz_integration_core.contract.events import EventWrite
+from sagaz_integration_core.contract.record import record
 from sagaz_integration_core.contract.records import FINISHED, RunStatus
 from sagaz_integration_core.contract.statuses import WebhookOutcome
 
@@ -16,7 +16,7 @@ Action = Literal["retry", "cancel", "resolve", "run-now", "signal", "erase", "re
 """What a person can decide about a run, or about a webhook's event; a worker erases, too, when a setting says so."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Intervention:
     """A person's decision about one run; it takes effect only while the run has this ``attempt`` and status ``found``.
 
@@ -43,7 +43,7 @@ class Intervention:
     version: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Erasure:
     """Which ended runs lose what their steps were given and returned, on whose word, and why.
 
@@ -65,7 +65,7 @@ class Erasure:
     before: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class AuditRecord:
     """One row of ``sagaz_audit``: who decided what about a run, and why; ``at`` is an aware datetime in UTC.
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import Literal, Protocol
+
+from sagaz_integration_core.contract.record import record
 
 __all__ = [
     "EventFilter",
@@ -25,7 +27,7 @@ EventStatus = Literal["pending", "sent", "dead"]
 """``dead``: the broker refused it too often; it needs manual intervention, and `EventStore.retry_events` revives it."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class EventWrite:
     """One event of a run; a second write of the same event_id is ignored. Payload and headers are JSON objects."""
 
@@ -35,7 +37,7 @@ class EventWrite:
     headers: str = field(default="{}", repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class NewEvent:
     """One event of the application; those with the same ``key`` leave in the order in which they were inserted."""
 
@@ -59,7 +61,7 @@ def of_run(saga_id: str, event: EventWrite, created_at: object) -> NewEvent:
     return NewEvent(event_id, saga_id, event.topic, event.payload, event.headers)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class OutboxRecord:
     """One row of ``sagaz_outbox``; datetimes are aware, in UTC.
 
@@ -83,7 +85,7 @@ class OutboxRecord:
     sent_at: datetime | None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class EventOutcome:
     """What became of a leased event, and the end of its lease.
 
@@ -100,7 +102,7 @@ class EventOutcome:
     charged: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class EventFilter:
     """Which events to list, oldest first; ``after`` is the id of the last one of the page before."""
 

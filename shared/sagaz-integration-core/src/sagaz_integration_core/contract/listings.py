@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import Literal
 
+from sagaz_integration_core.contract.record import record
 from sagaz_integration_core.contract.records import AttemptOutcome, RunStatus
 
 __all__ = ["AttemptRecord", "RunFilter", "StoreStats", "WorkerKind", "WorkerRecord"]
@@ -15,7 +16,7 @@ WorkerKind = Literal["worker", "embedded", "web", "sweep"]
 without one, which executes runs of its own; ``sweep``: Celery's."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class AttemptRecord:
     """One row of ``sagaz_attempt``: an attempt that ended other than by the run's completion or rollback.
 
@@ -33,7 +34,7 @@ class AttemptRecord:
     under_way: str | None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class WorkerRecord:
     """One row of ``sagaz_worker``: a process that lives, and the sagas that it knows; ``alive_until`` is aware."""
 
@@ -43,7 +44,7 @@ class WorkerRecord:
     alive_until: datetime
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RunFilter:
     """Which runs to list, newest first; ``before`` is the created_at and saga_id of the last one of the page before."""
 
@@ -55,7 +56,7 @@ class RunFilter:
     before: tuple[datetime, str] | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class StoreStats:
     """Figures for health checks; ages in seconds, by the store's clock.
 

@@ -6,11 +6,12 @@ Their ``repr`` has no contexts, results and fingerprints: logs and error reports
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import NamedTuple, TypeAlias
 
 from sagaz_integration_core.contract.events import EventWrite
+from sagaz_integration_core.contract.record import record
 from sagaz_integration_core.contract.statuses import (
     ACTIVE,
     ERASED,
@@ -53,7 +54,7 @@ def erased_as(fingerprint: str) -> str | None:
     return fingerprint.removeprefix(ERASED) if fingerprint.startswith(ERASED) else None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class NewRun:
     """One run to insert.
 
@@ -77,7 +78,7 @@ class NewRun:
     owner: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Inserted:
     """What became of a `NewRun`: ``created``, or a row with this saga_id was there already (and was left as it is).
 
@@ -92,8 +93,7 @@ class Inserted:
     owner: str | None = None
 
 
-# Not frozen, as `RunWrite` is not: a frozen one takes more than twice as long to make, and each step makes several.
-@dataclass(slots=True)
+@record
 class StepWrite:
     """One journal entry; (saga_id, step, phase) is its key, a later entry replaces the status of an earlier one.
 
@@ -110,7 +110,7 @@ class StepWrite:
     compensated: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Release:
     """Gives a lease back, so that any worker may claim the run after ``delay`` seconds.
 
@@ -129,7 +129,7 @@ class Release:
     by_deadline: bool = False
 
 
-@dataclass(slots=True)
+@record
 class RunWrite:
     """Everything that one run wants recorded together, or not at all.
 
@@ -159,7 +159,7 @@ class RunWrite:
         return any(step.status in ("done", "waiting") for step in self.steps)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class StepRecord:
     """One row of ``sagaz_step``."""
 
@@ -175,7 +175,7 @@ class StepRecord:
     compensated: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ClaimedRun:
     """A run that this process now holds under a lease, with its journal so far (in the order of its steps' start).
 
@@ -220,7 +220,7 @@ def resumed_by_claim(waits: Iterable[WaitRecord], attempt: int, direction: Direc
     return {(wait.step, wait.phase) for wait in waits if wait.attempt == attempt and (wait.phase == "undo") == is_back}
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Renewal:
     """What became of leases that were to be renewed, by saga_id.
 
@@ -232,7 +232,7 @@ class Renewal:
     locked: set[str]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RunRecord:
     """One row of ``sagaz_run``; datetimes are aware, in UTC.
 

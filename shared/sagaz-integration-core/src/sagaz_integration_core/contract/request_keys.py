@@ -5,13 +5,15 @@ Their ``repr`` has no answers: logs and error reports have it, and an answer is 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Protocol
+
+from sagaz_integration_core.contract.record import record
 
 __all__ = ["KeyClaim", "NewKey", "RequestKeyStore"]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class NewKey:
     """One request that is to be executed under its key.
 
@@ -33,7 +35,7 @@ class NewKey:
     keep_seconds: float
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class KeyClaim:
     """What became of a `NewKey`, or what is known of one.
 

@@ -6,10 +6,11 @@ Their ``repr`` has no payloads: logs and error reports have it, and a payload is
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import Literal, Protocol
 
+from sagaz_integration_core.contract.record import record
 from sagaz_integration_core.contract.statuses import Phase
 
 __all__ = [
@@ -41,7 +42,7 @@ WaitOutcome = Literal["signal", "timeout", "refused"]
 SignalState = Literal["untaken", "taken"]
 
 
-@dataclass(slots=True)
+@record
 class WaitWrite:
     """One wait to register; (step, phase, name, n) is its key within the run, and one that is there stays as it is.
 
@@ -62,7 +63,7 @@ class WaitWrite:
     until: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class WaitRecord:
     """One row of ``sagaz_wait``; datetimes are aware, in UTC.
 
@@ -87,7 +88,7 @@ class WaitRecord:
     payload: str | None = field(default=None, repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class NewSignal:
     """One signal to send; exactly one of ``saga_id`` and ``key`` is given.
 
@@ -113,7 +114,7 @@ class NewSignal:
     version: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Sent:
     """What became of a `NewSignal`.
 
@@ -126,7 +127,7 @@ class Sent:
     fingerprint: str | None = field(default=None, repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class SignalRecord:
     """One row of ``sagaz_signal``; datetimes are aware, in UTC. A taken one has given its payload away.
 
@@ -148,7 +149,7 @@ class SignalRecord:
     taken_phase: Phase | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class SignalFilter:
     """Which signals to list, the newest first; by default those that nobody has taken."""
 

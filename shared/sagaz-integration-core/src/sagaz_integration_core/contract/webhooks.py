@@ -7,10 +7,11 @@ context.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
+from sagaz_integration_core.contract.record import record
 from sagaz_integration_core.contract.records import NewRun
 from sagaz_integration_core.contract.statuses import WebhookOutcome
 from sagaz_integration_core.contract.waits import NewSignal
@@ -30,7 +31,7 @@ DELAYED_UNTIL = datetime(9000, 1, 1, tzinfo=UTC)
 from its start is kept as so long after this."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class NewWebhook:
     """What one trigger or mapping of a saga makes of one event; at most one of ``run`` and ``signal`` is given.
 
@@ -60,7 +61,7 @@ class NewWebhook:
     delayed: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class StartLimit:
     """How many runs one trigger may start; with neither ``max_concurrent`` nor ``starts``, all.
 
@@ -96,7 +97,7 @@ class StartLimit:
         return None if narrowest is None else max(0, narrowest)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class WebhookRecord:
     """One row of ``sagaz_webhook``; datetimes are aware, in UTC.
 
@@ -122,7 +123,7 @@ class WebhookRecord:
     correlation_id: str | None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class WebhookFilter:
     """Which events to list, the newest first; by default, all."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Coroutine, Mapping
-from dataclasses import dataclass
 from typing import Any, cast
 
 from django import forms
@@ -21,13 +20,14 @@ from django_sagaz.management.operator_command import operate
 from django_sagaz.models import Run
 from sagaz_durable.operations.operator import Operator, Settlement
 from sagaz_durable.operations.outcomes import Outcome
+from sagaz_integration_core.contract.record import record
 from sagaz_integration_core.contract.records import FOREIGN, RunStatus, erased_as
 from sagaz_integration_core.errors import SagazError
 
 __all__ = ["Decisions", "preview_row"]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Action:
     """What a person can decide.
 

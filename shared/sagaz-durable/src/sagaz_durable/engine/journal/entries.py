@@ -247,13 +247,12 @@ class Entries(KnownEntries):
     def _taken(self, **values: Any) -> RunWrite:
         steps, self._held_steps = tuple(self._held_steps), []
         events, self._held_events = tuple(self._held_events), []
-        write = self._new_write(steps=steps, events=events, **values)
         if self._held_waits or self._left_waits or self._stops_waiting:
-            write.stops_waiting = self._stops_waiting
-            write.left_waits, self._left_waits = tuple(self._left_waits), []
+            left, self._left_waits = tuple(self._left_waits), []
             waits, self._held_waits = self._held_waits, []
-            write.waits = tuple(wait for wait in waits if (wait.step, wait.phase) not in write.left_waits)
-        return write
+            kept = tuple(wait for wait in waits if (wait.step, wait.phase) not in left)
+            values |= {"waits": kept, "left_waits": left, "stops_waiting": self._stops_waiting}
+        return self._new_write(steps=steps, events=events, **values)
 
     def flush(self) -> None:
         """Write what is held now, in a task of its own; `_commit` waits for that."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 
 from sagaz_durable.stores.ended_leases import released
@@ -13,6 +13,7 @@ from sagaz_durable.stores.memory.waits import Waits
 from sagaz_integration_core.contract.decisions import AuditRecord
 from sagaz_integration_core.contract.events import of_run
 from sagaz_integration_core.contract.listings import WorkerRecord
+from sagaz_integration_core.contract.record import record
 from sagaz_integration_core.contract.records import FINISHED, AttemptOutcome, Inserted, NewRun, RunRecord, RunWrite
 from sagaz_integration_core.contract.waits import NewSignal, Sent
 from sagaz_integration_core.contract.webhooks import WebhookRecord
@@ -20,7 +21,7 @@ from sagaz_integration_core.contract.webhooks import WebhookRecord
 __all__ = ["RequestKey", "Rows"]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RequestKey:
     """One key: whose it is, until when, and the answer."""
 

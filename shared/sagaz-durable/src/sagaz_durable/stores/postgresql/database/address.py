@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
@@ -13,6 +12,7 @@ from psycopg.pq import Conninfo, PGconn
 
 from sagaz_durable.redaction import redact
 from sagaz_durable.settings.wording import NEUTRAL, Wording
+from sagaz_integration_core.contract.record import record
 from sagaz_integration_core.errors import SettingsError
 
 __all__ = ["Address", "read_address"]
@@ -38,7 +38,7 @@ _NUMBERS = frozenset(
 _FLAGS = {"true": True, "1": True, "on": True, "false": False, "0": False, "off": False}
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@record
 class Address:
     """Where the store is.
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from sagaz_integration_core.contract.record import record
 
 __all__ = ["MIGRATIONS", "Migration"]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Migration:
     """One step from a version of the tables to the next; all of them run in one transaction.
 

@@ -21,7 +21,7 @@ from sagaz_durable.stores.postgresql.database.rights import LACKING, lacking_val
 from sagaz_durable.stores.postgresql.database.schema import find_tables, migrate_tables
 from sagaz_durable.stores.postgresql.database.session import make_own, reads_committed
 from sagaz_durable.stores.postgresql.database.statements import Database, Row, Values
-from sagaz_integration_core.error_text import without_rows
+from sagaz_durable.transactions.database_errors import without_rows
 from sagaz_integration_core.errors import StoreUnavailable
 
 __all__ = ["Connections"]

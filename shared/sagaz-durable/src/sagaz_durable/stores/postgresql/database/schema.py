@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass
 
 import psycopg
 from psycopg import sql
@@ -13,6 +12,7 @@ from sagaz_durable.stores.postgresql.database.connection import Connection, conn
 from sagaz_durable.stores.postgresql.database.errors import how_to_migrate, lost, not_migrated, unavailable
 from sagaz_durable.stores.postgresql.database.migrations import MIGRATIONS, Migration
 from sagaz_durable.stores.postgresql.database.rights import LACKING, lacking_values, what_lacks
+from sagaz_integration_core.contract.record import record
 from sagaz_integration_core.contract.schema import SCHEMA_VERSION, TABLES
 from sagaz_integration_core.errors import StoreNotMigrated, StoreUnavailable
 
@@ -22,7 +22,7 @@ _LOCK = 7_022_041_985_551_339
 """Whoever migrates holds this advisory lock, whatever the schema, until its transaction ends."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Found:
     """The tables that a connection sees: in which schema, with which random id, and in which encoding."""
 
