@@ -15,7 +15,7 @@ from places import place
 
 from django_sagaz._stores.orm.erasure import _meant
 from django_sagaz._stores.orm.maintenance import find
-from django_sagaz.indexes import PartialIndex
+from django_sagaz.models.indexes import PartialIndex
 from sagaz_durable.stores.postgresql import reads
 from sagaz_integration_core.contract.decisions import Erasure
 from sagaz_integration_core.contract.listings import RunFilter

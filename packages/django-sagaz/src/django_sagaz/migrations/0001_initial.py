@@ -6,7 +6,7 @@ from typing import Any
 from django.db import migrations, models
 
 import django_sagaz.fields
-import django_sagaz.indexes
+import django_sagaz.models.indexes
 from django_sagaz.migrations._plain_sql import indexed, tuned
 
 
@@ -180,7 +180,9 @@ class Migration(migrations.Migration):
                 "indexes": [
                     models.Index(fields=["status", "available_at", "id"], name="sagaz_outbox_due"),
                     models.Index(fields=["saga_id", "status", "id"], name="sagaz_outbox_saga"),
-                    django_sagaz.indexes.PartialIndex(filled="sent_at", fields=["sent_at"], name="sagaz_outbox_sent"),
+                    django_sagaz.models.indexes.PartialIndex(
+                        filled="sent_at", fields=["sent_at"], name="sagaz_outbox_sent"
+                    ),
                 ],
             },
         ),
@@ -242,18 +244,18 @@ class Migration(migrations.Migration):
                 ],
                 "default_permissions": ("view",),
                 "indexes": [
-                    django_sagaz.indexes.PartialIndex(
+                    django_sagaz.models.indexes.PartialIndex(
                         filled="available_at", fields=["saga_name", "alone", "available_at"], name="sagaz_run_due"
                     ),
                     models.Index(fields=["status", "created_at", "saga_id"], name="sagaz_run_status"),
                     models.Index(fields=["created_at", "saga_id"], name="sagaz_run_created"),
-                    django_sagaz.indexes.PartialIndex(
+                    django_sagaz.models.indexes.PartialIndex(
                         filled="correlation_id", fields=["correlation_id"], name="sagaz_run_correlation"
                     ),
-                    django_sagaz.indexes.PartialIndex(
+                    django_sagaz.models.indexes.PartialIndex(
                         filled="finished_at", fields=["finished_at"], name="sagaz_run_finished"
                     ),
-                    django_sagaz.indexes.PartialIndex(
+                    django_sagaz.models.indexes.PartialIndex(
                         filled="deadline", fields=["deadline"], name="sagaz_run_deadline"
                     ),
                 ],

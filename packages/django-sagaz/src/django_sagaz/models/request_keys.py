@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.db import models
 
 from django_sagaz.fields import ExactCharField
-from django_sagaz.indexes import PartialIndex
+from django_sagaz.models.indexes import PartialIndex
 
 __all__ = ["RequestKey"]
 
