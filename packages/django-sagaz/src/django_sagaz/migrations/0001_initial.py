@@ -6,8 +6,8 @@ from typing import Any
 from django.db import migrations, models
 
 import django_sagaz.fields
-import django_sagaz.models.indexes
 from django_sagaz.migrations._plain_sql import indexed, tuned
+from django_sagaz.models.indexes import PartialIndex
 
 
 def identify(apps: Any, schema_editor: Any) -> None:
@@ -180,9 +180,7 @@ class Migration(migrations.Migration):
                 "indexes": [
                     models.Index(fields=["status", "available_at", "id"], name="sagaz_outbox_due"),
                     models.Index(fields=["saga_id", "status", "id"], name="sagaz_outbox_saga"),
-                    django_sagaz.models.indexes.PartialIndex(
-                        filled="sent_at", fields=["sent_at"], name="sagaz_outbox_sent"
-                    ),
+                    PartialIndex(filled="sent_at", fields=["sent_at"], name="sagaz_outbox_sent"),
                 ],
             },
         ),
@@ -244,20 +242,14 @@ class Migration(migrations.Migration):
                 ],
                 "default_permissions": ("view",),
                 "indexes": [
-                    django_sagaz.models.indexes.PartialIndex(
+                    PartialIndex(
                         filled="available_at", fields=["saga_name", "alone", "available_at"], name="sagaz_run_due"
                     ),
                     models.Index(fields=["status", "created_at", "saga_id"], name="sagaz_run_status"),
                     models.Index(fields=["created_at", "saga_id"], name="sagaz_run_created"),
-                    django_sagaz.models.indexes.PartialIndex(
-                        filled="correlation_id", fields=["correlation_id"], name="sagaz_run_correlation"
-                    ),
-                    django_sagaz.models.indexes.PartialIndex(
-                        filled="finished_at", fields=["finished_at"], name="sagaz_run_finished"
-                    ),
-                    django_sagaz.models.indexes.PartialIndex(
-                        filled="deadline", fields=["deadline"], name="sagaz_run_deadline"
-                    ),
+                    PartialIndex(filled="correlation_id", fields=["correlation_id"], name="sagaz_run_correlation"),
+                    PartialIndex(filled="finished_at", fields=["finished_at"], name="sagaz_run_finished"),
+                    PartialIndex(filled="deadline", fields=["deadline"], name="sagaz_run_deadline"),
                 ],
             },
         ),

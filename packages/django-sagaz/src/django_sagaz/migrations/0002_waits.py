@@ -3,8 +3,8 @@
 from django.db import migrations, models
 
 import django_sagaz.fields
-import django_sagaz.models.indexes
 from django_sagaz.migrations._plain_sql import tuned
+from django_sagaz.models.indexes import PartialIndex
 
 
 class Migration(migrations.Migration):
@@ -40,16 +40,10 @@ class Migration(migrations.Migration):
                 "default_permissions": ("view",),
                 "indexes": [
                     models.Index(fields=["taken_at", "seen_at"], name="sagaz_signal_fresh"),
-                    django_sagaz.models.indexes.PartialIndex(
-                        filled="saga_id", fields=["saga_id", "name"], name="sagaz_signal_run"
-                    ),
-                    django_sagaz.models.indexes.PartialIndex(
-                        filled="key", fields=["key", "name"], name="sagaz_signal_key"
-                    ),
+                    PartialIndex(filled="saga_id", fields=["saga_id", "name"], name="sagaz_signal_run"),
+                    PartialIndex(filled="key", fields=["key", "name"], name="sagaz_signal_key"),
                     models.Index(fields=["taken_at", "created_at", "id"], name="sagaz_signal_created"),
-                    django_sagaz.models.indexes.PartialIndex(
-                        filled="taken_by", fields=["taken_by"], name="sagaz_signal_taken_by"
-                    ),
+                    PartialIndex(filled="taken_by", fields=["taken_by"], name="sagaz_signal_taken_by"),
                 ],
             },
         ),

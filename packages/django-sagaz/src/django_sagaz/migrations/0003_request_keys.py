@@ -5,7 +5,7 @@ from typing import Any
 from django.db import migrations, models
 
 import django_sagaz.fields
-import django_sagaz.models.indexes
+from django_sagaz.models.indexes import PartialIndex
 
 # Rows die fast here, too: see the first migration.
 _QUEUE = (
@@ -42,9 +42,7 @@ class Migration(migrations.Migration):
                 "default_permissions": (),
                 "indexes": [
                     models.Index(fields=["expires_at"], name="sagaz_idempotency_expires"),
-                    django_sagaz.models.indexes.PartialIndex(
-                        filled="saga_id", fields=["saga_id"], name="sagaz_idempotency_saga"
-                    ),
+                    PartialIndex(filled="saga_id", fields=["saga_id"], name="sagaz_idempotency_saga"),
                 ],
             },
         ),

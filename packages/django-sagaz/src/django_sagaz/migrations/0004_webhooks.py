@@ -5,7 +5,7 @@ from typing import Any
 from django.db import migrations, models
 
 import django_sagaz.fields
-import django_sagaz.models.indexes
+from django_sagaz.models.indexes import PartialIndex
 
 # Rows die fast here, too: see the first migration.
 _QUEUE = (
@@ -64,12 +64,8 @@ class Migration(migrations.Migration):
                 "permissions": [("replay_webhook", "Can replay webhook"), ("dismiss_webhook", "Can dismiss webhook")],
                 "indexes": [
                     models.Index(fields=["source", "delivery_id"], name="sagaz_webhook_delivery"),
-                    django_sagaz.models.indexes.PartialIndex(
-                        filled="signal", fields=["delivery_id", "signal"], name="sagaz_webhook_signal"
-                    ),
-                    django_sagaz.models.indexes.PartialIndex(
-                        filled="saga_id", fields=["saga_id"], name="sagaz_webhook_saga"
-                    ),
+                    PartialIndex(filled="signal", fields=["delivery_id", "signal"], name="sagaz_webhook_signal"),
+                    PartialIndex(filled="saga_id", fields=["saga_id"], name="sagaz_webhook_saga"),
                     models.Index(fields=["received_at", "id"], name="sagaz_webhook_received"),
                     models.Index(fields=["outcome", "received_at"], name="sagaz_webhook_outcome"),
                 ],
