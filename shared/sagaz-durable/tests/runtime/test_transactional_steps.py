@@ -342,7 +342,8 @@ async def test_a_deadlock_repeats_the_transaction_that_postgresql_has_chosen(pos
         connection.execute("INSERT INTO charges VALUES ('', 'a'), ('', 'b')")
     async with opened("psycopg", postgres_url, Both) as runtime:
         await Sagas(runtime).run(Both, {}, "run-1")
-    assert len(calls) == 6
+    # On a busy machine they may meet again.
+    assert len(calls) >= 6
     assert rows(postgres_url, "charges") == [("++", "a"), ("++", "b")]
 
 
