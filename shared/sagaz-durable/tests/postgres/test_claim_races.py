@@ -7,7 +7,7 @@ import asyncio
 import psycopg
 import pytest
 
-from sagaz_durable.stores.postgresql.claims import CLAIM, SETTLE, claim_statement
+from sagaz_durable.stores.postgresql.claims import CLAIM, NEW, SETTLE, claim_statement
 from sagaz_durable.stores.postgresql.sql import STEPS_AND_WAITS_OF, STEPS_OF
 from sagaz_durable.stores.wanted_runs import Wanted
 from sagaz_durable.testing.store_conformance.builders import (
@@ -42,9 +42,14 @@ WHERE saga_id = '{}'
 """
 
 
-@pytest.mark.parametrize("template", [CLAIM, SETTLE], ids=["claim", "settle"])
-@pytest.mark.parametrize("beside_woken", [False, True])
-@pytest.mark.parametrize("named", [False, True])
+ANY, NAMED = (False, False), (False, True)
+WOKEN, WOKEN_NAMED = (True, False), (True, True)
+
+
+@pytest.mark.parametrize(
+    ("template", "beside_woken", "named"),
+    [(NEW, *ANY), *((template, *how) for template in (CLAIM, SETTLE) for how in (ANY, NAMED, WOKEN, WOKEN_NAMED))],
+)
 async def test_what_another_process_took_since_a_claim_began_is_not_taken_from_it(
     store, settings, template, beside_woken, named
 ):
@@ -53,7 +58,8 @@ async def test_what_another_process_took_since_a_claim_began_is_not_taken_from_i
     runs = [new() for _ in range(2)]
     await store.insert(runs, LEASE)
     ids = [run.saga_id for run in runs]
-    statement = claim_statement(template, Wanted(KNOWN, ids if named else None, alone=False))
+    wanted = Wanted(KNOWN, ids if named else None, alone=False)
+    statement = NEW if template == NEW else claim_statement(template, wanted)
     values = {"owner": "w1", "limit": 4, "half": 2, "seconds": LEASE, "names": list(KNOWN), "first_steps": "{}"}
     if named:
         values["saga_ids"] = ids

@@ -13,7 +13,7 @@ from sagaz_durable.serialization import codec
 from sagaz_durable.settings.settings import Settings
 from sagaz_durable.stores.factory import create_store
 from sagaz_durable.stores.postgresql import maintenance
-from sagaz_durable.stores.postgresql.claims import CLAIM, claim_statement
+from sagaz_durable.stores.postgresql.claims import CLAIM, NEW, claim_statement
 from sagaz_durable.stores.postgresql.store import PostgresStore
 from sagaz_durable.stores.wanted_runs import Wanted
 from sagaz_integration_core.contract.decisions import Erasure, Intervention
@@ -104,25 +104,29 @@ async def test_a_decision_waits_a_second_for_a_locked_row_and_then_says_so(store
         assert await asyncio.wait_for(deciding, 10) is True
 
 
-async def test_a_claim_locks_no_more_than_it_takes(store, settings):
+WANTED = Wanted(KNOWN, None, alone=False)
+STATEMENTS = pytest.mark.parametrize("statement", [NEW, claim_statement(CLAIM, WANTED)], ids=["new", "any"])
+
+
+@STATEMENTS
+async def test_a_claim_locks_no_more_than_it_takes(store, settings, statement):
     """Else another one at the same time would find nothing, and wait for its next look."""
     sagas = dict.fromkeys(("OrderSaga", "A", "B"), ())
     await store.insert([NewRun(f"{name}{n}", name, "{}", "f1") for n in range(4) for name in sagas], 30)
     async with await psycopg.AsyncConnection.connect(settings.storage_url) as holding:
-        claims = Wanted(sagas, None, alone=False)
         values = {"owner": "w1", "limit": 5, "half": 2, "seconds": 30, "names": list(sagas), "first_steps": "{}"}
-        await holding.execute(store.database.text(claim_statement(CLAIM, claims)).encode(), values)
+        await holding.execute(store.database.text(statement).encode(), values)
         assert len(await asyncio.wait_for(store.claim("w2", 100, 30, sagas), 5)) == 7
 
 
-async def test_runs_that_are_due_of_other_sagas_cost_a_claim_nothing(store, settings):
+@STATEMENTS
+async def test_runs_that_are_due_of_other_sagas_cost_a_claim_nothing(store, settings, statement):
     await store.insert([NewRun(f"u{n}", "Unknown", "{}", "f1") for n in range(5_000)], 30)
     await store.insert([new() for _ in range(10)], 30)
-    claims = Wanted(KNOWN, None, alone=False)
     values = {"owner": "w1", "limit": 10, "half": 5, "seconds": 30, "names": list(KNOWN), "first_steps": "{}"}
     # As our own sessions plan it.
     async with store.database._pool.connection() as connection, connection.transaction(force_rollback=True):
-        explain = f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {store.database.text(claim_statement(CLAIM, claims))}"
+        explain = f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {store.database.text(statement)}"
         [(plan,)] = await (await connection.execute(explain.encode(), values)).fetchall()
     read = plan[0]["Plan"]["Shared Hit Blocks"] + plan[0]["Plan"]["Shared Read Blocks"]
     assert read < 500, "5,000 runs are in some hundred pages, and each would be looked at several times"

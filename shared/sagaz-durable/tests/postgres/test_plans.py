@@ -18,6 +18,7 @@ from sagaz_durable.stores.postgresql import (
     signals,
     sql,
 )
+from sagaz_durable.stores.postgresql.database.numbered import _numbered
 from sagaz_integration_core.contract.listings import RunFilter
 
 pytestmark = pytest.mark.anyio
@@ -58,19 +59,6 @@ STATEMENTS = {
 }  # fmt: skip
 
 
-def numbered(template):
-    """A statement with PostgreSQL's own parameters instead of psycopg's, and how many it has."""
-    names = []
-
-    def number(match):
-        name = match.group(1) or f"?{len(names)}"
-        if name not in names:
-            names.append(name)
-        return f"${names.index(name) + 1}"
-
-    return re.sub(r"%(?:\((\w+)\))?s", number, template), len(names)
-
-
 def scans(plan):
     """Each node of a plan that reads a table."""
     if "Relation Name" in plan and "Scan" in plan["Node Type"]:
@@ -89,7 +77,8 @@ def read_whole(plan):
 
 async def planned(store, template):
     """The plan that one of our sessions makes of a statement and keeps."""
-    text, count = numbered(store.database.text(template))
+    text = _numbered(store.database.text(template)).text.decode()
+    count = max(map(int, re.findall(r"\$(\d+)", text)), default=0)
     values = f"({', '.join(['NULL'] * count)})" if count else ""
     async with store.database._pool.connection() as connection:
         await connection.execute(f"PREPARE planned AS {text}".encode())
