@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from typing import Any
 
 from django.db import DatabaseError, InterfaceError
 
 from django_sagaz._stores.connections import own_connection
 from django_sagaz._stores.runners import Runner
-from sagaz_durable.stores.postgresql.database.notifications import Notifications
+from sagaz_durable.stores.postgresql.database.notifications import Notifications, received
 from sagaz_durable.stores.postgresql.database.session import OWN_SESSION
 from sagaz_durable.stores.postgresql.database.statements import Database
 from sagaz_durable.stores.postgresql.sql import ANY_DUE
@@ -42,16 +42,10 @@ class Listener(Notifications):
                 return
             # Not on the same connection, on which the answer might come together with a notification, and hide it.
             yield "" if await self._database.execute(ANY_DUE) else None
-            loop, readable = asyncio.get_running_loop(), asyncio.Event()
-            descriptor = connection.connection.fileno()
-            loop.add_reader(descriptor, readable.set)
-            try:
-                while True:
-                    await readable.wait()
-                    readable.clear()
-                    yield _received(connection)
-            finally:
-                loop.remove_reader(descriptor)
+            with connection.wrap_database_errors:
+                async with aclosing(received(connection.connection.pgconn)) as heard:
+                    async for said in heard:
+                        yield said
         finally:
             await _disconnect(connecting)
 
@@ -79,18 +73,3 @@ async def _disconnect(connecting: asyncio.Future[tuple[Any, bool]]) -> None:
             await asyncio.wait([connecting])
     if not connecting.cancelled() and connecting.exception() is None:
         connecting.result()[0].connection.close()
-
-
-def _received(connection: Any) -> str | None:
-    """Read what has arrived, without waiting: of a signal, if one of several notifications says so.
-
-    Raises:
-        DatabaseError: The connection is dead.
-    """
-    with connection.wrap_database_errors:
-        pgconn = connection.connection.pgconn
-        pgconn.consume_input()
-        said: str | None = None
-        while (notification := pgconn.notifies()) is not None:
-            said = said or notification.extra.decode()
-        return said

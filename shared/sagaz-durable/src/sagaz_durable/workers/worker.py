@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 from sagaz_durable.concurrency.cancellation import cancel_all
 from sagaz_durable.concurrency.clock import now
@@ -76,7 +76,9 @@ class Worker:
         self._command = command
         self.problem: str | None = None
         self._on_progress = on_progress
-        self._stopping = asyncio.Event()
+        self._stops = False
+        self._changed = asyncio.Event()
+        self._is_idle = False
         self._claims = asyncio.Lock()
         self._running: dict[asyncio.Task[SagaRun], RunExecution] = {}
         self._task: asyncio.Task[None] | None = None
@@ -105,7 +107,8 @@ class Worker:
 
     def stop(self) -> None:
         """Claim nothing more; `run` returns soon, and what runs is left to the process's drain."""
-        self._stopping.set()
+        self._stops = True
+        self._go_on()
 
     async def settled(self) -> None:
         """Wait until no claim is under way, after `stop`: what it has got is executed, and none follows."""
@@ -153,21 +156,14 @@ class Worker:
             self._environment.leases.announce(self, kind, lambda: registry.announced)
 
     async def _work(self) -> None:
-        stopping = asyncio.create_task(self._stopping.wait())
-        try:
-            await self._claim_until(stopping)
-        finally:
-            await cancel_all([stopping])
-
-    async def _claim_until(self, stopping: asyncio.Task[Any]) -> None:
-        while not self._stopping.is_set():
+        while not self._stops:
             if unfit := self._runs.unfit():
                 self.problem = "; ".join(unfit)
                 if self._command:
                     # Its supervisor starts another one, which has all its threads.
                     self.failure = self.problem
                     return
-                await self._pause(stopping, *self._running, idle=True)
+                await self._pause(idle=True)
                 continue
             # A run that ended or came to a wait during the claim may be due again, and the claim has not seen it.
             quiet = not self._running
@@ -178,7 +174,7 @@ class Worker:
                     return
                 continue
             if not (more and claimed and self._free):
-                await self._pause(stopping, *self._running, idle=not more)
+                await self._pause(idle=not more)
 
     async def _take(self) -> tuple[int, bool]:
         """Claim what there is room for; return how many runs, and whether there may be more of them."""
@@ -241,22 +237,34 @@ class Worker:
         execution = self._running.pop(task)
         self.ended[execution.outcome or "given back"] += 1
         self._delayed.run_ended(execution.run.saga_name)
+        self._go_on()
         self._progress()
 
     def _progress(self) -> None:
         if self._on_progress is not None:
             self._on_progress(self)
 
-    async def _pause(self, *until: asyncio.Task[Any], idle: bool = False) -> None:
+    def _go_on(self) -> None:
+        """End the pause, if there is one."""
+        self._changed.set()
+        if self._is_idle:
+            self._environment.store.wake()
+
+    async def _pause(self, *, idle: bool) -> None:
         """Return when the worker is to stop, or a run ends, or (when idle) new runs may have become due."""
-        looking: list[asyncio.Task[Any]] = []
-        if idle:
-            looking.append(asyncio.create_task(self._environment.store.wait(self._environment.settings.poll_seconds)))
+        self._changed.clear()
+        if self._stops:
+            return
+        if not idle:
+            await self._changed.wait()
+            return
+        # Not in a task of its own, beside others: when a commit wakes the worker, each hop on the loop is a delay.
+        self._is_idle = True
         try:
-            await asyncio.wait([*until, *looking], return_when=asyncio.FIRST_COMPLETED)
+            await self._environment.store.wait(self._environment.settings.poll_seconds)
         finally:
-            await cancel_all(looking)
-        if idle and self._relay is not None:
+            self._is_idle = False
+        if self._relay is not None:
             # What was committed elsewhere may have events too.
             self._relay.nudge()
 

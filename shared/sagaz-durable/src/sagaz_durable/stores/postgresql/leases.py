@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from sagaz_durable.stores.postgresql.ambiguous_inserts import Insert
@@ -16,7 +16,7 @@ from sagaz_durable.stores.postgresql.signals import DELIVER
 from sagaz_durable.stores.postgresql.sql import FIND_FINGERPRINTS, RENEW
 from sagaz_durable.stores.wanted_runs import Wanted, half_of
 from sagaz_durable.transactions.insertion import Insertion
-from sagaz_integration_core.contract.records import ClaimedRun, Inserted, NewRun, Renewal
+from sagaz_integration_core.contract.records import ClaimedRun, FirstSteps, Inserted, NewRun, Renewal
 from sagaz_integration_core.error_text import error_text
 from sagaz_integration_core.errors import SagazError
 
@@ -63,6 +63,8 @@ class Claims:
     def __init__(self, db: Database) -> None:
         self._db = db
         self._others = False
+        self._sagas: FirstSteps = {}
+        self._of_sagas: dict[str, str] = {}
 
     def expect_others(self) -> None:
         """Let the next claim look at once for runs that are not new: a signal was sent, for which one waits."""
@@ -76,8 +78,7 @@ class Claims:
             "limit": limit,
             "half": half_of(limit),
             "seconds": lease_seconds,
-            "names": list(wanted.sagas),
-            "first_steps": json.dumps(wanted.sagas, ensure_ascii=False),
+            **self._values_of(wanted.sagas),
         }
         if wanted.saga_ids is not None:
             values["saga_ids"] = list(wanted.saga_ids)
@@ -97,6 +98,13 @@ class Claims:
             if changed := [row[0] for row in rows if row[6] > 1 and row[0] not in journals]:
                 journals |= await read_journals(self._db, changed)
         return [claimed_run(row, journals.get(row[0], ([], [])), wanted.sagas) for row in rows]
+
+    def _values_of(self, sagas: FirstSteps) -> dict[str, str]:
+        """Return the values that are the same for each claim of these sagas."""
+        if not self._of_sagas or sagas != self._sagas:
+            self._sagas = dict(sagas)
+            self._of_sagas = {"names": _array(sagas), "first_steps": json.dumps(sagas, ensure_ascii=False)}
+        return self._of_sagas
 
     async def _take(self, claimed: list[Row], wanted: Wanted, values: dict[str, Any]) -> None:
         if wanted.alone or wanted.saga_ids is not None:
@@ -137,3 +145,9 @@ class Claims:
         rows = await self._db.execute(statement, values)
         claimed += [row for row in rows if row[0] is not None]
         return rows[0][15:]
+
+
+def _array(texts: Iterable[str]) -> str:
+    """Return PostgreSQL's text of an array."""
+    quoted = (text.replace("\\", r"\\").replace('"', r"\"") for text in texts)
+    return "{" + ",".join(f'"{text}"' for text in quoted) + "}"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 
 import psycopg
 from psycopg import sql
 
 from sagaz_durable.stores.postgresql.database.connection import connect
-from sagaz_durable.stores.postgresql.database.notifications import Notifications
+from sagaz_durable.stores.postgresql.database.notifications import Notifications, received
 from sagaz_durable.stores.postgresql.database.pool import Connections
 from sagaz_durable.stores.postgresql.database.session import make_own
 from sagaz_durable.stores.postgresql.sql import ANY_DUE
@@ -35,9 +36,10 @@ class Listener(Notifications):
             if not await make_own(connection):
                 return
             await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(self._database.channel)))
-            due = await connection.execute(self._database.text(ANY_DUE).encode())
-            yield None if await due.fetchone() is None else ""
-            async for notification in connection.notifies():
-                yield notification.payload
+            # Not on the same connection, on which the answer might come together with a notification, and hide it.
+            yield "" if await self._database.execute(ANY_DUE) else None
+            async with aclosing(received(connection.pgconn)) as heard:
+                async for said in heard:
+                    yield said
         finally:
             await connection.close()
