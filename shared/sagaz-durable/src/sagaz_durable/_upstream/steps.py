@@ -58,7 +58,8 @@ class Step:
     @property
     def hooked(self) -> bool:
         """Whether it has a hook that is told of the step itself."""
-        return any((self.on_enter, self.on_success, self.on_failure, self.on_exit))
+        hooks = (self.on_enter, self.on_success, self.on_failure, self.on_exit)
+        return hooks != (None, None, None, None)
 
 
 def read(saga: Any, named: Callable[[Any], Any]) -> tuple[Graph, dict[str, Step]]:

@@ -78,16 +78,22 @@ class RunCalls:
         Raises:
             Halted: The run is being stopped.
         """
-        await {"do": self._do, "redo": self._recoveries.decide, "undo": self._undo}[phase](step)
+        if phase == "do":
+            await self._do(step)
+        elif phase == "redo":
+            await self._recoveries.decide(step)
+        else:
+            await self._undo(step)
 
     async def _do(self, step: str) -> None:
         declared, before = self._prepared.steps[step], self._entries.get(step, "do")
         given = self._values.given_to(step)
+        watched = self._hooks.listening or declared.hooked
         # What hooks and listeners see, and may change as they like: it is not what the step is called with.
-        context = codec.copy_value(given) if self._hooks.listening or declared.hooked else {}
+        context = codec.copy_value(given) if watched else {}
         inside = self._transactional.of(step, "do")
         waits = self._entries.waits.of_call((step, "do"), None if inside is None else NO_WAITS)
-        if self._is_new(step, "do", before, waits):
+        if self._is_new(step, "do", before, waits) and watched:
             await self._hooks.tell("on_step_enter", step, context)
             await self._hooks.call(declared.on_enter, "on_enter", context, step)
         # A call of which an earlier attempt does not know the end may have had its effect, whatever comes of this one.
@@ -113,11 +119,12 @@ class RunCalls:
         self._entries.done(step, "do", text, kept.events, None if inside is None else inside.write)
         if text is not None:
             added = self._values.add(step, text)
-            if context:  # At least its saga_id is there when anybody is to see it.
+            if watched:
                 context.update(codec.copy_value(added))
-        await self._hooks.call(declared.on_success, "on_success", context, step, tried.value)
-        await self._hooks.tell("on_step_success", step, context, tried.value)
-        await self._hooks.call(declared.on_exit, "on_exit", context, step)
+        if watched:
+            await self._hooks.call(declared.on_success, "on_success", context, step, tried.value)
+            await self._hooks.tell("on_step_success", step, context, tried.value)
+            await self._hooks.call(declared.on_exit, "on_exit", context, step)
 
     async def _left(self, step: str, phase: Phase, waits: CallWaits) -> None:
         if phase == "do" and self._course.direction == "back":
