@@ -58,8 +58,8 @@ class Step:
     @property
     def hooked(self) -> bool:
         """Whether it has a hook that is told of the step itself."""
-        hooks = (self.on_enter, self.on_success, self.on_failure, self.on_exit)
-        return hooks != (None, None, None, None)
+        before, after = self.on_enter is not None, self.on_exit is not None
+        return before or after or self.on_success is not None or self.on_failure is not None
 
 
 def read(saga: Any, named: Callable[[Any], Any]) -> tuple[Graph, dict[str, Step]]:
