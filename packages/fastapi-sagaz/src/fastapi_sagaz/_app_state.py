@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,8 @@ from starlette.requests import HTTPConnection
 from sagaz_integration_core.errors import RuntimeNotOpen
 
 if TYPE_CHECKING:
+    import asyncio
+
     from sagaz_durable.runtime.runtime import SagazRuntime
 
 __all__ = ["OpenApp", "attached", "open_app", "runtime_of"]
@@ -45,6 +46,9 @@ class OpenApp:
 
         FastAPI enters the lifespans of included routers right after this; `postpone` gives them their turn first.
         """
+        # FastAPI itself does not import it before it serves.
+        import asyncio
+
         begin = self.runtime.begin(self.runtime.app_state)
         self._beginning = asyncio.get_running_loop().create_task(begin)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import importlib
 import inspect
 import sys
@@ -17,6 +16,8 @@ from sagaz_integration_core.error_text import type_name, value_text, visible
 from sagaz_integration_core.errors import SagazError, SettingsError
 
 if TYPE_CHECKING:
+    import asyncio
+
     from sagaz_durable.runtime.runtime import SagazRuntime
 
 __all__ = ["Visit", "VisitOver", "current_visit", "entered", "load_app", "visiting"]
@@ -99,6 +100,8 @@ async def entered(app: ASGIApp) -> AsyncIterator[dict[str, Any]]:
     Raises:
         Exception: What its start-up or shutdown raised.
     """
+    import asyncio
+
     state: dict[str, Any] = {}
     orders: asyncio.Queue[Message] = asyncio.Queue()
     answers: asyncio.Queue[Message] = asyncio.Queue()
@@ -118,6 +121,8 @@ async def entered(app: ASGIApp) -> AsyncIterator[dict[str, Any]]:
 async def _order(
     phase: str, task: asyncio.Task[None], orders: asyncio.Queue[Message], answers: asyncio.Queue[Message]
 ) -> None:
+    import asyncio
+
     orders.put_nowait({"type": f"lifespan.{phase}"})
     answer = asyncio.create_task(answers.get())
     await asyncio.wait([task, answer], return_when=asyncio.FIRST_COMPLETED)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
@@ -144,7 +143,9 @@ class SagazLifespan:
         return APIRouter(lifespan=self._lifespan).lifespan_context(app)
 
     def _check_agreement(self, opened: OpenApp) -> None:
-        if opened.runtime.loop is not asyncio.get_running_loop():
+        from asyncio import get_running_loop
+
+        if opened.runtime.loop is not get_running_loop():
             raise SettingsError(
                 "The lifespan of this application is entered a second time, on another event loop, while the first is "
                 "still open. Build one application for each server or test client."

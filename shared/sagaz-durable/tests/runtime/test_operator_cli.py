@@ -8,7 +8,8 @@ import json
 import pytest
 from sagaz import Saga, action, compensate
 
-from sagaz_durable.cli.runs import person, read_age
+from sagaz_durable.cli.options import _person
+from sagaz_durable.cli.runs import read_age
 from sagaz_durable.problem_types import NOT_FOUND, PAGE, REFUSED
 from sagaz_durable.sagas import Sagas
 from sagaz_durable.workers import worker
@@ -141,7 +142,7 @@ def test_retry_of_all_failed_runs_can_be_tried_without_effect(command, fail, end
     assert {outcome["saga_id"] for outcome in outcomes if outcome["done"]} == saga_ids
     assert {wait(command, ended, saga_id).status for saga_id in saga_ids} == {"rolled_back"}
     shown = command("show", saga_ids.pop()).output
-    assert f"retry by {person()}: failed -> compensating (unlocked)" in shown
+    assert f"retry by {_person()}: failed -> compensating (unlocked)" in shown
 
 
 def test_what_is_refused_is_said_for_each_run_and_the_exit_code_is_1(command, fail):

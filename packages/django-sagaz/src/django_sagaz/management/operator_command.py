@@ -19,7 +19,7 @@ from django_sagaz.urls.messages import asynchronous_hook, synchronous_hook
 from sagaz_durable.cli.argparse_commands import add_options, given_values
 from sagaz_durable.cli.command import Command, Option, Values, spelled
 from sagaz_durable.cli.failures import failure_json, failure_text
-from sagaz_durable.cli.runs import Said
+from sagaz_durable.cli.said import Said
 from sagaz_durable.engine.registry import SagaRegistry
 from sagaz_durable.operations.operator import Operator
 from sagaz_durable.settings.settings import Settings

@@ -3,7 +3,6 @@
 # Without `from __future__ import annotations`: FastAPI evaluates signatures, and finds no namespace for strings in
 # callable objects.
 
-import asyncio
 import inspect
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import ExitStack
@@ -117,6 +116,8 @@ class IdempotentRoute(APIRoute):
         handle = super().get_route_handler()
 
         async def once(request: Request) -> Response:
+            from asyncio import shield
+
             from sagaz_durable.http.problems import Problem, problem_response
 
             with ExitStack() as stack:
@@ -130,7 +131,7 @@ class IdempotentRoute(APIRoute):
                     return _made(problem_response(problem))
                 except BaseException:
                     if state.request is not None:
-                        await asyncio.shield(state.request.abandon())
+                        await shield(state.request.abandon())
                     raise
             return response if instead is None else _made(instead)
 
@@ -182,13 +183,15 @@ def _dependencies_in(dependant: Dependant) -> Iterator[Idempotent]:
 
 
 def _place(runtime: "SagazRuntime", session: Any) -> "KeyPlace":
+    from asyncio import sleep
+
     from sagaz_durable.http.idempotency.places import BlockingTransaction, Leases, Transaction
 
     if session is None:
         return Leases(runtime)
     if inspect.iscoroutinefunction(session.commit):
         return Transaction(runtime, session)
-    return BlockingTransaction(runtime, session, run_in_threadpool, asyncio.sleep)
+    return BlockingTransaction(runtime, session, run_in_threadpool, sleep)
 
 
 def _read(response: Response) -> "tuple[HttpResponse | None, int]":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import logging
 import os
@@ -72,9 +73,15 @@ class _QuietLoader(Loader):
         module.__loader__ = self._loader
         if module.__spec__ is not None:
             module.__spec__.loader = self._loader
+        # Its five hundred modules make nothing but what stays: looked through again and again for garbage, they take a
+        # tenth longer to be imported.
+        collects = gc.isenabled()
+        gc.disable()
         try:
             self._loader.exec_module(module)
         finally:
+            if collects:
+                gc.enable()
             for handler in root.handlers[:]:
                 if handler not in handlers:
                     root.removeHandler(handler)

@@ -13,7 +13,7 @@ from sagaz_durable.cli.command import Command, Option, Values, spelled
 from sagaz_durable.cli.failures import failure_json, failure_text
 from sagaz_durable.cli.numbers import command_number
 from sagaz_durable.cli.options import COMMANDS
-from sagaz_durable.cli.runs import Said
+from sagaz_durable.cli.said import Said
 from sagaz_durable.settings.wording import Wording
 from sagaz_integration_core.error_text import value_text
 from sagaz_integration_core.errors import SagazError

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Literal
 
-from sagaz_durable.cli.runs import Said
+from sagaz_durable.cli.said import Said
 from sagaz_durable.settings.wording import Wording
 from sagaz_integration_core.contract.record import record
 

@@ -10,7 +10,8 @@ from datetime import datetime
 from typing import Any
 
 from sagaz_durable.cli.render_runs import time_text
-from sagaz_durable.cli.runs import LISTED, Format, Said
+from sagaz_durable.cli.runs import LISTED, Format
+from sagaz_durable.cli.said import Said
 from sagaz_durable.problem_types import EVENT_NOT_SET_ASIDE, references
 from sagaz_durable.redaction import masked, secret_keys
 from sagaz_durable.serialization.client_ids import findable

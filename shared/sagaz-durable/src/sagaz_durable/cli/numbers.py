@@ -6,7 +6,10 @@ from collections.abc import Mapping
 
 from sagaz_durable.settings.rules import RULES, Number, Rule
 
-__all__ = ["command_number"]
+__all__ = ["AGE", "command_number"]
+
+AGE = "a number and a unit, as in 90s, 30m, 12h or 30d"
+"""How old something has to be, as it is said."""
 
 _NUMBERS: Mapping[str, Rule] = {
     "limit": Number(1, 1_000_000, int, "a whole number"),

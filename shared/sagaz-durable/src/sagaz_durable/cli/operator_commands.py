@@ -11,7 +11,6 @@ from sagaz_durable.cli.render_health import health_json, health_text
 from sagaz_durable.cli.runs import (
     LISTED,
     PruneWords,
-    Said,
     Selection,
     decide_runs,
     list_runs,
@@ -19,6 +18,7 @@ from sagaz_durable.cli.runs import (
     resolve_runs,
     show_run,
 )
+from sagaz_durable.cli.said import Said
 from sagaz_durable.cli.signals import list_signals, send_signal
 from sagaz_durable.cli.webhooks import dismiss_webhooks, list_webhooks, replay_webhooks
 from sagaz_durable.operations import catalogue

@@ -2,20 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import getpass
+import os
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Literal, get_args
 
-from sagaz_durable.cli import operator_commands as functions
-from sagaz_durable.cli.command import Command, Option
-from sagaz_durable.cli.runs import AGE, person
+from sagaz_durable.cli.command import Command, Option, Values
+from sagaz_durable.cli.numbers import AGE
+from sagaz_durable.cli.said import Said
 from sagaz_durable.cli.worker import run_worker
-from sagaz_durable.operations.checking import THRESHOLDS, Limits
-from sagaz_durable.operations.operator import Settlement
+from sagaz_durable.operations.outcomes import Settlement
+from sagaz_durable.operations.thresholds import THRESHOLDS, Limits
 from sagaz_integration_core.contract.events import EventStatus
 from sagaz_integration_core.contract.records import ACTIVE, FINISHED
 from sagaz_integration_core.contract.statuses import WebhookOutcome
 
 __all__ = ["COMMANDS"]
+
+
+def _person() -> str:
+    """Return who works at this terminal, for the audit."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        # A container may run under a number that no user has.
+        return f"uid {os.getuid()}"
+
+
+def _operators(name: str) -> Callable[[Any, Values], Coroutine[Any, Any, Said]]:
+    """Return what calls a function of `operator_commands`, which a worker need not load."""
+
+    async def call(asked: Any, given: Values) -> Said:
+        from sagaz_durable.cli import operator_commands
+
+        said: Said = await getattr(operator_commands, name)(asked, given)
+        return said
+
+    return call
 
 
 def _flag(word: str, help: str) -> Option:  # noqa: A002 - the field's name
@@ -36,7 +59,7 @@ _FORMAT = Option(
 )  # fmt: skip
 _SAGA_IDS = Option("saga_ids", "The runs.", "SAGA_ID", many=True)
 _SAGA = Option("--saga", "Of this saga only.", "NAME")
-_BY = Option("--by", "Who decides, for the audit; by default the system's user.", "NAME", default=person)
+_BY = Option("--by", "Who decides, for the audit; by default the system's user.", "NAME", default=_person)
 _DRY_RUN = _flag("--dry-run", "Tell what would be done, and do nothing.")
 _LIMITS = tuple(
     Option(
@@ -78,7 +101,7 @@ _TABLE = (
         "list",
         "List the sagas with their steps, or (--runs) their runs, or (--signals) the signals that nobody has taken, "
         "newest first.",
-        functions.list_sagas_or_runs,
+        _operators("list_sagas_or_runs"),
         (
             _flag("--runs", "List runs instead of sagas."),
             _flag("--signals", "List signals that nobody has taken instead of sagas."),
@@ -95,7 +118,7 @@ _TABLE = (
     Command(
         "show",
         "Show one run with its steps, and what people decided about it.",
-        functions.show,
+        _operators("show"),
         (
             Option("saga_id", "The run.", "SAGA_ID", required=True),
             _flag("--context", "With its context and results; secrets are masked."),
@@ -103,21 +126,21 @@ _TABLE = (
         ),
     ),
     _decision(
-        "retry", "Have failed runs go on where they stopped, or have their compensation tried again.", functions.retry,
-        "failed",
+        "retry", "Have failed runs go on where they stopped, or have their compensation tried again.",
+        _operators("retry"), "failed",
     ),
     _decision(
-        "cancel", "Have runs compensate what they have done, instead of going on.", functions.cancel,
+        "cancel", "Have runs compensate what they have done, instead of going on.", _operators("cancel"),
         "pending, executing or waiting",
     ),
     _decision(
-        "run-now", "Have runs go on now that are started for later, or that sleep.", functions.run_now,
+        "run-now", "Have runs go on now that are started for later, or that sleep.", _operators("run_now"),
         "pending or waiting",
     ),
     Command(
         "signal",
         "Send a signal to a run that waits for it, or will: to one (--run), or to whichever waits under a key (--key).",
-        functions.signal,
+        _operators("signal"),
         (
             Option("name", "The signal's name.", "NAME", required=True),
             Option("--run", "To this run.", "SAGA_ID"),
@@ -134,7 +157,7 @@ _TABLE = (
     Command(
         "resolve",
         "Note that a person has settled failed runs outside; who and why are kept.",
-        functions.resolve,
+        _operators("resolve"),
         (
             Option("saga_ids", "The runs.", "SAGA_ID", many=True, required=True),
             Option(
@@ -153,7 +176,7 @@ _TABLE = (
         "erase only what runs were given and have returned, and keep their journals and keys. Signals that were taken, "
         "or sent in vain, before that are deleted, too, unless --status chooses among runs, and webhooks' events after "
         "{keep_webhooks_seconds}.",
-        functions.prune,
+        _operators("prune"),
         (
             _SAGA_IDS,
             _flag("--contexts", "Erase contexts, results and payloads of sent events and of signals; keep journals."),
@@ -173,7 +196,7 @@ _TABLE = (
         "events",
         "List the events that wait for the broker or were set aside, or (--retry) have those that were set aside "
         "published.",
-        functions.events,
+        _operators("events"),
         (
             Option("event_ids", "The events.", "EVENT_ID", many=True),
             _statuses(
@@ -185,7 +208,7 @@ _TABLE = (
             _flag("--payload", "With their payloads and headers; secrets are masked."),
             _flag("--retry", "Publish those that were set aside: the named ones, or --all that match."),
             _flag("--all", "With --retry: all that match."),
-            Option("--by", "Who has them retried, for the log; by default the system's user.", "NAME", default=person),
+            Option("--by", "Who has them retried, for the log; by default the system's user.", "NAME", default=_person),
             _flag("--dry-run", "With --retry: tell what would be done, and do nothing."),
             _FORMAT,
         ),
@@ -195,7 +218,7 @@ _TABLE = (
         "webhooks",
         "List the events that were delivered as webhooks, newest first, or show the named ones, or (--replay) have "
         "them given to their sagas again, or (--dismiss) ignored.",
-        functions.webhooks,
+        _operators("webhooks"),
         (
             Option("webhook_ids", "The events.", "WEBHOOK_ID", many=True),
             Option("--outcome", "Of which this came only.", "OUTCOME", choices=get_args(WebhookOutcome)),
@@ -217,12 +240,12 @@ _TABLE = (
         "check",
         "Look at the store and at what works on it: exit with 0 when all is well, with 1 when not.\n\n"
         "Failed runs, which need manual intervention, are no reason to exit with 1 unless --max-failed says so.",
-        functions.check_store,
+        _operators("check_store"),
         (_flag("--read-only", "Ask for no right to write."), *_LIMITS, _FORMAT),
         needs="runtime",
     ),
     Command(
-        "migrate", "Create the tables in PostgreSQL, or bring them up to date.", functions.migrate, needs="runtime",
+        "migrate", "Create the tables in PostgreSQL, or bring them up to date.", _operators("migrate"), needs="runtime",
         writes=True,
     ),
 )  # fmt: skip

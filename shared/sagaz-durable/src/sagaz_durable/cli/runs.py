@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import getpass
 import json
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
+from sagaz_durable.cli.numbers import AGE
 from sagaz_durable.cli.render_runs import (
     outcomes_json,
     outcomes_text,
@@ -20,8 +19,9 @@ from sagaz_durable.cli.render_runs import (
     runs_text,
     time_text,
 )
-from sagaz_durable.operations.operator import Operator, Settlement
-from sagaz_durable.operations.outcomes import Outcome
+from sagaz_durable.cli.said import Said
+from sagaz_durable.operations.operator import Operator
+from sagaz_durable.operations.outcomes import Outcome, Settlement
 from sagaz_durable.redaction import secret_keys
 from sagaz_durable.serialization.client_ids import findable
 from sagaz_integration_core.contract.listings import RunFilter
@@ -33,14 +33,11 @@ from sagaz_integration_core.error_text import value_text
 from sagaz_integration_core.errors import SettingsError
 
 __all__ = [
-    "AGE",
     "LISTED",
     "PruneWords",
-    "Said",
     "Selection",
     "decide_runs",
     "list_runs",
-    "person",
     "prune_runs",
     "read_age",
     "resolve_runs",
@@ -49,21 +46,11 @@ __all__ = [
 
 Format = Literal["text", "json"]
 
-AGE = "a number and a unit, as in 90s, 30m, 12h or 30d"
-
 LISTED = 50
 """How many rows are listed, if nobody says otherwise."""
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _PAGE = 200
-
-
-@record
-class Said:
-    """What a command prints, and whether everything that was asked for was done."""
-
-    text: str
-    done: bool = True
 
 
 @record
@@ -111,15 +98,6 @@ class PruneWords:
             raise SettingsError(f"Say {named}--older-than AGE: {AGE}.")
         if self.saga_ids and self.statuses:
             raise SettingsError("--status chooses among old runs; leave it out where runs are named by their saga_id.")
-
-
-def person() -> str:
-    """Return who works at this terminal, for the audit."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        # A container may run under a number that no user has.
-        return f"uid {os.getuid()}"
 
 
 def read_age(text: str) -> timedelta:

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from sagaz_durable.cli.render_runs import outcomes_json, outcomes_text, time_text
-from sagaz_durable.cli.runs import Said
+from sagaz_durable.cli.said import Said
 from sagaz_durable.operations.operator import Operator
 from sagaz_durable.settings.settings import Settings
 from sagaz_integration_core.contract.store import SagaStore

@@ -9,7 +9,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from sagaz_durable.cli.render_runs import time_text
-from sagaz_durable.cli.runs import LISTED, Said
+from sagaz_durable.cli.runs import LISTED
+from sagaz_durable.cli.said import Said
 from sagaz_durable.intake.handlers import Hook
 from sagaz_durable.intake.replaying import Dismisser, Replayed, Replayer
 from sagaz_durable.redaction import masked, secret_keys

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from sagaz_durable.cli.runs import Said
+from sagaz_durable.cli.said import Said
 from sagaz_durable.runtime.start_warnings import warn_at_start
 from sagaz_durable.workers.heartbeat_file import kept_alive
 from sagaz_durable.workers.worker import summary

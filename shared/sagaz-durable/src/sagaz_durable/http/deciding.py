@@ -12,7 +12,7 @@ from sagaz_durable.http.messages import HttpRequest, HttpResponse
 from sagaz_durable.http.origin import check_origin
 from sagaz_durable.http.problems import Problem
 from sagaz_durable.operations.decisions import Decisions
-from sagaz_durable.operations.operator import Settlement
+from sagaz_durable.operations.outcomes import Settlement
 from sagaz_durable.problem_types import INVALID_INPUT, REFUSED
 from sagaz_integration_core.contract.records import RunRecord
 

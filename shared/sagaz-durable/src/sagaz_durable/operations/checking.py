@@ -23,7 +23,6 @@ from sagaz_durable.problem_types import (
 )
 from sagaz_durable.redaction import redact
 from sagaz_durable.settings.wording import Wording
-from sagaz_durable.stores.sqlite.store import SQLiteStore
 from sagaz_integration_core.contract.listings import StoreStats
 from sagaz_integration_core.contract.record import record
 from sagaz_integration_core.contract.store import SagaStore
@@ -134,6 +133,8 @@ async def _lost_waits(runtime: SagazRuntime) -> dict[str, dict[str, int]]:
 
 
 def _notes(runtime: SagazRuntime) -> tuple[str, ...]:
+    from sagaz_durable.stores.sqlite.store import SQLiteStore
+
     steps = [
         f"{entry.name}.{node.name}"
         for entry in runtime.registry for node in entry.graph.nodes.values() if node.transactional

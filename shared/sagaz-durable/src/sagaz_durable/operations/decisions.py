@@ -13,8 +13,8 @@ from sagaz_integration_core.error_text import value_text
 from sagaz_integration_core.errors import UsageError
 
 if TYPE_CHECKING:
-    from sagaz_durable.operations.operator import Operator, Settlement
-    from sagaz_durable.operations.outcomes import Outcome, RunReport
+    from sagaz_durable.operations.operator import Operator
+    from sagaz_durable.operations.outcomes import Outcome, RunReport, Settlement
 
 __all__ = ["Decisions", "named"]
 

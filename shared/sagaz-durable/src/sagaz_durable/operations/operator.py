@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import Literal
 
 from sagaz_durable.engine.registry import SagaRegistry
 from sagaz_durable.engine.state import passed_pivots
-from sagaz_durable.operations.outcomes import Outcome, RunReport, by_call, changed, check_version, missing, views_of
+from sagaz_durable.operations.outcomes import (
+    Outcome,
+    RunReport,
+    Settlement,
+    by_call,
+    changed,
+    check_version,
+    missing,
+    views_of,
+)
 from sagaz_durable.operations.removal import TRIES
 from sagaz_durable.operations.sending import Sender
 from sagaz_durable.outbox.run_events import EventLog
@@ -20,12 +28,9 @@ from sagaz_integration_core.contract.store import SagaStore
 from sagaz_integration_core.error_text import storable
 from sagaz_integration_core.errors import RunNotFound
 
-__all__ = ["Operator", "Settlement"]
+__all__ = ["Operator"]
 
 logger = logging.getLogger("sagaz_durable.audit")
-
-Settlement = Literal["completed", "rolled_back"]
-"""As what a person has settled a run."""
 
 
 @record

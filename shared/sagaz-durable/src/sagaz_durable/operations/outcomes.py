@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 from sagaz_durable.engine.registry import SagaRegistry
 from sagaz_durable.engine.result import missing
@@ -16,7 +17,10 @@ from sagaz_integration_core.contract.waits import WaitRecord
 from sagaz_integration_core.error_text import value_text
 from sagaz_integration_core.errors import RunChanged, UsageError
 
-__all__ = ["Outcome", "RunReport", "by_call", "changed", "check_version", "missing", "views_of"]
+__all__ = ["Outcome", "RunReport", "Settlement", "by_call", "changed", "check_version", "missing", "views_of"]
+
+Settlement = Literal["completed", "rolled_back"]
+"""As what a person has settled a run."""
 
 
 @record

@@ -18,8 +18,8 @@ from django_sagaz.admin.deciding.confirmation import AskingAdmin, chosen
 from django_sagaz.admin.values import visible
 from django_sagaz.management.operator_command import operate
 from django_sagaz.models import Run
-from sagaz_durable.operations.operator import Operator, Settlement
-from sagaz_durable.operations.outcomes import Outcome
+from sagaz_durable.operations.operator import Operator
+from sagaz_durable.operations.outcomes import Outcome, Settlement
 from sagaz_integration_core.contract.record import record
 from sagaz_integration_core.contract.records import FOREIGN, RunStatus, erased_as
 from sagaz_integration_core.errors import SagazError

@@ -11,7 +11,7 @@ from django_sagaz.management.operator_command import ProjectCommand
 from sagaz_durable.cli.command import Values
 from sagaz_durable.cli.operator_commands import check_store
 from sagaz_durable.cli.options import COMMANDS
-from sagaz_durable.cli.runs import Said
+from sagaz_durable.cli.said import Said
 from sagaz_durable.problem_types import Finding
 
 __all__ = ["Command"]

@@ -19,7 +19,7 @@ from django_sagaz.management.reloading import run_with_reloader
 from sagaz_durable.cli.command import Option, Values
 from sagaz_durable.cli.failures import failure_text
 from sagaz_durable.cli.options import COMMANDS
-from sagaz_durable.cli.runs import Said
+from sagaz_durable.cli.said import Said
 from sagaz_durable.cli.worker import logging_to_stderr
 from sagaz_durable.workers.worker import summary
 from sagaz_integration_core.errors import SettingsError
