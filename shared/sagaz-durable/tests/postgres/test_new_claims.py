@@ -72,6 +72,14 @@ async def test_one_claim_takes_new_runs_and_those_that_were_given_back(store, as
     assert asked == ["new", "any"]
 
 
+@pytest.mark.parametrize("limits", [(2,), (1, 1), (1, 2)])
+async def test_what_is_due_before_new_runs_is_not_overtaken_by_them(store, limits):
+    back = await given_back(store)
+    await store.insert([new("before", not_before=LONG_AGO), *(new(f"after{n}") for n in range(9))], LEASE)
+    got = [await claim(store, limit) for limit in limits]
+    assert set().union(*got) >= {back, "before"}
+
+
 async def test_where_a_claim_has_met_others_the_next_one_looks_for_them_at_once(store, asked):
     for _ in range(2):
         await given_back(store)
@@ -134,7 +142,7 @@ async def test_a_signal_says_in_its_notification_that_it_is_one(store):
 
 async def test_what_is_claimed_is_kept_when_the_look_for_others_fails(store, monkeypatch, caplog):
     await given_back(store)
-    await store.insert([new("n1")], LEASE)
+    await store.insert([new("n1", not_before=LONG_AGO)], LEASE)
     execute_once = store.database.execute_once
 
     async def failing(template, values=()):

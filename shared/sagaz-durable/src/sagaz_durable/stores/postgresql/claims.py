@@ -123,7 +123,12 @@ WITH due AS MATERIALIZED (
         FOR NO KEY UPDATE SKIP LOCKED
     ) AS run LIMIT %(limit)s
 ), taken AS MATERIALIZED (
-    SELECT ARRAY(SELECT saga_id FROM due WHERE attempt = 0 ORDER BY available_at) AS ids
+    SELECT ARRAY(
+        SELECT saga_id FROM due
+        WHERE attempt = 0 AND available_at < (
+            SELECT coalesce(min(available_at), 'infinity'::timestamptz) FROM due WHERE attempt > 0)
+        ORDER BY available_at
+    ) AS ids
 ), claimed AS (
     UPDATE {{schema}}.sagaz_run SET {_CLAIMED.rstrip()}
 )
@@ -136,7 +141,8 @@ FROM (SELECT (SELECT count(*) > 0 FROM due WHERE attempt > 0)
 ) AS more (others) LEFT JOIN claimed ON true
 ORDER BY array_position((SELECT ids FROM taken), claimed.saga_id)
 """.replace("{alone}", "NOT alone")  # noqa: S608
-"""Takes runs of which it is the first attempt, and tells whether there may be others to be taken."""
+"""Takes runs of which it is the first attempt, as far as no other is due before them, and tells whether there may be
+others to be taken."""
 
 # Takes what has no lease, and tells whether there were leases that have ended.
 CLAIM = f"""
