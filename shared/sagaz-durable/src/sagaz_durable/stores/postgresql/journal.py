@@ -97,19 +97,18 @@ class _Tenure:
         self.steps[key] = (step, step if step.status == "started" else started)
 
     def row(self, n: int) -> dict[str, Any]:
-        """Return what ``WRITE`` expects; what is not there is NULL, and costs neither side anything."""
+        """Return what ``WRITE`` expects; what is not there, or not so, is NULL, and costs neither side anything."""
         row: dict[str, Any] = {
             "n": n,
             "saga_id": self.saga_id,
             "owner": self.owner,
             "attempt": self.attempt,
             "writes": self.writes,
-            "finished": self.finished,
-            "back": self.back,
-            "progress": self.progress,
-            "failed": self.failed,
             "steps": [_step_row(i, step, start) for i, (step, start) in enumerate(self.steps.values())],
         }
+        for name in ("finished", "back", "progress", "failed"):
+            if value := getattr(self, name):
+                row[name] = value
         for name in ("status", "error", "delay", "outcome", "detail"):
             if (value := getattr(self, name)) is not None:
                 row[name] = value
@@ -125,14 +124,11 @@ class _Tenure:
 
 
 def _step_row(n: int, step: StepWrite, start: StepWrite | None) -> dict[str, Any]:
-    row = {
-        "n": n,
-        "step": step.step,
-        "phase": step.phase,
-        "status": step.status,
-        "starts": start is not None,
-        "compensated": start is not None and start.compensated and step.phase == "do",
-    }
+    row: dict[str, Any] = {"n": n, "step": step.step, "phase": step.phase, "status": step.status}
+    if start is not None:
+        row["starts"] = True
+        if start.compensated and step.phase == "do":
+            row["compensated"] = True
     if step.status != "started":
         if step.result is not None:
             row["result"] = step.result

@@ -149,9 +149,9 @@ WITH seen AS MATERIALIZED (
         direction = CASE WHEN held.back THEN 'back' ELSE run.direction END,
         version = run.version + held.writes,
         error = coalesce(held.error, run.error),
-        failures = CASE WHEN held.progress THEN 0 ELSE run.failures END + held.failed,
+        failures = CASE WHEN held.progress THEN 0 ELSE run.failures END + coalesce(held.failed, 0),
         suspicions = CASE WHEN held.progress THEN 0 ELSE run.suspicions END,
-        alone = run.alone AND NOT held.progress,
+        alone = run.alone AND held.progress IS NOT TRUE,
         lease_owner = CASE WHEN held.finished OR held.delay IS NOT NULL THEN NULL ELSE run.lease_owner END,
         lease_expires_at = CASE WHEN held.finished OR held.delay IS NOT NULL THEN NULL ELSE run.lease_expires_at END,
         available_at = CASE
@@ -170,7 +170,7 @@ WITH seen AS MATERIALIZED (
         -- Entries of one commit keep their order.
         CASE WHEN entry.starts THEN statement_timestamp() + entry.n * interval '1 microsecond' END,
         CASE WHEN entry.status <> 'started' THEN statement_timestamp() + entry.n * interval '1 microsecond' END,
-        entry.compensated
+        coalesce(entry.compensated, false)
     FROM held CROSS JOIN LATERAL json_to_recordset(held.steps) AS entry
         (n integer, step text, phase text, status text, result text, error text, starts boolean, compensated boolean)
     ON CONFLICT (saga_id, step, phase) DO UPDATE SET

@@ -178,8 +178,12 @@ class Connections(Database):
     async def execute_once(self, template: str, values: Values = ()) -> list[Row]:
         """Execute a statement and return its rows."""
         try:
-            async with self._pool.connection() as connection:
+            # Not `connection()`, which ends a transaction, too, that no statement of ours leaves open.
+            connection = await self._pool.getconn()
+            try:
                 return await self._execute(connection, template, values)
+            finally:
+                await self._pool.putconn(connection)
         except PoolTimeout:
             # Raised below: psycopg's frames hold the password.
             pass
