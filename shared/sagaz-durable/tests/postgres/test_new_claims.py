@@ -130,6 +130,20 @@ async def test_who_was_told_of_a_signal_looks_for_it_at_once(store, asked):
     assert asked == ["any"]
 
 
+async def test_whatever_somebody_notifies_wakes_a_worker_and_does_no_harm(store):
+    waiting = asyncio.create_task(store.wait(20))
+    await eventually(lambda: asyncio.sleep(0, store._notifications.listening))
+    address = store.database.address.conninfo
+    async with await psycopg.AsyncConnection.connect(address, autocommit=True, client_encoding="latin1") as other:
+        for said in ("x", "signal", "é"):
+            await other.execute("SELECT pg_notify(%s, %s)", [store.database.channel, said])
+            await asyncio.wait_for(waiting, 20)
+            waiting = asyncio.create_task(store.wait(20))
+        await store.insert([new()], LEASE)
+        await asyncio.wait_for(waiting, 20)
+    assert len(await claim(store)) == 1
+
+
 async def test_a_signal_says_in_its_notification_that_it_is_one(store):
     run = await parked(store, wait("paid"))
     async with await psycopg.AsyncConnection.connect(store.database.address.conninfo, autocommit=True) as other:

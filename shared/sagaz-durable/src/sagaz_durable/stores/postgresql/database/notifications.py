@@ -98,8 +98,8 @@ def channel_of(schema: str) -> str:
 async def received(pgconn: PGconn) -> AsyncGenerator[str | None]:
     """Yield what notifications say that arrive on a connection that nobody uses for anything else.
 
-    Of several that arrive at once, one is told of, and that is one of a signal if there is one. psycopg's own
-    generator takes the event loop twice as long.
+    Of several that arrive at once, one is told of: one that says something, if there is one. psycopg's own generator,
+    which has each of them, takes a twentieth of a millisecond longer to wake a worker.
 
     Raises:
         psycopg.OperationalError: The connection is dead.
@@ -114,7 +114,8 @@ async def received(pgconn: PGconn) -> AsyncGenerator[str | None]:
             pgconn.consume_input()
             said: str | None = None
             while (notification := pgconn.notifies()) is not None:
-                said = said or notification.extra.decode()
+                # Anybody may notify the channel, of anything.
+                said = said or notification.extra.decode(errors="replace")
             yield said
     finally:
         loop.remove_reader(descriptor)
