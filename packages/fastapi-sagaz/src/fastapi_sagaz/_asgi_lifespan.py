@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.types import ASGIApp, Message
 
+from sagaz_durable import without_collections
 from sagaz_integration_core.error_text import type_name, value_text, visible
 from sagaz_integration_core.errors import SagazError, SettingsError
 
@@ -49,7 +50,8 @@ def load_app(target: str, *, factory: bool = False) -> ASGIApp:
 
 def _module(name: str) -> Any:
     try:
-        return importlib.import_module(name)
+        with without_collections():
+            return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name is None or not f"{name}.".startswith(f"{error.name}."):
             raise

@@ -7,13 +7,14 @@ import importlib
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from types import ModuleType
 
-__all__ = ["guard_import", "load_sagaz"]
+__all__ = ["guard_import", "load_sagaz", "without_collections"]
 
 _HIJACKER_FORMAT = "%(asctime)s - %(name)s - %(levelname)s - %(message)s"
 """What sagaz 1.5 gives to ``basicConfig``; the handler that has it, and nothing else special, is sagaz's."""
@@ -31,6 +32,21 @@ def guard_import() -> None:
         _undo()
     elif not any(isinstance(finder, _SagazFinder) for finder in sys.meta_path):
         sys.meta_path.insert(0, _SagazFinder())
+
+
+@contextmanager
+def without_collections() -> Iterator[None]:
+    """Look for no cyclic garbage while modules are imported.
+
+    They make nothing but what stays: some hundreds take a tenth longer when all is looked through again and again.
+    """
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
 
 
 def _undo() -> None:
@@ -73,15 +89,10 @@ class _QuietLoader(Loader):
         module.__loader__ = self._loader
         if module.__spec__ is not None:
             module.__spec__.loader = self._loader
-        # Its five hundred modules make nothing but what stays: looked through again and again for garbage, they take a
-        # tenth longer to be imported.
-        collects = gc.isenabled()
-        gc.disable()
         try:
-            self._loader.exec_module(module)
+            with without_collections():
+                self._loader.exec_module(module)
         finally:
-            if collects:
-                gc.enable()
             for handler in root.handlers[:]:
                 if handler not in handlers:
                     root.removeHandler(handler)

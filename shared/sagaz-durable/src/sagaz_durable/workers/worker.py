@@ -12,6 +12,7 @@ from sagaz_durable.concurrency.cancellation import cancel_all
 from sagaz_durable.concurrency.clock import now
 from sagaz_durable.engine.execution import RunExecution
 from sagaz_durable.engine.result import SagaRun
+from sagaz_durable.workers.claim_size import ClaimSize
 from sagaz_durable.workers.delayed_starts import DelayedStarts
 from sagaz_durable.workers.erasing import erase_outdated, erase_regularly
 from sagaz_durable.workers.lost_waits import rouse_lost_waits
@@ -27,9 +28,6 @@ if TYPE_CHECKING:
 __all__ = ["Worker", "WorkerOptions", "summary"]
 
 logger = logging.getLogger(__name__)
-
-_FEW = 10
-"""So many runs are claimed at once if there is room: with fewer, a statement costs more than two of them gain."""
 
 
 class WorkerOptions(TypedDict, total=False):
@@ -72,6 +70,7 @@ class Worker:
         self._environment = runs.environment
         self._relay = relay
         self._concurrency = concurrency or runs.environment.settings.concurrency
+        self._size = ClaimSize(self._concurrency // runs.environment.store.claim_portions)
         self._drain = drain
         self._command = command
         self.problem: str | None = None
@@ -185,7 +184,7 @@ class Worker:
                 return 0, True
             if claimed := await self._claim_suspect():
                 return claimed, True
-        wanted = min(self._free, max(self._concurrency // self._environment.store.claim_portions, _FEW))
+        wanted = min(self._free, self._size.next)
         claimed = await self._claim(wanted) if wanted else 0
         if not claimed and not self._running:
             claimed = await self._claim_suspect()
@@ -210,7 +209,9 @@ class Worker:
             logger.exception("No runs can be claimed now; trying again")
             return 0
         self.problem = None
-        for run in runs:
+        self._size.claimed(runs)
+        # New ones first: whoever has waited can wait for them.
+        for run in sorted(runs, key=lambda run: run.attempt > 1):
             if run.after_death:
                 logger.warning(
                     "Saga %r, run %s: goes on in attempt %d, since the lease of an earlier one ended; failures: %d",
