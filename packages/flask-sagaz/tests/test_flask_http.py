@@ -289,6 +289,7 @@ def test_nothing_that_a_client_sends_is_the_servers_fault(hostile, data):
 
 
 def test_an_application_without_the_blueprint_does_not_load_it():
-    program = "import sys, flask_sagaz; print([name for name in sys.modules if 'sagaz' in name and '.http.' in name])"
+    shown = "print([name for name in sys.modules if 'sagaz' in name and '.http.' in name])"
+    program = f"import sys; from flask_sagaz import SagazExtension, current_sagaz; {shown}"
     loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
     assert loaded == "['flask_sagaz.http.serving']\n"
