@@ -7,11 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import sagaz_durable
 from django_sagaz.errors import AtomicBlockError
-from sagaz_durable.alembic import exclude_sagaz_tables
-from sagaz_durable.effects import effect
-from sagaz_durable.serialization.json_body import read_json
 from sagaz_integration_core import errors as _errors
-from sagaz_integration_core.context.current_step import CurrentStep, current_step
 from sagaz_integration_core.errors import *  # noqa: F403 - whatever it raises is public here, too
 
 if TYPE_CHECKING:
@@ -41,12 +37,16 @@ if TYPE_CHECKING:
     from django_sagaz.urls.patterns import SagazUrls, health_urls, sagaz_urls
     from django_sagaz.webhooks import webhook_urls
     from sagaz_durable import action, compensate
+    from sagaz_durable.alembic import exclude_sagaz_tables
+    from sagaz_durable.effects import effect
     from sagaz_durable.engine.result import SagaRun
     from sagaz_durable.http.access import Subject, Verb
     from sagaz_durable.operations.approvals import Approval
     from sagaz_durable.operations.health import ProbeResult
     from sagaz_durable.runtime.new_run import saga_id_of
+    from sagaz_durable.serialization.json_body import read_json
     from sagaz_durable.webhooks.resuming import resumes
+    from sagaz_integration_core.context.current_step import CurrentStep, current_step
 
 __all__ = [
     "Approval",
@@ -109,6 +109,7 @@ sagaz_durable.guard_import()
 # Django imports this package before its applications are ready, and a project that only lists it need not load sagaz.
 _PLACES = {
     "Approval": "sagaz_durable.operations.approvals",
+    "CurrentStep": "sagaz_integration_core.context.current_step",
     "ProbeResult": "sagaz_durable.operations.health",
     "Saga": "django_sagaz.saga",
     "SagaRun": "sagaz_durable.engine.result",
@@ -116,8 +117,8 @@ _PLACES = {
     "Subject": "sagaz_durable.http.access",
     "Verb": "sagaz_durable.http.access",
     "acancel": "django_sagaz._execution.decisions",
-    "alist_runs": "django_sagaz._execution.decisions",
     "action": "sagaz_durable",
+    "alist_runs": "django_sagaz._execution.decisions",
     "approval_token": "django_sagaz.signalling",
     "areadiness": "django_sagaz.health",
     "aresolve": "django_sagaz._execution.decisions",
@@ -132,16 +133,20 @@ _PLACES = {
     "close": "django_sagaz.inline",
     "compensate": "sagaz_durable",
     "create_saga": "django_sagaz.inline",
+    "current_step": "sagaz_integration_core.context.current_step",
     "decide_approval": "django_sagaz.signalling",
+    "effect": "sagaz_durable.effects",
+    "exclude_sagaz_tables": "sagaz_durable.alembic",
     "health_urls": "django_sagaz.urls.patterns",
     "idempotent": "django_sagaz.idempotency",
     "list_runs": "django_sagaz._execution.decisions",
     "liveness": "django_sagaz.health",
     "publish": "django_sagaz.events",
     "read_approval": "django_sagaz.signalling",
+    "read_json": "sagaz_durable.serialization.json_body",
     "readiness": "django_sagaz.health",
-    "resumes": "sagaz_durable.webhooks.resuming",
     "resolve": "django_sagaz._execution.decisions",
+    "resumes": "sagaz_durable.webhooks.resuming",
     "retry": "django_sagaz._execution.decisions",
     "run_deferred": "django_sagaz.transactions",
     "run_now": "django_sagaz._execution.decisions",
