@@ -34,7 +34,7 @@ def test_many_are_claimed_where_new_runs_come_or_others_wake_up_alone(clock, fou
 
 def test_few_are_claimed_while_many_wake_up_and_a_new_run_came_a_moment_ago(clock):
     size = ClaimSize(25)
-    size.claimed(runs(1, 12))
+    size.claimed(runs(12, 13))
     assert size.next == 10
     size.claimed(runs(0, 5))
     clock[0] += 0.9

@@ -15,6 +15,7 @@ from sagaz_durable.sagas import Sagas
 from sagaz_durable.stores.factory import create_store
 from sagaz_integration_core.context.current_step import current_step
 from sagaz_integration_core.contract.listings import RunFilter
+from sagaz_integration_core.contract.records import Release, RunWrite
 from sagaz_integration_core.errors import RunInterrupted, StoreUnavailable
 
 
@@ -190,6 +191,23 @@ async def test_a_factory_that_fails_once_costs_one_failure_and_no_run(settings, 
     assert [attempt.outcome for attempt in attempts] == ["halted"]
     assert (record.status, record.failures) == ("completed", 0), "a step that is done clears the failures before it"
     assert not record.error, "a completed run does not show an old error"
+
+
+async def test_new_runs_begin_before_those_that_go_on(settings, opened):
+    calls = []
+
+    class Order(Saga):
+        @action("only")
+        async def only(self, ctx):
+            calls.append(ctx["which"])
+
+    async with opened(settings, sagas=[Order]) as runtime:
+        await Sagas(runtime).start(Order, {"which": "goes on"})
+        [run] = await runtime.store.claim("another", 1, 30.0, dict.fromkeys(runtime.registry.first_steps, ()))
+        await runtime.store.write([RunWrite(run.saga_id, "another", run.attempt, release=Release())])
+        await Sagas(runtime).start(Order, {"which": "is new"})
+        await runtime.make_worker(drain=True).run()
+    assert calls == ["is new", "goes on"]
 
 
 async def test_a_run_that_was_given_back_for_a_failure_is_not_due_before_its_pause_is_over(settings, opened):
