@@ -53,7 +53,9 @@ def read(path: Path) -> list[Line]:
     """Return all lines, oldest first."""
     if not path.exists():
         return []
-    return sorted((Line(*json.loads(text)) for text in path.read_text().splitlines()), key=lambda line: line.at)
+    # What is being written has no end yet.
+    whole = [text for text in path.read_text().splitlines(keepends=True) if text.endswith("\n")]
+    return sorted((Line(*json.loads(text)) for text in whole), key=lambda line: line.at)
 
 
 def of_saga(lines: Iterable[Line], saga_id: str) -> list[Line]:
