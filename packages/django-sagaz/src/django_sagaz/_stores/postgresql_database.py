@@ -31,7 +31,7 @@ class DjangoDatabase(Database):
         super().__init__()
         self._alias = alias
         self._run = run
-        self._wakes = wakes
+        self._names = wakes
 
     async def open(self) -> None:
         """Django connects when there is something to ask."""
@@ -59,10 +59,7 @@ class DjangoDatabase(Database):
 
     def fill_in(self, template: str) -> str:
         """Leave out the schema: the tables are found by the search path, as Django finds its own."""
-        template = template.replace("{schema}.", "")
-        for name, call in self._wakes.items():
-            template = template.replace(f"{{{name}}}", call)
-        return template
+        return super().fill_in(template.replace("{schema}.", ""))
 
     async def mend(self) -> None:
         """The dead connection has been closed, and the next statement opens another."""

@@ -134,10 +134,7 @@ WITH due AS MATERIALIZED (
 )
 SELECT claimed.*, false AS after_death, NULL AS journal, more.others
 FROM (SELECT (SELECT count(*) > 0 FROM due WHERE attempt > 0)
-    OR (SELECT count(*) > 0 FROM (SELECT FROM {{schema}}.sagaz_signal
-        WHERE taken_at IS NULL AND seen_at IS NULL LIMIT 1) AS unseen)
-    OR (SELECT count(*) > 0 FROM (SELECT FROM {{schema}}.sagaz_signal
-        WHERE taken_at IS NULL AND seen_at > statement_timestamp() - interval '1 minute' LIMIT 1) AS seen)
+    OR (SELECT count(*) > 0 FROM (SELECT FROM ({FRESH}) AS fresh LIMIT 1) AS signals)
 ) AS more (others) LEFT JOIN claimed ON true
 ORDER BY array_position((SELECT ids FROM taken), claimed.saga_id)
 """.replace("{alone}", "NOT alone")  # noqa: S608

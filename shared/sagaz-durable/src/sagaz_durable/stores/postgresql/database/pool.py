@@ -162,12 +162,6 @@ class Connections(Database):
                 "thread, with asyncio.run_coroutine_threadsafe), or open a store of its own here."
             )
 
-    def fill_in(self, template: str) -> str:
-        """Replace what a statement has in braces."""
-        for name, value in self._names.items():
-            template = template.replace(f"{{{name}}}", value)
-        return template
-
     async def mend(self) -> None:
         """Replace the idle connections that are dead."""
         try:

@@ -31,6 +31,9 @@ class Database(ABC):
     """The address without its password, if callers' own connections to it can take part in a start; None where they are
     these very ones."""
 
+    _names: Mapping[str, str]
+    """What stands for ``{schema}``, ``{wake}`` and ``{wake_for_signal}``."""
+
     def __init__(self) -> None:
         self._statements: dict[str, str] = {}
         self._users = 0
@@ -76,9 +79,11 @@ class Database(ABC):
     async def store_id(self) -> str:
         """Return the random id that was made with the tables."""
 
-    @abstractmethod
     def fill_in(self, template: str) -> str:
-        """Replace what a statement has in braces: ``{schema}``, ``{wake}`` and ``{wake_for_signal}``."""
+        """Replace what a statement has in braces."""
+        for name, value in self._names.items():
+            template = template.replace(f"{{{name}}}", value)
+        return template
 
     @abstractmethod
     async def execute_once(self, template: str, values: Values = ()) -> list[Row]:
