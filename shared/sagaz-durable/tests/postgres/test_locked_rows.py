@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 import psycopg
 import pytest
 
+from sagaz_durable.stores.postgresql import outbox
 from sagaz_durable.stores.postgresql.sql import WRITE
 from sagaz_durable.testing.store_conformance.builders import (
     AT_ONCE,
@@ -131,3 +132,23 @@ async def test_an_event_that_is_locked_holds_up_no_other_of_the_relay(store, set
         await soon(settle(store, due))
     pending = await store.find_events(EventFilter(statuses=("pending",)))
     assert [event.event_id for event in pending] == ["e1"]
+
+
+async def test_an_event_that_another_relay_looked_at_for_a_moment_is_settled_all_the_same(store, settings, monkeypatch):
+    await store.insert_events([own("e1", "a"), own("e2", "b")])
+    due = await store.due_events(10, LEASE)
+    looked = asyncio.Event()
+    fetch = store.database.fetch
+
+    async def watched(*given):
+        rows = await fetch(*given)
+        looked.set()
+        return rows
+
+    monkeypatch.setattr(store.database, "fetch", watched)
+    monkeypatch.setattr(outbox, "_SETTLE_AGAIN_SECONDS", (0.01,) * 500)
+    async with locked(settings, "sagaz_outbox", "event_id = 'e1'"):
+        settling = asyncio.create_task(settle(store, due))
+        await soon(looked.wait())
+    await soon(settling)
+    assert {event.status for event in await store.find_events(EventFilter())} == {"sent"}

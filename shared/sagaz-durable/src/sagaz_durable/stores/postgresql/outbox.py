@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -48,15 +49,15 @@ WITH due AS MATERIALIZED (SELECT ARRAY(
 SELECT * FROM leased ORDER BY array_position((SELECT ids FROM due), id)
 """  # noqa: S608
 
-# What another transaction has locked stays leased, and is published once more when that lease has ended.
+# What another transaction has locked is not waited for: it is told. Another relay's `_DUE` may be this transaction: it
+# locks what was free when it began, and then leaves what has been leased since.
 _SETTLE = """
 WITH given AS MATERIALIZED (
     SELECT * FROM json_to_recordset(%s::text::json) AS rows
         (id bigint, status text, error text, delay double precision, charged boolean)
 ), free AS MATERIALIZED (
     SELECT id FROM {schema}.sagaz_outbox WHERE id = ANY(ARRAY(SELECT id FROM given)) FOR NO KEY UPDATE SKIP LOCKED
-)
-UPDATE {schema}.sagaz_outbox AS event SET
+), settled AS (UPDATE {schema}.sagaz_outbox AS event SET
     status = given.status,
     attempts = event.attempts + given.charged::integer,
     error = CASE WHEN given.status <> 'sent' THEN coalesce(given.error, event.error) END,
@@ -66,8 +67,11 @@ UPDATE {schema}.sagaz_outbox AS event SET
 FROM given
 WHERE event.id = ANY(ARRAY(SELECT id FROM free)) AND event.id = given.id
     AND (event.status = 'pending' OR (event.status = 'dead' AND given.status = 'sent'))
-RETURNING event.id
+)
+SELECT id FROM {schema}.sagaz_outbox
+WHERE id = ANY(ARRAY(SELECT id FROM given)) AND id <> ALL(ARRAY(SELECT id FROM free))
 """
+_SETTLE_AGAIN_SECONDS = (0.01, 0.05, 0.2)
 
 _FIND = f"SELECT {_COLUMNS} FROM {{schema}}.sagaz_outbox WHERE id > %(after)s AND "  # noqa: S608
 _COUNT = "SELECT count(*) FROM {schema}.sagaz_outbox WHERE "
@@ -118,7 +122,18 @@ async def settle(db: Database, outcomes: Sequence[EventOutcome]) -> None:
     """Record what became of leased events."""
     # In the order of their ids, so that no two relays wait for each other.
     ordered = sorted(outcomes, key=lambda outcome: outcome.id)
-    await db.fetch(_SETTLE, (json.dumps([asdict(outcome) for outcome in ordered], ensure_ascii=False),))
+    locked = await _settle(db, ordered)
+    for seconds in _SETTLE_AGAIN_SECONDS:
+        if not locked:
+            return
+        await asyncio.sleep(seconds)
+        locked = await _settle(db, [outcome for outcome in ordered if outcome.id in locked])
+    # What stays locked stays leased, and is published once more when that lease has ended.
+
+
+async def _settle(db: Database, outcomes: Sequence[EventOutcome]) -> set[int]:
+    given = json.dumps([asdict(outcome) for outcome in outcomes], ensure_ascii=False)
+    return {row[0] for row in await db.fetch(_SETTLE, (given,))}
 
 
 async def find(db: Database, query: EventFilter) -> list[OutboxRecord]:
