@@ -194,6 +194,25 @@ def test_json_is_jsonb_on_postgresql(alias):
         assert [name for (name,) in cursor.fetchall()] == ["context", "headers", *["payload"] * 3, "result", "sagas"]
 
 
+WORKER = """
+import sys
+import django
+from django.conf import settings
+from django.core.management import load_command_class
+settings.configure(INSTALLED_APPS=["django_sagaz", "testproject.shop"])
+django.setup()
+load_command_class("django_sagaz", "sagaz_worker")
+for name in ("django_sagaz.urls", "sagaz_durable.diagram", "sagaz_durable.operations.operator", "statistics"):
+    assert name not in sys.modules, name
+"""
+
+
+def test_the_worker_command_loads_no_views_no_diagrams_and_nothing_of_operators():
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    done = subprocess.run([sys.executable, "-c", WORKER], env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 QUIET = """
 import sys, threading
 import django

@@ -15,9 +15,10 @@ from django.urls import URLPattern, path
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
 
+from django_sagaz._execution.hooks import asynchronous_hook, synchronous_hook
 from django_sagaz._execution.scopes import asynchronous_scope, synchronous_scope
 from django_sagaz._project.current import current_project
-from django_sagaz.urls.messages import asynchronous_hook, native_response, neutral_request, synchronous_hook
+from django_sagaz.urls.messages import native_response, neutral_request
 from sagaz_durable.http.problems import Problem, problem_response
 from sagaz_durable.http.routes import not_opened
 from sagaz_durable.http.synchronous import BlockingScope, done_now

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import click
+from sagaz_durable import without_collections
 
-from fastapi_sagaz._command_runtime import opened_runtime, unopened_runtime
-from fastapi_sagaz._train import newer_than_tested
-from fastapi_sagaz._wording import WORDING
-from sagaz_durable.cli.click_commands import click_commands
-from sagaz_durable.cli.command import Need
-from sagaz_durable.runtime.runtime import SagazRuntime
+with without_collections():
+    import click
+
+    from fastapi_sagaz._command_runtime import opened_runtime, unopened_runtime
+    from fastapi_sagaz._train import newer_than_tested
+    from fastapi_sagaz._wording import WORDING
+    from sagaz_durable.cli.click_commands import click_commands
+    from sagaz_durable.cli.command import Need
+    from sagaz_durable.runtime.runtime import SagazRuntime
 
 __all__ = ["main"]
 

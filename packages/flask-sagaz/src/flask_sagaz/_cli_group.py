@@ -7,6 +7,8 @@ from importlib import import_module
 import click
 from flask.cli import AppGroup
 
+from sagaz_durable import without_collections
+
 __all__ = ["sagaz_group"]
 
 
@@ -24,7 +26,8 @@ class _Words(AppGroup):
         return super().get_command(ctx, cmd_name)
 
     def _load(self) -> None:
-        import_module("flask_sagaz.cli")
+        with without_collections():
+            import_module("flask_sagaz.cli")
 
 
 sagaz_group = _Words("sagaz", help="Work on, look at and set up the sagas of this application.")

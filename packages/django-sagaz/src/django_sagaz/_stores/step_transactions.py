@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from django.db import connections, transaction
 
 from django_sagaz._stores.errors import translated
-from sagaz_durable.stores.sqlite.joining import LOCK
 from sagaz_durable.transactions.database_errors import meaning
 from sagaz_durable.transactions.step_statements import RELEASE, RETURN, SAVEPOINT
 from sagaz_durable.transactions.step_transactions import AsyncStepTransaction
@@ -86,6 +85,8 @@ class _Transaction:
             block.__enter__()
             self._block = block
             if connection.vendor == "sqlite":
+                from sagaz_durable.stores.sqlite.joining import LOCK
+
                 self._execute(LOCK)
             self._execute(SAVEPOINT)
 

@@ -4,28 +4,30 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Coroutine
-from typing import Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connections
 
 from django_sagaz._execution.ask_store import ask
+from django_sagaz._execution.hooks import asynchronous_hook, synchronous_hook
 from django_sagaz._project.current import current_project
 from django_sagaz._project.project import Project
 from django_sagaz._project.wording import WORDING
 from django_sagaz._stores.connections import commit_by_themselves
 from django_sagaz._stores.runners import immediately
-from django_sagaz.urls.messages import asynchronous_hook, synchronous_hook
 from sagaz_durable.cli.argparse_commands import add_options, given_values
 from sagaz_durable.cli.command import Command, Option, Values, spelled
 from sagaz_durable.cli.failures import failure_json, failure_text
 from sagaz_durable.cli.said import Said
 from sagaz_durable.engine.registry import SagaRegistry
-from sagaz_durable.operations.operator import Operator
 from sagaz_durable.settings.settings import Settings
 from sagaz_integration_core.contract.record import record
 from sagaz_integration_core.contract.store import SagaStore
 from sagaz_integration_core.errors import SagazError
+
+if TYPE_CHECKING:
+    from sagaz_durable.operations.operator import Operator
 
 __all__ = ["OperatorCommand", "ProjectCommand", "ProjectScope", "ask_in_scope", "operate"]
 
@@ -40,6 +42,8 @@ def operate(project: Project, work: Callable[[Operator, SagaStore], Coroutine[An
     Raises:
         StoreUnavailable: The store does not answer.
     """
+    from sagaz_durable.operations.operator import Operator
+
     registry, publishes = project.registry, project.configuration.publishes
     return ask(
         project,

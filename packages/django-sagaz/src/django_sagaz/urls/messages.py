@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from inspect import iscoroutinefunction
+from collections.abc import Iterator
 from typing import Any
 
-from asgiref.sync import async_to_sync, sync_to_async
 from django.conf import settings
 from django.core.handlers.wsgi import WSGIRequest
 from django.http import HttpRequest, HttpResponse
@@ -16,9 +14,7 @@ from sagaz_durable.http.bodies import has_chunks, unreadable
 from sagaz_durable.http.problems import Problem
 from sagaz_durable.problem_types import TOO_LARGE
 
-__all__ = ["asynchronous_hook", "native_response", "neutral_request", "synchronous_hook"]
-
-Hook = Callable[..., Any]
+__all__ = ["native_response", "neutral_request"]
 
 
 def neutral_request(request: HttpRequest, most_bytes: int = 0) -> neutral.HttpRequest:
@@ -57,33 +53,3 @@ def native_response(answer: neutral.HttpResponse) -> HttpResponse:
     if "Content-Type" not in answer.headers:
         del response.headers["Content-Type"]
     return response
-
-
-def synchronous_hook(hook: Hook | None) -> Hook | None:
-    """Return a hook for synchronous views, which wait for an ``async def`` function."""
-    if hook is None or (asynchronous := _asynchronous(hook)) is None:
-        return hook
-    return async_to_sync(asynchronous)
-
-
-def asynchronous_hook(hook: Hook | None) -> Hook | None:
-    """Return a hook for asynchronous views; a plain function may use the ORM, and ``request.user``."""
-    return hook if hook is None or _asynchronous(hook) is not None else sync_to_async(_ending(hook))
-
-
-def _ending(hook: Hook) -> Hook:
-    """Have a plain function raise no StopIteration, which no future takes: whoever awaits it would wait for ever."""
-
-    def call(*given: Any, **named: Any) -> Any:
-        try:
-            return hook(*given, **named)
-        except StopIteration as error:
-            # As Python itself has it of coroutines.
-            raise RuntimeError("a plain function raised StopIteration") from error
-
-    return call
-
-
-def _asynchronous(hook: Hook) -> Hook | None:
-    call = getattr(hook, "__call__", None)  # noqa: B004 - of an object whose class has an asynchronous one
-    return next((one for one in (hook, call) if iscoroutinefunction(one)), None)

@@ -12,9 +12,10 @@ from django.http import HttpRequest, HttpResponse
 from django.views.decorators.http import require_http_methods
 
 from django_sagaz._execution.current import current_executions
+from django_sagaz._execution.hooks import asynchronous_hook, synchronous_hook
 from django_sagaz._execution.scopes import asynchronous_scope, can_wait, synchronous_scope
 from django_sagaz._project.http_rules import chosen_rules
-from django_sagaz.urls.messages import asynchronous_hook, native_response, neutral_request, synchronous_hook
+from django_sagaz.urls.messages import native_response, neutral_request
 from sagaz_durable.http.api import SagaApi
 from sagaz_durable.http.problems import Problem, problem_response
 from sagaz_durable.http.routes import Route, not_opened

@@ -46,6 +46,10 @@ def without_collections() -> Iterator[None]:
         yield
     finally:
         if collects:
+            if not gc.get_freeze_count():
+                # All that is there now belongs to the oldest generation: the next two collections would be for it.
+                gc.freeze()
+                gc.unfreeze()
             gc.enable()
 
 

@@ -17,6 +17,9 @@ _AGAIN_SECONDS = 5.0
 class CallTasks:
     """One task for each call of a step or a compensation.
 
+    Attributes:
+        calls: What is under way; a view, which changes with it.
+
     Args:
         saga_id: For the names of the tasks.
         follow: Told when a call has ended, with what it raised; returns whether whoever waits here need not know.
@@ -26,12 +29,8 @@ class CallTasks:
         self._saga_id = saga_id
         self._follow: Callable[[BaseException | None], bool] | None = follow
         self._tasks: dict[Call, asyncio.Task[None]] = {}
+        self.calls: KeysView[Call] = self._tasks.keys()
         self._waiting: asyncio.Future[None] | None = None
-
-    @property
-    def calls(self) -> KeysView[Call]:
-        """What is under way."""
-        return self._tasks.keys()
 
     @property
     def is_awaited(self) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Collection
-from statistics import median
 
 from sagaz_durable.engine.result import SagaRun
 from sagaz_integration_core.contract.records import FINISHED
@@ -115,6 +114,9 @@ class RecentDurations:
 
     def typical(self, saga_name: str) -> float | None:
         """Return how many seconds such a run took: half of the latest took longer; None if none has ended here."""
+        # Few processes are ever asked, and a worker's start is not to wait for it.
+        from statistics import median
+
         with self._lock:
             latest = self._latest.get(saga_name)
             return median(latest.values()) if latest else None

@@ -6,7 +6,6 @@ refused.
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 import threading
@@ -14,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from sagaz_durable.serialization.nearest_name import closest
 from sagaz_durable.settings.wording import NEUTRAL, Wording
 from sagaz_integration_core.contract.record import record
 from sagaz_integration_core.error_text import value_text
@@ -232,8 +232,8 @@ class SagaRegistry:
         return f"{name} steps:{hashlib.sha256(steps.encode()).hexdigest()[:16]}"
 
     def _unknown(self, name: str) -> str:
-        close = difflib.get_close_matches(name, self._by_name, n=1)
-        guess = f" Did you mean {close[0]!r}?" if close else ""
+        close = closest(name, self._by_name)
+        guess = f" Did you mean {close!r}?" if close else ""
         known = ", ".join(sorted(self._by_name)) or "none"
         return f"No saga named {name!r} is registered.{guess} Registered: {known}. Add its class to {self._add_to}."
 

@@ -131,7 +131,7 @@ def _forward(graph: Graph, entries: Entries, running: Collection[Call], waiting:
     # An entry that failed or is in doubt in a run that goes forward means: call it again, once it is decided about.
     begin: list[Call] = [
         (name, "redo" if name in deciding else "do") for name in nodes
-        if name not in done and name not in busy and done.issuperset(graph.before[name])
+        if name not in done and name not in busy and graph.before[name] <= done
     ]  # fmt: skip
     return RunState(tuple(begin), waits=bool(waiting))
 

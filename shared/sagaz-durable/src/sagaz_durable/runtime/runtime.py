@@ -22,7 +22,6 @@ from sagaz_durable.engine.launches import Launches
 from sagaz_durable.engine.registry import SagaRegistry
 from sagaz_durable.engine.running import Runs
 from sagaz_durable.leases.keeper import LeaseKeeper
-from sagaz_durable.outbox.relay import Relay
 from sagaz_durable.runtime.assembly import check_dispatch, keep_leases, own_keeper, run_writer, step_threads
 from sagaz_durable.runtime.configuration import Configuration
 from sagaz_durable.runtime.draining import drain
@@ -41,6 +40,7 @@ if TYPE_CHECKING:
     from sagaz_durable.engine.execution import RunExecution
     from sagaz_durable.engine.registry import SagaSpec
     from sagaz_durable.engine.result import SagaRun
+    from sagaz_durable.outbox.relay import Relay
     from sagaz_durable.transactions.step_transactions import StepTransactions
     from sagaz_durable.workers.worker import Worker, WorkerOptions
 
@@ -156,7 +156,11 @@ class SagazRuntime(Reachable):
             stack.push_async_callback(cancel_all, [opening])
         self._resources = resources = SagazResources(settings, self.configuration.config, self.store)
         await resources.open(stack)
-        self.relay = Relay(self.store, settings, resources.line) if resources.line is not None else None
+        self.relay: Relay | None = None
+        if resources.line is not None:
+            from sagaz_durable.outbox.relay import Relay
+
+            self.relay = Relay(self.store, settings, resources.line)
         self.pulse = Pulse()
         self.keeper = self._keeper()
         self.owner = self.keeper.owner

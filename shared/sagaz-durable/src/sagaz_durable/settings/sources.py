@@ -6,7 +6,6 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import field
-from difflib import get_close_matches
 from typing import Any
 
 from sagaz_durable.settings.rules import RULES
@@ -94,6 +93,8 @@ def _source(values: Mapping[str, object], keys: Mapping[str, str], label: Callab
 
 
 def _unknown(key: object, keys: Mapping[str, str], label: Callable[[str], str]) -> str:
+    from difflib import get_close_matches  # Only mistakes need it.
+
     # The value is not shown: under a name that is not ours it may be anything, a password too.
     if not isinstance(key, str):
         return f"a key of type {type(key).__name__}: expected strings such as {next(iter(keys))!r}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal
 from urllib.parse import unquote
@@ -202,5 +201,7 @@ def _broker_advice(url: str, scheme: str) -> str:
 
 
 def _nearest(scheme: str, choices: tuple[str, ...], expected: str) -> str:
+    from difflib import get_close_matches  # Only mistakes need it.
+
     near = get_close_matches(scheme.lower(), choices, n=1)
     return f"did you mean {near[0]}://? Expected {expected}" if near else f"expected {expected}"

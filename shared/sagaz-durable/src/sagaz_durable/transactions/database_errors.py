@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-import sqlite3
+import sys
 from collections.abc import Iterator
 from typing import Any, Literal, TypeVar
 
@@ -59,7 +59,8 @@ def _of_report(error: BaseException) -> Meaning | None:
     code = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
     if isinstance(code, str):
         return _of_code(code)
-    if isinstance(error, sqlite3.Error):
+    # Whoever has raised one of its errors has loaded it.
+    if (sqlite := sys.modules.get("sqlite3")) is not None and isinstance(error, sqlite.Error):
         return _of_sqlite(error)
     if error.args and isinstance(number := error.args[0], int):
         return _MYSQL.get(number, "other")
@@ -77,7 +78,7 @@ def _of_code(code: str) -> Meaning:
     return "value" if code[:2] in ("22", "54") else "other"
 
 
-def _of_sqlite(error: sqlite3.Error) -> Meaning:
+def _of_sqlite(error: BaseException) -> Meaning:
     name = str(getattr(error, "sqlite_errorname", ""))
     if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_IOERR", "SQLITE_FULL", "SQLITE_CANTOPEN")):
         return "again"

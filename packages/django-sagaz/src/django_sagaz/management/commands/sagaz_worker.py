@@ -11,18 +11,21 @@ from typing import Any
 from django.conf import settings as django_settings
 from django.core.management.base import CommandError
 
-from django_sagaz._execution.worker import CHANGEABLE, changed, drain_here, work
-from django_sagaz._project.current import current_project
-from django_sagaz._project.project import Project
-from django_sagaz.management.operator_command import ProjectCommand
-from django_sagaz.management.reloading import run_with_reloader
-from sagaz_durable.cli.command import Option, Values
-from sagaz_durable.cli.failures import failure_text
-from sagaz_durable.cli.options import COMMANDS
-from sagaz_durable.cli.said import Said
-from sagaz_durable.cli.worker import logging_to_stderr
-from sagaz_durable.workers.worker import summary
-from sagaz_integration_core.errors import SettingsError
+from sagaz_durable import without_collections
+
+with without_collections():
+    from django_sagaz._execution.worker import CHANGEABLE, changed, drain_here, work
+    from django_sagaz._project.current import current_project
+    from django_sagaz._project.project import Project
+    from django_sagaz.management.operator_command import ProjectCommand
+    from django_sagaz.management.reloading import run_with_reloader
+    from sagaz_durable.cli.command import Option, Values
+    from sagaz_durable.cli.failures import failure_text
+    from sagaz_durable.cli.options import COMMANDS
+    from sagaz_durable.cli.said import Said
+    from sagaz_durable.cli.worker import logging_to_stderr
+    from sagaz_durable.workers.worker import summary
+    from sagaz_integration_core.errors import SettingsError
 
 __all__ = ["Command"]
 

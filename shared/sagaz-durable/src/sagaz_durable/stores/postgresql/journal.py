@@ -106,12 +106,18 @@ class _Tenure:
             "writes": self.writes,
             "steps": [_step_row(i, step, start) for i, (step, start) in enumerate(self.steps.values())],
         }
-        for name in ("finished", "back", "progress", "failed"):
-            if value := getattr(self, name):
-                row[name] = value
-        for name in ("status", "error", "delay", "outcome", "detail"):
-            if (value := getattr(self, name)) is not None:
-                row[name] = value
+        if self.progress:
+            row["progress"] = True
+        if self.back:
+            row["back"] = True
+        if self.status is not None:
+            row |= {"status": self.status, "finished": self.finished}
+        if self.outcome is not None:
+            row |= {"outcome": self.outcome, "detail": self.detail}
+        if self.error is not None:
+            row["error"] = self.error
+        if self.delay is not None:
+            row |= {"delay": self.delay, "failed": self.failed}
         if self.concerns_waits:
             row |= {"parks": self.parks, "waits": self.waits, "left_waits": self.left_waits}
             row |= {"by_deadline": self.by_deadline, "stops_waiting": self.stops_waiting}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from difflib import get_close_matches
 from typing import Any
 
 from psycopg import ProgrammingError
@@ -11,6 +10,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.pq import Conninfo, PGconn
 
 from sagaz_durable.redaction import redact
+from sagaz_durable.serialization.nearest_name import closest
 from sagaz_durable.settings.wording import NEUTRAL, Wording
 from sagaz_integration_core.contract.record import record
 from sagaz_integration_core.errors import SettingsError
@@ -107,8 +107,8 @@ def _misread(said: str) -> str:
     if not said.startswith("invalid URI query parameter"):
         return "it is no connection URL of libpq's"
     names = [option.keyword.decode() for option in Conninfo.get_defaults()]
-    near = get_close_matches(said.rpartition(": ")[2].strip().strip('"'), names, n=1)
-    return "libpq does not know one of its parameters" + (f"; did you mean {near[0]}?" if near else "")
+    near = closest(said.rpartition(": ")[2].strip().strip('"'), names)
+    return "libpq does not know one of its parameters" + (f"; did you mean {near}?" if near else "")
 
 
 def _refused(why: str) -> SettingsError:
