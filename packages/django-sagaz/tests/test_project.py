@@ -194,6 +194,18 @@ def test_json_is_jsonb_on_postgresql(alias):
         assert [name for (name,) in cursor.fetchall()] == ["context", "headers", *["payload"] * 3, "result", "sagas"]
 
 
+@on("pg")
+def test_keys_are_plain_texts_on_postgresql_and_have_one_index(alias):
+    with connections[alias].cursor() as cursor:
+        cursor.execute(
+            "SELECT DISTINCT data_type FROM information_schema.columns WHERE table_name = 'sagaz_step' "
+            "AND column_name IN ('saga_id', 'step', 'phase', 'status')"
+        )
+        assert cursor.fetchall() == [("text",)]
+        cursor.execute("SELECT indexname FROM pg_indexes WHERE tablename = 'sagaz_run' AND indexdef LIKE '%(saga_id%'")
+        assert cursor.fetchall() == [("sagaz_run_pkey",)]
+
+
 WORKER = """
 import sys
 import django

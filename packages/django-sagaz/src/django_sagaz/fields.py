@@ -15,9 +15,13 @@ class ExactCharField(models.CharField):  # type: ignore[type-arg,unused-ignore]
     """A key: MySQL would take ``charge`` and ``Charge`` for the same step, and PostgreSQL sort by language."""
 
     def db_type(self, connection: Any) -> str | None:
-        """Return a type for which Django makes no second index on PostgreSQL (for LIKE, which nobody asks)."""
+        """Return a type for which Django makes no second index on PostgreSQL (for LIKE, which nobody asks).
+
+        That is why it is in capitals. The engine's statements have texts: a limited one, which is checked before it
+        comes to the database, would be cast and measured once more at each write.
+        """
         if connection.vendor == "postgresql":
-            return f"character varying({self.max_length})"
+            return "TEXT"
         return super().db_type(connection)
 
     def db_parameters(self, connection: Any) -> Any:

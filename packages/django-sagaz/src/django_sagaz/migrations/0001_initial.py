@@ -43,7 +43,7 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "status",
-                    models.CharField(
+                    django_sagaz.fields.ExactCharField(
                         choices=[
                             ("started", "started"),
                             ("waiting", "waiting"),

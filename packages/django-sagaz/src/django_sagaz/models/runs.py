@@ -102,7 +102,7 @@ class Step(models.Model):
     saga_id = ExactCharField(max_length=255)
     step = ExactCharField(max_length=200)
     phase = ExactCharField(max_length=4, choices=Phase.choices)
-    status = models.CharField(max_length=10, choices=Status.choices)
+    status = ExactCharField(max_length=10, choices=Status.choices)
     result = models.JSONField(null=True, blank=True)
     error = models.TextField(null=True, blank=True)
     attempt = models.IntegerField()
