@@ -49,15 +49,12 @@ JOB = Job(
         Contender(
             "floor", "worker.floor", "journal, keep the context, lease: what it executes when it dies is lost", POSTGRES
         ),
-        Contender(
-            "bare floor",
-            "worker.floor",
-            "know sagas (a run is three awaited calls), journal, keep the context, lease",
-            POSTGRES,
-            {"bare": True},
-        ),
+        # Next to the floor, as the machine is not equally fast for minutes.
         Contender("fastapi-sagaz", "worker.fastapi", needs=POSTGRES),
+        Contender("django-sagaz", "worker.django", needs=POSTGRES),
+        Contender("django-sagaz, 2 processes", "worker.django", needs=POSTGRES, options={"processes": 2}),
         Contender("fastapi-sagaz, 2 processes", "worker.fastapi", needs=POSTGRES, options={"processes": 2}),
+        Contender("flask-sagaz", "worker.flask", needs=POSTGRES),
         Contender(
             "fastapi-sagaz, metrics and log lines on", "worker.fastapi", needs=POSTGRES, options={"defaults": True}
         ),
@@ -67,9 +64,13 @@ JOB = Job(
             needs=POSTGRES,
             options={"environment": {"SAGAZ_LEASE_SECONDS": "1", "SAGAZ_RENEW_SECONDS": "0.1"}},
         ),
-        Contender("django-sagaz", "worker.django", needs=POSTGRES),
-        Contender("django-sagaz, 2 processes", "worker.django", needs=POSTGRES, options={"processes": 2}),
-        Contender("flask-sagaz", "worker.flask", needs=POSTGRES),
+        Contender(
+            "bare floor",
+            "worker.floor",
+            "know sagas (a run is three awaited calls), journal, keep the context, lease",
+            POSTGRES,
+            {"bare": True},
+        ),
         Contender("procrastinate", "worker.procrastinate", "journal steps, compensate", POSTGRES, scale=0.25),
         Contender(
             "sagaz's OutboxWorker",
