@@ -49,7 +49,7 @@ JOB = Job(
         Contender(
             "floor", "worker.floor", "journal, keep the context, lease: what it executes when it dies is lost", POSTGRES
         ),
-        # Next to the floor, as the machine is not equally fast for minutes.
+        # Next to the floor: no machine is equally fast for minutes at a time.
         Contender("fastapi-sagaz", "worker.fastapi", needs=POSTGRES),
         Contender("django-sagaz", "worker.django", needs=POSTGRES),
         Contender("django-sagaz, 2 processes", "worker.django", needs=POSTGRES, options={"processes": 2}),
