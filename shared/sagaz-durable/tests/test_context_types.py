@@ -7,7 +7,7 @@ import enum
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Annotated, Any, ClassVar, Literal, NewType, NotRequired, TypedDict
+from typing import Annotated, Any, ClassVar, Generic, Literal, NewType, NotRequired, TypedDict, TypeVar
 from uuid import UUID
 
 import attrs
@@ -165,6 +165,25 @@ def test_what_does_not_fit_is_told_with_its_path_and_what_was_expected(changed, 
     assert told in misfit(Everything, GOOD | changed)
 
 
+def test_a_misfit_tells_where_the_first_one_sits_and_keeps_no_values_for_its_repr():
+    misfit = Misfit(((("lines", 0, "price"), "expected a number"), (("n",), "expected an int")))
+    assert misfit.path == "lines[0].price"
+    assert str(misfit) == "lines[0].price: expected a number; n: expected an int"
+    assert repr(misfit) == "Misfit()"
+
+
+T = TypeVar("T")
+
+
+@dataclasses.dataclass
+class Box(Generic[T]):
+    content: T
+
+
+def test_a_field_of_whatever_type_takes_every_value():
+    assert model_of(Box).build({"content": [1, {"a": 2}]}) == Box([1, {"a": 2}])
+
+
 def test_everything_that_does_not_fit_is_told_and_no_value():
     text = misfit(Line, {"sku": 4711, "price": "hunter2"})
 
@@ -276,6 +295,11 @@ class Other:
     charge: int
 
 
+@dataclasses.dataclass
+class Noted:
+    charge: Annotated[str, ["as the provider", "has it"]]
+
+
 class Maybe(TypedDict, total=False):
     charge: str
 
@@ -323,7 +347,15 @@ def test_a_field_without_a_default_that_nobody_provides_is_refused_at_registrati
 
 @pytest.mark.parametrize(
     ("first", "second"),
-    [(Charge, Charged), (Charge, dict), (Charge, dict[str, Any]), (Charge, Any), (None, Order), (Order, Order)],
+    [
+        (Charge, Charged),
+        (Charge, dict),
+        (Charge, dict[str, Any]),
+        (Charge, Any),
+        (None, Order),
+        (Order, Order),
+        (Noted, Charged),
+    ],
     ids=str,
 )
 def test_what_is_provided_is_accepted(first, second):

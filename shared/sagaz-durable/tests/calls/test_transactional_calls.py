@@ -97,7 +97,7 @@ async def test_a_call_is_given_up_when_patience_is_over(pauses):
 async def test_a_call_is_not_made_again_when_the_lease_would_end_before(pauses):
     tries = Tries({"refused": AGAIN})
     with pytest.raises(StoreUnavailable):
-        await tried(call_of(remaining=0.15), tries)
+        await tried(call_of(remaining=0.15, patience=2.0), tries)
     assert pauses == [0.05, 0.1]
 
 
