@@ -14,7 +14,14 @@ from sagaz_durable.calls.step_caller import Outcome
 from sagaz_durable.calls.transactional import TransactionalCall
 from sagaz_durable.calls.transactional_calls import TransactionalCalls
 from sagaz_durable.calls.transactional_tries import ThreadTry, _to_its_end
-from sagaz_integration_core.errors import SagaDefinitionError, StepError, StoreUnavailable
+from sagaz_integration_core.contract.records import RunWrite, StepWrite
+from sagaz_integration_core.errors import (
+    SagaDefinitionError,
+    StepError,
+    StoreUnavailable,
+    UnstorableValue,
+    WriteRefused,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -138,6 +145,26 @@ def test_what_a_database_checks_at_the_commit_the_step_has_done_and_a_lost_conne
     one.commit_error = error
     one.settled(recorded=False)
     assert (one.refused, one.own, one.committed) == (error, own, False)
+
+
+def recording(result):
+    one = ThreadTry(call_of(), lambda ctx: None, SimpleNamespace(context={}))
+    one.write = RunWrite("run-1", "w1", 1, steps=(StepWrite("charge", "do", "done", result),))
+    return one
+
+
+def test_a_result_that_no_try_can_store_is_the_step_s_mistake_and_told_with_its_place():
+    with pytest.raises(StepError, match=r"this database can never store, probably at note\.$"):
+        recording('{"note": "\U0001f600"}')._not_recorded(UnstorableValue("never"))
+    with pytest.raises(StepError, match=r"this database can never store\.$"):
+        recording(None)._not_recorded(UnstorableValue("never"))
+
+
+def test_a_journal_that_cannot_be_reached_or_is_refused_is_not_the_step_s_own_failure():
+    for error, refused in ((AGAIN, StoreUnavailable), (REFUSED, WriteRefused)):
+        one = recording(None)
+        one._not_recorded(error)
+        assert (type(one.refused), one.own) == (refused, False)
 
 
 async def test_what_is_awaited_to_its_end_ends_before_its_task_is_cancelled():
