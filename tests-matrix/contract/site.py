@@ -155,6 +155,17 @@ class Site:
 
         return await until(record, f"run {saga_id} waits")  # type: ignore[return-value]
 
+    async def waits_or_has_ended(self, saga_id: str) -> RunRecord:
+        """Do the same for a run that may be too late for its wait."""
+        if not self.worker:
+            await self.driver.work()
+
+        async def record() -> RunRecord | None:
+            run = await self.run(saga_id)
+            return run if run.status == "waiting" or run.status in FINISHED else None
+
+        return await until(record, f"run {saga_id} waits, or has ended")  # type: ignore[return-value]
+
     async def started(self, **context: Any) -> str:
         """Start a saga that waits to be paid, and wait until it does; its saga_id."""
         saga_id = await self.start("deferred", "paid", context)
