@@ -7,7 +7,7 @@ from functools import lru_cache
 from graphlib import CycleError, TopologicalSorter
 
 from sagaz_durable.effects import Effect
-from sagaz_durable.serialization.nearest_name import nearest
+from sagaz_durable.nearest_name import nearest
 from sagaz_integration_core.contract.record import record
 from sagaz_integration_core.errors import SagaDefinitionError
 

@@ -12,7 +12,7 @@ from sagaz_durable._upstream.triggers import refuse_lost
 from sagaz_durable._upstream.typed_steps import context_types
 from sagaz_durable.effects import MARK, effect_of
 from sagaz_durable.graph import Graph, StepNode, graph_of
-from sagaz_durable.serialization.nearest_name import nearest
+from sagaz_durable.nearest_name import nearest
 from sagaz_integration_core.errors import SagaDefinitionError
 
 __all__ = [

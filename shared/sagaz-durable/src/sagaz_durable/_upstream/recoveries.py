@@ -7,7 +7,7 @@ from typing import Any
 
 from sagaz_durable._upstream.imports import load_sagaz
 from sagaz_durable.graph import Graph
-from sagaz_durable.serialization.nearest_name import nearest
+from sagaz_durable.nearest_name import nearest
 from sagaz_integration_core.errors import SagaDefinitionError
 
 __all__ = ["action_value", "check_recoveries", "decorated", "manual_steps", "recovered_steps"]

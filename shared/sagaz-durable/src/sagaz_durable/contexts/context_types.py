@@ -8,7 +8,7 @@ from typing import Any
 
 from sagaz_durable.contexts.misfit import Misfit
 from sagaz_durable.contexts.models import Model, as_values, model_of
-from sagaz_durable.serialization.nearest_name import nearest
+from sagaz_durable.nearest_name import nearest
 from sagaz_integration_core.contract.record import record
 from sagaz_integration_core.contract.records import Phase
 from sagaz_integration_core.errors import ContextValueError, SagaDefinitionError

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from sagaz_durable.serialization.nearest_name import closest
+from sagaz_durable.nearest_name import closest
 from sagaz_durable.settings.wording import NEUTRAL, Wording
 from sagaz_integration_core.contract.record import record
 from sagaz_integration_core.error_text import value_text

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import field
 from typing import Any
 
+from sagaz_durable.nearest_name import closest
 from sagaz_durable.settings.rules import RULES
 from sagaz_integration_core.contract.record import record
 
@@ -93,13 +94,11 @@ def _source(values: Mapping[str, object], keys: Mapping[str, str], label: Callab
 
 
 def _unknown(key: object, keys: Mapping[str, str], label: Callable[[str], str]) -> str:
-    from difflib import get_close_matches  # Only mistakes need it.
-
     # The value is not shown: under a name that is not ours it may be anything, a password too.
     if not isinstance(key, str):
         return f"a key of type {type(key).__name__}: expected strings such as {next(iter(keys))!r}"
     choices = {name.upper(): known for known, name in keys.items()}
-    near = get_close_matches(re.sub(r"^.*SAGAZ_", "", key.upper()), choices, n=1)
-    if not near:
+    near = closest(re.sub(r"^.*SAGAZ_", "", key.upper()), choices)
+    if near is None:
         return f"{label(key)}: no such setting; there are {', '.join(keys)}"
-    return f"{label(key)}: no such setting; did you mean {label(choices[near[0]])}?"
+    return f"{label(key)}: no such setting; did you mean {label(choices[near])}?"

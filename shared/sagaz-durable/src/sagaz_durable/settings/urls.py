@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import unquote
 
+from sagaz_durable.nearest_name import closest
 from sagaz_durable.redaction import redact, scheme_of
 from sagaz_integration_core.contract.record import record
 from sagaz_integration_core.errors import SettingsError
@@ -201,7 +202,5 @@ def _broker_advice(url: str, scheme: str) -> str:
 
 
 def _nearest(scheme: str, choices: tuple[str, ...], expected: str) -> str:
-    from difflib import get_close_matches  # Only mistakes need it.
-
-    near = get_close_matches(scheme.lower(), choices, n=1)
-    return f"did you mean {near[0]}://? Expected {expected}" if near else f"expected {expected}"
+    near = closest(scheme.lower(), choices)
+    return f"did you mean {near}://? Expected {expected}" if near else f"expected {expected}"

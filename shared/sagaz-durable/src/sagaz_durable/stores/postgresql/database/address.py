@@ -9,8 +9,8 @@ from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.pq import Conninfo, PGconn
 
+from sagaz_durable.nearest_name import closest
 from sagaz_durable.redaction import redact
-from sagaz_durable.serialization.nearest_name import closest
 from sagaz_durable.settings.wording import NEUTRAL, Wording
 from sagaz_integration_core.contract.record import record
 from sagaz_integration_core.errors import SettingsError
