@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import json
 import logging
+import signal
 import sys
 from dataclasses import replace
 
@@ -199,6 +201,27 @@ async def test_drain_executes_what_is_due_and_counts_it(settings):
     assert dict(ended) == {"completed": 2, "rolled_back": 1}
     assert working.summary(ended) == "2 completed, 1 rolled_back"
     assert said == ["Working on sqlite: order."]
+
+
+async def test_a_worker_that_is_stopped_while_it_claims_tells_what_it_waits_for(settings, monkeypatch):
+    runtime = SagazRuntime(replace(settings, drain_seconds=30), sagas=[OrderSaga])
+    await runtime.open()
+    await Sagas(runtime).start(OrderSaga, {})
+    claim = runtime.store.claim
+
+    async def claimed_when_the_signal_comes(*args, **options):
+        claimed = await claim(*args, **options)
+        assert callable(signal.getsignal(signal.SIGTERM))
+        signal.raise_signal(signal.SIGTERM)
+        # The loop hears of the signal before the worker has its answer.
+        await asyncio.sleep(0)
+        return claimed
+
+    monkeypatch.setattr(runtime.store, "claim", claimed_when_the_signal_comes)
+    ended, said = await work(runtime)
+    await runtime.close()
+    assert dict(ended) == {"completed": 1}
+    assert said[1:] == ["Stopping: 1 runs may end within 30 s. Once more stops at once."]
 
 
 async def test_a_worker_on_memory_is_refused_with_the_two_ways_out():

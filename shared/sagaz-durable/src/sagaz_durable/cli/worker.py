@@ -98,9 +98,13 @@ async def _run(
     names = ", ".join(entry.name for entry in runtime.registry)
     tell(f"Working on {place}: {names}." + ("" if drain else " Ctrl+C stops."))
     runtime.keeper.loops.on_given_up = _leave
-    with _signals(worker, runtime, tell), _fewer_collections(), _quick_switches():
+    with _signals(worker), _fewer_collections(), _quick_switches():
         async with kept_alive(heartbeat_file, worker):
             await worker.run()
+            # Only now: a claim that was under way at the signal has brought its runs.
+            if worker.running and worker.failure is None:
+                seconds = runtime.settings.drain_seconds
+                tell(f"Stopping: {worker.running} runs may end within {seconds:g} s. Once more stops at once.")
             await runtime.drain()
 
 
@@ -157,7 +161,7 @@ def _quick_switches() -> Iterator[None]:
 
 
 @contextmanager
-def _signals(worker: Worker, runtime: SagazRuntime, tell: Tell) -> Iterator[None]:
+def _signals(worker: Worker) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         # As under a reloader, which has the signals.
         yield
@@ -165,19 +169,13 @@ def _signals(worker: Worker, runtime: SagazRuntime, tell: Tell) -> Iterator[None
     loop = asyncio.get_running_loop()
     stopping = False
 
-    def stop() -> None:
-        worker.stop()
-        if worker.running:
-            seconds = runtime.settings.drain_seconds
-            tell(f"Stopping: {worker.running} runs may end within {seconds:g} s. Once more stops at once.")
-
     def handle(number: int, frame: FrameType | None) -> None:
         nonlocal stopping
         if stopping:
             # Whatever runs here is in the journal; a worker resumes it when its lease ends.
             os._exit(128 + number)
         stopping = True
-        loop.call_soon_threadsafe(stop)
+        loop.call_soon_threadsafe(worker.stop)
 
     before = {number: signal.signal(number, handle) for number in _SIGNALS}
     try:
