@@ -7,8 +7,9 @@ import asyncio
 import psycopg
 import pytest
 
-from sagaz_durable.stores.postgresql.claims import CLAIM, NEW, SETTLE, claim_statement
+from sagaz_durable.stores.postgresql.claims import CLAIM, NEW, SETTLE, SIGNALLED, claim_statement
 from sagaz_durable.stores.postgresql.database.numbered import _numbered
+from sagaz_durable.stores.postgresql.leases import Claims
 from sagaz_durable.stores.wanted_runs import Wanted
 from sagaz_durable.testing.store_conformance.builders import (
     KNOWN,
@@ -29,7 +30,7 @@ from sagaz_integration_core.errors import StoreUnavailable
 pytestmark = pytest.mark.anyio
 
 ANY = Wanted(KNOWN, None, alone=False)
-NAMES = {NEW: "new", claim_statement(CLAIM, ANY): "any", claim_statement(SETTLE, ANY): "settle"}
+NAMES = {NEW: "new", SIGNALLED: "signalled", claim_statement(CLAIM, ANY): "any", claim_statement(SETTLE, ANY): "settle"}
 
 
 @pytest.fixture
@@ -127,7 +128,78 @@ async def test_who_was_told_of_a_signal_looks_for_it_at_once(store, asked):
     await asyncio.wait_for(waiting, 20)
     await store.send([signal("paid", saga_id=run.saga_id)])
     assert await claim(store) == {run.saga_id}
-    assert asked == ["any"]
+    assert asked == ["signalled"]
+
+
+class Told:
+    """Claims of who is told of signals, and how often they have asked to be made again."""
+
+    def __init__(self, store):
+        self.again = 0
+        self._claims = Claims(store.database, self._claim_again)
+
+    def _claim_again(self):
+        self.again += 1
+
+    async def claim(self, limit: int = 10) -> set[str]:
+        self._claims.expect_signalled()
+        return {run.saga_id for run in await self._claims.claim("w2", limit, LEASE, ANY)}
+
+
+async def test_what_a_signal_is_for_is_claimed_alone_and_all_the_rest_at_once_after_it(store, asked):
+    run = await parked(store, wait("paid"))
+    await store.send([signal("paid", saga_id=run.saga_id)])
+    await store.insert([new("n1", not_before=LONG_AGO)], LEASE)
+    told = Told(store)
+    assert (await told.claim(), told.again) == ({run.saga_id}, 1)
+    assert (await told.claim(), told.again) == ({"n1"}, 1)
+    assert asked == ["signalled", "any"]
+
+
+async def test_a_signal_for_which_no_run_is_there_keeps_nobody_from_what_is_due(store, asked):
+    back = await given_back(store)
+    asked.clear()
+    told = Told(store)
+    assert (await told.claim(), told.again) == ({back}, 0)
+    assert asked == ["signalled", "any"]
+
+
+async def test_signals_that_come_without_end_keep_nobody_from_what_is_due(store):
+    runs = [await parked(store, wait("paid")) for _ in range(3)]
+    await store.insert([new("n1", not_before=LONG_AGO)], LEASE)
+    told, got = Told(store), []
+    for run in runs[:2]:
+        await store.send([signal("paid", saga_id=run.saga_id)])
+        got.append(await told.claim())
+    assert got == [{runs[0].saga_id}, {runs[1].saga_id, "n1"}]
+
+
+async def test_a_claim_for_signals_takes_half_of_what_it_may(store):
+    runs = [await parked(store, wait("paid")) for _ in range(4)]
+    await store.send([signal("paid", saga_id=run.saga_id) for run in runs])
+    told = Told(store)
+    first, second = await told.claim(4), await told.claim(4)
+    assert len(first) == 2
+    assert first | second == {run.saga_id for run in runs}
+
+
+async def test_a_claim_for_signals_leaves_a_run_that_is_to_be_executed_alone(store, settings):
+    run = await parked(store, wait("paid"))
+    async with await psycopg.AsyncConnection.connect(store.database.address.conninfo, autocommit=True) as other:
+        await other.execute(f"UPDATE {settings.schema}.sagaz_run SET alone = true".encode())
+    await store.send([signal("paid", saga_id=run.saga_id)])
+    assert await Told(store).claim() == set()
+
+
+async def test_a_claim_for_signals_has_the_journal_and_what_the_wait_came_to(store):
+    run = await parked(store, wait("paid"))
+    await store.send([signal("paid", saga_id=run.saga_id)])
+    claims = Claims(store.database, list)
+    claims.expect_signalled()
+    [resumed] = await claims.claim("w2", 10, LEASE, ANY)
+    assert (resumed.attempt, resumed.status, resumed.after_death) == (2, "executing", False)
+    assert [(entry.step, entry.status, entry.attempt) for entry in resumed.steps] == [("a", "started", 2)]
+    assert [(wait.name, wait.outcome, wait.attempt) for wait in resumed.waits] == [("paid", "signal", 2)]
 
 
 async def test_whatever_somebody_notifies_wakes_a_worker_and_does_no_harm(store):

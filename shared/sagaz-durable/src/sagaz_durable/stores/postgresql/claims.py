@@ -8,7 +8,7 @@ from sagaz_durable.stores.postgresql.sql import UNDER_WAY
 from sagaz_durable.stores.postgresql.waits import END_WAITS, JOURNALS, OFFERED
 from sagaz_durable.stores.wanted_runs import Wanted
 
-__all__ = ["CLAIM", "NEW", "SETTLE", "claim_statement"]
+__all__ = ["CLAIM", "NEW", "SETTLE", "SIGNALLED", "claim_statement"]
 
 _DUE = "saga_id, available_at, attempt, lease_owner, leased_at, lease_expires_at"
 
@@ -31,11 +31,12 @@ _HEAD = """SELECT known.name, oldest.* FROM unnest(%(names)s::text[]) AS known (
             WHERE saga_name = known.name AND {alone} AND available_at <= statement_timestamp()
             ORDER BY available_at LIMIT 1
         ) AS oldest"""
-_HEADS = f"""fresh AS MATERIALIZED (
+_SENT = f"""fresh AS MATERIALIZED (
     {FRESH}
 ), sent AS MATERIALIZED (
     {SENT_TO}
-), head AS MATERIALIZED (
+), """
+_HEADS = f"""{_SENT}head AS MATERIALIZED (
         {_HEAD}
     ), signalled AS MATERIALIZED (
         {_SIGNALLED} LIMIT %(limit)s FOR NO KEY UPDATE SKIP LOCKED
@@ -95,7 +96,8 @@ _CLAIMED = """
     WHERE saga_id = ANY((SELECT ids FROM taken)::text[])
     RETURNING saga_id, saga_name, status, context::text, error, correlation_id, attempt, failures, direction, version,
         suspicions, alone, extract(epoch FROM deadline - statement_timestamp())::double precision AS deadline_in
-), begun AS (
+"""
+_BEGUN = """), begun AS (
     INSERT INTO {schema}.sagaz_step (saga_id, step, phase, status, attempt, started_at, compensated)
     SELECT claimed.saga_id, first.step ->> 0, 'do', 'started', 1,
         statement_timestamp() + first.n * interval '1 microsecond', (first.step ->> 1)::boolean
@@ -130,7 +132,7 @@ WITH due AS MATERIALIZED (
         ORDER BY available_at
     ) AS ids
 ), claimed AS (
-    UPDATE {{schema}}.sagaz_run SET {_CLAIMED.rstrip()}
+    UPDATE {{schema}}.sagaz_run SET {_CLAIMED}{_BEGUN.rstrip()}
 )
 SELECT claimed.*, false AS after_death, NULL AS journal, more.others
 FROM (SELECT (SELECT count(*) > 0 FROM due WHERE attempt > 0)
@@ -141,6 +143,20 @@ ORDER BY array_position((SELECT ids FROM taken), claimed.saga_id)
 """Takes runs of which it is the first attempt, as far as no other is due before them, and tells whether there may be
 others to be taken."""
 
+# A claim that a signal has woken finds its run by this, in less of a server's time than by what looks for all others.
+SIGNALLED = f"""
+WITH {_SENT}due AS MATERIALIZED (
+    {_SIGNALLED} LIMIT %(half)s FOR NO KEY UPDATE SKIP LOCKED
+{OFFERED.strip()}
+), taken AS MATERIALIZED (
+    SELECT ARRAY(SELECT saga_id FROM free ORDER BY available_at) AS ids
+), claimed AS (
+    UPDATE {{schema}}.sagaz_run SET {_CLAIMED.rstrip()}{END_WAITS}
+SELECT claimed.*, false AS after_death, {JOURNALS} FROM claimed
+ORDER BY array_position((SELECT ids FROM taken), claimed.saga_id)
+""".replace("{alone}", "NOT alone")  # noqa: S608
+"""Takes runs for which a signal has come, and nothing else."""
+
 # Takes what has no lease, and tells whether there were leases that have ended.
 CLAIM = f"""
 WITH {{heads}}due AS MATERIALIZED (
@@ -149,7 +165,7 @@ WITH {{heads}}due AS MATERIALIZED (
 ), taken AS MATERIALIZED (
     SELECT ARRAY(SELECT saga_id FROM free WHERE lease_owner IS NULL ORDER BY available_at) AS ids
 ), claimed AS (
-    UPDATE {{schema}}.sagaz_run SET {_CLAIMED.rstrip()}{END_WAITS}
+    UPDATE {{schema}}.sagaz_run SET {_CLAIMED}{_BEGUN.rstrip()}{END_WAITS}
 SELECT claimed.*, claimed.attempt > 1 AND {_AFTER_DEATH} AS after_death, {JOURNALS}, more.*
 FROM (
     SELECT count(*) > 0, {{crowded}}, {{signals}} FROM free WHERE lease_owner IS NOT NULL
@@ -211,7 +227,7 @@ WITH {{heads}}due AS MATERIALIZED (
     UPDATE {{schema}}.sagaz_run SET
         failures = failures
             + coalesce(lease_owner = ANY(ARRAY(SELECT owner FROM verdict WHERE NOT lives)), false)::integer,
-        {_CLAIMED.strip()}{END_WAITS}
+        {_CLAIMED.lstrip()}{_BEGUN.rstrip()}{END_WAITS}
 SELECT claimed.*, claimed.attempt > 1 AND (
         claimed.saga_id = ANY(ARRAY(SELECT saga_id FROM free WHERE lease_owner IS NOT NULL)) OR {_AFTER_DEATH}
     ) AS after_death, {JOURNALS}, settled.suspects

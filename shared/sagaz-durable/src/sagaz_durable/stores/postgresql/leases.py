@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from sagaz_durable.stores.postgresql.ambiguous_inserts import Insert
-from sagaz_durable.stores.postgresql.claims import CLAIM, NEW, SETTLE, claim_statement
+from sagaz_durable.stores.postgresql.claims import CLAIM, NEW, SETTLE, SIGNALLED, claim_statement
 from sagaz_durable.stores.postgresql.database.statements import Database, Row
 from sagaz_durable.stores.postgresql.reads import read_journals
 from sagaz_durable.stores.postgresql.rows import claimed_run, journal_in
@@ -58,17 +58,20 @@ class Claims:
 
     Args:
         db: The store's database.
+        claim_again: Has whoever claims do it again at once.
     """
 
-    def __init__(self, db: Database) -> None:
+    def __init__(self, db: Database, claim_again: Callable[[], None]) -> None:
         self._db = db
+        self._claim_again = claim_again
+        self._signalled = False
         self._others = False
         self._sagas: FirstSteps = {}
         self._of_sagas: dict[str, str] = {}
 
-    def expect_others(self) -> None:
-        """Let the next claim look at once for runs that are not new: a signal was sent, for which one waits."""
-        self._others = True
+    def expect_signalled(self) -> None:
+        """Let the next claim look first for runs that wait for a signal: one was sent."""
+        self._signalled = True
 
     async def claim(self, owner: str, limit: int, lease_seconds: float, wanted: Wanted) -> list[ClaimedRun]:
         """Lease due runs to ``owner``, the oldest first."""
@@ -110,6 +113,14 @@ class Claims:
         if wanted.alone or wanted.saga_ids is not None:
             await self._take_any(claimed, wanted, values)
             return
+        signalled, self._signalled = self._signalled, False
+        if signalled and not self._others:
+            self._others = True
+            await self._execute(SIGNALLED, values, claimed)
+            if claimed:
+                # They need not wait for the search for what else is due, which is the next claim's.
+                self._claim_again()
+                return
         if not self._others:
             self._others, *_ = await self._execute(NEW, values, claimed)
         if self._others:
@@ -144,7 +155,7 @@ class Claims:
             values = {**values, "limit": room, "half": half_of(room)}
         rows = await self._db.execute(statement, values)
         claimed += [row for row in rows if row[0] is not None]
-        return rows[0][15:]
+        return rows[0][15:] if rows else ()
 
 
 def _array(texts: Iterable[str]) -> str:

@@ -58,7 +58,7 @@ class PostgresStore(BaseStore):
         self.kind = database.kind
         self._notifications = notifications
         self._joining: Joining | None = None
-        self._claims = leases.Claims(database)
+        self._claims = leases.Claims(database, self.wake)
 
     async def open(self) -> None:
         """Connect, and check the tables."""
@@ -100,7 +100,7 @@ class PostgresStore(BaseStore):
 
     def _told(self, said: str) -> None:
         if said == FOR_SIGNAL:
-            self._claims.expect_others()
+            self._claims.expect_signalled()
         self.wake()
 
     def wake_own(self) -> None:
