@@ -58,20 +58,23 @@ class Claims:
 
     Args:
         db: The store's database.
-        claim_again: Has whoever claims do it again at once.
+        claim_again: Has whoever claims do it again soon.
     """
 
     def __init__(self, db: Database, claim_again: Callable[[], None]) -> None:
         self._db = db
         self._claim_again = claim_again
-        self._signalled = False
-        self._others = False
+        self._signalled = self._any = self._others = False
         self._sagas: FirstSteps = {}
         self._of_sagas: dict[str, str] = {}
 
     def expect_signalled(self) -> None:
-        """Let the next claim look first for runs that wait for a signal: one was sent."""
+        """Let the next claim look at once for runs that wait for a signal: one was sent."""
         self._signalled = True
+
+    def expect_any(self) -> None:
+        """Let the next claim look for all that is due: a commit made some of it so."""
+        self._any = True
 
     async def claim(self, owner: str, limit: int, lease_seconds: float, wanted: Wanted) -> list[ClaimedRun]:
         """Lease due runs to ``owner``, the oldest first."""
@@ -113,12 +116,14 @@ class Claims:
         if wanted.alone or wanted.saga_ids is not None:
             await self._take_any(claimed, wanted, values)
             return
-        signalled, self._signalled = self._signalled, False
-        if signalled and not self._others:
-            self._others = True
+        only_signalled = self._signalled and not (self._any or self._others)
+        self._others = self._others or self._signalled
+        self._signalled = self._any = False
+        if only_signalled:
             await self._execute(SIGNALLED, values, claimed)
-            if claimed:
-                # They need not wait for the search for what else is due, which is the next claim's.
+            if 0 < len(claimed) < values["half"]:
+                # They need not wait for the search for what else is due, nor, as soon as they are there, compete with
+                # it for the processors.
                 self._claim_again()
                 return
         if not self._others:
