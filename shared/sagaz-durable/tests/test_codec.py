@@ -339,7 +339,12 @@ def test_what_is_no_mapping_is_no_context(value):
     assert "expected a dict" in refusal(value, "")
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "null", "1"])
+@pytest.mark.parametrize("text", ['{"a":1}', ' {"a": 1}', '{"a":1}\n'])
+def test_text_that_a_person_wrote_with_blanks_is_read(text):
+    assert codec.decode(text) == {"a": 1}
+
+
+@pytest.mark.parametrize("text", ["", "{", "{}{}", "{} x", "[]", "null", "1"])
 def test_text_that_is_no_object_is_refused_without_being_shown(text):
     with pytest.raises(ContextValueError, match="expected an object"):
         codec.decode(text)

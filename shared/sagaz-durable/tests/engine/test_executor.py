@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import gc
 import json
 import logging
@@ -574,6 +575,37 @@ async def test_a_task_that_somebody_else_cancels_outside_of_its_step_halts_the_r
     assert "The task of step 'reserve' was cancelled by somebody else" in str(one.executor.halted)
 
 
+async def test_a_task_that_somebody_else_cancels_before_it_has_begun_is_begun_again(scene):
+    ledger = []
+    one = scene(order(ledger))
+    task = asyncio.create_task(one.executor.run())
+    await asyncio.sleep(0)
+    [call] = [each for each in asyncio.all_tasks() if each.get_name() == "sagaz:run-1:reserve"]
+    call.cancel()
+    state = await task
+    assert (state.end, call.cancelled(), one.executor.halted) == ("completed", True, None)
+    assert [entry[0] for entry in ledger if type(entry) is tuple] == ["reserve", "pay"]
+
+
+async def test_what_a_step_sets_in_its_context_variables_the_next_one_does_not_see(scene):
+    variable, seen = contextvars.ContextVar("variable", default="before"), []
+
+    class Setting(Saga):
+        @action("a")
+        async def a(self, ctx):
+            seen.append(variable.get())
+            variable.set("a's")
+
+        @action("b", depends_on=["a"])
+        async def b(self, ctx):
+            seen.append(variable.get())
+
+    variable.set("the caller's")
+    one = scene(Setting)
+    await run(one)
+    assert seen == ["the caller's", "the caller's"]
+
+
 async def test_a_journal_that_cannot_be_written_halts_the_run_and_no_step_has_failed(scene):
     ledger = []
     one = scene(order(ledger))
@@ -640,9 +672,15 @@ async def test_what_stops_the_process_stops_the_run_and_goes_on(scene):
         raise SystemExit(3)
 
     one.executor._calls.make = exits
+    call = ("reserve", "do")
+    # Raised out of a task, it would end the loop of this test.
+    one.executor._tasks.begin(call, asyncio.sleep(60))
+    [task] = one.executor._tasks._tasks.values()
     with pytest.raises(SystemExit):
-        await one.executor._call("reserve", "do")
+        await one.executor._call(*call)
     assert "this process is stopping" in str(one.executor.halted)
+    with pytest.raises(asyncio.CancelledError):
+        await task
 
 
 async def test_a_step_that_gets_no_thread_because_the_process_exits_has_not_failed(scene):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from collections.abc import Callable, Coroutine, KeysView
 from typing import Any
 
@@ -22,13 +23,16 @@ class CallTasks:
 
     Args:
         saga_id: For the names of the tasks.
-        follow: Told when a call has ended, with what it raised; returns whether whoever waits here need not know.
+        follow: Told when a call has ended; returns whether whoever waits here need not know.
     """
 
-    def __init__(self, saga_id: str, follow: Callable[[BaseException | None], bool]) -> None:
+    def __init__(self, saga_id: str, follow: Callable[[], bool]) -> None:
         self._saga_id = saga_id
-        self._follow: Callable[[BaseException | None], bool] | None = follow
+        self._follow: Callable[[], bool] | None = follow
+        # What one call sets in it, the next one does not see.
+        self._context = contextvars.copy_context()
         self._tasks: dict[Call, asyncio.Task[None]] = {}
+        self._unbegun: dict[Call, Callable[[asyncio.Task[None]], None]] = {}
         self.calls: KeysView[Call] = self._tasks.keys()
         self._waiting: asyncio.Future[None] | None = None
 
@@ -42,17 +46,24 @@ class CallTasks:
         return None if self._waiting is None or self._waiting.done() else self._waiting
 
     def begin(self, call: Call, work: Coroutine[Any, Any, None]) -> None:
-        """Do the work of a call in a task of its own."""
+        """Do the work of a call, which tells `began` and `ended`, in a task of its own."""
         step, phase = call
         name = f"sagaz:{self._saga_id}:{step}" + ("" if phase == "do" else f":{phase}")
-        task = self._tasks[call] = asyncio.get_running_loop().create_task(work, name=name)
-        task.add_done_callback(lambda task: self._ended(call, task))
+        loop = asyncio.get_running_loop()
+        task = self._tasks[call] = loop.create_task(work, name=name, context=self._context.copy())
+        # One that is cancelled before it begins never enters its own code.
+        unbegun = self._unbegun[call] = lambda _: self.ended(call)
+        task.add_done_callback(unbegun)
 
-    def _ended(self, call: Call, task: asyncio.Task[None]) -> None:
-        # Not in the task: one that is cancelled before it begins never enters its own code.
+    def began(self, call: Call) -> None:
+        """Note that a call has begun, in its task, which tells its end itself: one turn of the loop earlier."""
+        self._tasks[call].remove_done_callback(self._unbegun.pop(call))
+
+    def ended(self, call: Call) -> None:
+        """Note that nothing more is done for a call."""
         del self._tasks[call]
-        error = None if task.cancelled() else task.exception()
-        if self._follow is None or not self._follow(error):
+        self._unbegun.pop(call, None)
+        if self._follow is None or not self._follow():
             self.go_on()
 
     async def wait(self) -> None:

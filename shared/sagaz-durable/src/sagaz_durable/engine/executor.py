@@ -131,10 +131,8 @@ class Executor:
         for call in state.begin:
             self._tasks.begin(call, self._call(*call))
 
-    def _follow(self, error: BaseException | None) -> bool:
+    def _follow(self) -> bool:
         """Begin what follows a call that has ended, without waking `run`: that would be one more task's turn a step."""
-        if error is not None:
-            self.halt(error)
         if self._halt.reason is not None or not self._tasks.is_awaited or self.course.is_overdue:
             return False
         try:
@@ -145,6 +143,7 @@ class Executor:
         return bool(self._tasks.calls)
 
     async def _call(self, step: str, phase: Phase) -> None:
+        self._tasks.began((step, phase))
         try:
             await self._calls.make(step, phase)
         except Halted:
@@ -152,7 +151,11 @@ class Executor:
         except asyncio.CancelledError:
             if self._halt.reason is None:
                 # Out of place: its own code, and what it left behind, is dealt with where it is called.
-                raise RuntimeError(f"The task of step {step!r} was cancelled by somebody else.") from None
+                self.halt(RuntimeError(f"The task of step {step!r} was cancelled by somebody else."))
         except (KeyboardInterrupt, SystemExit):
             self.halt(RunInterrupted("this process is stopping."))
             raise
+        except BaseException as error:
+            self.halt(error)
+        finally:
+            self._tasks.ended((step, phase))

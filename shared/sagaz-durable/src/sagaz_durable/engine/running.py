@@ -25,6 +25,10 @@ __all__ = ["Runs", "took"]
 logger = logging.getLogger(__name__)
 
 
+def _nothing(_: asyncio.Task[SagaRun]) -> None:
+    """Do nothing more at the end of a run."""
+
+
 class Runs:
     """Owns the tasks of running sagas, so that no request's end cancels them.
 
@@ -109,21 +113,26 @@ class Runs:
         for execution in [parked for parked in self._parked if parked.run.saga_id == saga_id]:
             self.execute(execution)
 
-    def execute(self, execution: RunExecution) -> asyncio.Task[SagaRun]:
+    def execute(
+        self, execution: RunExecution, then: Callable[[asyncio.Task[SagaRun]], None] = _nothing
+    ) -> asyncio.Task[SagaRun]:
         """Execute a parked run, once nothing of an earlier execution of the same run goes on in this process.
 
         It does so in a task of its own: no request's end cancels it.
+
+        Args:
+            then: Called with the task when that is over.
         """
         lease = self.environment.leases.held.get(execution.run.saga_id)
         after = lease.after if lease is not None and lease.attempt == execution.run.attempt else None
         self._parked.discard(execution)
         task = self._loop.create_task(_execute(execution, after), name=f"saga {execution.run.saga_id}")
         self._active[task] = execution
-        task.add_done_callback(self._ended)
+        task.add_done_callback(lambda task: self._ended(task, then))
         self._on_execute(execution, task)
         return task
 
-    def _ended(self, task: asyncio.Task[SagaRun]) -> None:
+    def _ended(self, task: asyncio.Task[SagaRun], then: Callable[[asyncio.Task[SagaRun]], None]) -> None:
         execution = self._active.pop(task)
         run = execution.run
         if execution.outcome in FINISHED:
@@ -133,6 +142,7 @@ class Runs:
             self.ends.look()
         if not task.cancelled():
             task.exception()  # Logged already; whoever awaits the task still gets it.
+        then(task)
 
     def _going_on(self) -> set[str]:
         return {execution.run.saga_id for execution in self._active.values()}

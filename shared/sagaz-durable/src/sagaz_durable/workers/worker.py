@@ -218,9 +218,7 @@ class Worker:
                     run.saga_name, run.saga_id, run.attempt, run.failures,
                 )  # fmt: skip
             execution = self._runs.park(run, taken_at)
-            task = self._runs.execute(execution)
-            self._running[task] = execution
-            task.add_done_callback(self._ended)
+            self._running[self._runs.execute(execution, self._ended)] = execution
         self._progress()
         return len(runs)
 
