@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import sys
 from collections.abc import Callable, Coroutine, KeysView
+from functools import partial
 from typing import Any
 
 from sagaz_integration_core.contract.statuses import Call
@@ -31,10 +33,11 @@ class CallTasks:
         self._follow: Callable[[], bool] | None = follow
         # What one call sets in it, the next one does not see.
         self._context = contextvars.copy_context()
-        self._tasks: dict[Call, asyncio.Task[None]] = {}
-        self._unbegun: dict[Call, Callable[[asyncio.Task[None]], None]] = {}
+        # None while one is begun.
+        self._tasks: dict[Call, asyncio.Task[None] | None] = {}
         self.calls: KeysView[Call] = self._tasks.keys()
         self._waiting: asyncio.Future[None] | None = None
+        self._looks_again = self._is_cancelled = False
 
     @property
     def is_awaited(self) -> bool:
@@ -46,48 +49,65 @@ class CallTasks:
         return None if self._waiting is None or self._waiting.done() else self._waiting
 
     def begin(self, call: Call, work: Coroutine[Any, Any, None]) -> None:
-        """Do the work of a call, which tells `began` and `ended`, in a task of its own."""
+        """Do the work of a call, which tells of its end by `ended`, in a task of its own.
+
+        It has its first turn now, where this Python can do that, and may have ended when this returns.
+        """
+        self._tasks[call] = None
+        task = self._begun(call, work)
+        if call in self._tasks:
+            self._tasks[call] = task
+            if self._is_cancelled:
+                task.cancel()
+
+    def _begun(self, call: Call, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         step, phase = call
         name = f"sagaz:{self._saga_id}:{step}" + ("" if phase == "do" else f":{phase}")
-        loop = asyncio.get_running_loop()
-        task = self._tasks[call] = loop.create_task(work, name=name, context=self._context.copy())
-        # One that is cancelled before it begins never enters its own code.
-        unbegun = self._unbegun[call] = lambda _: self.ended(call)
-        task.add_done_callback(unbegun)
+        loop, context = asyncio.get_running_loop(), self._context.copy()
+        if sys.version_info >= (3, 12) and loop.get_task_factory() is None:
+            return asyncio.Task(work, loop=loop, name=name, context=context, eager_start=True)
+        task = loop.create_task(work, name=name, context=context)
+        task.add_done_callback(partial(self._lapsed, call))
+        return task
 
-    def began(self, call: Call) -> None:
-        """Note that a call has begun, in its task, which tells its end itself: one turn of the loop earlier."""
-        self._tasks[call].remove_done_callback(self._unbegun.pop(call))
+    def _lapsed(self, call: Call, task: asyncio.Task[None]) -> None:
+        # One that is cancelled before its first turn never enters its own code.
+        if self._tasks.get(call) is task:
+            self.ended(call)
 
     def ended(self, call: Call) -> None:
         """Note that nothing more is done for a call."""
         del self._tasks[call]
-        self._unbegun.pop(call, None)
         if self._follow is None or not self._follow():
             self.go_on()
 
     async def wait(self) -> None:
-        """Return when a call has ended that nobody has followed, or at `go_on`."""
-        self._waiting = asyncio.get_running_loop().create_future()
-        await self._waiting
+        """Return when a call has ended that nobody has followed, or at `go_on`, since this has returned before."""
+        if not self._looks_again:
+            self._waiting = asyncio.get_running_loop().create_future()
+            await self._waiting
+        self._looks_again = False
 
     def go_on(self) -> None:
-        """Have whoever waits look again at what is to be done."""
+        """Have whoever waits, or will, look again at what is to be done."""
         if (waiting := self._untold) is not None:
             waiting.set_result(None)
+        else:
+            self._looks_again = True
 
     def cancel(self) -> None:
-        """Cancel all of them once."""
+        """Cancel all of them once, and one that is being begun."""
+        self._is_cancelled = True
         for task in self._tasks.values():
-            task.cancel()
+            if task is not None:
+                task.cancel()
 
     async def end(self) -> None:
         """Return when all that were cancelled have ended.
 
         What a call does at its end may take its time; only a cancellation that was lost is repeated.
         """
-        while self._tasks:
-            tasks = list(self._tasks.values())
+        while tasks := [task for task in self._tasks.values() if task is not None]:
             await asyncio.wait(tasks, timeout=_AGAIN_SECONDS)
             for task in tasks:
                 task.cancel()

@@ -49,6 +49,7 @@ class Executor:
         self.course = Course(run, prepared.graph, entries)
         self._calls = RunCalls(run, prepared, environment, lease, entries, events, self._hooks, self.course, self._halt)
         self._tasks = CallTasks(run.saga_id, self._follow)
+        self._is_beginning = False
 
     @property
     def halted(self) -> BaseException | None:
@@ -78,7 +79,7 @@ class Executor:
                     await self._entries.decided(decision)
                     continue
                 self._begin(state)
-                if not self._tasks.calls:
+                if not self._tasks.calls and not state.begin:
                     return state
                 await self._tasks.wait()
         finally:
@@ -128,12 +129,16 @@ class Executor:
         return assess(self._prepared.graph, self.course.direction, entries, self._tasks.calls, waiting)
 
     def _begin(self, state: RunState) -> None:
+        # A call may have ended, and another one be due, before this returns: that is looked at afterwards.
+        self._is_beginning = True
         for call in state.begin:
-            self._tasks.begin(call, self._call(*call))
+            if self._halt.reason is None:
+                self._tasks.begin(call, self._call(*call))
+        self._is_beginning = False
 
     def _follow(self) -> bool:
         """Begin what follows a call that has ended, without waking `run`: that would be one more task's turn a step."""
-        if self._halt.reason is not None or not self._tasks.is_awaited or self.course.is_overdue:
+        if self._is_beginning or not self._tasks.is_awaited or self._halt.reason is not None or self.course.is_overdue:
             return False
         try:
             self._begin(self._assess())
@@ -143,7 +148,6 @@ class Executor:
         return bool(self._tasks.calls)
 
     async def _call(self, step: str, phase: Phase) -> None:
-        self._tasks.began((step, phase))
         try:
             await self._calls.make(step, phase)
         except Halted:
