@@ -339,6 +339,14 @@ def test_what_is_no_mapping_is_no_context(value):
     assert "expected a dict" in refusal(value, "")
 
 
+def test_without_the_encoders_own_c_function_the_text_is_the_same(monkeypatch):
+    tree = {"b": [1, 2.5, None, True, 'ü"\n'], "a": {"z": {}, "y": []}}
+    assert codec._writer() is not codec._ENCODER.encode
+    assert codec._writer()(tree) == codec._ENCODER.encode(tree)
+    monkeypatch.setattr(json.encoder, "c_make_encoder", None)
+    assert codec._writer()(tree) == codec._ENCODER.encode(tree)
+
+
 @pytest.mark.parametrize("text", ['{"a":1}', ' {"a": 1}', '{"a":1}\n'])
 def test_text_that_a_person_wrote_with_blanks_is_read(text):
     assert codec.decode(text) == {"a": 1}

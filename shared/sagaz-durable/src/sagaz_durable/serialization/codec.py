@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from sagaz_durable.serialization.diagnostics import Refused, advice, path_of
@@ -40,6 +40,20 @@ _ENCODER = json.JSONEncoder(
 
 
 _DECODER = json.JSONDecoder()
+
+
+def _writer() -> Callable[[Any], str]:
+    """Return what writes canonical JSON: the encoder's own C function, which it would make anew for each text."""
+    try:
+        write = json.encoder.c_make_encoder(  # type: ignore[attr-defined]
+            None, _ENCODER.default, json.encoder.encode_basestring, None, ":", ",", True, False, False
+        )
+    except (AttributeError, TypeError):  # Another implementation of Python, or a later version.
+        return _ENCODER.encode
+    return lambda tree: "".join(write(tree, 0))
+
+
+_canonical = _writer()
 
 
 def encode(
@@ -119,7 +133,7 @@ def fingerprint(name: str, text: str) -> str:
     Equal contexts have equal digests, whatever the order of their keys and the spelling of their values.
     """
     if MARK in text:
-        text = _ENCODER.encode(meaning(json.loads(text)))
+        text = _canonical(meaning(json.loads(text)))
     return hashlib.blake2b(f"{name}\0{text}".encode(), digest_size=32).hexdigest()
 
 
@@ -181,14 +195,14 @@ def _encode(value: Any, what: str, max_bytes: int, wording: Wording | None, saga
 def _text_of(tree: dict[str, Any], budget: int, saga_class: type[Any] | None) -> str:
     try:
         check_dict(tree, 1, budget)
-        if MARK not in (text := _ENCODER.encode(tree)):
+        if MARK not in (text := _canonical(tree)):
             return text
     except NotPlain:
         pass
     # Only contexts that have other types, or what looks like one, pay for them.
     tree = tagged(tree, budget, saga_class)
     check_dict(tree, 1, budget)
-    return _ENCODER.encode(tree)
+    return _canonical(tree)
 
 
 def _dict_instead(value: object) -> str:
