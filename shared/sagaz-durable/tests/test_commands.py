@@ -204,9 +204,17 @@ async def test_drain_executes_what_is_due_and_counts_it(settings):
 
 
 async def test_a_worker_that_is_stopped_while_it_claims_tells_what_it_waits_for(settings, monkeypatch):
-    runtime = SagazRuntime(replace(settings, drain_seconds=30), sagas=[OrderSaga])
+    said = []
+
+    class Waiting(Saga):
+        @action("wait")
+        async def wait(self, ctx):
+            while len(said) < 2:
+                await asyncio.sleep(0)
+
+    runtime = SagazRuntime(replace(settings, drain_seconds=30), sagas=[Waiting])
     await runtime.open()
-    await Sagas(runtime).start(OrderSaga, {})
+    await Sagas(runtime).start(Waiting, {})
     claim = runtime.store.claim
 
     async def claimed_when_the_signal_comes(*args, **options):
@@ -218,7 +226,8 @@ async def test_a_worker_that_is_stopped_while_it_claims_tells_what_it_waits_for(
         return claimed
 
     monkeypatch.setattr(runtime.store, "claim", claimed_when_the_signal_comes)
-    ended, said = await work(runtime)
+    async with asyncio.timeout(20):
+        ended = await working.work(runtime, tell=said.append)
     await runtime.close()
     assert dict(ended) == {"completed": 1}
     assert said[1:] == ["Stopping: 1 runs may end within 30 s. Once more stops at once."]

@@ -589,6 +589,56 @@ async def test_a_task_that_somebody_else_cancels_before_it_has_begun_is_begun_ag
     assert [entry[0] for entry in ledger if type(entry) is tuple] == ["reserve", "pay"]
 
 
+async def test_a_run_that_is_stopped_in_the_first_turn_of_a_step_cancels_that_step_at_once(scene, monkeypatch):
+    monkeypatch.setattr(call_tasks, "_AGAIN_SECONDS", 60.0)
+    ledger = []
+
+    class Stops(Saga):
+        @action("a")
+        async def a(self, ctx):
+            one.executor.halt(LeaseLost("gone"))
+            try:
+                await asyncio.Event().wait()
+            finally:
+                ledger.append("cancelled")
+
+        @action("b", on_enter=lambda *_: ledger.append("b is entered"))
+        async def b(self, ctx):
+            ledger.append("b")
+
+    one = scene(Stops)
+    async with asyncio.timeout(20):
+        state = await run(one)
+    assert (state.end, ledger) == (None, ["cancelled"])
+
+
+async def test_what_follows_a_step_is_called_once_each_although_one_of_it_ends_in_its_first_turn(scene):
+    ledger = []
+
+    class Fan(Saga):
+        @action("a")
+        async def a(self, ctx):
+            await asyncio.sleep(0)
+            ledger.append("a")
+
+        @action("b", depends_on=["a"])
+        async def b(self, ctx):
+            ledger.append("b")
+
+        @action("c", depends_on=["a"])
+        async def c(self, ctx):
+            ledger.append("c")
+
+        @action("d", depends_on=["b"])
+        async def d(self, ctx):
+            ledger.append("d")
+
+    one = scene(Fan)
+    state = await run(one)
+    assert (state.end, sorted(ledger)) == ("completed", ["a", "b", "c", "d"])
+    assert ledger[:3] == ["a", "b", "c"]
+
+
 async def test_what_a_step_sets_in_its_context_variables_the_next_one_does_not_see(scene):
     variable, seen = contextvars.ContextVar("variable", default="before"), []
 

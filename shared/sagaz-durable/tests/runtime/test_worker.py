@@ -154,6 +154,59 @@ async def test_a_worker_claims_no_more_than_it_has_room_for_beside_what_runs(sha
     assert max(running) == 3
 
 
+@pytest.fixture
+def ends_wait(monkeypatch):
+    """Has the ends of a runtime's runs wait until they are let through."""
+
+    def hold(runtime):
+        written, write = asyncio.Event(), runtime.store.write
+
+        async def waiting(writes):
+            if any(write.status == "completed" for write in writes):
+                await written.wait()
+            return await write(writes)
+
+        monkeypatch.setattr(runtime.store, "write", waiting)
+        return written
+
+    return hold
+
+
+async def test_while_the_end_of_a_run_is_written_another_one_has_its_place(shared_settings, opened, ends_wait):
+    begun = []
+
+    async def work(ctx):
+        begun.append(ctx["n"])
+
+    saga = one_step(work)
+    async with opened(shared_settings, sagas=[saga]) as runtime:
+        await Sagas(runtime).start_many(saga, [{"n": n} for n in range(2)])
+        written = ends_wait(runtime)
+        worker = runtime.make_worker(concurrency=1, drain=True)
+        async with asyncio.timeout(20):
+            working = asyncio.create_task(worker.run())
+            while len(begun) < 2:
+                await asyncio.sleep(0)
+            assert (worker.running, worker.ended) == (0, {})
+            written.set()
+            await working
+    assert worker.ended == {"completed": 2}
+
+
+@pytest.mark.parametrize(
+    ("executed", "written", "free"),
+    [(3, 0, 0), (2, 0, 1), (2, 1, 1), (0, 3, 3), (3, 3, 0), (0, 4, 2), (1, 5, 0), (0, 6, 0), (0, 9, 0)],
+)
+async def test_where_ends_cannot_be_written_a_worker_takes_at_most_twice_as_many_as_it_executes(
+    settings, opened, executed, written, free
+):
+    async with opened(settings) as runtime:
+        worker = runtime.make_worker(concurrency=3)
+        runs = [SimpleNamespace(is_written=n < written) for n in range(executed + written)]
+        worker._running = dict(enumerate(runs))
+        assert (worker.running, worker._free) == (executed, free)
+
+
 async def test_a_run_that_is_not_due_yet_is_left_alone(shared_settings, opened):
     async with opened(shared_settings) as runtime:
         tomorrow = datetime.now(UTC) + timedelta(days=1)

@@ -13,8 +13,9 @@ from sagaz_durable.serialization.diagnostics import path_of
 from sagaz_durable.serialization.tagging import same
 from sagaz_durable.tag_keys import tag_key_of
 from sagaz_integration_core.contract.records import ClaimedRun
+from sagaz_integration_core.error_text import error_text
 
-__all__ = ["RunValues", "changes", "likeliest_path"]
+__all__ = ["RunValues", "changes", "likeliest_path", "unstorable_text"]
 
 Values = dict[str, Any]
 
@@ -116,6 +117,16 @@ def likeliest_path(texts: Iterable[str]) -> str:
         ((max(map(ord, value), default=0), parts) for parts, value in strings), key=itemgetter(0), default=(0, ())
     )
     return path_of(*path)
+
+
+def unstorable_text(reason: BaseException, results: Mapping[str, str]) -> str:
+    """Say that the database can never store what these steps have returned."""
+    path = likeliest_path(results.values())
+    where = f", probably at {path}" if path else ""
+    return (
+        f"{error_text(reason)} It stands in what step {', '.join(map(repr, results))} returned{where}. The step was "
+        "called; nothing was compensated."
+    )
 
 
 def _strings(value: Any, *parts: Any) -> Iterator[tuple[tuple[Any, ...], str]]:

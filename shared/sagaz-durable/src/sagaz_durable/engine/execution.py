@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any
 
-from sagaz_durable.calls.context_values import likeliest_path
+from sagaz_durable.calls.context_values import unstorable_text
 from sagaz_durable.calls.waits import waits_for
 from sagaz_durable.engine.environment import ExecutionEnvironment
 from sagaz_durable.engine.executor import Executor
 from sagaz_durable.engine.journal.entries import Entries
-from sagaz_durable.engine.result import SagaRun, note_end
+from sagaz_durable.engine.result import Ending, SagaRun, note_end
 from sagaz_durable.engine.state import End, RunState
 from sagaz_durable.leases.lease import Lease
 from sagaz_durable.outbox.run_events import EventLog
 from sagaz_durable.serialization import codec
 from sagaz_durable.serialization.attempt_text import attempt_text
 from sagaz_integration_core.contract.events import EventWrite
-from sagaz_integration_core.contract.record import record
 from sagaz_integration_core.contract.records import ClaimedRun, Release, RunStatus, RunWrite
 from sagaz_integration_core.error_text import error_text, storable
 from sagaz_integration_core.errors import (
@@ -39,19 +39,13 @@ __all__ = ["RunExecution"]
 logger = logging.getLogger(__name__)
 
 
-@record
-class _Ending:
-    """What whoever waits for a run is given: its result, or what is raised."""
-
-    result: SagaRun | None = None
-    error: Exception | None = None
-
-
 class RunExecution:
     """One process's attempt at one run, from its claim to its end, its release or its loss.
 
     Attributes:
         outcome: The run's status when nothing more is done about it here: the final one, or ``waiting``.
+        is_written: Whether no step is called any more: what the run has come to is being recorded, and told.
+        on_written: Called when that begins, if somebody wants to know.
         began_at: When its lease was taken, by `concurrency.clock`.
     """
 
@@ -77,6 +71,8 @@ class RunExecution:
         self._halted: BaseException | None = None
         self._waits: asyncio.Event | None = None
         self.outcome: RunStatus | None = None
+        self.is_written = False
+        self.on_written: Callable[[], None] | None = None
         self.began_at = lease.taken_at
         lease.on_stop = self.halt
 
@@ -125,7 +121,7 @@ class RunExecution:
             raise ending.error or RunInterrupted("The run was stopped.")
         return ending.result
 
-    async def _execute(self) -> _Ending:
+    async def _execute(self) -> Ending:
         if self.run.failures >= self._max_failures:
             return await self._give_up(await self._why())
         executor = self._executor = self._prepared()
@@ -147,14 +143,15 @@ class RunExecution:
         prepared = environment.registry.get(self.run.saga_name).prepare(environment.listeners)
         return Executor(self.run, prepared, environment.steps, self._lease, self._entries, self._events)
 
-    async def _park(self, executor: Executor) -> _Ending:
+    async def _park(self, executor: Executor) -> Ending:
         waits = tuple(waits_for(wait) for wait in self._entries.waits.open)
+        self._calls_nothing_more()
         await self._entries.release(Release(waits=True, by_deadline=executor.course.heeds_deadline))
         self.outcome = "waiting"
         text = f"Run {self.run.saga_id} of saga {self.run.saga_name!r} waits for {', and for '.join(waits)}."
-        return _Ending(error=RunWaiting(text, self.run.saga_id, waits))
+        return Ending(error=RunWaiting(text, self.run.saga_id, waits))
 
-    async def _without(self, steps: tuple[str, ...]) -> _Ending:
+    async def _without(self, steps: tuple[str, ...]) -> Ending:
         """End a run that waits, or has waited, in a step which this deployment has not.
 
         Raises:
@@ -176,25 +173,26 @@ class RunExecution:
         workers = [worker for worker in await self._environment.store.workers() if worker.name != own]
         return any(name in worker.sagas and mark not in worker.sagas for worker in workers)
 
-    async def _ended(self, executor: Executor, state: RunState, end: End) -> _Ending:
+    async def _ended(self, executor: Executor, state: RunState, end: End) -> Ending:
         values = executor.values
         if end == "completed":
             # An empty text replaces what an earlier attempt left.
             await self._finish(end, "" if self.run.error else None, values, self._events.completed())
             await executor.tell_end(None)
-            return _Ending(SagaRun(values, saga_id=self.run.saga_id, saga_name=self.run.saga_name, status="completed"))
+            return Ending(SagaRun(values, saga_id=self.run.saga_id, saga_name=self.run.saga_name, status="completed"))
         course = executor.course
         decision = course.decision or "The run was rolling back."
         error = course.error or StepError(decision)
         await self._finish(end, "; ".join([decision, *state.left]), values, self._events.failed(course.message))
         await executor.tell_end(error)
         note_end(error, f"Saga {self.run.saga_name!r}, run {self.run.saga_id}, ended as {end}.")
-        return _Ending(error=error)
+        return Ending(error=error)
 
     async def _finish(
         self, status: RunStatus, error: str | None, values: dict[str, Any], events: tuple[EventWrite, ...]
     ) -> None:
         await self._environment.mirror.finished(self.run, status, values)
+        self._calls_nothing_more()
         try:
             await self._entries.finish(status, error, events)
         except LeaseLost:
@@ -205,6 +203,11 @@ class RunExecution:
         self.outcome = status
         self._report(status, error)
 
+    def _calls_nothing_more(self) -> None:
+        self.is_written = True
+        if self.on_written is not None:
+            self.on_written()
+
     def _report(self, status: RunStatus, error: str | None) -> None:
         if self._environment.settings.logging or status == "failed":
             level = {"completed": logging.INFO, "rolled_back": logging.WARNING}.get(status, logging.ERROR)
@@ -213,7 +216,7 @@ class RunExecution:
 
     # What stops a run before its end.
 
-    async def _stopped(self, reason: BaseException) -> _Ending:
+    async def _stopped(self, reason: BaseException) -> Ending:
         try:
             if isinstance(reason, UnstorableValue) and self._entries.unstorable is not None:
                 return await self._unstorable(reason, self._entries.unstorable)
@@ -226,17 +229,13 @@ class RunExecution:
             logger.debug("Run %s was not released: %s", self.run.saga_id, error_text(error))
         return self._interrupted(reason)
 
-    async def _unstorable(self, reason: UnstorableValue, write: RunWrite) -> _Ending:
+    async def _unstorable(self, reason: UnstorableValue, write: RunWrite) -> Ending:
         values = {step.step: step.result for step in write.steps if step.result is not None}
-        text = f"{error_text(reason)} It stands in what step {', '.join(map(repr, values))} returned"
-        if path := likeliest_path(values.values()):
-            text += f", probably at {path}"
-        text += ". The step was called; nothing was compensated."
         for step in values:
             self._entries.lost(step, "do", error_text(reason))
-        return await self._fail(text)
+        return await self._fail(unstorable_text(reason, values))
 
-    async def _give_back(self, reason: BaseException) -> _Ending:
+    async def _give_back(self, reason: BaseException) -> Ending:
         failures = (0 if self._entries.progressed else self.run.failures) + 1
         text = error_text(reason)
         if failures >= self._max_failures:
@@ -245,12 +244,12 @@ class RunExecution:
         await self._entries.release(Release(delay, failed=True, detail=text), text)
         return self._interrupted(reason)
 
-    async def _give_up(self, reason: str) -> _Ending:
+    async def _give_up(self, reason: str) -> Ending:
         return await self._fail(f"Given up after {self._max_failures} failures without progress. {reason}")
 
-    async def _fail(self, text: str) -> _Ending:
+    async def _fail(self, text: str) -> Ending:
         await self._finish("failed", text, self._input(), self._events.failed(text))
-        return _Ending(error=RunFailed(f"Run {self.run.saga_id} of saga {self.run.saga_name!r} has failed. {text}"))
+        return Ending(error=RunFailed(f"Run {self.run.saga_id} of saga {self.run.saga_name!r} has failed. {text}"))
 
     def _input(self) -> dict[str, Any]:
         """The run's input, as far as it can be read: it may be why the run is given up."""
@@ -264,10 +263,10 @@ class RunExecution:
         attempts = await self._environment.store.load_attempts(self.run.saga_id)
         return attempt_text(attempts[-1]) if attempts else self.run.error or "No attempt has left a reason."
 
-    def _interrupted(self, reason: BaseException) -> _Ending:
+    def _interrupted(self, reason: BaseException) -> Ending:
         error = RunInterrupted(
             f"Run {self.run.saga_id} of saga {self.run.saga_name!r} stopped in this process before its end, "
             f"and a worker resumes it: {error_text(reason)}"
         )
         error.__cause__ = reason
-        return _Ending(error=error)
+        return Ending(error=error)

@@ -1,17 +1,18 @@
-"""The result of a run, and what is told of one that is not there."""
+"""The result of a run, and what is told of one that has none."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from sagaz_integration_core.contract.record import record
 from sagaz_integration_core.contract.records import RunStatus
 from sagaz_integration_core.error_text import visible
 
 if TYPE_CHECKING:
     from sagaz import SagaStatus
 
-__all__ = ["SagaRun", "missing", "note_end"]
+__all__ = ["Ending", "SagaRun", "missing", "note_end"]
 
 _NOTE = "Saga "
 
@@ -45,6 +46,14 @@ class SagaRun(dict[str, Any]):
     def __repr__(self) -> str:
         # Without its values: they are customers' data, and what is logged is read by many.
         return f"<SagaRun {self.saga_name} {self.saga_id} {self.status.value}>"
+
+
+@record
+class Ending:
+    """What whoever waits for a run is given: its result, or what is raised."""
+
+    result: SagaRun | None = None
+    error: Exception | None = None
 
 
 def missing(saga_id: str) -> str:

@@ -93,12 +93,14 @@ class Worker:
 
     @property
     def running(self) -> int:
-        """How many runs are being executed."""
-        return len(self._running)
+        """How many runs are being executed; not those of which only the end is still being written."""
+        return sum(not execution.is_written for execution in self._running.values())
 
     @property
     def _free(self) -> int:
-        return self._concurrency - len(self._running)
+        # While the ends of some are written, others take their places: the processors would have nothing to do. Where
+        # ends cannot be written, twice as many are enough.
+        return max(0, self._concurrency - max(self.running, len(self._running) - self._concurrency))
 
     def start(self) -> None:
         """Run in a task of its own."""
@@ -218,6 +220,7 @@ class Worker:
                     run.saga_name, run.saga_id, run.attempt, run.failures,
                 )  # fmt: skip
             execution = self._runs.park(run, taken_at)
+            execution.on_written = self._changed.set
             self._running[self._runs.execute(execution, self._ended)] = execution
         self._progress()
         return len(runs)
