@@ -13,6 +13,7 @@ from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
 from sagaz_durable.stores.open_check import Opened
 from sagaz_durable.stores.postgresql.database.address import Address
+from sagaz_durable.stores.postgresql.database.at_hand import AtHand
 from sagaz_durable.stores.postgresql.database.connection import Connection, connect, options
 from sagaz_durable.stores.postgresql.database.errors import busy, how_to_migrate, lost, meaning
 from sagaz_durable.stores.postgresql.database.notifications import channel_of, wake_ups
@@ -115,6 +116,7 @@ class Connections(Database):
             name="sagaz",
             open=False,
         )
+        self._at_hand = AtHand(self._pool)
         await self._pool.open()
         self._opened.set()
 
@@ -135,6 +137,7 @@ class Connections(Database):
                 async with asyncio.timeout(CLOSE_SECONDS):
                     await self._unused.wait()
         finally:
+            await self._at_hand.close()
             await self._pool.close()
 
     async def check_ready(self, *, only_reads: bool) -> None:
@@ -165,6 +168,7 @@ class Connections(Database):
     async def mend(self) -> None:
         """Replace the idle connections that are dead."""
         try:
+            await self._at_hand.put_back()
             await self._pool.check()
         except (psycopg.Error, PoolClosed) as error:
             raise self._closed() from error
@@ -172,12 +176,11 @@ class Connections(Database):
     async def execute_once(self, template: str, values: Values = ()) -> list[Row]:
         """Execute a statement and return its rows."""
         try:
-            # Not `connection()`, which ends a transaction, too, that no statement of ours leaves open.
-            connection = await self._pool.getconn()
+            connection = await self._at_hand.take()
             try:
                 return await self._execute(connection, template, values)
             finally:
-                await self._pool.putconn(connection)
+                await self._at_hand.give_back(connection)
         except PoolTimeout:
             # Raised below: psycopg's frames hold the password.
             pass
