@@ -735,6 +735,19 @@ async def test_what_stops_the_process_stops_the_run_and_goes_on(scene):
         await task
 
 
+async def test_a_call_whose_loop_is_gone_is_closed_without_a_word(scene):
+    one = scene(order([]))
+
+    async def waits(step, phase):
+        await asyncio.sleep(60)
+
+    one.executor._calls.make = waits
+    call = one.executor._call("reserve", "do")
+    call.send(None)
+    call.close()
+    assert one.executor.halted is None
+
+
 async def test_a_step_that_gets_no_thread_because_the_process_exits_has_not_failed(scene):
     class Exits(Saga):
         retry_steps = True

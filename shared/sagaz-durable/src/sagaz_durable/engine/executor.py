@@ -150,16 +150,17 @@ class Executor:
     async def _call(self, step: str, phase: Phase) -> None:
         try:
             await self._calls.make(step, phase)
-        except Halted:
-            return
-        except asyncio.CancelledError:
+        except GeneratorExit:
+            # The loop is gone, and with it whoever could be told.
+            raise
+        except (Halted, asyncio.CancelledError):
             if self._halt.reason is None:
                 # Out of place: its own code, and what it left behind, is dealt with where it is called.
                 self.halt(RuntimeError(f"The task of step {step!r} was cancelled by somebody else."))
         except (KeyboardInterrupt, SystemExit):
             self.halt(RunInterrupted("this process is stopping."))
+            self._tasks.ended((step, phase))
             raise
         except BaseException as error:
             self.halt(error)
-        finally:
-            self._tasks.ended((step, phase))
+        self._tasks.ended((step, phase))
