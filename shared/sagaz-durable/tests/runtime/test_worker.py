@@ -185,11 +185,14 @@ async def test_while_the_end_of_a_run_is_written_another_one_has_its_place(share
         worker = runtime.make_worker(concurrency=1, drain=True)
         async with asyncio.timeout(20):
             working = asyncio.create_task(worker.run())
-            while len(begun) < 2:
-                await asyncio.sleep(0)
-            assert (worker.running, worker.ended) == (0, {})
-            written.set()
+            try:
+                while len(begun) < 2 or worker.running:
+                    await asyncio.sleep(0)
+                ended = dict(worker.ended)
+            finally:
+                written.set()
             await working
+    assert ended == {}
     assert worker.ended == {"completed": 2}
 
 
