@@ -122,7 +122,7 @@ async def test_a_plain_step_that_is_under_way_is_waited_for(working, ended):
     saga_id = await Sagas(working).start(Plain, {}, deadline=timedelta(seconds=0.3))
     await asyncio.to_thread(begun.wait, 20)
     async with asyncio.timeout(20):
-        while datetime.now(UTC) < (await working.store.load(saga_id)).deadline + timedelta(seconds=0.05):
+        while datetime.now(UTC) < (await working.store.load(saga_id)).deadline + timedelta(seconds=1):
             await asyncio.sleep(0.01)
     goes_on.set()
     record = await ended(working, saga_id)
