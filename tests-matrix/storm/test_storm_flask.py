@@ -24,7 +24,7 @@ READY = ("Listening at", "Working on")
 FLASK = [sys.executable, "-m", "flask", "--app", "storm.flask_app", "sagaz"]
 
 SMALL = Plan(workers=1, webs=1, sagas=60, seconds=12, kill_every=(0.4, 1.4), rough=True).from_env()
-WAITING = Plan(workers=2, webs=1, sagas=50, seconds=10, kill_every=(0.4, 1.4), waits=True).from_env()
+WAITING = Plan(workers=2, webs=1, sagas=90, seconds=12, kill_every=(0.4, 1.4), waits=True).from_env()
 WAITING_MORE = Plan(workers=3, webs=2, sagas=120, seconds=12, waits=True).from_env()
 LARGE = Plan(workers=4, webs=2, sagas=500, seconds=30, restarts=2, rough=True).from_env()
 
