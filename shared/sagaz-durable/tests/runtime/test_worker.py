@@ -205,7 +205,7 @@ async def test_where_ends_cannot_be_written_a_worker_takes_at_most_twice_as_many
 ):
     async with opened(settings) as runtime:
         worker = runtime.make_worker(concurrency=3)
-        runs = [SimpleNamespace(is_written=n < written) for n in range(executed + written)]
+        runs = [SimpleNamespace(is_ending=n < written) for n in range(executed + written)]
         worker._running = dict(enumerate(runs))
         assert (worker.running, worker._free) == (executed, free)
 

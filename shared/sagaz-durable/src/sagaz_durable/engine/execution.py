@@ -44,8 +44,8 @@ class RunExecution:
 
     Attributes:
         outcome: The run's status when nothing more is done about it here: the final one, or ``waiting``.
-        is_written: Whether no step is called any more: what the run has come to is being recorded, and told.
-        on_written: Called when that begins, if somebody wants to know.
+        is_ending: Whether no step is called any more: what the run has come to is being recorded, and told.
+        on_ending: Called when that begins, if somebody wants to know.
         began_at: When its lease was taken, by `concurrency.clock`.
     """
 
@@ -71,8 +71,8 @@ class RunExecution:
         self._halted: BaseException | None = None
         self._waits: asyncio.Event | None = None
         self.outcome: RunStatus | None = None
-        self.is_written = False
-        self.on_written: Callable[[], None] | None = None
+        self.is_ending = False
+        self.on_ending: Callable[[], None] | None = None
         self.began_at = lease.taken_at
         lease.on_stop = self.halt
 
@@ -204,9 +204,9 @@ class RunExecution:
         self._report(status, error)
 
     def _calls_nothing_more(self) -> None:
-        self.is_written = True
-        if self.on_written is not None:
-            self.on_written()
+        self.is_ending = True
+        if self.on_ending is not None:
+            self.on_ending()
 
     def _report(self, status: RunStatus, error: str | None) -> None:
         if self._environment.settings.logging or status == "failed":

@@ -94,7 +94,7 @@ class Worker:
     @property
     def running(self) -> int:
         """How many runs are being executed; not those of which only the end is still being written."""
-        return sum(not execution.is_written for execution in self._running.values())
+        return sum(not execution.is_ending for execution in self._running.values())
 
     @property
     def _free(self) -> int:
@@ -220,7 +220,7 @@ class Worker:
                     run.saga_name, run.saga_id, run.attempt, run.failures,
                 )  # fmt: skip
             execution = self._runs.park(run, taken_at)
-            execution.on_written = self._changed.set
+            execution.on_ending = self._changed.set
             self._running[self._runs.execute(execution, self._ended)] = execution
         self._progress()
         return len(runs)

@@ -95,17 +95,16 @@ _CLAIMED = """
         version = version + 1
     WHERE saga_id = ANY((SELECT ids FROM taken)::text[])
     RETURNING saga_id, saga_name, status, context::text, error, correlation_id, attempt, failures, direction, version,
-        suspicions, alone, extract(epoch FROM deadline - statement_timestamp())::double precision AS deadline_in
-"""
-_BEGUN = """), begun AS (
+        suspicions, alone, extract(epoch FROM deadline - statement_timestamp())::double precision AS deadline_in"""
+_BEGUN = """
+), begun AS (
     INSERT INTO {schema}.sagaz_step (saga_id, step, phase, status, attempt, started_at, compensated)
     SELECT claimed.saga_id, first.step ->> 0, 'do', 'started', 1,
         statement_timestamp() + first.n * interval '1 microsecond', (first.step ->> 1)::boolean
     FROM claimed CROSS JOIN LATERAL json_array_elements(%(first_steps)s::text::json -> claimed.saga_name)
         WITH ORDINALITY AS first (step, n)
     WHERE claimed.attempt = 1
-    ON CONFLICT (saga_id, step, phase) DO NOTHING
-"""
+    ON CONFLICT (saga_id, step, phase) DO NOTHING"""
 _CROWDED = f"""(SELECT count(*) FROM fresh WHERE new) = {CROWD}
     AND (SELECT count(*) FROM signalled) < %(half)s"""  # noqa: S608
 """Whether a claim has seen as many new signals as it looks at, and few of them were for runs that it may take."""
@@ -132,7 +131,7 @@ WITH due AS MATERIALIZED (
         ORDER BY available_at
     ) AS ids
 ), claimed AS (
-    UPDATE {{schema}}.sagaz_run SET {_CLAIMED}{_BEGUN.rstrip()}
+    UPDATE {{schema}}.sagaz_run SET {_CLAIMED}{_BEGUN}
 )
 SELECT claimed.*, false AS after_death, NULL AS journal, more.others
 FROM (SELECT (SELECT count(*) > 0 FROM due WHERE attempt > 0)
@@ -151,7 +150,7 @@ WITH {_SENT}due AS MATERIALIZED (
 ), taken AS MATERIALIZED (
     SELECT ARRAY(SELECT saga_id FROM free ORDER BY available_at) AS ids
 ), claimed AS (
-    UPDATE {{schema}}.sagaz_run SET {_CLAIMED.rstrip()}{END_WAITS}
+    UPDATE {{schema}}.sagaz_run SET {_CLAIMED}{END_WAITS}
 SELECT claimed.*, false AS after_death, {JOURNALS} FROM claimed
 ORDER BY array_position((SELECT ids FROM taken), claimed.saga_id)
 """.replace("{alone}", "NOT alone")  # noqa: S608
@@ -165,7 +164,7 @@ WITH {{heads}}due AS MATERIALIZED (
 ), taken AS MATERIALIZED (
     SELECT ARRAY(SELECT saga_id FROM free WHERE lease_owner IS NULL ORDER BY available_at) AS ids
 ), claimed AS (
-    UPDATE {{schema}}.sagaz_run SET {_CLAIMED}{_BEGUN.rstrip()}{END_WAITS}
+    UPDATE {{schema}}.sagaz_run SET {_CLAIMED}{_BEGUN}{END_WAITS}
 SELECT claimed.*, claimed.attempt > 1 AND {_AFTER_DEATH} AS after_death, {JOURNALS}, more.*
 FROM (
     SELECT count(*) > 0, {{crowded}}, {{signals}} FROM free WHERE lease_owner IS NOT NULL
@@ -227,7 +226,7 @@ WITH {{heads}}due AS MATERIALIZED (
     UPDATE {{schema}}.sagaz_run SET
         failures = failures
             + coalesce(lease_owner = ANY(ARRAY(SELECT owner FROM verdict WHERE NOT lives)), false)::integer,
-        {_CLAIMED.lstrip()}{_BEGUN.rstrip()}{END_WAITS}
+        {_CLAIMED.lstrip()}{_BEGUN}{END_WAITS}
 SELECT claimed.*, claimed.attempt > 1 AND (
         claimed.saga_id = ANY(ARRAY(SELECT saga_id FROM free WHERE lease_owner IS NOT NULL)) OR {_AFTER_DEATH}
     ) AS after_death, {JOURNALS}, settled.suspects
