@@ -86,7 +86,14 @@ MIDDLEWARE = [
 ]
 SESSION_ENGINE = "django.contrib.sessions.backends.signed_cookies"
 SILENCED_SYSTEM_CHECKS = ["sagaz.W002"]
-DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": "db.sqlite3", "ATOMIC_REQUESTS": IS_ATOMIC}}
+DATABASES = {
+    "default": {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": "db.sqlite3",
+        "OPTIONS": {"timeout": 20, "transaction_mode": "IMMEDIATE"},
+        "ATOMIC_REQUESTS": IS_ATOMIC,
+    }
+}
 """
 
 URLS = """

@@ -190,13 +190,13 @@ async def test_the_last_runtimes_end_waits_for_the_thread_and_no_others_does(new
     keeper.acquire()
     keeper.announce("w", "worker", lambda: ["Order"])
     await asyncio.to_thread(busy.entered.wait, 10)
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(8):
         await keeper.release(Runtime())
     ending = asyncio.create_task(keeper.release(Runtime()))
     await asyncio.wait([ending], timeout=0.05)
     assert not ending.done()
     busy.go.set()
-    async with asyncio.timeout(4):
+    async with asyncio.timeout(20):
         await ending
     assert keeper._ended.done()
     thread = keeper._thread
