@@ -69,13 +69,22 @@ def mutants(root: Path, module: str) -> Iterator[Mutant]:
         # Positions are pairs of (line, column), and the n-th of them is the operator's n-th change.
         found = [start for node in ast_nodes(get_ast(source)) for start, _ in operator().mutation_positions(node)]
         for number, (line, _) in enumerate(found):
-            code = mutate_code(source, operator(), number)
+            code = _changed(source, operator(), number)
             if code is None or code in seen or _IDLE.search(f"{name} {lines[line - 1].strip()}"):
                 continue
             seen.add(code)
             diff = _diff(source, code)
             yield Mutant(module, line, name, diff, known[diff], code)
             known[diff] += 1
+
+
+def _changed(source: str, operator: Any, number: int) -> str | None:
+    try:
+        code: str | None = mutate_code(source, operator, number)
+    except AttributeError:
+        # cosmic-ray cannot replace `module.Error` among several exceptions.
+        return None
+    return code
 
 
 def _operators() -> Iterator[tuple[str, Any]]:
