@@ -57,17 +57,24 @@ def register_all() -> None:
 
 def check_settings(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     """E001: a setting is wrong. E002: no psycopg 3. E005: no Celery application. W006: a setting has no use."""
-    from django_sagaz._project.http_rules import chosen_rules
     from django_sagaz._project.settings import given_settings, read_settings
 
     try:
-        values, alias = read_settings(given_settings())
-        chosen_rules({})
+        values, alias = read_settings(given := given_settings())
+        if "HTTP" in given:
+            _check_rules()
     except SagazError as error:
         return [_error(f"SAGAZ: {error}", None, "sagaz.E001")]
     found = _check_unbuilt(values)
     found += _check_celery() if values.dispatch == "celery" else []
     return found if alias is None else [*found, *_check_psycopg(connections[alias])]
+
+
+def _check_rules() -> None:
+    # A worker of a project without them need not load what routes are made of.
+    from django_sagaz._project.http_rules import chosen_rules
+
+    chosen_rules({})
 
 
 def _error(message: str, hint: str | None, check_id: str) -> CheckMessage:
@@ -128,7 +135,7 @@ def check_sagas(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
 
 
 def _check_webhooks(registry: SagaRegistry) -> list[CheckMessage]:
-    from sagaz_durable.intake.handlers import check_served, wants_events
+    from sagaz_durable.intake.served import check_served, wants_events
 
     # Whoever has no such saga need not have his addresses loaded for it, and a project of workers may have none.
     if not wants_events(registry):

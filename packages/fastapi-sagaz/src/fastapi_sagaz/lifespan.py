@@ -116,7 +116,7 @@ class SagazLifespan:
             yield state
 
     def _runtime(self, app: Any) -> SagazRuntime:
-        from sagaz_durable.intake.handlers import check_served
+        from sagaz_durable.intake.served import check_served
         from sagaz_durable.runtime.runtime import SagazRuntime
 
         settings, config = _resolve(self._config)

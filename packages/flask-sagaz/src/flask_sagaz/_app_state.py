@@ -147,7 +147,7 @@ class AppState:
         from flask_sagaz._runtime import FlaskRuntime
 
         app = self._app()
-        from sagaz_durable.intake.handlers import check_served
+        from sagaz_durable.intake.served import check_served
 
         check_served(self.registry, () if app is None else app.extensions.get(SOURCES, ()))
         config = self._config if self._config is not None else configured_globally()

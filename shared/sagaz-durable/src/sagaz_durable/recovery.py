@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Literal, Protocol, TypeAlias
 
 from sagaz_durable.serialization import codec
 from sagaz_durable.settings.wording import Wording
+from sagaz_integration_core.contract.record import record
 
 __all__ = ["Action", "Recovery", "action_of", "decoded", "encoded"]
 
@@ -30,7 +31,7 @@ class _Entry(Protocol):
     def result(self) -> Any: ...
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Recovery:
     """What was decided about a step so far.
 

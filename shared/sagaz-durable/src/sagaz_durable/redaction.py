@@ -69,8 +69,9 @@ def _query(query: str | None) -> str:
 
 
 # Keys are compared as words: card_number, cardNumber, CARD-NUMBER and card_number2 are the same two.
+# The patterns from here on are compiled when they are first used, and not in each process that starts.
 
-_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[^\W\d_A-Za-z]+")
+_WORD = r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[^\W\d_A-Za-z]+"
 
 _WORDS = frozenset(
     (
@@ -96,7 +97,7 @@ _PAIRS = frozenset(
 )
 """The same for two words, one after the other, or written as one."""
 
-_RUN_TOGETHER = re.compile(
+_RUN_TOGETHER = (
     "passw(or)?d|passphrase|passcode|secret|token|credential|authori[sz]ation|cookie|apikey|accesskey|privatekey"
     "|creditcard|debitcard|cardnumber|accountnumber|sessionid|sessionkey|connectionstring|databaseur[li]|onetimecode"
 )
@@ -105,7 +106,7 @@ _RUN_TOGETHER = re.compile(
 
 def looks_secret(key: str) -> bool:
     """Whether a context's key names what should not be shown, as ``card_number``, ``apiKey`` or ``Password1`` do."""
-    words = [_singular(word.lower()) for word in _WORD.findall(unicodedata.normalize("NFKC", key))]
+    words = [_singular(word.lower()) for word in re.findall(_WORD, unicodedata.normalize("NFKC", key))]
     if not words:
         return False
     pairs = {first + second for first, second in pairwise(words)}
@@ -113,7 +114,7 @@ def looks_secret(key: str) -> bool:
         not _WORDS.isdisjoint(words)
         or words[-1] in _LAST_WORDS
         or not _PAIRS.isdisjoint(pairs | set(words))
-        or _RUN_TOGETHER.search("".join(words)) is not None
+        or re.search(_RUN_TOGETHER, "".join(words)) is not None
     )
 
 
@@ -141,14 +142,13 @@ def secret_keys(patterns: Sequence[str]) -> IsSecret:
 
 # Values that tell by themselves that they are secret, whatever their key is.
 
-_SECRET_TEXT = re.compile(
-    r"^\s*(bearer|negotiate)\s+\S|^\s*(basic|digest|token|apikey)\s+[\w.~+/-]{8,}=*\s*$"  # an Authorization header
+_HIDDEN_TEXT = (
+    r"(?i)^\s*(bearer|negotiate)\s+\S|^\s*(basic|digest|token|apikey)\s+[\w.~+/-]{8,}=*\s*$"  # an Authorization header
     r"|^eyJ[\w-]+\.[\w-]+\.[\w-]*$"  # a JSON web token
-    r"|-----BEGIN [A-Z ]{0,30}PRIVATE KEY",
-    re.IGNORECASE,
+    r"|-----BEGIN [A-Z ]{0,30}PRIVATE KEY"
 )
-_PARAMETER_NAME = re.compile(r"(?:^|[?&;\s])([\w.%+-]{1,100})\s*=\s*[^\s&;]")
-_HEADER_LINE = re.compile(r"\s*([\w.-]{1,100})\s*:\s*\S")
+_PARAMETER_NAME = r"(?:^|[?&;\s])([\w.%+-]{1,100})\s*=\s*[^\s&;]"
+_HEADER_LINE = r"\s*([\w.-]{1,100})\s*:\s*\S"
 _NAMES = ("name", "key", "header", "field")
 _VALUES = ("value", "values")
 
@@ -197,10 +197,10 @@ def _text(value: Any) -> str | None:
 
 
 def _is_secret_text(text: str, is_secret: IsSecret) -> bool:
-    if _SECRET_TEXT.search(text) is not None or any(map(_has_credentials, text.split() if "://" in text else ())):
+    if re.search(_HIDDEN_TEXT, text) is not None or any(map(_has_credentials, text.split() if "://" in text else ())):
         return True
-    header = _HEADER_LINE.match(text)
-    names = [unquote_plus(name) for name in _PARAMETER_NAME.findall(text)]
+    header = re.match(_HEADER_LINE, text)
+    names = [unquote_plus(name) for name in re.findall(_PARAMETER_NAME, text)]
     return any(map(is_secret, names)) or (header is not None and is_secret(header[1]))
 
 

@@ -8,7 +8,8 @@ from sagaz.core.triggers import trigger
 from sagaz_durable import Saga, action
 from sagaz_durable.engine.registry import SagaRegistry
 from sagaz_durable.intake.api import check_sources
-from sagaz_durable.intake.handlers import check_served, handlers_of, wants_events
+from sagaz_durable.intake.handlers import handlers_of
+from sagaz_durable.intake.served import check_served, wants_events
 from sagaz_durable.webhooks.resuming import resumes
 from sagaz_durable.webhooks.sources import Delivery, Stripe
 from sagaz_durable.workers.start_limits import limits_of

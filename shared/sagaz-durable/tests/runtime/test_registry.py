@@ -12,7 +12,7 @@ from sagaz.core.triggers import trigger
 
 from sagaz_durable._upstream.definitions import describe
 from sagaz_durable.engine.registry import SagaRegistry
-from sagaz_durable.intake.handlers import check_served
+from sagaz_durable.intake.served import check_served
 from sagaz_durable.runtime.configuration import Configuration
 from sagaz_durable.settings.settings import Settings
 from sagaz_durable.settings.wording import Wording

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from contextlib import AsyncExitStack
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sagaz_durable._upstream.broker_connection import BrokerLine
-from sagaz_durable._upstream.brokers import make_broker
 from sagaz_durable._upstream.imports import load_sagaz
 from sagaz_durable._upstream.mirror import Mirror
 from sagaz_durable._upstream.outbox_storage import StoreOutboxStorage
@@ -17,6 +15,9 @@ from sagaz_durable.settings.wording import Wording
 from sagaz_integration_core.contract.store import SagaStore
 from sagaz_integration_core.error_text import error_text
 from sagaz_integration_core.errors import SettingsError, StoreUnavailable
+
+if TYPE_CHECKING:
+    from sagaz_durable._upstream.broker_connection import BrokerLine
 
 __all__ = ["SagazResources", "configured_globally", "settings_for"]
 
@@ -71,6 +72,21 @@ def _manager_url(manager: Any, wording: Wording) -> str | None:
     )
 
 
+def _made(settings: Settings) -> Any:
+    if not settings.broker_url:
+        return None
+    # Here and below: what brokers need is loaded where there is one.
+    from sagaz_durable._upstream.brokers import make_broker
+
+    return make_broker(settings.broker_url, settings.wording)
+
+
+def _line(broker: Any) -> BrokerLine:
+    from sagaz_durable._upstream.broker_connection import BrokerLine
+
+    return BrokerLine(broker)
+
+
 class SagazResources:
     """What sagaz brings to a runtime.
 
@@ -85,10 +101,10 @@ class SagazResources:
 
     def __init__(self, settings: Settings, config: Any, store: SagaStore) -> None:
         self._given = config
-        self.broker = make_broker(settings.broker_url, settings.wording) if settings.broker_url else None
+        self.broker = _made(settings)
         if config is not None and config.broker is not None:
             self.broker = config.broker
-        self.line = BrokerLine(self.broker) if self.broker is not None else None
+        self.line = None if self.broker is None else _line(self.broker)
         most, wording = settings.max_context_bytes, settings.wording
         facade = StoreSagaStorage(store, most, wording)
         outbox = StoreOutboxStorage(store, max_bytes=most, wording=wording)

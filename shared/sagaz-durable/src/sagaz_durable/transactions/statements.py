@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Literal, Protocol, TypeAlias
 
 from sagaz_durable.transactions.insertion import Insertion
@@ -56,7 +56,7 @@ class KnownDatabases:
             self._engines.add(key)
 
 
-@dataclass(frozen=True)
+@record
 class Joining:
     """One open store's side of a start in a caller's transaction.
 

@@ -5,18 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 
 from sagaz_integration_core.context.current_step import current as current_call
 
 __all__ = ["is_started_again", "key_of_request", "starting_under"]
 
 
-@dataclass
 class _RequestRun:
-    saga_class: type
-    key: str
-    starts: int = 0
+    def __init__(self, saga_class: type, key: str) -> None:
+        self.saga_class, self.key = saga_class, key
+        self.starts = 0
 
 
 _of_request: ContextVar[_RequestRun | None] = ContextVar("sagaz_request_run", default=None)
