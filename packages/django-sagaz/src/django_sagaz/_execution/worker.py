@@ -52,6 +52,8 @@ async def work(
     runtime = threaded_runtime(project, listen=not drain)
     await runtime.open()
     try:
+        # Django connects when something is asked; a worker that can do nothing is to say so now, and end.
+        await runtime.store.check_ready()
         # Each step is called in this scope. That it is there already for all of them saves them the entering.
         with runtime.step_scope():
             return await working.work(

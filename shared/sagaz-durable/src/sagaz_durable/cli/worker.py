@@ -55,6 +55,7 @@ async def work(
     ends the process at once, with 128 plus the signal's number.
 
     Args:
+        runtime: Its store was seen to lack no tables and no rights.
         tell: Prints a line; None for a command that is to be silent.
         place: What to call the place that the runs are kept in; by default it is the store's kind.
         heartbeat_file: See `heartbeat_file.kept_alive`.
@@ -65,12 +66,10 @@ async def work(
     Raises:
         SettingsError: The store is this process's own memory.
         SagaNotRegistered: There is no saga that the worker could run.
-        StoreUnavailable: Tables or rights are missing; with ``drain`` also when the store is unreachable.
+        StoreUnavailable: With ``drain``, the store is unreachable.
         WorkerUnfit: It can execute no more runs, and has given back what it had; a supervisor is to start another one.
     """
     _check(runtime)
-    # Rather now than at the first claim: a worker that can do nothing is to say so, and end.
-    await runtime.store.check_ready()
     progress = _Progress() if drain and tell is not None and sys.stdout.isatty() else None
     on_progress = progress.show if progress else None
     worker = runtime.make_worker(concurrency=concurrency, drain=drain, command=True, on_progress=on_progress)
