@@ -63,7 +63,7 @@ TABLES = Job(
             at_least=0.95,
         ),
     ),
-    size=(4000, 1500),
+    size=(12_000, 1500),
     rounds=(5, 2),
     baseline=_EMPTY,
 )

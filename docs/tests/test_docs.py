@@ -57,8 +57,12 @@ with TestClient(module.app, raise_server_exceptions=False) as client:
     if len(sys.argv) > 3:
         sys.path.append(sys.argv[3])
         from support.hostile import faults
+        unfit = (b"NaN", b"[NaN]", b'["\\\\ud800"]')
+        if hasattr(module, "OrderContext"):
+            # The endpoint declares a model, by which FastAPI refuses these itself.
+            unfit += tuple(b'{"order_id": "H1", "amount": ' + number + b"}" for number in (b"NaN", b"1e400"))
         def send(one):
-            if one.content in (b"NaN", b"[NaN]", b'["\\\\ud800"]'):
+            if one.content in unfit:
                 # FastAPI's own answer repeats it, which its JSON cannot: the example application shows what to do.
                 return 422
             answer = client.request(one.method, one.path, content=one.content, headers=one.headers)

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from celery import signals
 
 from sagaz_durable.concurrency.clock import now
+from sagaz_durable.masked_errors import masked_error
 from sagaz_durable.workers.delayed_starts import DelayedStarts
 from sagaz_durable.workers.erasing import erase_outdated
 from sagaz_durable.workers.suspects import Suspects
 from sagaz_durable.workers.worker import summary
-from sagaz_integration_core.error_text import error_text
 from sagaz_integration_core.errors import RunInterrupted, SettingsError
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ class CeleryDispatch:
         except Exception as error:
             logger.warning(
                 "Celery's broker took no message for %d of the runs %s. Nothing is lost: the sweep finds them. %s",
-                len(saga_ids), ", ".join(saga_ids[:3]), error_text(error),
+                len(saga_ids), ", ".join(saga_ids[:3]), masked_error(error),
             )  # fmt: skip
 
     def _configured(self, source: Any, **_: Any) -> None:

@@ -15,7 +15,7 @@ from urllib.parse import unquote_plus
 from sagaz_durable.tag_keys import BYTES, ENUM, tag_key_of
 from sagaz_integration_core.error_text import json_text
 
-__all__ = ["MASK", "looks_secret", "masked", "masked_json", "redact", "scheme_of", "secret_keys"]
+__all__ = ["MASK", "has_credentials", "looks_secret", "masked", "masked_json", "redact", "scheme_of", "secret_keys"]
 
 MASK = "***"
 """What is shown in place of a secret."""
@@ -197,14 +197,15 @@ def _text(value: Any) -> str | None:
 
 
 def _is_secret_text(text: str, is_secret: IsSecret) -> bool:
-    if re.search(_HIDDEN_TEXT, text) is not None or any(map(_has_credentials, text.split() if "://" in text else ())):
+    if re.search(_HIDDEN_TEXT, text) is not None or any(map(has_credentials, text.split() if "://" in text else ())):
         return True
     header = re.match(_HEADER_LINE, text)
     names = [unquote_plus(name) for name in re.findall(_PARAMETER_NAME, text)]
     return any(map(is_secret, names)) or (header is not None and is_secret(header[1]))
 
 
-def _has_credentials(word: str) -> bool:
+def has_credentials(word: str) -> bool:
+    """Whether an address, with what stands around it, has a user or a password."""
     rest = word.partition("://")[2]
     before, at, _ = rest.rpartition("@")
     # A password that is not encoded may hold a slash; a path may hold an @.

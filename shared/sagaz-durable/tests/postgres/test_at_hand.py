@@ -88,8 +88,10 @@ async def test_what_is_put_back_is_the_pools_and_after_the_end_nothing_is_kept(a
     await used(at_hand)
     await at_hand.put_back()
     assert at_hand.pool.free.qsize() == 2
-    connection = await at_hand.take()
+    await used(at_hand)
     await at_hand.close()
+    assert at_hand.pool.free.qsize() == 2
+    connection = await at_hand.take()
     await at_hand.give_back(connection)
     assert at_hand.pool.free.qsize() == 2
 

@@ -12,6 +12,7 @@ from sagaz import CompensationType, RecoveryAction, Saga, action, compensate, fo
 
 from sagaz_durable.operations.operator import Operator
 from sagaz_durable.sagas import Sagas
+from sagaz_durable.settings.settings import Settings
 from sagaz_integration_core.context.current_step import current_step
 from sagaz_integration_core.contract.events import EventFilter
 from sagaz_integration_core.errors import InvalidInput, RunWaiting, UsageError
@@ -467,6 +468,39 @@ async def test_an_error_that_an_earlier_attempt_has_met_is_told_by_its_text(work
     assert [one for one in ledger if one.startswith("recover")] == [
         "recover OSError: no carrier", "recover StepError: OSError: no carrier"
     ]  # fmt: skip
+
+
+async def test_a_step_is_called_again_after_pauses_that_grow_and_one_that_is_skipped_is_not_waited_for(
+    settings, opened, ledger, monkeypatch
+):
+    pauses = []
+    monkeypatch.setattr(Settings, "backoff", lambda self, failures: pauses.append(failures) or 0.0)
+    async with opened(settings) as runtime:
+        await Sagas(runtime).run(shipping(ledger, *[RecoveryAction.RETRY] * 2, RecoveryAction.SKIP), {})
+    assert ledger.count("ship by None") == 3
+    assert pauses == [1, 2]
+
+
+async def test_a_handler_that_a_deployment_has_lost_has_a_person_asked(shared_settings, opened, ended, ledger):
+    class Patient(shipping(ledger)):
+        @forward_recovery("ship")
+        async def decide(self, ctx, error):
+            await current_step().signal("carrier")
+
+    async with opened(shared_settings, sagas=[Patient], worker=True) as before:
+        saga_id = await Sagas(before).start(Patient, {})
+        assert await asked(before, saga_id) == "carrier"
+    lost = type("Lost", (shipping(ledger),), {"decide": None})
+    async with opened(shared_settings, sagas=[lost], worker=True) as after:
+        await Sagas(after).send_signal("carrier", saga_id=saga_id)
+        async with asyncio.timeout(20):
+            while (name := await asked(after, saga_id)) == "carrier":
+                await asyncio.sleep(0.01)
+        assert name.startswith("sagaz:redo:ship")
+        assert "its handler is not in this deployment" in (await journal(after, saga_id))["ship", "redo"].error
+        await decide(after, saga_id, {"action": "skip"})
+        assert (await ended(after, saga_id)).status == "completed"
+    assert ledger[-1] == "notify of None by None"
 
 
 def answered(ledger, **options):

@@ -20,9 +20,9 @@ from django_sagaz._project.project import Project
 from django_sagaz._stores.connections import refuse_transaction
 from django_sagaz._stores.runners import ThreadSensitive, immediately
 from sagaz_durable.concurrency.greenlets import refuse_greenlets
+from sagaz_durable.masked_errors import masked_error
 from sagaz_durable.operations.health import ProbeResult
 from sagaz_durable.runtime.runtime import SagazRuntime
-from sagaz_integration_core.error_text import error_text
 from sagaz_integration_core.errors import SagazError
 
 __all__ = ["Executions"]
@@ -129,7 +129,7 @@ class Executions:
         except SagazError as error:
             return ProbeResult(False, str(error))
         except Exception as error:
-            return ProbeResult(False, f"The database cannot be asked: {error_text(error)}")
+            return ProbeResult(False, f"The database cannot be asked: {masked_error(error)}")
         return ProbeResult(True)
 
     def _unfit(self) -> list[str]:

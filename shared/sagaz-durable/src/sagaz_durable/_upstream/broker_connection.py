@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 from sagaz_durable._upstream.broker_messages import to_event
 from sagaz_durable._upstream.brokers import connect, disconnect
+from sagaz_durable.masked_errors import masked_error
 from sagaz_integration_core.contract.events import OutboxRecord
-from sagaz_integration_core.error_text import error_text
 
 __all__ = ["BrokerAway", "BrokerLine", "BrokerRefused", "Fault", "PublishFailed"]
 
@@ -167,4 +167,4 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 def _told(error: BaseException) -> str | None:
     """Return what went wrong beneath sagaz's own words for it; None when there is nothing to tell."""
     deepest = list(_causes(error))[-1]
-    return None if isinstance(error, TimeoutError) else error_text(deepest)
+    return None if isinstance(error, TimeoutError) else masked_error(deepest)

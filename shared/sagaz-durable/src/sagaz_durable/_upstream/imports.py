@@ -9,10 +9,16 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from types import ModuleType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from importlib.abc import Loader, MetaPathFinder
+else:
+    # What they are derived from matters to type checkers alone, and takes longer to import than a plugin does.
+    Loader = MetaPathFinder = object
 
 __all__ = ["guard_import", "load_sagaz", "without_collections"]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from sagaz_durable.masked_errors import masked_error
 from sagaz_durable.serialization import codec
 from sagaz_durable.serialization.tagging import plain_value
 from sagaz_integration_core.contract.records import ClaimedRun, RunStatus
-from sagaz_integration_core.error_text import error_text
 from sagaz_integration_core.errors import StoreUnavailable
 
 __all__ = ["Mirror"]
@@ -45,5 +45,5 @@ class Mirror:
         except Exception as error:
             raise StoreUnavailable(
                 f"The state of run {run.saga_id} cannot be saved to sagaz's {type(self._storage).__name__}: "
-                f"{error_text(error)}"
+                f"{masked_error(error)}"
             ) from error

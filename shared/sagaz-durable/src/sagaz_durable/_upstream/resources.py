@@ -10,10 +10,10 @@ from sagaz_durable._upstream.imports import load_sagaz
 from sagaz_durable._upstream.mirror import Mirror
 from sagaz_durable._upstream.outbox_storage import StoreOutboxStorage
 from sagaz_durable._upstream.saga_storage import StoreSagaStorage
+from sagaz_durable.masked_errors import masked_error
 from sagaz_durable.settings.settings import Settings
 from sagaz_durable.settings.wording import Wording
 from sagaz_integration_core.contract.store import SagaStore
-from sagaz_integration_core.error_text import error_text
 from sagaz_integration_core.errors import SettingsError, StoreUnavailable
 
 if TYPE_CHECKING:
@@ -163,7 +163,7 @@ async def _open(resource: Any, stack: AsyncExitStack, *, needed: bool = True) ->
                 await resource.initialize()
             stack.push_async_callback(resource.close)
     except Exception as error:
-        failure = StoreUnavailable(f"sagaz's {type(resource).__name__} cannot be opened: {error_text(error)}")
+        failure = StoreUnavailable(f"sagaz's {type(resource).__name__} cannot be opened: {masked_error(error)}")
     else:
         return
     # Not chained, and outside of the block: a driver's frames hold its address.

@@ -11,7 +11,8 @@ from typing import Any
 from sagaz_durable.calls.interpreter_exit import stops_the_process
 from sagaz_durable.concurrency.cancellation import Halt, clear_own_cancellation, settle_own_cancellation
 from sagaz_durable.concurrency.time_limits import TimeIsUp, within
-from sagaz_integration_core.error_text import error_text, type_name
+from sagaz_durable.masked_errors import masked_error
+from sagaz_integration_core.error_text import type_name
 
 __all__ = ["Hooks"]
 
@@ -69,7 +70,7 @@ class Hooks:
         except BaseException as error:
             if stops_the_process(error):
                 raise
-            logger.warning("%s raised %s; the run goes on", _named(*whose), error_text(error))
+            logger.warning("%s raised %s; the run goes on", _named(*whose), masked_error(error))
         if self._halt.reason is None and await settle_own_cancellation():
             logger.warning("%s cancelled the task that called it; the run goes on", _named(*whose))
 

@@ -15,8 +15,8 @@ from sagaz_durable.calls.interpreter_exit import stops_the_process
 from sagaz_durable.concurrency.cancellation import Halt, clear_own_cancellation, settle_own_cancellation
 from sagaz_durable.concurrency.time_limits import TimeIsUp, within
 from sagaz_durable.leases.lease import Lease
+from sagaz_durable.masked_errors import masked_error
 from sagaz_integration_core.contract.record import record
-from sagaz_integration_core.error_text import error_text
 from sagaz_integration_core.errors import LeaseLost, RunInterrupted, StepError
 
 __all__ = ["Function", "Outcome", "StepCaller", "as_exception", "is_async"]
@@ -226,7 +226,7 @@ def as_exception(name: str, error: BaseException) -> Exception:
     if isinstance(error, Exception) and not isinstance(error, StopIteration | StopAsyncIteration):
         _cut_traceback(error)
         return error
-    failure = StepError(f"Step {name!r} raised {error_text(error)}")
+    failure = StepError(f"Step {name!r} raised {masked_error(error)}")
     failure.__cause__ = error
     return failure
 

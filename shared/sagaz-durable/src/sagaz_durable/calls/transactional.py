@@ -13,10 +13,10 @@ from sagaz_durable.calls.step_caller import Function, Outcome, StepCaller, is_as
 from sagaz_durable.calls.step_result import Given, Recordable
 from sagaz_durable.calls.transactional_tries import AsyncTry, BaseTry, ThreadTry
 from sagaz_durable.leases.lease import Lease
+from sagaz_durable.masked_errors import masked_error
 from sagaz_durable.transactions.database_errors import meaning
 from sagaz_durable.transactions.step_transactions import StepTransactions
 from sagaz_integration_core.contract.records import RunWrite
-from sagaz_integration_core.error_text import error_text
 from sagaz_integration_core.errors import SagaDefinitionError
 
 __all__ = ["NO_WAITS", "TransactionalCall"]
@@ -104,7 +104,7 @@ class TransactionalCall:
                 return Outcome(error=refused)
             if not passes or time.monotonic() > until or self.lease.remaining < pause:
                 raise refused
-            logger.warning("%s was rolled back, and is called again: %s", self.what, error_text(refused))
+            logger.warning("%s was rolled back, and is called again: %s", self.what, masked_error(refused))
             await asyncio.sleep(pause)
         raise RuntimeError("An endless loop has ended.")
 
@@ -116,5 +116,5 @@ class TransactionalCall:
         """Find out what became of a commit that was not answered, or answered by an error."""
         recorded = one.write is not None and await self._is_recorded(one.write)
         if recorded:
-            logger.warning("%s was committed, although its commit raised %s", self.what, error_text(error))
+            logger.warning("%s was committed, although its commit raised %s", self.what, masked_error(error))
         one.settled(recorded=recorded)

@@ -13,11 +13,11 @@ from sagaz_durable.calls.context_values import likeliest_path
 from sagaz_durable.calls.step_caller import Function
 from sagaz_durable.calls.step_result import Given, Recordable
 from sagaz_durable.leases.lease import Lease
+from sagaz_durable.masked_errors import masked_error
 from sagaz_durable.transactions.database_errors import meaning, without_rows
 from sagaz_durable.transactions.step_transactions import AsyncStepTransaction, StepTransaction, StepTransactions
 from sagaz_integration_core.context.current_step import current
 from sagaz_integration_core.contract.records import RunWrite
-from sagaz_integration_core.error_text import error_text
 from sagaz_integration_core.errors import LeaseLost, StepError, WriteRefused
 
 __all__ = ["AsyncTry", "BaseTry", "ThreadTry"]
@@ -129,7 +129,7 @@ class BaseTry:
             self.refused = error
         else:
             self.refused = WriteRefused(
-                f"{self._call.what} was rolled back: its journal was refused: {error_text(error)}"
+                f"{self._call.what} was rolled back: its journal was refused: {masked_error(error)}"
             )
             self.refused.__cause__ = error
 

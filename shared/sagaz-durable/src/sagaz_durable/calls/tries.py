@@ -16,9 +16,9 @@ from sagaz_durable.calls.step_result import Given, Tried
 from sagaz_durable.calls.transactional import TransactionalCall
 from sagaz_durable.calls.waits import CallWaits, RunWaits
 from sagaz_durable.concurrency.cancellation import Halt
+from sagaz_durable.masked_errors import masked_error
 from sagaz_integration_core.contract.record import record
 from sagaz_integration_core.contract.records import ClaimedRun, Phase
-from sagaz_integration_core.error_text import error_text
 from sagaz_integration_core.errors import RunInProgress, RunInterrupted, RunWaiting
 
 __all__ = ["NO_LIMITS", "Halted", "Limits", "Tries"]
@@ -129,7 +129,7 @@ class Tries:
             if error is None or retry >= retries or limits.over():
                 return Tried(outcome.value, error, context, before, doubtful)
             retry += 1
-            logger.warning("Step %r failed, try %d of %d: %s", step, retry, retries + 1, error_text(error))
+            logger.warning("Step %r failed, try %d of %d: %s", step, retry, retries + 1, masked_error(error))
             await asyncio.sleep(self._environment.backoff(retry))
             waits = self._waits.of_call((step, phase), waits.refused)
             self._environment.enter(self._run, step, phase, retry, waits)

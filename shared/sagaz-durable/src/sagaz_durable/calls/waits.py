@@ -8,13 +8,13 @@ from collections.abc import Coroutine, Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
+from sagaz_durable.masked_errors import masked_error
 from sagaz_durable.serialization import codec
 from sagaz_durable.serialization.client_ids import check_identifier
 from sagaz_durable.serialization.moments import read_moment, read_seconds
 from sagaz_integration_core.contract.records import ClaimedRun
 from sagaz_integration_core.contract.statuses import Call
 from sagaz_integration_core.contract.waits import DECISIONS, WaitRecord, WaitWrite
-from sagaz_integration_core.error_text import error_text
 from sagaz_integration_core.errors import AlreadyAwaited, InvalidInput, SignalTimeout, StepError, UsageError
 
 __all__ = ["CallWaits", "RunWaits", "waits_for"]
@@ -170,7 +170,7 @@ class CallWaits:
         )
 
     def _not_awaited(self, what: str, error: Exception | None) -> StepError:
-        raised = f", and raised {error_text(error)}" if error is not None else ""
+        raised = f", and raised {masked_error(error)}" if error is not None else ""
         failure = StepError(
             f"Step {self._call[0]!r} did not await its wait for {what}{raised}. Where an event loop runs, as in an "
             "`async def` step, write `await current_step().signal(…)`, `await current_step().sleep(…)`."

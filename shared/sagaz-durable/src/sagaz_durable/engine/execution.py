@@ -17,12 +17,13 @@ from sagaz_durable.engine.journal.entries import Entries
 from sagaz_durable.engine.result import Ending, SagaRun, note_end
 from sagaz_durable.engine.state import End, RunState
 from sagaz_durable.leases.lease import Lease
+from sagaz_durable.masked_errors import masked_error
 from sagaz_durable.outbox.run_events import EventLog
 from sagaz_durable.serialization import codec
 from sagaz_durable.serialization.attempt_text import attempt_text
 from sagaz_integration_core.contract.events import EventWrite
 from sagaz_integration_core.contract.records import ClaimedRun, Release, RunStatus, RunWrite
-from sagaz_integration_core.error_text import error_text, storable
+from sagaz_integration_core.error_text import storable
 from sagaz_integration_core.errors import (
     ContextValueError,
     LeaseLost,
@@ -226,18 +227,18 @@ class RunExecution:
                 return await self._give_back(reason)
         except Exception as error:
             # It is not this process's any more, or cannot be told of: a worker claims it when its lease has ended.
-            logger.debug("Run %s was not released: %s", self.run.saga_id, error_text(error))
+            logger.debug("Run %s was not released: %s", self.run.saga_id, masked_error(error))
         return self._interrupted(reason)
 
     async def _unstorable(self, reason: UnstorableValue, write: RunWrite) -> Ending:
         values = {step.step: step.result for step in write.steps if step.result is not None}
         for step in values:
-            self._entries.lost(step, "do", error_text(reason))
+            self._entries.lost(step, "do", masked_error(reason))
         return await self._fail(unstorable_text(reason, values))
 
     async def _give_back(self, reason: BaseException) -> Ending:
         failures = (0 if self._entries.progressed else self.run.failures) + 1
-        text = error_text(reason)
+        text = masked_error(reason)
         if failures >= self._max_failures:
             return await self._give_up(text)
         delay = self._environment.settings.backoff(failures)
@@ -266,7 +267,7 @@ class RunExecution:
     def _interrupted(self, reason: BaseException) -> Ending:
         error = RunInterrupted(
             f"Run {self.run.saga_id} of saga {self.run.saga_name!r} stopped in this process before its end, "
-            f"and a worker resumes it: {error_text(reason)}"
+            f"and a worker resumes it: {masked_error(reason)}"
         )
         error.__cause__ = reason
         return Ending(error=error)

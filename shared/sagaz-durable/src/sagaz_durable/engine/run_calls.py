@@ -23,10 +23,10 @@ from sagaz_durable.engine.journal.entries import Entries
 from sagaz_durable.engine.journal.known_entries import Entry
 from sagaz_durable.engine.recovery.recoveries import Recoveries, unless_halted
 from sagaz_durable.leases.lease import Lease
+from sagaz_durable.masked_errors import masked_error
 from sagaz_durable.outbox.run_events import EventLog
 from sagaz_durable.serialization import codec
 from sagaz_integration_core.contract.records import ClaimedRun, Phase
-from sagaz_integration_core.error_text import error_text
 from sagaz_integration_core.errors import LeaseLost
 
 __all__ = ["RunCalls"]
@@ -135,7 +135,7 @@ class RunCalls:
             self._entries.waiting(step, phase, waits.new)
 
     async def _failed(self, step: str, error: Exception, *, in_doubt: bool) -> None:
-        text, recovers = error_text(error), self._recoveries.is_due(step, error)
+        text, recovers = masked_error(error), self._recoveries.is_due(step, error)
         decision = None if recovers else self._course.turn(step, error, text)
         told = self._events.step_failed(step, error, self._recoveries.times(step))
         write = self._entries.failed(
@@ -176,7 +176,7 @@ class RunCalls:
         if error is None and inspect.isawaitable(tried.value):
             error = not_awaited(f"The compensation of step {step!r}", tried.value)
         if error is not None:
-            await self._record(self._entries.failed(step, "undo", error_text(error)))
+            await self._record(self._entries.failed(step, "undo", masked_error(error)))
         return error is None
 
     async def _started(self, step: str, phase: Phase, inside: TransactionalCall | None) -> None:

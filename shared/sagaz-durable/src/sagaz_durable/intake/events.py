@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 from sagaz_durable import ContextLike
 from sagaz_durable._upstream.triggers import Trigger
 from sagaz_durable.intake.handlers import Handler, Hook, NotUsable
+from sagaz_durable.masked_errors import masked_error
 from sagaz_durable.runtime.new_run import new_run, saga_id_of_event
 from sagaz_durable.runtime.signalling import new_signal
 from sagaz_durable.webhooks.resuming import Resuming
 from sagaz_durable.workers.start_limits import delayed
 from sagaz_integration_core.contract.record import record
 from sagaz_integration_core.contract.webhooks import NewWebhook
-from sagaz_integration_core.error_text import error_text, visible
+from sagaz_integration_core.error_text import visible
 from sagaz_integration_core.errors import SagazError
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ async def handled(scope: Scope, event: Event, handler: Handler, hook: Hook) -> N
         return replace(_new(event, handler.name), reason=_plain(str(error)))
     except SagazError as error:
         # A context or an address that cannot be recorded.
-        reason = f"{handler.name}: {visible(error_text(error), _MOST_REASON)}"
+        reason = f"{handler.name}: {visible(masked_error(error), _MOST_REASON)}"
         return replace(_new(event, handler.name), reason=_plain(reason))
 
 
@@ -85,7 +86,7 @@ def without_effect(event: NewWebhook, error: BaseException) -> NewWebhook:
     """Return an event of which this database cannot store what it leads to."""
     if event.run is None and event.signal is None:
         return event
-    reason = f"{event.handler}: {visible(error_text(error), _MOST_REASON)}"
+    reason = f"{event.handler}: {visible(masked_error(error), _MOST_REASON)}"
     return replace(event, run=None, signal=None, fingerprint="", reason=_plain(reason))
 
 

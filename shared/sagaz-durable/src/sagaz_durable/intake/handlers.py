@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 from sagaz_durable import ContextLike
 from sagaz_durable._upstream.triggers import Trigger, listeners
 from sagaz_durable.calls.interpreter_exit import stops_the_process
+from sagaz_durable.masked_errors import masked_error
 from sagaz_durable.serialization.client_ids import check_identifier
 from sagaz_durable.serialization.model_fields import is_model_class
 from sagaz_durable.webhooks.resuming import Place, Resuming
 from sagaz_integration_core.contract.record import record
-from sagaz_integration_core.error_text import error_text, value_text, visible
+from sagaz_integration_core.error_text import value_text, visible
 from sagaz_integration_core.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -156,4 +157,4 @@ def _is_cancelled() -> bool:
 
 
 def _shown(error: BaseException) -> str:
-    return visible(error_text(error), _MOST_REASON)
+    return visible(masked_error(error), _MOST_REASON)

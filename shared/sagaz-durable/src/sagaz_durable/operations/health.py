@@ -7,8 +7,8 @@ from concurrent.futures import TimeoutError as WaitedTooLong
 from typing import TYPE_CHECKING
 
 from sagaz_durable.concurrency.pulse import BEAT_SECONDS
+from sagaz_durable.masked_errors import masked_error
 from sagaz_integration_core.contract.record import record
-from sagaz_integration_core.error_text import error_text
 from sagaz_integration_core.errors import SagazError
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ async def readiness(runtime: SagazRuntime, *, seconds: float = ANSWER_SECONDS) -
     except SagazError as error:
         return ProbeResult(False, str(error))
     except Exception as error:
-        return ProbeResult(False, f"The store cannot be asked: {error_text(error)}")
+        return ProbeResult(False, f"The store cannot be asked: {masked_error(error)}")
     return ProbeResult(True)
 
 

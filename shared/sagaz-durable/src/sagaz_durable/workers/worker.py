@@ -12,13 +12,13 @@ from sagaz_durable.concurrency.cancellation import cancel_all
 from sagaz_durable.concurrency.clock import now
 from sagaz_durable.engine.execution import RunExecution
 from sagaz_durable.engine.result import SagaRun
+from sagaz_durable.masked_errors import masked_error
 from sagaz_durable.workers.claim_size import ClaimSize
 from sagaz_durable.workers.delayed_starts import DelayedStarts
 from sagaz_durable.workers.erasing import erase_outdated, erase_regularly
 from sagaz_durable.workers.lost_waits import rouse_lost_waits
 from sagaz_durable.workers.suspects import Suspects
 from sagaz_integration_core.contract.listings import WorkerKind
-from sagaz_integration_core.error_text import error_text
 from sagaz_integration_core.errors import StoreNotReady, StoreUnavailable
 
 if TYPE_CHECKING:
@@ -206,7 +206,7 @@ class Worker:
         except Exception as error:
             if self._drain:
                 raise
-            self.problem = error_text(error)
+            self.problem = masked_error(error)
             # Inside an application nobody would notice that its worker has ended.
             logger.exception("No runs can be claimed now; trying again")
             return 0

@@ -10,8 +10,8 @@ from dataclasses import replace
 from itertools import chain, repeat
 
 from sagaz_durable.leases.lease import Lease
+from sagaz_durable.masked_errors import masked_error
 from sagaz_integration_core.contract.records import RunWrite
-from sagaz_integration_core.error_text import error_text
 from sagaz_integration_core.errors import LeaseLost, StoreUnavailable, UnstorableValue
 
 __all__ = ["JournalWriter", "Submit"]
@@ -72,7 +72,7 @@ class JournalWriter:
                     if time.monotonic() + pause > refused_since + self._patience:
                         raise
                     logger.warning(
-                        "Run %s: its journal was refused, trying again: %s", write.saga_id, error_text(error)
+                        "Run %s: its journal was refused, trying again: %s", write.saga_id, masked_error(error)
                     )
                 if self._lease.remaining < pause:
                     raise

@@ -17,10 +17,11 @@ from sagaz_durable.concurrency.cancellation import Halt
 from sagaz_durable.engine.course import Course
 from sagaz_durable.engine.journal.entries import Entries
 from sagaz_durable.engine.recovery.people import answer, asked, options
+from sagaz_durable.masked_errors import masked_error
 from sagaz_durable.recovery import Action, Recovery, decoded, encoded
 from sagaz_integration_core.contract.records import ClaimedRun, Phase
 from sagaz_integration_core.contract.statuses import Call
-from sagaz_integration_core.error_text import error_text, type_name
+from sagaz_integration_core.error_text import type_name
 from sagaz_integration_core.errors import ContextValueError, StepError
 
 __all__ = ["Recoveries", "unless_halted"]
@@ -181,7 +182,7 @@ class Recoveries:
 def _decision_of(tried: Tried) -> tuple[Action | None, str]:
     """Return what a handler has decided; None, and why, if a person has to."""
     if tried.error is not None:
-        return None, f"its handler raised {error_text(tried.error)}"
+        return None, f"its handler raised {masked_error(tried.error)}"
     action: Any = action_value(tried.value)
     if action is None:
         return None, f"its handler returned a {type_name(tried.value)}, and no RecoveryAction"
