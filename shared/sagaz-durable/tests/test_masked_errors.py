@@ -63,6 +63,7 @@ def test_any_text_is_masked_and_once_is_enough(said):
 
 class Paying(Saga):
     saga_name = "paying"
+    retry_steps = True
 
     @action("reserve", max_retries=1)
     async def reserve(self, ctx): ...
@@ -94,3 +95,29 @@ async def test_neither_the_journal_nor_the_run_nor_the_log_has_what_a_steps_exce
     assert "hunter2" not in str(told)
     assert any("https://***@pay.example/ does not answer" in str(one) for one in told)
     assert any("https://stock.example/?token=*** does not answer" in str(one) for one in told)
+
+
+class Unbuilt(Saga):
+    saga_name = "unbuilt"
+
+    def __init__(self):
+        raise OSError("https://me:hunter2@config.example/ does not answer")
+
+    @action("reserve")
+    async def reserve(self, ctx): ...
+
+
+@pytest.mark.anyio
+async def test_a_run_that_was_given_up_is_told_of_without_the_secrets_of_the_reason(tmp_path):
+    settings = Settings(storage_url=f"sqlite:///{tmp_path / 's.db'}", max_failures=1, poll_seconds=0.01)
+    runtime = SagazRuntime(settings, sagas=[Unbuilt])
+    await runtime.open()
+    try:
+        saga_id = await Sagas(runtime).start(Unbuilt, {})
+        await runtime.make_worker(drain=True).run()
+        run, attempts = await runtime.store.load(saga_id), await runtime.store.load_attempts(saga_id)
+    finally:
+        await runtime.close()
+    assert run.status == "failed"
+    assert "https://***@config.example/ does not answer" in run.error
+    assert "hunter2" not in f"{run} {attempts}"

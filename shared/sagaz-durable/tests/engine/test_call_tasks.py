@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from sagaz_durable.engine import call_tasks
 from sagaz_durable.engine.call_tasks import CallTasks
 
 PAY, SHIP = ("pay", "do"), ("ship", "do")
@@ -100,12 +101,14 @@ async def test_the_end_of_a_call_that_nobody_follows_wakes_who_waits(calls, clos
     assert list(calls.tasks.calls) == []
 
 
-async def test_all_calls_are_cancelled_and_those_that_are_begun_later_too(calls):
+async def test_all_calls_are_cancelled_and_those_that_are_begun_later_too(calls, monkeypatch):
+    monkeypatch.setattr(call_tasks, "_AGAIN_SECONDS", 60)
     calls.begin(PAY)
     await turns()
     calls.tasks.cancel()
     calls.begin(SHIP)
-    await calls.tasks.end()
+    async with asyncio.timeout(20):
+        await calls.tasks.end()
     assert list(calls.tasks.calls) == []
     assert "pay is cancelled" in calls.said
     # One that has not had its first turn is never entered.
