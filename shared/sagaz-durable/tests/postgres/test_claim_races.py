@@ -115,7 +115,8 @@ async def test_what_was_journaled_since_a_claim_began_is_known_to_it(store, sett
     async with await psycopg.AsyncConnection.connect(settings.storage_url, autocommit=True) as other:
         await other.execute(HALT.format(settings.schema).encode())
         await other.execute("SELECT pg_advisory_lock(16)")
-        claiming = asyncio.create_task(store.claim("w2", 1, LEASE, KNOWN))
+        # Of a run that is named, the statement that takes it is the first, and has begun.
+        claiming = asyncio.create_task(store.claim("w2", 1, LEASE, KNOWN, saga_ids=[run.saga_id]))
         async with asyncio.timeout(10):
             while not await (await other.execute(BLOCKED)).fetchall():
                 await asyncio.sleep(0.01)

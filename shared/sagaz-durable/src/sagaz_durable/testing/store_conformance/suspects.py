@@ -31,7 +31,8 @@ from sagaz_integration_core.contract.store import SagaStore
 class Suspects:
     """A run pays only for itself: suspects are told apart, and executed alone."""
 
-    async def test_a_run_that_a_dead_process_had_alone_is_charged(self, store: SagaStore) -> None:
+    async def test_a_run_that_a_dead_process_had_alone_is_charged_whoever_else_lives(self, store: SagaStore) -> None:
+        await store.heartbeat("neighbour", LEASE)
         run = await claimed(store, "w1", AT_ONCE)
         await store.write([write(run, steps=(step("pay", "started"), step("ship", "started", "undo")))])
         (again,) = await taken(store)
