@@ -50,6 +50,15 @@ class Suspects:
         assert await outcomes(store, run.saga_id) == [(1, "w1", "lost")]
         assert (await load(store, other.saga_id)).lease_owner == "w1"
 
+    async def test_a_run_that_was_given_back_tells_of_no_death_although_one_beside_it_does(
+        self, store: SagaStore
+    ) -> None:
+        given_back, left_behind = await claimed(store, "w1"), await claimed(store, "w2", AT_ONCE)
+        await store.write([write(given_back, steps=(step("pay", "started"),), release=Release())])
+        await eventually(lambda: is_due(store, 2))
+        found = {run.saga_id: run.after_death for run in await store.claim("w3", 100, LEASE, KNOWN)}
+        assert found == {given_back.saga_id: False, left_behind.saga_id: True}
+
     async def test_the_runs_that_a_dead_process_had_together_are_suspects_and_none_is_charged(
         self, store: SagaStore
     ) -> None:
