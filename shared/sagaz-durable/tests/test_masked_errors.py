@@ -25,6 +25,8 @@ from sagaz_integration_core.errors import SagazError
             "Client error '401 Unauthorized' for url 'https://pay.example/v1?api_key=***&order=1'",
         ),
         ("cannot reach postgresql://me:hunter2@db/shop, giving up", "cannot reach postgresql://***@db/shop, giving up"),
+        ("postgresql://me:hunter2 and more@db/shop", "postgresql://*** and more@db/shop"),
+        ("what was cut is amqp://me:hunter2…", "what was cut is amqp://***"),
         ("(redis://:hunter2@cache:6379/0)", "(redis://***@cache:6379/0)"),
         ("connecting with host=h password=hunter2 dbname=shop", "connecting with host=h password=*** dbname=shop"),
         ("password='hunter2 and more', user=me", "password=***, user=me"),
@@ -50,6 +52,7 @@ def test_what_is_secret_is_left_out_and_all_else_is_told(said, shown):
         *("password: too short", "KeyError: 'api_key'", "the token has expired", "basic authentication is off", ""),
         *("https://shop.example/orders/1?email=a@b.example", "a bearer token is missing", "the cookie is old"),
         *("card_type=visa", "{'status': 'declined', 'order': 1}", "total = 3 != 4", "a=b=c", "://", "x://y"),
+        *("('http://pay.example:8080')", "http://[::1]:80/a", "see http://pay.example: away", "file://C:/orders.db"),
     ],
 )
 def test_what_only_looks_similar_is_told(said):

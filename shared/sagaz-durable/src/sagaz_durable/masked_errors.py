@@ -44,4 +44,10 @@ def masked_text(text: str) -> str:
 
 
 def _without_user(found: re.Match[str]) -> str:
-    return f"{found[1]}{MASK}@{found[2].rpartition('@')[2]}" if has_credentials(found[0]) else found[0]
+    scheme, rest = found.groups()
+    if has_credentials(found[0]):
+        return f"{scheme}{MASK}@{rest.rpartition('@')[2]}"
+    # What follows the host and is no port is the beginning of a password: it has a blank, or the text is cut there.
+    host, colon, port = re.split(r"[/?#]", rest, maxsplit=1)[0].partition(":")
+    is_password = colon and not host.startswith("[") and re.fullmatch(r"[0-9]{0,5}\W*", port) is None
+    return f"{scheme}{MASK}" if is_password else found[0]
