@@ -33,6 +33,8 @@ from sagaz_integration_core.errors import SagazError
         ("login(user='me', Password = \"hunter2\")", "login(user='me', Password = ***)"),
         ("input_value={'password': 'hunter2', 'name': 'Ada'}", "input_value={'password': ***, 'name': 'Ada'}"),
         ('got {"client_secret":"hunter2","id":1}', 'got {"client_secret":***,"id":1}'),
+        ("what was cut is {'password': 'hunter2…", "what was cut is {'password': ***"),
+        ("what was cut is api_key=hunter2…", "what was cut is api_key=***"),
         ("sent Authorization: Basic aHVudGVyMg==", "sent Authorization: ***"),
         ("headers {'Cookie': 'sid=hunter2; a=b', 'Accept': '*'}", "headers {'Cookie': ***"),
         ("sent x-api-key: hunter2 and more", "sent x-api-key: ***"),

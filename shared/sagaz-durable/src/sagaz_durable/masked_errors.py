@@ -13,7 +13,8 @@ __all__ = ["masked_error", "masked_text"]
 # Only what is sure to be a secret is left out: "password: too short" is what operators need.
 
 _ADDRESS = r"([A-Za-z][A-Za-z0-9+.-]{0,30}://)(\S+)"
-_VALUE = r"""("[^"]*"|'[^']*'|[^\s&;,)}\]"']+)"""
+# A quote that was opened may not be closed where a long text was cut.
+_VALUE = r"""("[^"]*"?|'[^']*'?|[^\s&;,)}\]"']+)"""
 _PARAMETER = rf"([\w.%+-]{{1,100}})(\s?=\s?){_VALUE}"
 _MEMBER = rf"""(["'])([\w .-]{{1,100}})(\1\s?:\s?){_VALUE}"""
 _HEADER = r"(?i)\b((?:proxy-)?authorization|(?:set-)?cookie|x-api-key)(['\"]?\s?:\s?).*"
