@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from urllib.parse import unquote_plus
 
-from sagaz_durable.redaction import MASK, has_credentials, looks_secret
+from sagaz_durable.redaction import JWT, MASK, PRIVATE_KEY, has_credentials, looks_secret
 from sagaz_integration_core.error_text import error_text
 
 __all__ = ["masked_error", "masked_text"]
@@ -19,7 +19,7 @@ _PARAMETER = rf"([\w.%+-]{{1,100}})(\s?=\s?){_VALUE}"
 _MEMBER = rf"""(["'])([\w .-]{{1,100}})(\1\s?:\s?){_VALUE}"""
 _HEADER = r"(?i)\b((?:proxy-)?authorization|(?:set-)?cookie|x-api-key)(['\"]?\s?:\s?).*"
 _BEARER = r"(?i)\b(bearer )[\w.~+/=-]{16,}"
-_TOKEN = r"eyJ[\w-]+\.[\w-]+\.[\w-]*|-----BEGIN [A-Z ]{0,30}PRIVATE KEY.*"  # noqa: S105 - how one looks
+_TOKEN = f"{JWT}|{PRIVATE_KEY}.*"
 
 
 def masked_error(error: BaseException) -> str:

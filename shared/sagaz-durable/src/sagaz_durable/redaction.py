@@ -15,7 +15,18 @@ from urllib.parse import unquote_plus
 from sagaz_durable.tag_keys import BYTES, ENUM, tag_key_of
 from sagaz_integration_core.error_text import json_text
 
-__all__ = ["MASK", "has_credentials", "looks_secret", "masked", "masked_json", "redact", "scheme_of", "secret_keys"]
+__all__ = [
+    "JWT",
+    "MASK",
+    "PRIVATE_KEY",
+    "has_credentials",
+    "looks_secret",
+    "masked",
+    "masked_json",
+    "redact",
+    "scheme_of",
+    "secret_keys",
+]
 
 MASK = "***"
 """What is shown in place of a secret."""
@@ -142,10 +153,13 @@ def secret_keys(patterns: Sequence[str]) -> IsSecret:
 
 # Values that tell by themselves that they are secret, whatever their key is.
 
+JWT = r"eyJ[\w-]+\.[\w-]+\.[\w-]*"
+PRIVATE_KEY = "-----BEGIN [A-Z ]{0,30}PRIVATE KEY"
+"""What a JSON web token looks like, and how a private key begins."""
+
 _HIDDEN_TEXT = (
     r"(?i)^\s*(bearer|negotiate)\s+\S|^\s*(basic|digest|token|apikey)\s+[\w.~+/-]{8,}=*\s*$"  # an Authorization header
-    r"|^eyJ[\w-]+\.[\w-]+\.[\w-]*$"  # a JSON web token
-    r"|-----BEGIN [A-Z ]{0,30}PRIVATE KEY"
+    rf"|^{JWT}$|{PRIVATE_KEY}"
 )
 _PARAMETER_NAME = r"(?:^|[?&;\s])([\w.%+-]{1,100})\s*=\s*[^\s&;]"
 _HEADER_LINE = r"\s*([\w.-]{1,100})\s*:\s*\S"

@@ -86,6 +86,18 @@ async def test_a_client_that_has_waited_for_a_failure_is_told_of_it(shop):
     assert (answer.status, read(answer)["status"]) == (200, "rolled_back")
 
 
+async def test_the_log_has_no_secrets_of_what_a_run_failed_with_while_its_client_waited(shop, caplog):
+    async def wait(*_):
+        raise OSError("https://me:hunter2@pay.example/ does not answer")
+
+    caplog.set_level("DEBUG", "sagaz_durable")
+    saga_id = await shop.started()
+    api = SagaApi(shop.runtime, ApiRules(), wait=wait)
+    await api.accepted(ask("POST", headers={"prefer": "wait=5"}), "order", saga_id, f"/sagas/{saga_id}")
+    assert "https://***@pay.example/ does not answer" in caplog.text
+    assert "hunter2" not in caplog.text
+
+
 @pytest.mark.parametrize("method", ["load", "load_steps"])
 async def test_a_store_that_is_away_by_then_takes_nothing_back(shop, monkeypatch, method):
     async def away(*_):

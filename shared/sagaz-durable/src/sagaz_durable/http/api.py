@@ -29,8 +29,8 @@ from sagaz_durable.http.headers import preference_of
 from sagaz_durable.http.messages import HttpRequest, HttpResponse
 from sagaz_durable.http.reading import Readings
 from sagaz_durable.http.rules import ApiRules
+from sagaz_durable.masked_errors import masked_error
 from sagaz_integration_core.contract.records import FINISHED
-from sagaz_integration_core.error_text import error_text
 from sagaz_integration_core.errors import RunInProgress, RunNotFound, RunWaiting, StoreUnavailable, UsageError
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ class SagaApi(Readings, Decidings):
             raise
         except Exception as error:
             # What a run failed with is raised. It is told as the application allows it.
-            logger.debug("Run %s failed while its client waited: %s", saga_id, error_text(error))
+            logger.debug("Run %s failed while its client waited: %s", saga_id, masked_error(error))
         try:
             run = await self._load(saga_id)
             return await self._document(None, run) if run is not None and run.status in FINISHED else None
