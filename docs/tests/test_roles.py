@@ -16,7 +16,8 @@ from click.testing import CliRunner
 from sagaz_durable.runtime.runtime import SagazRuntime
 from sagaz_durable.sagas import Sagas
 from sagaz_durable.settings.settings import Settings
-from sagaz_integration_core.contract.schema import TABLES, grants
+from sagaz_durable.stores.grants import grants
+from sagaz_integration_core.contract.schema import TABLES
 
 ROOT = Path(__file__).parents[2]
 sys.path.append(str(ROOT / "shared/sagaz-durable/tests"))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from django.db import connections
 
-from sagaz_integration_core.contract.schema import WRITING, grants
+from sagaz_durable.stores.grants import WRITING, grants
 
 __all__ = ["as_user", "documented", "execute", "give", "user_of"]
 

@@ -32,7 +32,8 @@ from django_sagaz import (
 from django_sagaz.models import Run
 from sagaz_durable.settings.settings import Settings
 from sagaz_durable.stores.factory import migrate
-from sagaz_integration_core.contract.schema import TABLES, WRITING, grants
+from sagaz_durable.stores.grants import WRITING, grants
+from sagaz_integration_core.contract.schema import TABLES
 
 
 class Paid(Saga):

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from flask_sagaz import RuntimeNotOpen, Saga, StoreNotMigrated, StoreRightsMissing, action
-from sagaz_integration_core.contract.schema import grants
+from sagaz_durable.stores.grants import grants
 from support import pg
 
 

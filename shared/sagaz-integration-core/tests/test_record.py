@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, field, is_dataclass, replace
+from dataclasses import KW_ONLY, asdict, field, is_dataclass, replace
 
 import pytest
 
@@ -67,3 +67,62 @@ def test_what_a_record_says_itself_stays():
     assert repr(Named("a")) == "<a>"
     assert Named("a") == Named("b")
     assert hash(Named("a")) == 1
+
+
+@record
+class Purse:
+    """Has one of each kind of fields."""
+
+    owner: str
+    cards: list[Card] = field(default_factory=list)
+    coins: int = 0
+
+
+def test_fields_are_given_in_order_or_by_name_or_have_their_default():
+    assert Purse("Ada", [Card("4111")], 3) == Purse(coins=3, cards=[Card("4111")], owner="Ada")
+    assert Purse("Ada") == Purse("Ada", [], 0)
+    assert Purse("Ada", None).cards is None
+    assert Purse("Ada").cards is not Purse("Ada").cards
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_what_is_not_given_or_not_known_is_named(again):
+    @record
+    class Coin:
+        value: int
+
+    if again:
+        Coin(1)
+    with pytest.raises(TypeError, match=r"Coin\.__init__\(\) missing 1 required positional argument: 'value'"):
+        Coin()
+    with pytest.raises(TypeError, match=r"Coin\.__init__\(\) got an unexpected keyword argument 'weight'"):
+        Coin(value=1, weight=2)
+
+
+def test_a_class_that_inherits_from_a_record_is_made_like_it():
+    class Note(Purse):
+        pass
+
+    assert (Note("Ada", coins=2).owner, Purse("Bob").coins) == ("Ada", 0)
+
+
+def test_what_a_record_cannot_have_is_refused():
+    @record
+    class ByName:
+        _: KW_ONLY
+        name: str
+
+    @record
+    class Left:
+        name: str = field(default="", init=False)
+
+    @record
+    class Checked:
+        name: str
+
+        def __post_init__(self):
+            raise AssertionError
+
+    for kind in (ByName, Left, Checked):
+        with pytest.raises(TypeError, match=rf"Make .*{kind.__name__} a dataclass"):
+            kind(name="a")

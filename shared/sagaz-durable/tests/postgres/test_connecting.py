@@ -16,13 +16,14 @@ from pooler import pooled
 
 from sagaz_durable.settings.settings import Settings
 from sagaz_durable.stores.factory import create_store, migrate
+from sagaz_durable.stores.grants import WRITING, grants
 from sagaz_durable.stores.postgresql.database.address import read_address
 from sagaz_durable.stores.postgresql.database.connection import connect
 from sagaz_durable.stores.postgresql.store import PostgresStore
 from sagaz_integration_core.contract.events import EventWrite
 from sagaz_integration_core.contract.listings import RunFilter
 from sagaz_integration_core.contract.records import NewRun, RunWrite, StepWrite
-from sagaz_integration_core.contract.schema import TABLES, WRITING, grants
+from sagaz_integration_core.contract.schema import TABLES
 from sagaz_integration_core.errors import StoreNotMigrated, StoreRightsMissing, UnstorableValue
 
 pytestmark = pytest.mark.anyio

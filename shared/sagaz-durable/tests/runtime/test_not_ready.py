@@ -24,10 +24,10 @@ from sagaz_durable.runtime.runtime import SagazRuntime
 from sagaz_durable.sagas import Sagas
 from sagaz_durable.settings.settings import Settings
 from sagaz_durable.stores.factory import migrate
+from sagaz_durable.stores.grants import grants
 from sagaz_durable.testing.store_conformance.builders import parked, wait
 from sagaz_durable.workers import heartbeat_file
 from sagaz_integration_core.contract.events import EventFilter, EventOutcome, NewEvent
-from sagaz_integration_core.contract.schema import grants
 from sagaz_integration_core.errors import (
     RuntimeNotOpen,
     SettingsError,

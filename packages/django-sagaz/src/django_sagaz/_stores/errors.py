@@ -8,8 +8,9 @@ from typing import Any
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, DataError, InterfaceError, OperationalError
 
 from django_sagaz._stores.connections import in_transaction
+from sagaz_durable.stores.grants import WRITING
 from sagaz_durable.transactions.database_errors import without_rows
-from sagaz_integration_core.contract.schema import TABLES, WRITING
+from sagaz_integration_core.contract.schema import TABLES
 from sagaz_integration_core.error_text import visible
 from sagaz_integration_core.errors import (
     StoreNotMigrated,

@@ -9,7 +9,8 @@ from typing import Any
 from django.db import transaction
 
 from django_sagaz._stores.errors import migrate_command, translated
-from sagaz_integration_core.contract.schema import READING, TABLES, WRITING, spell_out
+from sagaz_durable.stores.grants import READING, WRITING, spell_out
+from sagaz_integration_core.contract.schema import TABLES
 from sagaz_integration_core.errors import StoreNotMigrated, StoreRightsMissing
 
 __all__ = ["check_file", "check_rights", "check_tables"]

@@ -8,8 +8,9 @@ import psycopg
 from psycopg import errors as pg
 
 from sagaz_durable.settings.wording import Wording
+from sagaz_durable.stores.grants import WRITING
 from sagaz_durable.stores.postgresql.database.address import Address
-from sagaz_integration_core.contract.schema import TABLES, WRITING
+from sagaz_integration_core.contract.schema import TABLES
 from sagaz_integration_core.error_text import visible
 from sagaz_integration_core.errors import (
     SagazError,

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeAlias
 
-from sagaz_integration_core.contract.schema import READING, TABLES, WRITING, grants, spell_out
+from sagaz_durable.stores.grants import READING, WRITING, grants, spell_out
+from sagaz_integration_core.contract.schema import TABLES
 from sagaz_integration_core.errors import StoreNotMigrated, StoreNotReady, StoreRightsMissing
 
 __all__ = ["LACKING", "lacking_values", "what_lacks"]
