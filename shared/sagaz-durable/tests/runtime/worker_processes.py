@@ -104,11 +104,16 @@ class Workers:
 
     async def stop(self, number: int) -> None:
         """Stop one of the processes with SIGSTOP, but not while it has SQLite's file locked for everybody."""
-        self.signal(number, signal.SIGSTOP)
+        self._stop_now(number)
         while self._sqlite is not None and not _can_be_written(self._sqlite):
             self.signal(number, signal.SIGCONT)
             await asyncio.sleep(0.05)
-            self.signal(number, signal.SIGSTOP)
+            self._stop_now(number)
+
+    def _stop_now(self, number: int) -> None:
+        """Return when all threads stand still: one that does not yet could still lock the file."""
+        self.signal(number, signal.SIGSTOP)
+        os.waitid(os.P_PID, self.processes[number].pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
     def close(self) -> None:
         """End all of them."""
