@@ -25,6 +25,8 @@ from sagaz_integration_core.errors import SagazError
             "Client error '401 Unauthorized' for url 'https://pay.example/v1?api_key=***&order=1'",
         ),
         ("cannot reach postgresql://me:hunter2@db/shop, giving up", "cannot reach postgresql://***@db/shop, giving up"),
+        ("http://me:hunt@er2@pay.example answers 401", "http://***@pay.example answers 401"),
+        ("https://pay.example?api%5Fkey=hunter2", "https://pay.example?api%5Fkey=***"),
         ("postgresql://me:hunter2 and more@db/shop", "postgresql://*** and more@db/shop"),
         ("what was cut is amqp://me:hunter2…", "what was cut is amqp://***"),
         ("(redis://:hunter2@cache:6379/0)", "(redis://***@cache:6379/0)"),
@@ -34,11 +36,15 @@ from sagaz_integration_core.errors import SagazError
         ("input_value={'password': 'hunter2', 'name': 'Ada'}", "input_value={'password': ***, 'name': 'Ada'}"),
         ('got {"client_secret":"hunter2","id":1}', 'got {"client_secret":***,"id":1}'),
         ("what was cut is {'password': 'hunter2…", "what was cut is {'password': ***"),
+        ('what was cut is {"password": "hunter2…', 'what was cut is {"password": ***'),
         ("what was cut is api_key=hunter2…", "what was cut is api_key=***"),
         ("sent Authorization: Basic aHVudGVyMg==", "sent Authorization: ***"),
         ("headers {'Cookie': 'sid=hunter2; a=b', 'Accept': '*'}", "headers {'Cookie': ***"),
+        ("sent Proxy-Authorization: Basic aHVudGVyMg==", "sent Proxy-Authorization: ***"),
+        ("got Set-Cookie: sid=hunter2", "got Set-Cookie: ***"),
         ("sent x-api-key: hunter2 and more", "sent x-api-key: ***"),
         ("a bearer hunter2hunter2hunter2 is not known", "a bearer *** is not known"),
+        ("Bearer hunter2hunter2hunter2", "Bearer ***"),
         ("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.hunter2 has expired", "*** has expired"),
         ("read -----BEGIN RSA PRIVATE KEY----- hunter2", "read ***"),
     ],
@@ -49,12 +55,24 @@ def test_what_is_secret_is_left_out_and_all_else_is_told(said, shown):
 
 
 @pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("sent x-api-key: hunter2\nhunter2", "sent x-api-key: ***"),
+        ("read -----BEGIN RSA PRIVATE KEY-----\nhunter2\nhunter2", "read ***"),
+    ],
+)
+def test_a_secret_of_several_lines_is_left_out_whole(said, shown):
+    assert masked_text(said) == shown
+
+
+@pytest.mark.parametrize(
     "said",
     [
         *("password: too short", "KeyError: 'api_key'", "the token has expired", "basic authentication is off", ""),
         *("https://shop.example/orders/1?email=a@b.example", "a bearer token is missing", "the cookie is old"),
         *("card_type=visa", "{'status': 'declined', 'order': 1}", "total = 3 != 4", "a=b=c", "://", "x://y"),
         *("('http://pay.example:8080')", "http://[::1]:80/a", "see http://pay.example: away", "file://C:/orders.db"),
+        *("https://pay.example?at=noon:late", "https://pay.example#at:noon"),
     ],
 )
 def test_what_only_looks_similar_is_told(said):

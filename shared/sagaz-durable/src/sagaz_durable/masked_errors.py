@@ -17,7 +17,7 @@ _ADDRESS = r"([A-Za-z][A-Za-z0-9+.-]{0,30}://)(\S+)"
 _VALUE = r"""("[^"]*"?|'[^']*'?|[^\s&;,)}\]"']+)"""
 _PARAMETER = rf"([\w.%+-]{{1,100}})(\s?=\s?){_VALUE}"
 _MEMBER = rf"""(["'])([\w .-]{{1,100}})(\1\s?:\s?){_VALUE}"""
-_HEADER = r"(?i)\b((?:proxy-)?authorization|(?:set-)?cookie|x-api-key)(['\"]?\s?:\s?).*"
+_HEADER = r"(?i)\b(authorization|cookie|x-api-key)(['\"]?\s?:\s?).*"
 _BEARER = r"(?i)\b(bearer )[\w.~+/=-]{16,}"
 _TOKEN = f"{JWT}|{PRIVATE_KEY}.*"
 
