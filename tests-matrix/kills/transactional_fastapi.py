@@ -48,7 +48,7 @@ class Till(Saga):
 
 app = FastAPI(
     lifespan=create_lifespan(
-        {"STORAGE_URL": URL, "MIGRATE": True, "LEASE_SECONDS": 1, "RENEW_SECONDS": 0.2, "POLL_SECONDS": 0.05},
+        {"STORAGE_URL": URL, "MIGRATE": True, "POLL_SECONDS": 0.05},
         sagas=[Till], worker=AT < 0, session_factory=async_sessionmaker(engine),
     )
 )  # fmt: skip

@@ -20,7 +20,7 @@ URL, AT = sys.argv[1], int(sys.argv[2])
 app = Flask("till")
 app.config.update(
     SQLALCHEMY_DATABASE_URI=URL.replace("postgresql:", "postgresql+psycopg:"),
-    SAGAZ_STORAGE_URL=URL, SAGAZ_MIGRATE=True, SAGAZ_LEASE_SECONDS=1, SAGAZ_RENEW_SECONDS=0.2, SAGAZ_POLL_SECONDS=0.05,
+    SAGAZ_STORAGE_URL=URL, SAGAZ_MIGRATE=True, SAGAZ_POLL_SECONDS=0.05,
 )  # fmt: skip
 db = SQLAlchemy(app)
 killer = Killer(AT)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sqlite3
+from contextlib import closing
 
 from sagaz_durable.settings.settings import Settings
 from sagaz_integration_core.context.current_step import current_step
@@ -51,6 +53,17 @@ class KillingStore:
 
 
 def settings_for(path):
-    return Settings(
-        storage_url=f"sqlite:///{path}", lease_seconds=1.0, renew_seconds=0.1, poll_seconds=0.02, backoff_seconds=0.01
-    )
+    return Settings(storage_url=f"sqlite:///{path}", poll_seconds=0.02, backoff_seconds=0.01)
+
+
+LEASES_END = (
+    "UPDATE sagaz_run SET lease_expires_at = '2020-01-01T00:00:00.000000', available_at = '2020-01-01T00:00:00.000000'"
+    " WHERE lease_owner IS NOT NULL"
+)
+"""What time would do after a death. A lease that is short enough to wait for ends under a process that is slow, too."""
+
+
+def end_leases(path):
+    """Have the leases of a process that was killed end."""
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute(LEASES_END)

@@ -8,7 +8,7 @@ import signal
 from collections import Counter
 
 import pytest
-from killing import KillingStore, kill_here, note, read, settings_for
+from killing import KillingStore, end_leases, kill_here, note, read, settings_for
 from sagaz import Saga, action, compensate
 
 from sagaz_durable.runtime.bound_saga import bind
@@ -79,9 +79,10 @@ def crash(processes, *args):
 
 
 async def resume(path, ledger, fails):
-    """Run a worker as another process would, until nothing is due and every lease has ended."""
+    """Run a worker as another process would, when every lease has ended and until nothing is due."""
     runtime = SagazRuntime(settings_for(path), sagas=[four_steps(ledger, fails=fails)], worker=True)
     await runtime.open()
+    end_leases(path)
     await runtime.begin()
     try:
         async with asyncio.timeout(20):

@@ -11,7 +11,7 @@ import signal
 from contextlib import suppress
 
 import pytest
-from killing import KillingStore, kill_here, note, read, settings_for
+from killing import KillingStore, end_leases, kill_here, note, read, settings_for
 from sagaz import CompensationType, RecoveryAction, Saga, action, compensate, forward_recovery
 
 from sagaz_durable.operations.operator import Operator
@@ -129,6 +129,7 @@ async def resume(path, ledger, course):
     _, decision, _ = COURSES[course]
     runtime = SagazRuntime(settings_for(path), sagas=[saga_of(ledger, course)], worker=True)
     await runtime.open()
+    end_leases(path)
     await runtime.begin()
     person = Operator(runtime.store, runtime.registry, actor="kim")
     try:

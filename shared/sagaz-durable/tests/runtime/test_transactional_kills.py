@@ -7,7 +7,8 @@ import multiprocessing
 import signal
 
 import pytest
-from transactional_kinds import SQLITE, Killer, factory_of, make_tables, rows, settings_for, shop_for
+from killing import LEASES_END
+from transactional_kinds import SQLITE, Killer, execute, factory_of, make_tables, rows, settings_for, shop_for
 
 from sagaz_durable.runtime.runtime import SagazRuntime
 from sagaz_durable.sagas import Sagas
@@ -19,6 +20,8 @@ POINTS = {
 }  # fmt: skip
 """More than there are."""
 
+LEASE = {"lease_seconds": 30, "renew_seconds": 10}
+
 
 def run_until_killed(kind, url, at, told=None):
     """Run the saga, whose step and compensation are transactional, and die at a point; else tell how many there are."""
@@ -26,7 +29,7 @@ def run_until_killed(kind, url, at, told=None):
     async def main():
         killer = Killer(at)
         async with factory_of(kind, url, killer) as factory:
-            runtime = SagazRuntime(settings_for(url), session_factory=factory)
+            runtime = SagazRuntime(settings_for(url, **LEASE), session_factory=factory)
             await runtime.open()
             try:
                 await Sagas(runtime).run(shop_for(kind), {"what": "book", "fails": True}, "run-1")
@@ -59,9 +62,10 @@ def url(request, tmp_path):
 async def resume(kind, url):
     """Have a worker of another process end the run, if the one that died has recorded any; return its status."""
     async with factory_of(kind, url) as factory:
-        settings: Settings = settings_for(url)
+        settings: Settings = settings_for(url, **LEASE)
         runtime = SagazRuntime(settings, sagas=[shop_for(kind)], session_factory=factory, worker=True)
         await runtime.open()
+        execute(url, LEASES_END)
         await runtime.begin()
         try:
             async with asyncio.timeout(30):

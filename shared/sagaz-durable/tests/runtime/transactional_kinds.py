@@ -35,11 +35,15 @@ def settings_for(url, **changes):
 
 def make_tables(url):
     """Make the application's own tables, in the store's database."""
-    statements = [f"CREATE TABLE {table} (saga_id TEXT, what TEXT)" for table in ("charges", "refunds")]
+    execute(url, *(f"CREATE TABLE {table} (saga_id TEXT, what TEXT)" for table in ("charges", "refunds")))
+
+
+def execute(url, *statements):
+    """Execute statements without results, and commit them."""
     engine = sa.create_engine(url.replace("postgresql:", "postgresql+psycopg:"), poolclass=NullPool)
     with engine.begin() as connection:
         for statement in statements:
-            connection.execute(sa.text(statement))
+            connection.exec_driver_sql(statement)
 
 
 def rows(url, table):
