@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
@@ -52,6 +53,7 @@ class Site:
         spec = Spec(settings, tuple(routes.values()), routes, worker=worker, propagate=propagate)
         self.worker = worker or settings["STORAGE_URL"].startswith("memory:")
         self.driver = driver(spec)
+        self._answers: deque[Answer] = deque(maxlen=5)
 
     def another(self, **changes: Any) -> Site:
         """Return a second application of the same kind, by default with the same shop on the same store."""
@@ -72,19 +74,26 @@ class Site:
         # A case that failed must not wait for steps at the gate.
         if error is not None:
             self.shop.gate.set()
+            error.add_note("\n".join(["Answers:", *map(str, self._answers)]))
         await self.driver.stop()
 
     # What clients do.
 
     async def get(self, path: str, **headers: str) -> Answer:
-        return await self.driver.request(Ask("GET", path, headers=_header_names(headers)))
+        return await self.ask(Ask("GET", path, headers=_header_names(headers)))
 
     async def post(
         self, path: str, context: Any = _STEADY, *, raw: bytes = b"", leave: bool = False, **headers: str
     ) -> Answer:
         """POST a context as JSON, or ``raw`` bytes; a header's name has underscores for its hyphens."""
         body = raw if context is _STEADY else json.dumps(context).encode()
-        return await self.driver.request(Ask("POST", path, body, _header_names(headers), leave=leave))
+        return await self.ask(Ask("POST", path, body, _header_names(headers), leave=leave))
+
+    async def ask(self, ask: Ask) -> Answer:
+        """Send a request; an error that follows tells of the last answers."""
+        answer = await self.driver.request(ask)
+        self._answers.append(answer)
+        return answer
 
     async def start(self, kind: str, saga: str = "order", context: Any = None, **headers: str) -> str:
         """Start a saga, expect it to be accepted, and return its saga_id."""

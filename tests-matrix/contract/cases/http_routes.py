@@ -86,7 +86,7 @@ async def somebody_elses_run_answers_as_one_that_is_not_there(site: Site) -> Non
         method, _, path = route.partition(" ")
         for body in (b"", b'{"reason": "x"}', b"{"):
             answers = [
-                await site.driver.request(Ask(method, f"{start}{path}", body, BOB))
+                await site.ask(Ask(method, f"{start}{path}", body, BOB))
                 for start in (location, location[:-4] + "none", f"/sagas/{'0' * 36}")
             ]
             plain = {re.sub(rb'"correlation_id": "[^"]*"', b"", answer.body) for answer in answers}
@@ -109,7 +109,7 @@ async def nothing_that_is_sent_tells_somebody_elses_run_from_none(site: Site) ->
     none = location[:-36] + "0" * 36
 
     def answer(ask: Ask) -> Answer:
-        return asyncio.run_coroutine_threadsafe(site.driver.request(ask), loop).result(30)
+        return asyncio.run_coroutine_threadsafe(site.ask(ask), loop).result(30)
 
     # Without making what fails smaller: each example is two requests to a whole application.
     @settings(
@@ -221,7 +221,7 @@ async def what_cannot_be_meant_changes_nothing(
     site: Site, headers: dict[str, str], body: bytes, expected: tuple[int, str]
 ) -> None:
     location = await waiting(site)
-    answer = await site.driver.request(Ask("POST", f"{location}/cancel", body, {**OPERATOR, **headers}))
+    answer = await site.ask(Ask("POST", f"{location}/cancel", body, {**OPERATOR, **headers}))
     assert problem(answer) == expected
     assert (await site.run(location.rpartition("/")[2])).status == "waiting"
 
@@ -251,7 +251,7 @@ async def probes_answer_everybody(site: Site) -> None:
 )  # fmt: skip
 @case("http")
 async def nothing_that_was_sent_moves_a_terminal(site: Site, path: str, headers: dict[str, str]) -> None:
-    answer = await site.driver.request(Ask("GET", path, b"", {**OPERATOR, **headers}))
+    answer = await site.ask(Ask("GET", path, b"", {**OPERATOR, **headers}))
     assert 400 <= answer.status < 500, answer
     sent = answer.body + repr(answer.headers).encode()
     assert not set(sent) & set(range(32)) - {10}
