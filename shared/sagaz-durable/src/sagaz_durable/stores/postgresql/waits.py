@@ -92,27 +92,28 @@ OFFERED = """
         SELECT * FROM {schema}.sagaz_wait WHERE saga_id = due.saga_id OFFSET 0 FOR NO KEY UPDATE SKIP LOCKED
     ) AS wait
     WHERE due.attempt > 0
-), first_wait AS MATERIALIZED (
-    SELECT DISTINCT ON (saga_id, name) * FROM waited
-    WHERE outcome IS NULL AND name <> ''
-    ORDER BY saga_id, name, created_at, n
-), offered AS MATERIALIZED (
-    SELECT wait.*, signal.id, signal.payload
-    FROM (
-        SELECT saga_id, step, phase, name, n, ended_by, ARRAY(
+), signalled_wait AS MATERIALIZED (
+    SELECT DISTINCT ON (saga_id, name) * FROM (
+        SELECT waited.*, ARRAY(
             SELECT id FROM {schema}.sagaz_signal
-                WHERE saga_id = first_wait.saga_id AND name = first_wait.name AND taken_at IS NULL
+                WHERE saga_id = waited.saga_id AND name = waited.name AND taken_at IS NULL
             UNION ALL
             SELECT id FROM {schema}.sagaz_signal
-                WHERE key = first_wait.key AND name = first_wait.name AND taken_at IS NULL
-        ) AS ids FROM first_wait OFFSET 0
-    ) AS wait LEFT JOIN LATERAL (
+                WHERE key = waited.key AND name = waited.name AND taken_at IS NULL
+        ) AS ids
+        FROM waited WHERE outcome IS NULL AND name <> '' OFFSET 0
+    ) AS wait
+    -- The first for which one is there: another of the name may wait under another key.
+    WHERE cardinality(ids) > 0
+    ORDER BY saga_id, name, created_at, n
+), offered AS MATERIALIZED (
+    SELECT wait.saga_id, wait.step, wait.phase, wait.name, wait.n, wait.ended_by, signal.id, signal.payload
+    FROM signalled_wait AS wait LEFT JOIN LATERAL (
         SELECT id, payload FROM {schema}.sagaz_signal
         WHERE id = ANY(wait.ids) AND (taken_at IS NULL) IS TRUE
         -- By an expression: the index by time would be read from its beginning.
         ORDER BY extract(epoch FROM created_at), id LIMIT 1 FOR UPDATE SKIP LOCKED
     ) AS signal ON true
-    WHERE cardinality(wait.ids) > 0
 ), free AS MATERIALIZED (
     SELECT * FROM due WHERE attempt = 0 OR (
         saga_id <> ALL(ARRAY(SELECT saga_id FROM offered WHERE id IS NULL))

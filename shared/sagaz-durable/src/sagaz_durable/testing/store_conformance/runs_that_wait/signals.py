@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -88,6 +89,15 @@ class Signals:
         assert [one.payload for one in third.waits] == ['{"n": 0}', '{"n": 1}']
         assert [one.attempt for one in third.waits] == [2, 3]
         assert await store.count_untaken() == 1
+
+    async def test_two_waits_of_one_name_and_different_keys_get_each_its_own_signal(self, store: SagaStore) -> None:
+        run = await parked(store, wait(key="pi_1"), wait(key="pi_2", n=1), wait(key="pi_3", step="b"))
+        for key in ("pi_3", "pi_2", "pi_1"):
+            await store.send([signal(key=key, payload=json.dumps({"key": key}))])
+            [run] = await claim_all(store)
+            await park(store, run)
+        brought = [(one.step, one.n, json.loads(one.payload or "{}")["key"]) for one in run.waits]
+        assert brought == [("a", 0, "pi_1"), ("a", 1, "pi_2"), ("b", 0, "pi_3")]
 
     async def test_a_signal_of_another_name_or_run_wakes_nobody(self, store: SagaStore) -> None:
         run = await parked(store, wait())
