@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.db import IntegrityError, transaction
@@ -34,6 +34,9 @@ __all__ = [
 _FRESH = timedelta(minutes=1)
 """For how long after it was first seen a signal that nobody waits for is looked at by claims: whoever begins to wait
 later looks for it."""
+
+_SETTLED = datetime(1970, 1, 2, tzinfo=UTC)
+"""When one was seen that claims look at no more."""
 
 
 def record_waits(connection: Any, write: RunWrite, moment: Moment) -> None:
@@ -150,14 +153,23 @@ def _lost(connection: Any, known: Collection[str]) -> Any:
 
 
 def see(connection: Any, moment: Moment) -> None:
-    """Have claims look at signals that nobody waits for a minute longer, and then no more."""
-    using = connection.alias
+    """Have claims look at signals that nobody waits for a minute longer, and then no more.
+
+    Not only once: a transaction that began to wait may not have been visible yet. A minute later what nobody waits for
+    is settled, which is written as a time long past.
+    """
+    using, settled = connection.alias, stored(_SETTLED)
     awaited = Wait.objects.using(using).filter(
         Q(saga_id=OuterRef("saga_id")) | Q(key=OuterRef("key")), name=OuterRef("name"), outcome=None
     )
-    new = Signal.objects.using(using).filter(~Exists(awaited), taken_at=None, seen_at=None)
-    ids = list(new.values_list("pk", flat=True)[:1000])
-    Signal.objects.using(using).filter(pk__in=ids).update(seen_at=moment.now)
+    waiting = Run.objects.using(using).filter(pk=OuterRef("saga_id"), status="waiting")
+    untaken = Signal.objects.using(using).filter(taken_at=None)
+    new = list(untaken.filter(~Exists(awaited), seen_at=None).values_list("pk", flat=True)[:1000])
+    untaken.filter(pk__in=new).update(seen_at=moment.now)
+    seen = untaken.filter(seen_at__gt=settled, seen_at__lte=stored(moment.utc - _FRESH))
+    again = list(seen.annotate(awaited=Exists(awaited.filter(Exists(waiting)))).values_list("pk", "awaited")[:1000])
+    untaken.filter(pk__in=[pk for pk, is_awaited in again if is_awaited]).update(seen_at=None)
+    untaken.filter(pk__in=[pk for pk, is_awaited in again if not is_awaited]).update(seen_at=settled)
 
 
 def settle(connection: Any, runs: Sequence[Any], moment: Moment) -> dict[str, list[WaitRecord]]:
