@@ -148,6 +148,14 @@ def test_all_that_can_be_wrong_with_a_token_is_what_a_client_got_wrong():
     check_errors(django_sagaz)
 
 
+@pytest.mark.parametrize("character", ["é", "\U0001f600"])
+def test_the_longest_names_of_any_script_fit_into_an_address(character):
+    longest = 200 * character
+    token = approval_token(longest, key=longest, signal_id=longest)
+    assert read_approval(token).key == longest
+    assert len(token) < 4_000
+
+
 def test_one_bit_changed_anywhere_makes_it_no_token():
     token = approval_token("paid", saga_id="run-1").encode()
     assert isinstance(read_approval(token.decode()), Approval)

@@ -97,6 +97,15 @@ def test_all_that_can_be_wrong_with_a_token_is_what_a_client_got_wrong():
     check_errors(flask_sagaz)
 
 
+@pytest.mark.parametrize("character", ["é", "\U0001f600"])
+def test_the_longest_names_of_any_script_fit_into_an_address(shop, character):
+    _, sagaz = shop
+    longest = 200 * character
+    token = sagaz.sagas.approval_token(longest, key=longest, signal_id=longest)
+    assert sagaz.sagas.read_approval(token).key == longest
+    assert len(token) < 4_000
+
+
 def test_one_bit_changed_anywhere_makes_it_no_token(shop):
     _, sagaz = shop
     sagas = sagaz.sagas

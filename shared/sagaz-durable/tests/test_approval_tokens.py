@@ -47,6 +47,15 @@ def test_a_token_names_what_was_signed_and_fits_into_an_address(name, address, i
     assert all(character.isascii() and (character.isalnum() or character in "-_.") for character in token)
 
 
+@pytest.mark.parametrize("character", ["a", "é", "審", "\U0001f600", '"', "\\"])
+def test_the_longest_names_of_any_script_fit_into_an_address(character):
+    longest = 200 * character
+    token = token_for(name=longest, key=longest, signal_id=longest)
+    assert read_token(signer(), token).key == longest
+    # Gunicorn takes no longer line of a request.
+    assert len(token) < 4_000
+
+
 def test_one_bit_changed_anywhere_makes_it_no_token():
     token = token_for().encode()
     for place in range(len(token)):

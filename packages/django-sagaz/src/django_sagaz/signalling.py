@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -138,14 +139,26 @@ def _signer(project: Project) -> Signer:
     return chosen_signer(project.settings, _DjangoSigner())
 
 
+class _Short:
+    """JSON as Django signs it, but not in ASCII, in which names of other scripts are too long for an address."""
+
+    def dumps(self, values: Any) -> bytes:
+        """Return what is signed."""
+        return json.dumps(values, separators=(",", ":"), ensure_ascii=False).encode()
+
+    def loads(self, data: bytes) -> Any:
+        """Return what was signed."""
+        return json.loads(data)
+
+
 class _DjangoSigner:
     """Signs with the project's ``SECRET_KEY``."""
 
     def sign(self, values: Sequence[Any]) -> str:
-        return signing.dumps(list(values), salt=_SALT)
+        return signing.dumps(list(values), salt=_SALT, serializer=_Short)
 
     def unsign(self, token: str) -> Any:
         try:
-            return signing.loads(token, salt=_SALT)
+            return signing.loads(token, salt=_SALT, serializer=_Short)
         except signing.BadSignature:
             return None

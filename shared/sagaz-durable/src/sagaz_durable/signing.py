@@ -37,7 +37,8 @@ class KeySigner:
 
     def sign(self, values: Sequence[Any]) -> str:
         """Return the values and their signature, each in the alphabet of addresses."""
-        text = _encoded(json.dumps(values, separators=(",", ":")).encode())
+        # Not in ASCII, in which names of other scripts would become too long for an address.
+        text = _encoded(json.dumps(values, separators=(",", ":"), ensure_ascii=False).encode())
         return f"{text}.{_encoded(_digest(self._keys[0], text))}"
 
     def unsign(self, token: str) -> Any:
