@@ -97,6 +97,23 @@ async def test_a_refused_wait_tells_who_waits_for_this_key_among_many(store):
     assert json.loads(again.waits[0].payload) == {"saga_id": others[1].saga_id}
 
 
+async def test_a_wait_that_is_refused_in_the_batch_that_registers_the_first_tells_who_waits(store):
+    runs = [await claimed(store) for _ in range(3)]
+    waits = (wait(key="pi_1"), wait(key="pi_2", step="b"), wait(key="pi_2", step="c"))
+    begin = [
+        write(run, waits=own, release=Release(waits=True))
+        for run, own in zip(runs, (waits, *2 * [waits[:1]]), strict=True)
+    ]
+    assert await store.write(begin) == [True] * 3
+    waiting = await store.load_waits(*(run.saga_id for run in runs))
+    waits_for_pi_1 = [one for one in waiting if one.step == "a"]
+    [first] = [one.saga_id for one in waits_for_pi_1 if one.outcome is None]
+    told = [json.loads(one.payload) for one in waits_for_pi_1 if one.outcome == "refused"]
+    assert told == [{"saga_id": first}] * 2
+    of_itself = [json.loads(one.payload) for one in waiting if one.step != "a" and one.outcome == "refused"]
+    assert of_itself == [{"saga_id": runs[0].saga_id}]
+
+
 async def test_runs_that_begin_to_wait_in_one_batch_are_due_each_at_its_own_time(store):
     runs = [await claimed(store) for _ in range(3)]
     times = [SOON, SOON + timedelta(hours=1), None]

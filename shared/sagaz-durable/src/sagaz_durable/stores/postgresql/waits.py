@@ -46,8 +46,13 @@ RECORD_WAITS = """), gone AS MATERIALIZED (
 ), refused AS (
     INSERT INTO {schema}.sagaz_wait (saga_id, step, phase, name, n, until, created_at, outcome, attempt, payload)
     SELECT asked.saga_id, step, phase, name, n, until, created_at, 'refused', attempt + 1,
-        jsonb_build_object('saga_id', (SELECT first.saga_id FROM {schema}.sagaz_wait AS first
-            WHERE first.name = asked.name AND first.key = asked.key))
+        jsonb_build_object('saga_id', coalesce(
+            (SELECT first.saga_id FROM {schema}.sagaz_wait AS first
+                WHERE first.name = asked.name AND first.key = asked.key),
+            -- Of what this statement inserts itself, it sees nothing there.
+            (SELECT beside.saga_id FROM asked AS beside
+                WHERE beside.name = asked.name AND beside.key = asked.key AND
+                    (beside.saga_id, beside.step, beside.phase, beside.name, beside.n) IN (SELECT * FROM registered))))
     FROM asked
     WHERE key IS NOT NULL AND (saga_id, step, phase, name, n) NOT IN (SELECT * FROM registered)
         AND (SELECT count(*) = 0 FROM {schema}.sagaz_wait AS known WHERE known.saga_id = asked.saga_id
