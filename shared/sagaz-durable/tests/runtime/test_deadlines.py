@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sagaz import Saga, action, compensate
 
+from sagaz_durable.concurrency.clock import now
 from sagaz_durable.sagas import Sagas
 from sagaz_integration_core.context.current_step import current_step
 from sagaz_integration_core.errors import DeadlinePassed, UsageError
@@ -79,6 +80,20 @@ async def test_a_run_that_waits_is_compensated_at_its_deadline(working, ended, c
     assert record.status == "rolled_back"
     assert calls == ["reserve", "charge", "refund", "release"]
     assert await working.store.load_waits(saga_id) == []
+
+
+async def test_nothing_more_is_called_once_a_deadline_has_passed_while_the_machine_slept(runtime, calls, monkeypatch):
+    class Asleep(Slow):
+        saga_name = "asleep"
+
+        @action("charge", depends_on=["reserve"])
+        async def charge(self, ctx):
+            self.calls.append("charge")
+            monkeypatch.setattr("sagaz_durable.engine.deadline.now", lambda: now() + 7200)
+
+    with pytest.raises(DeadlinePassed):
+        await Sagas(runtime).run(Asleep, {}, deadline=timedelta(hours=1))
+    assert calls == ["reserve", "charge", "refund", "release"]
 
 
 async def test_whoever_runs_it_inline_is_told_of_the_deadline(runtime):

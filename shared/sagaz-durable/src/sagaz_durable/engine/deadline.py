@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from sagaz_durable.concurrency.clock import now
+
 __all__ = ["Deadline"]
 
 
@@ -15,15 +17,17 @@ class Deadline:
         seconds: Until then; None for a run without one.
     """
 
-    __slots__ = ("_ends_at", "_loop")
+    __slots__ = ("_ends_at",)
 
     def __init__(self, seconds: float | None) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._ends_at = None if seconds is None else self._loop.time() + seconds
+        # Not by the event loop's clock: that may stand still while the machine is suspended, and the store's does not.
+        self._ends_at = None if seconds is None else now() + seconds
 
     def tell(self, passed: Callable[[], None]) -> asyncio.TimerHandle | None:
         """Call this when it passes; the handle takes that back."""
-        return None if self._ends_at is None else self._loop.call_at(self._ends_at, passed)
+        if self._ends_at is None:
+            return None
+        return asyncio.get_running_loop().call_later(max(0.0, self._ends_at - now()), passed)
 
     @property
     def is_none(self) -> bool:
@@ -33,8 +37,8 @@ class Deadline:
     @property
     def has_passed(self) -> bool:
         """Whether it has."""
-        return self._ends_at is not None and self._loop.time() >= self._ends_at
+        return self._ends_at is not None and now() >= self._ends_at
 
     def at_most(self, seconds: float) -> float:
         """Return how many of these seconds are left until then."""
-        return seconds if self._ends_at is None else max(0.0, min(seconds, self._ends_at - self._loop.time()))
+        return seconds if self._ends_at is None else max(0.0, min(seconds, self._ends_at - now()))
