@@ -125,6 +125,17 @@ async def a_step_that_sleeps_is_called_again_when_its_time_has_come(site: Site) 
     assert site.shop.calls(saga_id)[-2:] == ["pack", "pack"]
 
 
+@case("sagas", "signals", "deferred", stores=DURABLE)
+async def a_sleep_is_over_when_somebody_says_so(site: Site) -> None:
+    await site.signal("paid", key="pi_1")
+    saga_id = await site.start("deferred", "paid", {"key": "pi_1", "sleep": 3600})
+    await site.waiting(saga_id)
+    assert (await site.driver.verb("run_now", saga_id, by="ann", reason="it is there")).done
+    assert (await site.ended(saga_id)).status == "completed"
+    [note] = (await site.driver.verb("status", saga_id)).audit
+    assert (note.action, note.actor, note.reason) == ("run-now", "ann", "it is there")
+
+
 @case("deferred")
 async def a_signal_that_does_not_come_in_time_fails_its_step(site: Site) -> None:
     saga_id = await site.start("deferred", "paid", {"timeout": 0.1})
