@@ -204,8 +204,8 @@ def check_of_runs(wording: Wording) -> str:
     from sagaz_durable.operations.checking import Limits, _of_runs
     from sagaz_integration_core.contract.listings import StoreStats
 
-    stats = StoreStats({"failed": 3}, 2, 100.0, 0)
-    return " ".join(found.text for found in _of_runs(stats, set(), Limits(max_failed=0), wording))
+    stats = StoreStats({"failed": 3}, 2, 100.0, 0, asking=2)
+    return " ".join(found.text for found in _of_runs(stats, set(), Limits(max_failed=0, max_asking=0), wording))
 
 
 def check_of_events(wording: Wording) -> str:

@@ -22,7 +22,7 @@ from sagaz_integration_core.contract.records import (
     StepRecord,
     StepWrite,
 )
-from sagaz_integration_core.contract.waits import SignalRecord, WaitRecord
+from sagaz_integration_core.contract.waits import DECISIONS, SignalRecord, WaitRecord
 from sagaz_integration_core.contract.webhooks import WebhookRecord
 
 __all__ = ["Run", "Tables", "find", "load", "load_attempts", "load_audit", "load_steps", "now", "stats", "workers"]
@@ -158,6 +158,10 @@ def stats(tables: Tables) -> StoreStats:
         dict(Counter(row.saga_name for row in due)),
         sum(signal.taken_at is None for signal in tables.signals.values()),
         sum(row.deadline is not None and row.deadline < moment and not row.finished_at for row in tables.rows()),
+        sum(
+            any(one.outcome is None and one.name.startswith(DECISIONS) for one in run.waits)
+            for run in tables.runs.values()
+        ),
     )
 
 

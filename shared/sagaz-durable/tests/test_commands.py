@@ -103,6 +103,7 @@ async def test_a_runtime_that_is_not_open_is_opened_for_the_check_and_closed(set
         "runs       0 pending, 0 executing, 0 compensating, 0 waiting, 0 completed, 0 rolled_back, 0 failed\n"
         "due        0\n"
         "workers    0 alive\n"
+        "people     0 runs wait for one\n"
         "signals    0 not taken\n"
         "deadlines  0 passed\n"
         "events     0 set aside\n"
@@ -319,6 +320,7 @@ NONE_FAILED = {"completed": 1, "failed": 0}
         (StoreStats(NONE_FAILED, 1, 90.0, 0), checking.Limits(), problem_types.NO_WORKER),
         (StoreStats(NONE_FAILED, 1, 90.0, 1), checking.Limits(max_age=60), problem_types.RUNS_LATE),
         (StoreStats({"failed": 1}, 0, None, 1), checking.Limits(max_failed=0), problem_types.RUN_FAILED),
+        (StoreStats(NONE_FAILED, 0, None, 1, asking=1), checking.Limits(max_asking=0), problem_types.RUNS_ASKING),
         (
             StoreStats(NONE_FAILED, 1, 1.0, 1, due_by_saga={"refund": 1}),
             checking.Limits(),

@@ -37,7 +37,7 @@ __all__ = [
     "ALREADY_AWAITED", "BODY_UNREADABLE", "CATALOGUE", "CELERY_MISSING", "CROSS_SITE", "DEBUG_ON", "DRIVER_MISSING",
     "EVENTS_LATE", "EVENTS_SET_ASIDE", "EVENT_NOT_SET_ASIDE", "INVALID_INPUT", "KEY_IN_PROGRESS", "KEY_MALFORMED",
     "KEY_MISSING", "KEY_REUSED", "LEASE_LOST", "LEASE_SHORT", "LENGTH_REQUIRED", "MIDDLEWARE_LATE", "NOT_FOUND",
-    "NOT_OPEN", "NO_AUTOCOMMIT", "NO_SAGAS", "NO_WORKER", "OVERLOADED", "PAGE", "POOL_SMALL", "REFUSED",
+    "NOT_OPEN", "NO_AUTOCOMMIT", "NO_SAGAS", "NO_WORKER", "OVERLOADED", "PAGE", "POOL_SMALL", "REFUSED", "RUNS_ASKING",
     "RUNS_IN_MEMORY", "RUNS_LATE", "RUN_CHANGED", "RUN_FAILED", "RUN_INTERRUPTED", "RUN_IN_PROGRESS", "RUN_OVERDUE",
     "RUN_ROLLED_BACK", "RUN_UNSUCCESSFUL", "RUN_WAITING", "SAGA_UNKNOWN", "SAGA_WITHOUT_WORKER", "SAGA_WRONG",
     "SETTINGS_WRONG", "SETTING_WITHOUT_USE", "SIGNAL_TIMEOUT", "STEP_FAILED", "TABLES_ROUTED_AWAY", "TOO_LARGE",
@@ -129,6 +129,7 @@ RUNS_IN_MEMORY = Kind("runs-in-memory", "Runs are kept in memory")
 NO_WORKER = Kind("no-worker", "Runs are due, and no worker is alive")
 RUNS_LATE = Kind("runs-late", "Runs are due for longer than they may be")
 SAGA_WITHOUT_WORKER = Kind("saga-without-worker", "No live worker knows the saga of runs that are due")
+RUNS_ASKING = Kind("runs-asking", "Runs wait for a person to decide")
 WAITS_LOST = Kind("waits-lost", "Runs wait in a step that is gone")
 EVENTS_SET_ASIDE = Kind("events-set-aside", "Events were set aside")
 EVENT_NOT_SET_ASIDE = Kind("event-not-set-aside", "No event with this id was set aside")

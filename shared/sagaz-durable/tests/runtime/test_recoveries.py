@@ -10,7 +10,10 @@ from dataclasses import replace
 import pytest
 from sagaz import CompensationType, RecoveryAction, Saga, action, compensate, forward_recovery
 
+from sagaz_durable.cli.render_health import health_text
+from sagaz_durable.operations.checking import Limits, check
 from sagaz_durable.operations.operator import Operator
+from sagaz_durable.problem_types import RUNS_ASKING
 from sagaz_durable.sagas import Sagas
 from sagaz_durable.settings.settings import Settings
 from sagaz_integration_core.context.current_step import current_step
@@ -440,6 +443,19 @@ async def test_a_run_that_waits_for_a_person_is_told_of_at_warning_level(working
     name = await asked(working, saga_id)
     told = [one for one in caplog.records if name in one.getMessage() and saga_id in one.getMessage()]
     assert [one.levelno for one in told] == [logging.WARNING]
+
+
+async def test_check_counts_runs_that_wait_for_a_person_and_finds_them_where_that_is_asked_for(working, ended, ledger):
+    saga_id = await Sagas(working).start(refunding(ledger), {})
+    await asked(working, saga_id)
+    health = await check(working)
+    assert (health.stats.asking, RUNS_ASKING in [one.kind for one in health.findings]) == (1, False)
+    assert "people     1 runs wait for one\n" in health_text(health)
+    [found] = [one for one in (await check(working, Limits(max_asking=0))).findings if one.kind == RUNS_ASKING]
+    assert found.text.startswith("1 runs wait for a person to decide; at most 0 was asked for.")
+    await decide(working, saga_id, {"action": "done"})
+    await ended(working, saga_id)
+    assert (await check(working)).stats.asking == 0
 
 
 async def test_each_failure_of_a_step_that_is_called_again_has_an_event_of_its_own(settings, opened, ledger):

@@ -239,7 +239,8 @@ _TABLE = (
     Command(
         "check",
         "Look at the store and at what works on it: exit with 0 when all is well, with 1 when not.\n\n"
-        "Failed runs, which need manual intervention, are no reason to exit with 1 unless --max-failed says so.",
+        "Failed runs, which need manual intervention, and runs that wait for a person are no reason to exit with 1 "
+        "unless --max-failed and --max-asking say so.",
         _operators("check_store"),
         (_flag("--read-only", "Ask for no right to write."), *_LIMITS, _FORMAT),
         needs="runtime",

@@ -20,6 +20,7 @@ def health_text(health: Health) -> str:
             ("runs", ", ".join(f"{count} {status}" for status, count in stats.counts.items())),
             ("due", f"{stats.due}{_oldest(stats.oldest_due_age)}"),
             ("workers", f"{stats.live_workers} alive"),
+            ("people", f"{stats.asking} runs wait for one"),
             ("signals", f"{stats.untaken_signals} not taken"),
             ("deadlines", f"{stats.overdue} passed"),
             ("events", f"{stats.dead_events} set aside{_oldest(stats.oldest_unsent_age, 'unsent ')}"),

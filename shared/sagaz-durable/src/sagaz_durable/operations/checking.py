@@ -13,6 +13,7 @@ from sagaz_durable.problem_types import (
     EVENTS_SET_ASIDE,
     NO_WORKER,
     RUN_FAILED,
+    RUNS_ASKING,
     RUNS_IN_MEMORY,
     RUNS_LATE,
     SAGA_WITHOUT_WORKER,
@@ -182,6 +183,12 @@ def _of_runs(stats: StoreStats, known: set[str], limits: Limits, wording: Wordin
             f"{wording.command('list', '--runs --status failed')}."
         )
         found.append(Finding(RUN_FAILED, text))
+    if limits.max_asking is not None and stats.asking > limits.max_asking:
+        text = (
+            f"{stats.asking} runs wait for a person to decide; at most {limits.max_asking} was asked for. See "
+            f"{wording.command('list', '--runs --status waiting')}, which has the signals that decide."
+        )
+        found.append(Finding(RUNS_ASKING, text))
     return found
 
 

@@ -62,7 +62,8 @@ class StoreStats:
 
     ``dead_events`` were set aside; ``oldest_unsent_age`` is that of the event which has waited longest to be sent.
     ``due_by_saga`` has the sagas of which runs are due, and how many. Processes of kind ``web`` are not counted as
-    ``live_workers``. ``overdue`` runs have not ended although their deadline has passed.
+    ``live_workers``. ``overdue`` runs have not ended although their deadline has passed. ``asking`` runs wait for a
+    person to decide about a step.
     """
 
     counts: dict[RunStatus, int]
@@ -74,3 +75,4 @@ class StoreStats:
     due_by_saga: dict[str, int] = field(default_factory=dict)
     untaken_signals: int = 0
     overdue: int = 0
+    asking: int = 0

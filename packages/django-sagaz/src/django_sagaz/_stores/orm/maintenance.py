@@ -11,9 +11,10 @@ from django.db.models import Count, Min, Q
 from django_sagaz._stores.orm.interventions import audit_of
 from django_sagaz._stores.orm.rows import Moment, as_text, aware, json_text, run_record, stored, worker_record
 from django_sagaz._stores.orm.waits import forget_waits, see
-from django_sagaz.models import Attempt, OutboxEvent, Run, Signal, Step, WorkerProcess
+from django_sagaz.models import Attempt, OutboxEvent, Run, Signal, Step, Wait, WorkerProcess
 from sagaz_integration_core.contract.listings import RunFilter, StoreStats, WorkerKind, WorkerRecord
 from sagaz_integration_core.contract.records import ACTIVE, FINISHED, FOREIGN, RunRecord, RunStatus
+from sagaz_integration_core.contract.waits import DECISIONS
 
 __all__ = [
     "count_prunable",
@@ -91,7 +92,9 @@ def stats(connection: Any) -> StoreStats:
     dead = events.filter(status="dead").count()
     untaken = Signal.objects.using(connection.alias).filter(taken_at=None).count()
     overdue = runs.filter(deadline__lt=moment.now, finished_at=None).count()
-    return StoreStats(counts, sum(by_saga.values()), age, live, dead, unsent_age, by_saga, untaken, overdue)
+    asked = Wait.objects.using(connection.alias).filter(outcome=None, name__startswith=DECISIONS)
+    asking = asked.aggregate(runs=Count("saga_id", distinct=True))["runs"]
+    return StoreStats(counts, sum(by_saga.values()), age, live, dead, unsent_age, by_saga, untaken, overdue, asking)
 
 
 def heartbeat(

@@ -63,4 +63,5 @@ def stats(rows: Rows) -> StoreStats:
         row.deadline is not None and row.deadline < moment and row.status in ACTIVE for row in rows.runs.rows.values()
     )
     untaken = rows.waits.count_untaken()
-    return StoreStats(counts, sum(due.values()), age, live, dead, unsent_age, due, untaken, overdue)
+    asking = rows.waits.count_asking()
+    return StoreStats(counts, sum(due.values()), age, live, dead, unsent_age, due, untaken, overdue, asking)

@@ -10,7 +10,14 @@ from sagaz_durable.stores.refused_waits import refusal
 from sagaz_integration_core.contract.decisions import AuditRecord
 from sagaz_integration_core.contract.records import ERASED
 from sagaz_integration_core.contract.statuses import Call, Phase
-from sagaz_integration_core.contract.waits import NewSignal, SignalFilter, SignalRecord, WaitRecord, WaitWrite
+from sagaz_integration_core.contract.waits import (
+    DECISIONS,
+    NewSignal,
+    SignalFilter,
+    SignalRecord,
+    WaitRecord,
+    WaitWrite,
+)
 
 __all__ = ["Waits"]
 
@@ -155,6 +162,13 @@ class Waits:
     def count_untaken(self) -> int:
         """Return how many signals nobody has taken."""
         return len(self._untaken)
+
+    def count_asking(self) -> int:
+        """Return how many runs wait for a person's decision."""
+        return sum(
+            any(wait.outcome is None and wait.name.startswith(DECISIONS) for wait in waits)
+            for waits in self._waits.values()
+        )
 
     def old(self, taken_before: datetime, untaken_before: datetime, live: Container[str | None]) -> list[str]:
         """Return the ids of old signals, without those that a wait or a live run may yet take."""

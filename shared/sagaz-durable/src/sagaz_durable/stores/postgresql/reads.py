@@ -11,7 +11,7 @@ from sagaz_durable.stores.postgresql.sql import RUN_COLUMNS, STEPS_AND_WAITS_OF,
 from sagaz_durable.stores.postgresql.waits import wait_record
 from sagaz_integration_core.contract.listings import AttemptRecord, RunFilter, StoreStats
 from sagaz_integration_core.contract.records import ACTIVE, FINISHED, RunRecord, RunStatus, StepRecord
-from sagaz_integration_core.contract.waits import WaitRecord
+from sagaz_integration_core.contract.waits import DECISIONS, WaitRecord
 
 __all__ = [
     "any_alone",
@@ -63,8 +63,10 @@ SELECT
         FROM {schema}.sagaz_outbox WHERE status = 'pending'),
     (SELECT count(*) FROM {schema}.sagaz_signal WHERE taken_at IS NULL),
     (SELECT count(*) FROM {schema}.sagaz_run
-        WHERE deadline < statement_timestamp() AND deadline IS NOT NULL AND finished_at IS NULL)
-"""
+        WHERE deadline < statement_timestamp() AND deadline IS NOT NULL AND finished_at IS NULL),
+    (SELECT count(DISTINCT saga_id) FROM {schema}.sagaz_wait
+        WHERE outcome IS NULL AND starts_with(name, '{decisions}'))
+""".replace("{decisions}", DECISIONS)
 
 _STATUSES_OF = "SELECT saga_id, status FROM {schema}.sagaz_run WHERE saga_id = ANY(%s::text[])"
 
@@ -155,7 +157,7 @@ async def any_alone(db: Database, sagas: Collection[str]) -> bool:
 
 async def stats(db: Database) -> StoreStats:
     """Return the figures for a health check."""
-    [(found, due, oldest, workers, dead, unsent, untaken, overdue)] = await db.fetch(_STATS)
+    [(found, due, oldest, workers, dead, unsent, untaken, overdue, asking)] = await db.fetch(_STATS)
     counts: dict[RunStatus, int] = {**dict.fromkeys(_STATUSES, 0), **(found or {})}
     by_saga: dict[str, int] = due or {}
-    return StoreStats(counts, sum(by_saga.values()), oldest, workers, dead, unsent, by_saga, untaken, overdue)
+    return StoreStats(counts, sum(by_saga.values()), oldest, workers, dead, unsent, by_saga, untaken, overdue, asking)

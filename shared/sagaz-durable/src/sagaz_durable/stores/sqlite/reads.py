@@ -14,6 +14,7 @@ from sagaz_durable.stores.sqlite.rows import now, run_record, stamp, when
 from sagaz_durable.stores.sqlite.sql import RUN_COLUMNS
 from sagaz_integration_core.contract.listings import RunFilter, StoreStats
 from sagaz_integration_core.contract.records import ACTIVE, FINISHED, RunRecord, RunStatus
+from sagaz_integration_core.contract.waits import DECISIONS
 
 __all__ = ["find", "load", "stats", "statuses"]
 
@@ -23,12 +24,13 @@ _STATUSES = "SELECT saga_id, status FROM sagaz_run WHERE saga_id IN (SELECT valu
 _COUNT_DUE = """
     SELECT saga_name, count(*), min(available_at) FROM sagaz_run WHERE available_at <= ? GROUP BY saga_name
 """
-_COUNT_OTHERS = """
+_COUNT_OTHERS = f"""
 SELECT (SELECT count(*) FROM sagaz_outbox WHERE status = 'dead'),
     (SELECT min(created_at) FROM sagaz_outbox WHERE status = 'pending'),
     (SELECT count(*) FROM sagaz_signal WHERE taken_at IS NULL),
-    (SELECT count(*) FROM sagaz_run WHERE deadline < ? AND deadline IS NOT NULL AND finished_at IS NULL)
-"""
+    (SELECT count(*) FROM sagaz_run WHERE deadline < ? AND deadline IS NOT NULL AND finished_at IS NULL),
+    (SELECT count(DISTINCT saga_id) FROM sagaz_wait WHERE outcome IS NULL AND name GLOB '{DECISIONS}*')
+"""  # noqa: S608
 
 
 def load(sqlite: sqlite3.Connection, saga_id: str) -> RunRecord | None:
@@ -62,10 +64,10 @@ def stats(sqlite: sqlite3.Connection) -> StoreStats:
     age = None if since is None else (moment - since).total_seconds()
     by_saga = {name: count for name, count, _ in due}
     live = sum(worker.kind != "web" for worker in live_workers(sqlite))
-    dead, first, untaken, overdue = sqlite.execute(_COUNT_OTHERS, (stamped,)).fetchone()
+    dead, first, untaken, overdue, asking = sqlite.execute(_COUNT_OTHERS, (stamped,)).fetchone()
     unsent = when(first)
     unsent_age = None if unsent is None else (moment - unsent).total_seconds()
-    return StoreStats(counts, sum(by_saga.values()), age, live, dead, unsent_age, by_saga, untaken, overdue)
+    return StoreStats(counts, sum(by_saga.values()), age, live, dead, unsent_age, by_saga, untaken, overdue, asking)
 
 
 def _newest(query: RunFilter) -> tuple[str, list[Any]]:

@@ -29,7 +29,7 @@ from sagaz_integration_core.contract.decisions import Intervention
 from sagaz_integration_core.contract.listings import RunFilter
 from sagaz_integration_core.contract.records import ClaimedRun, Release, RunStatus
 from sagaz_integration_core.contract.store import SagaStore
-from sagaz_integration_core.contract.waits import WaitWrite
+from sagaz_integration_core.contract.waits import WaitWrite, decision_signal
 
 
 async def due_at(store: SagaStore, run: ClaimedRun, moment: datetime) -> None:
@@ -256,6 +256,16 @@ class Waits:
         assert await store.count_lost({"OrderSaga": ["a"]}) == {}
         await park(store, again[run.saga_id], wait(step="a"))
         assert await store.count_lost({"OrderSaga": ["a"]}) == {}
+
+    async def test_runs_that_wait_for_a_person_are_counted(self, store: SagaStore) -> None:
+        asked = [decision_signal(step, "undo", 1) for step in "ab"]
+        both = await parked(store, *(wait(name, step, "undo") for name, step in zip(asked, "ab", strict=True)))
+        await parked(store, wait(decision_signal("a", "redo", 1), phase="redo"), wait(step="b"))
+        await parked(store, wait("SAGAZ:undo:a:1"), wait("sagaz"), wait(""))
+        assert (await store.stats()).asking == 2
+        await store.send([signal(name, both.saga_id) for name in asked])
+        await claim_all(store)
+        assert (await store.stats()).asking == 1
 
     async def test_the_waits_of_several_runs_come_at_once(self, store: SagaStore) -> None:
         first, second = await parked(store, wait(), wait("x")), await parked(store, wait("", seconds=1000))
