@@ -71,12 +71,22 @@ def test_without_time_zone_support_times_are_what_they_were(home):
         assert (found[now].status, found[then].status) == ("completed", "pending")
         assert found[then].available_at == later.replace(microsecond=found[then].available_at.microsecond)
         assert abs(found[now].finished_at - datetime.now(UTC)) < timedelta(minutes=1)
-        if home != "default":
+        if home == "pg":
             # The ORM gives them in the project's own time.
             assert abs(Run.objects.using(home).get(pk=now).created_at - datetime.now()) < timedelta(minutes=1)
     for name in ("timezone", "timezone_name"):
         vars(connections[home]).pop(name, None)
     connections[home].close()
+
+
+@override_settings(USE_TZ=False, TIME_ZONE="Europe/Berlin")
+def test_without_time_zone_support_the_hour_that_comes_twice_changes_no_order():
+    from django_sagaz._stores.orm.rows import aware, stored
+
+    before = datetime(2026, 10, 25, 0, 50, tzinfo=UTC)
+    moments = [before + timedelta(minutes=20 * n) for n in range(5)]
+    assert sorted(map(stored, moments)) == [stored(moment) for moment in moments]
+    assert [aware(stored(moment)) for moment in moments] == moments
 
 
 @pytest.fixture

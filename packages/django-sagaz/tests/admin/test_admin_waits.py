@@ -106,6 +106,19 @@ def test_a_deadline_is_shown_and_whether_it_has_passed(viewer, make):
     assert "<dt>Deadline</dt>" not in page_of(viewer, make("waiting").pk)
 
 
+@kept_in("default", "maria")
+def test_without_time_zone_support_it_is_told_by_utc_what_has_passed(login, make, settings):
+    settings.USE_TZ, settings.TIME_ZONE = False, "Asia/Tokyo"
+    operator = login("operator")
+    # The project's own time is hours ahead of these columns', which have no other than UTC.
+    soon, lately = (datetime.now(UTC).replace(tzinfo=None) + timedelta(hours=hours) for hours in (1, -1))
+    times = {"created_at": lately, "updated_at": lately, "finished_at": None}
+    pages = [page_of(operator, make("waiting", deadline=at, available_at=None, **times).pk) for at in (soon, lately)]
+    assert ["has passed" in fact(page, "Deadline") for page in pages] == [False, True]
+    pages = [page_of(operator, make("pending", available_at=due, **times).pk) for due in (soon, lately)]
+    assert ["decide/run-now/" in page for page in pages] == [True, False]
+
+
 @everywhere
 def test_runs_that_wait_are_listed_as_such_and_filtered(viewer, make):
     make("waiting")

@@ -10,11 +10,11 @@ from django.contrib.admin import SimpleListFilter
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.views.main import SEARCH_VAR
 from django.db.models import Q, QuerySet
-from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from django_sagaz._project.current import current_project
+from django_sagaz.admin.values import present
 from django_sagaz.models import OutboxEvent, Run, Webhook
 
 __all__ = [
@@ -109,7 +109,7 @@ class StartedFilter(SimpleListFilter):
         if value is None:
             return queryset
         _label, comparison, age = self.choices_of_time[_one_of(self.choices_of_time, value)]
-        return queryset.filter(**{f"created_at__{comparison}": timezone.now() - age})
+        return queryset.filter(**{f"created_at__{comparison}": present(queryset.db) - age})
 
 
 class EventStatusFilter(ScannedFilter):

@@ -8,13 +8,12 @@ from typing import Any
 
 from django.db.models import Count
 from django.db.models.functions import Coalesce
-from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from django_sagaz._project.project import Project
 from django_sagaz._stores.orm.interventions import audit_of
 from django_sagaz.admin.diagram import picture, translated_words
-from django_sagaz.admin.values import LOADED, json_size, json_text, shown_value, time_text, visible
+from django_sagaz.admin.values import LOADED, json_size, json_text, present, shown_value, time_text, visible
 from django_sagaz.admin.waiting import awaited_texts, sent_signals, wait_rows
 from django_sagaz.models import Attempt, OutboxEvent, Step, Wait
 from sagaz_durable.diagram.states import drawn_steps
@@ -82,7 +81,7 @@ def _facts(run: Any) -> list[tuple[str, str]]:
 def _deadline(run: Any) -> str:
     if run.deadline is None:
         return ""
-    passed = run.finished_at is None and run.deadline < timezone.now()
+    passed = run.finished_at is None and run.deadline < present(run._state.db)  # noqa: SLF001 - Django documents it
     shown = time_text(run.deadline, zone=True)
     return _("%(time)s, which has passed") % {"time": shown} if passed else shown
 

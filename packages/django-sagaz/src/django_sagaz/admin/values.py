@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
+from django.conf import settings
+from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.models import Case, Expression, TextField, When
 from django.db.models.functions import Cast, Length
 from django.utils.formats import date_format
 from django.utils.timezone import is_aware, localtime
+from django.utils.timezone import now as current_time
 from django.utils.translation import gettext as _
 
 from sagaz_durable.redaction import masked
@@ -18,7 +21,7 @@ from sagaz_durable.tag_keys import tag_key_of
 from sagaz_integration_core.error_text import json_text as as_json
 from sagaz_integration_core.error_text import visible as one_line
 
-__all__ = ["LOADED", "json_size", "json_text", "shown_json", "shown_value", "time_text", "visible"]
+__all__ = ["LOADED", "json_size", "json_text", "present", "shown_json", "shown_value", "time_text", "visible"]
 
 LOADED = 4_000_000
 """How many characters of JSON are read for one page, at most."""
@@ -41,6 +44,13 @@ def time_text(moment: datetime | None, *, zone: bool = False) -> str:
     if is_aware(moment):
         return date_format(localtime(moment), "Y-m-d H:i:s T" if zone else "Y-m-d H:i:s")
     return date_format(moment, "Y-m-d H:i:s")
+
+
+def present(alias: str | None) -> datetime:
+    """Return the time now as the ORM gives times of this database: without USE_TZ, only PostgreSQL's are local."""
+    if settings.USE_TZ or connections[alias or DEFAULT_DB_ALIAS].vendor == "postgresql":
+        return current_time()
+    return datetime.now(UTC).replace(tzinfo=None)
 
 
 def json_size(field: str) -> Expression:

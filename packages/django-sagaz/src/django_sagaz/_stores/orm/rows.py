@@ -9,7 +9,6 @@ from typing import Any, TypeVar, cast
 
 from django.conf import settings
 from django.db.models import ExpressionWrapper, F, TextField, Value
-from django.utils import timezone
 
 from sagaz_integration_core.contract.decisions import AuditRecord
 from sagaz_integration_core.contract.events import OutboxRecord
@@ -60,15 +59,19 @@ class Moment:
 
 
 def stored(moment: datetime) -> datetime:
-    """Return an aware time as the ORM takes it: without USE_TZ it is naive, in the project's time zone."""
-    return moment if settings.USE_TZ else timezone.make_naive(moment)
+    """Return an aware time as the ORM takes it: without USE_TZ it is naive, and in UTC.
+
+    In the project's time zone an hour comes twice when its clocks are put back, and leases and waits would end in the
+    wrong one.
+    """
+    return moment if settings.USE_TZ else moment.astimezone(UTC).replace(tzinfo=None)
 
 
 def aware(moment: datetime | None) -> datetime | None:
     """Return a time that the ORM gave as an aware one, in UTC."""
     if moment is None:
         return None
-    return (timezone.make_aware(moment) if timezone.is_naive(moment) else moment).astimezone(UTC)
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
 def json_text(text: str | None) -> Value | None:

@@ -8,14 +8,13 @@ from typing import Any, cast
 from django import forms
 from django.contrib import admin, messages
 from django.http import Http404, HttpRequest, HttpResponse
-from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from django_sagaz._project.current import current_project
 from django_sagaz.admin.deciding.confirmation import AskingAdmin, chosen
-from django_sagaz.admin.values import visible
+from django_sagaz.admin.values import present, visible
 from django_sagaz.management.operator_command import operate
 from django_sagaz.models import Run
 from sagaz_durable.operations.operator import Operator
@@ -208,8 +207,8 @@ class Decisions(AskingAdmin):
 
 def _is_of_use(action: str, run: Run, sleeps: bool) -> bool:
     if action == "run-now":
-        is_delayed = run.status == "pending" and run.available_at is not None and run.available_at > timezone.now()
-        return sleeps or is_delayed
+        due = run.available_at
+        return sleeps or (run.status == "pending" and due is not None and due > present(run._state.db))  # noqa: SLF001
     return not (action == "cancel" and run.status == "waiting" and run.direction == "back")
 
 
