@@ -179,7 +179,8 @@ async def _sweep(runtime: SagazRuntime) -> Counter[str]:
     await delayed.start()
     limit, until = runtime.settings.concurrency, time.monotonic() + runtime.settings.lease_seconds
     ended = found = await _execute(runtime, limit)
-    while (found.total() == limit or await delayed.start()) and time.monotonic() < until:
+    # A claim may leave some of what is due although it has room, as of runs that have slept.
+    while (found or await delayed.start()) and time.monotonic() < until:
         found = await _execute(runtime, limit)
         ended = ended + found
     ended = ended + await _execute_suspects(runtime, until)

@@ -182,6 +182,23 @@ def test_a_sweep_executes_what_no_message_has_led_to(shop, celery, OrderSaga, ca
     assert shop.runtime.call(shop.runtime.store.stats).live_workers == 1
 
 
+def test_a_sweep_executes_all_that_have_slept(shared_settings, celery):
+    class Sleepy(Saga):
+        saga_name = "sleepy"
+
+        @action("sleep")
+        async def sleep(self, ctx):
+            await current_step().sleep_until(datetime(2020, 1, 1, tzinfo=UTC))
+
+    shop = Thread(replace(shared_settings, dispatch="celery", concurrency=4), celery, [Sleepy])
+    try:
+        ids = Sagas(shop.runtime).start_many_sync(Sleepy, [{"n": n} for n in range(25)])
+        assert celery.tasks["sagaz.sweep"]() == "25 completed, 25 waiting"
+        assert {shop.record(saga_id).status for saga_id in ids} == {"completed"}
+    finally:
+        shop.close()
+
+
 def test_a_sweep_executes_what_is_to_be_executed_alone_one_after_another(shop, celery, OrderSaga, ledger):
     ids = Sagas(shop.runtime).start_many_sync(OrderSaga, [{"n": n} for n in range(3)])
     store, known = shop.runtime.store, shop.runtime.registry.first_steps
