@@ -773,3 +773,24 @@ async def test_a_run_whose_lost_step_no_live_process_has_fails_at_once_however_m
         async with with_worker(opened, shared_settings, Renamed) as after:
             record = await ended(after, left_waiting)
         assert (record.status, record.failures, record.attempt) == ("failed", 0, 2)
+
+
+async def test_a_step_that_waits_for_another_signal_since_a_deployment_is_called_when_the_first_one_comes(
+    opened, shared_settings, left_waiting, ended
+):
+    class Captured(Saga):
+        saga_name = "order"
+
+        @action("charge")
+        async def charge(self, ctx):
+            return {"captured": dict(await current_step().signal("captured"))}
+
+        @action("ship", depends_on=["charge"])
+        async def ship(self, ctx):
+            return None
+
+    async with with_worker(opened, shared_settings, Captured) as after:
+        await Sagas(after).send_signal("captured", {"n": 2}, saga_id=left_waiting)
+        await Sagas(after).send_signal("paid", {"n": 1}, saga_id=left_waiting)
+        assert (await ended(after, left_waiting)).status == "completed"
+        assert (await finished_run(after, left_waiting))["captured"] == {"n": 2}
