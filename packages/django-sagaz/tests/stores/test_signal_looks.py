@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import pytest
+from django.db import connections
+from django.test.utils import CaptureQueriesContext
+from places import place
+
 from sagaz_durable.testing.store_conformance.builders import LEASE, claim_all, parked, signal, wait
 
 
@@ -33,3 +38,53 @@ async def test_a_signal_that_was_seen_too_early_is_looked_at_again_after_a_minut
     assert [one.saga_id for one in await claim_all(store)] == [run.saga_id]
     await store.heartbeat("w1", LEASE)
     assert (await store.transact(_seen))["early"] == seen["early"]
+
+
+SIGNALS, WAITS = 300, 3000
+
+
+def _fill(connection):
+    """Insert signals that nobody waits for, and waits for others."""
+    from django_sagaz._stores.orm.rows import Moment
+    from django_sagaz.models import Signal, Wait
+
+    now = Moment(connection).now
+    common = {"name": "paid", "payload": {}, "fingerprint": "f", "created_at": now}
+    Signal.objects.using(connection.alias).bulk_create(
+        Signal(id=f"{address}-{n}", **{address: f"early-{n}"}, **common)
+        for address in ("key", "saga_id")
+        for n in range(SIGNALS // 2)
+    )
+    Wait.objects.using(connection.alias).bulk_create(
+        Wait(saga_id=f"run-{n}", step="a", phase="do", name="paid", n=0, key=f"k-{n}", created_at=now)
+        for n in range(WAITS)
+    )
+
+
+def _rows_read(plan):
+    if plan.get("Plans"):
+        return sum(map(_rows_read, plan["Plans"]))
+    dropped = sum(value for key, value in plan.items() if key.startswith("Rows Removed by"))
+    return (plan["Actual Rows"] + dropped) * plan["Actual Loops"]
+
+
+@pytest.mark.parametrize("alias", [place("pg", transaction=False)])
+def test_each_signal_is_not_compared_with_all_that_is_waited_for(alias):
+    from django_sagaz._stores.orm import waits
+    from django_sagaz._stores.orm.rows import Moment
+
+    connection = connections[alias]
+    _fill(connection)
+    moment = Moment(connection)
+    with CaptureQueriesContext(connection) as queries:
+        waits.rouse(connection, ["OrderSaga"], moment)
+        waits.count_signalled(connection)
+        waits.see(connection, moment)
+    asked = [query["sql"] for query in queries if query["sql"].startswith("SELECT")]
+    # Nor by a condition for each of them, which every wait would be held against.
+    assert [len(statement) for statement in asked if len(statement) > 5_000] == []
+    with connection.cursor() as cursor:
+        for statement in asked:
+            cursor.execute(f"EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) {statement}")
+            [[[plan]]] = cursor.fetchall()
+            assert _rows_read(plan["Plan"]) < 2 * (SIGNALS + WAITS), statement

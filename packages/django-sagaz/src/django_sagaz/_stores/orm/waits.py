@@ -9,6 +9,7 @@ from typing import Any
 
 from django.db import IntegrityError, transaction
 from django.db.models import Count, Exists, Min, OuterRef, Q, Subquery
+from django.db.models.functions import Coalesce
 
 from django_sagaz._stores.orm.rows import Moment, as_text, aware, json_text, stored, wait_record
 from django_sagaz._stores.orm.runs import unlocked
@@ -88,18 +89,30 @@ def _untaken(connection: Any) -> Any:
 def rouse(connection: Any, names: Collection[str], moment: Moment) -> None:
     """Make the waiting runs of these sagas due for which a signal is there; what is locked waits."""
     using = connection.alias
-    signals = list(_fresh(connection, moment).values_list("name", "saga_id", "key"))
-    if not signals:
+    reached = _fresh(connection, moment).annotate(reached=_reached(connection)).exclude(reached=None)
+    saga_ids = set(reached.order_by().values_list("reached", flat=True))
+    if not saga_ids:
         return
-    addressed = Q(pk__in=[])
-    for name, saga_id, key in signals:
-        addressed |= Q(name=name, saga_id=saga_id) if key is None else Q(name=name, key=key)
-    saga_ids = set(Wait.objects.using(using).filter(addressed, outcome=None).values_list("saga_id", flat=True))
     # One that is due already keeps its place among the others.
     asleep = Q(available_at=None) | Q(available_at__gt=moment.now)
     runs = Run.objects.using(using).filter(asleep, pk__in=saga_ids, status="waiting", saga_name__in=list(names))
     found = [run.pk for run in unlocked(connection, runs.only("pk"))]
     Run.objects.using(using).filter(pk__in=found, status="waiting").update(available_at=moment.now)
+
+
+def _waits_for(connection: Any) -> tuple[Any, Any]:
+    """Return the open waits for the signal of an outer query: under its key, and of its run.
+
+    Each is found by an index. One condition for both would have a database read all waits for each signal.
+    """
+    waits = Wait.objects.using(connection.alias).filter(name=OuterRef("name"), outcome=None).order_by()
+    return waits.filter(key=OuterRef("key")), waits.filter(saga_id=OuterRef("saga_id"))
+
+
+def _reached(connection: Any) -> Any:
+    """Return the run that waits for the signal of an outer query."""
+    of_key, of_run = (Subquery(waits.values("saga_id")[:1]) for waits in _waits_for(connection))
+    return Coalesce(of_key, of_run)
 
 
 def _fresh(connection: Any, moment: Moment) -> Any:
@@ -132,12 +145,10 @@ def count_lost(connection: Any, steps: Mapping[str, Collection[str]]) -> dict[tu
 def count_signalled(connection: Any) -> dict[str, tuple[int, float]]:
     """Return how many waiting runs have a signal that no claim has found, and the age of the oldest, by saga."""
     using, moment = connection.alias, Moment(connection)
-    to_it = Q(saga_id=OuterRef("saga_id")) | Q(key=OuterRef("key"))
-    waits = Wait.objects.using(using).filter(to_it, name=OuterRef("name"), outcome=None).order_by()
     # One that is due already is counted with the others.
     asleep = Q(available_at=None) | Q(available_at__gt=moment.now)
     runs = Run.objects.using(using).filter(asleep, pk=OuterRef("reached"), status="waiting")
-    sent = _fresh(connection, moment).annotate(reached=Subquery(waits.values("saga_id")[:1]))
+    sent = _fresh(connection, moment).annotate(reached=_reached(connection))
     sent = sent.annotate(saga=Subquery(runs.values("saga_name")[:1])).exclude(saga=None).order_by()
     rows = sent.values_list("saga").annotate(count=Count("reached", distinct=True), first=Min("created_at"))
     return {saga: (count, _age(moment, first)) for saga, count, first in rows}
@@ -159,15 +170,15 @@ def see(connection: Any, moment: Moment) -> None:
     is settled, which is written as a time long past.
     """
     using, settled = connection.alias, stored(_SETTLED)
-    awaited = Wait.objects.using(using).filter(
-        Q(saga_id=OuterRef("saga_id")) | Q(key=OuterRef("key")), name=OuterRef("name"), outcome=None
-    )
-    waiting = Run.objects.using(using).filter(pk=OuterRef("saga_id"), status="waiting")
+    of_key, of_run = _waits_for(connection)
     untaken = Signal.objects.using(using).filter(taken_at=None)
-    new = list(untaken.filter(~Exists(awaited), seen_at=None).values_list("pk", flat=True)[:1000])
+    unawaited = untaken.filter(~Exists(of_key), ~Exists(of_run), seen_at=None)
+    new = list(unawaited.values_list("pk", flat=True)[:1000])
     untaken.filter(pk__in=new).update(seen_at=moment.now)
     seen = untaken.filter(seen_at__gt=settled, seen_at__lte=stored(moment.utc - _FRESH))
-    again = list(seen.annotate(awaited=Exists(awaited.filter(Exists(waiting)))).values_list("pk", "awaited")[:1000])
+    waiting = Run.objects.using(using).filter(pk=OuterRef("saga_id"), status="waiting")
+    awaited = Exists(of_key.filter(Exists(waiting))) | Exists(of_run.filter(Exists(waiting)))
+    again = list(seen.annotate(awaited=awaited).values_list("pk", "awaited")[:1000])
     untaken.filter(pk__in=[pk for pk, is_awaited in again if is_awaited]).update(seen_at=None)
     untaken.filter(pk__in=[pk for pk, is_awaited in again if not is_awaited]).update(seen_at=settled)
 
