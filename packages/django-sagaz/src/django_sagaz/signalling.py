@@ -142,9 +142,9 @@ def _signer(project: Project) -> Signer:
 class _Short:
     """JSON as Django signs it, but not in ASCII, in which names of other scripts are too long for an address."""
 
-    def dumps(self, values: Any) -> bytes:
+    def dumps(self, obj: Any) -> bytes:
         """Return what is signed."""
-        return json.dumps(values, separators=(",", ":"), ensure_ascii=False).encode()
+        return json.dumps(obj, separators=(",", ":"), ensure_ascii=False).encode()
 
     def loads(self, data: bytes) -> Any:
         """Return what was signed."""
