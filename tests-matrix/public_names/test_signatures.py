@@ -47,6 +47,8 @@ DJANGO = [
     Form(django_sagaz.Saga.run_deferred, Sagas.start_sync, TRANSACTION, ("saga_class", "session")),
     Form(django_sagaz.run_saga, Sagas.run_sync, ("saga",), ("saga_class",)),
     Form(django_sagaz.publish, Sagas.publish_sync, TRANSACTION, ("session",)),
+    Form(django_sagaz.wait, Sagas.wait_sync),
+    Form(django_sagaz.async_wait, Sagas.wait),
     Form(django_sagaz.status, Sagas.status_sync),
     Form(django_sagaz.retry, Sagas.retry_sync),
     Form(django_sagaz.cancel, Sagas.cancel_sync),

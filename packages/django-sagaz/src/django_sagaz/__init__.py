@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from django_sagaz.events import publish
     from django_sagaz.health import areadiness, liveness, readiness
     from django_sagaz.idempotency import idempotent
-    from django_sagaz.inline import async_saga_factory, close, create_saga, run_saga
+    from django_sagaz.inline import async_saga_factory, async_wait, close, create_saga, run_saga, wait
     from django_sagaz.saga import Saga
     from django_sagaz.signalling import approval_token, decide_approval, read_approval, send_signal
     from django_sagaz.transactions import atomic_saga_start, atomic_saga_start_many, run_deferred, saga_context
@@ -69,6 +69,7 @@ __all__ = [
     "asignal_run",
     "astatus",
     "async_saga_factory",
+    "async_wait",
     "atomic_saga_start",
     "atomic_saga_start_many",
     "cancel",
@@ -99,6 +100,7 @@ __all__ = [
     "send_signal",
     "signal_run",
     "status",
+    "wait",
     "webhook_urls",
 ]
 __all__ += _errors.__all__
@@ -127,6 +129,7 @@ _PLACES = {
     "asignal_run": "django_sagaz._execution.decisions",
     "astatus": "django_sagaz._execution.decisions",
     "async_saga_factory": "django_sagaz.inline",
+    "async_wait": "django_sagaz.inline",
     "atomic_saga_start": "django_sagaz.transactions",
     "atomic_saga_start_many": "django_sagaz.transactions",
     "cancel": "django_sagaz._execution.decisions",
@@ -157,6 +160,7 @@ _PLACES = {
     "send_signal": "django_sagaz.signalling",
     "signal_run": "django_sagaz._execution.decisions",
     "status": "django_sagaz._execution.decisions",
+    "wait": "django_sagaz.inline",
     "webhook_urls": "django_sagaz.webhooks",
 }
 

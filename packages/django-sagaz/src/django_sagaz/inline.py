@@ -1,4 +1,4 @@
-"""Running sagas here and now, from synchronous and asynchronous code."""
+"""Running sagas here and now, and waiting for the end of runs, from synchronous and asynchronous code."""
 
 from __future__ import annotations
 
@@ -12,12 +12,16 @@ from asgiref.sync import markcoroutinefunction
 
 from django_sagaz._execution.asgiref_bridge import is_async_to_sync
 from django_sagaz._execution.current import close_executions, current_executions
+from django_sagaz._execution.scopes import can_wait
 from django_sagaz._project.current import current_project, current_registry
 from django_sagaz._stores.connections import refuse_transaction
 from sagaz_durable import NOTHING, ContextLike
 from sagaz_durable.engine.result import SagaRun
 from sagaz_durable.runtime.bound_saga import refuse_without_loop
+from sagaz_durable.runtime.client import function_form_of
 from sagaz_durable.runtime.inline import InlineRuns, RunOptions
+from sagaz_durable.runtime.launching import seconds_to_wait
+from sagaz_durable.sagas import Sagas
 from sagaz_integration_core.errors import StoreNotReady, UsageError
 
 if TYPE_CHECKING:
@@ -27,7 +31,7 @@ if TYPE_CHECKING:
 
     S = TypeVar("S", bound=Saga)
 
-__all__ = ["async_saga_factory", "class_of", "close", "create_saga", "run_saga"]
+__all__ = ["async_saga_factory", "async_wait", "class_of", "close", "create_saga", "run_saga", "wait"]
 
 
 def create_saga(saga_class: type[S]) -> S:
@@ -78,7 +82,7 @@ def run_saga(
         StoreNotReady: The database lacks tables or rights, which the message names.
     """
     saga_class = class_of(saga)
-    _refuse_running_loop()
+    _refuse_running_loop("run_saga", "`saga = await async_saga_factory(OrderSaga)` and `await saga.run(…)`")
     refuse_transaction(current_project().alias)
 
     async def work(runtime: SagazRuntime) -> SagaRun:
@@ -140,18 +144,48 @@ async def _run_inline(
         raise
 
 
+@function_form_of(Sagas.wait_sync)
+def wait(*args: Any, **options: Any) -> Any:
+    """Return the result of a run that ends within so many seconds, whatever process executes it; from synchronous code.
+
+    The thread does nothing else meanwhile. At most ten threads of a process wait at once; with more, and in a
+    ``TestCase``, it answers at once. See `sagaz_durable.sagas.Sagas.wait`.
+
+    Raises:
+        AtomicBlockError: A transaction is open, which would stay open for as long.
+        SettingsError: Threads are greenlets here, by monkey-patching.
+    """
+    _refuse_running_loop("wait", "`await async_wait(saga_id, seconds)`")
+    refuse_transaction(current_project().alias)
+    executions = current_executions()
+    if can_wait():
+        return InlineRuns(executions.shared_runtime()).wait_sync(*args, **options)
+    return executions.run(lambda runtime: _result(runtime, *args, **options, waits=False))
+
+
+@function_form_of(Sagas.wait)
+async def async_wait(*args: Any, **options: Any) -> Any:
+    """Do as `wait`, in asynchronous code, in which as many requests as there are may wait."""
+    # In a TestCase nobody else sees the run.
+    return await current_executions().arun(
+        lambda runtime: _result(runtime, *args, **options, waits=not runtime.is_private)
+    )
+
+
+async def _result(runtime: SagazRuntime, saga_id: str, seconds: float, *, waits: bool) -> SagaRun:
+    seconds = seconds_to_wait("seconds", seconds)
+    return await InlineRuns(runtime).wait(saga_id, seconds if waits else 0.0)
+
+
 def class_of(saga: Any) -> type[Saga]:
     """Return the class of a saga, which may be given as an instance; whether it is one, the registry finds out."""
     # A class's name is one that was given in its place: the registry says so.
     return saga if isinstance(saga, type | str) else type(saga)  # type: ignore[return-value]
 
 
-def _refuse_running_loop() -> None:
+def _refuse_running_loop(called: str, instead: str) -> None:
     try:
         asyncio.get_running_loop()
     except RuntimeError:
         return
-    raise UsageError(
-        "run_saga was called in asynchronous code, where it would block the event loop. Use "
-        "`saga = await async_saga_factory(OrderSaga)` and `await saga.run(…)`."
-    )
+    raise UsageError(f"{called} was called in asynchronous code, where it would block the event loop. Use {instead}.")
