@@ -7,10 +7,11 @@ import threading
 
 import pytest
 from django.core.exceptions import ValidationError
-from django.db import connections
-from places import on, until
+from django.db import connections, transaction
+from django.utils import timezone
+from places import on, until, worked
 
-from django_sagaz import Saga, action, compensate, run_saga
+from django_sagaz import Saga, action, atomic_saga_start, compensate, run_saga
 from django_sagaz.models import Run, Step
 
 UNPRINTABLE = ValidationError("%(value)s is too much", params={"amount": 3})
@@ -82,6 +83,35 @@ def test_a_trigger_that_refuses_the_journal_for_a_while_fails_no_step_of_run_sag
 
     assert run_saga(Refused, {"db": home}).status.value == "completed"
     assert calls == ["reserve", "charge", "accepted", "ship"]
+
+
+@on()
+@pytest.mark.parametrize("ended", ["charge", "ship"], ids=["it_fails", "what_follows_fails"])
+def test_a_compensation_that_a_deployment_has_lost_is_owed_although_its_step_is_called_again(home, ended):
+    class Lost(Saga):
+        saga_name = f"lost-compensation-{home}-{ended}"
+
+        @action("charge")
+        def charge(self, ctx):
+            if ended == "charge":
+                raise ValueError("no")
+
+        @action("ship", depends_on=["charge"])
+        def ship(self, ctx):
+            raise ValueError("no van")
+
+    with transaction.atomic(using=home):
+        saga_id = atomic_saga_start(Lost, {})
+    # As the process of a deployment that had the compensation, and died in the step, has left it.
+    Run.objects.using(home).update(attempt=1)
+    Step.objects.using(home).create(
+        saga_id=saga_id, step="charge", phase="do", status="started", attempt=1, compensated=True,
+        started_at=timezone.now(),
+    )  # fmt: skip
+    worked()
+    run = Run.objects.using(home).get()
+    assert run.status == "failed"
+    assert "step 'charge' is not undone: this deployment has no compensation of step 'charge'" in run.error
 
 
 REFUSE = """

@@ -467,6 +467,19 @@ async def test_a_call_that_goes_on_is_journaled_again_if_its_compensation_is_new
     assert (one.journal.entries[0], one.journal.compensated) == (("a", "do", "started"), ["a"])
 
 
+@pytest.mark.parametrize(
+    ("status", "compensated", "noted"),
+    [("started", True, True), ("in_doubt", True, True), ("failed", True, False), ("started", False, False)],
+)
+async def test_a_step_that_is_called_again_owes_the_compensation_that_an_earlier_call_may_need(
+    scene, status, compensated, noted
+):
+    before = [entry("reserve", "done"), replace(entry("pay", status), compensated=compensated)]
+    one = scene(order([]), attempt=2, steps=before)
+    assert (await run(one)).end == "completed"
+    assert ("pay" in one.journal.compensated) is noted, "this deployment has no compensation of it"
+
+
 async def test_a_call_whose_wait_ends_after_the_deadline_is_not_called_but_compensated(scene):
     ledger = []
     one = scene(sleeping(ledger), deadline_in=-1.0, **resumed("a"))

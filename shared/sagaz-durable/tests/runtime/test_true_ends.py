@@ -17,7 +17,14 @@ from sagaz_durable.stores.factory import create_store
 from sagaz_integration_core.context.current_step import current_step
 from sagaz_integration_core.contract.listings import RunFilter
 from sagaz_integration_core.contract.records import FirstStep, NewRun, RunWrite, StepWrite
-from sagaz_integration_core.errors import RunFailed, RunInterrupted, StepError, UnstorableValue, WriteRefused
+from sagaz_integration_core.errors import (
+    RunFailed,
+    RunInterrupted,
+    RunWaiting,
+    StepError,
+    UnstorableValue,
+    WriteRefused,
+)
 
 
 class Unprintable(Exception):
@@ -585,6 +592,51 @@ async def test_a_compensation_that_a_deployment_has_lost_is_named_and_the_run_ha
     record = await resumed(shared_settings, opened, ended, saga, "a", "b", status="compensating")
     assert (record.status, ledger) == ("failed", ["undo b"])
     assert "step 'a' is not undone: this deployment has no compensation of step 'a'" in record.error
+
+
+@pytest.mark.parametrize("fails", ["b", "c"], ids=["it_fails", "what_follows_fails"])
+async def test_a_compensation_that_was_lost_while_its_step_was_in_doubt_is_owed_although_the_step_is_called_again(
+    shared_settings, opened, ended, ledger, fails
+):
+    saga = chain(ledger, "a", "b", "c", fails=fails, without=["b"])
+    record = await resumed(shared_settings, opened, ended, saga, "a", started=["b"])
+    assert record.status == "failed"
+    assert "step 'b' is not undone: this deployment has no compensation of step 'b'" in record.error
+    assert ledger == (["b", "undo a"] if fails == "b" else ["b", "c", "undo a"])
+
+
+async def test_a_compensation_that_was_lost_while_its_step_waited_is_owed_although_the_step_goes_on(
+    shared_settings, opened, ended
+):
+    def deployment(*, compensated):
+        class Approved(Saga):
+            saga_name = "Approved"
+
+            @action("pay")
+            async def pay(self, ctx):
+                await current_step().signal("approved")
+
+            if compensated:
+
+                @compensate("pay")
+                async def refund(self, ctx): ...
+
+            @action("ship", depends_on=["pay"])
+            async def ship(self, ctx):
+                raise ValueError("no")
+
+        return Approved
+
+    old, new = deployment(compensated=True), deployment(compensated=False)
+    async with opened(shared_settings, sagas=[old]) as runtime:
+        with pytest.raises(RunWaiting):
+            await Sagas(runtime).run(old, {})
+        waiting = await only_run(runtime)
+    async with opened(shared_settings, sagas=[new], worker=True) as runtime:
+        assert await Sagas(runtime).send_signal("approved", saga_id=waiting.saga_id)
+        record = await ended(runtime, waiting.saga_id)
+    assert record.status == "failed"
+    assert "this deployment has no compensation of step 'pay'" in record.error
 
 
 async def test_a_step_that_a_deployment_has_renamed_is_not_called_under_its_new_name(

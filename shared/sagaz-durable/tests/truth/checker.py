@@ -116,9 +116,12 @@ def _may_have_effect(calls: list[Call], step: str) -> bool:
 
 
 def _undoable(world: World, calls: list[Call], step: str) -> bool:
-    """Whether the deployment that made the last call had a compensation for it."""
-    made = [one for one in calls if (one.step, one.phase) == (step, "do")]
-    return bool(made) and _plan(world, made[-1])[step].compensated
+    """Whether a deployment that made a call which may have had its effect had a compensation for it."""
+    return any(
+        _plan(world, one)[step].compensated
+        for one in calls
+        if (one.step, one.phase) == (step, "do") and one.end != "raised"
+    )
 
 
 def _check_completed(world: World, attempt: int, entries: dict[Any, Any]) -> None:

@@ -29,6 +29,10 @@ class Journal(Protocol):
         """Return what records beginning and end of a call at once."""
         ...
 
+    def may_owe(self, step: str) -> bool:
+        """Whether an earlier call of a step may have had an effect for which there was a compensation."""
+        ...
+
     async def settled(self) -> None:
         """Return when no transaction of an earlier connection can change the journal any more."""
         ...
@@ -75,7 +79,7 @@ class TransactionalCalls:
         kept = recordable(step, tried, self._prepared, self._events, environment.max_bytes, environment.wording)
         if isinstance(kept, Exception):
             raise kept
-        compensated = self._prepared.graph.nodes[step].compensated
+        compensated = self._prepared.graph.nodes[step].compensated or self._journal.may_owe(step)
         return kept, self._journal.end_of(step, "do", kept.text, kept.events, compensated=compensated)
 
     def _undone(self, step: str, value: Any, given: Given) -> tuple[Recordable, RunWrite]:

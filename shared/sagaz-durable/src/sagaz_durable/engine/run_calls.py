@@ -181,7 +181,8 @@ class RunCalls:
 
     async def _started(self, step: str, phase: Phase, inside: TransactionalCall | None) -> None:
         if inside is None:
-            compensated = phase == "do" and self._prepared.graph.nodes[step].compensated
+            has_one = self._prepared.graph.nodes[step].compensated
+            compensated = phase == "do" and (has_one or self._entries.may_owe(step))
             await self._entries.started(step, phase, compensated=compensated)
         else:
             await self._entries.flushed()

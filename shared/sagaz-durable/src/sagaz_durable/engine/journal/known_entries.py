@@ -90,3 +90,11 @@ class KnownEntries:
     def get(self, step: str, phase: Phase) -> Entry | None:
         """Return what is known of a step, or of its compensation."""
         return self._entries.get((step, phase))
+
+    def may_owe(self, step: str) -> bool:
+        """Whether an earlier call of a step may have had its effect, and there was a compensation for that.
+
+        What calls it again may be a deployment that has lost it: then the run owes it all the same.
+        """
+        entry = self._entries.get((step, "do"))
+        return entry is not None and entry.compensated and entry.status != "failed"
