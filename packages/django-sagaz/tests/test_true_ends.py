@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from dataclasses import dataclass
 
 import pytest
 from django.core.exceptions import ValidationError
@@ -83,6 +84,61 @@ def test_a_trigger_that_refuses_the_journal_for_a_while_fails_no_step_of_run_sag
 
     assert run_saga(Refused, {"db": home}).status.value == "completed"
     assert calls == ["reserve", "charge", "accepted", "ship"]
+
+
+@dataclass(frozen=True)
+class Declined(Exception):
+    """Neither its traceback nor its notes can be set."""
+
+    code: str = "05"
+
+
+class Mute(RuntimeError):
+    def __str__(self):
+        raise KeyError("no text")
+
+
+@on()
+@pytest.mark.parametrize("error", [Declined(), Mute()], ids=type)
+def test_a_step_that_raises_what_refuses_to_be_handled_has_failed_and_the_caller_gets_it(home, error):
+    class Hostile(Saga):
+        saga_name = f"hostile-{type(error).__name__}-{home}"
+
+        @action("reserve")
+        def reserve(self, ctx): ...
+
+        @compensate("reserve")
+        def release(self, ctx): ...
+
+        @action("charge", depends_on=["reserve"])
+        def charge(self, ctx):
+            raise error
+
+    with pytest.raises(type(error)) as caught:
+        run_saga(Hostile, {})
+    assert caught.value is error
+    assert Run.objects.using(home).get().status == "rolled_back"
+
+
+@on()
+def test_a_compensation_that_nobody_iterates_over_has_not_undone_anything(home):
+    class Lazy(Saga):
+        saga_name = f"lazy-compensation-{home}"
+
+        @action("reserve")
+        def reserve(self, ctx): ...
+
+        @compensate("reserve")
+        def release(self, ctx):
+            return (one for one in ["never undone"])
+
+        @action("ship", depends_on=["reserve"])
+        def ship(self, ctx):
+            raise ValueError("no van")
+
+    with pytest.raises(ValueError, match="no van"):
+        run_saga(Lazy, {})
+    assert Run.objects.using(home).get().status == "failed"
 
 
 @on()

@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from sagaz_durable.calls.interpreter_exit import stops_the_process
@@ -46,9 +47,7 @@ class Hooks:
     async def tell(self, event: str, *values: Any) -> None:
         """Notify the listeners that have a method of this name, in their order."""
         for listener in self._listeners:
-            handler = getattr(listener, event, None)
-            if handler is not None:
-                await self._call((listener, event), handler, self._saga_name, *values)
+            await self._call((listener, event), partial(_notify, listener, event), self._saga_name, *values)
 
     async def call(self, hook: Callable[..., Any] | None, what: str, context: dict[str, Any], *values: Any) -> None:
         """Call a step's hook, if it has one; the first of the values is the step's name."""
@@ -73,6 +72,12 @@ class Hooks:
             logger.warning("%s raised %s; the run goes on", _named(*whose), masked_error(error))
         if self._halt.reason is None and await settle_own_cancellation():
             logger.warning("%s cancelled the task that called it; the run goes on", _named(*whose))
+
+
+def _notify(listener: Any, event: str, *values: Any) -> Any:
+    # To look for the method is to call the listener's code already.
+    handler = getattr(listener, event, None)
+    return None if handler is None else handler(*values)
 
 
 def _named(owner: Any, name: str) -> str:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import threading
 
+from sagaz_durable.calls.foreign import chain, is_a
+from sagaz_integration_core.error_text import message_text
+
 __all__ = ["caused_by_exit", "stops_the_process"]
 
 _REFUSALS = frozenset(
@@ -20,16 +23,9 @@ def stops_the_process(error: BaseException) -> bool:
 
     Only the main thread is told so. Anywhere else, an event loop's own thread included, it is what user code raised.
     """
-    return isinstance(error, KeyboardInterrupt | SystemExit) and threading.current_thread() is threading.main_thread()
+    return is_a(error, KeyboardInterrupt, SystemExit) and threading.current_thread() is threading.main_thread()
 
 
 def caused_by_exit(error: BaseException) -> bool:
-    """Return whether an exception, or one that it came from, is the interpreter's refusal of a thread at its exit."""
-    seen: list[BaseException] = []
-    cause: BaseException | None = error
-    while cause is not None and cause not in seen:
-        if isinstance(cause, RuntimeError) and str(cause) in _REFUSALS:
-            return True
-        seen.append(cause)
-        cause = cause.__cause__ or cause.__context__
-    return False
+    """Return whether an exception, or one that it groups or came from, is the refusal of a thread at the exit."""
+    return any(is_a(one, RuntimeError) and message_text(one) in _REFUSALS for one in chain(error))

@@ -9,8 +9,10 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from contextlib import AbstractContextManager
+from types import TracebackType
 from typing import Any
 
+from sagaz_durable.calls.foreign import is_a, is_awaitable, sent, traceback_of
 from sagaz_durable.calls.interpreter_exit import stops_the_process
 from sagaz_durable.concurrency.cancellation import Halt, clear_own_cancellation, settle_own_cancellation
 from sagaz_durable.concurrency.time_limits import TimeIsUp, within
@@ -81,7 +83,7 @@ class StepCaller:
             self._check_lease(name)
             return await self._on_loop(name, function, context, ends)
         outcome = await self._in_thread(name, function, context, timeout)
-        if inspect.isawaitable(outcome.value):
+        if is_awaitable(outcome.value):
             # A plain function around an async one.
             self._check_lease(name)
             return await self._on_loop(name, lambda _: outcome.value, context, ends)
@@ -94,13 +96,16 @@ class StepCaller:
     # Async functions.
 
     async def _on_loop(self, name: str, function: Function, context: Any, timeout: float) -> Outcome:
-        outcome = None
+        outcome, told = Outcome(), None
         try:
             with self._scope():
                 outcome = await self._awaited(name, function, context, timeout)
-                _tell_scope(outcome)
+                if (told := _told(outcome)) is not None:
+                    raise told
         except Exception as error:
-            return _unless_ours(error, outcome)
+            # What the scope raises by itself is no fault of the step.
+            if error is not told:
+                raise
         return outcome
 
     async def _awaited(self, name: str, function: Function, context: Any, timeout: float) -> Outcome:
@@ -116,10 +121,13 @@ class StepCaller:
         except BaseException as error:
             if stops_the_process(error):
                 raise
-            return Outcome(error=as_exception(name, error))
-        if self._halt.reason is None and await settle_own_cancellation():
+            outcome = Outcome(error=as_exception(name, error))
+        else:
+            outcome = Outcome(value)
+        # One that is left over would strike what comes next: the journal, or a pause before a further try.
+        if self._halt.reason is None and await settle_own_cancellation() and outcome.error is None:
             return Outcome(error=_cancelled(name, None), interrupted=True)
-        return Outcome(value)
+        return outcome
 
     # Plain functions.
 
@@ -165,13 +173,15 @@ class _ThreadCall:
         if self._lease.remaining <= 0:
             raise LeaseLost(f"Run {self._lease.saga_id}: its lease ended before step {self._name!r} was called.")
         self._began_at = time.monotonic()
-        outcome = None
+        outcome, told = Outcome(), None
         try:
             with self._scope():
                 outcome = self._called()
-                _tell_scope(outcome)
+                if (told := _told(outcome)) is not None:
+                    raise told
         except Exception as error:
-            return _unless_ours(error, outcome)
+            if error is not told:
+                raise
         return outcome
 
     def _called(self) -> Outcome:
@@ -208,33 +218,25 @@ def _cancelled(name: str, cause: BaseException | None) -> StepError:
     return error
 
 
-def _tell_scope(outcome: Outcome) -> None:
-    """Let what is around the call see the step's exception, as Flask's teardown functions do."""
-    if outcome.error is not None:
-        raise outcome.error
-
-
-def _unless_ours(error: Exception, outcome: Outcome | None) -> Outcome:
-    # What the scope raises by itself is no fault of the step.
-    if outcome is None or error is not outcome.error:
-        raise error
-    return outcome
+def _told(outcome: Outcome) -> Exception | None:
+    """Return the step's exception for what is around the call, which sees it, as Flask's teardown functions do."""
+    return None if outcome.error is None else sent(outcome.error)
 
 
 def as_exception(name: str, error: BaseException) -> Exception:
     """Return what a step has raised as an `Exception` that can travel through coroutines and futures."""
-    if isinstance(error, Exception) and not isinstance(error, StopIteration | StopAsyncIteration):
+    if is_a(error, Exception) and not is_a(error, StopIteration, StopAsyncIteration):
         _cut_traceback(error)
-        return error
+        return error  # type: ignore[return-value]  # It is one, whatever it says of itself.
     failure = StepError(f"Step {name!r} raised {masked_error(error)}")
     failure.__cause__ = error
     return failure
 
 
-def _cut_traceback(error: Exception) -> None:
+def _cut_traceback(error: BaseException) -> None:
     # Each time that an exception object is raised again (one that a module keeps), its traceback grows by the frames
     # of that time.
-    last = error.__traceback__
+    last: TracebackType | None = traceback_of(error)
     for _ in range(_MAX_FRAMES):
         if last is None:
             return

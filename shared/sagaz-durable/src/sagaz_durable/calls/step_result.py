@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 from collections.abc import Callable
 from functools import partial
+from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import Any
 
 from sagaz_durable._upstream.instances import Prepared
 from sagaz_durable.calls.context_values import changes
+from sagaz_durable.calls.foreign import is_awaitable
+from sagaz_durable.calls.interpreter_exit import stops_the_process
 from sagaz_durable.calls.waits import CallWaits
 from sagaz_durable.contexts.context_types import ContextTypes
 from sagaz_durable.contexts.misfit import Misfit
 from sagaz_durable.contexts.models import as_values
+from sagaz_durable.masked_errors import masked_error
 from sagaz_durable.outbox.run_events import EventLog
 from sagaz_durable.serialization import codec
 from sagaz_durable.serialization.diagnostics import Refused
@@ -86,6 +89,20 @@ def recordable(
         return Recordable(encode(result) if result else None, events.step_done(step, returned, saga_class))
     except (ContextValueError, StepError) as error:
         return error
+    except BaseException as error:
+        # Nothing but what the step has returned or assigned was asked here, and that may answer as it likes.
+        if stops_the_process(error):
+            raise
+        return _unreadable(step, error)
+
+
+def _unreadable(step: str, error: BaseException) -> StepError:
+    failure = StepError(
+        f"Step {step!r} has returned, or assigned, what cannot be read: {masked_error(error)}. It was called, so it is "
+        "compensated."
+    )
+    failure.__cause__ = error
+    return failure
 
 
 def _result(
@@ -143,10 +160,11 @@ def fitting(step: str, before: dict[str, Any], changed: dict[str, Any], types: C
 
 
 def _returned(step: str, value: Any) -> dict[str, Any] | None:
-    if value is None or isinstance(value, dict):
-        return value
+    if value is None or issubclass(type(value), dict):
+        found: dict[str, Any] | None = value
+        return found
     what = f"Step {step!r}"
-    if inspect.isawaitable(value):
+    if is_awaitable(value):
         raise not_awaited(what, value)
     if not is_model_class(type(value)):
         raise StepError(
@@ -156,14 +174,17 @@ def _returned(step: str, value: Any) -> dict[str, Any] | None:
     return codec.as_dict(value, "the step's result")
 
 
-def not_awaited(what: str, value: object) -> StepError:
-    """Return the error of a call that gave back something to be awaited, which is closed."""
-    name = type_name(value)
-    if inspect.iscoroutine(value):
+def not_awaited(what: str, value: Any) -> StepError:
+    """Return the error of a call that gave back something to be awaited, or iterated over; a coroutine is closed."""
+    name, missing, write = type_name(value), "awaited", "return await …"
+    kind = type(value)
+    if kind is CoroutineType:
         name = f"coroutine ({value.__qualname__})"
         value.close()
-    elif isinstance(value, asyncio.Future):
+    elif issubclass(kind, asyncio.Future):
         value.cancel()
+    elif issubclass(kind, GeneratorType | AsyncGeneratorType):
+        missing, write = "iterated over", "for one in …: …"
     return StepError(
-        f"{what} returned a {name} that nobody awaited, so what it stands for was not done. Write `return await …`."
+        f"{what} returned a {name} that nobody {missing}, so what it stands for was not done. Write `{write}`."
     )

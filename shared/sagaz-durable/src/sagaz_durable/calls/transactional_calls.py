@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
 from functools import partial
 from typing import Any, Protocol
 
 from sagaz_durable._upstream.instances import Prepared
+from sagaz_durable.calls.foreign import is_unread
 from sagaz_durable.calls.step_environment import StepEnvironment
 from sagaz_durable.calls.step_result import Given, Recordable, Tried, not_awaited, recordable
 from sagaz_durable.calls.transactional import TransactionalCall
@@ -83,7 +83,7 @@ class TransactionalCalls:
         return kept, self._journal.end_of(step, "do", kept.text, kept.events, compensated=compensated)
 
     def _undone(self, step: str, value: Any, given: Given) -> tuple[Recordable, RunWrite]:
-        if inspect.isawaitable(value):
+        if is_unread(value):
             raise not_awaited(f"The compensation of step {step!r}", value)
         kept = Recordable(None, self._events.step_undone(step))
         return kept, self._journal.end_of(step, "undo", None, kept.events)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from typing import Any, Protocol, TypeVar
 
@@ -153,7 +152,7 @@ class ThreadTry(BaseTry):
 
     def _ready(self, transaction: StepTransaction, context: dict[str, Any]) -> bool:
         try:
-            with _lent(transaction.session):
+            with _Lent(transaction.session):
                 self.value = self._function(context)
             self.kept, self.write = self._call.make(self.value, self._given)
             transaction.finish()
@@ -198,7 +197,7 @@ class AsyncTry(BaseTry):
 
     async def _ready(self, transaction: AsyncStepTransaction, context: dict[str, Any]) -> bool:
         try:
-            with _lent(transaction.session):
+            with _Lent(transaction.session):
                 self.value = await self._function(context)
             self.kept, self.write = self._call.make(self.value, self._given)
             await transaction.finish()
@@ -224,14 +223,17 @@ class AsyncTry(BaseTry):
             self.committed = True
 
 
-@contextmanager
-def _lent(session: Any) -> Iterator[None]:
-    """Have `current_step` hand the session out."""
-    token = current.set(replace(current.get(), session_given=session))
-    try:
-        yield
-    finally:
-        current.reset(token)
+class _Lent:
+    """Have `current_step` hand the session out within a block; no generator, which would touch what leaves it."""
+
+    def __init__(self, session: Any) -> None:
+        self._session = session
+
+    def __enter__(self) -> None:
+        self._token = current.set(replace(current.get(), session_given=self._session))
+
+    def __exit__(self, *raised: object) -> None:
+        current.reset(self._token)
 
 
 async def _to_its_end(work: Coroutine[Any, Any, T]) -> T:

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from sagaz_durable._upstream.instances import Prepared
+from sagaz_durable.calls.foreign import cause_of, is_a, members
 from sagaz_durable.calls.interpreter_exit import caused_by_exit
 from sagaz_durable.calls.step_caller import Outcome, StepCaller
 from sagaz_durable.calls.step_environment import StepEnvironment
@@ -19,15 +20,15 @@ from sagaz_durable.concurrency.cancellation import Halt
 from sagaz_durable.masked_errors import masked_error
 from sagaz_integration_core.contract.record import record
 from sagaz_integration_core.contract.records import ClaimedRun, Phase
-from sagaz_integration_core.errors import RunInProgress, RunInterrupted, RunWaiting
+from sagaz_integration_core.errors import RunInProgress, RunInterrupted, RunWaiting, StepError
 
 __all__ = ["NO_LIMITS", "Halted", "Limits", "Tries"]
 
 logger = logging.getLogger(__name__)
 
 
-# What leaves open whether a step has had its effect; after all but the first, the run that it executed goes on.
-_IN_DOUBT = (TimeoutError, RunWaiting, RunInProgress, RunInterrupted)
+# What leaves open whether a step has had its effect; after all but the first two, the run that it executed goes on.
+_IN_DOUBT = (TimeoutError, asyncio.CancelledError, RunWaiting, RunInProgress, RunInterrupted)
 
 
 class Halted(Exception):
@@ -153,6 +154,9 @@ class Tries:
 
 def _leaves_open(error: BaseException | None) -> bool:
     """Whether what a step has raised, or one of a task group's errors, tells nothing of its effect."""
-    if isinstance(error, BaseExceptionGroup):
-        return any(map(_leaves_open, error.exceptions))
-    return isinstance(error, _IN_DOUBT)
+    if error is None:
+        return False
+    if is_a(error, StepError) and (cause := cause_of(error)) is not None and not is_a(cause, Exception):
+        # What is no `Exception` does not leave its caller as what it is.
+        error = cause
+    return any(is_a(one, *_IN_DOUBT) for one in members(error))

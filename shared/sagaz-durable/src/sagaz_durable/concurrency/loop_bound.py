@@ -98,7 +98,9 @@ class Reachable:
             with self.waiting():
                 if slow is not None and not _is_done(future, SLOW_SECONDS):
                     slow()
-                return future.result()
+                _is_done(future, None)
+            # Out here: what it raises is its own, and the block may be a generator, which would touch it.
+            return future.result()
         finally:
             if interruptible:
                 future.cancel()
@@ -134,7 +136,7 @@ class Reachable:
         return asyncio.run_coroutine_threadsafe(work(), self.loop)
 
 
-def _is_done(future: Future[Any], seconds: float) -> bool:
+def _is_done(future: Future[Any], seconds: float | None) -> bool:
     try:
         future.exception(seconds)
     except TimeoutError:

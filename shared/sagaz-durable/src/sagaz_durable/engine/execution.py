@@ -79,7 +79,8 @@ class RunExecution:
 
     def halt(self, reason: BaseException) -> None:
         """Stop without compensating; a lost run is left alone, one that is given up for a shutdown is released."""
-        self._halted = self._halted or reason
+        if self._halted is None:
+            self._halted = reason
         if self._waits is not None:
             self._waits.set()
         if self._executor is not None:
@@ -119,7 +120,7 @@ class RunExecution:
             if self._executor is not None:
                 self._executor.close()
         if ending.result is None:
-            raise ending.error or RunInterrupted("The run was stopped.")
+            raise RunInterrupted("The run was stopped.") if ending.error is None else ending.error
         return ending.result
 
     async def _execute(self) -> Ending:
@@ -128,7 +129,7 @@ class RunExecution:
         executor = self._executor = self._prepared()
         await self._environment.mirror.started(self.run)
         state = await executor.run() if self._halted is None else RunState()
-        if (reason := self._halted or executor.halted) is not None:
+        if (reason := executor.halted if self._halted is None else self._halted) is not None:
             return await self._stopped(reason)
         if state.unknown:
             return await self._without(state.unknown)
@@ -183,7 +184,7 @@ class RunExecution:
             return Ending(SagaRun(values, saga_id=self.run.saga_id, saga_name=self.run.saga_name, status="completed"))
         course = executor.course
         decision = course.decision or "The run was rolling back."
-        error = course.error or StepError(decision)
+        error = StepError(decision) if course.error is None else course.error
         await self._finish(end, "; ".join([decision, *state.left]), values, self._events.failed(course.message))
         await executor.tell_end(error)
         note_end(error, f"Saga {self.run.saga_name!r}, run {self.run.saga_id}, ended as {end}.")

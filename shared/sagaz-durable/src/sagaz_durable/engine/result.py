@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from sagaz_integration_core.contract.record import record
@@ -64,5 +65,8 @@ def missing(saga_id: str) -> str:
 
 def note_end(error: BaseException, note: str) -> None:
     """Note how a run ended, in place of what was noted of an earlier one: steps may raise one object again."""
-    kept = [text for text in getattr(error, "__notes__", ()) if not text.startswith(_NOTE)]
-    error.__notes__ = [*kept, note]
+    # It is somebody else's object, and may be frozen, or have notes that are none; the run has ended all the same.
+    with suppress(Exception):
+        noted = getattr(error, "__notes__", ())
+        kept = [text for text in noted if not (isinstance(text, str) and text.startswith(_NOTE))]
+        BaseException.__setattr__(error, "__notes__", [*kept, note])

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Coroutine
 from concurrent.futures import Future
 from typing import Any
 
 from sagaz_durable._upstream.instances import Prepared
 from sagaz_durable.calls.context_values import RunValues
+from sagaz_durable.calls.foreign import is_unread
 from sagaz_durable.calls.hooks import Hooks
 from sagaz_durable.calls.step_caller import StepCaller
 from sagaz_durable.calls.step_environment import StepEnvironment
@@ -173,7 +173,7 @@ class RunCalls:
             await self._left(step, "undo", tried.left)
             return False
         error = tried.error
-        if error is None and inspect.isawaitable(tried.value):
+        if error is None and is_unread(tried.value):
             error = not_awaited(f"The compensation of step {step!r}", tried.value)
         if error is not None:
             await self._record(self._entries.failed(step, "undo", masked_error(error)))

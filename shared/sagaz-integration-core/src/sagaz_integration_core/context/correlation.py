@@ -5,8 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from contextvars import ContextVar, Token
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
@@ -123,16 +122,26 @@ def unbind(binding: Binding) -> None:
         _mirror.pop(binding.mirrored)
 
 
-@contextmanager
-def bound(
-    correlation_id: str, *, propagate: bool = True, values: Mapping[str, object] = _NOTHING
-) -> Iterator[BoundContext]:
-    """Make this the request at hand within a ``with`` block; see `bind`."""
-    binding = bind(correlation_id, propagate=propagate, values=values)
-    try:
-        yield binding.context
-    finally:
-        unbind(binding)
+class bound:
+    """Make this the request at hand within a ``with`` block; see `bind`.
+
+    No generator with `contextlib`, which sets the traceback of what leaves the block: a frozen exception refuses that.
+    """
+
+    def __init__(self, correlation_id: str, *, propagate: bool = True, values: Mapping[str, object] = _NOTHING) -> None:
+        self._given = correlation_id, propagate, values
+        self._binding: Binding | None = None
+
+    def __enter__(self) -> BoundContext:
+        """Bind it, as `bind` does."""
+        correlation_id, propagate, values = self._given
+        self._binding = bind(correlation_id, propagate=propagate, values=values)
+        return self._binding.context
+
+    def __exit__(self, *raised: object) -> None:
+        """Put back what was bound before."""
+        if self._binding is not None:
+            unbind(self._binding)
 
 
 def current() -> BoundContext | None:

@@ -10,6 +10,7 @@ from typing import Any
 from sagaz_durable._upstream.instances import Prepared
 from sagaz_durable._upstream.recoveries import action_value
 from sagaz_durable.calls.context_values import RunValues
+from sagaz_durable.calls.foreign import is_a
 from sagaz_durable.calls.step_environment import StepEnvironment
 from sagaz_durable.calls.step_result import Tried, assigned, fitting
 from sagaz_durable.calls.tries import NO_LIMITS, Halted, Tries
@@ -106,8 +107,9 @@ class Recoveries:
             set_ = {} if tried.error is not None else assigned(step, tried, self._prepared.types)
             after = Recovery(before.times, {**before.changes, **set_})
             self._text(None, after)
-        except ContextValueError as error:
-            self._ask(step, f"its handler changed the context, and {error}", before)
+        except Exception as error:
+            told = error if is_a(error, ContextValueError) else f"it cannot be read: {masked_error(error)}"
+            self._ask(step, f"its handler changed the context, and {told}", before)
             return
         action, why = _decision_of(tried)
         if action is None:
