@@ -353,16 +353,28 @@ async def test_a_run_that_fails_once_too_often_is_given_up_and_nothing_is_undone
     assert one.execution.outcome == "failed"
 
 
-@pytest.mark.parametrize("context", ['{"n":1}', "no JSON"])
+DEEP = f'{{"n":{"[" * 200_000}{"]" * 200_000}}}'
+"""Deeper than Python's parser goes."""
+
+
+@pytest.mark.parametrize("context", ['{"n":1}', "no JSON", DEEP, b"no text"], ids=["read", "unread", "deep", "bytes"])
 async def test_a_run_that_has_failed_too_often_before_is_not_tried_again(scene, context):
     one = scene(failures=3, context=context, error="why it failed")
     with pytest.raises(RunFailed, match=r"Given up after 3 failures without progress\. why it failed"):
         await execute(one)
     assert [write.status for write in one.store.writes] == ["failed"]
-    assert one.mirror.told == [("failed", {} if context == "no JSON" else {"n": 1})]
+    assert one.mirror.told == [("failed", {"n": 1} if context == '{"n":1}' else {})]
     one = scene(failures=3)
     with pytest.raises(RunFailed, match="No attempt has left a reason"):
         await execute(one)
+
+
+async def test_a_run_whose_direction_is_not_known_calls_and_undoes_nothing(scene):
+    one = scene(direction="sideways", steps=(entry("reserve", "done"),))
+    with pytest.raises(RunInterrupted, match="direction of the run is 'sideways', which this release does not know"):
+        await execute(one)
+    assert [write.steps for write in one.store.writes] == [()]
+    assert one.store.last.release.failed
 
 
 async def test_it_tells_how_the_last_attempt_ended(scene):

@@ -198,27 +198,33 @@ async def test_an_error_whose_text_the_database_cannot_store_is_kept_in_plain_ch
     assert r"no \U0001f389" in record.error
 
 
-@pytest.mark.parametrize("corrupt", ["context", "result"])
+@pytest.mark.parametrize(
+    ("context", "status", "result", "told"),
+    [
+        ("[1]", "done", "{}", "expected an object"),
+        ('{"n":1}', "done", "[1]", "expected an object"),
+        ('{"n":1}', "finished", "{}", "status of step 'a' is 'finished', which this release does not know"),
+    ],
+    ids=["context", "result", "status"],
+)
 async def test_what_is_stored_and_cannot_be_read_stops_the_run_and_undoes_nothing(
-    shared_settings, opened, ended, ledger, corrupt
+    shared_settings, opened, ended, ledger, context, status, result, told
 ):
     settings = replace(shared_settings, max_failures=2)
     saga = chain(ledger, "a", "b")
     async with opened(settings) as runtime:
         store = runtime.store
-        text = '{"n":1}' if corrupt == "result" else "[1]"
         await store.insert(
-            [NewRun("run-1", "Chain", text, "f", lease_owner="gone", first_steps=(FirstStep("a", True),))], 30
+            [NewRun("run-1", "Chain", context, "f", lease_owner="gone", first_steps=(FirstStep("a", True),))], 30
         )
-        result = "[1]" if corrupt == "result" else "{}"
-        await store.write([RunWrite("run-1", "gone", 1, (StepWrite("a", "do", "done", result),))])
+        await store.write([RunWrite("run-1", "gone", 1, (StepWrite("a", "do", status, result),))])
         from sagaz_integration_core.contract.records import Release
 
         await store.write([RunWrite("run-1", "gone", 1, release=Release())])
     async with opened(settings, sagas=[saga], worker=True) as runtime:
         record = await ended(runtime, "run-1")
     assert (record.status, ledger) == ("failed", [])
-    assert "expected an object" in record.error
+    assert told in record.error
 
 
 # What comes out of user code.

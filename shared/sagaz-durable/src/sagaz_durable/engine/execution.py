@@ -14,6 +14,7 @@ from sagaz_durable.calls.waits import waits_for
 from sagaz_durable.engine.environment import ExecutionEnvironment
 from sagaz_durable.engine.executor import Executor
 from sagaz_durable.engine.journal.entries import Entries
+from sagaz_durable.engine.journal.known_entries import check_words
 from sagaz_durable.engine.result import Ending, SagaRun, note_end
 from sagaz_durable.engine.state import End, RunState
 from sagaz_durable.leases.lease import Lease
@@ -25,7 +26,6 @@ from sagaz_integration_core.contract.events import EventWrite
 from sagaz_integration_core.contract.records import ClaimedRun, Release, RunStatus, RunWrite
 from sagaz_integration_core.error_text import storable
 from sagaz_integration_core.errors import (
-    ContextValueError,
     LeaseLost,
     RunFailed,
     RunInterrupted,
@@ -141,6 +141,7 @@ class RunExecution:
 
     def _prepared(self) -> Executor:
         environment = self._environment
+        check_words(self.run)
         # Another deployment, or a later try, may be able to build it: what this raises is no failure of the saga.
         prepared = environment.registry.get(self.run.saga_name).prepare(environment.listeners)
         return Executor(self.run, prepared, environment.steps, self._lease, self._entries, self._events)
@@ -257,7 +258,7 @@ class RunExecution:
         """The run's input, as far as it can be read: it may be why the run is given up."""
         try:
             return codec.decode(self.run.context)
-        except ContextValueError:
+        except Exception:
             return {}
 
     async def _why(self) -> str:

@@ -115,7 +115,8 @@ def _object(text: str) -> dict[str, Any]:
         value, end = _DECODER.raw_decode(text) if text.startswith("{") else (None, -1)
         if end != len(text):
             value = json.loads(text)
-    except ValueError as error:
+    # Not all columns of all databases hold nothing but text, and JSON goes deeper than Python's parser.
+    except (ValueError, RecursionError, AttributeError, TypeError) as error:
         at = f" (at {error.pos})" if isinstance(error, json.JSONDecodeError) else ""
         raise ContextValueError(f"A stored context or result is not JSON{at}; expected an object") from None
     return _as_object(value)

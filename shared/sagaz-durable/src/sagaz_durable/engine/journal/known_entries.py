@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 from sagaz_durable.calls.waits import RunWaits
 from sagaz_integration_core.contract.records import ClaimedRun, Phase, StepStatus
-from sagaz_integration_core.contract.statuses import Call
+from sagaz_integration_core.contract.statuses import Call, Direction
+from sagaz_integration_core.error_text import value_text
+from sagaz_integration_core.errors import ContextValueError
 
-__all__ = ["Entry", "KnownEntries"]
+__all__ = ["Entry", "KnownEntries", "check_words"]
+
+
+_DIRECTIONS, _PHASES, _STATUSES = (
+    frozenset(get_args(Direction)),
+    frozenset(get_args(Phase)),
+    frozenset(get_args(StepStatus)),
+)
 
 
 class Entry(NamedTuple):
@@ -28,6 +37,23 @@ class Entry(NamedTuple):
     compensated: bool
     begun: bool = False
     resumed: bool = False
+
+
+def check_words(run: ClaimedRun) -> None:
+    """Refuse a run whose rows say what this release does not know: a later one, or a person, has written it.
+
+    It could only be taken for something else: a step that is done for one to be called, say.
+
+    Raises:
+        ContextValueError: Naming the step and the word.
+    """
+    found: list[tuple[str, str]] = []
+    if run.direction not in _DIRECTIONS:
+        found.append(("direction of the run", run.direction))
+    found += [(f"phase of step {one.step!r}", one.phase) for one in run.steps if one.phase not in _PHASES]
+    found += [(f"status of step {one.step!r}", one.status) for one in run.steps if one.status not in _STATUSES]
+    for what, word in found:
+        raise ContextValueError(f"The stored {what} is {value_text(word, 60)}, which this release does not know")
 
 
 def _claimed(run: ClaimedRun) -> dict[Call, Entry]:
