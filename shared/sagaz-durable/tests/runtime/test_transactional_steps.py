@@ -456,6 +456,45 @@ async def test_a_step_that_commits_by_sql_is_in_doubt_and_compensated(kind, url)
 
 
 @pytest.mark.parametrize("kind", SYNC)
+async def test_a_step_that_commits_by_sql_and_raises_what_is_no_exception_is_in_doubt_too(kind, url):
+    def step(ctx):
+        charge()
+        current_step().session.execute(sa.text("COMMIT"))
+        raise SystemExit(3)
+
+    async with opened(kind, url, One := shop(step)) as runtime:
+        with pytest.raises(StepError, match="raised SystemExit: 3"):
+            await Sagas(runtime).run(One, {}, "run-1")
+        assert await journal(runtime) == {("charge", "do"): "in_doubt", ("charge", "undo"): "done"}
+    assert rows(url, "charges") == rows(url, "refunds") == [("run-1", "book")]
+
+
+@pytest.mark.parametrize("kind", ["aiosqlite", "psycopg-async"])
+async def test_an_async_step_that_commits_by_sql_and_runs_out_of_time_is_in_doubt_too(kind, url):
+    class One(Saga):
+        saga_name = "one"
+
+        @action("charge", timeout_seconds=0.5)
+        @effect("transactional")
+        async def charge(self, ctx):
+            session = current_step().session
+            await session.execute(sa.text("INSERT INTO charges VALUES ('run-1', 'book')"))
+            await session.execute(sa.text("COMMIT"))
+            await asyncio.Event().wait()
+
+        @compensate("charge")
+        @effect("transactional")
+        async def refund(self, ctx):
+            await current_step().session.execute(sa.text("INSERT INTO refunds VALUES ('run-1', 'book')"))
+
+    async with opened(kind, url, One) as runtime:
+        with pytest.raises(TimeoutError, match="timed out"):
+            await Sagas(runtime).run(One, {}, "run-1")
+        assert await journal(runtime) == {("charge", "do"): "in_doubt", ("charge", "undo"): "done"}
+    assert rows(url, "charges") == rows(url, "refunds") == [("run-1", "book")]
+
+
+@pytest.mark.parametrize("kind", SYNC)
 async def test_a_step_that_has_rolled_back_by_itself_has_failed_and_left_nothing(kind, url):
     def step(ctx):
         charge()

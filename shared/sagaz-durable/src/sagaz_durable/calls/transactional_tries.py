@@ -156,8 +156,10 @@ class ThreadTry(BaseTry):
                 self.value = self._function(context)
             self.kept, self.write = self._call.make(self.value, self._given)
             transaction.finish()
-        except Exception as error:
+        except BaseException as error:
             self.in_doubt = transaction.may_have_committed()
+            if not isinstance(error, Exception):
+                raise
             self._failed(error)
             return False
         return self._may_commit()
@@ -201,8 +203,11 @@ class AsyncTry(BaseTry):
                 self.value = await self._function(context)
             self.kept, self.write = self._call.make(self.value, self._given)
             await transaction.finish()
-        except Exception as error:
-            self.in_doubt = await transaction.may_have_committed()
+        except BaseException as error:
+            # Also when it is cancelled at its time limit: what it has committed until then stays.
+            self.in_doubt = await _to_its_end(transaction.may_have_committed())
+            if not isinstance(error, Exception):
+                raise
             self._failed(error)
             return False
         return self._may_commit()
