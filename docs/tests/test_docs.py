@@ -22,7 +22,7 @@ import fastapi_sagaz
 from sagaz_durable.settings.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
-_PLACES = ("*.md", "docs/**/*.md", "packages/fastapi-sagaz/README.md", "shared/*/README.md", "examples/**/*.md")
+_PLACES = ("*.md", "docs/**/*.md", "packages/*/README.md", "shared/*/README.md", "examples/**/*.md")
 PAGES = sorted(page for place in _PLACES for page in ROOT.glob(place))
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 NAME = re.compile(r"# (\w+\.py)\n")
@@ -121,6 +121,43 @@ ORDER = {"order_id": "A1", "amount": 42}
 def test_every_python_block_is_python(page: Path) -> None:
     for block in BLOCK.findall(page.read_text()):
         ast.parse(block)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=[str(page.relative_to(ROOT)) for page in PAGES])
+def test_no_compensation_needs_what_its_own_step_may_not_have_returned(page: Path) -> None:
+    """A step that timed out is compensated, and has returned nothing."""
+    for block in BLOCK.findall(page.read_text()):
+        assert _needed(ast.parse(block)) == [], "write ctx.get(…), or whatever is known without it"
+
+
+def _needed(tree: ast.Module) -> list[str]:
+    found = []
+    methods = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    returned = {
+        step: {
+            key.value
+            for made in ast.walk(method)
+            if isinstance(made, ast.Return) and isinstance(made.value, ast.Dict)
+            for key in made.value.keys
+            if isinstance(key, ast.Constant)
+        }
+        for method in methods
+        # What is transactional is done, or never happened.
+        if (step := _decorated(method, "action")) is not None and _decorated(method, "effect") != "transactional"
+    }
+    for method in methods:
+        keys = returned.get(_decorated(method, "compensate"), set())
+        found += [
+            f"{method.name}: {ast.unparse(read)}"
+            for read in ast.walk(method)
+            if isinstance(read, ast.Subscript) and isinstance(read.slice, ast.Constant) and read.slice.value in keys
+        ]
+    return found
+
+
+def _decorated(method: ast.FunctionDef | ast.AsyncFunctionDef, name: str) -> Any:
+    calls = [one for one in method.decorator_list if isinstance(one, ast.Call) and isinstance(one.func, ast.Name)]
+    return next((call.args[0].value for call in calls if call.func.id == name and call.args), None)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=[str(page.relative_to(ROOT)) for page in PAGES])
