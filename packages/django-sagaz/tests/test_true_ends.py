@@ -57,12 +57,12 @@ def test_a_step_that_raises_what_cannot_be_printed_is_journaled_as_failed_and_th
     assert Step.objects.using(home).get().status == "failed"
 
 
-@on("pg")
+@on()
 def test_a_trigger_that_refuses_the_journal_for_a_while_fails_no_step_of_run_saga(home):
     calls = []
 
     class Refused(Saga):
-        saga_name = "refused-for-a-while"
+        saga_name = f"refused-for-a-while-{home}"
 
         @action("reserve")
         def reserve(self, ctx):
@@ -75,8 +75,8 @@ def test_a_trigger_that_refuses_the_journal_for_a_while_fails_no_step_of_run_sag
         @action("charge", depends_on=["reserve"])
         def charge(self, ctx):
             calls.append("charge")
-            apart(REFUSE)
-            threading.Thread(target=accept_soon, args=[calls]).start()
+            apart(home, *REFUSE[home])
+            threading.Thread(target=accept_soon, args=[home, calls]).start()
 
         @action("ship", depends_on=["charge"])
         def ship(self, ctx):
@@ -170,20 +170,36 @@ def test_a_compensation_that_a_deployment_has_lost_is_owed_although_its_step_is_
     assert "step 'charge' is not undone: this deployment has no compensation of step 'charge'" in run.error
 
 
-REFUSE = """
-    CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'not today'; END $$;
-    CREATE TRIGGER refuses BEFORE INSERT OR UPDATE ON sagaz_step FOR EACH ROW EXECUTE FUNCTION refuse();
-"""
-ACCEPT = "DROP TRIGGER refuses ON sagaz_step; DROP FUNCTION refuse()"
+REFUSE = {
+    "default": [
+        "CREATE TRIGGER refuses BEFORE INSERT ON sagaz_step BEGIN SELECT RAISE(ABORT, 'not today'); END",
+        "CREATE TRIGGER refuses_too BEFORE UPDATE ON sagaz_step BEGIN SELECT RAISE(ABORT, 'not today'); END",
+    ],
+    "pg": [
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'not today'; END $$",
+        "CREATE TRIGGER refuses BEFORE INSERT OR UPDATE ON sagaz_step FOR EACH ROW EXECUTE FUNCTION refuse()",
+    ],
+    "maria": [
+        f"CREATE TRIGGER {name} BEFORE {what} ON sagaz_step FOR EACH ROW SIGNAL SQLSTATE '45000' "
+        "SET MESSAGE_TEXT = 'not today'"
+        for name, what in (("refuses", "INSERT"), ("refuses_too", "UPDATE"))
+    ],
+}
+ACCEPT = {
+    "default": ["DROP TRIGGER refuses", "DROP TRIGGER refuses_too"],
+    "pg": ["DROP TRIGGER refuses ON sagaz_step", "DROP FUNCTION refuse()"],
+    "maria": ["DROP TRIGGER refuses", "DROP TRIGGER refuses_too"],
+}
 
 
-def apart(statement):
-    """Execute a statement on a thread's own connection, beside that of the run."""
+def apart(home, *statements):
+    """Execute statements on a thread's own connection, beside that of the run."""
 
     def execute():
-        with connections["pg"].cursor() as cursor:
-            cursor.execute(statement)
-        connections["pg"].close()
+        with connections[home].cursor() as cursor:
+            for statement in statements:
+                cursor.execute(statement)
+        connections[home].close()
 
     thread = threading.Thread(target=execute)
     thread.start()
@@ -199,7 +215,7 @@ class Refusals(logging.Handler):
         self.seen = self.seen or "its journal was refused" in record.getMessage()
 
 
-def accept_soon(calls):
+def accept_soon(home, calls):
     """Let the journal be written again when the end of charge has been refused for a while."""
     refused = Refusals()
     logging.getLogger("sagaz_durable").addHandler(refused)
@@ -208,4 +224,4 @@ def accept_soon(calls):
     finally:
         logging.getLogger("sagaz_durable").removeHandler(refused)
     calls.append("accepted")
-    apart(ACCEPT)
+    apart(home, *ACCEPT[home])

@@ -46,6 +46,12 @@ _UNSTORABLE = ("22", "54")
 _UNSTORABLE_IN_MYSQL = frozenset({1264, 1366, 1406, 3140})
 """Its codes for a number out of range, characters that are not in the column's encoding, too long a text, no JSON."""
 
+_REFUSED_IN_MYSQL = frozenset({1644, 3819, 4025})
+"""Its codes for what a trigger signals, and for a constraint by CHECK, of MySQL and of MariaDB: Django calls some of
+these operational, like a server that cannot be reached."""
+
+_NO_OUTAGE = frozenset({*_CONFLICTS, *_REFUSED_IN_MYSQL})
+
 
 class ConnectionDied(StoreUnavailable):
     """The connection went away during a statement: whether that was committed is not known."""
@@ -89,7 +95,7 @@ class translated:
             raise _unstorable(self._connection, known) from None
         if _code(error) == _LOCKED and not in_transaction(self._connection):
             raise _locked(self._connection) from error
-        is_outage = isinstance(error, OperationalError | InterfaceError) and _code(error) not in _CONFLICTS
+        is_outage = isinstance(error, OperationalError | InterfaceError) and _code(error) not in _NO_OUTAGE
         if is_outage or _code(error) in (_READ_ONLY, *_FORBIDDEN):
             raise _unavailable(self._connection, error) from error
         if not in_transaction(self._connection):
