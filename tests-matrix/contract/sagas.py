@@ -16,6 +16,7 @@ from sagaz.core.triggers import trigger
 
 from contract.pivotal import by_hand, pivotal
 from contract.typed_sagas import given_saga, typed_saga, values_saga
+from contract.wild import wild
 from sagaz_durable.webhooks.resuming import resumes
 from sagaz_integration_core.context.current_step import current_step
 
@@ -94,6 +95,7 @@ class Shop:
             "values": values_saga(self),
             "given": given_saga(self),
             "typed": typed_saga(self),
+            "wild": wild(self),
         }
 
     def calls(self, saga_id: str) -> list[str]:
