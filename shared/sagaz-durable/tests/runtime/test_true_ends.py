@@ -180,6 +180,26 @@ async def test_a_result_that_the_database_can_never_store_ends_the_run_as_failed
     assert steps == {"reserve": "done", "greet": "in_doubt"}
 
 
+async def test_a_signal_whose_key_the_database_can_never_store_ends_the_run_as_failed_and_names_the_step(
+    settings, opened, ledger
+):
+    class Order(chain(ledger, "a")):
+        @action("pay", depends_on=["a"])
+        async def pay(self, ctx):
+            await current_step().signal("paid", key="\N{PARTY POPPER}")
+
+    def refuse(write):
+        if all((wait.key or "").isascii() for wait in write.waits):
+            return None
+        return UnstorableValue("the character has no equivalent in LATIN1.")
+
+    async with opened(settings, open_store=refusing(refuse)) as runtime:
+        with pytest.raises(RunFailed, match="in the name or the key of a signal for which step 'pay' waits"):
+            await Sagas(runtime).run(Order, {})
+        record = await only_run(runtime)
+    assert (record.status, ledger) == ("failed", ["a"])
+
+
 async def test_an_error_whose_text_the_database_cannot_store_is_kept_in_plain_characters(settings, opened, ledger):
     class Odd(Saga):
         @action("a")

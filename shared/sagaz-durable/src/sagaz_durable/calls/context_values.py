@@ -119,14 +119,14 @@ def likeliest_path(texts: Iterable[str]) -> str:
     return path_of(*path)
 
 
-def unstorable_text(reason: BaseException, results: Mapping[str, str]) -> str:
-    """Say that the database can never store what these steps have returned."""
+def unstorable_text(reason: BaseException, results: Mapping[str, str], waiting: Iterable[str]) -> str:
+    """Say that the database can never store what these steps have returned, or else what these ones wait for."""
     path = likeliest_path(results.values())
     where = f", probably at {path}" if path else ""
-    return (
-        f"{error_text(reason)} It stands in what step {', '.join(map(repr, results))} returned{where}. The step was "
-        "called; nothing was compensated."
-    )
+    what = f"what step {', '.join(map(repr, results))} returned{where}"
+    if not results:
+        what = f"the name or the key of a signal for which step {', '.join(map(repr, waiting))} waits"
+    return f"{error_text(reason)} It stands in {what}. The step was called; nothing was compensated."
 
 
 def _strings(value: Any, *parts: Any) -> Iterator[tuple[tuple[Any, ...], str]]:

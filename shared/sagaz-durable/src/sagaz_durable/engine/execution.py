@@ -236,7 +236,7 @@ class RunExecution:
         values = {step.step: step.result for step in write.steps if step.result is not None}
         for step in values:
             self._entries.lost(step, "do", masked_error(reason))
-        return await self._fail(unstorable_text(reason, values))
+        return await self._fail(unstorable_text(reason, values, [wait.step for wait in write.waits]))
 
     async def _give_back(self, reason: BaseException) -> Ending:
         failures = (0 if self._entries.progressed else self.run.failures) + 1
