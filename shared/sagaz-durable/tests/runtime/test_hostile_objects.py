@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from unittest.mock import Mock
 
 import pytest
@@ -370,6 +370,23 @@ async def test_a_handler_that_assigns_what_cannot_be_read_has_decided_nothing(ru
         step for step in await runtime.store.load_steps((await only_run(runtime)).saga_id) if step.phase == "redo"
     ]
     assert "its handler changed the context, and it cannot be read: LookupError: __dataclass_fields__" in step.error
+
+
+async def test_a_saga_whose_factory_leaves_by_more_than_an_exception_is_given_back_and_in_the_end_failed(
+    settings, opened, ended
+):
+    class Made(Saga):
+        @action("a")
+        async def a(self, ctx): ...
+
+    def factory():
+        raise GeneratorExit("no database is configured")
+
+    settings = replace(settings, max_failures=2)
+    async with opened(settings, sagas=[(Made, factory)], worker=True) as runtime:
+        record = await ended(runtime, await Sagas(runtime).start(Made, {}))
+    assert record.status == "failed"
+    assert "Saga 'Made' cannot be made: GeneratorExit: no database is configured" in record.error
 
 
 # Hooks and listeners.

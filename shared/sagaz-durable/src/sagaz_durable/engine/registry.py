@@ -59,8 +59,16 @@ class Registration:
             SagaDefinitionError: The factory returned something else, or the instance's steps contradict each other.
         """
         from sagaz_durable._upstream.instances import prepare
+        from sagaz_durable.calls.interpreter_exit import stops_the_process
+        from sagaz_durable.masked_errors import masked_error
 
-        return prepare(self.saga_class, self.factory, listeners)
+        try:
+            return prepare(self.saga_class, self.factory, listeners)
+        except BaseException as error:
+            if issubclass(type(error), Exception) or stops_the_process(error):
+                raise
+            # On a thread that has an event loop it would end that, and whatever else runs there.
+            raise SagaDefinitionError(f"Saga {self.name!r} cannot be made: {masked_error(error)}") from error
 
     @property
     def types(self) -> ContextTypes | None:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, TypedDict, Unpack
 
 from sagaz_durable import ContextLike
+from sagaz_durable.calls.foreign import is_a
 from sagaz_durable.calls.waits import waits_for
 from sagaz_durable.concurrency.clock import now
 from sagaz_durable.engine.course import was_overdue
@@ -144,7 +145,7 @@ async def result_within(runtime: SagazRuntime, saga_id: str, seconds: float) -> 
         here = await runtime.runs.ends.wait(saga_id, seconds)
         error = None if here is None else here.exception()
         # With a `StepError`, the step's own exception was raised in another attempt.
-        if here is not None and error is not None and not isinstance(error, StepError | RunInterrupted):
+        if here is not None and error is not None and not is_a(error, StepError, RunInterrupted):
             here.result()
     return await finished_run(runtime, saga_id)
 
