@@ -197,6 +197,16 @@ class Unfindable(enum.Enum):
         return 2
 
 
+@dataclasses.dataclass(frozen=True)
+class Mass:
+    kilograms: int
+
+
+class Planet(enum.Enum):
+    EARTH = Mass(5)
+    MOONS = [Mass(1)]
+
+
 @pytest.mark.parametrize(
     ("value", "reason"),
     [
@@ -208,9 +218,14 @@ class Unfindable(enum.Enum):
         (datetime(2026, 1, 1, tzinfo=Broken()), "cannot be written: RuntimeError"),
         (Strange.ONE, "tuple is not one of JSON's types"),
         (Unfindable.ONE, "not found by its value"),
+        (Planet.EARTH, "a member of the enum Planet whose value is a model; pass its name"),
+        (Planet.MOONS, "a member of the enum Planet whose value is a model; pass its name"),
     ],
-    ids=["nan", "snan", "infinity", "bytes", "zone that repeats", "zone that raises", "tuple", "unfindable"],
-)
+    ids=[
+        "nan", "snan", "infinity", "bytes", "zone that repeats", "zone that raises", "tuple", "unfindable", "model",
+        "models",
+    ],
+)  # fmt: skip
 def test_what_would_not_come_back_equal_is_refused_with_its_path(value, reason):
     assert reason in refusal(value)
 

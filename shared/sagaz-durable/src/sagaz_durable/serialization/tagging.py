@@ -119,7 +119,7 @@ class _Tagger:
             self._spend(len(text))
             return {tag.key: text}
         if issubclass(kind, Enum):
-            return {ENUM: [kind.__qualname__, self.of(self._member_value(value), depth + 2)]}
+            return {ENUM: [kind.__qualname__, self._of_member(value, depth + 2)]}
         if (fields := fields_of(value)) is not NO_MODEL:
             if depth > MAX_DEPTH:
                 raise Refused(TOO_DEEP)
@@ -162,6 +162,14 @@ class _Tagger:
         self._budget -= count
         if self._budget < 0:
             raise TooLarge
+
+    def _of_member(self, member: Enum, depth: int) -> Any:
+        value = self._member_value(member)
+        tree = self.of(value, depth)
+        # A model comes back as a dict, by which no member is found.
+        if type(value) not in _JSON and _found(type(member), _Reader(self._saga_class).of(tree)) is not member:
+            raise Refused(f"a member of the enum {type(member).__qualname__} whose value is a model; pass its name")
+        return tree
 
     def _member_value(self, member: Enum) -> Any:
         kind, saga_class = type(member), self._saga_class
