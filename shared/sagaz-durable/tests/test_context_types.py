@@ -249,9 +249,36 @@ class Numbered:
     by_number: dict[int, str]
 
 
+class Swapped(pydantic.BaseModel):
+    net: int = pydantic.Field(alias="gross")
+    gross: int = 0
+
+
+class Chosen(pydantic.BaseModel):
+    total: int = pydantic.Field(validation_alias=pydantic.AliasChoices("sum", pydantic.AliasPath("amounts", 0)))
+    amounts: list[int]
+
+
+@dataclasses.dataclass
+class Holder:
+    inner: list[Swapped]
+
+
+@dataclasses.dataclass
+class Initial:
+    name: str
+    secret: dataclasses.InitVar[str]
+
+
 @pytest.mark.parametrize(
     ("kind", "told"),
     [
+        (Swapped, "Swapped.net has the alias 'gross', which is another field's name"),
+        (Holder, "Swapped.net has the alias 'gross', which is another field's name"),
+        (Chosen, "Chosen.total has the alias 'amounts', which is another field's name"),
+        (Initial, "Initial takes 'secret', which is no field and has no default"),
+        (Box[int], r"Wrong.context is .*Box\[int\]; expected a class"),
+        (Initial | None, "Wrong.context is .*Initial | None; expected a class"),
         (Tags, r"Tags.tags: set\[str\] is not kept in contexts"),
         (Outer, r"Inner.tags: tuple\[str, \.\.\.\] is not kept"),
         (Numbered, "a dict with keys of type <class 'int'> is not kept"),
@@ -260,7 +287,7 @@ class Numbered:
         (dict, "Wrong.context is dict; expected a Pydantic model"),
         (Currency, "Wrong.context is Currency; expected a Pydantic model"),
     ],
-    ids=lambda value: getattr(value, "__name__", ""),
+    ids=lambda value: "" if isinstance(value, str) else str(value),
 )
 def test_a_type_whose_values_are_not_kept_is_refused_at_registration(kind, told):
     class Wrong(Saga):

@@ -29,6 +29,7 @@ def context_types(saga_class: type[Any], graph: Callable[[], Graph]) -> ContextT
         SagaDefinitionError: They contradict each other, or have what is not kept in contexts.
     """
     if declared_type(saga_class) is None:
+        _check_untyped(saga_class)
         return None
     if (found := _KNOWN.get(saga_class)) is None:
         found = _KNOWN[saga_class] = _checked(saga_class, graph())
@@ -38,8 +39,17 @@ def context_types(saga_class: type[Any], graph: Callable[[], Graph]) -> ContextT
 def declared_type(saga_class: type[Any]) -> Any:
     """Return what a class says with ``context = …``, if that is a class."""
     declared = getattr(saga_class, "context", None)
-    # A method, or whatever else the application calls so, is its own.
     return declared if isinstance(declared, type) else None
+
+
+def _check_untyped(saga_class: type[Any]) -> None:
+    """Refuse what says a type and is no class; a method, or whatever else is called so, is the application's own."""
+    declared = getattr(saga_class, "context", None)
+    if typing.get_origin(declared) is not None or isinstance(declared, getattr(typing, "TypeAliasType", ())):
+        raise SagaDefinitionError(
+            f"{saga_class.__qualname__}.context is {declared!r}; expected a class. Of a generic one, make a class of "
+            "its own: class OrderBox(Box[Order]): ..."
+        )
 
 
 def _checked(saga_class: Any, graph: Graph) -> ContextTypes:

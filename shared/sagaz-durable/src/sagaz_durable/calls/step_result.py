@@ -13,7 +13,7 @@ from sagaz_durable.calls.context_values import changes
 from sagaz_durable.calls.foreign import is_awaitable
 from sagaz_durable.calls.interpreter_exit import stops_the_process
 from sagaz_durable.calls.waits import CallWaits
-from sagaz_durable.contexts.context_types import ContextTypes
+from sagaz_durable.contexts.context_types import ContextTypes, Handed
 from sagaz_durable.contexts.misfit import Misfit
 from sagaz_durable.contexts.models import as_values
 from sagaz_durable.masked_errors import masked_error
@@ -112,6 +112,7 @@ def _result(
     returned = _returned(step, tried.value)
     if types is None:
         return returned, changes(tried.before, tried.context, returned)
+    given = returned
     try:
         assigned, returned = as_values(tried.context), as_values(returned)
     except Refused as refused:
@@ -121,13 +122,19 @@ def _result(
     changed = changes(tried.before, assigned, returned)
     # Before its types look at it: a list that holds another one ten times, and so on, would keep them busy for ever.
     encode(changed)
+    handed = _handed(tried, {} if returned is None or given is None else {name: given[name] for name in returned})
     try:
-        return returned, types.result(step, tried.before, changed, returned)
+        return returned, types.result(step, tried.before, changed, returned, "do", handed)
     except Misfit as misfit:
         raise StepError(
             f"Step {step!r} has returned, or assigned, what the types of its saga do not allow: {misfit}. It was "
             "called, so it is compensated."
         ) from misfit
+
+
+def _handed(tried: Tried, returned: dict[str, Any]) -> Handed:
+    models = tuple(one for one in (tried.value, tried.context) if is_model_class(type(one)))
+    return Handed({**codec.as_dict(tried.context, "the context"), **returned}, models)
 
 
 def assigned(step: str, tried: Tried, types: ContextTypes | None) -> dict[str, Any]:
@@ -142,10 +149,16 @@ def assigned(step: str, tried: Tried, types: ContextTypes | None) -> dict[str, A
         set_ = as_values(tried.context)
     except Refused as refused:
         raise refused.error("the context") from None
-    return fitting(step, tried.before, changes(tried.before, set_, None), types)
+    return fitting(step, tried.before, changes(tried.before, set_, None), types, _handed(tried, {}))
 
 
-def fitting(step: str, before: dict[str, Any], changed: dict[str, Any], types: ContextTypes | None) -> dict[str, Any]:
+def fitting(
+    step: str,
+    before: dict[str, Any],
+    changed: dict[str, Any],
+    types: ContextTypes | None,
+    handed: Handed | None = None,
+) -> dict[str, Any]:
     """Return what somebody changes in the context before a step is called again, as the types of the saga have it.
 
     Raises:
@@ -154,7 +167,7 @@ def fitting(step: str, before: dict[str, Any], changed: dict[str, Any], types: C
     if types is None:
         return changed
     try:
-        return types.result(step, before, changed, None, "redo")
+        return types.result(step, before, changed, None, "redo", handed or Handed(changed, ()))
     except Misfit as misfit:
         raise ContextValueError(f"the types of its saga do not allow that: {misfit}", misfit.path) from misfit
 

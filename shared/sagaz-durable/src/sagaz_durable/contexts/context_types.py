@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
+from sagaz_durable.contexts.agreement import check_agreement
+from sagaz_durable.contexts.losses import lost, stray_names, unsettled
 from sagaz_durable.contexts.misfit import Misfit
 from sagaz_durable.contexts.models import Model, as_values, model_of
 from sagaz_durable.nearest_name import nearest
@@ -13,7 +15,7 @@ from sagaz_integration_core.contract.record import record
 from sagaz_integration_core.contract.records import Phase
 from sagaz_integration_core.errors import ContextValueError, SagaDefinitionError
 
-__all__ = ["CallTypes", "ContextTypes", "Started"]
+__all__ = ["CallTypes", "ContextTypes", "Handed", "Started"]
 
 Values = dict[str, Any]
 
@@ -55,6 +57,19 @@ class Started:
     given: Values
 
 
+@record
+class Handed:
+    """What a step has assigned and returned.
+
+    Attributes:
+        items: By name, models as they are.
+        models: The instances that have it.
+    """
+
+    items: Values
+    models: tuple[Any, ...]
+
+
 class ContextTypes:
     """The types of one saga.
 
@@ -87,9 +102,10 @@ class ContextTypes:
                     f"{owner}: a context has no field {name!r}, which is the runtime's own. Rename it; in steps the "
                     "run's id is current_step().saga_id."
                 )
+        self._kinds: set[Any] = {one.kind for one in types}
         for one in types:
-            _compile_nested(one, set())
-        _check_agreement(owner, types)
+            _compile_nested(one, self._kinds)
+        check_agreement(owner, types)
         for (step, phase), call in calls.items():
             if call.takes is not None:
                 self._check_provided(owner, step, phase, call.takes, ancestors[step])
@@ -121,7 +137,8 @@ class ContextTypes:
         Raises:
             Misfit: It is not what the type says.
         """
-        instance = self._context.build(as_values(values))
+        instance = self._build(self._context, as_values(values), values, None)
+        self._check_names((given,), (instance,))
         # An instance knows what it was made with; a default that is another one each time must not tell requests apart.
         is_instance = not typing.is_typeddict(self._context.kind) and isinstance(given, self._context.kind)
         names = self._context.given(given if is_instance else instance, values)
@@ -156,7 +173,7 @@ class ContextTypes:
         return instance, {**before, **as_values(instance)}
 
     def result(
-        self, step: str, before: Values, changed: Values, returned: Values | None, phase: Phase = "do"
+        self, step: str, before: Values, changed: Values, returned: Values | None, phase: Phase, handed: Handed
     ) -> Values:
         """Return what a step, or its recovery, has changed, as its types have it.
 
@@ -164,6 +181,7 @@ class ContextTypes:
             before: What it was given.
             changed: Of what it assigned and returned that which differs.
             returned: All that it returned.
+            handed: What it assigned and returned, as it is.
 
         Raises:
             Misfit: It is not what the types say.
@@ -172,13 +190,42 @@ class ContextTypes:
         unknown = [name for name in changed if name not in self._names]
         if unknown and not self._is_open:
             raise Misfit(tuple(((name,), self._unknown(name)) for name in unknown))
-        found = dict(changed)
+        found, made = dict(changed), []
+        items = {name: item for name, item in handed.items.items() if name in changed}
         if call.returns is not None and (returned is not None or call.always):
-            found |= _only(changed, as_values(call.returns.build(_known(call.returns, returned or {}))))
+            made.append(self._build(call.returns, _known(call.returns, returned or {}), items, changed))
+            found |= _only(changed, as_values(made[-1]))
         for one in dict.fromkeys((self._context, call.takes)):
             if one is not None:
-                found |= _only(changed, as_values(one.build(_known(one, {**before, **found}))))
+                made.append(self._build(one, _known(one, {**before, **found}), items, changed))
+                found |= _only(changed, as_values(made[-1]))
+        self._check_names((*handed.models, handed.items), made)
         return found
+
+    def _build(self, model: Model, values: Values, items: Values, names: Collection[str] | None) -> Any:
+        """Return an instance that has all that it is made of, and would have it again.
+
+        Args:
+            values: What it is made of.
+            items: The same with models as they were given.
+            names: Those that are looked at; None for all.
+        """
+        instance = model.build(values)
+        if wrong := lost(items, instance, self._kinds):
+            raise Misfit(wrong)
+        built = as_values(instance)
+        if wrong := unsettled(model, values, built, built if names is None else names):
+            raise Misfit(wrong)
+        return instance
+
+    def _check_names(self, models: Iterable[Any], made: Iterable[Any]) -> None:
+        for one in models:
+            alike = next((other for other in made if type(other) is type(one)), None)
+            if names := stray_names(one, alike):
+                raise Misfit(tuple(((name,), self._unknown(name)) for name in names))
+            # Copies within it, which may be equal to what was there.
+            if wrong := lost(one, None, ()):
+                raise Misfit(wrong)
 
     def _unknown(self, name: str) -> str:
         what = self._context.kind.__qualname__
@@ -204,29 +251,6 @@ def _known(model: Model, values: Mapping[str, Any]) -> Values:
 
 def _only(changed: Values, values: Mapping[str, Any]) -> Values:
     return {name: value for name, value in values.items() if name in changed}
-
-
-def _check_agreement(owner: str, types: Iterable[Model]) -> None:
-    seen: dict[str, Model] = {}
-    for one in types:
-        for name, annotation in one.fields.items():
-            other = seen.setdefault(name, one)
-            if not _agree(annotation, other.fields[name]):
-                raise SagaDefinitionError(
-                    f"{owner}: {one.kind.__qualname__}.{name} and {other.kind.__qualname__}.{name} have different "
-                    "types, and are one value of the context. Annotate both alike; one of them may take None besides."
-                )
-
-
-def _agree(one: Any, other: Any) -> bool:
-    one, other = _bare(one), _bare(other)
-    return one == other or bool(one in typing.get_args(other) or other in typing.get_args(one))
-
-
-def _bare(annotation: Any) -> Any:
-    while typing.get_origin(annotation) in (typing.Annotated, typing.Required, typing.NotRequired):
-        annotation = typing.get_args(annotation)[0]
-    return annotation
 
 
 def _compile_nested(model: Model, seen: set[Any]) -> None:

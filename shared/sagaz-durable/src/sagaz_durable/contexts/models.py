@@ -1,15 +1,16 @@
-"""Models as types of contexts: Pydantic models, dataclasses, attrs classes and typed dicts."""
+"""Models as types of contexts: dataclasses, attrs classes and typed dicts, and Pydantic models beside them."""
 
 from __future__ import annotations
 
 import dataclasses
 import inspect
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Collection, Mapping
 from functools import lru_cache
 from typing import Any, Protocol
 
 from sagaz_durable.contexts.misfit import Location, Misfit
+from sagaz_durable.contexts.pydantic_models import PydanticModel
 from sagaz_durable.contexts.readers import Reader, Unkept, reader_of
 from sagaz_durable.serialization.codec import copy_value
 from sagaz_durable.serialization.diagnostics import Refused
@@ -92,7 +93,7 @@ def model_of(kind: type[Any]) -> Model | None:
 @lru_cache(maxsize=1_000)
 def _model(kind: Any) -> Model | None:
     if hasattr(kind, "model_validate") and is_model_class(kind):
-        return _PydanticModel(kind)
+        return PydanticModel(kind)
     if typing.is_typeddict(kind):
         hints = hints_of(kind.__qualname__, kind, extras=True)
         return _TypedDict(kind, hints, _required(kind, hints))
@@ -171,6 +172,7 @@ class _Fields(_Checked):
     def __init__(self, kind: type[Any], hints: dict[str, Any]) -> None:
         parameters = _parameters(kind)
         self._parameters = {name: parameter for name, (parameter, _) in parameters.items()}
+        _check_parameters(kind, self._parameters.values())
         required = frozenset(name for name, (_, is_required) in parameters.items() if is_required)
         super().__init__(kind, {name: hints[name] for name in names_of(kind) or ()}, required)
 
@@ -201,52 +203,15 @@ def _parameters(kind: type[Any]) -> dict[str, tuple[str, bool]]:
     return {one.name: (one.alias, parameters[one.alias].default is empty) for one in attributes if one.init}
 
 
-class _PydanticModel:
-    def __init__(self, kind: Any) -> None:
-        if getattr(kind, "__pydantic_root_model__", False):
-            raise SagaDefinitionError(f"{kind.__qualname__} is a root model; a context has fields.")
-        self.kind: type[Any] = kind
-        kept = names_of(kind) or ()
-        self.fields: Mapping[str, Any] = {name: kind.model_fields[name].annotation for name in kept}
-        lost = [name for name, field in kind.model_fields.items() if name not in kept and field.is_required()]
-        if lost:
+def _check_parameters(kind: type[Any], fields: Collection[str]) -> None:
+    """Refuse a class of which no instance can be made of its fields, as one with an ``InitVar``."""
+    variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    for name, parameter in inspect.signature(kind).parameters.items():
+        if name not in fields and parameter.default is inspect.Parameter.empty and parameter.kind not in variable:
             raise SagaDefinitionError(
-                f"{kind.__qualname__}.{lost[0]} has exclude=True, so that it is not recorded, and no default. Give it "
-                "one, or take exclude=True away."
+                f"{kind.__qualname__} takes {name!r}, which is no field and has no default, so that no instance can be "
+                "made of what is recorded. Give it a default, or make it a field."
             )
-        self.required = frozenset(name for name in kept if kind.model_fields[name].is_required())
-        self.is_open: bool = kind.model_config.get("extra") == "allow"
-        self._validate = _by_name(kind)
-
-    def build(self, values: Mapping[str, Any]) -> Any:
-        try:
-            return self._validate(copy_value(dict(values)))
-        except Exception as error:
-            raise Misfit(_told(error)) from error
-
-    def given(self, instance: Any, values: Mapping[str, Any]) -> frozenset[str]:
-        # By their names, where the values may have come by aliases.
-        return frozenset(instance.model_fields_set)
-
-
-def _by_name(kind: Any) -> Callable[[dict[str, Any]], Any]:
-    if "by_name" in inspect.signature(kind.model_validate).parameters:
-        return lambda values: kind.model_validate(values, by_alias=True, by_name=True)
-    # Before Pydantic 2.11 a model takes its aliases alone, unless it says otherwise.
-    aliases = {} if kind.model_config.get("populate_by_name") else _aliases(kind)
-    return lambda values: kind.model_validate({aliases.get(name, name): value for name, value in values.items()})
-
-
-def _aliases(kind: Any) -> dict[str, str]:
-    fields = kind.model_fields.items()
-    return {name: field.validation_alias for name, field in fields if isinstance(field.validation_alias, str)}
-
-
-def _told(error: Any) -> tuple[tuple[Location, str], ...]:
-    if not callable(getattr(error, "errors", None)):
-        # What a validator of the application's own raised, which is no ValueError.
-        return (((), error_text(error)),)
-    return tuple((tuple(one["loc"]), one["msg"]) for one in error.errors(include_url=False, include_input=False))
 
 
 def _reader(owner: type[Any], name: str, annotation: Any) -> Reader:

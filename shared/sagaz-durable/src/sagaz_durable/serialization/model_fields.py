@@ -9,7 +9,7 @@ from typing import Any
 from sagaz_durable.serialization.diagnostics import Refused
 from sagaz_integration_core.error_text import error_text, type_name
 
-__all__ = ["NO_MODEL", "fields_of", "is_model_class", "names_of"]
+__all__ = ["NO_MODEL", "fields_of", "is_model_class", "is_pydantic", "names_of"]
 
 NO_MODEL = object()
 """What `fields_of` returns of everything else."""
@@ -39,7 +39,7 @@ def fields_of(value: Any) -> Any:
 
 def names_of(kind: type[Any]) -> tuple[str, ...] | None:
     """Return the names of the fields that are kept of a model's class; None if it is none."""
-    if _is_pydantic(kind):
+    if is_pydantic(kind):
         return tuple(name for name, field in kind.model_fields.items() if not field.exclude)
     if is_dataclass(kind):
         return tuple(field.name for field in fields(kind))
@@ -53,6 +53,7 @@ def is_model_class(kind: object) -> bool:
     return isinstance(kind, type) and names_of(kind) is not None
 
 
-def _is_pydantic(kind: type[Any]) -> bool:
+def is_pydantic(kind: Any) -> bool:
+    """Whether a class is a model of Pydantic's."""
     base = getattr(sys.modules.get("pydantic.main"), "BaseModel", None)
     return base is not None and issubclass(kind, base) and hasattr(kind, "model_fields")
