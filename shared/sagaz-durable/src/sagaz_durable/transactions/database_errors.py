@@ -22,7 +22,7 @@ constraint."""
 _AGAIN = ("08", "40", "53", "57P", "55P03")
 """How PostgreSQL's codes begin for a lost connection, a conflict, exhausted resources, a shutdown and a locked row."""
 
-_BY_CODE: dict[str, Meaning] = {"25P02": "aborted", "3B001": "ended"}
+_BY_CODE: dict[str, Meaning] = {"25P01": "ended", "25P02": "aborted", "3B001": "ended"}
 
 _MYSQL: dict[int, Meaning] = {
     **dict.fromkeys((1205, 1213, 1020, 2006, 2013), "again"),
@@ -31,6 +31,9 @@ _MYSQL: dict[int, Meaning] = {
 }
 """MySQL's for locks that were waited for too long, deadlocks, rows that changed and lost connections; for a savepoint
 that is not there; and for values that do not fit."""
+
+_OF_MYSQL = ("MySQLdb", "pymysql", "mysql", "mariadb", "asyncmy", "aiomysql")
+"""Whose errors have them: an application's own `KeyError(1305)` is none of them."""
 
 
 def meaning(error: BaseException) -> Meaning:
@@ -62,10 +65,11 @@ def _of_report(error: BaseException) -> Meaning | None:
     # Whoever has raised one of its errors has loaded it.
     if (sqlite := sys.modules.get("sqlite3")) is not None and isinstance(error, sqlite.Error):
         return _of_sqlite(error)
-    if error.args and isinstance(number := error.args[0], int):
+    library = type(error).__module__.partition(".")[0]
+    if library in _OF_MYSQL and error.args and isinstance(number := error.args[0], int):
         return _MYSQL.get(number, "other")
     # psycopg, which has no code for a connection that broke.
-    if type(error).__module__.startswith("psycopg") and type(error).__name__ in ("OperationalError", "InterfaceError"):
+    if library.startswith("psycopg") and type(error).__name__ in ("OperationalError", "InterfaceError"):
         return "again"
     return None
 

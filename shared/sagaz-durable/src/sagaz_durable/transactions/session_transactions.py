@@ -2,49 +2,18 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
 
 from sagaz_durable.transactions.database_errors import meaning
+from sagaz_durable.transactions.session_guard import SessionGuard
 from sagaz_durable.transactions.sessions import talk, talk_sync
 from sagaz_durable.transactions.step_statements import beginning, ending, recording, returning
 from sagaz_integration_core.contract.records import RunWrite
 from sagaz_integration_core.errors import StepError
 
 __all__ = ["AsyncTransaction", "SyncTransaction"]
-
-
-class _Guard:
-    """Refuses a step's commit through SQLAlchemy's session, in place; psycopg does that by itself.
-
-    Attributes:
-        open: Whether a commit is let through.
-    """
-
-    def __init__(self, session: Any) -> None:
-        self._session = session
-        self._root = session.get_transaction()
-        self.open = False
-        sys.modules["sqlalchemy.event"].listen(session, "before_commit", self._refuse)
-
-    @property
-    def rolled_back(self) -> bool:
-        """Whether the step has ended its transaction; a commit was refused, so that it was a rollback."""
-        return self._session.get_transaction() is not self._root
-
-    def _refuse(self, session: Any) -> None:
-        if not (self.open or session.in_nested_transaction()):
-            raise StepError(
-                "A transactional step has called commit() on its session. The session is committed by itself, together "
-                "with the step's journal entry, when the step has returned: leave that out, or use "
-                "session.begin_nested() for a part that may fail."
-            )
-
-    def remove(self) -> None:
-        """Let the session's later users commit."""
-        sys.modules["sqlalchemy.event"].remove(self._session, "before_commit", self._refuse)
 
 
 class SyncTransaction:
@@ -54,7 +23,7 @@ class SyncTransaction:
         self.session = session
         self._close = close
         self._store = store
-        self._guard: _Guard | None = None
+        self._guard: SessionGuard | None = None
         self._block: Any = None
 
     def begin(self) -> None:
@@ -68,18 +37,22 @@ class SyncTransaction:
             self.session.begin()
         talk_sync(self.session, self._store, None, beginning)
         if self._block is None:
-            self._guard = _Guard(self.session)
+            self._guard = SessionGuard(self.session, self.session.connection())
 
     def finish(self) -> None:
         """Do what the step has left to do."""
+        _check_open(self.session)
         if self._guard is not None:
             self.session.flush()
+            # One that was left open is part of the whole, as for SQLAlchemy's own commit().
+            while (part := self.session.get_nested_transaction()) is not None:
+                part.commit()
         talk_sync(self.session, self._store, None, ending)
 
     def may_have_committed(self) -> bool:
         """Whether the step, which has failed, may have committed something behind the session's back."""
-        if self._guard is not None and self._guard.rolled_back:
-            return False
+        if self._guard is not None and (self._guard.has_committed or self._guard.rolled_back):
+            return self._guard.has_committed
         try:
             talk_sync(self.session, self._store, None, returning)
         except Exception as error:
@@ -121,7 +94,7 @@ class AsyncTransaction:
         self.session = session
         self._close = close
         self._store = store
-        self._guard: _Guard | None = None
+        self._guard: SessionGuard | None = None
         self._block: Any = None
 
     async def begin(self) -> None:
@@ -134,18 +107,22 @@ class AsyncTransaction:
             await self.session.begin()
         await talk(self.session, self._store, None, beginning)
         if self._block is None:
-            self._guard = _Guard(self.session.sync_session)
+            connection = await self.session.connection()
+            self._guard = SessionGuard(self.session.sync_session, connection.sync_connection)
 
     async def finish(self) -> None:
         """Do what the step has left to do."""
+        _check_open(self.session)
         if self._guard is not None:
             await self.session.flush()
+            while (part := self.session.get_nested_transaction()) is not None:
+                await part.commit()
         await talk(self.session, self._store, None, ending)
 
     async def may_have_committed(self) -> bool:
         """Do as `SyncTransaction.may_have_committed`."""
-        if self._guard is not None and self._guard.rolled_back:
-            return False
+        if self._guard is not None and (self._guard.has_committed or self._guard.rolled_back):
+            return self._guard.has_committed
         try:
             await talk(self.session, self._store, None, returning)
         except Exception as error:
@@ -177,6 +154,15 @@ class AsyncTransaction:
             await self.session.rollback()
         with suppress(Exception):
             await self._close()
+
+
+def _check_open(session: Any) -> None:
+    """Refuse a connection of psycopg that the step has closed; one that was lost is ``broken``."""
+    if getattr(session, "closed", False) and not getattr(session, "broken", True):
+        raise StepError(
+            "A transactional step has closed its connection, so that nothing of it was committed. It is closed by "
+            "itself: leave that out."
+        )
 
 
 def _is_sqlalchemy(session: Any) -> bool:
