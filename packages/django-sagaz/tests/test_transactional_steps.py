@@ -150,6 +150,44 @@ def test_a_step_that_swallows_an_error_of_its_transaction_is_told_so(home):
 
 
 @on()
+@pytest.mark.parametrize("savepoint", [True, False])
+def test_a_block_that_a_step_leaves_open_is_its_failure_and_nothing_of_it_is_left_on_the_connection(home, savepoint):
+    def charge(ctx):
+        Order.objects.using(ctx["db"]).create(name="charge")
+        transaction.atomic(using=ctx["db"], savepoint=savepoint).__enter__()
+
+    with pytest.raises(StepError, match=r"has entered a transaction.atomic\(\) that it has not left"):
+        run_saga(one_step(charge), {"db": home})
+    assert names(home) == []
+    assert Step.objects.using(home).get().status == "failed"
+    assert not connections[home].in_atomic_block
+    run_saga(one_step(lambda ctx: Order.objects.using(ctx["db"]).create(name="next") and None), {"db": home})
+    assert names(home) == ["next"]
+
+
+@on()
+def test_a_step_that_closes_its_connection_is_told_so(home):
+    def charge(ctx):
+        Order.objects.using(ctx["db"]).create(name="charge")
+        connections[ctx["db"]].close()
+
+    with pytest.raises(StepError, match="has closed its database connection"):
+        run_saga(one_step(charge), {"db": home})
+    assert names(home) == []
+
+
+@on()
+def test_a_hook_that_raises_after_the_commit_changes_nothing_of_it(home):
+    def charge(ctx):
+        Order.objects.using(ctx["db"]).create(name="charge")
+        transaction.on_commit(lambda: 1 / 0, using=ctx["db"])
+
+    run_saga(one_step(charge), {"db": home})
+    assert names(home) == ["charge"]
+    assert Run.objects.using(home).get().status == "completed"
+
+
+@on()
 def test_what_a_step_starts_is_started_if_and_only_if_the_step_commits(home):
     other = one_step(lambda ctx: None)
 

@@ -76,6 +76,7 @@ class _Transaction:
         self._connection: Any = connections[alias]
         self._store = store
         self._block: Any = None
+        self._depth = 0, 0
 
     def begin(self) -> None:
         connection = self._connection
@@ -84,6 +85,7 @@ class _Transaction:
             block = transaction.atomic(using=connection.alias, durable=True)
             block.__enter__()
             self._block = block
+            self._depth = len(connection.savepoint_ids), len(connection.atomic_blocks)
             if connection.vendor == "sqlite":
                 from sagaz_durable.stores.sqlite.joining import LOCK
 
@@ -91,6 +93,15 @@ class _Transaction:
             self._execute(SAVEPOINT)
 
     def finish(self) -> None:
+        if self._connection.closed_in_transaction:
+            raise StepError(
+                "A transactional step has closed its database connection, and its transaction with it. Leave that out."
+            )
+        if len(self._connection.atomic_blocks) != self._depth[1]:
+            raise StepError(
+                "A transactional step has entered a transaction.atomic() that it has not left, so that nothing can be "
+                "committed. Use it in a `with` statement."
+            )
         if self._connection.needs_rollback:
             raise StepError(
                 "A transactional step went on after an error inside of its transaction, which can only be rolled back "
@@ -118,6 +129,9 @@ class _Transaction:
     def end(self) -> None:
         block, self._block = self._block, None
         if block is not None:
+            # What the step has left open would take the end of this block for its own.
+            del self._connection.savepoint_ids[self._depth[0] :]
+            del self._connection.atomic_blocks[self._depth[1] :]
             error = StepError("The step was rolled back.")
             with suppress(Exception):
                 block.__exit__(type(error), error, None)

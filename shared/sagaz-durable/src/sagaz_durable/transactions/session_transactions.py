@@ -160,8 +160,8 @@ def _check_open(session: Any) -> None:
     """Refuse a connection of psycopg that the step has closed; one that was lost is ``broken``."""
     if getattr(session, "closed", False) and not getattr(session, "broken", True):
         raise StepError(
-            "A transactional step has closed its connection, so that nothing of it was committed. It is closed by "
-            "itself: leave that out."
+            "A transactional step has closed its connection, and its transaction with it. It is closed by itself: "
+            "leave that out."
         )
 
 
