@@ -9,7 +9,7 @@ from typing import Any
 from sagaz_durable.contexts.agreement import check_agreement
 from sagaz_durable.contexts.losses import lost, stray_names, unsettled
 from sagaz_durable.contexts.misfit import Misfit
-from sagaz_durable.contexts.models import Model, as_values, model_of
+from sagaz_durable.contexts.models import Model, as_values, compile_nested
 from sagaz_durable.nearest_name import nearest
 from sagaz_integration_core.contract.record import record
 from sagaz_integration_core.contract.records import Phase
@@ -104,29 +104,45 @@ class ContextTypes:
                 )
         self._kinds: set[Any] = {one.kind for one in types}
         for one in types:
-            _compile_nested(one, self._kinds)
+            compile_nested(one, self._kinds)
         check_agreement(owner, types)
-        for (step, phase), call in calls.items():
-            if call.takes is not None:
-                self._check_provided(owner, step, phase, call.takes, ancestors[step])
+        for step, phase in calls:
+            self._check_provided(owner, step, phase, ancestors[step])
 
     @property
     def name(self) -> str:
         """What the type of the context is called."""
         return self._context.kind.__qualname__
 
-    def _check_provided(self, owner: str, step: str, phase: Phase, takes: Model, ancestors: Iterable[str]) -> None:
-        provided = set(self._context.fields)
-        for one in ancestors:
-            provided |= self._call(one, "do").provides
-        for name in sorted(takes.required - provided):
+    def _check_provided(self, owner: str, step: str, phase: Phase, ancestors: Iterable[str]) -> None:
+        if (lacking := self._lacking(step, phase, self._context.fields, ancestors)) is not None:
+            takes, name = lacking
             kinds = {"do": "", "undo": "the compensation of ", "redo": "the recovery of "}
             what = f"{kinds[phase]}step {step!r}"
             raise SagaDefinitionError(
-                f"{owner}: {what} takes {takes.kind.__qualname__}, whose field {name!r} has no default, and neither "
+                f"{owner}: {what} takes {takes}, whose field {name!r} has no default, and neither "
                 f"{self._context.kind.__qualname__} has it nor does a step that {step!r} depends on declare to return "
                 "it. Give it a default, or annotate what that step returns with a model that has it."
             )
+
+    def _lacking(
+        self, step: str, phase: Phase, known: Iterable[str], ancestors: Iterable[str]
+    ) -> tuple[str, str] | None:
+        takes = self._call(step, phase).takes
+        provided = set(known).union(*(self._call(one, "do").provides for one in ancestors))
+        missing = () if takes is None else sorted(takes.required - provided)
+        return (takes.kind.__qualname__, missing[0]) if takes is not None and missing else None
+
+    def lacking(self, step: str, known: Iterable[str], ancestors: Iterable[str]) -> tuple[str, str] | None:
+        """Return a type, and its field without a default, that a step or its compensation could not be given.
+
+        Args:
+            known: What there is.
+            ancestors: The steps that are going to return something yet.
+        """
+        known, ancestors = tuple(known), tuple(ancestors)
+        phases: tuple[Phase, ...] = ("do", "undo", "redo")
+        return next(filter(None, (self._lacking(step, phase, known, ancestors) for phase in phases)), None)
 
     def start(self, given: Any, values: Values) -> Started:
         """Return the context of a new run.
@@ -251,19 +267,3 @@ def _known(model: Model, values: Mapping[str, Any]) -> Values:
 
 def _only(changed: Values, values: Mapping[str, Any]) -> Values:
     return {name: value for name, value in values.items() if name in changed}
-
-
-def _compile_nested(model: Model, seen: set[Any]) -> None:
-    """Refuse at registration what would be refused when a value of it is first met."""
-    for annotation in model.fields.values():
-        for kind in _classes(annotation):
-            if kind not in seen and (inner := model_of(kind)) is not None:
-                seen.add(kind)
-                _compile_nested(inner, seen)
-
-
-def _classes(annotation: Any) -> Iterable[type[Any]]:
-    if isinstance(annotation, type) and not typing.get_args(annotation):
-        yield annotation
-    for one in typing.get_args(annotation):
-        yield from _classes(one)

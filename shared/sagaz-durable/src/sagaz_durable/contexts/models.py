@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import typing
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import lru_cache
 from typing import Any, Protocol
 
@@ -19,7 +19,7 @@ from sagaz_durable.serialization.model_fields import fields_of, is_model_class, 
 from sagaz_integration_core.error_text import error_text
 from sagaz_integration_core.errors import SagaDefinitionError
 
-__all__ = ["Model", "as_values", "hints_of", "model_of"]
+__all__ = ["Model", "as_values", "compile_nested", "hints_of", "model_of"]
 
 _UNDER_WAY = object()
 
@@ -100,6 +100,26 @@ def _model(kind: Any) -> Model | None:
     if is_model_class(kind):
         return _Fields(kind, hints_of(kind.__qualname__, kind, extras=True))
     return None
+
+
+def compile_nested(model: Model, seen: set[Any]) -> None:
+    """Refuse at registration what would be refused when a value of it is first met.
+
+    Args:
+        seen: Gets the models within it.
+    """
+    for annotation in model.fields.values():
+        for kind in _classes(annotation):
+            if kind not in seen and (inner := model_of(kind)) is not None:
+                seen.add(kind)
+                compile_nested(inner, seen)
+
+
+def _classes(annotation: Any) -> Iterable[type[Any]]:
+    if isinstance(annotation, type) and not typing.get_args(annotation):
+        yield annotation
+    for one in typing.get_args(annotation):
+        yield from _classes(one)
 
 
 def _required(kind: Any, hints: Mapping[str, Any]) -> frozenset[str]:

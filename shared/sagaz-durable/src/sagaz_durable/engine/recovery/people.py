@@ -12,6 +12,7 @@ from typing import Any
 
 from sagaz_durable import ContextLike
 from sagaz_durable.serialization import codec
+from sagaz_durable.serialization.tagging import untagged
 from sagaz_integration_core.contract.statuses import Call
 from sagaz_integration_core.contract.waits import DECISIONS, WaitRecord, WaitWrite, decision_signal
 from sagaz_integration_core.errors import ContextValueError, InvalidInput
@@ -86,6 +87,7 @@ def _mistake(phase: str, payload: Mapping[str, Any]) -> str | None:
         return 'has a "context" that is no object of keys and values.'
     try:
         codec.check_reserved(changes)
+        untagged(changes, None)
     except ContextValueError as error:
         return f"changes the context, and {error}."
     return None

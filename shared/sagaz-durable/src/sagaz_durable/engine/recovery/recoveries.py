@@ -19,7 +19,8 @@ from sagaz_durable.engine.course import Course
 from sagaz_durable.engine.journal.entries import Entries
 from sagaz_durable.engine.recovery.people import answer, asked, options
 from sagaz_durable.masked_errors import masked_error
-from sagaz_durable.recovery import Action, Recovery, decoded, encoded
+from sagaz_durable.recovery import Action, Recovery, action_of, decoded, encoded
+from sagaz_durable.serialization.tagging import untagged
 from sagaz_integration_core.contract.records import ClaimedRun, Phase
 from sagaz_integration_core.contract.statuses import Call
 from sagaz_integration_core.error_text import type_name
@@ -76,8 +77,10 @@ class Recoveries:
         """Have a person's decision carried out, or else call the handler, and journal what it decides."""
         before = self._decoded(self._entries.recovered(step))
         if (said := answer((step, "redo"), self._entries.waits.of((step, "redo")))) is not None:
-            given, changed = self._values.given_to(step), said.get("context", {})
+            given, tree = self._values.given_to(step), said.get("context", {})
             try:
+                # Nobody can say Decimal in a form, or on a command line.
+                changed = untagged(tree, type(self._prepared.saga))
                 set_ = fitting(step, given, changed, self._prepared.types)
             except ContextValueError as error:
                 self._ask(step, f"a person wants to change the context, and {error}", before)
@@ -130,6 +133,9 @@ class Recoveries:
             self._ask(step, f"{who} wants the pivots compensated, and {names} has no compensation", after)
             return
         self._values.recover(step, after.changes)
+        if action == "skip" and (lacks := self._lacks_without(step)) is not None:
+            self._ask(step, f"{who} wants to skip it, and {lacks}", after)
+            return
         text, decision = self._text(action, after), None
         if action in ("compensate", "give_up"):
             failed = self._entries.get(step, "do")
@@ -137,6 +143,21 @@ class Recoveries:
             why = f"{(failed and failed.error) or 'failed'}; {what}, as {who} has decided"
             decision = self._course.turn(step, self._prepared.failures.get(step), why)
         await unless_halted(self._halt, self._entries.decided_about(step, text, decision))
+
+    def _lacks_without(self, step: str) -> str | None:
+        """Say what a step behind a skipped one takes, and nobody returns then: the run could not go on."""
+        types, graph = self._prepared.types, self._prepared.graph
+        for name in graph.nodes if types is not None else ():
+            if step in graph.ancestors[name]:
+                to_come = [one for one in graph.ancestors[name] if one != step and not self._is_skipped(one)]
+                if lacking := types.lacking(name, self._values.given_to(name), to_come):  # type: ignore[union-attr]
+                    takes, field = lacking
+                    return f"step {name!r} takes {takes}, whose field {field!r} is missing then; set it in the context"
+        return None
+
+    def _is_skipped(self, step: str) -> bool:
+        entry = self._entries.get(step, "redo")
+        return entry is not None and action_of(entry) == "skip"
 
     def _lasting_pivots(self, step: str) -> list[str]:
         graph = self._prepared.graph
