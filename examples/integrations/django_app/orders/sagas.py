@@ -11,7 +11,7 @@ from typing import Any
 
 from django.db.models import QuerySet
 
-from django_sagaz import Saga, action, compensate, current_step, resumes
+from django_sagaz import Saga, action, compensate, current_step, effect, resumes
 from orders import services
 from orders.models import Order
 
@@ -91,6 +91,10 @@ class OrderSaga(Saga):
         await services.call("recall", ctx["order_id"], current_step().idempotency_key)
 
     @action("note", depends_on=["ship"])
+    @effect("transactional")
     def note(self, ctx: Context) -> None:
-        """Plain steps use the ORM as everywhere in Django; to do this twice is to do it once."""
+        """Commit a row of the shop's own together with the saga's record of it: both exactly once, or not yet.
+
+        Plain steps use the ORM as everywhere in Django.
+        """
         order_of(ctx).update(status=Order.Status.SHIPPED, parcel=ctx["parcel"])
