@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import traceback
 from decimal import Decimal
 from typing import Any, Literal
 
@@ -283,6 +284,42 @@ async def test_a_handler_that_sets_what_is_no_field_has_decided_nothing(runtime)
     with pytest.raises(RunWaiting, match="sagaz:redo:ship:1"):
         await Sagas(runtime).run(Ship, {})
     assert calls == ["ship"]
+
+
+async def test_tracebacks_of_what_does_not_fit_have_no_values(runtime):
+    class Pin(pydantic.BaseModel):
+        pin: int = 0
+        inner: list[Pin] = []
+
+    class Pay(Saga):
+        context = Pin
+
+        @action("one")
+        async def one(self, ctx):
+            return {"inner": [{"pin": "secret-4242"}]}
+
+    for given in ({}, {"pin": "secret-4242"}):
+        with pytest.raises((StepError, ContextMismatch), match="Input should be a valid integer") as caught:
+            await Sagas(runtime).run(Pay, given)
+        assert "4242" not in "".join(traceback.format_exception(caught.value))
+
+
+@dataclasses.dataclass
+class Scaled:
+    by: float | int
+    of: float | None = None
+
+
+@pytest.mark.parametrize("by", [1, 1.0, 2])
+async def test_a_number_that_a_union_takes_keeps_its_type(runtime, by):
+    class Scale(Saga):
+        context = Scaled
+
+        @action("one")
+        async def one(self, ctx): ...
+
+    result = await Sagas(runtime).run(Scale, {"by": by})
+    assert type(result["by"]) is type(by)
 
 
 async def test_a_tag_that_no_model_of_a_union_has_is_not_shown(runtime):

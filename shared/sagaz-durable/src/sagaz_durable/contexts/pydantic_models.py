@@ -40,7 +40,8 @@ class PydanticModel:
         try:
             return self._validate(copy_value(dict(values)))
         except Exception as error:
-            raise Misfit(_told(error)) from error
+            # Pydantic's own text has the values; tracebacks are logged with all causes.
+            raise Misfit(_told(error)) from (None if _is_validation(error) else error)
 
     def given(self, instance: Any, values: Mapping[str, Any]) -> frozenset[str]:
         """Return what was not left to its default; see `Model.given`."""
@@ -83,8 +84,12 @@ def _aliases(kind: Any) -> dict[str, str]:
     return {name: field.validation_alias for name, field in fields if isinstance(field.validation_alias, str)}
 
 
+def _is_validation(error: Any) -> bool:
+    return callable(getattr(error, "errors", None))
+
+
 def _told(error: Any) -> tuple[tuple[Location, str], ...]:
-    if not callable(getattr(error, "errors", None)):
+    if not _is_validation(error):
         # What a validator of the application's own raised, which is no ValueError.
         return (((), error_text(error)),)
     return tuple((tuple(one["loc"]), _message(one)) for one in error.errors(include_url=False, include_input=False))

@@ -112,6 +112,9 @@ def _any_of(kinds: tuple[Any, ...], model: ModelReader) -> Reader:
         return lambda value, place: None if value is None else only(value, place)
 
     def read(value: Any, place: Location) -> Any:
+        if type(value) in kinds:
+            # Of `float | int` an int stays one.
+            return value
         for reader in readers:
             try:
                 return reader(value, place)
