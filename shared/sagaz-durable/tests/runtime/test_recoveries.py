@@ -224,6 +224,16 @@ async def test_a_handler_that_decides_nothing_has_a_person_asked_and_the_journal
     assert "retry, retry_alt, skip, compensate, give_up" in told
 
 
+async def test_a_handler_that_returns_what_nobody_awaited_has_a_person_asked_and_it_is_closed(working, ledger):
+    async def later(): ...
+
+    saga_id = await Sagas(working).start(shipping(ledger, found := later()), {})
+    await asked(working, saga_id)
+    assert "its handler returned a coroutine" in (await journal(working, saga_id))["ship", "redo"].error
+    with pytest.raises(RuntimeError, match="cannot reuse"):
+        found.send(None)
+
+
 async def test_a_handler_gets_no_more_retries_than_it_was_declared_with(working, ledger):
     saga = shipping(ledger, *[RecoveryAction.RETRY, RecoveryAction.RETRY_WITH_ALTERNATE] * 2, max_retries=2)
     saga_id = await Sagas(working).start(saga, {})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 from collections.abc import Coroutine
 from typing import Any
@@ -12,7 +13,7 @@ from sagaz_durable._upstream.recoveries import action_value
 from sagaz_durable.calls.context_values import RunValues
 from sagaz_durable.calls.foreign import is_a
 from sagaz_durable.calls.step_environment import StepEnvironment
-from sagaz_durable.calls.step_result import Tried, assigned, fitting
+from sagaz_durable.calls.step_result import Tried, assigned, fitting, not_awaited
 from sagaz_durable.calls.tries import NO_LIMITS, Halted, Tries
 from sagaz_durable.concurrency.cancellation import Halt
 from sagaz_durable.engine.course import Course
@@ -206,6 +207,8 @@ def _decision_of(tried: Tried) -> tuple[Action | None, str]:
     """Return what a handler has decided; None, and why, if a person has to."""
     if tried.error is not None:
         return None, f"its handler raised {masked_error(tried.error)}"
+    if inspect.isawaitable(tried.value):
+        return None, str(not_awaited("its handler", tried.value))
     action: Any = action_value(tried.value)
     if action is None:
         return None, f"its handler returned a {type_name(tried.value)}, and no RecoveryAction"
