@@ -38,6 +38,18 @@ class FromText(pydantic.BaseModel):
     _convert = pydantic.field_validator("amount", mode="before")(lambda amount: amount and int(amount.strip("€")))
 
 
+class OneOfTwo(pydantic.BaseModel):
+    email: str | None = None
+    phone: str | None = None
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _one(cls, values):
+        if len(values) == 2:
+            raise ValueError("give one of the two")
+        return values
+
+
 @dataclasses.dataclass
 class DataCents:
     amount: int | None = None
@@ -105,6 +117,9 @@ GIVEN = {
     "a validator, of an instance": (Cents, Cents(amount=1), "amount", TWICE),
     "a validator of a default": (DefaultCents, {"name": "a"}, "amount", TWICE),
     "a validator that does not take what it has made": (FromText, {"amount": "€12"}, "", "'int' object has no"),
+    "a validator that looks for what was left out": (
+        OneOfTwo, {"email": "a@b"}, "", "OneOfTwo does not take what it has made itself: .*give one of the two",
+    ),
     "a post-init": (DataCents, {"amount": 1}, "amount", TWICE),
     "a converter": (AttrsCents, {"amount": 1}, "amount", TWICE),
     "inside of another": (Nested, {"inner": [{"amount": 1}]}, "inner[0].amount", TWICE),
@@ -112,7 +127,7 @@ GIVEN = {
     "the class, in a dict": (Discounted, {"discounts": [Fixed(Decimal(1))]}, "discounts[0]", "a Fixed comes back as"),
     "not given to the class": (Computed, {"price": 1, "kind": "gift"}, "kind", "Computed has init=False for it"),
     "nor its list": (AttrsComputed, {"price": 1, "notes": ["a"]}, "notes", "AttrsComputed has init=False for it"),
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(("kind", "given", "path", "told"), GIVEN.values(), ids=GIVEN)

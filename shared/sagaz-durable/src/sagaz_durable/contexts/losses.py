@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import repeat
 from typing import Any
 
-from sagaz_durable.contexts.misfit import Location, Misfits
+from sagaz_durable.contexts.misfit import Location, Misfit, Misfits
 from sagaz_durable.contexts.models import Model, as_values
 from sagaz_durable.serialization.model_fields import is_model_class, is_pydantic, names_of
 from sagaz_durable.serialization.tagging import same
@@ -26,19 +26,22 @@ def unsettled(model: Model, values: Mapping[str, Any], built: Mapping[str, Any],
         values: Of what the type has made an instance.
         built: What that has.
         names: Those that are looked at.
-
-    Raises:
-        Misfit: It does not even take what it has made.
     """
     if all(_first_change(values.get(name, _ABSENT), built[name], ()) is None for name in names if name in built):
         return ()
-    again = as_values(model.build(built))
-    changed = [_first_change(built[name], again.get(name), (name,)) for name in names if name in built]
+    what = model.kind.__qualname__
     why = (
-        f"{model.kind.__qualname__} makes another value of what it has made itself. A validator, a converter or "
-        "__post_init__ is called again at each step, and has to leave alone what it once returned"
+        "A validator, a converter or __post_init__ is called again at each step, with all fields, and has to leave "
+        "alone what it once returned"
     )
-    return tuple((place, why) for place in changed if place is not None)
+    try:
+        again = as_values(model.build(built))
+    except Misfit as misfit:
+        return tuple(
+            (place, f"{what} does not take what it has made itself: {told}. {why}") for place, told in misfit.found
+        )
+    changed = [_first_change(built[name], again.get(name), (name,)) for name in names if name in built]
+    return tuple((place, f"{what} makes another value of what it has made itself. {why}") for place in changed if place)
 
 
 def _first_change(one: Any, other: Any, place: Location) -> Location | None:
