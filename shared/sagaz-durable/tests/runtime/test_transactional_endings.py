@@ -8,7 +8,7 @@ import sys
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
-from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, scoped_session
 from sqlalchemy.pool import NullPool
 from transactional_kinds import KINDS, SQLITE, factory_of, make_tables, rows, settings_for
 
@@ -173,6 +173,27 @@ async def exit_in_a_thread(session):
 async def test_a_commit_by_sql_is_found_out_when_the_step_exits_its_thread(kind, url):
     [(_, journal)] = await run(kind, url, exit_in_a_thread)
     assert journal == UNDONE
+
+
+@pytest.mark.parametrize("goes_on", [True, False])
+@pytest.mark.parametrize("kind", ["pysqlite", "psycopg"])
+async def test_a_step_that_removes_its_session_and_goes_on_with_another_one_is_in_doubt(kind, url, goes_on):
+    registries = []
+
+    def scoped(made):
+        registries.append(scoped_session(made))
+        return registries[0]
+
+    async def remove(session):
+        registries[0].remove()
+        if goes_on:
+            registries[0].execute(sa.text("INSERT INTO charges VALUES ('remove', 'book')"))
+            registries[0].commit()
+
+    [(error, journal)] = await run(kind, url, remove, factory=scoped)
+    assert "has ended its own transaction" in str(error)
+    assert journal == (UNDONE if goes_on else FAILED)
+    assert rows(url, "charges") == ([("remove", "book")] if goes_on else [])
 
 
 async def rollback_and_more(session):

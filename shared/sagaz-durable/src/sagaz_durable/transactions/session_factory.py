@@ -37,8 +37,8 @@ class SessionTransactions:
 
     def begin(self, store: object) -> SyncTransaction:
         """Make a session, and begin its transaction."""
-        session, close = self._open()
-        transaction = SyncTransaction(session, close, store)
+        session, close, registry = self._open()
+        transaction = SyncTransaction(session, close, store, registry)
         try:
             transaction.begin()
         except BaseException:
@@ -48,8 +48,8 @@ class SessionTransactions:
 
     async def begin_async(self, store: object) -> AsyncTransaction:
         """Make a session, and begin its transaction."""
-        session, close = await self._open_async()
-        transaction = AsyncTransaction(session, close, store)
+        session, close, registry = await self._open_async()
+        transaction = AsyncTransaction(session, close, store, registry)
         try:
             await transaction.begin()
         except BaseException:
@@ -57,12 +57,10 @@ class SessionTransactions:
             raise
         return transaction
 
-    def _open(self) -> tuple[Any, Callable[[], Any]]:
-        given = self._factory()
-        if _is_any(given, _SCOPED):
-            given = given()
+    def _open(self) -> tuple[Any, Callable[[], Any], Any]:
+        given, registry = _current(self._factory(), self._factory)
         if _is_any(given, _SYNC):
-            return given, given.close
+            return given, given.close, registry
         if inspect.isawaitable(given) or _is_any(given, _ASYNC) or hasattr(given, "__aenter__"):
             if inspect.iscoroutine(given):
                 given.close()
@@ -77,16 +75,14 @@ class SessionTransactions:
         if not _is_any(session, _SYNC):
             close()
             raise _unknown(session)
-        return session, close
+        return session, close, None
 
-    async def _open_async(self) -> tuple[Any, Callable[[], Awaitable[Any]]]:
+    async def _open_async(self) -> tuple[Any, Callable[[], Awaitable[Any]], Any]:
         made = self._factory()
         # A session of SQLAlchemy, and a pool's block, can be awaited themselves.
-        given: Any = await made if inspect.iscoroutine(made) else made
-        if _is_any(given, _SCOPED):
-            given = given()
+        given, registry = _current(await made if inspect.iscoroutine(made) else made, self._factory)
         if _is_any(given, _ASYNC):
-            return given, given.close
+            return given, given.close, registry
         if _is_any(given, _SYNC):
             given.close()
             raise UsageError(f"The session_factory {_mismatch(is_async=True)}.")
@@ -100,7 +96,14 @@ class SessionTransactions:
         if not _is_any(session, _ASYNC):
             await close()
             raise _unknown(session)
-        return session, close
+        return session, close, None
+
+
+def _current(made: Any, factory: Any) -> tuple[Any, Any]:
+    """Return the session at hand, and the registry that it is of, if any; as ``db.session`` is one, and a factory."""
+    if _is_any(made, _SCOPED):
+        return made(), made
+    return made, factory if _is_any(factory, _SCOPED) else None
 
 
 def _is_any(value: object, places: tuple[tuple[str, str], ...]) -> bool:

@@ -19,10 +19,11 @@ __all__ = ["AsyncTransaction", "SyncTransaction"]
 class SyncTransaction:
     """A ``Session`` or ``psycopg.Connection``, used in one thread."""
 
-    def __init__(self, session: Any, close: Callable[[], Any], store: object) -> None:
+    def __init__(self, session: Any, close: Callable[[], Any], store: object, registry: Any = None) -> None:
         self.session = session
         self._close = close
         self._store = store
+        self._registry = registry
         self._guard: SessionGuard | None = None
         self._block: Any = None
 
@@ -52,7 +53,7 @@ class SyncTransaction:
     def may_have_committed(self) -> bool:
         """Whether the step, which has failed, may have committed something behind the session's back."""
         if self._guard is not None and (self._guard.has_committed or self._guard.rolled_back):
-            return self._guard.has_committed
+            return self._guard.has_committed or _is_replaced(self.session, self._registry)
         try:
             talk_sync(self.session, self._store, None, returning)
         except Exception as error:
@@ -90,10 +91,11 @@ class SyncTransaction:
 class AsyncTransaction:
     """An ``AsyncSession`` or ``psycopg.AsyncConnection``."""
 
-    def __init__(self, session: Any, close: Callable[[], Awaitable[Any]], store: object) -> None:
+    def __init__(self, session: Any, close: Callable[[], Awaitable[Any]], store: object, registry: Any = None) -> None:
         self.session = session
         self._close = close
         self._store = store
+        self._registry = registry
         self._guard: SessionGuard | None = None
         self._block: Any = None
 
@@ -122,7 +124,7 @@ class AsyncTransaction:
     async def may_have_committed(self) -> bool:
         """Do as `SyncTransaction.may_have_committed`."""
         if self._guard is not None and (self._guard.has_committed or self._guard.rolled_back):
-            return self._guard.has_committed
+            return self._guard.has_committed or _is_replaced(self.session, self._registry)
         try:
             await talk(self.session, self._store, None, returning)
         except Exception as error:
@@ -163,6 +165,11 @@ def _check_open(session: Any) -> None:
             "A transactional step has closed its connection, and its transaction with it. It is closed by itself: "
             "leave that out."
         )
+
+
+def _is_replaced(session: Any, registry: Any) -> bool:
+    """Whether the step went on with another session of its registry, which nobody watches, after a ``remove()``."""
+    return registry is not None and registry.registry.has() and registry() is not session
 
 
 def _is_sqlalchemy(session: Any) -> bool:
