@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import sys
 
@@ -58,7 +59,7 @@ def in_thread(body, *args):
     raise AssertionError("It has waited.")
 
 
-def shop(kind, body):
+def shop(kind, body, timeout=60.0):
     async def pay(self, ctx):
         await charge()
         return await body(current_step().session)
@@ -69,14 +70,17 @@ def shop(kind, body):
 
     if not KINDS[kind]:
         pay, back = (lambda self, ctx, one=one: in_thread(one, self, ctx) for one in (pay, back))
-    members = {"saga_name": body.__name__, "charge": action("charge")(effect("transactional")(pay))}
+    members = {
+        "saga_name": body.__name__,
+        "charge": action("charge", timeout_seconds=timeout)(effect("transactional")(pay)),
+    }
     return type("One", (Saga,), members | {"refund": compensate("charge")(effect("transactional")(back))})
 
 
-async def run(kind, url, *bodies, factory=None):
+async def run(kind, url, *bodies, factory=None, timeout=60.0):
     """Run them, each as the run of its name; return of each what it raised, and its journal."""
     async with factory_of(kind, url) as made:
-        sagas = [shop(kind, body) for body in bodies]
+        sagas = [shop(kind, body, timeout) for body in bodies]
         settings = settings_for(url, lease_seconds=10, renew_seconds=1)
         runtime = SagazRuntime(settings, sagas=sagas, session_factory=(factory and factory(made)) or made)
         await runtime.open()
@@ -172,6 +176,18 @@ async def exit_in_a_thread(session):
 @pytest.mark.parametrize("kind", ["pysqlite", "psycopg"])
 async def test_a_commit_by_sql_is_found_out_when_the_step_exits_its_thread(kind, url):
     [(_, journal)] = await run(kind, url, exit_in_a_thread)
+    assert journal == UNDONE
+
+
+async def commit_and_hang(session):
+    await commit(session)
+    await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize("kind", ["aiosqlite", "asyncpg", "psycopg-async"])
+async def test_a_commit_by_sql_is_found_out_when_an_asynchronous_step_is_stopped_at_its_limit(kind, url):
+    [(error, journal)] = await run(kind, url, commit_and_hang, timeout=0.5)
+    assert isinstance(error, TimeoutError)
     assert journal == UNDONE
 
 
