@@ -201,6 +201,9 @@ Pair = namedtuple("Pair", "a b")
         (OrderedDict(), "pass dict(...)"),
         (Mine(), "Mine is not one of JSON's types; pass its id"),
         (1j, "complex is not one of JSON's types"),
+        (pydantic.HttpUrl("https://a.example"), "HttpUrl is not one of JSON's types; pass str(...)"),
+        (pydantic.PostgresDsn("postgresql://a/b"), "pass str(...)"),
+        (pydantic.SecretStr("hunter2"), "keep the secret elsewhere and pass its id"),
     ],
     ids=lambda value: type(value).__name__,
 )

@@ -11,6 +11,9 @@ __all__ = ["Refused", "advice", "path_of"]
 _HINTS = {
     "pydantic.main.BaseModel": "pass .dict()",
     "pydantic.v1.main.BaseModel": "pass .dict()",
+    "pydantic.networks._BaseUrl": "pass str(...)",
+    "pydantic.networks._BaseMultiHostUrl": "pass str(...)",
+    "pydantic.types._SecretBase": "a context is shown to operators: keep the secret elsewhere and pass its id",
     "numpy.generic": "pass .item()",
     "numpy.ndarray": "pass .tolist()",
     "decimal.Decimal": "pass decimal.Decimal(...)",
