@@ -162,9 +162,6 @@ class ThreadTry(BaseTry):
                 raise
             self._failed(error)
             return False
-        except BaseException:
-            self.in_doubt = transaction.may_have_committed()
-            raise
         return self._may_commit()
 
     def _commit(self, transaction: StepTransaction) -> None:
@@ -213,12 +210,6 @@ class AsyncTry(BaseTry):
                 raise
             self._failed(error)
             return False
-        except (KeyboardInterrupt, SystemExit, GeneratorExit):
-            # The process, or its event loop, is stopping.
-            raise
-        except BaseException:
-            self.in_doubt = await _to_its_end(transaction.may_have_committed())
-            raise
         return self._may_commit()
 
     async def _commit(self, transaction: AsyncStepTransaction) -> None:
