@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from contract.case import case, variants
+from typing import Any
+
+from sagaz import Saga, action
+
+from contract.case import DURABLE, case, variants
+from contract.sagas import Shop
 from contract.site import Site
 
 _UNTIL = {
@@ -83,3 +88,56 @@ async def hooks_whose_await_was_cancelled_skip_neither_steps_nor_compensations(s
 async def a_value_that_changes_its_type_alone_has_changed(site: Site) -> None:
     answer = await site.post("/inline/wild", {"order": 1, "paid": 1, "charge": "another type"})
     assert answer.json()["result"]["paid"] is True
+
+
+@case("inline", started=False)
+async def a_step_that_is_tried_again_begins_with_the_context_that_it_was_given(site: Site) -> None:
+    async with site.another(sagas={"again": _tried_again(site.shop)}) as other:
+        answer = await other.post("/inline/again", {"order": 1, "items": []})
+        [run] = await other.runs()
+    assert site.shop.calls(run.saga_id) == ["pack", "pack", "pack"]
+    assert answer.json()["result"]["items"] == ["x"]
+
+
+def _tried_again(shop: Shop) -> type[Saga]:
+    class AgainSaga(Saga):
+        saga_name = "again"
+        retry_steps = True
+
+        @action("pack", max_retries=2)
+        async def pack(self, ctx: dict[str, Any]) -> None:
+            ctx["items"].append("x")
+            shop.note(ctx)
+            if len(shop.calls(shop.ledger[-1].saga_id)) < 3:
+                raise ConnectionError("no answer")
+
+    return AgainSaga
+
+
+@case("background", stores=DURABLE, started=False, options={"DRAIN_SECONDS": 0.1})
+async def what_was_done_before_a_deployment_is_undone_when_a_step_fails_that_it_gained(site: Site) -> None:
+    async with site:
+        saga_id = await site.start("background", context={"order": 1, "wait": "ship", "fail": "weigh"})
+        await site.called("ship")
+    site.shop.gate.set()
+    async with site.another(sagas={"order": _gained(site.shop)}) as later:
+        run = await later.ended(saga_id)
+    assert (run.status, "weigh: the card was declined" in (run.error or "")) == ("rolled_back", True)
+    # The step that was under way may be called again beside the new one.
+    undone = [one for one in site.shop.calls(saga_id) if one.startswith("undo ")]
+    assert undone == ["undo ship", "undo charge", "undo reserve"]
+
+
+def _gained(shop: Shop) -> type[Saga]:
+    order: Any = shop.sagas["order"]
+
+    class OrderSaga(order):  # type: ignore[misc]
+        @action("weigh", depends_on=["reserve"])
+        async def weigh(self, ctx: dict[str, Any]) -> None:
+            await shop.visit(ctx)
+
+        @action("charge", depends_on=["weigh"])
+        def charge(self, ctx: dict[str, Any]) -> None:
+            super().charge(ctx)
+
+    return OrderSaga
