@@ -247,7 +247,7 @@ def test_a_time_limit_of_celerys_gives_the_run_back(shared_settings, celery, mon
         def interrupted(work):
             # As the signal does: the exception comes up where the task waits.
             future = submit(work)
-            future.result = lambda: begun.wait(20) and _raise(SoftTimeLimitExceeded())
+            future.exception = lambda seconds=None: begun.wait(20) and _raise(SoftTimeLimitExceeded())
             return future
 
         with monkeypatch.context() as patch:
