@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from sagaz_durable.transactions.database_errors import meaning
@@ -30,14 +31,18 @@ class SessionGuard:
         self._engine = connection.engine
         self._root = session.get_transaction()
         self.open = self.has_committed = False
-        self._watched: tuple[tuple[Any, str, Callable[..., None]], ...] = (
-            (session, "before_commit", self._refuse_commit),
-            (session, "after_begin", self._refuse_other),
-            (connection, "commit", self._refuse_its_commit),
-            (connection, "rollback", self._look),
-        )
-        for watched in self._watched:
-            sys.modules["sqlalchemy.event"].listen(*watched)
+        self._watched: list[tuple[Any, str, Callable[..., None]]] = []
+        self._watch(session, "before_commit", self._refuse_commit)
+        self._watch(session, "after_begin", self._refuse_other)
+        # Old versions know no events of the connections of an engine that execution_options() has made. There a commit
+        # on the connection itself is found out when the step has ended, unless a rollback follows it.
+        with suppress(sys.modules["sqlalchemy.exc"].InvalidRequestError):
+            self._watch(connection, "commit", self._refuse_its_commit)
+            self._watch(connection, "rollback", self._look)
+
+    def _watch(self, *watched: Any) -> None:
+        sys.modules["sqlalchemy.event"].listen(*watched)
+        self._watched.append(watched)
 
     @property
     def rolled_back(self) -> bool:

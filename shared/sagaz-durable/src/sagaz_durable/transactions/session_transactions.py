@@ -44,10 +44,7 @@ class SyncTransaction:
         """Do what the step has left to do."""
         _check_open(self.session)
         if self._guard is not None:
-            self.session.flush()
-            # One that was left open is part of the whole, as for SQLAlchemy's own commit().
-            while (part := self.session.get_nested_transaction()) is not None:
-                part.commit()
+            _end_parts(self.session)
         talk_sync(self.session, self._store, None, ending)
 
     def may_have_committed(self) -> bool:
@@ -116,9 +113,7 @@ class AsyncTransaction:
         """Do what the step has left to do."""
         _check_open(self.session)
         if self._guard is not None:
-            await self.session.flush()
-            while (part := self.session.get_nested_transaction()) is not None:
-                await part.commit()
+            await self.session.run_sync(_end_parts)
         await talk(self.session, self._store, None, ending)
 
     async def may_have_committed(self) -> bool:
@@ -156,6 +151,13 @@ class AsyncTransaction:
             await self.session.rollback()
         with suppress(Exception):
             await self._close()
+
+
+def _end_parts(session: Any) -> None:
+    """Write what is left to write, and end the savepoints of a session that are open, as its own commit() would."""
+    session.flush()
+    while (part := session.get_nested_transaction()) is not None:
+        part.commit()
 
 
 def _check_open(session: Any) -> None:
