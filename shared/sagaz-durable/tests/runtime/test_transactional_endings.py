@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, scoped_session
 from sqlalchemy.pool import NullPool
-from transactional_kinds import KINDS, SQLITE, factory_of, make_tables, rows, settings_for
+from transactional_kinds import KINDS, factory_of, rows, settings_for, shop_url
 
 from sagaz_durable import Saga, action, compensate, effect
 from sagaz_durable.runtime.runtime import SagazRuntime
@@ -35,10 +35,7 @@ class Elsewhere(Base):
 
 @pytest.fixture
 def url(request, tmp_path):
-    kind = request.node.callspec.params["kind"]
-    url = f"sqlite:///{tmp_path / 'shop.db'}" if kind in SQLITE else request.getfixturevalue("postgres_url")
-    make_tables(url)
-    return url
+    return shop_url(request, tmp_path)
 
 
 async def waited(value):

@@ -8,7 +8,7 @@ import signal
 
 import pytest
 from killing import LEASES_END
-from transactional_kinds import SQLITE, Killer, execute, factory_of, make_tables, rows, settings_for, shop_for
+from transactional_kinds import Killer, execute, factory_of, rows, settings_for, shop_for, shop_url
 
 from sagaz_durable.runtime.runtime import SagazRuntime
 from sagaz_durable.sagas import Sagas
@@ -53,10 +53,7 @@ def processes():
 
 @pytest.fixture
 def url(request, tmp_path):
-    kind = request.node.callspec.params["kind"]
-    url = f"sqlite:///{tmp_path / 'shop.db'}" if kind in SQLITE else request.getfixturevalue("postgres_url")
-    make_tables(url)
-    return url
+    return shop_url(request, tmp_path)
 
 
 async def resume(kind, url):

@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session, sessionmaker
-from transactional_kinds import KINDS, SQLITE, factory_of, make_tables, rows, settings_for, shop_for
+from transactional_kinds import KINDS, SQLITE, factory_of, make_tables, rows, settings_for, shop_for, shop_url
 
 from sagaz_durable import Saga, action, compensate, effect
 from sagaz_durable.runtime.runtime import SagazRuntime
@@ -28,10 +28,7 @@ SYNC = ("pysqlite", "psycopg")
 
 @pytest.fixture
 def url(request, tmp_path):
-    kind = request.node.callspec.params["kind"]
-    url = f"sqlite:///{tmp_path / 'shop.db'}" if kind in SQLITE else request.getfixturevalue("postgres_url")
-    make_tables(url)
-    return url
+    return shop_url(request, tmp_path)
 
 
 @asynccontextmanager

@@ -33,6 +33,14 @@ def settings_for(url, **changes):
     return Settings(storage_url=url, migrate=True, **given)
 
 
+def shop_url(request, tmp_path):
+    """Return the URL of an empty store, for the ``kind`` that a test is parametrized by, with the shop's tables."""
+    in_file = request.node.callspec.params["kind"] in SQLITE
+    url = f"sqlite:///{tmp_path / 'shop.db'}" if in_file else request.getfixturevalue("postgres_url")
+    make_tables(url)
+    return url
+
+
 def make_tables(url):
     """Make the application's own tables, in the store's database."""
     execute(url, *(f"CREATE TABLE {table} (saga_id TEXT, what TEXT)" for table in ("charges", "refunds")))

@@ -59,12 +59,13 @@ class Registration:
             SagaDefinitionError: The factory returned something else, or the instance's steps contradict each other.
         """
         from sagaz_durable._upstream.instances import prepare
-        from sagaz_durable.calls.interpreter_exit import stops_the_process
-        from sagaz_durable.masked_errors import masked_error
 
         try:
             return prepare(self.saga_class, self.factory, listeners)
         except BaseException as error:
+            from sagaz_durable.calls.interpreter_exit import stops_the_process
+            from sagaz_durable.masked_errors import masked_error
+
             if issubclass(type(error), Exception) or stops_the_process(error):
                 raise
             # On a thread that has an event loop it would end that, and whatever else runs there.

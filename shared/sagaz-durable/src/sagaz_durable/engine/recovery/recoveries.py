@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import logging
 from collections.abc import Coroutine
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 from sagaz_durable._upstream.instances import Prepared
 from sagaz_durable._upstream.recoveries import action_value
 from sagaz_durable.calls.context_values import RunValues
-from sagaz_durable.calls.foreign import is_a
+from sagaz_durable.calls.foreign import is_a, is_awaitable
 from sagaz_durable.calls.step_environment import StepEnvironment
 from sagaz_durable.calls.step_result import Tried, assigned, fitting, not_awaited
 from sagaz_durable.calls.tries import NO_LIMITS, Halted, Tries
@@ -207,7 +206,7 @@ def _decision_of(tried: Tried) -> tuple[Action | None, str]:
     """Return what a handler has decided; None, and why, if a person has to."""
     if tried.error is not None:
         return None, f"its handler raised {masked_error(tried.error)}"
-    if inspect.isawaitable(tried.value):
+    if is_awaitable(tried.value):
         return None, str(not_awaited("its handler", tried.value))
     action: Any = action_value(tried.value)
     if action is None:
