@@ -119,18 +119,18 @@ async def test_a_signal_is_found_whoever_was_told_of_it(store, asked):
     assert asked == ["new", "any"]
 
 
-async def test_who_was_told_of_a_signal_looks_for_it_at_once(store, asked):
-    run = await parked(store, wait("paid"))
-    waiting = asyncio.create_task(store.wait(20))
+async def test_who_was_told_of_a_signal_looks_for_it_at_once(store, asked, monkeypatch):
+    run, tell, told = await parked(store, wait("paid")), store._told, []
+    monkeypatch.setattr(store, "_told", lambda said: (told.append(said), tell(said)))
+    await store.wait(0)
     await eventually(lambda: asyncio.sleep(0, store._notifications.listening))
-    async with await psycopg.AsyncConnection.connect(store.database.address.conninfo, autocommit=True) as other:
-        await other.execute("SELECT pg_notify(%s, 'signal')", [store.database.channel])
-    await asyncio.wait_for(waiting, 20)
     await store.send([signal("paid", saga_id=run.saga_id)])
+    await eventually(lambda: asyncio.sleep(0, told == ["signal"]))
+    # What the notification has woken waits no more.
+    await store.wait(0)
     assert await claim(store) == {run.saga_id}
     assert asked == ["signalled"]
     # All that is due is looked for next, without any further commit.
-    await store.wait(0)
     await asyncio.wait_for(store.wait(20), 10)
 
 

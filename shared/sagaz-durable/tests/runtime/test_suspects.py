@@ -127,7 +127,7 @@ async def test_a_suspect_is_executed_with_nothing_beside_it(shared_settings, ope
 
 
 async def test_a_busy_worker_makes_room_for_a_suspect_after_a_lease(shared_settings, opened, shop):
-    settings = replace(shared_settings, lease_seconds=0.5, renew_seconds=0.1)
+    settings = replace(shared_settings, lease_seconds=1, renew_seconds=0.1)
     async with opened(settings, sagas=[shop.suspect, shop.order]) as runtime:
         ids = await suspects(runtime, shop, 2)
         orders = await Sagas(runtime).start_many(shop.order, [{"seconds": 0.05}] * 300)

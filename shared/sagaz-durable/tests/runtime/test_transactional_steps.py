@@ -211,7 +211,7 @@ async def test_a_step_is_rolled_back_when_the_run_is_another_process_s_by_then(k
             # As if a claim had been faster; it is rolled back together with the step.
             current_step().session.execute(sa.text("UPDATE sagaz_run SET lease_owner = 'another'"))
 
-    async with opened(kind, url, One := shop(step), worker=True, lease_seconds=0.5) as runtime:
+    async with opened(kind, url, One := shop(step), worker=True, lease_seconds=2) as runtime:
         with pytest.raises(RunInterrupted, match="is another process's now"):
             await Sagas(runtime).run(One, {}, "run-1")
         await Sagas(runtime).wait("run-1", 20)
