@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import threading
 from collections.abc import Iterator
-from dataclasses import MISSING, fields, is_dataclass, make_dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import MISSING, asdict, field, fields, is_dataclass, make_dataclass, replace
 from types import ModuleType
 from typing import Any
 
@@ -15,6 +17,7 @@ import fastapi_sagaz
 import flask_sagaz
 import sagaz_durable
 import sagaz_integration_core
+from sagaz_integration_core.contract import record as records_module
 from sagaz_integration_core.contract.record import record
 
 PACKAGES = (sagaz_integration_core, sagaz_durable, fastapi_sagaz, flask_sagaz)
@@ -59,3 +62,42 @@ def test_a_record_is_made_by_what_its_dataclass_is_made_by(kind):
     for one in (kind, dataclass):
         with pytest.raises(TypeError, match="positional argument"):
             one(*values.values(), object())
+
+
+def test_dataclasses_are_asked_when_fields_are_and_not_for_a_class_or_its_records(monkeypatch):
+    monkeypatch.setattr(records_module, "dataclass", None)
+
+    @record
+    class Point:
+        """Where something is."""
+
+        x: int
+        tags: list[str] = field(default_factory=list)
+
+    point = Point(1)
+    assert (point.x, point.tags, Point(2).tags is point.tags) == (1, [], False)
+    assert not hasattr(point, "__dict__")
+    monkeypatch.undo()
+    assert [one.name for one in fields(Point)] == ["x", "tags"]
+    assert (replace(point, x=2), asdict(point)) == (Point(2), {"x": 1, "tags": []})
+    assert (hash(Nothing()), repr(point)) == (hash(()), f"{Point.__qualname__}(x=1, tags=[])")
+
+
+def test_threads_that_ask_for_fields_at_the_same_time_all_have_them(monkeypatch):
+    @record
+    class Point:
+        """Where something is."""
+
+        x: int = 0
+        tags: list[str] = field(default_factory=list)
+
+    ask, met = records_module.dataclass, threading.Barrier(4)
+
+    def meeting(**options):
+        met.wait(20)
+        return ask(**options)
+
+    monkeypatch.setattr(records_module, "dataclass", meeting)
+    with ThreadPoolExecutor(4) as pool:
+        found = [*pool.map(lambda _: fields(Point), range(4))]
+    assert [[one.default_factory for one in each] for each in found] == [[MISSING, list]] * 4

@@ -225,6 +225,31 @@ def test_the_worker_command_loads_no_views_no_diagrams_and_nothing_of_operators(
     assert done.returncode == 0, done.stderr
 
 
+COLLECTS = """
+import gc, sys
+import django
+from django.conf import settings
+settings.configure(INSTALLED_APPS=["django_sagaz"], DATABASES={"default": {
+    "ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}})
+found = []
+
+def note(phase, info):
+    if "django_sagaz.models.request_keys" in sys.modules and not hasattr(sys.modules["django_sagaz.models"], "Webhook"):
+        found.append(info)
+
+gc.callbacks.append(note)
+gc.set_threshold(5)
+django.setup()
+assert not found, found
+"""
+
+
+def test_while_the_models_are_imported_no_garbage_is_looked_for_among_what_stays():
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    done = subprocess.run([sys.executable, "-c", COLLECTS], env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 QUIET = """
 import sys, threading
 import django

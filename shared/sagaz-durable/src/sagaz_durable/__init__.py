@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from sagaz_durable._upstream.context_bridge import SagaContext
 from sagaz_durable._upstream.imports import guard_import, load_sagaz, without_collections
-from sagaz_durable.effects import effect
-from sagaz_integration_core.context.correlation import mirror_to
+
+with without_collections():
+    from sagaz_durable.effects import effect
+    from sagaz_integration_core.context.correlation import mirror_to
 
 __all__ = [
     "NOTHING", "ContextLike", "Saga", "action", "compensate", "configured_globally", "effect", "guard_import",

@@ -36,13 +36,14 @@ _OMITTED = "…"
 IsSecret = Callable[[str], bool]
 
 # Addresses: only what is known to be harmless is shown. What looks like a password cannot be told: a malformed address
-# has it where a well-formed one has the host, the database or the name of a parameter.
+# has it where a well-formed one has the host, the database or the name of a parameter. Few processes ever show one:
+# `re` compiles a pattern with its first use.
 
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,30}(?=://)")
-_ADDRESS = re.compile(r"(?P<userinfo>[^/?#]*@)?(?P<hosts>[^/?#@]*)(?P<path>/[^?#]*)?(?P<query>\?.*)?", re.DOTALL)
-_HOST = re.compile(r"([A-Za-z0-9_.-]*|\[[0-9A-Fa-f:.]*\])(:[0-9]{0,5})?")
-_PATH = re.compile(r"[A-Za-z0-9_./-]*")
-_PARAMETER = re.compile(
+_SCHEME = r"[A-Za-z][A-Za-z0-9+.-]{0,30}(?=://)"
+_ADDRESS = r"(?s)(?P<userinfo>[^/?#]*@)?(?P<hosts>[^/?#@]*)(?P<path>/[^?#]*)?(?P<query>\?.*)?"
+_HOST = r"([A-Za-z0-9_.-]*|\[[0-9A-Fa-f:.]*\])(:[0-9]{0,5})?"
+_PATH = r"[A-Za-z0-9_./-]*"
+_PARAMETER = (
     r"(host|hostaddr|dbname)=[A-Za-z0-9_./,-]*|(port|connect_timeout|heartbeat|max_stream_length)=[0-9,]*"
     r"|sslmode=(disable|allow|prefer|require|verify-ca|verify-full)|pgbouncer=(true|false|on|off|1|0)"
     r"|target_session_attrs=(any|read-write|read-only|primary|standby|prefer-standby)"
@@ -59,23 +60,25 @@ def redact(url: object) -> str:
     scheme = scheme_of(url)
     if scheme == "sqlite" and url.startswith("sqlite:///"):
         return url
-    parts = _ADDRESS.fullmatch(url[len(scheme) + 3 :]) if scheme else None
+    parts = re.fullmatch(_ADDRESS, url[len(scheme) + 3 :]) if scheme else None
     if parts is None or "@" in (parts["path"] or "") + (parts["query"] or ""):
         return f"{scheme}://{_OMITTED}" if scheme else _OMITTED
     userinfo = f"{MASK}@" if parts["userinfo"] else ""
-    hosts = parts["hosts"] if all(map(_HOST.fullmatch, parts["hosts"].split(","))) else _OMITTED
+    hosts = parts["hosts"] if all(re.fullmatch(_HOST, host) for host in parts["hosts"].split(",")) else _OMITTED
     path = parts["path"] or ""
-    return f"{scheme}://{userinfo}{hosts}{path if _PATH.fullmatch(path) else f'/{_OMITTED}'}{_query(parts['query'])}"
+    return (
+        f"{scheme}://{userinfo}{hosts}{path if re.fullmatch(_PATH, path) else f'/{_OMITTED}'}{_query(parts['query'])}"
+    )
 
 
 def scheme_of(url: str) -> str:
     """Return what stands before ``://``; empty when nothing does that could be a scheme."""
-    found = _SCHEME.match(url)
+    found = re.match(_SCHEME, url)
     return "" if found is None else found[0]
 
 
 def _query(query: str | None) -> str:
-    shown = [part if _PARAMETER.fullmatch(part) else _OMITTED for part in (query or "?")[1:].split("&")]
+    shown = [part if re.fullmatch(_PARAMETER, part) else _OMITTED for part in (query or "?")[1:].split("&")]
     return "" if query is None else f"?{'&'.join(shown)}"
 
 

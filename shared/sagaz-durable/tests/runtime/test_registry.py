@@ -161,6 +161,14 @@ def test_registering_a_class_again_is_harmless_and_a_factory_may_come_later():
     assert registry.get("Shop").create() is made
 
 
+def test_the_steps_of_a_class_are_read_once():
+    shop = saga(a=action("a")(work()))
+    registry = SagaRegistry([shop])
+    graph = registry.get("Shop").graph
+    registry.add((shop, shop.__new__))
+    assert registry.graph("Shop") is graph
+
+
 def test_a_factory_that_makes_something_else_is_refused():
     shop = saga(a=action("a")(work()))
     registry = SagaRegistry([(shop, lambda: object())])

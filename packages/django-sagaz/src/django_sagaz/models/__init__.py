@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from django_sagaz.models.request_keys import RequestKey
-from django_sagaz.models.runs import Attempt, AuditEntry, OutboxEvent, Run, Step, StoreInfo, WorkerProcess
-from django_sagaz.models.waits import Signal, Wait
-from django_sagaz.models.webhooks import Webhook
+from sagaz_durable import without_collections
+
+with without_collections():
+    from django_sagaz.models.request_keys import RequestKey
+    from django_sagaz.models.runs import Attempt, AuditEntry, OutboxEvent, Run, Step, StoreInfo, WorkerProcess
+    from django_sagaz.models.waits import Signal, Wait
+    from django_sagaz.models.webhooks import Webhook
 
 __all__ = [
     "Attempt", "AuditEntry", "OutboxEvent", "RequestKey", "Run", "Signal", "Step", "StoreInfo", "Wait", "Webhook",

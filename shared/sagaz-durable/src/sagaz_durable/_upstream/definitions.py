@@ -48,8 +48,8 @@ def _check_name(name: object, where: str) -> None:
         raise SagaDefinitionError(f"{where} is {name!r}; it must be 1 to {_MAX_NAME} printable characters.")
 
 
-def validate(saga_class: type[Any]) -> None:
-    """Refuse a class whose decorators sagaz would partly ignore.
+def validate(saga_class: type[Any]) -> Graph:
+    """Refuse a class whose decorators sagaz would partly ignore; return the graph of its steps.
 
     Raises:
         SagaDefinitionError: Naming the method, what is wrong and the nearest step name.
@@ -74,6 +74,7 @@ def validate(saga_class: type[Any]) -> None:
     check_recoveries(saga_class, graph)
     context_types(saga_class, lambda: graph)
     refuse_lost(saga_class)
+    return graph
 
 
 def _check_compensations(saga_class: type[Any], owner: str, steps: dict[str, str]) -> None:

@@ -35,11 +35,16 @@ __all__ = ["Registration", "SagaRegistry", "listed"]
 
 @record
 class Registration:
-    """One saga that this deployment can run, and how to build an instance of it."""
+    """One saga that this deployment can run, and how to build an instance of it.
+
+    Attributes:
+        graph: The steps that the class declares; a factory may have given an instance others.
+    """
 
     name: str
     saga_class: type[Saga]
     factory: Callable[[], Saga]
+    graph: Graph
 
     def create(self) -> Saga:
         """Build a fresh instance; sagaz's instances are good for one run only.
@@ -77,13 +82,6 @@ class Registration:
         from sagaz_durable._upstream.typed_steps import context_types
 
         return context_types(self.saga_class, lambda: self.graph)
-
-    @property
-    def graph(self) -> Graph:
-        """The steps that the class declares; a factory may have given an instance others."""
-        from sagaz_durable._upstream.definitions import declared_graph
-
-        return declared_graph(self.saga_class)
 
 
 class SagaRegistry:
@@ -140,7 +138,7 @@ class SagaRegistry:
         if factory is not None and factory is not known.factory:
             if known.factory is not saga_class:
                 raise SagaDefinitionError(f"Saga {known.name!r} is registered with two factories; keep one of them.")
-            return self._store(Registration(known.name, saga_class, factory))
+            return self._store(Registration(known.name, saga_class, factory, known.graph))
         return known
 
     def _register(self, saga_class: type[Saga], factory: Callable[[], Saga] | None) -> Registration:
@@ -153,8 +151,7 @@ class SagaRegistry:
                 f"Two sagas are named {name!r}: {_path(taken.saga_class)} and {_path(saga_class)}. "
                 f"Runs are found by that name, so give one of them another saga_name."
             )
-        validate(saga_class)
-        return self._store(Registration(name, saga_class, factory or saga_class))
+        return self._store(Registration(name, saga_class, factory or saga_class, validate(saga_class)))
 
     def refuse(self, refuse: Callable[[Registration], None], *, at_once: bool = True) -> None:
         """Have each saga refused that cannot be run where this application keeps its runs.

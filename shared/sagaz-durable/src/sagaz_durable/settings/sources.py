@@ -16,15 +16,15 @@ __all__ = ["Given", "Source", "arguments", "environment", "mapping", "prefixed"]
 
 _KEYS = {name.upper(): name for name in RULES}
 
-_SAGAZ_PARTS = re.compile(r"(STORAGE|BROKER)_(TYPE|HOST|PORT|DB|USER|PASSWORD)")
+_SAGAZ_PARTS = r"(STORAGE|BROKER)_(TYPE|HOST|PORT|DB|USER|PASSWORD)"
 """What sagaz itself reads when there is no URL; ignoring it would leave the user on memory without a word."""
 
-_SAGAZ_OTHERS = re.compile(
+_SAGAZ_OTHERS = (
     r"ENV|LOG_LEVEL|LOG_JSON|METRICS_PORT|METRICS_ENABLED|TRACING_ENABLED|TRACING_ENDPOINT|OUTBOX_\w+|TEST_\w+"
 )
 """Names of sagaz, of its ``.env`` template and of tests, that are none of ours and do no harm."""
 
-_SERVICE_LINK = re.compile(r"(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_PROTO|_PORT|_ADDR)?)?)")
+_SERVICE_LINK = r"(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_PROTO|_PORT|_ADDR)?)?)"
 """What Kubernetes puts into every container's environment when a service's name begins with ``sagaz``."""
 
 
@@ -73,7 +73,7 @@ def environment(environ: Mapping[str, str] | None = None) -> Source:
         name = key.removeprefix("SAGAZ_")
         if name == key or (name not in _KEYS and _is_elsewhere(name, value)):
             continue
-        part = _SAGAZ_PARTS.fullmatch(name)
+        part = re.fullmatch(_SAGAZ_PARTS, name)
         if part is None:
             ours[key] = value
         else:
@@ -83,9 +83,9 @@ def environment(environ: Mapping[str, str] | None = None) -> Source:
 
 
 def _is_elsewhere(name: str, value: str) -> bool:
-    if _SAGAZ_PARTS.fullmatch(name) is not None:
+    if re.fullmatch(_SAGAZ_PARTS, name) is not None:
         return "://" in value and name.endswith("_PORT")  # Kubernetes again: a service called sagaz-storage.
-    return _SAGAZ_OTHERS.fullmatch(name) is not None or _SERVICE_LINK.fullmatch(name) is not None
+    return re.fullmatch(_SAGAZ_OTHERS, name) is not None or re.fullmatch(_SERVICE_LINK, name) is not None
 
 
 def _source(values: Mapping[str, object], keys: Mapping[str, str], label: Callable[[str], str]) -> Source:

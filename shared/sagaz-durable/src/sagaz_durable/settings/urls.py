@@ -34,10 +34,10 @@ _BROKER_KINDS: dict[str, Literal["redis", "rabbitmq", "kafka"]] = {
     "kafka": "kafka",
 }
 
-_UNENCODED = re.compile(r"(?<![?&]host=)@|\s|%00|%(?![0-9A-Fa-f]{2})")
+_UNENCODED = r"(?<![?&]host=)@|\s|%00|%(?![0-9A-Fa-f]{2})"
 """An @ that is left over is most likely the password's; only an abstract socket (``?host=@name``) begins with one."""
 
-_HOST = re.compile(r"(\[[^\[\]]*\]|[^:\[\]]*)(:(\d{0,5}))?", re.ASCII)
+_HOST = r"(?a)(\[[^\[\]]*\]|[^:\[\]]*)(:(\d{0,5}))?"
 _LAST_PORT = 65_535
 
 
@@ -160,8 +160,8 @@ def _check_hosts(rest: str) -> None:
     # libpq and the brokers' clients would misread such a password, and then repeat it in their errors.
     if (
         re.search(r"[\[\]]", userinfo)
-        or _UNENCODED.search(userinfo)
-        or _UNENCODED.search(rest[len(authority) :])
+        or re.search(_UNENCODED, userinfo)
+        or re.search(_UNENCODED, rest[len(authority) :])
         or (broken and "@" in rest)
     ):
         raise ValueError("percent-encode @ : / ? # % [ ] and spaces in user, password and options (@ is %40, / is %2F)")
@@ -170,7 +170,7 @@ def _check_hosts(rest: str) -> None:
 
 
 def _is_host(text: str) -> bool:
-    found = _HOST.fullmatch(text)
+    found = re.fullmatch(_HOST, text)
     if found is None or int(found[3] or 0) > _LAST_PORT:
         return False
     # Encoded as a whole, user and password become part of the host; a socket's directory may have anything.

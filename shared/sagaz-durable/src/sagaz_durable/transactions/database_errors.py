@@ -111,9 +111,9 @@ def without_rows(error: E) -> E:
     return error
 
 
-_DETAILS = re.compile(r"\n[^\W\d_]{2,15}\s?:.*", re.DOTALL)
+_DETAILS = r"(?s)\n[^\W\d_]{2,15}\s?:.*"
 """DETAIL, CONTEXT, QUERY and so on, in whatever language the server speaks; HINT goes with them."""
 
 
 def _first_part(text: str) -> str:
-    return _DETAILS.sub("", text)
+    return re.sub(_DETAILS, "", text)

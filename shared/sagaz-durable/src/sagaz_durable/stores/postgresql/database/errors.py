@@ -38,7 +38,7 @@ _CONFLICTS = (pg.SerializationFailure, pg.DeadlockDetected)
 
 
 # The right's name is the same in every language that a server may speak.
-_CONNECT = re.compile(r"FATAL: .*\n.*\bCONNECT\b")
+_CONNECT = r"FATAL: .*\n.*\bCONNECT\b"
 
 
 class ConnectionLost(StoreUnavailable):
@@ -107,7 +107,7 @@ def unavailable(address: Address, error: psycopg.Error) -> StoreUnavailable | No
 
 def may_not_connect(error: BaseException | None) -> bool:
     """Whether a connection was refused because the user has no right to enter the database; no code tells that."""
-    return isinstance(error, psycopg.OperationalError) and _CONNECT.search(str(error)) is not None
+    return isinstance(error, psycopg.OperationalError) and re.search(_CONNECT, str(error)) is not None
 
 
 def meaning(address: Address, error: psycopg.Error | UnicodeEncodeError) -> SagazError:
