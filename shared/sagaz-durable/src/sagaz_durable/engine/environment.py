@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sagaz_durable._upstream.mirror import Mirror
@@ -11,14 +12,13 @@ from sagaz_durable.concurrency.held_writes import HeldWrites
 from sagaz_durable.engine.registry import SagaRegistry
 from sagaz_durable.leases.leases import Leases
 from sagaz_durable.settings.settings import Settings
-from sagaz_integration_core.contract.record import record
 from sagaz_integration_core.contract.records import RunWrite
 from sagaz_integration_core.contract.store import SagaStore
 
 __all__ = ["ExecutionEnvironment"]
 
 
-@record
+@dataclass(slots=True)
 class ExecutionEnvironment:
     """What the executions of all runs of a process share.
 
