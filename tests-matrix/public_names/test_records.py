@@ -80,6 +80,10 @@ def test_dataclasses_are_asked_when_fields_are_and_not_for_a_class_or_its_record
     monkeypatch.undo()
     assert [one.name for one in fields(Point)] == ["x", "tags"]
     assert (replace(point, x=2), asdict(point)) == (Point(2), {"x": 1, "tags": []})
+    match point:
+        case Point(x, tags):
+            # What copy.replace calls, from Python 3.13 on.
+            assert point.__replace__(x=x + 1, tags=tags) == Point(2)
     assert (hash(Nothing()), repr(point)) == (hash(()), f"{Point.__qualname__}(x=1, tags=[])")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, Field, dataclass, field, fields
+from dataclasses import MISSING, Field, dataclass, field, fields, replace
 from typing import Any, TypeVar, cast, dataclass_transform
 
 __all__ = ["record"]
@@ -25,9 +25,10 @@ def record(cls: type[T]) -> type[T]:
     names = tuple(cls.__annotations__)
     written = {name: value for name, value in vars(cls).items() if name not in ("__dict__", "__weakref__")}
     body = {name: value for name, value in written.items() if name not in names}
-    for method in (__eq__, __hash__, __repr__):
+    for method in (__eq__, __hash__, __repr__, __replace__):
         body.setdefault(method.__name__, method)
-    made: Any = type(cls.__name__, cls.__bases__, {**body, "__slots__": names, "__qualname__": cls.__qualname__})
+    body |= {"__slots__": names, "__match_args__": names, "__qualname__": cls.__qualname__}
+    made: Any = type(cls.__name__, cls.__bases__, body)
     made.__dataclass_fields__ = _Fields(made, written)
     if "__init__" not in written:
         made.__init__ = _first_init(made, written)
@@ -97,3 +98,7 @@ def __hash__(self: Any) -> int:
 def __repr__(self: Any) -> str:
     shown = (f"{one.name}={getattr(self, one.name)!r}" for one in fields(self) if one.repr)
     return f"{type(self).__qualname__}({', '.join(shown)})"
+
+
+def __replace__(self: Any, /, **changes: Any) -> Any:
+    return replace(self, **changes)
