@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import KW_ONLY, asdict, field, is_dataclass, replace
+from typing import ClassVar
 
 import pytest
 
@@ -113,6 +114,11 @@ def test_what_a_record_cannot_have_is_refused():
         name: str
 
     @record
+    class Shared:
+        name: str
+        kinds: ClassVar[int] = 1
+
+    @record
     class Left:
         name: str = field(default="", init=False)
 
@@ -123,6 +129,6 @@ def test_what_a_record_cannot_have_is_refused():
         def __post_init__(self):
             raise AssertionError
 
-    for kind in (ByName, Left, Checked):
+    for kind in (ByName, Shared, Left, Checked):
         with pytest.raises(TypeError, match=rf"Make .*{kind.__name__} a dataclass"):
             kind(name="a")

@@ -11,6 +11,8 @@ __all__ = ["record"]
 T = TypeVar("T")
 _VALUE = ("{0}_() if {0} is MISSING else {0}", "{0}")
 """What a field becomes: one with a factory, and one without."""
+_NO_FIELDS = ("ClassVar", "InitVar", "KW_ONLY")
+"""What dataclasses know annotations of that are no field of a record."""
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(field,))
@@ -64,7 +66,8 @@ def _first_init(cls: Any, written: Mapping[str, Any]) -> Callable[..., None]:
 def _init_of(cls: type[Any], written: Mapping[str, Any]) -> Any:
     """Return the `__init__` that dataclasses would make, of fields that are given in order."""
     parts = {name: _as_field(written.get(name, MISSING)) for name in cls.__annotations__}
-    if hasattr(cls, "__post_init__") or any(one.kw_only is True or not one.init for one in parts.values()):
+    unknown = any(name in str(kind) for name in _NO_FIELDS for kind in cls.__annotations__.values())
+    if unknown or hasattr(cls, "__post_init__") or any(one.kw_only is True or not one.init for one in parts.values()):
         raise TypeError(f"Make {cls.__qualname__} a dataclass: a record's fields are given in order, and that is all.")
     optional = {name: one for name, one in parts.items() if not one.default is one.default_factory is MISSING}
     head = "".join(f", {name}" + "=None" * (name in optional) for name in parts)
