@@ -20,8 +20,8 @@ _CHECKS = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthChec
 class Values:
     """Everything that a context or a result may hold comes back equal, and of the same types."""
 
-    @settings(max_examples=5, deadline=None, database=None, suppress_health_check=_CHECKS)
-    @given(st.lists(contexts, min_size=20, max_size=20))
+    @settings(max_examples=25, deadline=None, database=None, suppress_health_check=_CHECKS)
+    @given(st.lists(contexts, min_size=4, max_size=4))
     async def test_contexts_and_results_come_back_equal_and_of_the_same_types(
         self, store: SagaStore, values: list[dict[str, Any]]
     ) -> None:
@@ -29,7 +29,7 @@ class Values:
         runs = [new(context=text) for text in texts]
         await store.insert(runs, LEASE)
         wanted = [run.saga_id for run in runs]
-        claims = {run.saga_id: run for run in await store.claim("w1", 20, LEASE, {"OrderSaga": ()}, saga_ids=wanted)}
+        claims = {run.saga_id: run for run in await store.claim("w1", len(runs), LEASE, {"OrderSaga": ()}, saga_ids=wanted)}
         for run, text, value in zip(runs, texts, values, strict=True):
             claim = claims[run.saga_id]
             assert shape(codec.decode(claim.context, Knows)) == shape(value)
