@@ -269,9 +269,11 @@ async def test_a_conflict_with_another_transaction_repeats_the_whole_step_and_fa
     assert rows(url, "charges") == [("run-1", "book")]
 
 
-@pytest.mark.parametrize(("level", "called"), [("READ COMMITTED", 1), ("REPEATABLE READ", 2), ("SERIALIZABLE", 2)])
+@pytest.mark.parametrize(
+    ("level", "again"), [("READ COMMITTED", False), ("REPEATABLE READ", True), ("SERIALIZABLE", True)]
+)
 async def test_a_step_that_outlasts_a_renewal_is_called_again_unless_it_reads_what_is_committed(
-    postgres_url, level, called
+    postgres_url, level, again
 ):
     make_tables(postgres_url)
     calls = []
@@ -295,7 +297,8 @@ async def test_a_step_that_outlasts_a_renewal_is_called_again_unless_it_reads_wh
     settings = {"lease_seconds": 10, "renew_seconds": 0.2}
     async with opened("psycopg", postgres_url, One := shop(step), factory=isolated, **settings) as runtime:
         await Sagas(runtime).run(One, {}, "run-1")
-    assert len(calls) == called
+    # On a slow machine the second call may meet a renewal, too.
+    assert (len(calls) > 1) is again
     assert rows(postgres_url, "charges") == [("run-1", "book")]
 
 

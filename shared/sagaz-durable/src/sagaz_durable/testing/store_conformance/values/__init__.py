@@ -29,7 +29,9 @@ class Values:
         runs = [new(context=text) for text in texts]
         await store.insert(runs, LEASE)
         wanted = [run.saga_id for run in runs]
-        claims = {run.saga_id: run for run in await store.claim("w1", len(runs), LEASE, {"OrderSaga": ()}, saga_ids=wanted)}
+        claims = {
+            run.saga_id: run for run in await store.claim("w1", len(runs), LEASE, {"OrderSaga": ()}, saga_ids=wanted)
+        }
         for run, text, value in zip(runs, texts, values, strict=True):
             claim = claims[run.saga_id]
             assert shape(codec.decode(claim.context, Knows)) == shape(value)
