@@ -206,6 +206,13 @@ def test_keys_are_plain_texts_on_postgresql_and_have_one_index(alias):
         assert cursor.fetchall() == [("sagaz_run_pkey",)]
 
 
+def succeed(program: str) -> None:
+    """Run a program in a process of its own."""
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    done = subprocess.run([sys.executable, "-c", program], env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 WORKER = """
 import sys
 import django
@@ -220,9 +227,7 @@ for name in ("django_sagaz.urls", "sagaz_durable.diagram", "sagaz_durable.operat
 
 
 def test_the_worker_command_loads_no_views_no_diagrams_and_nothing_of_operators():
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    done = subprocess.run([sys.executable, "-c", WORKER], env=env, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    succeed(WORKER)
 
 
 COLLECTS = """
@@ -245,9 +250,7 @@ assert not found, found
 
 
 def test_while_the_models_are_imported_no_garbage_is_looked_for_among_what_stays():
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    done = subprocess.run([sys.executable, "-c", COLLECTS], env=env, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    succeed(COLLECTS)
 
 
 QUIET = """
@@ -272,9 +275,7 @@ assert all(connection.connection is None for connection in connections.all())
 
 
 def test_neither_import_nor_ready_load_sagaz_or_open_anything():
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    done = subprocess.run([sys.executable, "-c", QUIET], env=env, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    succeed(QUIET)
 
 
 def test_every_public_name_is_there():

@@ -10,6 +10,7 @@ import pytest
 from sagaz import CompensationType, Saga, action, compensate, forward_recovery
 from sagaz.core.triggers import trigger
 
+from sagaz_durable._upstream import definitions
 from sagaz_durable._upstream.definitions import describe
 from sagaz_durable.engine.registry import SagaRegistry
 from sagaz_durable.intake.served import check_served
@@ -161,12 +162,13 @@ def test_registering_a_class_again_is_harmless_and_a_factory_may_come_later():
     assert registry.get("Shop").create() is made
 
 
-def test_the_steps_of_a_class_are_read_once():
+def test_the_steps_of_a_class_are_read_once(monkeypatch):
     shop = saga(a=action("a")(work()))
     registry = SagaRegistry([shop])
-    graph = registry.get("Shop").graph
-    registry.add((shop, shop.__new__))
-    assert registry.graph("Shop") is graph
+    monkeypatch.setattr(definitions, "declared_graph", None)
+    assert registry.known_steps() == {"Shop": ["a"]}
+    registry.add((shop, lambda: shop()))
+    assert list(registry.graph("Shop").nodes) == ["a"]
 
 
 def test_a_factory_that_makes_something_else_is_refused():
