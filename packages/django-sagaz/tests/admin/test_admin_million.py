@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 from admin_places import EVENTS, RUNS, SIGNALS, kept_in
 from django.db import connections
 from django.test.utils import CaptureQueriesContext
+from plans import rows_read
 
 from django_sagaz.admin.changelist import SCANNED
 
@@ -90,21 +89,6 @@ def fill(cursor, table):
     for _, definition in indexes:
         cursor.execute(definition)
     cursor.execute(f"ANALYZE {table}")
-
-
-def rows_read(cursor, statement):
-    """Return how many rows the leaves of a statement's plan have read, those included that were then dropped."""
-    cursor.execute(f"EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) {statement}")
-    [[plan]] = cursor.fetchall()
-    plan = json.loads(plan) if isinstance(plan, str) else plan
-    return _leaves(plan[0]["Plan"])
-
-
-def _leaves(node):
-    if node.get("Plans"):
-        return sum(map(_leaves, node["Plans"]))
-    dropped = sum(value for key, value in node.items() if key.startswith("Rows Removed by"))
-    return (node["Actual Rows"] + dropped) * node["Actual Loops"]
 
 
 @kept_in("pg")
