@@ -1,7 +1,7 @@
-"""What saga classes declare: whether they have steps, and which."""
+"""What saga classes declare: whether they have steps."""
 
 from __future__ import annotations
 
-from sagaz_durable._upstream.definitions import describe, has_steps
+from sagaz_durable._upstream.definitions import has_steps
 
-__all__ = ["describe", "has_steps"]
+__all__ = ["has_steps"]

@@ -11,7 +11,6 @@ from sagaz import CompensationType, Saga, action, compensate, forward_recovery
 from sagaz.core.triggers import trigger
 
 from sagaz_durable._upstream import definitions
-from sagaz_durable._upstream.definitions import describe
 from sagaz_durable.engine.registry import SagaRegistry
 from sagaz_durable.intake.served import check_served
 from sagaz_durable.runtime.configuration import Configuration
@@ -198,7 +197,8 @@ def test_steps_are_described_dependencies_first():
     shop = saga(
         b=action("b", depends_on=["a"], pivot=True)(work()), a=action("a")(work()), undo=compensate("a")(work())
     )
-    assert [(s.name, s.depends_on, s.compensated, s.pivot) for s in describe(shop)] == [
+    described = SagaRegistry([shop]).get("Shop").graph.nodes.values()
+    assert [(s.name, s.depends_on, s.compensated, s.pivot) for s in described] == [
         ("a", (), True, False),
         ("b", ("a",), False, True),
     ]

@@ -116,10 +116,8 @@ def _step(entry: Any, is_secret: Callable[[str], bool]) -> dict[str, Any]:
 
 
 def _diagram(project: Project, run: Any, journal: Sequence[Any], waits: Sequence[Wait]) -> dict[str, Any]:
-    from sagaz_durable.definitions import describe
-
     try:
-        declared = describe(project.registry.get(run.saga_name).saga_class)
+        declared = list(project.registry.get(run.saga_name).graph.nodes.values())
     except SagaNotRegistered:
         declared = None
     active = run.status in ("pending", "executing") or (run.status == "waiting" and run.direction == "forward")

@@ -16,7 +16,7 @@ from sagaz_durable.nearest_name import nearest
 from sagaz_integration_core.errors import SagaDefinitionError
 
 __all__ = [
-    "DEFAULT_LIMIT", "declared_graph", "describe", "has_steps", "saga_name", "step_limits", "transactional_calls",
+    "DEFAULT_LIMIT", "declared_graph", "has_steps", "saga_name", "step_limits", "transactional_calls",
     "validate",
 ]  # fmt: skip
 
@@ -158,11 +158,6 @@ def step_limits(saga_class: type[Any]) -> dict[str, float]:
         meta = method._saga_forward_recovery_meta
         limits[f"{meta.for_step}:redo"] = meta.timeout_seconds
     return limits
-
-
-def describe(saga_class: type[Any]) -> list[StepNode]:
-    """Return the declared steps, dependencies before dependents."""
-    return list(declared_graph(saga_class).nodes.values())
 
 
 def transactional_calls(saga_class: type[Any]) -> list[tuple[str, bool]]:

@@ -39,10 +39,8 @@ class SagaListing:
 
 def list_sagas(known: HasRegistry) -> list[SagaListing]:
     """Return the sagas that are registered, by name."""
-    from sagaz_durable._upstream.definitions import describe
-
     return [
-        SagaListing(entry.name, _path(entry.saga_class), tuple(describe(entry.saga_class))) for entry in known.registry
+        SagaListing(entry.name, _path(entry.saga_class), tuple(entry.graph.nodes.values())) for entry in known.registry
     ]
 
 
