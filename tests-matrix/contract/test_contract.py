@@ -22,13 +22,13 @@ MATRIX = [
 
 
 @pytest.mark.parametrize(("driver", "store", "case"), MATRIX)
-async def test_contract(driver: str, store: str, case: Case, open_store) -> None:
+async def test_contract(driver: str, store: str, case: Case, prepared) -> None:
     kind = _driver(driver)
     if store not in kind.stores:
         pytest.skip(f"{driver} is not made for the {store} store")
     if missing := sorted(case.needs - kind.capabilities):
         pytest.skip(f"{driver} has no {', '.join(missing)}")
-    await case(Site(kind, open_store(store), **case.site))
+    await case(Site(kind, await prepared(kind, store), **case.site))
 
 
 def _driver(name: str) -> type:

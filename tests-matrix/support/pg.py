@@ -14,7 +14,7 @@ from types import ModuleType
 
 import pytest
 
-__all__ = ["Server", "database", "own_server", "shared_server", "why_not"]
+__all__ = ["Server", "database", "end_others", "own_server", "shared_server", "why_not"]
 
 
 def _load() -> ModuleType:
@@ -44,7 +44,7 @@ def why_not() -> str | None:
 
 if why_not() is None:
     _pg = _load()
-    Server, database, shared_server = _pg.Server, _pg.database, _pg.shared_server
+    Server, database, end_others, shared_server = _pg.Server, _pg.database, _pg.end_others, _pg.shared_server
 
 
 @contextlib.contextmanager

@@ -170,11 +170,12 @@ def session_name() -> str:
 
 
 @contextlib.contextmanager
-def database(server_url: str) -> Iterator[str]:
-    """Give the URL of a new database, which is dropped afterwards."""
+def database(server_url: str, *, like: str | None = None) -> Iterator[str]:
+    """Give the URL of a new database, which is dropped afterwards; a copy of one to which nobody is connected, or empty."""
     name = f"sagaz_{secrets.token_hex(6)}"
+    template = "template1" if like is None else urlsplit(like).path.removeprefix("/")
     with psycopg.connect(server_url, autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}"'.encode())
+        connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"'.encode())
     try:
         yield at(server_url, database=name)
     finally:
