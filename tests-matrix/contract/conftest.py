@@ -77,7 +77,9 @@ def tables(tmp_path_factory, postgres_url) -> Iterator[Callable[[type[Driver], s
 
 
 @pytest.fixture
-def prepared(tmp_path, postgres_url, tables, open_store) -> Iterator[Callable[[type[Driver], str], Awaitable[Settings]]]:
+def prepared(
+    tmp_path, postgres_url, tables, open_store
+) -> Iterator[Callable[[type[Driver], str], Awaitable[Settings]]]:
     """Returns the settings that choose an empty store of a kind, which has a driver's tables."""
     with ExitStack() as stack:
 

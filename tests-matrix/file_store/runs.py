@@ -220,9 +220,9 @@ def intervene(tables: Tables, change: Intervention) -> bool:
         return False
     if row.lease_owner is not None:
         run.end_attempt("decided", decision(change), moment)
-    if change.status == "compensating":
+    if change.turns_back:
         run.steps = {key: s for key, s in run.steps.items() if (s.phase, s.status) != ("undo", "failed")}
-    waits.decide(run, change.status, ends=ends, moment=moment)
+    waits.decide(run, change, ends=ends, moment=moment)
     _tell(tables, row, change.events)
     run.audit.append(
         AuditRecord(row.saga_id, change.action, change.actor, change.reason, change.found, change.status, moment)

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 
 from file_store.tables import Run, Tables, now
 from sagaz_durable.stores.refused_waits import refusal
+from sagaz_integration_core.contract.decisions import Intervention
 from sagaz_integration_core.contract.records import RunWrite, StepWrite, resumed_by_claim
 from sagaz_integration_core.contract.waits import SignalRecord, WaitRecord, WaitWrite
 
@@ -19,11 +20,13 @@ def load(tables: Tables, *saga_ids: str) -> list[WaitRecord]:
 
 def record(tables: Tables, run: Run, write: RunWrite, moment: datetime) -> None:
     """Record what a write tells of waits."""
-    left = set(write.left_waits)
+    left, missed = set(write.left_waits), set(write.missed_waits)
     run.waits = [
         wait
         for wait in run.waits
-        if (wait.step, wait.phase) not in left and not (write.stops_waiting and wait.outcome is None)
+        if (wait.step, wait.phase) not in left
+        and not (wait.is_missed and (wait.step, wait.phase) in missed)
+        and not (write.stops_waiting and wait.outcome is None)
     ]
     for wait in write.waits:
         if _place(wait) not in map(_place, run.waits):
@@ -74,7 +77,9 @@ def settle(tables: Tables, run: Run, moment: datetime) -> tuple[WaitRecord, ...]
     for place, wait in enumerate(run.waits):
         if wait.outcome is not None:
             continue
-        if wait.name not in served and (signal := _signal(tables, wait)) is not None:
+        if (signal := _signal(tables, wait)) is not None:
+            if wait.name in served:
+                continue  # Its signal came in time: the next claim takes it.
             served.add(wait.name)
             payload = signal.payload
             taken = replace(signal, taken_by=run.row.saga_id, taken_step=wait.step, taken_phase=wait.phase)
@@ -88,11 +93,11 @@ def settle(tables: Tables, run: Run, moment: datetime) -> tuple[WaitRecord, ...]
     return tuple(run.waits)
 
 
-def decide(run: Run, status: str, *, ends: bool, moment: datetime) -> None:
+def decide(run: Run, change: Intervention, *, ends: bool, moment: datetime) -> None:
     """End the waits that a person's decision ends."""
-    if status == "waiting":
+    if change.status == "waiting":
         run.waits = [w if w.outcome or w.name else replace(w, until=moment) for w in run.waits]
-    elif status == "compensating" or ends:
+    elif change.turns_back or ends:
         run.waits = [wait for wait in run.waits if wait.phase == "undo" and not ends]
 
 

@@ -171,7 +171,7 @@ def session_name() -> str:
 
 @contextlib.contextmanager
 def database(server_url: str, *, like: str | None = None) -> Iterator[str]:
-    """Give the URL of a new database, which is dropped afterwards; a copy of one to which nobody is connected, or empty."""
+    """Give the URL of a new database, which is dropped afterwards; it is empty, or like one that nobody uses now."""
     name = f"sagaz_{secrets.token_hex(6)}"
     template = "template1" if like is None else urlsplit(like).path.removeprefix("/")
     with psycopg.connect(server_url, autocommit=True) as connection:

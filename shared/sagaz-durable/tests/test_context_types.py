@@ -285,6 +285,7 @@ class Initial:
         (Excluded, "Excluded.secret has exclude=True"),
         (Whole, "Whole is a root model"),
         (dict, "Wrong.context is dict; expected a Pydantic model"),
+        (Box(1), r"Wrong.context is an instance of Box; expected the class: context = Box\."),
         (Currency, "Wrong.context is Currency; expected a Pydantic model"),
     ],
     ids=lambda value: "" if isinstance(value, str) else str(value),

@@ -14,7 +14,7 @@ from types import SimpleNamespace
 import pytest
 
 from sagaz_durable.calls import step_caller
-from sagaz_durable.calls.step_caller import StepCaller, as_exception
+from sagaz_durable.calls.step_caller import NO_LIMITS, NotCalled, StepCaller, as_exception
 from sagaz_durable.concurrency.cancellation import Halt
 from sagaz_integration_core.errors import LeaseLost, RunInterrupted, StepError
 
@@ -67,12 +67,14 @@ async def scene():
     lease = SimpleNamespace(remaining=1.0, saga_id="run-1")
     caller = StepCaller(pool, scope, lease, halt)
 
-    async def call(function, timeout=10.0, name="pay", context=None, ends=None):
+    limits = SimpleNamespace(shorten=lambda seconds: seconds, is_over=lambda: False)
+
+    async def call(function, timeout=10.0, name="pay", context=None):
         given = {} if context is None else context
         async with asyncio.timeout(20):
-            return await caller.call(name, function, given, timeout, timeout if ends is None else ends)
+            return await caller.call(name, function, given, timeout, limits)
 
-    yield SimpleNamespace(pool=pool, scope=scope, halt=halt, lease=lease, caller=caller, call=call)
+    yield SimpleNamespace(pool=pool, scope=scope, halt=halt, lease=lease, caller=caller, call=call, limits=limits)
     pool.shutdown(cancel_futures=True)
 
 
@@ -237,10 +239,31 @@ async def test_what_is_to_end_earlier_stops_an_async_step_and_no_plain_one(scene
     async def stands(ctx):
         await asyncio.Event().wait()
 
-    assert (await scene.call(stands, ends=0.01)).interrupted
+    scene.limits.shorten = lambda seconds: 0.01
+    assert (await scene.call(stands)).interrupted
     entered = threading.Event()
-    outcome = await scene.call(lambda ctx: entered.wait(0.05), ends=0.01)
+    outcome = await scene.call(lambda ctx: entered.wait(0.05))
     assert (outcome.value, outcome.interrupted) == (False, False)
+
+
+@pytest.mark.parametrize("plain", [True, False])
+async def test_a_step_is_not_called_when_nothing_is_called_any_more(scene, plain):
+    context, scene.limits.is_over = {}, lambda: True
+    with pytest.raises(NotCalled, match="Step 'pay' was not called: the run had turned back by then"):
+        await scene.call(pays_plainly if plain else pays, context=context)
+    assert context == {}
+
+
+async def test_a_step_that_waits_for_a_thread_meanwhile_is_not_called_either(scene):
+    go, busy, context = threading.Event(), threading.Event(), {}
+    scene.pool.submit(lambda: busy.set() or go.wait(10))
+    waiting = asyncio.create_task(scene.call(pays_plainly, context=context))
+    await asyncio.to_thread(busy.wait, 10)
+    scene.limits.is_over = lambda: True
+    go.set()
+    with pytest.raises(NotCalled):
+        await waiting
+    assert context == {}
 
 
 async def test_a_time_limit_of_the_steps_own_is_no_limit_of_ours(scene):
@@ -297,7 +320,7 @@ async def test_a_pool_that_does_not_watch_its_threads_is_no_trouble(scene):
     go = threading.Event()
     with ThreadPoolExecutor(1) as pool:
         caller = StepCaller(pool, scene.scope, scene.lease, scene.halt)
-        assert (await caller.call("pay", lambda ctx: go.wait(10), {}, 0.01, 0.01)).interrupted
+        assert (await caller.call("pay", lambda ctx: go.wait(10), {}, 0.01, NO_LIMITS)).interrupted
         go.set()
 
 

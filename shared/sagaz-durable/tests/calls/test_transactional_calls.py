@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from sagaz_durable.calls import transactional
-from sagaz_durable.calls.step_caller import Outcome
+from sagaz_durable.calls.step_caller import NO_LIMITS, Outcome
 from sagaz_durable.calls.transactional import TransactionalCall
 from sagaz_durable.calls.transactional_calls import TransactionalCalls
 from sagaz_durable.calls.transactional_tries import ThreadTry, _to_its_end
@@ -52,7 +52,7 @@ class Tries:
     def __init__(self, *became):
         self.made, self._became = [], list(became)
 
-    async def call(self, step, one, context, timeout, ends):
+    async def call(self, step, one, context, timeout, limits):
         self.made.append(one)
         became = self._became.pop(0) if len(self._became) > 1 else self._became[0]
         for name, value in became.items():
@@ -71,7 +71,7 @@ def call_of(*, lacks=None, remaining=math.inf, recorded=False, patience=math.inf
 
 async def tried(call, tries):
     given = SimpleNamespace(context={})
-    return await call.tried(tries, "charge", lambda ctx: None, lambda: given, 60.0, 60.0)
+    return await call.tried(tries, "charge", lambda ctx: None, lambda: given, 60.0, NO_LIMITS)
 
 
 async def test_a_step_that_no_transaction_can_be_around_is_refused_and_not_called():

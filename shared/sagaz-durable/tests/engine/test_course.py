@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from types import SimpleNamespace
 
 import pytest
 
-from sagaz_durable.calls.tries import NO_LIMITS
 from sagaz_durable.engine.course import Course, was_overdue
 from sagaz_durable.engine.journal.known_entries import Entry
 from sagaz_integration_core.contract.records import ClaimedRun
@@ -31,11 +31,31 @@ def course(*done, direction="forward", deadline_in=60.0):
 
 
 async def test_what_goes_forward_before_its_pivot_is_limited_by_its_deadline_and_nothing_else_is():
-    limited = course().limits
+    limited = course()
     assert limited.shorten(1000.0) <= 60.0
-    assert (limited.shorten(1.0), limited.over()) == (1.0, False)
+    assert (limited.shorten(1.0), limited.is_over()) == (1.0, False)
     for unlimited in (course("pay"), course(direction="back"), course(deadline_in=None)):
-        assert unlimited.limits is NO_LIMITS
+        assert unlimited.shorten(1000.0) == 1000.0
+
+
+async def test_nothing_is_called_forward_once_the_run_has_turned_back_or_is_to():
+    assert course(deadline_in=-1.0).is_over()
+    assert not course("pay", deadline_in=-1.0).is_over()
+    turned = course()
+    assert turned.turn("ship", ValueError("no"), "ValueError: no") == "step 'ship': ValueError: no"
+    assert turned.is_over()
+
+
+@pytest.mark.parametrize("left", [60.0, 0.05])
+async def test_a_pause_before_a_further_try_ends_with_the_way_forward(left):
+    paused = course(deadline_in=left)
+    pausing = asyncio.create_task(paused.pause(3600.0))
+    if left == 60.0:
+        await asyncio.wait([pausing], timeout=0.01)
+        paused.turn("ship", ValueError("no"), "ValueError: no")
+    async with asyncio.timeout(20):
+        await pausing
+    await course().pause(0.0)
 
 
 async def test_behind_a_pivot_no_deadline_is_heeded_and_before_it_nothing_is_left_of_one():

@@ -35,6 +35,7 @@ from sagaz_integration_core.errors import (
     RunWaiting,
     SagaDefinitionError,
     StepError,
+    StoreUnavailable,
     UnstorableValue,
     WriteRefused,
 )
@@ -353,6 +354,31 @@ async def test_a_run_that_fails_once_too_often_is_given_up_and_nothing_is_undone
     assert one.execution.outcome == "failed"
 
 
+async def test_a_run_is_given_up_although_sagazs_own_storage_is_told_nothing_any_more(scene, caplog):
+    one = scene(failures=3)
+
+    async def refuses(run, status, values):
+        raise StoreUnavailable("the disk is full")
+
+    one.mirror.finished = refuses
+    with pytest.raises(RunFailed, match="Given up after 3 failures"):
+        await execute(one)
+    assert (one.store.last.status, one.execution.outcome) == ("failed", "failed")
+    assert "the disk is full" in caplog.text
+
+
+async def test_a_run_whose_end_sagazs_own_storage_refuses_is_given_back_and_counted(scene):
+    one = scene()
+
+    async def refuses(run, status, values):
+        raise StoreUnavailable("the disk is full")
+
+    one.mirror.finished = refuses
+    with pytest.raises(RunInterrupted, match="the disk is full"):
+        await execute(one)
+    assert (one.store.last.status, one.store.last.release.failed) == (None, True)
+
+
 DEEP = f'{{"n":{"[" * 200_000}{"]" * 200_000}}}'
 """Deeper than Python's parser goes."""
 
@@ -470,6 +496,7 @@ async def test_what_an_event_tells_is_no_longer_than_a_context_may_be(scene):
 async def test_a_state_that_means_nothing_is_no_end(scene):
     class Lost:
         halted, in_threads = None, ()
+        course = SimpleNamespace(shorten=lambda seconds: seconds)
 
         async def run(self):
             return RunState()

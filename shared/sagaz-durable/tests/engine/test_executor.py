@@ -18,6 +18,7 @@ from sagaz import Saga, action, compensate
 from sagaz.core.listeners import SagaListener
 
 from sagaz_durable._upstream.instances import prepare
+from sagaz_durable.calls import interpreter_exit
 from sagaz_durable.concurrency.held_writes import HeldWrites
 from sagaz_durable.engine import call_tasks
 from sagaz_durable.engine.environment import StepEnvironment
@@ -761,7 +762,12 @@ async def test_a_call_whose_loop_is_gone_is_closed_without_a_word(scene):
     assert one.executor.halted is None
 
 
-async def test_a_step_that_gets_no_thread_because_the_process_exits_has_not_failed(scene):
+@pytest.mark.parametrize("exits", [True, False])
+async def test_a_step_that_gets_no_thread_has_not_failed_if_it_is_this_process_that_exits(scene, monkeypatch, exits):
+    if exits:
+        # As at an exit: a pool refuses what it is given.
+        monkeypatch.setattr(interpreter_exit, "ThreadPoolExecutor", Refusing)
+
     class Exits(Saga):
         retry_steps = True
 
@@ -771,21 +777,33 @@ async def test_a_step_that_gets_no_thread_because_the_process_exits_has_not_fail
 
     one = scene(Exits)
     await run(one)
-    assert "this process is exiting" in str(one.executor.halted)
-    assert (one.pauses, one.journal.entries) == ([], [("a", "do", "started")])
+    if exits:
+        assert "this process is exiting" in str(one.executor.halted)
+        assert (one.pauses, one.journal.entries) == ([], [("a", "do", "started")])
+    else:
+        # Another one has said so, whose error came here.
+        assert (one.executor.halted, one.pauses) == (None, [1, 2, 3])
+        assert ("a", "do", "failed") in one.journal.entries
+
+
+class Refusing(ThreadPoolExecutor):
+    def submit(self, *given):
+        raise RuntimeError("cannot schedule new futures after interpreter shutdown")
 
 
 async def test_a_failure_stops_what_depends_on_it_and_waits_for_what_runs_beside_it(scene):
-    ledger, failed = [], asyncio.Event()
+    ledger, runs, failed = [], asyncio.Event(), asyncio.Event()
 
     class Wide(Saga):
         @action("bad")
         async def bad(self, ctx):
+            await runs.wait()
             failed.set()
             raise ValueError("no")
 
         @action("beside")
         async def beside(self, ctx):
+            runs.set()
             await failed.wait()
             ledger.append("beside")
 

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from sagaz import Saga, action, compensate
 
 from sagaz_durable.concurrency.clock import now
+from sagaz_durable.engine.registry import SagaRegistry
 from sagaz_durable.sagas import Sagas
 from sagaz_integration_core.context.current_step import current_step
-from sagaz_integration_core.errors import DeadlinePassed, UsageError
+from sagaz_integration_core.contract.listings import RunFilter
+from sagaz_integration_core.errors import DeadlinePassed, SagaDefinitionError, UsageError
 
 pytestmark = pytest.mark.anyio
 
@@ -187,3 +191,162 @@ async def test_a_run_that_ends_in_time_hears_nothing_of_its_deadline(runtime):
 async def test_a_deadline_that_cannot_be_is_refused_at_the_start(runtime, deadline):
     with pytest.raises(UsageError, match="deadline"):
         await Sagas(runtime).start(Slow, {}, deadline=deadline)
+
+
+@pytest.mark.parametrize("deadline", [timedelta(0), timedelta(days=9_999), datetime(2030, 1, 1), "1h", 60])
+def test_a_class_whose_deadline_cannot_be_is_refused_when_it_is_registered(deadline):
+    with pytest.raises(SagaDefinitionError, match="Wrong: deadline"):
+        SagaRegistry([type("Wrong", (Slow,), {"deadline": deadline, "saga_name": None})])
+
+
+LATER = datetime.now(UTC) + timedelta(days=3)
+
+
+async def test_a_deadline_of_so_long_is_counted_from_when_the_run_may_begin(runtime):
+    saga_id = await Sagas(runtime).start(Slow, {}, not_before=LATER, deadline=timedelta(hours=1))
+    assert (await runtime.store.load(saga_id)).deadline == LATER + timedelta(hours=1)
+    started = await Sagas(runtime).start(Slow, {}, not_before=PAST, deadline=timedelta(hours=1))
+    assert (await runtime.store.load(started)).deadline < LATER
+
+
+@pytest.mark.parametrize("deadline", [LATER, LATER - timedelta(days=1)])
+async def test_a_deadline_before_which_the_run_may_not_begin_is_refused_at_the_start(runtime, deadline):
+    with pytest.raises(UsageError, match=r"is not after not_before=.*Give a later deadline, or a timedelta"):
+        await Sagas(runtime).start(Slow, {}, not_before=LATER, deadline=deadline)
+    assert await runtime.store.find(RunFilter()) == []
+
+
+@pytest.mark.parametrize("plain", [True, False])
+async def test_a_step_that_fails_is_not_tried_again_after_the_deadline(opened, settings, plain):
+    calls = []
+
+    class Failing(Saga):
+        retry_steps = True
+
+        if plain:
+
+            @action("a", max_retries=5)
+            def a(self, ctx):
+                calls.append("a")
+                raise ValueError("no")
+        else:
+
+            @action("a", max_retries=5)
+            async def a(self, ctx):
+                calls.append("a")
+                raise ValueError("no")
+
+    settings = replace(settings, backoff_seconds=60.0, backoff_max_seconds=60.0)
+    async with opened(settings) as runtime, asyncio.timeout(20):
+        with pytest.raises(DeadlinePassed):
+            await Sagas(runtime).run(Failing, {}, deadline=timedelta(seconds=0.1))
+    assert calls == ["a"]
+
+
+async def test_a_step_that_waits_for_a_thread_at_the_deadline_is_not_called_and_not_compensated(
+    opened, settings, ended
+):
+    calls, go, busy = [], threading.Event(), threading.Event()
+
+    class Holding(Saga):
+        @action("hold")
+        def hold(self, ctx):
+            busy.set()
+            go.wait(20)
+
+    class Queued(Saga):
+        @action("a")
+        def a(self, ctx):
+            calls.append("a")
+
+        @compensate("a")
+        async def undo(self, ctx):
+            calls.append("undo")
+
+    async with opened(replace(settings, sync_threads=1), sagas=[Holding, Queued], worker=True) as runtime:
+        await Sagas(runtime).start(Holding, {})
+        await asyncio.to_thread(busy.wait, 20)
+        saga_id = await Sagas(runtime).start(Queued, {}, deadline=timedelta(seconds=0.1))
+        async with asyncio.timeout(20):
+            while (await runtime.store.load(saga_id)).status != "compensating":
+                await asyncio.sleep(0.01)
+        go.set()
+        record = await ended(runtime, saga_id)
+        [entry] = await runtime.store.load_steps(saga_id)
+    assert (record.status, record.error, calls) == ("rolled_back", "The run's deadline has passed.", [])
+    assert (entry.status, entry.error) == (
+        "failed", "NotCalled: Step 'a' was not called: the run had turned back by then."
+    )  # fmt: skip
+
+
+async def test_a_step_whose_hook_outlasts_the_deadline_is_not_called(working, ended):
+    calls = []
+
+    async def slow(ctx, step):
+        await asyncio.sleep(0.3)
+
+    class Hooked(Saga):
+        @action("a", on_enter=slow)
+        async def a(self, ctx):
+            calls.append("a")
+
+        @compensate("a")
+        async def undo(self, ctx):
+            calls.append("undo")
+
+    saga_id = await Sagas(working).start(Hooked, {}, deadline=timedelta(seconds=0.1))
+    assert (await ended(working, saga_id)).status == "rolled_back"
+    assert calls == []
+
+
+async def test_a_step_that_is_tried_again_ends_with_the_failure_of_the_one_beside_it(opened, settings, ended):
+    calls, tried = [], asyncio.Event()
+
+    class Beside(Saga):
+        retry_steps = True
+
+        @action("a", max_retries=5)
+        async def a(self, ctx):
+            calls.append("a")
+            tried.set()
+            raise ValueError("a")
+
+        @action("b", max_retries=0)
+        async def b(self, ctx):
+            await tried.wait()
+            raise ValueError("b")
+
+    settings = replace(settings, backoff_seconds=60.0, backoff_max_seconds=60.0)
+    async with opened(settings, sagas=[Beside], worker=True) as runtime:
+        record = await ended(runtime, await Sagas(runtime).start(Beside, {}))
+    assert (record.status, record.error, calls) == ("rolled_back", "step 'b': ValueError: b", ["a"])
+
+
+async def test_a_run_that_was_given_back_is_compensated_at_its_deadline_and_not_after_its_pause(
+    opened, settings, ended
+):
+    calls = []
+
+    class Made(Saga):
+        @action("a")
+        async def a(self, ctx):
+            calls.append("a")
+
+        @action("b", depends_on=["a"])
+        async def b(self, ctx):
+            calls.append("b")
+
+        @compensate("a")
+        async def undo(self, ctx):
+            calls.append("undo")
+
+    @contextmanager
+    def scope():
+        if calls == ["a"] and current_step().step == "b":
+            raise OSError("no application context")
+        yield
+
+    settings = replace(settings, backoff_seconds=3600.0, backoff_max_seconds=3600.0)
+    async with opened(settings, sagas=[Made], worker=True, step_scope=scope) as runtime:
+        record = await ended(runtime, await Sagas(runtime).start(Made, {}, deadline=timedelta(seconds=1)))
+    assert (record.status, calls) == ("rolled_back", ["a", "undo"])

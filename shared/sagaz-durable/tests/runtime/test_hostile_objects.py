@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from unittest.mock import Mock
 
@@ -11,7 +12,7 @@ from sagaz import RecoveryAction, Saga, action, compensate, forward_recovery
 
 from sagaz_durable.sagas import Sagas
 from sagaz_integration_core.contract.listings import RunFilter
-from sagaz_integration_core.errors import RunWaiting, StepError
+from sagaz_integration_core.errors import LeaseLost, RunInterrupted, RunWaiting, StepError
 
 embedded = pytest.mark.parametrize("settings", ["memory", "sqlite"], indirect=True)
 """What is said of a hostile object is a text like any other by the time when a store gets it."""
@@ -387,6 +388,34 @@ async def test_a_saga_whose_factory_leaves_by_more_than_an_exception_is_given_ba
         record = await ended(runtime, await Sagas(runtime).start(Made, {}))
     assert record.status == "failed"
     assert "Saga 'Made' cannot be made: GeneratorExit: no database is configured" in record.error
+
+
+@pytest.mark.parametrize("raised", [RunInterrupted, LeaseLost])
+@pytest.mark.parametrize("where", ["factory", "scope"])
+async def test_what_tells_of_another_run_is_counted_as_any_failure_of_ours(settings, opened, ended, where, raised):
+    """It may have come out of one that was executed there: this one is neither interrupted nor lost."""
+
+    class Made(Saga):
+        @action("a")
+        async def a(self, ctx): ...
+
+    def factory():
+        if where == "factory":
+            raise raised("elsewhere")
+        return Made()
+
+    @contextmanager
+    def scope():
+        if where == "scope":
+            raise raised("elsewhere")
+        yield
+
+    settings = replace(settings, max_failures=2)
+    async with opened(settings, sagas=[(Made, factory)], worker=True, step_scope=scope) as runtime:
+        record = await ended(runtime, await Sagas(runtime).start(Made, {}))
+        assert [one.outcome for one in await runtime.store.load_attempts(record.saga_id)] == ["halted", "failed"]
+    assert (record.status, record.attempt) == ("failed", 2)
+    assert f"{raised.__name__}: elsewhere" in record.error
 
 
 # Hooks and listeners.

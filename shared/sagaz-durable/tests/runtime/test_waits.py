@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import psycopg
@@ -641,6 +642,55 @@ async def test_what_is_started_for_later_goes_on_when_somebody_says_so(working, 
     await Sagas(working).send_signal("paid", key="k")
     assert (await Sagas(working).run_now(saga_id, by="anna")).done
     assert (await ended(working, saga_id)).status == "completed"
+
+
+async def test_a_compensation_that_was_given_back_goes_on_when_somebody_says_so(opened, settings, ended, calls):
+    @contextmanager
+    def scope():
+        if current_step().phase == "undo" and len(calls) < 2:
+            calls.append("given back")
+            raise OSError("no application context")
+        yield
+
+    class Refunded(Refunding):
+        @compensate("charge")
+        async def refund(self, ctx):
+            self.calls.append("refund")
+
+    settings = replace(settings, backoff_seconds=3600.0, backoff_max_seconds=3600.0)
+    async with opened(settings, sagas=[Refunded], worker=True, step_scope=scope) as runtime:
+        saga_id = await Sagas(runtime).start(Refunded, {})
+        for _ in range(2):
+            async with asyncio.timeout(20):
+                while (run := await runtime.store.load(saga_id)).lease_owner or run.status != "compensating":
+                    await asyncio.sleep(0.01)
+            outcome = await Sagas(runtime).run_now(saga_id, by="anna")
+            assert (outcome.done, outcome.message) == (True, "Its compensation goes on now.")
+            async with asyncio.timeout(20):
+                while (now := await runtime.store.load(saga_id)).status == "compensating" and (
+                    now.attempt == run.attempt + 1 or now.lease_owner
+                ):
+                    await asyncio.sleep(0.01)
+        assert (await ended(runtime, saga_id)).status == "rolled_back"
+    assert calls == ["given back", "given back", "refund"]
+
+
+async def test_a_compensation_that_is_under_way_is_not_brought_forward(opened, settings, ended):
+    called, go = asyncio.Event(), asyncio.Event()
+
+    class Refunded(Refunding):
+        @compensate("charge")
+        async def refund(self, ctx):
+            called.set()
+            await go.wait()
+
+    async with opened(settings, sagas=[Refunded], worker=True) as runtime:
+        saga_id = await Sagas(runtime).start(Refunded, {})
+        await called.wait()
+        outcome = await Sagas(runtime).run_now(saga_id, by="anna")
+        assert (outcome.done, "is compensating: only what is delayed" in outcome.message) == (False, True)
+        go.set()
+        assert (await ended(runtime, saga_id)).status == "rolled_back"
 
 
 async def test_a_signal_is_not_brought_forward(working):

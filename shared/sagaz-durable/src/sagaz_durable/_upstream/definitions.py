@@ -13,7 +13,8 @@ from sagaz_durable._upstream.typed_steps import context_types
 from sagaz_durable.effects import MARK, effect_of
 from sagaz_durable.graph import Graph, StepNode, graph_of
 from sagaz_durable.nearest_name import nearest
-from sagaz_integration_core.errors import SagaDefinitionError
+from sagaz_durable.serialization.moments import read_deadline
+from sagaz_integration_core.errors import SagaDefinitionError, UsageError
 
 __all__ = [
     "DEFAULT_LIMIT", "declared_graph", "has_steps", "saga_name", "step_limits", "transactional_calls",
@@ -73,6 +74,7 @@ def validate(saga_class: type[Any]) -> Graph:
     graph = declared_graph(saga_class)
     check_recoveries(saga_class, graph)
     context_types(saga_class, lambda: graph)
+    _check_deadline(saga_class)
     refuse_lost(saga_class)
     return graph
 
@@ -91,6 +93,13 @@ def _check_compensations(saga_class: type[Any], owner: str, steps: dict[str, str
                 f"{owner}.{seen[target]} and {owner}.{attribute} both compensate {target!r}; keep one."
             )
         seen[target] = attribute
+
+
+def _check_deadline(saga_class: type[Any]) -> None:
+    try:
+        read_deadline(getattr(saga_class, "deadline", None))
+    except UsageError as error:
+        raise SagaDefinitionError(f"{saga_class.__qualname__}: {error}") from None
 
 
 def _check_effects(saga_class: type[Any], owner: str) -> None:

@@ -13,6 +13,7 @@ from sagaz_durable._upstream.recoveries import decorated
 from sagaz_durable.contexts.context_types import CallTypes, ContextTypes
 from sagaz_durable.contexts.models import Model, hints_of, model_of
 from sagaz_durable.graph import Graph
+from sagaz_durable.serialization.model_fields import is_model_class
 from sagaz_integration_core.contract.records import Phase
 from sagaz_integration_core.errors import SagaDefinitionError
 
@@ -49,6 +50,11 @@ def _check_untyped(saga_class: type[Any]) -> None:
         raise SagaDefinitionError(
             f"{saga_class.__qualname__}.context is {declared!r}; expected a class. Of a generic one, make a class of "
             "its own: class OrderBox(Box[Order]): ..."
+        )
+    if is_model_class(type(declared)):
+        name = type(declared).__qualname__
+        raise SagaDefinitionError(
+            f"{saga_class.__qualname__}.context is an instance of {name}; expected the class: context = {name}."
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 from sagaz_durable.calls.foreign import chain, is_a
 from sagaz_integration_core.error_text import message_text
@@ -28,4 +29,15 @@ def stops_the_process(error: BaseException) -> bool:
 
 def caused_by_exit(error: BaseException) -> bool:
     """Return whether an exception, or one that it groups or came from, is the refusal of a thread at the exit."""
-    return any(is_a(one, RuntimeError) and message_text(one) in _REFUSALS for one in chain(error))
+    said = any(is_a(one, RuntimeError) and message_text(one) in _REFUSALS for one in chain(error))
+    # Somebody else's process may have been told so, whose error was sent to a step.
+    return said and _exits()
+
+
+def _exits() -> bool:
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(int).result()
+    except RuntimeError:
+        return True
+    return False

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
 
 from sagaz_durable.calls.foreign import is_a, is_awaitable, sent, traceback_of
 from sagaz_durable.calls.interpreter_exit import stops_the_process
@@ -21,7 +21,7 @@ from sagaz_durable.masked_errors import masked_error
 from sagaz_integration_core.contract.record import record
 from sagaz_integration_core.errors import LeaseLost, RunInterrupted, StepError
 
-__all__ = ["Function", "Outcome", "StepCaller", "as_exception", "is_async"]
+__all__ = ["NO_LIMITS", "Function", "Limits", "NotCalled", "Outcome", "StepCaller", "as_exception", "is_async"]
 
 _MAX_FRAMES = 100
 
@@ -40,6 +40,40 @@ class Outcome:
     value: Any = None
     error: Exception | None = None
     interrupted: bool = False
+
+
+class Limits(Protocol):
+    """What limits a call besides its own time limit."""
+
+    def shorten(self, seconds: float) -> float:
+        """Return how many of these seconds an async function has."""
+        ...
+
+    def is_over(self) -> bool:
+        """Whether nothing is called any more, not for another try either; callable from any thread."""
+        ...
+
+    async def pause(self, seconds: float) -> None:
+        """Return after these seconds, or earlier when nothing is called any more."""
+        ...
+
+
+class _NoLimits:
+    def shorten(self, seconds: float) -> float:
+        return seconds
+
+    def is_over(self) -> bool:
+        return False
+
+    async def pause(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+
+NO_LIMITS = _NoLimits()
+
+
+class NotCalled(StepError):
+    """The run has turned back before a call of it began."""
 
 
 class StepCaller:
@@ -66,32 +100,29 @@ class StepCaller:
         """The calls of plain functions that go on, whatever became of the run: a thread cannot be stopped."""
         return [call for call in self._threads.values() if not call.done()]
 
-    async def call(self, name: str, function: Function, context: Any, timeout: float, ends: float) -> Outcome:
+    async def call(self, name: str, function: Function, context: Any, timeout: float, limits: Limits) -> Outcome:
         """Call a step; a call before it that overran its limit in a thread is waited for.
 
         Args:
             timeout: The step's own limit, in seconds.
-            ends: When an async function is stopped; a plain one cannot be, and has its whole limit.
+            limits: By which an async function may be stopped earlier; a plain one cannot be, and has its whole limit.
 
         Raises:
             LeaseLost: The lease ended before the call began; nothing was called.
+            NotCalled: The limits were over before the call began.
             RunInterrupted: Too many threads do not come back, so that this process calls no more plain functions.
         """
         if (thread := self._threads.get(name)) is not None and not thread.done():
             await asyncio.wait([asyncio.wrap_future(thread)])
         if is_async(function):
-            self._check_lease(name)
-            return await self._on_loop(name, function, context, ends)
-        outcome = await self._in_thread(name, function, context, timeout)
+            _check(name, self._lease, limits)
+            return await self._on_loop(name, function, context, limits.shorten(timeout))
+        outcome = await self._in_thread(name, function, context, timeout, limits)
         if is_awaitable(outcome.value):
-            # A plain function around an async one.
-            self._check_lease(name)
-            return await self._on_loop(name, lambda _: outcome.value, context, ends)
+            # A plain function around an async one, whose call has begun.
+            _check(name, self._lease, NO_LIMITS)
+            return await self._on_loop(name, lambda _: outcome.value, context, limits.shorten(timeout))
         return outcome
-
-    def _check_lease(self, name: str) -> None:
-        if self._lease.remaining <= 0:
-            raise LeaseLost(f"Run {self._lease.saga_id}: its lease ended before step {name!r} was called.")
 
     # Async functions.
 
@@ -105,7 +136,7 @@ class StepCaller:
         except Exception as error:
             # What the scope raises by itself is no fault of the step.
             if error is not told:
-                raise
+                raise _of_scope(error) from error
         return outcome
 
     async def _awaited(self, name: str, function: Function, context: Any, timeout: float) -> Outcome:
@@ -131,10 +162,10 @@ class StepCaller:
 
     # Plain functions.
 
-    async def _in_thread(self, name: str, function: Function, context: Any, timeout: float) -> Outcome:
+    async def _in_thread(self, name: str, function: Function, context: Any, timeout: float, limits: Limits) -> Outcome:
         if (exhausted := getattr(self._pool, "exhausted", None)) is not None:
             raise RunInterrupted(f"this process calls no more `def` steps: {exhausted}.")
-        call = _ThreadCall(name, function, context, self._scope, self._lease)
+        call = _ThreadCall(name, function, context, self._scope, self._lease, limits)
         # Cancelled while it waits for a thread, it is never called; once it is called, it goes on to its end.
         future = self._threads[name] = self._pool.submit(contextvars.copy_context().run, call)
         waiter: asyncio.Future[Outcome] = asyncio.wrap_future(future)
@@ -161,17 +192,17 @@ class StepCaller:
 class _ThreadCall:
     """One call in a thread, whose time begins when the function does."""
 
-    def __init__(self, name: str, function: Function, context: Any, scope: Scope, lease: Lease) -> None:
+    def __init__(self, name: str, function: Function, context: Any, scope: Scope, lease: Lease, limits: Limits) -> None:
         self._name = name
         self._function = function
         self._context = context
         self._scope = scope
         self._lease = lease
+        self._limits = limits
         self._began_at: float | None = None
 
     def __call__(self) -> Outcome:
-        if self._lease.remaining <= 0:
-            raise LeaseLost(f"Run {self._lease.saga_id}: its lease ended before step {self._name!r} was called.")
+        _check(self._name, self._lease, self._limits)
         self._began_at = time.monotonic()
         outcome, told = Outcome(), None
         try:
@@ -181,7 +212,7 @@ class _ThreadCall:
                     raise told
         except Exception as error:
             if error is not told:
-                raise
+                raise _of_scope(error) from error
         return outcome
 
     def _called(self) -> Outcome:
@@ -206,6 +237,21 @@ class _ThreadCall:
             # Waiting for a thread is not the step's time.
             pause = self.remaining(seconds)
         return False
+
+
+def _check(name: str, lease: Lease, limits: Limits) -> None:
+    """Refuse a call that may not begin any more."""
+    if lease.remaining <= 0:
+        raise LeaseLost(f"Run {lease.saga_id}: its lease ended before step {name!r} was called.")
+    if limits.is_over():
+        raise NotCalled(f"Step {name!r} was not called: the run had turned back by then.")
+
+
+def _of_scope(error: Exception) -> Exception:
+    """Return what a scope has raised as what says nothing of this run: it may have executed another one."""
+    if isinstance(error, LeaseLost | RunInterrupted):
+        return RuntimeError(f"What is entered around steps raised {masked_error(error)}")
+    return error
 
 
 def _timed_out(name: str, seconds: float) -> TimeoutError:

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from itertools import chain, repeat
 from typing import Any
 
-from sagaz_durable.calls.step_caller import Function, Outcome, StepCaller, is_async
+from sagaz_durable.calls.step_caller import Function, Limits, Outcome, StepCaller, is_async
 from sagaz_durable.calls.step_result import Given, Recordable
 from sagaz_durable.calls.transactional_tries import AsyncTry, BaseTry, ThreadTry
 from sagaz_durable.leases.lease import Lease
@@ -72,16 +72,23 @@ class TransactionalCall:
         self.write: RunWrite | None = None
 
     async def tried(
-        self, caller: StepCaller, step: str, function: Function, fresh: Callable[[], Given], timeout: float, ends: float
+        self,
+        caller: StepCaller,
+        step: str,
+        function: Function,
+        fresh: Callable[[], Given],
+        timeout: float,
+        limits: Limits,
     ) -> Outcome:
         """Make one try of the call.
 
         Args:
             fresh: Returns what the function is given, anew each time.
-            timeout, ends: As for `StepCaller.call`.
+            timeout, limits: As for `StepCaller.call`.
 
         Raises:
             LeaseLost: The run is another process's now; nothing was committed.
+            NotCalled: As for `StepCaller.call`; nothing was committed.
             Exception: The database has refused it for as long as patience lasts; nothing was committed.
         """
         self._check(function)
@@ -90,7 +97,7 @@ class TransactionalCall:
         for count, pause in enumerate(chain(_PAUSES, repeat(_PAUSES[-1]))):
             given = fresh()
             one = kind(self, function, given)
-            outcome = await caller.call(step, one, given.context, timeout, ends)
+            outcome = await caller.call(step, one, given.context, timeout, limits)
             if one.commit_error is not None:
                 await self._settle(one, one.commit_error)
             if one.committed:

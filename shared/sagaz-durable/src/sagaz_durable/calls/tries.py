@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 from sagaz_durable._upstream.instances import Prepared
 from sagaz_durable.calls.foreign import cause_of, is_a, members
 from sagaz_durable.calls.interpreter_exit import caused_by_exit
-from sagaz_durable.calls.step_caller import Outcome, StepCaller
+from sagaz_durable.calls.step_caller import Limits, NotCalled, Outcome, StepCaller
 from sagaz_durable.calls.step_environment import StepEnvironment
 from sagaz_durable.calls.step_result import Given, Tried
 from sagaz_durable.calls.transactional import TransactionalCall
 from sagaz_durable.calls.waits import CallWaits, RunWaits
 from sagaz_durable.concurrency.cancellation import Halt
 from sagaz_durable.masked_errors import masked_error
-from sagaz_integration_core.contract.record import record
 from sagaz_integration_core.contract.records import ClaimedRun, Phase
 from sagaz_integration_core.errors import RunInProgress, RunInterrupted, RunWaiting, StepError
 
-__all__ = ["NO_LIMITS", "Halted", "Limits", "Tries"]
+__all__ = ["Halted", "Tries"]
 
 logger = logging.getLogger(__name__)
 
@@ -33,30 +31,6 @@ _IN_DOUBT = (TimeoutError, asyncio.CancelledError, RunWaiting, RunInProgress, Ru
 
 class Halted(Exception):
     """The run is being stopped; nothing more of it is called here."""
-
-
-def _whole(seconds: float) -> float:
-    return seconds
-
-
-def _never() -> bool:
-    return False
-
-
-@record
-class Limits:
-    """What limits a call besides its own time limit.
-
-    Attributes:
-        shorten: How many of these seconds an async function has.
-        over: Whether it is not tried again.
-    """
-
-    shorten: Callable[[float], float] = _whole
-    over: Callable[[], bool] = _never
-
-
-NO_LIMITS = Limits()
 
 
 class Tries:
@@ -110,11 +84,14 @@ class Tries:
         """
         timeout, retries = self._prepared.timeout(step, phase), self._prepared.retries(step, phase)
         retry = 0
+        error: Exception | None = None
         while True:
             context, before = given.context, given.before
             waits.open = True
             try:
-                outcome = await self._once(step, phase, given, timeout, limits.shorten(timeout), inside)
+                outcome = await self._once(step, phase, given, timeout, limits, inside)
+            except NotCalled as uncalled:
+                outcome = Outcome(error=error or uncalled)
             finally:
                 await waits.close()
             if self._halt.reason is not None:
@@ -127,11 +104,11 @@ class Tries:
             doubtful = doubtful or outcome.interrupted or (inside is None and _leaves_open(error))
             if (mistake := waits.mistake(error)) is not None:
                 return Tried(None, mistake, context, before, True)
-            if error is None or retry >= retries or limits.over():
+            if error is None or retry >= retries or limits.is_over():
                 return Tried(outcome.value, error, context, before, doubtful)
             retry += 1
             logger.warning("Step %r failed, try %d of %d: %s", step, retry, retries + 1, masked_error(error))
-            await asyncio.sleep(self._environment.backoff(retry))
+            await limits.pause(self._environment.backoff(retry))
             waits = self._waits.of_call((step, phase), waits.refused)
             self._environment.enter(self._run, step, phase, retry, waits)
             given = self.given(step, phase, given.values)
@@ -142,14 +119,14 @@ class Tries:
         phase: Phase,
         given: Given,
         timeout: float,
-        ends: float,
+        limits: Limits,
         inside: TransactionalCall | None,
     ) -> Outcome:
         function = self._prepared.function(step, phase)
         if inside is not None:
             fresh = partial(self.given, step, phase, given.values)
-            return await inside.tried(self._caller, step, function, fresh, timeout, ends)
-        return await self._caller.call(step, function, given.context, timeout, ends)
+            return await inside.tried(self._caller, step, function, fresh, timeout, limits)
+        return await self._caller.call(step, function, given.context, timeout, limits)
 
 
 def _leaves_open(error: BaseException | None) -> bool:

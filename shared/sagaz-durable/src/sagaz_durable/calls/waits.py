@@ -44,13 +44,6 @@ class RunWaits:
         """Return what is known of the waits of a call."""
         return [wait for (of, _, _), wait in self._records.items() if of == call]
 
-    def missed(self, call: Call) -> bool:
-        """Whether a signal that a call has waited for did not come in time, or was another run's."""
-        return any(
-            isinstance(wait, WaitRecord) and wait.name and wait.outcome in ("timeout", "refused")
-            for wait in self.of(call)
-        )
-
     def is_over(self, call: Call, attempt: int) -> bool:
         """Whether a call that was left in this attempt is to be called again.
 
@@ -66,12 +59,20 @@ class RunWaits:
         for wait in waits:
             self._records[(wait.step, wait.phase), wait.name, wait.n] = wait
 
-    def forget(self, call: Call) -> bool:
-        """Forget the waits of a call that has ended; return whether it had any."""
-        mine = [key for key in self._records if key[0] == call]
+    def forget(self, call: Call, *, only_missed: bool = False) -> bool:
+        """Forget the waits of a call that has ended, or those whose signal did not come; return whether it had any."""
+        mine = [
+            key for key, wait in self._records.items()
+            if key[0] == call and (not only_missed or (isinstance(wait, WaitRecord) and wait.is_missed))
+        ]  # fmt: skip
         for key in mine:
             del self._records[key]
         return bool(mine)
+
+    def forget_open(self) -> None:
+        """Forget all that are not over."""
+        for key in [key for key, wait in self._records.items() if _is_open(wait)]:
+            del self._records[key]
 
     @property
     def any(self) -> bool:
@@ -86,7 +87,7 @@ class RunWaits:
     @property
     def open(self) -> list[WaitRecord | WaitWrite]:
         """The waits that are not over."""
-        return [wait for wait in self._records.values() if isinstance(wait, WaitWrite) or wait.outcome is None]
+        return [wait for wait in self._records.values() if _is_open(wait)]
 
 
 class CallWaits:
@@ -208,11 +209,15 @@ class CallWaits:
         return self._answer(wait)
 
     def _answer(self, wait: WaitRecord | WaitWrite) -> dict[str, Any] | None:
-        if isinstance(wait, WaitRecord) and wait.outcome is not None:
+        if isinstance(wait, WaitRecord) and not _is_open(wait):
             return _result(wait)
         self.left = True
         self._last = waits_for(wait)
         raise _left_at(self._last)
+
+
+def _is_open(wait: WaitRecord | WaitWrite) -> bool:
+    return isinstance(wait, WaitWrite) or wait.outcome is None
 
 
 async def _dispose(coroutines: Iterable[Coroutine[Any, Any, Any]]) -> None:

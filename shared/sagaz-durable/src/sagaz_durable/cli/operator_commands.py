@@ -103,7 +103,7 @@ async def cancel(scope: Scope, given: Values) -> Said:
 
 async def run_now(scope: Scope, given: Values) -> Said:
     """Have runs go on that are delayed or asleep."""
-    return await _decide(scope, given, "run-now", ("pending", "waiting"))
+    return await _decide(scope, given, "run-now", ("pending", "compensating", "waiting"))
 
 
 async def signal(scope: Scope, given: Values) -> Said:

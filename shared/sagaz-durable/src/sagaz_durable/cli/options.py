@@ -135,7 +135,7 @@ _TABLE = (
     ),
     _decision(
         "run-now", "Have runs go on now that are started for later, or that sleep.", _operators("run_now"),
-        "pending or waiting",
+        "pending, compensating or waiting",
     ),
     Command(
         "signal",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from sagaz_durable.calls.tries import NO_LIMITS, Limits
+import asyncio
+from contextlib import suppress
+
 from sagaz_durable.engine.deadline import Deadline
 from sagaz_durable.engine.journal.entries import Entries
 from sagaz_durable.engine.state import passed_pivots
@@ -22,7 +24,7 @@ def was_overdue(decision: str | None) -> bool:
 
 
 class Course:
-    """The course of one run, as far as it is known here.
+    """The course of one run, as far as it is known here; it limits the calls of steps that go forward.
 
     Attributes:
         direction: Whether it goes forward, or rolls back.
@@ -36,25 +38,41 @@ class Course:
         self.deadline = Deadline(run.deadline_in)
         self.decision = run.error if run.direction == "back" else None
         self.error: Exception | None = None
+        self._turned: asyncio.Event | None = None
         self._graph = graph
         self._entries = entries
 
     @property
+    def is_kept(self) -> bool:
+        """Whether a pivot is done, so that what stands before it is not undone."""
+        # A copy: a thread that asks must not meet a change.
+        return bool(passed_pivots(self._graph, dict(self._entries.all)))
+
+    @property
     def heeds_deadline(self) -> bool:
         """Whether the run rolls back when its deadline passes: it goes forward, and has passed no pivot."""
-        return self.direction == "forward" and not passed_pivots(self._graph, self._entries.all)
+        return self.direction == "forward" and not self.is_kept
 
     @property
     def is_overdue(self) -> bool:
         """Whether it has to roll back now, although no step has failed."""
         return self.deadline.has_passed and self.heeds_deadline
 
-    @property
-    def limits(self) -> Limits:
-        """What a call of a step that goes forward is limited by, besides its own limit."""
-        if self.deadline.is_none or not self.heeds_deadline:
-            return NO_LIMITS
-        return Limits(self.deadline.at_most, lambda: self.is_overdue)
+    def shorten(self, seconds: float) -> float:
+        """Return how many of these seconds a call has that goes forward."""
+        return self.deadline.at_most(seconds) if not self.deadline.is_none and self.heeds_deadline else seconds
+
+    def is_over(self) -> bool:
+        """Whether nothing is called forward any more; callable from any thread."""
+        return self.direction == "back" or self.is_overdue
+
+    async def pause(self, seconds: float) -> None:
+        """Return after these seconds, or earlier when nothing is called forward any more."""
+        if self._turned is None:
+            self._turned = asyncio.Event()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self.shorten(seconds)):
+                await self._turned.wait()
 
     def turn(self, step: str | None = None, error: Exception | None = None, text: str = "") -> str | None:
         """Roll back from now on, because a step has failed or the deadline has passed.
@@ -68,6 +86,8 @@ class Course:
         if self.is_overdue:
             error, why = DeadlinePassed(_OVERDUE), _OVERDUE if step is None else f"{_OVERDUE} {why.capitalize()}"
         self.direction, self.error, self.decision = "back", error, why
+        if self._turned is not None:
+            self._turned.set()
         return why
 
     @property

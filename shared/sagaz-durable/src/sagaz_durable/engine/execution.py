@@ -32,6 +32,7 @@ from sagaz_integration_core.errors import (
     RunWaiting,
     SagaDefinitionError,
     StepError,
+    StoreUnavailable,
     UnstorableValue,
 )
 
@@ -178,23 +179,21 @@ class RunExecution:
 
     async def _ended(self, executor: Executor, state: RunState, end: End) -> Ending:
         values = executor.values
+        await self._environment.mirror.finished(self.run, end, values)
         if end == "completed":
             # An empty text replaces what an earlier attempt left.
-            await self._finish(end, "" if self.run.error else None, values, self._events.completed())
+            await self._finish(end, "" if self.run.error else None, self._events.completed())
             await executor.tell_end(None)
             return Ending(SagaRun(values, saga_id=self.run.saga_id, saga_name=self.run.saga_name, status="completed"))
         course = executor.course
         decision = course.decision or "The run was rolling back."
         error = StepError(decision) if course.error is None else course.error
-        await self._finish(end, "; ".join([decision, *state.left]), values, self._events.failed(course.message))
+        await self._finish(end, "; ".join([decision, *state.left]), self._events.failed(course.message))
         await executor.tell_end(error)
         note_end(error, f"Saga {self.run.saga_name!r}, run {self.run.saga_id}, ended as {end}.")
         return Ending(error=error)
 
-    async def _finish(
-        self, status: RunStatus, error: str | None, values: dict[str, Any], events: tuple[EventWrite, ...]
-    ) -> None:
-        await self._environment.mirror.finished(self.run, status, values)
+    async def _finish(self, status: RunStatus, error: str | None, events: tuple[EventWrite, ...]) -> None:
         self._calls_nothing_more()
         try:
             await self._entries.finish(status, error, events)
@@ -244,6 +243,9 @@ class RunExecution:
         if failures >= self._max_failures:
             return await self._give_up(text)
         delay = self._environment.settings.backoff(failures)
+        if self._executor is not None and (rest := self._executor.course.shorten(delay)) > 0:
+            # By then it is to roll back.
+            delay = rest
         await self._entries.release(Release(delay, failed=True, detail=text), text)
         return self._interrupted(reason)
 
@@ -251,7 +253,13 @@ class RunExecution:
         return await self._fail(f"Given up after {self._max_failures} failures without progress. {reason}")
 
     async def _fail(self, text: str) -> Ending:
-        await self._finish("failed", text, self._input(), self._events.failed(text))
+        values = self._input()
+        try:
+            await self._environment.mirror.finished(self.run, "failed", values)
+        except StoreUnavailable as error:
+            # That may be why it is given up.
+            logger.error("%s", error)
+        await self._finish("failed", text, self._events.failed(text))
         return Ending(error=RunFailed(f"Run {self.run.saga_id} of saga {self.run.saga_name!r} has failed. {text}"))
 
     def _input(self) -> dict[str, Any]:

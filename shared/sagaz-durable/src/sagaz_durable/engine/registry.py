@@ -17,7 +17,7 @@ from sagaz_durable.nearest_name import closest
 from sagaz_durable.settings.wording import NEUTRAL, Wording
 from sagaz_integration_core.contract.record import record
 from sagaz_integration_core.error_text import value_text
-from sagaz_integration_core.errors import SagaDefinitionError, SagaNotRegistered
+from sagaz_integration_core.errors import LeaseLost, RunInterrupted, SagaDefinitionError, SagaNotRegistered
 
 if TYPE_CHECKING:
     from sagaz import Saga
@@ -71,9 +71,11 @@ class Registration:
             from sagaz_durable.calls.interpreter_exit import stops_the_process
             from sagaz_durable.masked_errors import masked_error
 
-            if issubclass(type(error), Exception) or stops_the_process(error):
+            known = issubclass(type(error), Exception) and not isinstance(error, LeaseLost | RunInterrupted)
+            if known or stops_the_process(error):
                 raise
-            # On a thread that has an event loop it would end that, and whatever else runs there.
+            # On a thread that has an event loop it would end that, and whatever else runs there; and of this run nobody
+            # has said that it was interrupted.
             raise SagaDefinitionError(f"Saga {self.name!r} cannot be made: {masked_error(error)}") from error
 
     @property

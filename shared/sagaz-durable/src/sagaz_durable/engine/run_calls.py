@@ -10,12 +10,12 @@ from sagaz_durable._upstream.instances import Prepared
 from sagaz_durable.calls.context_values import RunValues
 from sagaz_durable.calls.foreign import is_unread
 from sagaz_durable.calls.hooks import Hooks
-from sagaz_durable.calls.step_caller import StepCaller
+from sagaz_durable.calls.step_caller import NO_LIMITS, StepCaller
 from sagaz_durable.calls.step_environment import StepEnvironment
 from sagaz_durable.calls.step_result import not_awaited, recordable
 from sagaz_durable.calls.transactional import NO_WAITS, TransactionalCall
 from sagaz_durable.calls.transactional_calls import TransactionalCalls
-from sagaz_durable.calls.tries import NO_LIMITS, Tries
+from sagaz_durable.calls.tries import Tries
 from sagaz_durable.calls.waits import CallWaits
 from sagaz_durable.concurrency.cancellation import Halt
 from sagaz_durable.engine.course import Course
@@ -101,7 +101,7 @@ class RunCalls:
         doubtful = before is not None and not before.begun and before.status in ("started", "waiting", "in_doubt")
         first = self._tries.given(step, "do", given)
         await self._record(self._started(step, "do", inside))
-        tried = await self._tries.of(step, "do", first, doubtful, self._course.limits, waits, inside)
+        tried = await self._tries.of(step, "do", first, doubtful, self._course, waits, inside)
         if tried.left is not None:
             await self._left(step, "do", tried.left)
             return
@@ -130,7 +130,8 @@ class RunCalls:
         if phase == "do" and self._course.direction == "back":
             # What it waits for is of no use any more: it is to be undone.
             text = "The run rolled back while the step waited."
-            await self._record(self._entries.failed(step, "do", text, in_doubt=True))
+            write = self._entries.failed(step, "do", text, in_doubt=True, is_kept=self._course.is_kept)
+            await self._record(write)
         else:
             self._entries.waiting(step, phase, waits.new)
 
@@ -139,8 +140,9 @@ class RunCalls:
         decision = None if recovers else self._course.turn(step, error, text)
         told = self._events.step_failed(step, error, self._recoveries.times(step))
         write = self._entries.failed(
-            step, "do", text, in_doubt=in_doubt, decision=decision, events=told, recovers=recovers
-        )
+            step, "do", text, in_doubt=in_doubt, decision=decision, events=told, recovers=recovers,
+            is_kept=self._course.is_kept,
+        )  # fmt: skip
         await self._record(write)
 
     async def _undo(self, step: str) -> None:

@@ -117,7 +117,10 @@ class Operator(Sender):
     async def run_now(
         self, saga_id: str, *, reason: str = "", dry_run: bool = False, version: int | None = None
     ) -> Outcome:
-        """Have a run go on now that is delayed, or that sleeps; what it waits for by name is not brought forward."""
+        """Have a run go on now that is delayed, or that sleeps; what it waits for by name is not brought forward.
+
+        Delayed is what was started for later, and what a failure of ours has given back, compensations included.
+        """
         return await self._decide(saga_id, "run-now", reason, dry_run, None, version)
 
     async def _decide(
@@ -189,6 +192,8 @@ class Operator(Sender):
     async def _run_now(self, run: RunRecord) -> _Decision | _Refusal:
         if run.status == "pending":
             return _Decision("pending", "It is due now.")
+        if run.status == "compensating" and run.lease_expires_at is None:
+            return _Decision("compensating", "Its compensation goes on now.")
         if run.status != "waiting":
             return _Refusal(f"Run {run.saga_id} is {run.status}: only what is delayed or asleep is brought forward.")
         waits = [wait for wait in await self._store.load_waits(run.saga_id) if wait.outcome is None]

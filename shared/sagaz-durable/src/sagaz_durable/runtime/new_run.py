@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from sagaz_durable import ContextLike
 from sagaz_durable.serialization import codec
 from sagaz_durable.serialization.client_ids import check_identifier
-from sagaz_durable.serialization.moments import read_moment, read_seconds
+from sagaz_durable.serialization.moments import read_deadline, read_moment
 from sagaz_integration_core.context.correlation import current
 from sagaz_integration_core.context.identifiers import random_uuid
 from sagaz_integration_core.context.request_run import is_started_again
@@ -69,15 +69,16 @@ def new_run(
         check_identifier("owner", owner, most=255)
     text, given = _texts(configuration, registration, context)
     request = current()
+    begins = None if not_before is None else read_moment("not_before", not_before)
     return NewRun(
         saga_id=_saga_id(name, saga_id, idempotency_key),
         saga_name=name,
         context=text,
         fingerprint=codec.fingerprint(name, given),
         correlation_id=request.correlation_id if request is not None else None,
-        not_before=None if not_before is None else read_moment("not_before", not_before),
+        not_before=begins,
         fresh=saga_id is None and idempotency_key is None,
-        deadline=_deadline(getattr(saga_class, "deadline", None) if deadline is None else deadline),
+        deadline=read_deadline(getattr(saga_class, "deadline", None) if deadline is None else deadline, begins),
         owner=owner,
     )
 
@@ -107,16 +108,6 @@ def _checked(types: ContextTypes, context: Any, values: dict[str, Any], error: t
         return types.start(context, values)
     except Misfit as misfit:
         raise error(f"The context is not what {types.name} says: {misfit}", misfit.path, misfit.found) from None
-
-
-def _deadline(given: datetime | timedelta | None) -> datetime | float | None:
-    if given is None:
-        return None
-    if isinstance(given, timedelta):
-        if given <= timedelta(0):
-            raise UsageError(f"deadline={given!r} is no time to come; expected e.g. timedelta(hours=1).")
-        return read_seconds("deadline", given)
-    return read_moment("deadline", given)
 
 
 def saga_id_of(saga_class: type[Saga], idempotency_key: str) -> str:

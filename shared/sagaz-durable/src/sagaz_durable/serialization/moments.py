@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from sagaz_integration_core.error_text import type_name, value_text
 from sagaz_integration_core.errors import UsageError
 
-__all__ = ["LONGEST", "read_moment", "read_seconds"]
+__all__ = ["LONGEST", "read_deadline", "read_moment", "read_seconds"]
 
 LONGEST = timedelta(days=3653)
 """How far ahead a time may be: ten years. One beyond is a mistake, and databases differ in what they can keep."""
@@ -54,6 +54,32 @@ def read_seconds(what: str, given: object) -> float:
         shown = value_text(given, _SHOWN)
         raise UsageError(f"{what} was given {shown}; expected 0 to {LONGEST.days} days, as {_DURATION}.")
     return float(seconds)
+
+
+def read_deadline(given: object, begins: datetime | None = None) -> datetime | float | None:
+    """Return a deadline; a duration is counted from the start, or from when the run may begin if that is later.
+
+    Args:
+        begins: When the run may begin, if that was given.
+
+    Raises:
+        UsageError: It is no time to come.
+    """
+    if given is None:
+        return None
+    is_later = begins is not None and begins > datetime.now(UTC)
+    if isinstance(given, timedelta):
+        if given <= timedelta(0):
+            raise UsageError(f"deadline={given!r} is no time to come; expected e.g. timedelta(hours=1).")
+        seconds = read_seconds("deadline", given)
+        return begins + timedelta(seconds=seconds) if is_later and begins is not None else seconds
+    moment = read_moment("deadline", given)
+    if is_later and begins is not None and moment <= begins:
+        raise UsageError(
+            f"deadline={moment} is not after not_before={begins}: the run would roll back before it has begun. Give a "
+            "later deadline, or a timedelta, which is counted from not_before."
+        )
+    return moment
 
 
 def _kind(given: object) -> str:

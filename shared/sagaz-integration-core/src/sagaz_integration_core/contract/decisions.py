@@ -25,10 +25,10 @@ class Intervention:
     The run gets ``status``, attempt + 1 (which fences out whoever executes it), no failures and no suspicions, and
     loses its lease. ``compensating`` and ``pending`` also tell the direction. One of `FINISHED` ends it; otherwise it
     is due at once, or when the lease that it had would have ended: by then its former owner has stopped.
-    ``compensating`` also forgets the compensations that failed, so that they are called again. ``error`` replaces the
-    run's error when it is not None, and when it is a ``retry``, which also removes its deadline. ``waiting`` has the
-    run's sleeps be over now; with ``compensating`` only its compensations go on waiting, and with one of `FINISHED`
-    nothing of it does.
+    A run that it ``turns_back`` also forgets the compensations that failed, so that they are called again, and only its
+    compensations go on waiting. ``error`` replaces the run's error when it is not None, and when it is a ``retry``,
+    which also removes its deadline. ``waiting`` has the run's sleeps be over now; with one of `FINISHED` nothing of it
+    goes on waiting.
     """
 
     saga_id: str
@@ -41,6 +41,11 @@ class Intervention:
     error: str | None = None
     events: tuple[EventWrite, ...] = ()
     version: int | None = None
+
+    @property
+    def turns_back(self) -> bool:
+        """Whether the run rolls back by this, or tries that again; not one that is rolling back and goes on now."""
+        return self.status == "compensating" and self.found != "compensating"
 
 
 @record

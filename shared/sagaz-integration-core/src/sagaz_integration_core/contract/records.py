@@ -137,8 +137,9 @@ class RunWrite:
     status; one of `FINISHED` also sets finished_at and drops the lease, and ``compensating`` turns the direction to
     ``back``. ``error`` replaces the run's error when it is not None. At most one of a finished ``status`` and
     ``release`` is given. A ``done`` entry is progress, and so is a ``waiting`` one: it clears failures and suspicions.
-    ``waits`` are registered; those of the calls in ``left_waits`` are deleted, whether they are open or not, and with
-    ``stops_waiting`` all that are open.
+    ``waits`` are registered; those of the calls in ``left_waits`` are deleted, whether they are open or not, of the
+    calls in ``missed_waits`` those whose signal did not come in time, or was another run's, and with ``stops_waiting``
+    all that are open.
     """
 
     saga_id: str
@@ -151,6 +152,7 @@ class RunWrite:
     release: Release | None = None
     waits: tuple[WaitWrite, ...] = ()
     left_waits: tuple[Call, ...] = ()
+    missed_waits: tuple[Call, ...] = ()
     stops_waiting: bool = False
 
     @property

@@ -87,6 +87,11 @@ class WaitRecord:
     attempt: int | None = None
     payload: str | None = field(default=None, repr=False)
 
+    @property
+    def is_missed(self) -> bool:
+        """Whether its signal did not come in time, or was another run's."""
+        return self.name != "" and self.outcome in ("timeout", "refused")
+
 
 @record
 class NewSignal:

@@ -46,11 +46,11 @@ def intervene(connection: Any, change: Intervention) -> bool:
         return False
     if run.lease_owner is not None:
         end_attempt(connection, run, run.lease_owner, "decided", moment.now, decision(change))
-    if change.status == "compensating":
+    if change.turns_back:
         Step.objects.using(using).filter(saga_id=change.saga_id, phase="undo", status="failed").delete()
     if change.status == "waiting":
         end_timers(connection, change.saga_id, moment)
-    elif change.status == "compensating":
+    elif change.turns_back:
         forget_waits(connection, [change.saga_id], phase__in=("do", "redo"))
     elif change.status in FINISHED:
         forget_waits(connection, [change.saga_id])

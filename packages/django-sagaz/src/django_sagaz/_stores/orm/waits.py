@@ -45,6 +45,9 @@ def record_waits(connection: Any, write: RunWrite, moment: Moment) -> None:
     waits = Wait.objects.using(connection.alias)
     for step, phase in write.left_waits:
         waits.filter(saga_id=write.saga_id, step=step, phase=phase).delete()
+    for step, phase in write.missed_waits:
+        missed = waits.filter(saga_id=write.saga_id, step=step, phase=phase, outcome__in=("timeout", "refused"))
+        missed.exclude(name="").delete()
     if write.stops_waiting:
         waits.filter(saga_id=write.saga_id, outcome=None).delete()
     for place, wait in enumerate(write.waits):
@@ -195,6 +198,9 @@ def settle(connection: Any, runs: Sequence[Any], moment: Moment) -> dict[str, li
     served: set[tuple[str, str]] = set()
     for wait in Wait.objects.using(connection.alias).filter(saga_id__in=attempts, outcome=None).order_by(*_ORDER):
         place = (wait.saga_id, wait.name)
+        if place in served and _signals_for(connection, wait).exists():
+            # One of a name; others whose signal is there, too, have come to no end either: the next claim takes it.
+            continue
         signal = None if place in served or not wait.name else _take(connection, wait, moment)
         if signal is not None:
             served.add(place)
@@ -214,14 +220,18 @@ def settle(connection: Any, runs: Sequence[Any], moment: Moment) -> dict[str, li
 _ORDER = ("created_at", "n")
 
 
+def _signals_for(connection: Any, wait: Wait) -> Any:
+    """Return the signals for a wait that nobody has taken."""
+    addressed = Q(saga_id=wait.saga_id) if wait.key is None else Q(saga_id=wait.saga_id) | Q(key=wait.key)
+    return Signal.objects.using(connection.alias).filter(addressed, name=wait.name, taken_at=None)
+
+
 def _take(connection: Any, wait: Wait, moment: Moment) -> str | None:
     """Take the oldest signal for a wait, and return its payload."""
-    addressed = Q(saga_id=wait.saga_id) if wait.key is None else Q(saga_id=wait.saga_id) | Q(key=wait.key)
-    signals = Signal.objects.using(connection.alias)
-    untaken = signals.filter(addressed, name=wait.name, taken_at=None).order_by("created_at", "pk")
+    untaken = _signals_for(connection, wait).order_by("created_at", "pk")
     for its_id, payload in untaken.values_list("pk", as_text("payload")):
         # The condition again: without row locks somebody else may have been faster.
-        mine = signals.filter(pk=its_id, taken_at=None)
+        mine = Signal.objects.using(connection.alias).filter(pk=its_id, taken_at=None)
         by = {"taken_by": wait.saga_id, "taken_step": wait.step, "taken_phase": wait.phase}
         if mine.update(taken_at=moment.now, payload=None, **by):
             return str(payload)

@@ -61,7 +61,7 @@ ACTIONS: Mapping[str, Action] = {
     "run-now": Action(
         _("Run now"),
         _("A run goes on now that was started for later, or that sleeps. A signal is not brought forward: it is sent."),
-        ("pending", "waiting"),
+        ("pending", "compensating", "waiting"),
     ),
     "resolve": Action(
         _("Resolve"),
@@ -207,8 +207,9 @@ class Decisions(AskingAdmin):
 
 def _is_of_use(action: str, run: Run, sleeps: bool) -> bool:
     if action == "run-now":
-        due = run.available_at
-        return sleeps or (run.status == "pending" and due is not None and due > present(run._state.db))  # noqa: SLF001
+        due, is_held = run.available_at, run.lease_owner is not None
+        is_delayed = run.status in ("pending", "compensating") and not is_held
+        return sleeps or (is_delayed and due is not None and due > present(run._state.db))  # noqa: SLF001
     return not (action == "cancel" and run.status == "waiting" and run.direction == "back")
 
 

@@ -56,6 +56,7 @@ class Entries(KnownEntries):
         self._held_events: list[EventWrite] = []
         self._held_waits: list[WaitWrite] = []
         self._left_waits: list[Call] = []
+        self._missed_waits: list[Call] = []
         self._stops_waiting = False
         self._flushing: asyncio.Task[None] | None = None
 
@@ -146,17 +147,21 @@ class Entries(KnownEntries):
         self.waits.registered([wait])
         self._held.hold(self)
 
-    async def decided_about(self, step: str, decision: str, turn: str | None) -> None:
-        """Record what becomes of a step that has failed; with ``turn`` durably, and that the run rolls back."""
+    async def decided_about(self, step: str, decision: str, turn: str | None, *, is_kept: bool = False) -> None:
+        """Record what becomes of a step that has failed; with ``turn`` durably, and that the run rolls back.
+
+        Args:
+            is_kept: Whether what stands before the step is not undone, so that a person may have the run go forward.
+        """
         if turn is None:
             self.done(step, "redo", decision)
         else:
-            self._forget_waits()
+            self._end_waits(is_kept=is_kept)
             await self._commit(self._note(step, "redo", "done", decision), status="compensating", error=turn)
 
     async def decided(self, decision: str) -> None:
         """Record durably that the run rolls back although no step of it has failed."""
-        self._forget_waits()
+        self._end_waits(is_kept=False)
         # Their claim has journaled them as started, and they were not called.
         uncalled = [step for (step, _), entry in self._entries.items() if entry.begun]
         steps = [self._note(step, "do", "failed", None, "It was not called.") for step in uncalled]
@@ -174,19 +179,24 @@ class Entries(KnownEntries):
         decision: str | None = None,
         events: tuple[EventWrite, ...] = (),
         recovers: bool = False,
+        is_kept: bool = False,
     ) -> None:
         """Record a failure durably; with ``decision`` also that the run rolls back because of it.
 
-        With ``recovers``, that its recovery begins.
+        Args:
+            recovers: Whether its recovery begins.
+            is_kept: Whether a pivot is done, so that a person may have the run go forward.
         """
         decided = self.recovered(step) if recovers else None
-        # What came for a step that may be called again is its own; what did not come in time is waited for anew.
-        keeps = recovers and not self.waits.missed((step, phase))
+        # What came for a call that may be made again is its own; what did not come in time is waited for anew.
+        keeps = recovers or is_kept or phase == "undo"
         notes = [self._note(step, phase, "in_doubt" if in_doubt else "failed", decided, error, keeps_waits=keeps)]
+        if keeps:
+            self._forget_missed((step, phase))
         if recovers:
             notes.append(self._note(step, "redo", "started"))
         if decision is not None:
-            self._forget_waits()
+            self._end_waits(is_kept=is_kept)
         await self._commit(
             *notes, events=events, status="compensating" if decision is not None else None, error=decision
         )
@@ -201,14 +211,28 @@ class Entries(KnownEntries):
             # What its calls were given is theirs, if it is tried again.
             self._stops_waiting = bool(self.waits.open)
         else:
-            self._forget_waits("undo")
+            self._forget_waits("do", "redo", "undo")
         await self._commit(events=events, status=status, error=error)
 
-    def _forget_waits(self, *also: Phase) -> None:
-        """Have the next write delete the waits of calls that are not called again: steps, and compensations if told."""
+    def _end_waits(self, *, is_kept: bool) -> None:
+        """Have the next write end the waits of steps; what they were given is theirs if they may be called again."""
+        if not is_kept:
+            self._forget_waits("do", "redo")
+            return
+        self._stops_waiting = self._stops_waiting or bool(self.waits.open)
+        self.waits.forget_open()
         for call in self.waits.calls:
-            if call[1] in ("do", "redo", *also) and self.waits.forget(call):
+            self._forget_missed(call)
+
+    def _forget_waits(self, *phases: Phase) -> None:
+        """Have the next write delete the waits of calls that are not made again."""
+        for call in self.waits.calls:
+            if call[1] in phases and self.waits.forget(call):
                 self._left_waits.append(call)
+
+    def _forget_missed(self, call: Call) -> None:
+        if self.waits.forget(call, only_missed=True):
+            self._missed_waits.append(call)
 
     async def release(self, release: Release, error: str | None = None) -> None:
         """Give the run back to whoever claims it next."""
@@ -247,11 +271,13 @@ class Entries(KnownEntries):
     def _taken(self, **values: Any) -> RunWrite:
         steps, self._held_steps = tuple(self._held_steps), []
         events, self._held_events = tuple(self._held_events), []
-        if self._held_waits or self._left_waits or self._stops_waiting:
+        if self._held_waits or self._left_waits or self._missed_waits or self._stops_waiting:
             left, self._left_waits = tuple(self._left_waits), []
+            missed, self._missed_waits = tuple(self._missed_waits), []
+            stops, self._stops_waiting = self._stops_waiting, False
             waits, self._held_waits = self._held_waits, []
-            kept = tuple(wait for wait in waits if (wait.step, wait.phase) not in left)
-            values |= {"waits": kept, "left_waits": left, "stops_waiting": self._stops_waiting}
+            kept = () if stops else tuple(wait for wait in waits if (wait.step, wait.phase) not in left)
+            values |= {"waits": kept, "left_waits": left, "missed_waits": missed, "stops_waiting": stops}
         return self._new_write(steps=steps, events=events, **values)
 
     def flush(self) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Coroutine
 from typing import Any
@@ -13,7 +12,7 @@ from sagaz_durable.calls.context_values import RunValues
 from sagaz_durable.calls.foreign import is_a, is_awaitable
 from sagaz_durable.calls.step_environment import StepEnvironment
 from sagaz_durable.calls.step_result import Tried, assigned, fitting, not_awaited
-from sagaz_durable.calls.tries import NO_LIMITS, Halted, Tries
+from sagaz_durable.calls.tries import Halted, Tries
 from sagaz_durable.concurrency.cancellation import Halt
 from sagaz_durable.engine.course import Course
 from sagaz_durable.engine.journal.entries import Entries
@@ -99,7 +98,7 @@ class Recoveries:
         await unless_halted(self._halt, self._entries.resumed(step, "redo"))
         waits = self._entries.waits.of_call((step, "redo"))
         self._environment.enter(self._run, step, "redo", 0, waits)
-        tried = await self._tries.of(step, "redo", given, False, NO_LIMITS, waits)
+        tried = await self._tries.of(step, "redo", given, False, self._course, waits)
         if self._course.direction == "back":
             # What it has decided is of no use any more: a step beside it has failed.
             return
@@ -125,7 +124,7 @@ class Recoveries:
             after = Recovery(before.times + 1, after.changes)
         await self._carry_out(step, action, after, "its handler")
         if after.times > before.times:
-            await asyncio.sleep(self._environment.backoff(after.times))
+            await self._course.pause(self._environment.backoff(after.times))
 
     async def _carry_out(self, step: str, action: Action, after: Recovery, who: str) -> None:
         if action == "compensate" and (lasting := self._lasting_pivots(step)):
@@ -142,7 +141,8 @@ class Recoveries:
             what = "the pivots before it are compensated" if action == "compensate" else "it is given up"
             why = f"{(failed and failed.error) or 'failed'}; {what}, as {who} has decided"
             decision = self._course.turn(step, self._prepared.failures.get(step), why)
-        await unless_halted(self._halt, self._entries.decided_about(step, text, decision))
+        write = self._entries.decided_about(step, text, decision, is_kept=action == "give_up")
+        await unless_halted(self._halt, write)
 
     def _lacks_without(self, step: str) -> str | None:
         """Say what a step behind a skipped one takes, and nobody returns then: the run could not go on."""

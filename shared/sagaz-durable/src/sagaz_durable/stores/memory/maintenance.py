@@ -36,11 +36,11 @@ def intervene(rows: Rows, change: Intervention) -> bool:
     moment = datetime.now(UTC)
     if row.lease_owner is not None:
         rows.end_attempt(row, "decided", decision(change), moment)
-    if change.status == "compensating":
+    if change.turns_back:
         rows.runs.forget_failed_undos(row.saga_id)
     if change.status == "waiting":
         rows.waits.end_timers(row.saga_id, moment)
-    elif change.status == "compensating":
+    elif change.turns_back:
         rows.waits.forget(row.saga_id, but="undo")
     elif change.status in FINISHED:
         rows.waits.forget(row.saga_id)

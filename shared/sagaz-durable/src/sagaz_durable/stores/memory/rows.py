@@ -92,6 +92,8 @@ class Rows:
             self.outbox.add(of_run(write.saga_id, event, row.created_at), moment)
         for call in write.left_waits:
             self.waits.leave(write.saga_id, call)
+        for call in write.missed_waits:
+            self.waits.leave(write.saga_id, call, only_missed=True)
         if write.stops_waiting:
             self.waits.forget(write.saga_id, only_open=True)
         for wait in write.waits:

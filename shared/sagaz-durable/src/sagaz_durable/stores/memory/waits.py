@@ -57,11 +57,11 @@ class Waits:
                 self._awaiting[place] = saga_id
         waits.append(record)
 
-    def leave(self, saga_id: str, call: Call) -> None:
-        """Forget the waits of a call."""
+    def leave(self, saga_id: str, call: Call, *, only_missed: bool = False) -> None:
+        """Forget the waits of a call, or those of its signals that did not come."""
         kept = []
         for wait in self._waits.get(saga_id, ()):
-            if (wait.step, wait.phase) == call:
+            if (wait.step, wait.phase) == call and (wait.is_missed or not only_missed):
                 self._free(wait)
             else:
                 kept.append(wait)
@@ -104,11 +104,13 @@ class Waits:
         for place, wait in enumerate(self.of_run(saga_id)):
             if wait.outcome is not None:
                 continue
-            signal = None if wait.name in served else self._signal_of(wait)
+            signal = self._signal_of(wait)
             if signal is not None:
-                served.add(wait.name)
-                self._take(signal, wait, moment)
-                self._end(place, replace(wait, outcome="signal", attempt=attempt, payload=signal.payload))
+                # One of a name; others whose signal is there, too, have come to no end either: the next claim takes it.
+                if wait.name not in served:
+                    served.add(wait.name)
+                    self._take(signal, wait, moment)
+                    self._end(place, replace(wait, outcome="signal", attempt=attempt, payload=signal.payload))
             elif wait.until is not None and wait.until <= moment:
                 self._end(place, replace(wait, outcome="timeout", attempt=attempt))
         return self.of_run(saga_id)

@@ -61,11 +61,11 @@ WITH found AS MATERIALIZED (
 ), forgotten AS (
     DELETE FROM {{schema}}.sagaz_step
     WHERE saga_id = ANY(ARRAY(SELECT saga_id FROM changed)) AND phase = 'undo' AND status = 'failed'
-        AND %(status)s::text = 'compensating'
+        AND %(turns_back)s
 ), left_waits AS (
     DELETE FROM {{schema}}.sagaz_wait
     WHERE saga_id = ANY(ARRAY(SELECT saga_id FROM changed))
-        AND (%(ends)s OR (phase <> 'undo' AND %(status)s::text = 'compensating'))
+        AND (%(ends)s OR (phase <> 'undo' AND %(turns_back)s))
 ), ended_sleeps AS (
     UPDATE {{schema}}.sagaz_wait SET until = statement_timestamp()
     WHERE saga_id = ANY(ARRAY(SELECT saga_id FROM changed)) AND %(status)s::text = 'waiting' AND outcome IS NULL
@@ -102,6 +102,7 @@ async def intervene(db: Database, change: Intervention) -> bool:
     values = {
         **{name: value for name, value in asdict(change).items() if name != "events"},
         "ends": change.status in FINISHED,
+        "turns_back": change.turns_back,
         "foreign": FOREIGN,
         "detail": decision(change),
         "events": json.dumps([asdict(event) for event in change.events], ensure_ascii=False),

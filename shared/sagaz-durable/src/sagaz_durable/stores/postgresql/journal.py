@@ -50,7 +50,7 @@ class _Tenure:
         self.steps: dict[tuple[str, str], tuple[StepWrite, StepWrite | None]] = {}
         self.events: list[EventWrite] = []
         self.waits: list[dict[str, Any]] = []
-        self.left_waits: list[dict[str, str]] = []
+        self.left_waits: list[dict[str, Any]] = []
         self.parks = self.by_deadline = self.stops_waiting = False
 
     @property
@@ -75,7 +75,7 @@ class _Tenure:
         self.back = self.back or write.status == "compensating"
         self.progress = self.progress or write.progress
         self.stops_waiting = self.stops_waiting or write.stops_waiting
-        if write.waits or write.left_waits:
+        if write.waits or write.left_waits or write.missed_waits:
             self._add_waits(write)
         if write.status == "failed":
             self.outcome = "failed"
@@ -86,9 +86,11 @@ class _Tenure:
                 self.outcome, self.detail = released(write.release), write.release.detail
 
     def _add_waits(self, write: RunWrite) -> None:
-        self.left_waits += [{"step": step, "phase": phase} for step, phase in write.left_waits]
-        left = {tuple(call.values()) for call in self.left_waits}
-        self.waits = [wait for wait in self.waits if (wait["step"], wait["phase"]) not in left] + wait_rows(write)
+        left = [{"step": step, "phase": phase} for step, phase in write.left_waits]
+        self.left_waits += left + [{"step": step, "phase": phase, "missed": True} for step, phase in write.missed_waits]
+        # What was not there yet is not missed, and what is left now is not there any more.
+        gone = {(call["step"], call["phase"]) for call in left}
+        self.waits = [wait for wait in self.waits if (wait["step"], wait["phase"]) not in gone] + wait_rows(write)
 
     def _add_step(self, step: StepWrite) -> None:
         key = (step.step, step.phase)

@@ -20,12 +20,14 @@ __all__ = [
 ]
 
 RECORD_WAITS = """), gone AS MATERIALIZED (
-    SELECT held.saga_id, call.step, call.phase
-    FROM held CROSS JOIN LATERAL json_to_recordset(held.left_waits) AS call (step text, phase text)
+    SELECT held.saga_id, call.step, call.phase, call.missed
+    FROM held CROSS JOIN LATERAL json_to_recordset(held.left_waits) AS call (step text, phase text, missed boolean)
 ), deleted AS (
     DELETE FROM {schema}.sagaz_wait
     WHERE saga_id = ANY(ARRAY(SELECT saga_id FROM gone))
-        AND (saga_id, step, phase) IN (SELECT saga_id, step, phase FROM gone)
+        AND ((saga_id, step, phase) IN (SELECT saga_id, step, phase FROM gone WHERE missed IS NULL)
+            OR (name <> '' AND outcome IN ('timeout', 'refused')
+                AND (saga_id, step, phase) IN (SELECT saga_id, step, phase FROM gone WHERE missed)))
 ), stopped AS (
     DELETE FROM {schema}.sagaz_wait
     WHERE saga_id = ANY(ARRAY(SELECT saga_id FROM held WHERE stops_waiting)) AND outcome IS NULL
@@ -66,7 +68,7 @@ RECORD_WAITS = """), gone AS MATERIALIZED (
         SELECT * FROM {schema}.sagaz_wait WHERE saga_id = held.saga_id OFFSET 0
     ) AS wait
     WHERE held.parks AND (wait.outcome IS NULL OR wait.attempt > held.attempt)
-        AND (wait.saga_id, wait.step, wait.phase) NOT IN (SELECT * FROM gone)
+        AND (wait.saga_id, wait.step, wait.phase) NOT IN (SELECT saga_id, step, phase FROM gone WHERE missed IS NULL)
     UNION ALL
     SELECT saga_id, name, key, until, NULL FROM asked
 ), parked AS MATERIALIZED (
@@ -98,7 +100,7 @@ OFFERED = """
     ) AS wait
     WHERE due.attempt > 0
 ), signalled_wait AS MATERIALIZED (
-    SELECT DISTINCT ON (saga_id, name) * FROM (
+    SELECT * FROM (
         SELECT waited.*, ARRAY(
             SELECT id FROM {schema}.sagaz_signal
                 WHERE saga_id = waited.saga_id AND name = waited.name AND taken_at IS NULL
@@ -108,12 +110,13 @@ OFFERED = """
         ) AS ids
         FROM waited WHERE outcome IS NULL AND name <> '' OFFSET 0
     ) AS wait
-    -- The first for which one is there: another of the name may wait under another key.
     WHERE cardinality(ids) > 0
-    ORDER BY saga_id, name, created_at, n
 ), offered AS MATERIALIZED (
     SELECT wait.saga_id, wait.step, wait.phase, wait.name, wait.n, wait.ended_by, signal.id, signal.payload
-    FROM signalled_wait AS wait LEFT JOIN LATERAL (
+    FROM (
+        -- Of a name, the first for which one is there; another may wait under another key. The next claim takes those.
+        SELECT DISTINCT ON (saga_id, name) * FROM signalled_wait ORDER BY saga_id, name, created_at, n
+    ) AS wait LEFT JOIN LATERAL (
         SELECT id, payload FROM {schema}.sagaz_signal
         WHERE id = ANY(wait.ids) AND (taken_at IS NULL) IS TRUE
         -- By an expression: the index by time would be read from its beginning.
@@ -141,7 +144,7 @@ END_WAITS = """
     SELECT saga_id, step, phase, name, n, ended_by, 'timeout', NULL FROM waited
     WHERE outcome IS NULL AND until <= statement_timestamp()
         AND saga_id = ANY((SELECT ids FROM taken)::text[])
-        AND (saga_id, step, phase, name, n) NOT IN (SELECT saga_id, step, phase, name, n FROM offered)
+        AND (saga_id, step, phase, name, n) NOT IN (SELECT saga_id, step, phase, name, n FROM signalled_wait)
 ), ended_wait AS (
     UPDATE {schema}.sagaz_wait AS wait SET outcome = ending.outcome, attempt = ending.ended_by,
         payload = ending.payload, key = NULL

@@ -57,11 +57,11 @@ def intervene(sqlite: sqlite3.Connection, change: Intervention) -> bool:
         return False
     if owner[0] is not None:
         end_attempt(sqlite, change.saga_id, owner[0], change.attempt, "decided", decision(change), stamped)
-    if change.status == "compensating":
+    if change.turns_back:
         sqlite.execute(_FORGET, (change.saga_id,))
     if change.status == "waiting":
         end_timers(sqlite, change.saga_id, stamped)
-    elif change.status == "compensating":
+    elif change.turns_back:
         sqlite.execute(_FORGET_WAITS, (change.saga_id,))
     elif change.status in FINISHED:
         sqlite.execute(DELETE_WAITS, {"saga_id": change.saga_id})

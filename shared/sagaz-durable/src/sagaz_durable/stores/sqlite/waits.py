@@ -37,6 +37,7 @@ _REGISTER = f"""
     ON CONFLICT (saga_id, step, phase, name, n) DO NOTHING
 """  # noqa: S608
 _LEAVE = "DELETE FROM sagaz_wait WHERE saga_id = ? AND step = ? AND phase = ?"
+_MISS = f"{_LEAVE} AND name <> '' AND outcome IN ('timeout', 'refused')"
 _STOP_WAITING = "DELETE FROM sagaz_wait WHERE saga_id = ? AND outcome IS NULL"
 _HAS_KEY = "SELECT saga_id, step, phase, n FROM sagaz_wait WHERE name = ? AND key = ?"
 _END = "UPDATE sagaz_wait SET outcome = ?, attempt = ?, payload = ?, key = NULL WHERE rowid = ?"
@@ -113,6 +114,8 @@ def record_waits(sqlite: sqlite3.Connection, write: RunWrite, stamped: str) -> N
     """Record what a write, which was accepted, tells of waits."""
     for step, phase in write.left_waits:
         sqlite.execute(_LEAVE, (write.saga_id, step, phase))
+    for step, phase in write.missed_waits:
+        sqlite.execute(_MISS, (write.saga_id, step, phase))
     if write.stops_waiting:
         sqlite.execute(_STOP_WAITING, (write.saga_id,))
     for wait in write.waits:
@@ -217,10 +220,13 @@ def _settled(
     for wait, rowid in waits:
         ended = wait
         if wait.outcome is None:
-            signal = None if wait.name in served or not wait.name else _take(sqlite, wait, stamped)
+            signal = _oldest_signal(sqlite, wait) if wait.name else None
             if signal is not None:
-                served.add(wait.name)
-                ended = replace(wait, key=None, outcome="signal", attempt=attempt, payload=signal)
+                # One of a name; others whose signal is there, too, have come to no end either: the next claim takes it.
+                if wait.name not in served:
+                    served.add(wait.name)
+                    sqlite.execute(_TAKE, (stamped, wait.saga_id, wait.step, wait.phase, signal[0]))
+                    ended = replace(wait, key=None, outcome="signal", attempt=attempt, payload=str(signal[1]))
             elif wait.until is not None and stamp(wait.until) <= stamped:
                 ended = replace(wait, key=None, outcome="timeout", attempt=attempt)
         if ended is not wait:
@@ -228,14 +234,11 @@ def _settled(
         yield ended
 
 
-def _take(sqlite: sqlite3.Connection, wait: WaitRecord, stamped: str) -> str | None:
-    """Take the oldest signal for a wait, and return its payload."""
+def _oldest_signal(sqlite: sqlite3.Connection, wait: WaitRecord) -> tuple[Any, Any] | None:
+    """Return id and payload of the oldest signal for a wait."""
     address = {"name": wait.name, "saga_id": wait.saga_id, "key": wait.key}
-    found = sqlite.execute(_OLDEST_SIGNAL, address).fetchone()
-    if found is None:
-        return None
-    sqlite.execute(_TAKE, (stamped, wait.saga_id, wait.step, wait.phase, found[0]))
-    return str(found[1])
+    found: tuple[Any, Any] | None = sqlite.execute(_OLDEST_SIGNAL, address).fetchone()
+    return found
 
 
 def end_timers(sqlite: sqlite3.Connection, saga_id: str, stamped: str) -> None:

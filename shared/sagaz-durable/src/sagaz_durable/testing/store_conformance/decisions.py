@@ -29,7 +29,7 @@ from sagaz_durable.testing.store_conformance.builders import (
     write,
 )
 from sagaz_integration_core.contract.decisions import Action, Intervention
-from sagaz_integration_core.contract.records import ClaimedRun, RunRecord, RunStatus
+from sagaz_integration_core.contract.records import ClaimedRun, Release, RunRecord, RunStatus
 from sagaz_integration_core.contract.store import SagaStore
 
 
@@ -109,6 +109,19 @@ class Decisions:
         assert await store.intervene(change(await load(store, run.saga_id), "compensating", "retry"))
         left = {(s.step, s.phase, s.status) for s in await store.load_steps(run.saga_id)}
         assert left == {("a", "do", "done"), ("b", "do", "done"), ("b", "undo", "done")}
+
+    async def test_a_run_that_rolls_back_and_goes_on_now_keeps_what_failed_and_what_its_steps_were_given(
+        self, store: SagaStore
+    ) -> None:
+        run = await claimed(store)
+        steps = (step("a", "done"), step("a", "failed", "undo", error="no"))
+        back = write(run, steps=steps, status="compensating", waits=(wait(),), release=Release(3600.0, failed=True))
+        assert await store.write([back]) == [True]
+        assert await store.intervene(change(await load(store, run.saga_id), "compensating", "run-now"))
+        [again] = await claim_all(store)
+        assert (again.direction, again.status, again.failures) == ("back", "compensating", 0)
+        assert [(one.phase, one.status) for one in again.steps] == [("do", "done"), ("undo", "failed")]
+        assert [one.name for one in await store.load_waits(run.saga_id)] == ["paid"]
 
     async def test_a_settled_run_is_finished_and_its_journal_is_kept(self, store: SagaStore) -> None:
         run = await claimed(store)
