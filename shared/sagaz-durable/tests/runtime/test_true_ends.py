@@ -681,9 +681,7 @@ async def test_a_run_that_rolls_back_undoes_what_it_can_when_a_step_was_renamed(
     assert "this deployment has no step 'b'" in record.error
 
 
-async def test_a_siblings_slow_hook_that_is_overtaken_by_a_failure_still_gets_its_step_called_and_undone(
-    runtime, ledger
-):
+async def test_a_step_whose_slow_hook_is_overtaken_by_a_failure_beside_it_is_not_called(runtime, ledger):
     failed = asyncio.Event()
 
     async def slow(ctx, step):
@@ -705,5 +703,5 @@ async def test_a_siblings_slow_hook_that_is_overtaken_by_a_failure_still_gets_it
 
     with pytest.raises(ValueError, match="no"):
         await Sagas(runtime).run(Wide, {})
-    assert ledger == ["slow", "undo slow"]
+    assert ledger == []
     assert (await only_run(runtime)).status == "rolled_back"

@@ -94,6 +94,11 @@ class StepCaller:
         self._lease = lease
         self._halt = halt
         self._threads: dict[str, Future[Any]] = {}
+        self._begun: set[str] = set()
+
+    def has_begun(self, name: str) -> bool:
+        """Whether the function of a step has begun here."""
+        return name in self._begun
 
     @property
     def in_threads(self) -> list[Future[Any]]:
@@ -116,6 +121,7 @@ class StepCaller:
             await asyncio.wait([asyncio.wrap_future(thread)])
         if is_async(function):
             _check(name, self._lease, limits)
+            self._begun.add(name)
             return await self._on_loop(name, function, context, limits.shorten(timeout))
         outcome = await self._in_thread(name, function, context, timeout, limits)
         if is_awaitable(outcome.value):
@@ -165,7 +171,7 @@ class StepCaller:
     async def _in_thread(self, name: str, function: Function, context: Any, timeout: float, limits: Limits) -> Outcome:
         if (exhausted := getattr(self._pool, "exhausted", None)) is not None:
             raise RunInterrupted(f"this process calls no more `def` steps: {exhausted}.")
-        call = _ThreadCall(name, function, context, self._scope, self._lease, limits)
+        call = _ThreadCall(name, function, context, self._scope, self._lease, limits, self._begun)
         # Cancelled while it waits for a thread, it is never called; once it is called, it goes on to its end.
         future = self._threads[name] = self._pool.submit(contextvars.copy_context().run, call)
         waiter: asyncio.Future[Outcome] = asyncio.wrap_future(future)
@@ -192,17 +198,28 @@ class StepCaller:
 class _ThreadCall:
     """One call in a thread, whose time begins when the function does."""
 
-    def __init__(self, name: str, function: Function, context: Any, scope: Scope, lease: Lease, limits: Limits) -> None:
+    def __init__(
+        self,
+        name: str,
+        function: Function,
+        context: Any,
+        scope: Scope,
+        lease: Lease,
+        limits: Limits,
+        begun: set[str],
+    ) -> None:
         self._name = name
         self._function = function
         self._context = context
         self._scope = scope
         self._lease = lease
         self._limits = limits
+        self._begun = begun
         self._began_at: float | None = None
 
     def __call__(self) -> Outcome:
         _check(self._name, self._lease, self._limits)
+        self._begun.add(self._name)
         self._began_at = time.monotonic()
         outcome, told = Outcome(), None
         try:

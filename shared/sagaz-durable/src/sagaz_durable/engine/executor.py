@@ -69,7 +69,7 @@ class Executor:
     async def run(self) -> RunState:
         """Call what may be called, until an end is true or the run is halted; return the state at that point."""
         # Once: what may have told of the start is whoever called the first step.
-        if self._run.attempt == 1 or not self._run.steps:
+        if self._run.attempt == 1 or self._entries.is_untouched:
             await self._tell_listeners("on_saga_start")
         timer = self.course.deadline.tell(self._tasks.go_on)
         try:

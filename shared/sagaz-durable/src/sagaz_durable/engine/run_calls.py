@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Coroutine
 from concurrent.futures import Future
 from typing import Any
@@ -15,12 +16,12 @@ from sagaz_durable.calls.step_environment import StepEnvironment
 from sagaz_durable.calls.step_result import not_awaited, recordable
 from sagaz_durable.calls.transactional import NO_WAITS, TransactionalCall
 from sagaz_durable.calls.transactional_calls import TransactionalCalls
-from sagaz_durable.calls.tries import Tries
+from sagaz_durable.calls.tries import Halted, Tries
 from sagaz_durable.calls.waits import CallWaits
 from sagaz_durable.concurrency.cancellation import Halt
 from sagaz_durable.engine.course import Course
 from sagaz_durable.engine.journal.entries import Entries
-from sagaz_durable.engine.journal.known_entries import Entry
+from sagaz_durable.engine.journal.known_entries import ENTERED, Entry
 from sagaz_durable.engine.recovery.recoveries import Recoveries, unless_halted
 from sagaz_durable.leases.lease import Lease
 from sagaz_durable.masked_errors import masked_error
@@ -100,8 +101,13 @@ class RunCalls:
         # What stands before a wait has had its own.
         doubtful = before is not None and not before.begun and before.status in ("started", "waiting", "in_doubt")
         first = self._tries.given(step, "do", given)
-        await self._record(self._started(step, "do", inside))
-        tried = await self._tries.of(step, "do", first, doubtful, self._course, waits, inside)
+        try:
+            await self._record(self._started(step, "do", inside))
+            tried = await self._tries.of(step, "do", first, doubtful, self._course, waits, inside)
+        except (Halted, asyncio.CancelledError):
+            if not doubtful and inside is None and not self._caller.has_begun(step):
+                self._entries.uncalled(step)
+            raise
         if tried.left is not None:
             await self._left(step, "do", tried.left)
             return
@@ -130,7 +136,7 @@ class RunCalls:
         if phase == "do" and self._course.direction == "back":
             # What it waits for is of no use any more: it is to be undone.
             text = "The run rolled back while the step waited."
-            write = self._entries.failed(step, "do", text, in_doubt=True, is_kept=self._course.is_kept)
+            write = self._entries.failed(step, "do", text, in_doubt=True, may_be_repeated=self._course.is_kept)
             await self._record(write)
         else:
             self._entries.waiting(step, phase, waits.new)
@@ -141,7 +147,7 @@ class RunCalls:
         told = self._events.step_failed(step, error, self._recoveries.times(step))
         write = self._entries.failed(
             step, "do", text, in_doubt=in_doubt, decision=decision, events=told, recovers=recovers,
-            is_kept=self._course.is_kept,
+            may_be_repeated=self._course.is_kept,
         )  # fmt: skip
         await self._record(write)
 
@@ -178,7 +184,7 @@ class RunCalls:
         if error is None and is_unread(tried.value):
             error = not_awaited(f"The compensation of step {step!r}", tried.value)
         if error is not None:
-            await self._record(self._entries.failed(step, "undo", masked_error(error)))
+            await self._record(self._entries.failed(step, "undo", masked_error(error), may_be_repeated=True))
         return error is None
 
     async def _started(self, step: str, phase: Phase, inside: TransactionalCall | None) -> None:
@@ -194,8 +200,10 @@ class RunCalls:
         self._environment.enter(self._run, step, phase, 0, waits)
         if self._lease.remaining <= 0:
             raise LeaseLost(f"Run {self._run.saga_id}: its lease ended before step {step!r} was called.")
-        if before is None or before.begun or before.status not in ("started", "waiting"):
+        if before is None or before.begun:
             return True
+        if before.status not in ("started", "waiting"):
+            return before.error != ENTERED
         # Whether a process that died had told of it is not known.
         after_death = self._run.after_death and before.attempt == self._run.attempt - 1
         return after_death and before.status == "started"

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from sagaz_durable.concurrency.held_writes import HeldWrites
-from sagaz_durable.engine.journal.known_entries import Entry, KnownEntries
+from sagaz_durable.engine.journal.known_entries import ENTERED, UNCALLED, Entry, KnownEntries
 from sagaz_durable.engine.journal.writer import JournalWriter, Submit
 from sagaz_durable.leases.lease import Lease
 from sagaz_integration_core.contract.events import EventWrite
@@ -162,9 +162,7 @@ class Entries(KnownEntries):
     async def decided(self, decision: str) -> None:
         """Record durably that the run rolls back although no step of it has failed."""
         self._end_waits(is_kept=False)
-        # Their claim has journaled them as started, and they were not called.
-        uncalled = [step for (step, _), entry in self._entries.items() if entry.begun]
-        steps = [self._note(step, "do", "failed", None, "It was not called.") for step in uncalled]
+        steps = self._uncalled()
         left = [step for (step, phase), entry in self._entries.items() if phase == "do" and entry.resumed]
         steps += [self._note(step, "do", "in_doubt", None, decision) for step in left]
         await self._commit(*steps, status="compensating", error=decision)
@@ -179,24 +177,23 @@ class Entries(KnownEntries):
         decision: str | None = None,
         events: tuple[EventWrite, ...] = (),
         recovers: bool = False,
-        is_kept: bool = False,
+        may_be_repeated: bool = False,
     ) -> None:
         """Record a failure durably; with ``decision`` also that the run rolls back because of it.
 
         Args:
             recovers: Whether its recovery begins.
-            is_kept: Whether a pivot is done, so that a person may have the run go forward.
+            may_be_repeated: Whether the call may be made again: what came for it is its own then, and what did not come
+                in time is waited for anew.
         """
-        decided = self.recovered(step) if recovers else None
-        # What came for a call that may be made again is its own; what did not come in time is waited for anew.
-        keeps = recovers or is_kept or phase == "undo"
+        decided, keeps = self.recovered(step) if recovers else None, may_be_repeated or recovers
         notes = [self._note(step, phase, "in_doubt" if in_doubt else "failed", decided, error, keeps_waits=keeps)]
         if keeps:
             self._forget_missed((step, phase))
         if recovers:
             notes.append(self._note(step, "redo", "started"))
         if decision is not None:
-            self._end_waits(is_kept=is_kept)
+            self._end_waits(is_kept=keeps)
         await self._commit(
             *notes, events=events, status="compensating" if decision is not None else None, error=decision
         )
@@ -236,7 +233,16 @@ class Entries(KnownEntries):
 
     async def release(self, release: Release, error: str | None = None) -> None:
         """Give the run back to whoever claims it next."""
-        await self._commit(release=release, error=error)
+        await self._commit(*self._uncalled(), release=release, error=error)
+
+    def uncalled(self, step: str) -> None:
+        """Note that a step of which was told was not called; recorded with the next write."""
+        self._held_steps.append(self._note(step, "do", "failed", None, ENTERED))
+
+    def _uncalled(self) -> list[StepWrite]:
+        """Note the same of the steps that their claim has journaled, and that nobody has come to."""
+        steps = [step for (step, _), entry in self._entries.items() if entry.begun]
+        return [self._note(step, "do", "failed", None, UNCALLED) for step in steps]
 
     def _note(
         self, step: str, phase: Phase, status: StepStatus, result: str | None = None, error: str | None = None,

@@ -11,8 +11,11 @@ from sagaz_integration_core.contract.statuses import Call, Direction
 from sagaz_integration_core.error_text import value_text
 from sagaz_integration_core.errors import ContextValueError
 
-__all__ = ["Entry", "KnownEntries", "check_words"]
+__all__ = ["ENTERED", "UNCALLED", "Entry", "KnownEntries", "check_words"]
 
+UNCALLED, ENTERED = "It was not called.", "It was not called: its process was stopped before."
+"""The errors of a step that was journaled as started, and whose function never began. Of the second one, hooks and
+listeners have been told."""
 
 _DIRECTIONS, _PHASES, _STATUSES = (
     frozenset(get_args(Direction)),
@@ -90,6 +93,11 @@ class KnownEntries:
     def all(self) -> Mapping[tuple[str, Phase], Entry]:
         """All entries, in the order in which they began."""
         return self._entries
+
+    @property
+    def is_untouched(self) -> bool:
+        """Whether no step was called in any attempt, as far as is known."""
+        return all(entry.begun or entry.error == UNCALLED for entry in self._entries.values())
 
     @property
     def results(self) -> dict[str, str]:

@@ -102,11 +102,10 @@ class Signals:
     async def test_signals_of_one_name_that_came_in_time_are_all_taken_however_late_the_claim_is(
         self, store: SagaStore
     ) -> None:
-        places = {"anna": {}, "bert": {"n": 1}, "carl": {"step": "b"}}
-        run = await claimed(store)
-        await store.send([signal(key=key) for key in places])
-        await park(store, run, *(wait(key=key, until=LONG_AGO, **place) for key, place in places.items()))
-        for _ in places:
+        run, keys = await claimed(store), ("anna", "bert", "carl")
+        await store.send([signal(key=key) for key in keys])
+        await park(store, run, *(wait(key=key, n=n, until=LONG_AGO) for n, key in enumerate(keys)))
+        for _ in keys:
             [run] = await claim_all(store)
             await park(store, run)
         assert [one.outcome for one in run.waits] == ["signal", "signal", "signal"]

@@ -106,10 +106,9 @@ class Waits:
         self, store: SagaStore
     ) -> None:
         await parked(store, wait(key="pi_1"))
-        over = {"until": LONG_AGO}
         run = await parked(
-            store, wait("came"), wait("late", **over), wait(key="pi_1"), wait("", **over), wait("later"),
-            wait("late", step="b", **over),
+            store, wait("came"), wait("late", until=LONG_AGO), wait(key="pi_1"), wait("", until=LONG_AGO),
+            wait("later"), wait("late", step="b", until=LONG_AGO),
         )  # fmt: skip
         await store.send([signal("came", saga_id=run.saga_id)])
         [run] = await claim_all(store)
