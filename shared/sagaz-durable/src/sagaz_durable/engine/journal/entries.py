@@ -236,8 +236,10 @@ class Entries(KnownEntries):
         await self._commit(*self._uncalled(), release=release, error=error)
 
     def uncalled(self, step: str) -> None:
-        """Note that a step of which was told was not called; recorded with the next write."""
-        self._held_steps.append(self._note(step, "do", "failed", None, ENTERED))
+        """Note that a step of which was told was not called, if it is journaled; recorded with the next write."""
+        entry = self._entries.get((step, "do"))
+        if entry is not None and entry.status == "started":
+            self._held_steps.append(self._note(step, "do", "failed", None, ENTERED))
 
     def _uncalled(self) -> list[StepWrite]:
         """Note the same of the steps that their claim has journaled, and that nobody has come to."""
