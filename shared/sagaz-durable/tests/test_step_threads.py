@@ -11,12 +11,13 @@ import weakref
 
 import pytest
 
-from sagaz_durable.concurrency.thread_pool import StepThreads
+from sagaz_durable.runtime.assembly import step_threads
+from sagaz_durable.settings.settings import Settings
 
 
 @pytest.fixture
 def threads():
-    threads = StepThreads(3)
+    threads = step_threads(Settings(storage_url="memory://", sync_threads=3))
     yield threads
     threads.shutdown()
 
@@ -139,6 +140,7 @@ def test_so_are_as_many_as_there_were_and_with_one_more_the_process_is_exhausted
     assert threads.exhausted is None
     threads.outlived(more[0], "step 'hang too'", 1)
     assert "4 `def` steps have outlived their time limits" in threads.exhausted
+    assert "up to 3 times (SAGAZ_SYNC_THREADS): step 'hang', " in threads.exhausted
     assert threading.active_count() <= 8
     gate.set()
     assert all(future.result(5) for future in held)

@@ -82,7 +82,8 @@ class Host:
 
 def threaded_runtime(project: Project, settings: Settings | None = None, *, listen: bool = False) -> SagazRuntime:
     """Return a runtime with a thread for the store and some for the steps, each with its own database connection."""
-    steps = StepThreads(_threads(project, (settings or project.settings).step_threads))
+    given = settings or project.settings
+    steps = StepThreads(_threads(project, given.step_threads), given.wording.setting("sync_threads"))
 
     def scope() -> AbstractContextManager[None]:
         return thread_sensitive_in(steps)

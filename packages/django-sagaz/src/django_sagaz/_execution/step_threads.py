@@ -26,8 +26,8 @@ _IDLE_SECONDS = 1.0
 class StepThreads(thread_pool.StepThreads):
     """Threads that keep their database connections from one step to the next, as long as these are healthy."""
 
-    def __init__(self, limit: int) -> None:
-        super().__init__(limit, at_end=connections.close_all)
+    def __init__(self, limit: int, setting: str) -> None:
+        super().__init__(limit, at_end=connections.close_all, setting=setting)
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Make a call on one of the threads."""

@@ -29,10 +29,12 @@ class StepThreads(Executor):
 
     Args:
         at_end: Called by each thread before it ends.
+        setting: How the framework's users spell the setting of the limit, for messages.
     """
 
-    def __init__(self, limit: int, at_end: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, limit: int, at_end: Callable[[], None] = lambda: None, *, setting: str = "SYNC_THREADS") -> None:
         self._limit = limit
+        self._setting = setting
         self._at_end = at_end
         self._calls: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._lock = threading.Lock()
@@ -58,7 +60,7 @@ class StepThreads(Executor):
             return None
         return (
             f"{len(lost)} `def` steps have outlived their time limits and still hold their threads, which are replaced "
-            f"up to {self._limit} times (SYNC_THREADS): {', '.join(lost[:3])}"
+            f"up to {self._limit} times ({self._setting}): {', '.join(lost[:3])}"
         )
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:

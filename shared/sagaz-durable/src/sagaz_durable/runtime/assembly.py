@@ -31,7 +31,7 @@ __all__ = ["check_dispatch", "keep_leases", "own_keeper", "run_writer", "step_th
 
 def step_threads(settings: Settings) -> Executor:
     """Return the threads in which plain steps are called."""
-    return StepThreads(settings.step_threads)
+    return StepThreads(settings.step_threads, setting=settings.wording.setting("sync_threads"))
 
 
 def own_keeper(

@@ -27,7 +27,7 @@ def public_key(raw: bytes) -> Ed25519PublicKey:
     except ImportError:
         raise SettingsError(
             "StandardWebhooks(secrets=…): a public key (whpk_…) needs the package cryptography, which is not "
-            'installed: pip install "sagaz-durable[webhooks-v1a]"'
+            "installed: pip install cryptography, or your plugin with its extra [webhooks-v1a]."
         ) from None
     return Ed25519PublicKey.from_public_bytes(raw)
 
