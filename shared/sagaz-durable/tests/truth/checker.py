@@ -20,6 +20,7 @@ def check(world: World, run: Any, steps: list[Any]) -> None:
     for call in world.calls:
         assert call.lease_held, f"{call} was called by a process whose lease had ended"
         assert call.status_before != "done", f"{call} was called though the journal says that it is done"
+        assert call.phase == "undo" or not call.rolls_back, f"{call} was called although the run rolls back"
         if call.overdue and call.phase == "do":
             assert _pivot_has_ended(world, call), f"{call} was called after the run's deadline"
     _check_signals(world)

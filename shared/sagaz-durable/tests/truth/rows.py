@@ -16,11 +16,11 @@ class MemoryRows:
     def __init__(self, store: Any) -> None:
         self._store = store
 
-    def look(self, owner: str, saga_id: str, step: str, phase: str) -> tuple[str | None, bool]:
-        """Return the status of a journal entry, and whether this owner has the run's lease."""
+    def look(self, owner: str, saga_id: str, step: str, phase: str) -> tuple[str | None, bool, bool]:
+        """Return the status of a journal entry, whether this owner has the run's lease, and whether it rolls back."""
         runs = self._store._rows.runs
         entry, row = runs.entry(saga_id, step, phase), runs.rows[saga_id]
-        return entry and entry.status, row.lease_owner == owner
+        return entry and entry.status, row.lease_owner == owner, row.direction == "back"
 
     def end_lease(self, saga_id: str) -> None:
         """Have the run's lease end, and what it waits for, and all signs of life."""
@@ -68,12 +68,12 @@ class _SQLRows:
     def _execute(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
         raise AssertionError("each kind has its own")
 
-    def look(self, owner: str, saga_id: str, step: str, phase: str) -> tuple[str | None, bool]:
+    def look(self, owner: str, saga_id: str, step: str, phase: str) -> tuple[str | None, bool, bool]:
         statuses = self._execute(
             "SELECT status FROM sagaz_step WHERE saga_id = ? AND step = ? AND phase = ?", saga_id, step, phase
         )
-        [[lease_owner]] = self._execute("SELECT lease_owner FROM sagaz_run WHERE saga_id = ?", saga_id)
-        return (statuses[0][0] if statuses else None), lease_owner == owner
+        [run] = self._execute("SELECT lease_owner, direction FROM sagaz_run WHERE saga_id = ?", saga_id)
+        return (statuses[0][0] if statuses else None), run[0] == owner, run[1] == "back"
 
     def end_lease(self, saga_id: str) -> None:
         past = self.past()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
@@ -77,6 +77,7 @@ class Call:
     context: dict[str, Any]
     status_before: str | None
     lease_held: bool
+    rolls_back: bool
     overdue: bool = False
     end: str | None = None
     got: int | str | None = None
@@ -104,14 +105,15 @@ class World:
     sent: dict[int, str] = field(default_factory=dict)
     answers: set[tuple[str, str, str]] = field(default_factory=set)
 
-    async def send(self, saga_id: str, name: str) -> None:
-        """Send one more signal of this name, and once more."""
+    async def send(self, saga_id: str, name: str, fault: Fault | None = None) -> None:
+        """Send one more signal of this name, and once more, as its sender does who has heard nothing."""
         number = len(self.sent)
         self.sent[number] = name
         text = f'{{"n": {number}}}'
         signal = NewSignal(f"{saga_id} {number}", name, saga_id, None, str(number), text, text)
-        for _ in range(2):
-            await self.store.send([signal])
+        with suppress(*FAULTS.values()):
+            await LossyStore(self.store, fault).send([signal])
+        await self.store.send([signal])
 
     async def decide(self, saga_id: str, wait: Any, action: str) -> None:
         """Answer a wait for a person."""
@@ -134,6 +136,34 @@ class World:
         if self.calm and chosen in ("dies", "stands_still"):
             return "ok"
         return chosen
+
+
+Fault = tuple[str, str, str]
+"""The method that it strikes, whether before or after that has had its effect, and what it is."""
+
+FAULTS = {"away": StoreUnavailable, "refused": WriteRefused, "bug": RuntimeError}
+
+
+class LossyStore:
+    """The way to the store of somebody outside of all processes: one fault strikes."""
+
+    def __init__(self, store: Any, fault: Fault | None) -> None:
+        self._store = store
+        self._fault = fault
+
+    def __getattr__(self, name: str) -> Any:
+        attribute = getattr(self._store, name)
+        if self._fault is None or name != self._fault[0]:
+            return attribute
+        _, when, kind = self._fault
+        self._fault = None
+
+        async def method(*args: Any, **values: Any) -> Any:
+            if when == "after":
+                await attribute(*args, **values)
+            raise FAULTS[kind]("planned")
+
+        return method
 
 
 class FaultyStore:
@@ -170,7 +200,7 @@ class FaultyStore:
         elif fault == "stands_still":
             self._process.stand_still()
         elif fault is not None:
-            raise {"away": StoreUnavailable, "refused": WriteRefused, "bug": RuntimeError}[fault]("planned")
+            raise FAULTS[fault]("planned")
         await self._process.breathe()
 
 
@@ -356,11 +386,11 @@ class Process:
 
     def _noted(self, step: StepPlan, phase: str, context: dict[str, Any]) -> tuple[Call, str]:
         chosen = self.world.behaviour(step.name, phase)
-        status, held = self.world.rows.look(self.runtime.owner, current_step().saga_id, step.name, phase)
+        status, held, back = self.world.rows.look(self.runtime.owner, current_step().saga_id, step.name, phase)
         # Whether the process is alive was looked at when the function was entered; it may have died since.
         left = None if self.claimed is None else self.claimed.deadline_in
         overdue = left is not None and left < 0
-        call = Call(self.number, self.deployment.number, step.name, phase, dict(context), status, held, overdue)
+        call = Call(self.number, self.deployment.number, step.name, phase, dict(context), status, held, back, overdue)
         self.world.calls.append(call)
         return call, chosen
 
