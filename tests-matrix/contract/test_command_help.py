@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import re
@@ -100,3 +101,17 @@ def test_an_option_that_the_table_has_in_several_commands_says_the_same(name):
     options = COMMANDS[name].options
     assert len({option.name for option in options}) == len(options)
     assert all(option.help.endswith(".") and option.help[0].isupper() for option in options)
+
+
+def test_djangos_commands_are_declarations_and_the_other_plugins_have_one_short_module_for_theirs():
+    import django_sagaz.management.commands as declared
+    from fastapi_sagaz import cli as of_fastapi
+    from flask_sagaz import cli as of_flask
+
+    for path in Path(declared.__path__[0]).glob("sagaz_*.py"):
+        [command] = [node for node in ast.parse(path.read_text()).body if isinstance(node, ast.ClassDef)]
+        _, assignment = command.body
+        assert isinstance(assignment, ast.Assign), path
+        assert ast.unparse(assignment.targets[0]) == "command", path
+    for module in (of_fastapi, of_flask):
+        assert len(Path(module.__file__).read_text().splitlines()) <= 60, module

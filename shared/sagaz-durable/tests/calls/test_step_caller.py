@@ -13,8 +13,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from sagaz_durable.calls import step_caller
-from sagaz_durable.calls.step_caller import NO_LIMITS, NotCalled, StepCaller, as_exception
+from sagaz_durable.calls import step_caller, thread_call
+from sagaz_durable.calls.limits import NO_LIMITS, NotCalled
+from sagaz_durable.calls.step_caller import StepCaller
+from sagaz_durable.calls.thread_call import as_exception
 from sagaz_durable.concurrency.cancellation import Halt
 from sagaz_integration_core.errors import LeaseLost, RunInterrupted, StepError
 
@@ -192,7 +194,8 @@ class Stops(BaseException):
 
 @pytest.mark.parametrize("plain", [True, False])
 async def test_what_stops_the_process_goes_on(scene, monkeypatch, plain):
-    monkeypatch.setattr(step_caller, "stops_the_process", lambda error: isinstance(error, Stops))
+    for module in (step_caller, thread_call):
+        monkeypatch.setattr(module, "stops_the_process", lambda error: isinstance(error, Stops))
 
     def stops(ctx):
         raise Stops
@@ -293,7 +296,7 @@ async def test_a_plain_step_that_takes_too_long_goes_on_in_its_thread_and_is_tol
 
 async def test_its_time_is_over_as_soon_as_the_function_has_taken_longer(scene, monkeypatch):
     go, times = threading.Event(), iter([100.0])
-    monkeypatch.setattr(step_caller, "time", SimpleNamespace(monotonic=lambda: next(times, 100.5)))
+    monkeypatch.setattr(thread_call, "time", SimpleNamespace(monotonic=lambda: next(times, 100.5)))
     outcome = await scene.call(lambda ctx: go.wait(10), 0.01)
     assert outcome.interrupted
     go.set()

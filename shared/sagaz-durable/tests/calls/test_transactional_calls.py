@@ -10,7 +10,8 @@ from types import SimpleNamespace
 import pytest
 
 from sagaz_durable.calls import transactional
-from sagaz_durable.calls.step_caller import NO_LIMITS, Outcome
+from sagaz_durable.calls.limits import NO_LIMITS
+from sagaz_durable.calls.thread_call import Outcome
 from sagaz_durable.calls.transactional import TransactionalCall
 from sagaz_durable.calls.transactional_calls import TransactionalCalls
 from sagaz_durable.calls.transactional_tries import ThreadTry, _to_its_end

@@ -432,6 +432,8 @@ class Process:
                 # A thread of such a process does nothing either.
                 raise SystemExit(3)
             call, chosen = self._noted(step, phase, ctx)
+            # The loop may have turned it back between its beginning and this look.
+            call.rolls_back = False
             if chosen == "dies":
                 self.die()
                 raise SystemExit(3)

@@ -5,75 +5,20 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import inspect
-import time
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
-from contextlib import AbstractContextManager
-from types import TracebackType
-from typing import Any, Protocol
+from typing import Any
 
-from sagaz_durable.calls.foreign import is_a, is_awaitable, sent, traceback_of
+from sagaz_durable.calls.foreign import is_awaitable
 from sagaz_durable.calls.interpreter_exit import stops_the_process
+from sagaz_durable.calls.limits import NO_LIMITS, Limits, check_call
+from sagaz_durable.calls.thread_call import Function, Outcome, Scope, ThreadCall, as_exception, of_scope, told_by
 from sagaz_durable.concurrency.cancellation import Halt, clear_own_cancellation, settle_own_cancellation
 from sagaz_durable.concurrency.time_limits import TimeIsUp, within
 from sagaz_durable.leases.lease import Lease
-from sagaz_durable.masked_errors import masked_error
-from sagaz_integration_core.contract.record import record
-from sagaz_integration_core.errors import LeaseLost, RunInterrupted, StepError
+from sagaz_integration_core.errors import RunInterrupted, StepError
 
-__all__ = ["NO_LIMITS", "Function", "Limits", "NotCalled", "Outcome", "StepCaller", "as_exception", "is_async"]
-
-_MAX_FRAMES = 100
-
-Scope = Callable[[], AbstractContextManager[Any]]
-Function = Callable[[dict[str, Any]], Any]
-
-
-@record
-class Outcome:
-    """What came out of the user's own function: a value, or an exception.
-
-    Attributes:
-        interrupted: Whether the function was stopped on its way (or cancelled itself), so that its effect is in doubt.
-    """
-
-    value: Any = None
-    error: Exception | None = None
-    interrupted: bool = False
-
-
-class Limits(Protocol):
-    """What limits a call besides its own time limit."""
-
-    def shorten(self, seconds: float) -> float:
-        """Return how many of these seconds an async function has."""
-        ...
-
-    def is_over(self) -> bool:
-        """Whether nothing is called any more, not for another try either; callable from any thread."""
-        ...
-
-    async def pause(self, seconds: float) -> None:
-        """Return after these seconds, or earlier when nothing is called any more."""
-        ...
-
-
-class _NoLimits:
-    def shorten(self, seconds: float) -> float:
-        return seconds
-
-    def is_over(self) -> bool:
-        return False
-
-    async def pause(self, seconds: float) -> None:
-        await asyncio.sleep(seconds)
-
-
-NO_LIMITS = _NoLimits()
-
-
-class NotCalled(StepError):
-    """The run has turned back before a call of it began."""
+__all__ = ["StepCaller", "is_async"]
 
 
 class StepCaller:
@@ -120,13 +65,13 @@ class StepCaller:
         if (thread := self._threads.get(name)) is not None and not thread.done():
             await asyncio.wait([asyncio.wrap_future(thread)])
         if is_async(function):
-            _check(name, self._lease, limits)
+            check_call(name, self._lease, limits)
             self._begun.add(name)
             return await self._on_loop(name, function, context, limits.shorten(timeout))
         outcome = await self._in_thread(name, function, context, timeout, limits)
         if is_awaitable(outcome.value):
             # A plain function around an async one, whose call has begun.
-            _check(name, self._lease, NO_LIMITS)
+            check_call(name, self._lease, NO_LIMITS)
             return await self._on_loop(name, lambda _: outcome.value, context, limits.shorten(timeout))
         return outcome
 
@@ -137,12 +82,12 @@ class StepCaller:
         try:
             with self._scope():
                 outcome = await self._awaited(name, function, context, timeout)
-                if (told := _told(outcome)) is not None:
+                if (told := told_by(outcome)) is not None:
                     raise told
         except Exception as error:
             # What the scope raises by itself is no fault of the step.
             if error is not told:
-                raise _of_scope(error) from error
+                raise of_scope(error) from error
         return outcome
 
     async def _awaited(self, name: str, function: Function, context: Any, timeout: float) -> Outcome:
@@ -171,7 +116,7 @@ class StepCaller:
     async def _in_thread(self, name: str, function: Function, context: Any, timeout: float, limits: Limits) -> Outcome:
         if (exhausted := getattr(self._pool, "exhausted", None)) is not None:
             raise RunInterrupted(f"this process calls no more `def` steps: {exhausted}.")
-        call = _ThreadCall(name, function, context, self._scope, self._lease, limits, self._begun)
+        call = ThreadCall(name, function, context, self._scope, self._lease, limits, self._begun)
         # Cancelled while it waits for a thread, it is never called; once it is called, it goes on to its end.
         future = self._threads[name] = self._pool.submit(contextvars.copy_context().run, call)
         waiter: asyncio.Future[Outcome] = asyncio.wrap_future(future)
@@ -195,82 +140,6 @@ class StepCaller:
             asyncio.get_running_loop().call_later(remaining, outlived, future, what, timeout)
 
 
-class _ThreadCall:
-    """One call in a thread, whose time begins when the function does."""
-
-    def __init__(
-        self,
-        name: str,
-        function: Function,
-        context: Any,
-        scope: Scope,
-        lease: Lease,
-        limits: Limits,
-        begun: set[str],
-    ) -> None:
-        self._name = name
-        self._function = function
-        self._context = context
-        self._scope = scope
-        self._lease = lease
-        self._limits = limits
-        self._begun = begun
-        self._began_at: float | None = None
-
-    def __call__(self) -> Outcome:
-        _check(self._name, self._lease, self._limits)
-        self._begun.add(self._name)
-        self._began_at = time.monotonic()
-        outcome, told = Outcome(), None
-        try:
-            with self._scope():
-                outcome = self._called()
-                if (told := _told(outcome)) is not None:
-                    raise told
-        except Exception as error:
-            if error is not told:
-                raise _of_scope(error) from error
-        return outcome
-
-    def _called(self) -> Outcome:
-        try:
-            return Outcome(self._function(self._context))
-        except BaseException as error:
-            if stops_the_process(error):
-                raise
-            return Outcome(error=as_exception(self._name, error))
-
-    def remaining(self, seconds: float) -> float:
-        """Return how much is left of ``seconds`` since the function began."""
-        return seconds if self._began_at is None else self._began_at + seconds - time.monotonic()
-
-    async def ends_within(self, seconds: float, waiter: asyncio.Future[Outcome]) -> bool:
-        """Wait for the end; return False when the function has taken longer than ``seconds``."""
-        pause = seconds
-        while pause > 0:
-            done, _ = await asyncio.wait([waiter], timeout=pause)
-            if done:
-                return True
-            # Waiting for a thread is not the step's time.
-            pause = self.remaining(seconds)
-        return False
-
-
-def _check(name: str, lease: Lease, limits: Limits) -> None:
-    """Refuse a call that may not begin any more."""
-    if lease.remaining <= 0:
-        raise LeaseLost(f"Run {lease.saga_id}: its lease ended before step {name!r} was called.")
-    if limits.is_over():
-        raise NotCalled(f"Step {name!r} was not called: the run had turned back by then.")
-
-
-def _of_scope(error: Exception) -> Exception:
-    """Return what a scope has raised as what says nothing of this run: it may have executed another one."""
-    if isinstance(error, LeaseLost | RunInterrupted):
-        return RuntimeError(f"What is entered around steps raised {masked_error(error)}")
-    return error
-
-
 def _timed_out(name: str, seconds: float) -> TimeoutError:
     return TimeoutError(f"Step {name!r} timed out after {seconds:g} s.")
 
@@ -279,33 +148,6 @@ def _cancelled(name: str, cause: BaseException | None) -> StepError:
     error = StepError(f"Step {name!r} raised CancelledError, or cancelled its own task, without having been stopped.")
     error.__cause__ = cause
     return error
-
-
-def _told(outcome: Outcome) -> Exception | None:
-    """Return the step's exception for what is around the call, which sees it, as Flask's teardown functions do."""
-    return None if outcome.error is None else sent(outcome.error)
-
-
-def as_exception(name: str, error: BaseException) -> Exception:
-    """Return what a step has raised as an `Exception` that can travel through coroutines and futures."""
-    if is_a(error, Exception) and not is_a(error, StopIteration, StopAsyncIteration):
-        _cut_traceback(error)
-        return error  # type: ignore[return-value]  # It is one, whatever it says of itself.
-    failure = StepError(f"Step {name!r} raised {masked_error(error)}")
-    failure.__cause__ = error
-    return failure
-
-
-def _cut_traceback(error: BaseException) -> None:
-    # Each time that an exception object is raised again (one that a module keeps), its traceback grows by the frames
-    # of that time.
-    last: TracebackType | None = traceback_of(error)
-    for _ in range(_MAX_FRAMES):
-        if last is None:
-            return
-        last = last.tb_next
-    if last is not None:
-        last.tb_next = None
 
 
 def _expires(function: Any) -> bool:

@@ -9,8 +9,10 @@ from collections.abc import Awaitable, Callable
 from itertools import chain, repeat
 from typing import Any
 
-from sagaz_durable.calls.step_caller import Function, Limits, Outcome, StepCaller, is_async
+from sagaz_durable.calls.limits import Limits
+from sagaz_durable.calls.step_caller import StepCaller, is_async
 from sagaz_durable.calls.step_result import Given, Recordable
+from sagaz_durable.calls.thread_call import Function, Outcome
 from sagaz_durable.calls.transactional_tries import AsyncTry, BaseTry, ThreadTry
 from sagaz_durable.leases.lease import Lease
 from sagaz_durable.masked_errors import masked_error

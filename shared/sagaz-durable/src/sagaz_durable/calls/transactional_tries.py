@@ -9,8 +9,8 @@ from dataclasses import replace
 from typing import Any, Protocol, TypeVar
 
 from sagaz_durable.calls.context_values import likeliest_path
-from sagaz_durable.calls.step_caller import Function
 from sagaz_durable.calls.step_result import Given, Recordable
+from sagaz_durable.calls.thread_call import Function
 from sagaz_durable.leases.lease import Lease
 from sagaz_durable.masked_errors import masked_error
 from sagaz_durable.transactions.database_errors import meaning, without_rows

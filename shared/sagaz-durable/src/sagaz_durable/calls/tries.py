@@ -10,9 +10,11 @@ from typing import Any
 from sagaz_durable._upstream.instances import Prepared
 from sagaz_durable.calls.foreign import cause_of, is_a, members
 from sagaz_durable.calls.interpreter_exit import caused_by_exit
-from sagaz_durable.calls.step_caller import Limits, NotCalled, Outcome, StepCaller
+from sagaz_durable.calls.limits import Limits, NotCalled
+from sagaz_durable.calls.step_caller import StepCaller
 from sagaz_durable.calls.step_environment import StepEnvironment
 from sagaz_durable.calls.step_result import Given, Tried
+from sagaz_durable.calls.thread_call import Outcome
 from sagaz_durable.calls.transactional import TransactionalCall
 from sagaz_durable.calls.waits import CallWaits, RunWaits
 from sagaz_durable.concurrency.cancellation import Halt
@@ -90,13 +92,12 @@ class Tries:
             waits.open = True
             try:
                 outcome = await self._once(step, phase, given, timeout, limits, inside)
-            except NotCalled as uncalled:
-                outcome = Outcome(error=error or uncalled)
             finally:
                 await waits.close()
             if self._halt.reason is not None:
                 raise Halted
-            error = outcome.error
+            if error is None or not isinstance(outcome.error, NotCalled):
+                error = outcome.error
             if waits.left and error is not None:
                 return Tried(None, None, context, before, False, waits)
             if error is not None and caused_by_exit(error):
@@ -125,8 +126,13 @@ class Tries:
         function = self._prepared.function(step, phase)
         if inside is not None:
             fresh = partial(self.given, step, phase, given.values)
-            return await inside.tried(self._caller, step, function, fresh, timeout, limits)
-        return await self._caller.call(step, function, given.context, timeout, limits)
+            work = inside.tried(self._caller, step, function, fresh, timeout, limits)
+        else:
+            work = self._caller.call(step, function, given.context, timeout, limits)
+        try:
+            return await work
+        except NotCalled as uncalled:
+            return Outcome(error=uncalled)
 
 
 def _leaves_open(error: BaseException | None) -> bool:

@@ -60,15 +60,11 @@ class RunExecution:
             run, environment.owner, lease, environment.settings.lease_seconds, environment.write,
             environment.held_writes,
         )  # fmt: skip
+        settings = environment.settings
         self._events = EventLog(
-            run.saga_id,
-            run.saga_name,
-            run.correlation_id,
-            run.attempt,
-            enabled=environment.publishes,
-            max_bytes=environment.settings.max_context_bytes,
-            wording=environment.settings.wording,
-        )
+            run.saga_id, run.saga_name, run.correlation_id, run.attempt, enabled=environment.publishes,
+            max_bytes=settings.max_context_bytes, wording=settings.wording,
+        )  # fmt: skip
         self._executor: Executor | None = None
         self._halted: BaseException | None = None
         self._waits: asyncio.Event | None = None

@@ -11,7 +11,8 @@ from sagaz_durable._upstream.instances import Prepared
 from sagaz_durable.calls.context_values import RunValues
 from sagaz_durable.calls.foreign import is_unread
 from sagaz_durable.calls.hooks import Hooks
-from sagaz_durable.calls.step_caller import NO_LIMITS, StepCaller
+from sagaz_durable.calls.limits import NO_LIMITS
+from sagaz_durable.calls.step_caller import StepCaller
 from sagaz_durable.calls.step_environment import StepEnvironment
 from sagaz_durable.calls.step_result import not_awaited, recordable
 from sagaz_durable.calls.transactional import NO_WAITS, TransactionalCall

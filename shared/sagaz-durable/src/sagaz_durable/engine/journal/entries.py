@@ -9,6 +9,7 @@ from typing import Any
 
 from sagaz_durable.concurrency.held_writes import HeldWrites
 from sagaz_durable.engine.journal.known_entries import ENTERED, UNCALLED, Entry, KnownEntries
+from sagaz_durable.engine.journal.wait_changes import WaitChanges
 from sagaz_durable.engine.journal.writer import JournalWriter, Submit
 from sagaz_durable.leases.lease import Lease
 from sagaz_integration_core.contract.events import EventWrite
@@ -54,10 +55,7 @@ class Entries(KnownEntries):
         self._held = held
         self._held_steps: list[StepWrite] = []
         self._held_events: list[EventWrite] = []
-        self._held_waits: list[WaitWrite] = []
-        self._left_waits: list[Call] = []
-        self._missed_waits: list[Call] = []
-        self._stops_waiting = False
+        self._wait_changes = WaitChanges(self.waits)
         self._flushing: asyncio.Task[None] | None = None
 
     @property
@@ -127,8 +125,7 @@ class Entries(KnownEntries):
     def waiting(self, step: str, phase: Phase, new: Sequence[WaitWrite]) -> None:
         """Record that a call was left at a wait, and the waits that it is the first to meet."""
         self._held_steps.append(self._note(step, phase, "waiting"))
-        self._held_waits.extend(new)
-        self.waits.registered(new)
+        self._wait_changes.add(new)
         self._held.hold(self)
 
     async def resumed(self, step: str, phase: Phase) -> None:
@@ -143,8 +140,7 @@ class Entries(KnownEntries):
         if recovered is not None and do is not None:
             self._held_steps.append(self._note(call[0], "do", do.status, recovered, do.error, keeps_waits=True))
         self._held_steps.append(self._note(*call, "waiting", None, why))
-        self._held_waits.append(wait)
-        self.waits.registered([wait])
+        self._wait_changes.add([wait])
         self._held.hold(self)
 
     async def decided_about(self, step: str, decision: str, turn: str | None, *, is_kept: bool = False) -> None:
@@ -156,12 +152,12 @@ class Entries(KnownEntries):
         if turn is None:
             self.done(step, "redo", decision)
         else:
-            self._end_waits(is_kept=is_kept)
+            self._wait_changes.end_steps(is_kept=is_kept)
             await self._commit(self._note(step, "redo", "done", decision), status="compensating", error=turn)
 
     async def decided(self, decision: str) -> None:
         """Record durably that the run rolls back although no step of it has failed."""
-        self._end_waits(is_kept=False)
+        self._wait_changes.end_steps(is_kept=False)
         steps = self._uncalled()
         left = [step for (step, phase), entry in self._entries.items() if phase == "do" and entry.resumed]
         steps += [self._note(step, "do", "in_doubt", None, decision) for step in left]
@@ -189,11 +185,11 @@ class Entries(KnownEntries):
         decided, keeps = self.recovered(step) if recovers else None, may_be_repeated or recovers
         notes = [self._note(step, phase, "in_doubt" if in_doubt else "failed", decided, error, keeps_waits=keeps)]
         if keeps:
-            self._forget_missed((step, phase))
+            self._wait_changes.keep((step, phase))
         if recovers:
             notes.append(self._note(step, "redo", "started"))
         if decision is not None:
-            self._end_waits(is_kept=keeps)
+            self._wait_changes.end_steps(is_kept=keeps)
         await self._commit(
             *notes, events=events, status="compensating" if decision is not None else None, error=decision
         )
@@ -206,30 +202,10 @@ class Entries(KnownEntries):
         """Record the end of the run, together with whatever has not been written yet."""
         if status == "failed":
             # What its calls were given is theirs, if it is tried again.
-            self._stops_waiting = bool(self.waits.open)
+            self._wait_changes.stop()
         else:
-            self._forget_waits("do", "redo", "undo")
+            self._wait_changes.leave_all("do", "redo", "undo")
         await self._commit(events=events, status=status, error=error)
-
-    def _end_waits(self, *, is_kept: bool) -> None:
-        """Have the next write end the waits of steps; what they were given is theirs if they may be called again."""
-        if not is_kept:
-            self._forget_waits("do", "redo")
-            return
-        self._stops_waiting = self._stops_waiting or bool(self.waits.open)
-        self.waits.forget_open()
-        for call in self.waits.calls:
-            self._forget_missed(call)
-
-    def _forget_waits(self, *phases: Phase) -> None:
-        """Have the next write delete the waits of calls that are not made again."""
-        for call in self.waits.calls:
-            if call[1] in phases and self.waits.forget(call):
-                self._left_waits.append(call)
-
-    def _forget_missed(self, call: Call) -> None:
-        if self.waits.forget(call, only_missed=True):
-            self._missed_waits.append(call)
 
     async def release(self, release: Release, error: str | None = None) -> None:
         """Give the run back to whoever claims it next."""
@@ -255,8 +231,8 @@ class Entries(KnownEntries):
         if compensated is None:
             compensated = old is not None and old.compensated
         self._entries[step, phase] = Entry(status, result, error, attempt, compensated)
-        if status not in ("started", "waiting") and not keeps_waits and self.waits.forget((step, phase)):
-            self._left_waits.append((step, phase))
+        if status not in ("started", "waiting") and not keeps_waits:
+            self._wait_changes.leave((step, phase))
         return StepWrite(step, phase, status, result, error, compensated)
 
     async def _commit(
@@ -279,14 +255,7 @@ class Entries(KnownEntries):
     def _taken(self, **values: Any) -> RunWrite:
         steps, self._held_steps = tuple(self._held_steps), []
         events, self._held_events = tuple(self._held_events), []
-        if self._held_waits or self._left_waits or self._missed_waits or self._stops_waiting:
-            left, self._left_waits = tuple(self._left_waits), []
-            missed, self._missed_waits = tuple(self._missed_waits), []
-            stops, self._stops_waiting = self._stops_waiting, False
-            waits, self._held_waits = self._held_waits, []
-            kept = () if stops else tuple(wait for wait in waits if (wait.step, wait.phase) not in left)
-            values |= {"waits": kept, "left_waits": left, "missed_waits": missed, "stops_waiting": stops}
-        return self._new_write(steps=steps, events=events, **values)
+        return self._new_write(steps=steps, events=events, **values, **self._wait_changes.taken())
 
     def flush(self) -> None:
         """Write what is held now, in a task of its own; `_commit` waits for that."""
@@ -308,6 +277,4 @@ class Entries(KnownEntries):
     def close(self) -> None:
         """Forget what was not written; the run is not this process's any more."""
         self._held.release(self)
-        self._held_steps.clear()
-        self._held_events.clear()
-        self._held_waits.clear()
+        self._taken()

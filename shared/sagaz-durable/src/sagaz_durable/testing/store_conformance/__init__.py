@@ -36,6 +36,7 @@ from sagaz_durable.testing.store_conformance.journal import Journal, Recoveries
 from sagaz_durable.testing.store_conformance.listings import Listings
 from sagaz_durable.testing.store_conformance.removal import Removal
 from sagaz_durable.testing.store_conformance.request_keys import RequestKeys
+from sagaz_durable.testing.store_conformance.runs_that_wait.kept import KeptSignals
 from sagaz_durable.testing.store_conformance.runs_that_wait.signals import Signals
 from sagaz_durable.testing.store_conformance.runs_that_wait.waits import Waits
 from sagaz_durable.testing.store_conformance.suspects import Suspects
@@ -59,6 +60,7 @@ class StoreConformance(
     Waits,
     Recoveries,
     Signals,
+    KeptSignals,
     Decisions,
     Removal,
     Erasures,

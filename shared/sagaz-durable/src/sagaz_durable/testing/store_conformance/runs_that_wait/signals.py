@@ -99,18 +99,6 @@ class Signals:
         brought = [(one.step, one.n, json.loads(one.payload or "{}")["key"]) for one in run.waits]
         assert brought == [("a", 0, "pi_1"), ("a", 1, "pi_2"), ("b", 0, "pi_3")]
 
-    async def test_signals_of_one_name_that_came_in_time_are_all_taken_however_late_the_claim_is(
-        self, store: SagaStore
-    ) -> None:
-        run, keys = await claimed(store), ("anna", "bert", "carl")
-        await store.send([signal(key=key) for key in keys])
-        await park(store, run, *(wait(key=key, n=n, until=LONG_AGO) for n, key in enumerate(keys)))
-        for _ in keys:
-            [run] = await claim_all(store)
-            await park(store, run)
-        assert [one.outcome for one in run.waits] == ["signal", "signal", "signal"]
-        assert await store.count_untaken() == 0
-
     async def test_a_signal_of_another_name_or_run_wakes_nobody(self, store: SagaStore) -> None:
         run = await parked(store, wait())
         await store.send([signal("shipped", saga_id=run.saga_id), signal(saga_id=new_id()), signal(key="paid")])

@@ -102,22 +102,6 @@ class Waits:
         assert await claim_all(store) == []
         assert [one.step for one in await store.load_waits(run.saga_id)] == ["b"]
 
-    async def test_of_a_call_that_is_made_again_what_it_missed_is_forgotten_and_what_it_was_given_stays(
-        self, store: SagaStore
-    ) -> None:
-        await parked(store, wait(key="pi_1"))
-        run = await parked(
-            store, wait("came"), wait("late", until=LONG_AGO), wait(key="pi_1"), wait("", until=LONG_AGO),
-            wait("later"), wait("late", step="b", until=LONG_AGO),
-        )  # fmt: skip
-        await store.send([signal("came", saga_id=run.saga_id)])
-        [run] = await claim_all(store)
-        assert await store.write([write(run, missed_waits=(("a", "do"),))]) == [True]
-        kept = [(one.step, one.name, one.outcome) for one in await store.load_waits(run.saga_id)]
-        assert kept == [("a", "came", "signal"), ("a", "", "timeout"), ("a", "later", None), ("b", "late", "timeout")]
-        await park(store, run, wait("late", until=SOON))
-        assert (await waits_of(store, run))["a", "late", 0].outcome is None
-
     async def test_a_claim_ends_waits_of_a_run_whose_process_died_too(self, store: SagaStore) -> None:
         run = await claimed(store, lease=0.0)
         await store.write([write(run, steps=(step("a", "waiting"),), waits=(wait(),))])
