@@ -36,13 +36,24 @@ def modules() -> Iterator[ModuleType]:
             yield importlib.import_module(found.name)
 
 
+IN_PLACE_OF_PROMETHEUS = {"Counter", "Histogram"}
+"""What sagaz defines where that is not installed."""
+
+
 def exported() -> dict[str, object]:
+    """What modules name in ``__all__``, and what else they define under a public name."""
+    found: dict[str, object] = {}
+    for module in modules():
+        found |= {name: getattr(module, name) for name in getattr(module, "__all__", ())}
+        found |= {name: value for name, value in vars(module).items() if _is_defined_in(module, value)}
     return {
-        name: getattr(module, name)
-        for module in modules()
-        for name in getattr(module, "__all__", ())
-        if not name.startswith("_")
-    }
+        name: value for name, value in found.items()
+        if not name.startswith("_") and name not in IN_PLACE_OF_PROMETHEUS
+    }  # fmt: skip
+
+
+def _is_defined_in(module: ModuleType, value: object) -> bool:
+    return (inspect.isclass(value) or inspect.isfunction(value)) and value.__module__ == module.__name__
 
 
 def members(kind: type) -> set[str]:
@@ -60,6 +71,8 @@ def public() -> set[str]:
         if isinstance(value, enum.EnumMeta):
             names |= {f"{value.__name__}.{one}" for one in value.__members__}
     names |= members(sagaz.Saga) | members(sagaz.SagaListener)
+    for method in (sagaz.Saga.run, sagaz.Saga.add_step):
+        names |= arguments(method, method.__qualname__) - {f"{method.__qualname__}(self)"}
     for decorator in (sagaz.compensate, sagaz.forward_recovery, trigger):
         names |= arguments(decorator)
     return names | arguments(sagaz.action, "action") | (arguments(sagaz.SagaConfig) - {"SagaConfig(listeners)"})
