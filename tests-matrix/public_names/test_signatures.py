@@ -67,6 +67,8 @@ DJANGO = [
     Form(django_sagaz.arun_now, Sagas.run_now),
     Form(django_sagaz.alist_runs, Sagas.list_runs),
     Form(django_sagaz.asignal_run, Sagas.signal_run),
+    Form(django_sagaz.asend_signal, Sagas.send_signal, ("using",), ("session",)),
+    Form(django_sagaz.adecide_approval, Sagas.decide_approval, ("using",), ("session",)),
 ]
 FASTAPI = [
     Form(SagaStarter.__call__, Sagas.start),

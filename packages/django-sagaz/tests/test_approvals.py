@@ -7,6 +7,7 @@ import threading
 from datetime import timedelta
 
 import pytest
+from asgiref.sync import async_to_sync
 from django.core import signing
 from django.core.management import call_command
 from django.db import connections, transaction
@@ -24,6 +25,7 @@ from django_sagaz import (
     TransactionRequired,
     UsageError,
     WrongDatabase,
+    adecide_approval,
     approval_token,
     decide_approval,
     read_approval,
@@ -142,6 +144,17 @@ def test_a_decision_needs_a_transaction_on_the_database_of_the_runs_and_a_name(h
     with pytest.raises(UsageError, match="names nobody"), transaction.atomic(home):
         decide_approval(token, {"yes": 1}, by=" ")
     assert counts(home) == (0, 0, 0)
+
+
+@EVERYWHERE
+def test_in_asynchronous_code_a_decision_commits_by_itself(home, waiting):
+    token, decide = approval_token("paid", saga_id=waiting), async_to_sync(adecide_approval)
+    assert decide(token, {"yes": 1}, by="mia", reason="known") is True
+    assert decide(token, {"yes": 1}, by="mia", using=home) is False
+    with pytest.raises(ApprovalDecided):
+        decide(token, {"yes": 0}, by="mia")
+    note = AuditEntry.objects.using(home).get()
+    assert (note.saga_id, note.actor, note.reason) == (waiting, "mia", "known")
 
 
 def test_all_that_can_be_wrong_with_a_token_is_what_a_client_got_wrong():

@@ -8,6 +8,7 @@ import threading
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from asgiref.sync import async_to_sync
 from django.db import connections, transaction
 from django.test import TestCase, override_settings
 from django.test.utils import CaptureQueriesContext
@@ -23,6 +24,7 @@ from django_sagaz import (
     TransactionRequired,
     UsageError,
     WrongDatabase,
+    asend_signal,
     atomic_saga_start,
     run_deferred,
     run_saga,
@@ -116,6 +118,20 @@ def test_the_same_signal_is_ignored_and_another_payload_refused(home):
                 send_signal("paid", {"n": 2}, key="pi_1")
             assert send_signal("paid", {"n": 2}, key="pi_1", signal_id="second") is inside
     assert Signal.objects.using(home).count() == 2
+
+
+@EVERYWHERE
+def test_in_asynchronous_code_a_signal_commits_by_itself(home, waiting):
+    send = async_to_sync(asend_signal)
+    assert send("paid", {"n": 1}, key="pi_1", signal_id="one") is True
+    assert send("paid", {"n": 1}, key="pi_1", signal_id="one") is False
+    with pytest.raises(SignalConflict):
+        send("paid", {"n": 2}, key="pi_1", signal_id="one", using=home)
+    assert not connections[home].in_atomic_block
+    worked()
+    assert run_of(home, waiting).status == "completed"
+    with pytest.raises(SignalRefused, match="has ended"):
+        send("paid", saga_id=waiting)
 
 
 @EVERYWHERE

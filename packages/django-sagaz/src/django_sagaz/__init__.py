@@ -32,7 +32,14 @@ if TYPE_CHECKING:
     from django_sagaz.idempotency import idempotent
     from django_sagaz.inline import async_saga_factory, async_wait, close, create_saga, run_saga, wait
     from django_sagaz.saga import Saga
-    from django_sagaz.signalling import approval_token, decide_approval, read_approval, send_signal
+    from django_sagaz.signalling import (
+        adecide_approval,
+        approval_token,
+        asend_signal,
+        decide_approval,
+        read_approval,
+        send_signal,
+    )
     from django_sagaz.transactions import atomic_saga_start, atomic_saga_start_many, run_deferred, saga_context
     from django_sagaz.urls.patterns import SagazUrls, health_urls, sagaz_urls
     from django_sagaz.webhooks import webhook_urls
@@ -60,12 +67,14 @@ __all__ = [
     "Verb",
     "acancel",
     "action",
+    "adecide_approval",
     "alist_runs",
     "approval_token",
     "areadiness",
     "aresolve",
     "aretry",
     "arun_now",
+    "asend_signal",
     "asignal_run",
     "astatus",
     "async_saga_factory",
@@ -137,6 +146,8 @@ _PLACES = {
     "compensate": "sagaz_durable",
     "create_saga": "django_sagaz.inline",
     "current_step": "sagaz_integration_core.context.current_step",
+    "adecide_approval": "django_sagaz.signalling",
+    "asend_signal": "django_sagaz.signalling",
     "decide_approval": "django_sagaz.signalling",
     "effect": "sagaz_durable.effects",
     "exclude_sagaz_tables": "sagaz_durable.alembic",

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from asgiref.sync import sync_to_async
 from django.core import signing
+from django.db import transaction
 
 from django_sagaz._project.current import current_project
 from django_sagaz.transactions import dispatch_after_commit, joined_project
@@ -28,7 +30,14 @@ if TYPE_CHECKING:
     from sagaz_durable.signing import Signer
     from sagaz_integration_core.contract.waits import NewSignal, Sent
 
-__all__ = ["approval_token", "decide_approval", "read_approval", "send_signal"]
+__all__ = [
+    "adecide_approval",
+    "approval_token",
+    "asend_signal",
+    "decide_approval",
+    "read_approval",
+    "send_signal",
+]
 
 _SALT = "django_sagaz.approvals"
 
@@ -64,6 +73,24 @@ def send_signal(
     project = joined_project(connection, using, "signal")
     signal = new_signal(project.settings, name, payload, saga_id=saga_id, key=key, signal_id=signal_id)
     return accept_signal(signal, _insert(project, signal))
+
+
+async def asend_signal(
+    name: str,
+    payload: ContextLike = NOTHING,
+    *,
+    saga_id: str | None = None,
+    key: str | None = None,
+    signal_id: str = "",
+    using: str | None = None,
+) -> bool:
+    """Send a signal in asynchronous code, which can hold no transaction in Django: it is committed when this returns.
+
+    Arguments and errors are those of `send_signal`.
+    """
+    return await sync_to_async(_committed)(
+        send_signal, name, payload, saga_id=saga_id, key=key, signal_id=signal_id, using=using
+    )
 
 
 def approval_token(
@@ -125,6 +152,21 @@ def decide_approval(
     project = joined_project(connection, using, "decision")
     signal = decision(project.settings, read_token(_signer(project), token), payload, by=by, reason=reason)
     return accept_decision(signal, _insert(project, signal))
+
+
+async def adecide_approval(
+    token: str, payload: ContextLike, *, by: str, reason: str = "", using: str | None = None
+) -> bool:
+    """Decide in asynchronous code, which can hold no transaction in Django: it is committed when this returns.
+
+    Arguments and errors are those of `decide_approval`.
+    """
+    return await sync_to_async(_committed)(decide_approval, token, payload, by=by, reason=reason, using=using)
+
+
+def _committed(work: Callable[..., bool], *given: Any, using: str | None, **options: Any) -> bool:
+    with transaction.atomic(current_project().alias if using is None else using):
+        return work(*given, using=using, **options)
 
 
 def _insert(project: Project, signal: NewSignal) -> Sent:

@@ -108,3 +108,49 @@ async def test_a_step_that_was_called_before_the_shutdown_stays_in_doubt(shared_
     async with opened(settings, sagas=[Slow], worker=True) as runtime:
         assert (await ended(runtime, saga_id)).status == "rolled_back"
     assert ledger == ["charge", "charge", "refund"]
+
+
+async def test_a_step_that_was_called_once_stays_in_doubt_although_the_next_process_did_not_come_to_call_it(
+    shared_settings, opened, ended, ledger
+):
+    called, ends, go, busy = threading.Event(), threading.Event(), threading.Event(), threading.Event()
+
+    class Order(Saga):
+        @action("charge")
+        def charge(self, ctx):
+            ledger.append("charge")
+            if not called.is_set():
+                called.set()
+                ends.wait(20)
+            raise ValueError("declined")
+
+        @compensate("charge")
+        async def refund(self, ctx):
+            ledger.append("refund")
+
+    class Holding(Saga):
+        @action("hold")
+        def hold(self, ctx):
+            busy.set()
+            go.wait(20)
+
+    settings = replace(shared_settings, drain_seconds=0.0, sync_threads=1)
+    async with opened(settings, sagas=[Order], worker=True) as runtime:
+        saga_id = await Sagas(runtime).start(Order, {})
+        await asyncio.to_thread(called.wait, 20)
+    async with opened(settings, sagas=[Holding]) as runtime:
+        await Sagas(runtime).start(Holding, {})
+        worker = runtime.make_worker()
+        worker.start()
+        await asyncio.to_thread(busy.wait, 20)
+        runtime.registry.add(Order)
+        async with asyncio.timeout(20):
+            while not ((run := await runtime.store.load(saga_id)).lease_owner and run.attempt == 2):
+                await asyncio.sleep(0.01)
+        worker.stop()
+        await worker.stopped()
+    ends.set()
+    go.set()
+    async with opened(settings, sagas=[Order], worker=True) as runtime:
+        assert (await ended(runtime, saga_id)).status == "rolled_back"
+    assert ledger == ["charge", "charge", "refund"]

@@ -157,6 +157,37 @@ async def test_so_has_a_step_that_waited_beside_it_and_what_it_still_waited_for_
     assert set(calls) == {("packed", 1), ("delivered", 7)}
 
 
+async def test_so_has_a_step_beside_it_that_comes_to_its_next_wait_only_then(working, ended):
+    calls, packed, failed = [], asyncio.Event(), asyncio.Event()
+
+    class Packing(Saga):
+        @action("pay", pivot=True)
+        async def pay(self, ctx): ...
+
+        @action("pack", depends_on=["pay"])
+        async def pack(self, ctx):
+            calls.append((await current_step().signal("packed"))["n"])
+            packed.set()
+            await failed.wait()
+            await current_step().signal("checked", timeout=0)
+
+        @action("deliver", depends_on=["pay"])
+        async def deliver(self, ctx):
+            await current_step().signal("delivered")
+            await packed.wait()
+            asyncio.get_running_loop().call_later(0.05, failed.set)
+            raise ConnectionError("no printer")
+
+        @compensate("pack")
+        async def unpack(self, ctx): ...
+
+    saga_id = await Sagas(working).start(Packing, {})
+    for name in ("packed", "delivered"):
+        await Sagas(working).send_signal(name, {"n": 7}, saga_id=saga_id)
+    assert (await ended(working, saga_id)).status == "failed"
+    assert await taken(working, saga_id) == {"packed": "signal", "delivered": "signal"}
+
+
 async def test_so_has_one_that_a_person_gave_up_before_somebody_retried_it(working, ended):
     async def handler(self, ctx, error):
         return RecoveryAction.MANUAL_INTERVENTION
