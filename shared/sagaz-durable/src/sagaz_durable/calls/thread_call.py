@@ -102,7 +102,7 @@ class ThreadCall:
 
 def of_scope(error: Exception) -> Exception:
     """Return what a scope has raised as what says nothing of this run: it may have executed another one."""
-    if isinstance(error, LeaseLost | RunInterrupted):
+    if is_a(error, LeaseLost, RunInterrupted):
         return RuntimeError(f"What is entered around steps raised {masked_error(error)}")
     return error
 

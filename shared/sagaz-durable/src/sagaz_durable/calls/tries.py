@@ -96,7 +96,7 @@ class Tries:
                 await waits.close()
             if self._halt.reason is not None:
                 raise Halted
-            if error is None or not isinstance(outcome.error, NotCalled):
+            if error is None or outcome.error is None or not is_a(outcome.error, NotCalled):
                 error = outcome.error
             if waits.left and error is not None:
                 return Tried(None, None, context, before, False, waits)

@@ -68,10 +68,11 @@ class Registration:
         try:
             return prepare(self.saga_class, self.factory, listeners)
         except BaseException as error:
+            from sagaz_durable.calls.foreign import is_a
             from sagaz_durable.calls.interpreter_exit import stops_the_process
             from sagaz_durable.masked_errors import masked_error
 
-            known = issubclass(type(error), Exception) and not isinstance(error, LeaseLost | RunInterrupted)
+            known = is_a(error, Exception) and not is_a(error, LeaseLost, RunInterrupted)
             if known or stops_the_process(error):
                 raise
             # On a thread that has an event loop it would end that, and whatever else runs there; and of this run nobody
