@@ -319,6 +319,8 @@ async def test_a_step_that_is_tried_again_ends_with_the_failure_of_the_one_besid
     settings = replace(settings, backoff_seconds=60.0, backoff_max_seconds=60.0)
     async with opened(settings, sagas=[Beside], worker=True) as runtime:
         record = await ended(runtime, await Sagas(runtime).start(Beside, {}))
+        errors = {entry.step: entry.error for entry in await runtime.store.load_steps(record.saga_id)}
+    assert errors == {"a": "ValueError: a", "b": "ValueError: b"}
     assert (record.status, record.error, calls) == ("rolled_back", "step 'b': ValueError: b", ["a"])
 
 
