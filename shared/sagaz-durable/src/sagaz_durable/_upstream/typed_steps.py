@@ -46,6 +46,8 @@ def declared_type(saga_class: type[Any]) -> Any:
 def _check_untyped(saga_class: type[Any]) -> None:
     """Refuse what says a type and is no class; a method, or whatever else is called so, is the application's own."""
     declared = getattr(saga_class, "context", None)
+    if declared is None:
+        return
     if typing.get_origin(declared) is not None or isinstance(declared, getattr(typing, "TypeAliasType", ())):
         raise SagaDefinitionError(
             f"{saga_class.__qualname__}.context is {declared!r}; expected a class. Of a generic one, make a class of "

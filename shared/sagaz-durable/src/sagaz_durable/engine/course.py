@@ -38,6 +38,7 @@ class Course:
         self.deadline = Deadline(run.deadline_in)
         self.decision = run.error if run.direction == "back" else None
         self.error: Exception | None = None
+        self._has_deadline = run.deadline_in is not None
         self._turned: asyncio.Event | None = None
         self._graph = graph
         self._entries = entries
@@ -60,11 +61,11 @@ class Course:
 
     def shorten(self, seconds: float) -> float:
         """Return how many of these seconds a call has that goes forward."""
-        return self.deadline.at_most(seconds) if not self.deadline.is_none and self.heeds_deadline else seconds
+        return self.deadline.at_most(seconds) if self._has_deadline and self.heeds_deadline else seconds
 
     def is_over(self) -> bool:
         """Whether nothing is called forward any more; callable from any thread."""
-        return self.direction == "back" or self.is_overdue
+        return self.direction == "back" or (self._has_deadline and self.is_overdue)
 
     async def pause(self, seconds: float) -> None:
         """Return after these seconds, or earlier when nothing is called forward any more."""

@@ -30,11 +30,6 @@ class Deadline:
         return asyncio.get_running_loop().call_later(max(0.0, self._ends_at - now()), passed)
 
     @property
-    def is_none(self) -> bool:
-        """Whether the run has none."""
-        return self._ends_at is None
-
-    @property
     def has_passed(self) -> bool:
         """Whether it has."""
         return self._ends_at is not None and now() >= self._ends_at

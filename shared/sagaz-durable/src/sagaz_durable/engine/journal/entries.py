@@ -29,9 +29,7 @@ __all__ = ["Entries"]
 
 
 class Entries(KnownEntries):
-    """Reads and writes the entries of one claimed run.
-
-    Every write is fenced by the lease's owner and attempt.
+    """Reads and writes the entries of one claimed run; every write is fenced by the lease's owner and attempt.
 
     Attributes:
         patience: See `JournalWriter`.
@@ -231,7 +229,7 @@ class Entries(KnownEntries):
         if compensated is None:
             compensated = old is not None and old.compensated
         self._entries[step, phase] = Entry(status, result, error, attempt, compensated)
-        if status not in ("started", "waiting") and not keeps_waits:
+        if status not in ("started", "waiting") and not keeps_waits and self.waits.any:
             self._wait_changes.leave((step, phase))
         return StepWrite(step, phase, status, result, error, compensated)
 
@@ -277,4 +275,5 @@ class Entries(KnownEntries):
     def close(self) -> None:
         """Forget what was not written; the run is not this process's any more."""
         self._held.release(self)
-        self._taken()
+        self._held_steps, self._held_events = [], []
+        self._wait_changes.taken()
