@@ -408,6 +408,8 @@ def test_run_now_is_offered_for_what_sleeps_or_is_delayed(operator, make, wait):
         make("waiting").pk: {"cancel"},
         make("waiting", direction="back").pk: set(),
         make("completed").pk: set(),
+        make("compensating", available_at=soon).pk: {"run-now"},
+        make("compensating", available_at=soon, lease_owner="w1").pk: set(),
     }
     wait(name="", saga_id="run-0002", until=LATER)
     wait(saga_id="run-0003")

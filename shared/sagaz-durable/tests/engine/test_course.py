@@ -46,6 +46,14 @@ async def test_nothing_is_called_forward_once_the_run_has_turned_back_or_is_to()
     assert turned.is_over()
 
 
+def test_a_decision_at_the_deadline_keeps_what_a_step_has_said_as_it_was_said():
+    late = course(deadline_in=-1.0)
+    assert late.turn("Pay", ValueError("No"), "ValueError: No") == (
+        "The run's deadline has passed. Step 'Pay': ValueError: No"
+    )
+    assert late.turn("Ship", ValueError("no"), "ValueError: no") is None
+
+
 @pytest.mark.parametrize("left", [60.0, 0.05])
 async def test_a_pause_before_a_further_try_ends_with_the_way_forward(left):
     paused = course(deadline_in=left)

@@ -60,6 +60,31 @@ async def test_a_run_that_a_shutdown_came_before_is_told_of_by_the_next_process_
     assert ledger == ["start", "enter", "charge"], "what failed at its only call has had no effect"
 
 
+async def test_the_start_that_listeners_were_told_of_before_a_shutdown_is_not_told_again(
+    shared_settings, opened, ended, ledger
+):
+    class Slow(SagaListener):
+        async def on_saga_start(self, *told):
+            ledger.append("start")
+            await asyncio.Event().wait()
+
+    class Order(Saga):
+        listeners = [Slow()]
+
+        @action("charge")
+        async def charge(self, ctx):
+            ledger.append("charge")
+
+    async with opened(replace(shared_settings, drain_seconds=0.0), sagas=[Order], worker=True) as runtime:
+        saga_id = await Sagas(runtime).start(Order, {})
+        async with asyncio.timeout(20):
+            while not ledger:
+                await asyncio.sleep(0.01)
+    async with opened(shared_settings, sagas=[Order], worker=True) as runtime:
+        assert (await ended(runtime, saga_id)).status == "completed"
+    assert ledger == ["start", "charge"]
+
+
 async def test_a_plain_step_that_a_shutdown_came_before_while_it_waited_for_a_thread_is_not_in_doubt(
     shared_settings, opened, ended, ledger
 ):

@@ -85,7 +85,7 @@ class Course:
             return None
         why = f"step {step!r}: {text}"
         if self.is_overdue:
-            error, why = DeadlinePassed(_OVERDUE), _OVERDUE if step is None else f"{_OVERDUE} {why.capitalize()}"
+            error, why = DeadlinePassed(_OVERDUE), _OVERDUE if step is None else f"{_OVERDUE} Step {step!r}: {text}"
         self.direction, self.error, self.decision = "back", error, why
         if self._turned is not None:
             self._turned.set()

@@ -68,8 +68,9 @@ class Executor:
 
     async def run(self) -> RunState:
         """Call what may be called, until an end is true or the run is halted; return the state at that point."""
-        # Once: what may have told of the start is whoever called the first step.
-        if self._run.attempt == 1 or self._entries.is_untouched:
+        is_told = self._run.attempt > 1 and not self._entries.is_untouched
+        self._entries.is_told = True
+        if not is_told:
             await self._tell_listeners("on_saga_start")
         timer = self.course.deadline.tell(self._tasks.go_on)
         try:

@@ -9,9 +9,9 @@ from typing import Any
 
 from sagaz_durable._upstream.instances import Prepared
 from sagaz_durable.calls.context_values import RunValues
-from sagaz_durable.calls.foreign import is_unread
+from sagaz_durable.calls.foreign import is_a, is_unread
 from sagaz_durable.calls.hooks import Hooks
-from sagaz_durable.calls.limits import NO_LIMITS
+from sagaz_durable.calls.limits import NO_LIMITS, NotCalled
 from sagaz_durable.calls.step_caller import StepCaller
 from sagaz_durable.calls.step_environment import StepEnvironment
 from sagaz_durable.calls.step_result import not_awaited, recordable
@@ -144,7 +144,9 @@ class RunCalls:
 
     async def _failed(self, step: str, error: Exception, *, in_doubt: bool) -> None:
         text, recovers = masked_error(error), self._recoveries.is_due(step, error)
-        decision = None if recovers else self._course.turn(step, error, text)
+        # What was not called is no reason: the run has turned back, or is to because of its deadline.
+        why = () if is_a(error, NotCalled) else (step, error, text)
+        decision = None if recovers else self._course.turn(*why)
         told = self._events.step_failed(step, error, self._recoveries.times(step))
         write = self._entries.failed(
             step, "do", text, in_doubt=in_doubt, decision=decision, events=told, recovers=recovers,

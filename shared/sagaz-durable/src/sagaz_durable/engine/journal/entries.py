@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from sagaz_durable.concurrency.held_writes import HeldWrites
-from sagaz_durable.engine.journal.known_entries import ENTERED, UNCALLED, Entry, KnownEntries
+from sagaz_durable.engine.journal.known_entries import ENTERED, UNCALLED, UNENTERED, Entry, KnownEntries
 from sagaz_durable.engine.journal.wait_changes import WaitChanges
 from sagaz_durable.engine.journal.writer import JournalWriter, Submit
 from sagaz_durable.leases.lease import Lease
@@ -33,6 +33,7 @@ class Entries(KnownEntries):
 
     Attributes:
         patience: See `JournalWriter`.
+        is_told: Whether listeners have been told of the run in this attempt.
 
     Args:
         run: The run as it was claimed.
@@ -48,7 +49,7 @@ class Entries(KnownEntries):
         self._attempt = run.attempt
         self._new_write: Callable[..., RunWrite] = partial(RunWrite, run.saga_id, owner, run.attempt)
         self._lease = lease
-        self.patience = patience
+        self.patience, self.is_told = patience, False
         self._writer = JournalWriter(lease, patience, submit)
         self._held = held
         self._held_steps: list[StepWrite] = []
@@ -218,7 +219,7 @@ class Entries(KnownEntries):
     def _uncalled(self) -> list[StepWrite]:
         """Note the same of the steps that their claim has journaled, and that nobody has come to."""
         steps = [step for (step, _), entry in self._entries.items() if entry.begun]
-        return [self._note(step, "do", "failed", None, UNCALLED) for step in steps]
+        return [self._note(step, "do", "failed", None, UNENTERED if self.is_told else UNCALLED) for step in steps]
 
     def _note(
         self, step: str, phase: Phase, status: StepStatus, result: str | None = None, error: str | None = None,

@@ -11,11 +11,12 @@ from sagaz_integration_core.contract.statuses import Call, Direction
 from sagaz_integration_core.error_text import value_text
 from sagaz_integration_core.errors import ContextValueError
 
-__all__ = ["ENTERED", "UNCALLED", "Entry", "KnownEntries", "check_words"]
+__all__ = ["ENTERED", "UNCALLED", "UNENTERED", "Entry", "KnownEntries", "check_words"]
 
-UNCALLED, ENTERED = "It was not called.", "It was not called: its process was stopped before."
-"""The errors of a step that was journaled as started, and whose function never began. Of the second one, hooks and
-listeners have been told."""
+UNCALLED, UNENTERED = "It was not called.", "Its process was stopped before it was called."
+ENTERED = "It was not called: its process was stopped before."
+"""The errors of a step that was journaled as started, and whose function never began: nobody was told of it nor of the
+start of its run; of that alone; of both."""
 
 _DIRECTIONS, _PHASES, _STATUSES = (
     frozenset(get_args(Direction)),
@@ -96,7 +97,7 @@ class KnownEntries:
 
     @property
     def is_untouched(self) -> bool:
-        """Whether no step was called in any attempt, as far as is known."""
+        """Whether nobody was told of the start of the run, in any attempt, as far as is known."""
         return all(entry.begun or entry.error == UNCALLED for entry in self._entries.values())
 
     @property
