@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 
 from sagaz_durable.engine.course import Course, was_overdue
-from sagaz_durable.engine.journal.known_entries import Entry
+from sagaz_durable.engine.journal.known_entries import TURNED, Entry, KnownEntries
 from sagaz_integration_core.contract.records import ClaimedRun
 
 pytestmark = pytest.mark.anyio
@@ -70,6 +71,18 @@ async def test_behind_a_pivot_no_deadline_is_heeded_and_before_it_nothing_is_lef
     late, pivoted = course(deadline_in=-1.0), course("pay", deadline_in=-1.0)
     assert (late.is_overdue, pivoted.is_overdue) == (True, False)
     assert (late.deadline.at_most(10.0), course().deadline.at_most(0.5)) == (0.0, 0.5)
+
+
+def test_after_a_restart_what_was_not_called_is_no_reason_why_the_run_has_failed():
+    run = ClaimedRun(
+        "run-1", "Order", "compensating", "{}", "step 'ship': ValueError: no", None, 2, 0, direction="back"
+    )
+    entries = KnownEntries(run)
+    entries._entries[("a", "do")] = Entry("failed", None, TURNED, 1, False)
+    entries._entries[("ship", "do")] = Entry("failed", None, "ValueError: no", 1, False)
+    assert Course(run, GRAPH, entries).message == "no"
+    late = replace(run, error="The run's deadline has passed.")
+    assert Course(late, GRAPH, entries).message == "The run's deadline has passed."
 
 
 def test_a_run_that_rolled_back_without_a_decision_was_not_overdue():

@@ -12,7 +12,7 @@ from typing import Any
 from sagaz_durable.calls.foreign import is_awaitable
 from sagaz_durable.calls.interpreter_exit import stops_the_process
 from sagaz_durable.calls.limits import NO_LIMITS, Limits, check_call
-from sagaz_durable.calls.thread_call import Function, Outcome, Scope, ThreadCall, as_exception, of_scope, told_by
+from sagaz_durable.calls.thread_call import Function, Outcome, Scope, ThreadCall, as_exception, check_scope, told_by
 from sagaz_durable.concurrency.cancellation import Halt, clear_own_cancellation, settle_own_cancellation
 from sagaz_durable.concurrency.time_limits import TimeIsUp, within
 from sagaz_durable.leases.lease import Lease
@@ -87,7 +87,8 @@ class StepCaller:
         except Exception as error:
             # What the scope raises by itself is no fault of the step.
             if error is not told:
-                raise of_scope(error) from error
+                check_scope(error)
+                raise
         return outcome
 
     async def _awaited(self, name: str, function: Function, context: Any, timeout: float) -> Outcome:

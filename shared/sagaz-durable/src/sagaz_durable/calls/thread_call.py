@@ -17,7 +17,7 @@ from sagaz_durable.masked_errors import masked_error
 from sagaz_integration_core.contract.record import record
 from sagaz_integration_core.errors import LeaseLost, RunInterrupted, StepError
 
-__all__ = ["Function", "Outcome", "Scope", "ThreadCall", "as_exception", "of_scope", "told_by"]
+__all__ = ["Function", "Outcome", "Scope", "ThreadCall", "as_exception", "check_scope", "told_by"]
 
 _MAX_FRAMES = 100
 
@@ -73,7 +73,8 @@ class ThreadCall:
                     raise told
         except Exception as error:
             if error is not told:
-                raise of_scope(error) from error
+                check_scope(error)
+                raise
         return outcome
 
     def _called(self) -> Outcome:
@@ -100,11 +101,10 @@ class ThreadCall:
         return False
 
 
-def of_scope(error: Exception) -> Exception:
-    """Return what a scope has raised as what says nothing of this run: it may have executed another one."""
+def check_scope(error: Exception) -> None:
+    """Refuse what a scope has raised that tells of a run, as it may have executed another one."""
     if is_a(error, LeaseLost, RunInterrupted):
-        return RuntimeError(f"What is entered around steps raised {masked_error(error)}")
-    return error
+        raise RuntimeError(f"What is entered around steps raised {masked_error(error)}") from error
 
 
 def told_by(outcome: Outcome) -> Exception | None:

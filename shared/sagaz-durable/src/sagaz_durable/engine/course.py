@@ -96,6 +96,5 @@ class Course:
         """What the step that made the run roll back said, in whatever attempt it was."""
         if self.error is not None:
             return message_text(self.error)
-        failed = (entry for (_, phase), entry in self._entries.all.items() if phase == "do" and entry.error)
-        first = next(failed, None)
-        return message_of(first.error) if first is not None and first.error else self.decision or ""
+        first = None if was_overdue(self.decision) else self._entries.first_failure
+        return message_of(first) if first is not None else self.decision or ""

@@ -22,7 +22,7 @@ from sagaz_durable.calls.waits import CallWaits
 from sagaz_durable.concurrency.cancellation import Halt
 from sagaz_durable.engine.course import Course
 from sagaz_durable.engine.journal.entries import Entries
-from sagaz_durable.engine.journal.known_entries import ENTERED, Entry
+from sagaz_durable.engine.journal.known_entries import ENTERED, TURNED, Entry
 from sagaz_durable.engine.recovery.recoveries import Recoveries, unless_halted
 from sagaz_durable.leases.lease import Lease
 from sagaz_durable.masked_errors import masked_error
@@ -143,10 +143,13 @@ class RunCalls:
             self._entries.waiting(step, phase, waits.new)
 
     async def _failed(self, step: str, error: Exception, *, in_doubt: bool) -> None:
-        text, recovers = masked_error(error), self._recoveries.is_due(step, error)
-        # What was not called is no reason: the run has turned back, or is to because of its deadline.
-        why = () if is_a(error, NotCalled) else (step, error, text)
-        decision = None if recovers else self._course.turn(*why)
+        if is_a(error, NotCalled):
+            # No reason by itself: the run has turned back, is to because of its deadline, or has passed a pivot since.
+            text, recovers = TURNED, False
+            decision = self._course.turn() if self._course.is_overdue else None
+        else:
+            text, recovers = masked_error(error), self._recoveries.is_due(step, error)
+            decision = None if recovers else self._course.turn(step, error, text)
         told = self._events.step_failed(step, error, self._recoveries.times(step))
         write = self._entries.failed(
             step, "do", text, in_doubt=in_doubt, decision=decision, events=told, recovers=recovers,

@@ -11,12 +11,14 @@ from sagaz_integration_core.contract.statuses import Call, Direction
 from sagaz_integration_core.error_text import value_text
 from sagaz_integration_core.errors import ContextValueError
 
-__all__ = ["ENTERED", "UNCALLED", "UNENTERED", "Entry", "KnownEntries", "check_words"]
+__all__ = ["ENTERED", "TURNED", "UNCALLED", "UNENTERED", "Entry", "KnownEntries", "check_words"]
 
-UNCALLED, UNENTERED = "It was not called.", "Its process was stopped before it was called."
-ENTERED = "It was not called: its process was stopped before."
-"""The errors of a step that was journaled as started, and whose function never began: nobody was told of it nor of the
-start of its run; of that alone; of both."""
+UNCALLED = "It was not called."
+UNENTERED = "It was not called: its process was stopped first."
+ENTERED = "It was not called: its process was stopped right before."
+TURNED = "It was not called: the run had turned back."
+"""The errors of a step whose function never began. Of the first nobody was told, nor of the start of its run; of the
+second of that alone; of the others both."""
 
 _DIRECTIONS, _PHASES, _STATUSES = (
     frozenset(get_args(Direction)),
@@ -99,6 +101,12 @@ class KnownEntries:
     def is_untouched(self) -> bool:
         """Whether nobody was told of the start of the run, in any attempt, as far as is known."""
         return all(entry.begun or entry.error == UNCALLED for entry in self._entries.values())
+
+    @property
+    def first_failure(self) -> str | None:
+        """What the first step said that was called and has failed."""
+        said = (entry.error for (_, phase), entry in self._entries.items() if phase == "do" and entry.error)
+        return next((error for error in said if not error.startswith(UNCALLED[:-1])), None)
 
     @property
     def results(self) -> dict[str, str]:
