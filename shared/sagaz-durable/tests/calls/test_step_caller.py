@@ -347,6 +347,27 @@ async def test_a_call_that_is_stopped_while_it_waits_for_a_thread_is_not_made(sc
     go.set()
     scene.pool.shutdown()
     assert (context, scene.pool.told, scene.caller.in_threads) == ({}, [], [])
+    assert not scene.caller.has_begun("pay")
+
+
+async def test_a_call_that_a_thread_has_taken_counts_as_begun_before_its_function_is(scene):
+    """Nothing stops it then: that it was not called may not be said."""
+    taken, go, context = threading.Event(), threading.Event(), {}
+
+    class Slow(ThreadPoolExecutor):
+        def submit(self, work, *given):
+            return super().submit(lambda: (taken.set(), go.wait(10)) and work(*given))
+
+    with Slow(1) as pool:
+        caller = StepCaller(pool, scene.scope, scene.lease, scene.halt)
+        waiting = asyncio.create_task(caller.call("pay", pays_plainly, context, 10.0, NO_LIMITS))
+        await asyncio.to_thread(taken.wait, 10)
+        assert not caller.has_begun("ship")
+        waiting.cancel()
+        await asyncio.wait([waiting])
+        assert (context, caller.has_begun("pay")) == ({}, True)
+        go.set()
+    assert "paid" in context
 
 
 async def test_a_call_that_nobody_waits_for_any_more_is_told_of_when_its_time_is_over(scene):

@@ -42,8 +42,10 @@ class StepCaller:
         self._begun: set[str] = set()
 
     def has_begun(self, name: str) -> bool:
-        """Whether the function of a step has begun here."""
-        return name in self._begun
+        """Whether the function of a step has begun here, or may have."""
+        thread = self._threads.get(name)
+        # One that was not cancelled in time is begun by its thread, whenever that comes to it.
+        return name in self._begun or (thread is not None and not thread.cancelled())
 
     @property
     def in_threads(self) -> list[Future[Any]]:
@@ -117,7 +119,7 @@ class StepCaller:
     async def _in_thread(self, name: str, function: Function, context: Any, timeout: float, limits: Limits) -> Outcome:
         if (exhausted := getattr(self._pool, "exhausted", None)) is not None:
             raise RunInterrupted(f"this process calls no more `def` steps: {exhausted}.")
-        call = ThreadCall(name, function, context, self._scope, self._lease, limits, self._begun)
+        call = ThreadCall(name, function, context, self._scope, self._lease, limits)
         # Cancelled while it waits for a thread, it is never called; once it is called, it goes on to its end.
         future = self._threads[name] = self._pool.submit(contextvars.copy_context().run, call)
         waiter: asyncio.Future[Outcome] = asyncio.wrap_future(future)

@@ -41,29 +41,18 @@ class Outcome:
 class ThreadCall:
     """One call in a thread, whose time begins when the function does."""
 
-    def __init__(
-        self,
-        name: str,
-        function: Function,
-        context: Any,
-        scope: Scope,
-        lease: Lease,
-        limits: Limits,
-        begun: set[str],
-    ) -> None:
+    def __init__(self, name: str, function: Function, context: Any, scope: Scope, lease: Lease, limits: Limits) -> None:
         self._name = name
         self._function = function
         self._context = context
         self._scope = scope
         self._lease = lease
         self._limits = limits
-        self._begun = begun
         self._began_at: float | None = None
 
     def __call__(self) -> Outcome:
         """Make it; what is around the function may raise, and what it raises itself is in the outcome."""
         check_call(self._name, self._lease, self._limits)
-        self._begun.add(self._name)
         self._began_at = time.monotonic()
         outcome, told = Outcome(), None
         try:
