@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from fastapi_sagaz._background_runs import Parked, parked_of
@@ -20,6 +21,7 @@ async def run_saga_background(
     context: ContextLike = NOTHING,
     *,
     idempotency_key: str | None = None,
+    deadline: datetime | timedelta | None = None,
     owner: str | None = None,
 ) -> str:
     """Record a run that this process executes once the response is sent, and return its saga_id.
@@ -40,7 +42,7 @@ async def run_saga_background(
     from sagaz_durable.runtime.bound_saga import binding_of
 
     binding = binding_of(saga, f"the dependency: saga: {type(saga).__name__} = Depends({_factory(saga)})")
-    saga_id, execution = await binding.launch_in_background(context, idempotency_key, owner)
+    saga_id, execution = await binding.launch_in_background(context, idempotency_key, deadline, owner)
     if execution is not None:
         parked = parked_of(saga)
         parked.add(binding.runtime, execution)

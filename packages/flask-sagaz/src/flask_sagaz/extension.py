@@ -168,6 +168,7 @@ class SagazExtension(Serving):
         context: ContextLike = NOTHING,
         *,
         idempotency_key: str | None = None,
+        deadline: datetime | timedelta | None = None,
         owner: str | None = None,
     ) -> str:
         """Record a run of a saga from `create_saga`, have this process execute it, and return its saga_id.
@@ -176,7 +177,7 @@ class SagazExtension(Serving):
         """
         bound = _binding(saga)
         return Sagas(bound.runtime).run_background_sync(
-            bound.saga_class, context, idempotency_key=idempotency_key, owner=owner
+            bound.saga_class, context, idempotency_key=idempotency_key, deadline=deadline, owner=owner
         )
 
     @form_of(Sagas.start_sync)

@@ -216,6 +216,14 @@ async def test_a_deadline_before_which_the_run_may_not_begin_is_refused_at_the_s
     assert await runtime.store.find(RunFilter()) == []
 
 
+async def test_a_run_in_the_background_has_its_deadline_whether_there_is_a_place_for_it_or_not(opened, settings):
+    async with opened(replace(settings, background_runs=1, drain_seconds=0.0)) as runtime:
+        for _ in range(2):
+            saga_id = await Sagas(runtime).run_background(Slow, {}, deadline=timedelta(days=1))
+            deadline = (await runtime.store.load(saga_id)).deadline
+            assert timedelta(hours=23) < deadline - datetime.now(UTC) <= timedelta(days=1)
+
+
 @pytest.mark.parametrize("plain", [True, False])
 async def test_a_step_that_fails_is_not_tried_again_after_the_deadline(opened, settings, plain):
     calls = []

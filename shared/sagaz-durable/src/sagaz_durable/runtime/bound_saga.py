@@ -68,12 +68,21 @@ class Binding:
         return await InlineRuns(self.runtime).run(self.saga_class, initial_context, saga_id, **options)
 
     async def launch_in_background(
-        self, initial_context: ContextLike, idempotency_key: str | None, owner: str | None
+        self,
+        initial_context: ContextLike,
+        idempotency_key: str | None,
+        deadline: datetime | timedelta | None,
+        owner: str | None,
     ) -> tuple[str, RunExecution | None]:
         """Record a run that is executed later; see `launching.launch_in_background`."""
         return await self.runtime.reach(
             lambda: launch_in_background(
-                self.runtime, self.saga_class, initial_context, idempotency_key=idempotency_key, owner=owner
+                self.runtime,
+                self.saga_class,
+                initial_context,
+                idempotency_key=idempotency_key,
+                deadline=deadline,
+                owner=owner,
             )
         )
 

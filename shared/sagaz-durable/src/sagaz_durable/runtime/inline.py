@@ -146,6 +146,7 @@ class InlineRuns(RuntimeClient):
         context: ContextLike = NOTHING,
         *,
         idempotency_key: str | None = None,
+        deadline: datetime | timedelta | None = None,
         owner: str | None = None,
     ) -> str:
         """Record a run, have this process execute it, and return its saga_id without waiting for the end.
@@ -160,7 +161,7 @@ class InlineRuns(RuntimeClient):
 
         async def begin() -> str:
             saga_id, execution = await launch_in_background(
-                self._runtime, saga_class, context, idempotency_key=idempotency_key, owner=owner
+                self._runtime, saga_class, context, idempotency_key=idempotency_key, deadline=deadline, owner=owner
             )
             if execution is not None:
                 self._runtime.runs.execute(execution)
@@ -174,9 +175,12 @@ class InlineRuns(RuntimeClient):
         context: ContextLike = NOTHING,
         *,
         idempotency_key: str | None = None,
+        deadline: datetime | timedelta | None = None,
         owner: str | None = None,
     ) -> str:
         """Do as `run_background`, in synchronous code."""
         return self._runtime.call(
-            lambda: self.run_background(saga_class, context, idempotency_key=idempotency_key, owner=owner)
+            lambda: self.run_background(
+                saga_class, context, idempotency_key=idempotency_key, deadline=deadline, owner=owner
+            )
         )

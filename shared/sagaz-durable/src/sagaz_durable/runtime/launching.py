@@ -102,6 +102,7 @@ async def launch_in_background(
     context: ContextLike,
     *,
     idempotency_key: str | None = None,
+    deadline: datetime | timedelta | None = None,
     owner: str | None = None,
 ) -> tuple[str, RunExecution | None]:
     """Record a run; return its saga_id, and what the caller has to execute, if this process has a place for it.
@@ -113,11 +114,15 @@ async def launch_in_background(
     background = runtime.background
     if background.is_full:
         runtime.check_fit()
-        saga_id = await Starts(runtime).start(saga_class, context, idempotency_key=idempotency_key, owner=owner)
+        saga_id = await Starts(runtime).start(
+            saga_class, context, idempotency_key=idempotency_key, deadline=deadline, owner=owner
+        )
         background.wait_for_place(saga_id)
         return saga_id, None
     with background.place():
-        saga_id, execution = await launch(runtime, saga_class, context, idempotency_key=idempotency_key, owner=owner)
+        saga_id, execution = await launch(
+            runtime, saga_class, context, idempotency_key=idempotency_key, deadline=deadline, owner=owner
+        )
         if execution is not None:
             background.hold(execution)
         return saga_id, execution

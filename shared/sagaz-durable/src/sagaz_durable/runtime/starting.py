@@ -51,7 +51,8 @@ class Starts(RuntimeClient):
                 and one run; keys are scoped by saga.
             not_before: An aware datetime, before which no worker takes the run; by default one may at once.
             deadline: When the run stops going forward and is compensated, unless it has passed a pivot: an aware
-                datetime, or a timedelta from the start on; by default the class's ``deadline``, if it has one.
+                datetime, or a timedelta from the start on, or from ``not_before`` if that is later; by default the
+                class's ``deadline``, if it has one.
             owner: Whom the run belongs to, in the application's own words, as ``"user:42"`` or ``"tenant-7"``: 1 to 255
                 printable characters, which stay for ever, and by which runs are listed.
 
