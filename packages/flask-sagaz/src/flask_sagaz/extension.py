@@ -163,14 +163,9 @@ class SagazExtension(Serving):
             raise
 
     def run_background(
-        self,
-        saga: Saga,
-        context: ContextLike = NOTHING,
-        *,
-        idempotency_key: str | None = None,
-        deadline: datetime | timedelta | None = None,
-        owner: str | None = None,
-    ) -> str:
+        self, saga: Saga, context: ContextLike = NOTHING, *, idempotency_key: str | None = None,
+        deadline: datetime | timedelta | None = None, owner: str | None = None,
+    ) -> str:  # fmt: skip
         """Record a run of a saga from `create_saga`, have this process execute it, and return its saga_id.
 
         It is not affected by what becomes of the request; see `Sagas.run_background`.
