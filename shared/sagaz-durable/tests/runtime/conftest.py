@@ -74,6 +74,16 @@ async def runtime(settings):
 
 
 @pytest.fixture
+async def working(runtime):
+    """A runtime with a worker."""
+    worker = runtime.make_worker()
+    worker.start()
+    yield runtime
+    worker.stop()
+    await worker.stopped()
+
+
+@pytest.fixture
 def ended():
     """Waits until a run has a final status, and returns its row."""
 

@@ -59,15 +59,6 @@ def calls(monkeypatch):
     return calls
 
 
-@pytest.fixture
-async def working(runtime):
-    worker = runtime.make_worker()
-    worker.start()
-    yield runtime
-    worker.stop()
-    await worker.stopped()
-
-
 async def test_a_call_under_way_at_the_deadline_is_in_doubt_and_compensated(working, ended, calls):
     saga_id = await Sagas(working).start(Slow, {})
     record = await ended(working, saga_id)

@@ -45,6 +45,18 @@ def ordering(ledger, *, plain=False):
     return Order
 
 
+def holding(busy, go):
+    """Return a saga that tells that it has a thread, and keeps it until it may go."""
+
+    class Holding(Saga):
+        @action("hold")
+        def hold(self, ctx):
+            busy.set()
+            go.wait(20)
+
+    return Holding
+
+
 async def test_a_run_that_a_shutdown_came_before_is_told_of_by_the_next_process_and_not_in_doubt(
     shared_settings, opened, ended, ledger
 ):
@@ -90,12 +102,7 @@ async def test_a_plain_step_that_a_shutdown_came_before_while_it_waited_for_a_th
 ):
     order, go, busy = ordering(ledger, plain=True), threading.Event(), threading.Event()
 
-    class Holding(Saga):
-        @action("hold")
-        def hold(self, ctx):
-            busy.set()
-            go.wait(20)
-
+    Holding = holding(busy, go)
     settings = replace(shared_settings, drain_seconds=0.0, sync_threads=1)
     async with opened(settings, sagas=[order, Holding], worker=True) as runtime:
         await Sagas(runtime).start(Holding, {})
@@ -153,12 +160,7 @@ async def test_a_step_that_was_called_once_stays_in_doubt_although_the_next_proc
         async def refund(self, ctx):
             ledger.append("refund")
 
-    class Holding(Saga):
-        @action("hold")
-        def hold(self, ctx):
-            busy.set()
-            go.wait(20)
-
+    Holding = holding(busy, go)
     settings = replace(shared_settings, drain_seconds=0.0, sync_threads=1)
     async with opened(settings, sagas=[Order], worker=True) as runtime:
         saga_id = await Sagas(runtime).start(Order, {})

@@ -18,16 +18,6 @@ pytestmark = pytest.mark.anyio
 LATER = datetime.now(UTC) + timedelta(days=1)
 
 
-@pytest.fixture
-async def working(runtime):
-    """A runtime with a worker."""
-    worker = runtime.make_worker()
-    worker.start()
-    yield runtime
-    worker.stop()
-    await worker.stopped()
-
-
 async def waiting(runtime, saga_id):
     async with asyncio.timeout(20):
         while (await runtime.store.load(saga_id)).status != "waiting":

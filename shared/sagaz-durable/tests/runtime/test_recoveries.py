@@ -121,16 +121,6 @@ def refunding(ledger, *, plain=False):
     return Refunding
 
 
-@pytest.fixture
-async def working(runtime):
-    """A runtime with a worker."""
-    worker = runtime.make_worker()
-    worker.start()
-    yield runtime
-    worker.stop()
-    await worker.stopped()
-
-
 async def asked(runtime, saga_id):
     """Wait until a run waits for a person, and return the name of the signal that it waits for."""
     async with asyncio.timeout(20):

@@ -136,16 +136,6 @@ async def waiting(runtime, saga_id):
             await asyncio.sleep(0.01)
 
 
-@pytest.fixture
-async def working(runtime):
-    """A runtime with a worker."""
-    worker = runtime.make_worker()
-    worker.start()
-    yield runtime
-    worker.stop()
-    await worker.stopped()
-
-
 @pytest.mark.parametrize("saga", [Order, PlainOrder])
 async def test_a_step_goes_on_with_what_the_signal_brings(working, ended, calls, saga):
     saga_id = await Sagas(working).start(saga, {})
